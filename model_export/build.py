@@ -1,0 +1,111 @@
+"""From rows to a bundle, in one call: data, teacher, student, then everything that `assemble` proves and measures."""
+
+import dataclasses
+import logging
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+
+from model_export import base_model, batches, checkpoint, data
+from model_export.assemble import Built, Target, assemble
+from model_export.checkpoint import Trained
+from model_export.data import Row, Splits
+from model_export.distil import StudentRecipe, distil
+from model_export.network import TagNetwork
+from model_export.prediction import LoadClassifier
+from model_export.train import Examples, Recipe, Tuned, balanced_loss, tune
+
+logger = logging.getLogger(__name__)
+
+LIBRARIES = ("torch", "transformers", "tokenizers", "onnx", "onnxscript", "onnxruntime", "scikit-learn", "numpy")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How to train: the teacher, the student if there is to be one, and how many cores to use."""
+
+    teacher: Recipe = dataclasses.field(default_factory=Recipe)
+    student: StudentRecipe | None = dataclasses.field(default_factory=StudentRecipe)
+    threads: int = 2
+
+
+def train_bundle(
+    folder: Path,
+    *,
+    splits: Splits,
+    load: LoadClassifier,
+    plan: Plan,
+    target: Target,
+    checkpoint_path: Path | None = None,
+) -> Built:
+    """
+    Train a network and make a bundle of it.
+
+    Args:
+        folder: Where the bundle goes.
+        splits: What `data.load` returned.
+        load: Makes the classifier that production uses.
+        plan: How to train.
+        target: The bundle's name and promise.
+        checkpoint_path: Keep the trained network here, for `export_bundle`.
+    """
+    base = base_model.load()
+    network, trained = fit(base, splits, plan)
+    if checkpoint_path is not None:
+        checkpoint.save(checkpoint_path, network, trained)
+    return assemble(
+        folder, network=network, trained=trained, tokenizer=base.tokenizer, splits=splits, load=load, target=target
+    )
+
+
+def export_bundle(folder: Path, *, checkpoint_path: Path, splits: Splits, load: LoadClassifier, target: Target) -> Built:
+    """Make a bundle of a network that was trained before."""
+    network, trained = checkpoint.load(checkpoint_path)
+    tokenizer = base_model.load().tokenizer
+    return assemble(folder, network=network, trained=trained, tokenizer=tokenizer, splits=splits, load=load, target=target)
+
+
+def fit(base: base_model.BaseModel, splits: Splits, plan: Plan) -> tuple[TagNetwork, Trained]:
+    """Train the teacher and, if the plan has one, the student; return the last of them and its record."""
+    started = time.monotonic()
+    torch.set_num_threads(plan.threads)
+    tokenizer = batches.load_tokenizer(base.tokenizer)
+    train, calibration = (_examples(tokenizer, rows) for rows in (splits.train, splits.calibration))
+    tuned = tune(TagNetwork.from_bert(base.bert, labels=len(data.LABELS)), train, calibration, plan.teacher)
+    network = tuned.network
+    losses = {"teacher": min(tuned.losses.values())}
+    if plan.student is not None:
+        unlabelled = batches.encode(tokenizer, [row.text for row in splits.unlabelled])
+        network = distil(network, train, unlabelled, plan.student)
+        losses["student"] = balanced_loss(network, calibration)
+    logger.info("network_trained layers=%d calibration_losses=%s", network.shape.layers, losses)
+    record = _record(splits, plan, tuned, losses, time.monotonic() - started)
+    return network, Trained(labels=data.LABELS, record=record)
+
+
+def _examples(tokenizer: Tokenizer, rows: tuple[Row, ...]) -> Examples:
+    return Examples(
+        rows=batches.encode(tokenizer, [row.text for row in rows]),
+        targets=[data.LABELS.index(row.tag) for row in rows],
+        sources=[row.source for row in rows],
+    )
+
+
+def _record(splits: Splits, plan: Plan, tuned: Tuned, losses: dict[str, float], seconds: float) -> dict[str, object]:
+    return {
+        "base_model": {"name": base_model.NAME, "revision": base_model.REVISION, "sha256": base_model.SHA256},
+        "data": {
+            "rows": splits.counts(),
+            "sha256": splits.digests,
+            "near_duplicates_removed": splits.near_duplicates_removed,
+        },
+        "teacher": dataclasses.asdict(plan.teacher) | {"tuned_share": tuned.tuned_share},
+        "student": dataclasses.asdict(plan.student) if plan.student is not None else None,
+        "calibration_losses": {name: round(loss, 6) for name, loss in losses.items()},
+        "libraries": {name: version(name) for name in LIBRARIES},
+        "seconds": round(seconds, 1),
+    }

@@ -1,0 +1,198 @@
+"""The bundle: one folder that is everything a worker needs to know about a model, and no more.
+
+    model.onnx       the network: `input_ids`, `attention_mask` (int64, [batch, length]) -> `logits` (float32, [batch, labels])
+    tokenizer.json   the tokenizer, as the `tokenizers` library reads it
+    bundle.json      this module's `Manifest`, in one canonical form
+
+Training writes it, the worker reads it, nothing else passes between them. It holds no pickle, no tensor outside
+`model.onnx`, no operator beyond the ONNX standard. `read` hashes the very bytes that it returns, so that what was checked is
+what is loaded, and refuses the folder with the reason otherwise. This module imports neither torch nor onnxruntime.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from model_export import onnx_graph
+
+FORMAT = 1
+MANIFEST, MODEL, TOKENIZER = "bundle.json", "model.onnx", "tokenizer.json"
+MAX_FILE_BYTES = 512 * 1024 * 1024
+LABELS_METADATA_KEY = "tagstream.labels"
+DEFAULT_BUNDLE = Path(__file__).parent / "bundles" / "default"
+
+
+class BundleError(Exception):
+    """The folder is not a bundle that may be trusted: the message says what, why, and the next step."""
+
+    exit_code = 1
+
+
+class GoldenText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A text of the project's own with the probabilities that the exporting machine saw, in label order."""
+
+    text: str
+    probabilities: tuple[float, ...]
+
+
+class Threshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    The confidence below which a person is asked, and the evidence on which it was chosen.
+
+    `target_precision` is what was asked for on the calibration rows; `precision` and `coverage` what was seen there at
+    `confidence`; `precision_lower_bound` the one-sided exact binomial bound at `bound_level`.
+    """
+
+    confidence: float
+    target_precision: float
+    precision: float
+    precision_lower_bound: float
+    bound_level: float
+    coverage: float
+    rows: int
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What `bundle.json` says. Probabilities are softmax(logits / temperature), rounded to four decimals."""
+
+    format: int
+    name: str
+    version: str
+    labels: tuple[str, ...]
+    max_length: int
+    temperature: float
+    threshold: Threshold
+    golden: tuple[GoldenText, ...]
+    reference: dict[str, Any]
+    metrics: dict[str, Any]
+    parity: dict[str, Any]
+    training: dict[str, Any]
+    files: dict[str, str]
+
+
+class Bundle(msgspec.Struct, frozen=True, kw_only=True):
+    """A verified bundle: the manifest, the bytes that were hashed, and `digest`, the SHA-256 of `bundle.json`."""
+
+    manifest: Manifest
+    digest: str
+    model: bytes
+    tokenizer: bytes
+    path: Path
+
+
+def render(manifest: Manifest) -> bytes:
+    """The one spelling of a manifest: sorted keys, two spaces, a final newline."""
+    return msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=2) + b"\n"
+
+
+def write(folder: Path, *, manifest: Manifest, model: bytes, tokenizer: bytes) -> Bundle:
+    """
+    Write a bundle and read it back through every check.
+
+    `manifest.files` is filled in here. The manifest is written last, so that an interrupted write is no bundle.
+
+    Raises:
+        BundleError: What was given does not make a bundle that `read` accepts.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {MODEL: model, TOKENIZER: tokenizer}
+    manifest = msgspec.structs.replace(manifest, files={name: _sha256(data) for name, data in files.items()})
+    (folder / MANIFEST).unlink(missing_ok=True)
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    (folder / MANIFEST).write_bytes(render(manifest))
+    return read(folder)
+
+
+def read(folder: Path) -> Bundle:
+    """
+    Read and verify a bundle.
+
+    Raises:
+        BundleError: A file is missing or too large, a byte differs from the manifest, labels differ between manifest and
+            network, the network refers to data outside its file or to operators outside the ONNX standard, or the manifest
+            is not in its canonical form.
+    """
+    raw = _bytes_of(folder, MANIFEST)
+    manifest = _manifest(folder, raw)
+    contents = {name: _bytes_of(folder, name) for name in (MODEL, TOKENIZER)}
+    for name, data in contents.items():
+        found, expected = _sha256(data), manifest.files.get(name)
+        if found != expected:
+            raise _refused(folder, f"{name} has SHA-256 {found[:12]}…, the manifest says {str(expected)[:12]}…")
+    _check_graph(folder, manifest, contents[MODEL])
+    return Bundle(
+        manifest=manifest,
+        digest=_sha256(raw),
+        model=contents[MODEL],
+        tokenizer=contents[TOKENIZER],
+        path=folder,
+    )
+
+
+def _manifest(folder: Path, raw: bytes) -> Manifest:
+    try:
+        manifest = msgspec.json.decode(raw, type=Manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _refused(folder, f"{MANIFEST} does not say what a bundle must say: {error}") from error
+    if manifest.format != FORMAT:
+        raise _refused(folder, f"{MANIFEST} has format {manifest.format}, this program reads format {FORMAT}")
+    if render(manifest) != raw:
+        raise _refused(folder, f"{MANIFEST} is not in canonical form: it was edited by hand")
+    _check_values(folder, manifest)
+    return manifest
+
+
+def _check_values(folder: Path, manifest: Manifest) -> None:
+    labels = manifest.labels
+    wrong = {
+        "labels must be two or more different names": len(labels) < 2 or len(set(labels)) != len(labels),  # noqa: PLR2004
+        "max_length must be 8 to 512 tokens": not 8 <= manifest.max_length <= 512,  # noqa: PLR2004
+        "temperature must be over 0 and at most 100": not 0 < manifest.temperature <= 100,  # noqa: PLR2004
+        "threshold.confidence must lie in 0 to 1": not 0 <= manifest.threshold.confidence <= 1,
+        "golden needs at least one text": not manifest.golden,
+        "golden probabilities must be one a label": any(len(g.probabilities) != len(labels) for g in manifest.golden),
+        "files must be exactly model.onnx and tokenizer.json": set(manifest.files) != {MODEL, TOKENIZER},
+    }
+    for rule, broken in wrong.items():
+        if broken:
+            raise _refused(folder, f"{MANIFEST}: {rule}")
+
+
+def _check_graph(folder: Path, manifest: Manifest, model: bytes) -> None:
+    try:
+        graph = onnx_graph.summarise(model)
+    except ValueError as error:
+        raise _refused(folder, f"{MODEL} is {error}") from error
+    if graph.external_tensors:
+        raise _refused(folder, f"{MODEL} keeps tensor {graph.external_tensors[0]!r} in another file")
+    foreign = sorted(graph.domains - onnx_graph.STANDARD_DOMAINS)
+    if foreign:
+        raise _refused(folder, f"{MODEL} needs operators outside the ONNX standard: {', '.join(foreign)}")
+    labels = graph.metadata.get(LABELS_METADATA_KEY)
+    if labels != "\n".join(manifest.labels):
+        raise _refused(folder, f"{MODEL} was exported for labels {labels!r}, the manifest says {manifest.labels!r}")
+
+
+def _bytes_of(folder: Path, name: str) -> bytes:
+    path = folder / name
+    try:
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise _refused(folder, f"{name} has {size} bytes, the limit is {MAX_FILE_BYTES}")
+        return path.read_bytes()
+    except OSError as error:
+        raise _refused(folder, f"{name} cannot be read: {error.strerror}") from error
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _refused(folder: Path, why: str) -> BundleError:
+    return BundleError(
+        f"bundle {folder} is refused: {why}. Next: export it again (tagstream model train) or point TAGSTREAM_BUNDLE at "
+        f"a bundle that `tagstream model verify` accepts."
+    )

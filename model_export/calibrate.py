@@ -1,0 +1,103 @@
+"""What a confidence means: the temperature that makes it a probability, and the threshold below which a person is asked."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+from scipy.stats import beta
+
+from model_export.bundle import Threshold
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+TEMPERATURE_RANGE = (0.05, 20.0)
+BOUND_LEVEL = 0.95
+ECE_BINS = 15
+
+
+class CalibrationError(Exception):
+    """The calibration rows do not support what was asked of them."""
+
+
+def fit_temperature(logits: Floats, targets: Ints) -> float:
+    """
+    The temperature whose softmax(logits / temperature) has the smallest log loss (Guo et al. 2017), to four decimals.
+
+    Args:
+        logits: Shape (rows, labels).
+        targets: The index of each row's label, shape (rows,).
+
+    Raises:
+        CalibrationError: There are no rows.
+    """
+    if not len(targets):
+        msg = "no calibration rows: a temperature cannot be fitted. Next: give data whose calibration part is not empty."
+        raise CalibrationError(msg)
+    low, high = np.log(TEMPERATURE_RANGE)
+    found = minimize_scalar(lambda log: log_loss(logits, targets, float(np.exp(log))), bounds=(low, high), method="bounded")
+    return round(float(np.exp(found.x)), 4)
+
+
+def log_loss(logits: Floats, targets: Ints, temperature: float) -> float:
+    """Mean negative log probability of the right label."""
+    logged = log_softmax(logits / temperature, axis=1)
+    return float(-logged[np.arange(len(targets)), targets].mean())
+
+
+def calibration_error(confidences: Sequence[float], correct: Sequence[bool], bins: int = ECE_BINS) -> float:
+    """
+    Expected calibration error over bins of equal width: the mean gap between confidence and share right.
+
+    >>> round(calibration_error([0.9, 0.9], [True, False]), 4)
+    0.4
+    """
+    confidence, right = np.asarray(confidences, dtype=np.float64), np.asarray(correct, dtype=np.float64)
+    places = np.minimum((confidence * bins).astype(np.int64), bins - 1)
+    gaps = [abs(float((confidence[places == place] - right[places == place]).sum())) for place in np.unique(places)]
+    return sum(gaps) / len(confidence)
+
+
+def choose_threshold(confidences: Sequence[float], correct: Sequence[bool], *, target_precision: float) -> Threshold:
+    """
+    The smallest confidence at and above which the share right reaches the target, with its evidence.
+
+    Args:
+        confidences: Published, rounded confidences of the calibration rows.
+        correct: Whether each row's label was right.
+        target_precision: The share right that is asked for, 0 to 1.
+
+    Raises:
+        CalibrationError: No confidence reaches the target.
+    """
+    confidence, right = np.asarray(confidences, dtype=np.float64), np.asarray(correct, dtype=np.bool_)
+    for candidate in np.unique(confidence):
+        kept = confidence >= candidate
+        rows, hits = int(kept.sum()), int(right[kept].sum())
+        if hits >= target_precision * rows:
+            return Threshold(
+                confidence=float(candidate),
+                target_precision=target_precision,
+                precision=round(hits / rows, 6),
+                precision_lower_bound=round(lower_bound(hits, rows), 6),
+                bound_level=BOUND_LEVEL,
+                coverage=round(rows / len(confidence), 6),
+                rows=len(confidence),
+            )
+    msg = (
+        f"no confidence reaches precision {target_precision} on {len(confidence)} calibration rows: the most confident "
+        f"of them are wrong too often. Next: give more or cleaner labels, or ask for less (--target-precision)."
+    )
+    raise CalibrationError(msg)
+
+
+def lower_bound(hits: int, rows: int, level: float = BOUND_LEVEL) -> float:
+    """
+    One-sided Clopper-Pearson lower bound of a share: exact, whatever the number of rows.
+
+    >>> round(lower_bound(100, 100), 4)
+    0.9705
+    """
+    return float(beta.ppf(1.0 - level, hits, rows - hits + 1)) if hits else 0.0

@@ -1,0 +1,202 @@
+"""The labelled rows and the frozen rule that says which of them may be learned from, calibrated on, or only measured on.
+
+    train         most of dataset.csv, and the corpus topics that fall to training
+    calibration   a held-back part of dataset.csv, and the corpus topics that fall to calibration; also chooses models
+    holdout       holdout.csv: gold. Never trained on, never used to choose anything
+    corpus_test   the corpus topics that fall to testing; as gold as the holdout
+    unlabelled    the corpus' `not-ml` rows: they have no class, but a student may imitate its teacher on them
+
+A corpus topic never straddles two parts: rows of one topic share their words, and a row beside its siblings would be
+recognised rather than understood.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from model_export import madewithml
+from model_export.duplicates import split_near_duplicates
+from model_export.madewithml import DataError
+from model_export.text import compose
+
+LABELS = ("computer-vision", "mlops", "natural-language-processing", "other")
+NOT_ML = "not-ml"
+REGISTERS = (
+    "paper", "repository", "blog", "course", "announcement", "release", "question", "terse", "long", "noisy",
+)  # fmt: skip
+CORPUS = Path(__file__).parent / "corpus"
+TRAIN_SHARE, CALIBRATION_SHARE = 0.70, 0.15
+
+
+class CorpusLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One line of a corpus file; `guidelines.md` beside the files says what the fields mean."""
+
+    title: str
+    tag: str
+    topic: str
+    register: str
+    description: str | None = None
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One labelled text."""
+
+    text: str
+    tag: str
+    source: str
+    topic: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Splits:
+    """The parts, and what must be recorded of how they came about."""
+
+    train: tuple[Row, ...]
+    calibration: tuple[Row, ...]
+    holdout: tuple[Row, ...]
+    corpus_test: tuple[Row, ...]
+    unlabelled: tuple[Row, ...]
+    near_duplicates_removed: int
+    digests: dict[str, str] = field(default_factory=dict)
+
+    def counts(self) -> dict[str, int]:
+        """Rows a part."""
+        parts = ("train", "calibration", "holdout", "corpus_test", "unlabelled")
+        return {part: len(getattr(self, part)) for part in parts}
+
+
+def load(data_folder: Path | None, corpus_folder: Path = CORPUS) -> Splits:
+    """
+    Read everything there is and split it.
+
+    Args:
+        data_folder: The folder with Made With ML's files; without it the authored corpus is used alone.
+        corpus_folder: The folder with the authored `*.jsonl` files.
+
+    Raises:
+        DataError: A file is missing, differs from its sum, or holds a row that breaks the corpus' rules.
+    """
+    authored = read_corpus(corpus_folder)
+    given: list[Row] = []
+    holdout: list[Row] = []
+    digests = _corpus_digests(corpus_folder)
+    if data_folder is not None:
+        given = _made_with_ml(data_folder, madewithml.DATASET)
+        holdout = _made_with_ml(data_folder, madewithml.HOLDOUT)
+        digests |= madewithml.SHA256
+    return split(authored=authored, given=given, holdout=holdout, digests=digests)
+
+
+def split(*, authored: Sequence[Row], given: Sequence[Row], holdout: Sequence[Row], digests: dict[str, str]) -> Splits:
+    """Apply the frozen rule; rows that nearly repeat a row they must not have seen are left out and counted."""
+    parts: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in authored:
+        parts["unlabelled" if row.tag == NOT_ML else part_of_topic(row.topic)].append(row)
+    for row, part in zip(given, _parts_of_given(given), strict=True):
+        parts[part].append(row)
+    removed = 0
+    for part, guarded in (
+        ("corpus_test", holdout),
+        ("calibration", [*holdout, *parts["corpus_test"]]),
+        ("train", [*holdout, *parts["corpus_test"], *parts["calibration"]]),
+        ("unlabelled", holdout),
+    ):
+        kept, repeated = split_near_duplicates(parts[part], guarded, key=lambda row: row.text)
+        parts[part] = kept
+        removed += len(repeated)
+    return Splits(
+        train=tuple(parts["train"]),
+        calibration=tuple(parts["calibration"]),
+        holdout=tuple(holdout),
+        corpus_test=tuple(parts["corpus_test"]),
+        unlabelled=tuple(parts["unlabelled"]),
+        near_duplicates_removed=removed,
+        digests=digests,
+    )
+
+
+def part_of_topic(topic: str) -> str:
+    """
+    The part of the corpus that a topic belongs to, for ever: a hash of its name decides.
+
+    >>> part_of_topic("data-versioning") == part_of_topic("data-versioning")
+    True
+    """
+    place = _place(topic)
+    if place < TRAIN_SHARE:
+        return "train"
+    return "calibration" if place < TRAIN_SHARE + CALIBRATION_SHARE else "corpus_test"
+
+
+def read_corpus(folder: Path) -> list[Row]:
+    """
+    Read the authored rows, in the order of file names and lines.
+
+    Raises:
+        DataError: There are no rows, or a line breaks the rules; the message names file and line.
+    """
+    rows: list[Row] = []
+    for path in sorted(folder.glob("*.jsonl")):
+        for number, raw in enumerate(path.read_bytes().splitlines(), start=1):
+            line = _corpus_line(raw, f"{path.name}:{number}")
+            text = compose(line.title, line.description)
+            rows.append(Row(text=text, tag=line.tag, source="corpus", topic=line.topic))
+    if not rows:
+        msg = f"{folder} holds no *.jsonl rows. Next: give the folder of the authored corpus."
+        raise DataError(msg)
+    return rows
+
+
+def _corpus_line(raw: bytes, where: str) -> CorpusLine:
+    try:
+        line = msgspec.json.decode(raw, type=CorpusLine)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        msg = f"{where} is not a corpus row: {error}. Next: see corpus/guidelines.md for the fields."
+        raise DataError(msg) from error
+    wrong = {
+        f"tag {line.tag!r} is none of {LABELS} and not {NOT_ML!r}": line.tag not in {*LABELS, NOT_ML},
+        f"register {line.register!r} is none of {REGISTERS}": line.register not in REGISTERS,
+        f"tags {line.tags!r} name an unknown label": not set(line.tags) <= {*LABELS, NOT_ML},
+        "title is empty": not line.title.strip(),
+        "topic is empty": not line.topic.strip(),
+    }
+    for rule, broken in wrong.items():
+        if broken:
+            msg = f"{where} breaks the corpus' rules: {rule}. Next: see corpus/guidelines.md."
+            raise DataError(msg)
+    return line
+
+
+def _made_with_ml(folder: Path, name: str) -> list[Row]:
+    rows = madewithml.records(folder, name)
+    return [
+        Row(text=compose(row["title"], row["description"]), tag=row["tag"], source="madewithml", topic=f"{name}:{row['id']}")
+        for row in rows
+    ]
+
+
+def _parts_of_given(rows: Sequence[Row]) -> list[str]:
+    """Hold back the rows of each class whose hash is lowest, so that the classes keep their shares."""
+    by_tag: defaultdict[str, list[int]] = defaultdict(list)
+    for position, row in enumerate(rows):
+        by_tag[row.tag].append(position)
+    held_back: set[int] = set()
+    for positions in by_tag.values():
+        ordered = sorted(positions, key=lambda position: _place(rows[position].topic))
+        held_back.update(ordered[: round(len(ordered) * CALIBRATION_SHARE)])
+    return ["calibration" if position in held_back else "train" for position in range(len(rows))]
+
+
+def _place(name: str) -> float:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
+
+
+def _corpus_digests(folder: Path) -> dict[str, str]:
+    paths: Iterable[Path] = sorted(folder.glob("*.jsonl"))
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}

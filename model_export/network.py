@@ -1,0 +1,188 @@
+"""The network as it is trained and as it is exported: one plain module, so that there is no conversion to get wrong.
+
+A BERT encoder, mean pooling, unit length, a linear head. The shape is chosen for what the quantiser and the runtime do well: Q, K and V
+are separate products, GELU is the exact one, layer normalisation is one operator, the one token type is added to the
+positions once and for all. `for_export` stores the word embeddings, two thirds of a small network, as int8 rows with a
+scale each: a lookup is no arithmetic, so it costs 0.4 % of a row's largest value and nothing else.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+from transformers import BertModel
+
+INT8_MAX = 127.0
+# Far below any score, and far from overflow when summed.
+MASKED = -10_000.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """The sizes that make a network."""
+
+    vocabulary: int
+    positions: int
+    width: int
+    inner: int
+    heads: int
+    layers: int
+    labels: int
+    norm_epsilon: float = 1e-12
+    dropout: float = 0.1
+
+
+class Layer(nn.Module):
+    """One transformer layer, normalised after each half, as in BERT."""
+
+    def __init__(self, shape: Shape) -> None:
+        """Make a layer with fresh weights."""
+        super().__init__()
+        self.heads = shape.heads
+        self.query = nn.Linear(shape.width, shape.width)
+        self.key = nn.Linear(shape.width, shape.width)
+        self.value = nn.Linear(shape.width, shape.width)
+        self.attended = nn.Linear(shape.width, shape.width)
+        self.attended_norm = nn.LayerNorm(shape.width, eps=shape.norm_epsilon)
+        self.widen = nn.Linear(shape.width, shape.inner)
+        self.narrow = nn.Linear(shape.inner, shape.width)
+        self.norm = nn.LayerNorm(shape.width, eps=shape.norm_epsilon)
+        self.dropout = nn.Dropout(shape.dropout)
+
+    def forward(self, states: Tensor, bias: Tensor) -> Tensor:
+        """Map states [batch, length, width] to states; `bias` [batch, 1, 1, length] hides the padding."""
+        query, key, value = (self._split(project(states)) for project in (self.query, self.key, self.value))
+        scores = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1]) + bias
+        mixed = self.dropout(torch.softmax(scores, dim=-1)) @ value
+        joined = mixed.transpose(1, 2).flatten(2)
+        states = self.attended_norm(states + self.dropout(self.attended(joined)))
+        inner = nn.functional.gelu(self.widen(states))
+        normed: Tensor = self.norm(states + self.dropout(self.narrow(inner)))
+        return normed
+
+    def _split(self, states: Tensor) -> Tensor:
+        return states.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+class Int8Embedding(nn.Module):
+    """A frozen embedding whose rows are int8 numbers times a scale of their own."""
+
+    rows: Tensor
+    scales: Tensor
+
+    def __init__(self, weight: Tensor) -> None:
+        """Store `weight` [rows, width] at a quarter of its size."""
+        super().__init__()
+        scales = weight.abs().amax(dim=1, keepdim=True).clamp_min(1e-12) / INT8_MAX
+        self.register_buffer("rows", torch.round(weight / scales).to(torch.int8))
+        self.register_buffer("scales", scales)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Look up `ids`."""
+        return self.rows[ids].float() * self.scales[ids]
+
+
+class TagNetwork(nn.Module):
+    """Token ids to logits."""
+
+    def __init__(self, shape: Shape) -> None:
+        """Make a network with fresh weights."""
+        super().__init__()
+        self.shape = shape
+        self.words: nn.Module = nn.Embedding(shape.vocabulary, shape.width)
+        self.positions = nn.Embedding(shape.positions, shape.width)
+        self.embedded_norm = nn.LayerNorm(shape.width, eps=shape.norm_epsilon)
+        self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
+        self.dropout = nn.Dropout(shape.dropout)
+        self.head = nn.Linear(shape.width, shape.labels)
+
+    @classmethod
+    def from_bert(cls, bert: BertModel, *, labels: int) -> Self:
+        """Take the weights of a BERT encoder; the head is fresh."""
+        config = bert.config
+        network = cls(
+            Shape(
+                vocabulary=config.vocab_size,
+                positions=config.max_position_embeddings,
+                width=config.hidden_size,
+                inner=config.intermediate_size,
+                heads=config.num_attention_heads,
+                layers=config.num_hidden_layers,
+                labels=labels,
+                norm_epsilon=config.layer_norm_eps,
+                dropout=config.hidden_dropout_prob,
+            )
+        )
+        head = {f"head.{name}": value for name, value in network.head.state_dict().items()}
+        network.load_state_dict(_renamed(bert.state_dict()) | head)
+        return network
+
+    def embed(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Texts as points of the unit sphere, [batch, width]."""
+        mask = attention_mask.to(torch.float32)
+        bias = ((1.0 - mask) * MASKED)[:, None, None, :]
+        positions = self.positions.weight[: input_ids.shape[1]]
+        states = self.dropout(self.embedded_norm(self.words(input_ids) + positions))
+        for layer in self.layers:
+            states = layer(states, bias)
+        weights = mask[:, :, None]
+        # The mean over tokens, up to a factor that the unit length removes.
+        summed = (states * weights).sum(dim=1)
+        return summed / torch.sqrt((summed * summed).sum(dim=-1, keepdim=True))
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Logits, [batch, labels]."""
+        logits: Tensor = self.head(self.embed(input_ids, attention_mask))
+        return logits
+
+    def shallow(self, keep: Sequence[int]) -> "TagNetwork":
+        """Copy the network with only the layers `keep`, in that order."""
+        shape = Shape(**{**_fields(self.shape), "layers": len(keep)})
+        network = TagNetwork(shape)
+        state = {name: value for name, value in self.state_dict().items() if not name.startswith("layers.")}
+        for place, source in enumerate(keep):
+            for name, value in self.layers[source].state_dict().items():
+                state[f"layers.{place}.{name}"] = value
+        network.load_state_dict(state)
+        return network
+
+    def for_export(self) -> "TagNetwork":
+        """Copy the network with int8 word embeddings, ready to infer and no longer to be trained."""
+        network = TagNetwork(self.shape)
+        network.load_state_dict(self.state_dict())
+        network.words = Int8Embedding(network.words.weight.detach())
+        return network.eval()
+
+
+def _fields(shape: Shape) -> dict[str, float]:
+    return {name: getattr(shape, name) for name in shape.__slots__}
+
+
+_NAMES = {
+    "attention.self.query": "query",
+    "attention.self.key": "key",
+    "attention.self.value": "value",
+    "attention.output.dense": "attended",
+    "attention.output.LayerNorm": "attended_norm",
+    "intermediate.dense": "widen",
+    "output.dense": "narrow",
+    "output.LayerNorm": "norm",
+}
+
+
+def _renamed(bert: dict[str, Tensor]) -> dict[str, Tensor]:
+    state = {
+        "words.weight": bert["embeddings.word_embeddings.weight"],
+        "positions.weight": bert["embeddings.position_embeddings.weight"] + bert["embeddings.token_type_embeddings.weight"][0],
+        "embedded_norm.weight": bert["embeddings.LayerNorm.weight"],
+        "embedded_norm.bias": bert["embeddings.LayerNorm.bias"],
+    }
+    for name, value in bert.items():
+        if name.startswith("encoder.layer."):
+            number, rest = name.removeprefix("encoder.layer.").split(".", 1)
+            module, kind = rest.rsplit(".", 1)
+            state[f"layers.{number}.{_NAMES[module]}.{kind}"] = value
+    return state

@@ -1,0 +1,79 @@
+"""Is the worker making progress? A pure answer from a few clock readings that the stream writes and the HTTP thread reads.
+
+Progress is a batch acknowledged or a commit that moved, while there is something to do. An idle worker is ready; a worker with
+lag that neither acknowledges nor commits is not, and neither is one whose event loop has stopped ticking.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """`ready`, and in words why or why not."""
+
+    ready: bool
+    why: str
+
+
+class Progress:
+    """
+    What the worker last did. Every method may be called from any thread.
+
+    >>> clock = iter([0.0, 1.0, 2.0, 30.0])
+    >>> progress = Progress(stall_seconds=20, monotonic=lambda: next(clock))
+    >>> progress.assigned(4)
+    >>> progress.ticked(lag=7)
+    >>> progress.verdict()
+    Verdict(ready=False, why='the event loop has not run for 28 s')
+    """
+
+    def __init__(self, *, stall_seconds: float, monotonic: Callable[[], float]) -> None:
+        """`stall_seconds` is the longest time without progress that is still called ready."""
+        self._stall = stall_seconds
+        self._now = monotonic
+        self._lock = threading.Lock()
+        self._partitions: int | None = None
+        self._lag = 0
+        self._tick = self._moved = monotonic()
+        self._stopping = False
+
+    def assigned(self, partitions: int) -> None:
+        """The group gave this worker so many partitions; that counts as progress."""
+        with self._lock:
+            self._partitions = partitions
+            self._moved = self._now()
+
+    def moved(self) -> None:
+        """A batch was acknowledged or a commit went through."""
+        with self._lock:
+            self._moved = self._now()
+
+    def ticked(self, *, lag: int) -> None:
+        """The event loop runs; `lag` events wait in the assigned partitions."""
+        with self._lock:
+            self._tick = self._now()
+            if self._lag == 0 and lag > 0:
+                # Work has just arrived: the clock of a stall starts now, not when the last batch before the pause ended.
+                self._moved = self._tick
+            self._lag = lag
+
+    def stopping(self) -> None:
+        """The worker drains and will end."""
+        with self._lock:
+            self._stopping = True
+
+    def verdict(self) -> Verdict:
+        """Ready or not, now."""
+        with self._lock:
+            now = self._now()
+            if self._stopping:
+                return Verdict(ready=False, why="the worker is stopping")
+            if now - self._tick > self._stall:
+                return Verdict(ready=False, why=f"the event loop has not run for {now - self._tick:.0f} s")
+            if self._partitions is None:
+                return Verdict(ready=False, why="the group has not given this worker its partitions yet")
+            if self._lag > 0 and now - self._moved > self._stall:
+                return Verdict(ready=False, why=f"{self._lag} events wait and none has moved for {now - self._moved:.0f} s")
+            return Verdict(ready=True, why=f"{self._partitions} partitions, {self._lag} events wait")

@@ -1,0 +1,291 @@
+"""The Faust application: topics, one agent, the producer, and the settings under which Faust does not lose events.
+
+The only file that knows Faust. Every setting that differs from Faust's default is here with its reason.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Any, cast
+
+import faust
+import faust.streams
+import faust.transport.drivers.aiokafka as driver
+import mode
+from faust.types import TP
+from prometheus_client import CollectorRegistry
+
+from monitoring.health import Progress
+from monitoring.metrics import Metrics
+from monitoring.server import application, serve
+from stream import topics
+from stream.delivery import Delivery
+from stream.logs import logger
+from stream.outcomes import Publication
+from stream.pipeline import Pipeline
+from stream.settings import Settings
+
+log = logger("tagstream.app")
+
+TICK_SECONDS = 1.0
+POSITION_TIMEOUT_SECONDS = 5.0
+PRODUCER_MAX_REQUEST_BYTES = 4 * 1024 * 1024
+EXIT_SHUTDOWN_TIMED_OUT = 1
+
+
+class MetricsPortError(Exception):
+    """The metrics address cannot be bound."""
+
+
+class Producer(driver.Producer):  # type: ignore[misc]
+    """Faust sets `acks` and idempotence only under its own exactly-once mode, which we do not use."""
+
+    idempotent = True
+
+    def _settings_extra(self) -> Mapping[str, Any]:
+        return {"acks": "all", "enable_idempotence": self.idempotent}
+
+
+class PlainProducer(Producer):
+    """For a broker that hands out no producer ids."""
+
+    idempotent = False
+
+
+class App(faust.App):  # type: ignore[misc]
+    """A Faust app without tables, so without the folders that Faust would make in the working directory."""
+
+    def _create_directories(self) -> None:
+        pass
+
+
+class Worker(faust.Worker):  # type: ignore[misc]
+    """Faust's worker, with our logs and with a bound on its shutdown."""
+
+    def __init__(self, app: faust.App, *, shutdown_seconds: float, on_stopping: Callable[[], None]) -> None:
+        super().__init__(app, quiet=True, override_logging=False, redirect_stdouts=False)
+        self.spinner = None
+        self._shutdown_seconds = shutdown_seconds
+        self._on_stopping = on_stopping
+
+    def _schedule_shutdown(self, received: signal.Signals) -> None:
+        if not self._signal_stop_time:
+            log.info("worker_stopping", signal=received.name, at_most_seconds=self._shutdown_seconds)
+            self._on_stopping()
+            # A thread, since what hangs may be the event loop.
+            threading.Thread(target=self._exit_when_late, name="shutdown-deadline", daemon=True).start()
+        super()._schedule_shutdown(received)
+
+    def _exit_when_late(self) -> None:
+        time.sleep(self._shutdown_seconds)
+        log.error(
+            "shutdown_timed_out",
+            seconds=self._shutdown_seconds,
+            waited_for="Faust to stop its services; unacknowledged events will be read again",
+        )
+        logging.shutdown()
+        os._exit(EXIT_SHUTDOWN_TIMED_OUT)
+
+
+def faust_app(settings: Settings, *, idempotent: bool) -> faust.App:
+    """
+    A configured Faust app without agents.
+
+    Raises:
+        RuntimeError: Faust runs without its C extension, whose Python twin acknowledges stale messages unprocessed.
+    """
+    if getattr(faust.streams, "_CStreamIterator", None) is None:
+        msg = (
+            "faust-streaming runs without its C extension: its pure-Python stream acknowledges stale messages without processing "
+            "them. Next: install a binary wheel of faust-streaming for this CPython and unset NO_CYTHON."
+        )
+        raise RuntimeError(msg)
+    driver.Transport.Producer = Producer if idempotent else PlainProducer
+    return App(
+        settings.group,
+        broker=[f"kafka://{broker}" for broker in settings.broker_list],
+        # Any exception in an agent must end the process: the default restarts the agent beyond the failed event.
+        agent_supervisor=mode.CrashingSupervisor,
+        processing_guarantee="at_least_once",
+        store="memory://",
+        cache="memory://",
+        # On revocation, finish what is in hand and commit it before the partitions go.
+        stream_wait_empty=True,
+        # `latest`, the default elsewhere, loses whatever was produced before a new group's first commit.
+        consumer_auto_offset_reset="earliest",
+        broker_commit_interval=settings.commit_interval_seconds,
+        broker_commit_every=1000,
+        # With all partitions paused by a full buffer, Faust sleeps one second: small buffers cap the throughput.
+        stream_buffer_maxsize=settings.stream_buffer_events,
+        broker_max_poll_records=500,
+        broker_session_timeout=settings.session_timeout_seconds,
+        broker_heartbeat_interval=min(3.0, settings.session_timeout_seconds / 3),
+        broker_rebalance_timeout=60.0,
+        broker_request_timeout=30.0,
+        producer_request_timeout=settings.produce_timeout_seconds,
+        producer_linger=0.005,
+        producer_max_batch_size=131_072,
+        producer_max_request_size=PRODUCER_MAX_REQUEST_BYTES,
+        # Topics are made by `tagstream doctor`, never by a worker; without leader election there is no leader topic either.
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        reply_create_topic=False,
+        # Faust's web server listens on every address, without authentication.
+        web_enabled=False,
+    )
+
+
+def source(app: faust.App, settings: Settings) -> Any:
+    """The content topic as raw bytes: a typed topic acknowledges what it cannot decode, then throws it into the agent."""
+    return app.topic(settings.topics.content, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+
+
+def sender(app: faust.App, settings: Settings) -> Callable[[Publication], Awaitable[Awaitable[Any]]]:
+    """Hands a publication to Faust's producer; the topic objects of Faust would encode bytes again, for 20 times the price."""
+    names: dict[str, str] = settings.topics.model_dump()
+
+    def send(publication: Publication) -> Awaitable[Awaitable[Any]]:
+        return cast(
+            "Awaitable[Awaitable[Any]]",
+            app.producer.send(
+                names[publication.destination.value],
+                publication.key,
+                publication.value,
+                None,
+                None,
+                list(publication.headers),
+            ),
+        )
+
+    return send
+
+
+class Position:
+    """Where the worker stands in the log, read from the brokers and not from Faust's own notes, which forget failed commits."""
+
+    def __init__(self, app: faust.App, delivery: Delivery, metrics: Metrics, progress: Progress) -> None:
+        """Join the parts."""
+        self._app = app
+        self._delivery = delivery
+        self._metrics = metrics
+        self._progress = progress
+        self._committed: dict[TP, int] = {}
+        self._last_commit: float | None = None
+        self._lag = 0
+
+    async def tick(self) -> None:
+        """Read the position once; a broker that does not answer leaves the last known one."""
+        try:
+            async with asyncio.timeout(POSITION_TIMEOUT_SECONDS):
+                await self._read()
+        except (TimeoutError, ConnectionError, driver.KafkaError) as error:
+            log.warning("position_unknown", why=f"{type(error).__name__}: {error}")
+        self._progress.ticked(lag=self._lag)
+
+    async def _read(self) -> None:
+        consumer = self._app.consumer
+        assigned = sorted(consumer.assignment())
+        ends = await consumer.highwaters(*assigned) if assigned else {}
+        committed = await self._committed_offsets(assigned)
+        moved = {tp: offset for tp, offset in committed.items() if self._committed.get(tp) != offset}
+        if moved:
+            self._last_commit = time.time()
+            self._progress.moved()
+        self._committed = committed
+        self._lag = sum(max(0, ends.get(tp, 0) - committed.get(tp, 0)) for tp in assigned)
+        self._metrics.position(
+            partitions=len(assigned), lag=self._lag, inflight=self._delivery.inflight, last_commit=self._last_commit
+        )
+
+    async def _committed_offsets(self, assigned: list[TP]) -> dict[TP, int]:
+        # Faust keeps its consumer in a thread of its own and passes no `committed` through.
+        thread = self._app.consumer._thread  # noqa: SLF001
+
+        async def read() -> dict[TP, int]:
+            consumer = thread._ensure_consumer()  # noqa: SLF001
+            found = {tp: await consumer.committed(tp) for tp in assigned}
+            return {tp: offset for tp, offset in found.items() if offset is not None}
+
+        return cast("dict[TP, int]", await thread.call_thread(read))
+
+
+def build(settings: Settings, *, pipeline: Pipeline, metrics: Metrics, progress: Progress, idempotent: bool) -> faust.App:
+    """The worker's application: one agent over `content`, and a task that reports its position."""
+    app = faust_app(settings, idempotent=idempotent)
+    delivery = Delivery(
+        decide=pipeline.publications, send=sender(app, settings), observer=metrics, progress=progress, settings=settings
+    )
+    position = Position(app, delivery, metrics, progress)
+
+    @app.agent(source(app, settings), name="classify")  # type: ignore[untyped-decorator]
+    async def classify(stream: Any) -> None:
+        await delivery.run(stream.noack())
+
+    @app.timer(TICK_SECONDS)  # type: ignore[untyped-decorator]
+    async def report_position() -> None:
+        await position.tick()
+
+    @app.on_partitions_assigned.connect(weak=False)  # type: ignore[untyped-decorator]
+    async def assigned(_: faust.App, partitions: set[TP], **__: Any) -> None:
+        progress.assigned(len(partitions))
+        log.info("partitions_assigned", partitions=sorted(tp.partition for tp in partitions))
+
+    return app
+
+
+def run(settings: Settings, *, pipeline: Pipeline, metrics: Metrics, registry: CollectorRegistry) -> None:
+    """
+    Run a worker until it is told to stop; does not return normally (Faust raises SystemExit).
+
+    Raises:
+        BrokerUnreachableError: No broker answered in time.
+        TopicsMissingError: A topic does not exist.
+        MetricsPortError: The metrics port cannot be bound.
+    """
+    found = topics.require(settings, {key: getattr(settings.topics, key) for key in ("content", "tagged", "review", "dlq")})
+    idempotent = _idempotent(settings)
+    progress = Progress(stall_seconds=settings.stall_timeout_seconds, monotonic=time.monotonic)
+    with _metrics_server(settings, registry, progress) as port:
+        log.info(
+            "worker_starting",
+            brokers=settings.brokers,
+            group=settings.group,
+            topic=settings.topics.content,
+            partitions=found[settings.topics.content],
+            idempotent_producer=idempotent,
+            metrics=f"http://{settings.metrics_host}:{port}/metrics",
+        )
+        app = build(settings, pipeline=pipeline, metrics=metrics, progress=progress, idempotent=idempotent)
+        with _fresh_loop() as loop:
+            worker = Worker(app, shutdown_seconds=settings.shutdown_timeout_seconds, on_stopping=progress.stopping)
+            worker.loop = loop
+            worker.execute_from_commandline()
+
+
+@contextlib.contextmanager
+def _metrics_server(settings: Settings, registry: CollectorRegistry, progress: Progress) -> Iterator[int]:
+    with contextlib.ExitStack() as stack:
+        served = application(registry, progress.verdict)
+        try:
+            port = stack.enter_context(serve(served, host=settings.metrics_host, port=settings.metrics_port))
+        except OSError as error:
+            raise MetricsPortError(str(error)) from error
+        yield port
+
+
+def _idempotent(settings: Settings) -> bool:
+    if settings.idempotent_producer == "auto":
+        return asyncio.run(topics.has_idempotent_producer(settings))
+    return settings.idempotent_producer == "on"
+
+
+@contextlib.contextmanager
+def _fresh_loop() -> Iterator[asyncio.AbstractEventLoop]:
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield loop

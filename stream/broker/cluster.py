@@ -1,0 +1,229 @@
+"""Apache Kafka nodes in KRaft mode as processes: started, killed and restarted one by one."""
+
+import os
+import tempfile
+import time
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from stream.broker.jars import get_jars
+from stream.broker.java import find_java
+from stream.broker.jvm import KafkaJvm, tail
+from stream.broker.layout import Layout
+from stream.broker.ports import is_free
+from stream.broker.probe import load_client, wait_for_records
+from stream.broker.processes import Process, Processes, end_all
+from stream.broker.properties import Node, server_properties
+from stream.broker.rung import Deadline, Log, RungUnavailable, to_stderr
+
+# Kafka needs well under a second to close its logs; a node that lost its quorum would wait for minutes.
+_GRACE_SECONDS = 5.0
+_PORT_ATTEMPTS = 3
+_PORT_TAKEN = "Address already in use"
+_STARTED = "Kafka Server started"
+_POLL_SECONDS = 0.05
+
+
+class KafkaCluster:
+    """
+    Apache Kafka of `nodes` combined controllers and brokers, on loopback.
+
+    Topics are replicated to min(nodes, 3) with one replica fewer in sync, the internal ones too. Nodes are numbered
+    from 1. Nothing outlives this process: killed, it takes the nodes along within seconds. Use it as a context manager
+    or call `close`. One thread at a time.
+
+    Args:
+        nodes: How many; three is the least that goes on without one.
+        data_dir: Where records live; kept afterwards and found again by the next cluster with it. None: a temporary
+            folder that lives until `close`.
+        environ: For JAVA_HOME, PATH and XDG_CACHE_HOME; the nodes get it too.
+        start_timeout_seconds: Bound of each `start` and `restart`, a download of the jars apart.
+        log: Gets a line when something takes long.
+    """
+
+    def __init__(
+        self,
+        *,
+        nodes: int = 1,
+        data_dir: Path | None = None,
+        environ: Mapping[str, str] = os.environ,
+        start_timeout_seconds: float = 90.0,
+        log: Log = to_stderr,
+    ) -> None:
+        """
+        Find Java and the jars (downloading them the first time); nothing runs yet.
+
+        Raises:
+            RungUnavailable: Java or the jars cannot be had, or `data_dir` holds a cluster of another size.
+        """
+        if nodes < 1:
+            msg = f"a cluster of {nodes} nodes was asked for; the least is 1"
+            raise ValueError(msg)
+        java, jars = find_java(environ), get_jars(environ, log)
+        self._start_timeout_seconds = start_timeout_seconds
+        self._temporary = data_dir is None
+        self.data_dir = Path(tempfile.mkdtemp(prefix="tagstream-kafka-")) if data_dir is None else data_dir.absolute()
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        self._layout = Layout.of(self.data_dir, nodes)
+        self._jvm = KafkaJvm(java=java, jars=jars, environ=environ, log4j=self.data_dir / "log4j2.xml")
+        # Nothing in a temporary folder is worth an orderly end.
+        self._grace_seconds = 0.0 if self._temporary else _GRACE_SECONDS
+        remove = self.data_dir if self._temporary else None
+        self._processes = Processes(grace_seconds=self._grace_seconds, remove=remove)
+        self._running: dict[int, Process] = {}
+        self._has_run = False
+
+    @property
+    def bootstrap(self) -> str:
+        """Addresses of all nodes, whether they run or not. Settled by the first `start`."""
+        return ",".join(node.address for node in self._layout.nodes)
+
+    @property
+    def description(self) -> str:
+        """One line for people."""
+        count = len(self._layout.nodes)
+        nodes = "1 node" if count == 1 else f"{count} nodes"
+        return f"Apache Kafka {self._jvm.jars.version} (KRaft, {nodes}) on Java {self._jvm.java.version}"
+
+    def pid(self, node: int) -> int:
+        """The process of a node that runs."""
+        return self._process(node).pid
+
+    def start(self) -> None:
+        """
+        Start every node that does not run, and return when a record has gone through all of them together.
+
+        Raises:
+            RungUnavailable: They did not come up within the bound; the message has the end of their logs.
+        """
+        deadline = Deadline.after(self._start_timeout_seconds)
+        for attempt in range(1, _PORT_ATTEMPTS + 1):
+            try:
+                self._launch(deadline)
+                self._wait_ready(deadline)
+            except BaseException as error:
+                self.stop(grace_seconds=0)
+                # Clients know the ports of a cluster that has run; only a new one may look for others.
+                if not isinstance(error, _PortTakenError) or self._has_run or attempt == _PORT_ATTEMPTS:
+                    raise
+                self._layout = self._layout.on_new_ports()
+            else:
+                self._has_run = True
+                return
+
+    def stop(self, *, grace_seconds: float = _GRACE_SECONDS) -> None:
+        """End every node in order; records and ports are kept for another `start`."""
+        end_all(list(self._running.values()), grace_seconds=grace_seconds)
+        self._running.clear()
+
+    def kill(self, node: int) -> None:
+        """SIGKILL, as a crash does it; return when the node is gone. Its records and its port are kept."""
+        self._process(node).kill()
+        del self._running[node]
+
+    def restart(self, node: int) -> None:
+        """
+        Start a node again on its old port, ending it first if it runs; return when it takes part in the cluster.
+
+        The others must be enough to go on without it; after an outage of the whole cluster, `start` brings it back.
+
+        Raises:
+            RungUnavailable: It did not come up within the bound; the message has the end of its log.
+        """
+        deadline = Deadline.after(self._start_timeout_seconds)
+        chosen = self._node(node)
+        running = self._running.pop(node, None)
+        if running is not None:
+            end_all([running], grace_seconds=_GRACE_SECONDS)
+        while not is_free(chosen.port) or not is_free(chosen.controller_port):
+            if deadline.passed():
+                msg = f"port {chosen.port} or {chosen.controller_port} of node {node} is held by another process"
+                raise RungUnavailable(msg)
+            time.sleep(_POLL_SECONDS)
+        self._running[node] = self._jvm.serve(chosen, self._processes)
+        self._wait_ready(deadline)
+
+    def close(self) -> None:
+        """End everything, and remove the data folder if it was a temporary one."""
+        end_all(list(self._running.values()), grace_seconds=self._grace_seconds)
+        self._running.clear()
+        self._processes.close()
+
+    def __enter__(self) -> Self:
+        """Start it."""
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Close it."""
+        self.close()
+
+    def _node(self, number: int) -> Node:
+        nodes = self._layout.nodes
+        if not 1 <= number <= len(nodes):
+            msg = f"there is no node {number}: this cluster has nodes 1 to {len(nodes)}"
+            raise ValueError(msg)
+        return nodes[number - 1]
+
+    def _process(self, number: int) -> Process:
+        self._node(number)
+        if number not in self._running:
+            msg = f"node {number} does not run: start() or restart({number}) first"
+            raise ValueError(msg)
+        return self._running[number]
+
+    def _launch(self, deadline: Deadline) -> None:
+        layout = self._layout
+        layout.save()
+        self._jvm.log4j.write_bytes((files("stream") / "kafka" / "log4j2.xml").read_bytes())
+        for node in layout.nodes:
+            node.folder.mkdir(exist_ok=True)
+            properties = server_properties(node, layout.nodes)
+            (node.folder / "server.properties").write_text(properties, encoding="ascii")
+        self._jvm.format(layout.nodes, layout.cluster_id, self._processes, deadline)
+        for node in layout.nodes:
+            if node.number not in self._running:
+                self._running[node.number] = self._jvm.serve(node, self._processes)
+
+    def _wait_ready(self, deadline: Deadline) -> None:
+        running = ",".join(self._node(number).address for number in sorted(self._running))
+        try:
+            load_client()
+            self._wait_started(deadline)
+            wait_for_records(running, nodes=len(self._running), idempotent=True, deadline=deadline, check=self._check_running)
+        except _PortTakenError:
+            raise
+        except RungUnavailable as error:
+            tails = "\n".join(f"node {number}: {tail(process)}" for number, process in self._running.items())
+            bound = f"the bound is {self._start_timeout_seconds:.0f} s"
+            msg = f"Apache Kafka did not get ready ({bound}): {error}\n{tails}"
+            raise RungUnavailable(msg) from error
+
+    def _wait_started(self, deadline: Deadline) -> None:
+        """The others may still count a restarted node by its former life: only its own word is about this one."""
+        while not all(_STARTED in process.output() for process in self._running.values()):
+            self._check_running()
+            if deadline.passed():
+                msg = "a node has not said that it started"
+                raise RungUnavailable(msg)
+            time.sleep(_POLL_SECONDS)
+
+    def _check_running(self) -> None:
+        for number, process in self._running.items():
+            if not process.running():
+                if _PORT_TAKEN in process.output():
+                    msg = f"a port of node {number} was taken by another process"
+                    raise _PortTakenError(msg)
+                msg = f"node {number} ended with exit code {process.exit_code}"
+                raise RungUnavailable(msg)
+
+
+class _PortTakenError(RungUnavailable):
+    """Between looking for a free port and binding it, somebody else had it."""

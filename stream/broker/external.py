@@ -1,0 +1,53 @@
+"""The broker that `TAGSTREAM_BROKERS` names. It is asked for, so it is used or it is an error, never passed over."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from stream.broker.probe import count_brokers, has_transactions
+from stream.broker.rung import Broker, BrokerUnavailable, Deadline, RungUnavailable, Wanted
+
+VARIABLE = "TAGSTREAM_BROKERS"
+_TRANSACTION_SECONDS = 5.0
+
+
+class External:
+    """Somebody else's broker: nothing is started, stopped or written to a topic."""
+
+    kind = "external"
+
+    @contextmanager
+    def start(self, wanted: Wanted) -> Iterator[Broker]:
+        """Wait until the named broker answers."""
+        named = wanted.environ.get(VARIABLE, "").replace(" ", "")
+        if not named:
+            msg = f"{VARIABLE} is not set"
+            raise RungUnavailable(msg)
+        addresses = named.split(",")
+        for address in addresses:
+            if not re.fullmatch(r"[^:,]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}", address):
+                msg = f"{VARIABLE}={named!r} is not a list of host:port, separated by commas ({address!r} is not one)"
+                raise BrokerUnavailable(msg)
+        deadline = Deadline.after(wanted.start_timeout_seconds)
+        try:
+            brokers = count_brokers(named, deadline=deadline)
+        except RungUnavailable as error:
+            msg = (
+                f"{VARIABLE} is {named}, and it did not answer within {wanted.start_timeout_seconds:.0f} s: {error}; "
+                f"start that broker, or unset {VARIABLE} to have one started"
+            )
+            raise BrokerUnavailable(msg) from error
+        if brokers < wanted.nodes:
+            msg = (
+                f"{VARIABLE} is {named}, a cluster of {brokers}, and {wanted.nodes} nodes are wanted; "
+                f"unset {VARIABLE} to have them started"
+            )
+            raise BrokerUnavailable(msg)
+        yield Broker(
+            bootstrap=named,
+            kind=self.kind,
+            description=f"the broker that {VARIABLE} names ({brokers} {'node' if brokers == 1 else 'nodes'})",
+            transactions=has_transactions(named, deadline=Deadline.after(_TRANSACTION_SECONDS)),
+            # Nothing that a client can ask tells it; who names a broker of his own is taken to mean a real one.
+            durable=True,
+        )

@@ -1,0 +1,206 @@
+"""Whether a broker works: a record was written to it and read back.
+
+The client library takes half a second to import, so it is imported in functions: while the broker starts, not before.
+"""
+
+import contextlib
+import importlib
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from stream.broker.rung import Deadline, RungUnavailable
+
+if TYPE_CHECKING:
+    from kafka import KafkaAdminClient
+
+# Two underscores: an internal name, like Kafka's own, that no consumer's pattern should take for content.
+PROBE_TOPIC = "__tagstream_probe"
+_POLL_SECONDS = 0.02
+_REQUEST_SECONDS = 5.0
+
+Check = Callable[[], None]
+
+
+def wait_for_records(bootstrap: str, *, nodes: int, idempotent: bool, deadline: Deadline, check: Check) -> None:
+    """
+    Return when `nodes` brokers have joined and a record has gone through the cluster and back.
+
+    Args:
+        bootstrap: Addresses, comma-separated; each must answer.
+        nodes: How many brokers must be in the cluster and take part.
+        idempotent: Write as the idempotent producer does, with all acknowledgements; else with one.
+        deadline: The bound of all waits together.
+        check: Called between attempts; raises when waiting is of no use, for instance because the process has ended.
+
+    Raises:
+        RungUnavailable: The deadline passed; the message has what was waited for and the last error.
+    """
+    load_client()
+    wait_for_ports(bootstrap.split(","), deadline=deadline, check=check)
+    _persist(lambda: _prove(bootstrap, nodes, idempotent, deadline), "a record to be written and read", deadline, check)
+
+
+def load_client() -> None:
+    """Spend the half second that the client library's import takes while a broker starts."""
+    importlib.import_module("kafka")
+
+
+def wait_for_ports(addresses: Iterable[str], *, deadline: Deadline, check: Check) -> None:
+    """Return when every address accepts connections. Cheaper to repeat than any request."""
+    for address in addresses:
+        host, _, port = address.rpartition(":")
+        while True:
+            check()
+            try:
+                socket.create_connection((host, int(port)), timeout=1.0).close()
+                break
+            except OSError as error:
+                if deadline.passed():
+                    msg = f"{address} did not accept connections within the bound ({error})"
+                    raise RungUnavailable(msg) from error
+                time.sleep(_POLL_SECONDS)
+
+
+def count_brokers(bootstrap: str, *, deadline: Deadline) -> int:
+    """How many brokers the cluster behind `bootstrap` has. Writes nothing."""
+    counted: list[int] = []
+
+    def ask() -> None:
+        with _admin(bootstrap, deadline) as admin:
+            counted.append(len(admin.describe_cluster()["brokers"]))
+
+    _persist(ask, "the cluster's metadata", deadline, _go_on)
+    return counted[-1]
+
+
+def has_transactions(bootstrap: str, *, deadline: Deadline) -> bool:
+    """Whether the cluster hands out producer ids. Leaves one transactional id behind, the same each time; no topic."""
+    from kafka import KafkaProducer
+    from kafka.errors import KafkaError
+
+    try:
+        producer = KafkaProducer(
+            bootstrap_servers=bootstrap.split(","),
+            transactional_id=PROBE_TOPIC,
+            max_block_ms=_milliseconds(deadline.left()),
+            bootstrap_timeout_ms=_milliseconds(deadline.left()),
+            request_timeout_ms=_milliseconds(_REQUEST_SECONDS),
+        )
+    except KafkaError:
+        return False
+    try:
+        producer.init_transactions()
+    except KafkaError:
+        return False
+    finally:
+        producer.close(timeout=1)
+    return True
+
+
+def _prove(bootstrap: str, nodes: int, idempotent: bool, deadline: Deadline) -> None:  # noqa: FBT001
+    from kafka.errors import KafkaError
+
+    with _admin(bootstrap, deadline) as admin:
+        joined = [one for one in admin.describe_cluster()["brokers"] if not one.get("is_fenced", False)]
+        if len(joined) < nodes:
+            msg = f"{len(joined)} of {nodes} brokers have joined the cluster"
+            raise _NotYetError(msg)
+        # A new name each time: the deletion of an earlier one may still be under way.
+        topic = f"{PROBE_TOPIC}_{uuid.uuid4().hex[:8]}"
+        # One in-sync replica is enough here: what is asked is whether the cluster works, also with a node down.
+        settings = {"num_partitions": 1, "replication_factor": min(nodes, 3), "configs": {"min.insync.replicas": "1"}}
+        admin.create_topics({topic: settings}, wait_for_metadata=True)
+        try:
+            _write(bootstrap, topic, idempotent, deadline)
+            _read(bootstrap, topic, deadline)
+        finally:
+            # A topic that stays harms nobody, and its error must not hide the one of the write.
+            with contextlib.suppress(KafkaError):
+                admin.delete_topics([topic])
+
+
+def _write(bootstrap: str, topic: str, idempotent: bool, deadline: Deadline) -> None:  # noqa: FBT001
+    from kafka import KafkaProducer
+
+    request = _milliseconds(deadline.left(at_most=_REQUEST_SECONDS))
+    producer = KafkaProducer(
+        bootstrap_servers=bootstrap.split(","),
+        acks="all" if idempotent else 1,
+        enable_idempotence=idempotent,
+        max_block_ms=request,
+        bootstrap_timeout_ms=request,
+        request_timeout_ms=request,
+        delivery_timeout_ms=2 * request,
+    )
+    try:
+        producer.send(topic, b"probe", partition=0).get(timeout=2 * request / 1000)
+    finally:
+        producer.close(timeout=1)
+
+
+def _read(bootstrap: str, topic: str, deadline: Deadline) -> None:
+    from kafka import KafkaConsumer, TopicPartition
+
+    consumer = KafkaConsumer(
+        bootstrap_servers=bootstrap.split(","),
+        bootstrap_timeout_ms=_milliseconds(deadline.left(at_most=_REQUEST_SECONDS)),
+        enable_auto_commit=False,
+        # A lone record is not worth the broker's wait for more.
+        fetch_max_wait_ms=50,
+    )
+    try:
+        partition = TopicPartition(topic, 0)
+        consumer.assign([partition])
+        # The first offset is known, and asking for the end is what Tansu answers wrongly.
+        consumer.seek(partition, 0)
+        if not consumer.poll(timeout_ms=_milliseconds(deadline.left(at_most=_REQUEST_SECONDS))):
+            msg = "a record that was acknowledged was not read back"
+            raise _NotYetError(msg)
+    finally:
+        consumer.close()
+
+
+class _NotYetError(Exception):
+    """The broker answers, but not yet with what is waited for."""
+
+
+def _persist(attempt: Check, what: str, deadline: Deadline, check: Check) -> None:
+    """Repeat `attempt` until it succeeds, `check` raises or the deadline passes."""
+    from kafka.errors import KafkaError
+
+    while True:
+        check()
+        try:
+            attempt()
+        except (KafkaError, _NotYetError) as error:
+            if deadline.passed():
+                msg = f"waited for {what}, in vain within the bound; last answer: {error}"
+                raise RungUnavailable(msg) from error
+            time.sleep(_POLL_SECONDS)
+        else:
+            return
+
+
+def _admin(bootstrap: str, deadline: Deadline) -> "KafkaAdminClient":
+    from kafka import KafkaAdminClient
+
+    options: dict[str, Any] = {
+        "bootstrap_servers": bootstrap.split(","),
+        # Short, so that `check` has its turn between attempts.
+        "bootstrap_timeout_ms": _milliseconds(deadline.left(at_most=2.0)),
+        "request_timeout_ms": _milliseconds(deadline.left(at_most=_REQUEST_SECONDS)),
+        "reconnect_backoff_max_ms": 100,
+    }
+    return KafkaAdminClient(**options)
+
+
+def _go_on() -> None:
+    """Nothing to look for between attempts."""
+
+
+def _milliseconds(seconds: float) -> int:
+    # Zero would mean "for ever" to some options and "at once" to others.
+    return max(100, round(seconds * 1000))

@@ -1,0 +1,93 @@
+"""What a rung of the ladder is asked for, what it gives, and how it says no.
+
+BrokerUnavailable        no broker could be had, with every rung's reason
+  RungUnavailable        this rung cannot give one; the ladder goes on to the next
+"""
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+Log = Callable[[str], None]
+
+
+class BrokerUnavailable(RuntimeError):
+    """No broker could be had: the message says what was wanted, why not, and the next step."""
+
+
+class RungUnavailable(BrokerUnavailable):
+    """One way to a broker is closed: the message is the reason, as a sentence for people."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broker:
+    """A broker that has answered.
+
+    Attributes:
+        bootstrap: Addresses for clients, `127.0.0.1:PORT[,127.0.0.1:PORT2]`.
+        kind: Which rung it stands on: `external`, `docker`, `kafka` or `tansu`.
+        description: One line for people: `Apache Kafka 4.3.1 (KRaft, 1 node) on Java 17`.
+        transactions: Whether idempotent and transactional producers work.
+        durable: Whether what was acknowledged outlives a restart of the broker.
+    """
+
+    bootstrap: str
+    kind: str
+    description: str
+    transactions: bool
+    durable: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a caller asks of every rung alike."""
+
+    nodes: int
+    environ: Mapping[str, str]
+    data_dir: Path | None
+    start_timeout_seconds: float
+    log: Log
+
+
+class Rung(Protocol):
+    """One way to a broker.
+
+    `start` gives a context whose entry returns a broker that has answered, or raises `RungUnavailable` within the
+    wanted bound and leaves nothing running; whose exit ends what the entry started, and nothing else.
+    """
+
+    @property
+    def kind(self) -> str:
+        """The name that `Broker.kind` and `prefer` use."""
+
+    def start(self, wanted: Wanted) -> AbstractContextManager[Broker]:
+        """Start a broker, wait until it answers, end it on exit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A moment on the monotonic clock, handed down so that nested waits share one bound."""
+
+    at: float
+
+    @classmethod
+    def after(cls, seconds: float) -> "Deadline":
+        """The moment `seconds` from now."""
+        return cls(time.monotonic() + seconds)
+
+    def left(self, *, at_most: float = float("inf")) -> float:
+        """Seconds until the moment, never negative."""
+        return min(at_most, max(0.0, self.at - time.monotonic()))
+
+    def passed(self) -> bool:
+        """Whether the moment is over."""
+        return time.monotonic() >= self.at
+
+
+def to_stderr(line: str) -> None:
+    """Say one line to people: standard output is for data."""
+    print(f"broker: {line}", file=sys.stderr, flush=True)  # noqa: T201 - the default voice of the demo and the tests

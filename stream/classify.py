@@ -1,0 +1,71 @@
+"""`tagstream classify`: the stream's own pipeline over a text or a file, without Kafka."""
+
+import itertools
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import msgspec
+
+from model_export.bundle import read as read_bundle
+from monitoring.observer import Destination, NullObserver
+from stream.classifier import OnnxClassifier
+from stream.events import Limits, RawEvent, Rejected
+from stream.outcomes import NeedsReview, Outcome, publish_all
+from stream.pipeline import Pipeline, router
+from stream.settings import Settings
+
+ROWS_AT_ONCE = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Classified:
+    """One row's outcome and its JSON object, as `--json` prints it."""
+
+    outcome: Outcome
+    line: bytes
+
+
+def load_pipeline(settings: Settings) -> Pipeline:
+    """
+    The pipeline of the settings' bundle, unobserved.
+
+    Raises:
+        BundleError: The bundle is refused.
+    """
+    bundle = read_bundle(settings.bundle)
+    return Pipeline(
+        classifier=OnnxClassifier(bundle),
+        router=router(bundle, settings.confidence_threshold),
+        observer=NullObserver(),
+        limits=Limits(max_bytes=settings.max_event_bytes),
+    )
+
+
+def classify(pipeline: Pipeline, values: Iterable[bytes]) -> Iterator[Classified]:
+    """Every value's outcome, in order, a few hundred rows at a time."""
+    numbered = enumerate(values)
+    while chunk := list(itertools.islice(numbered, ROWS_AT_ONCE)):
+        now_ms = int(time.time() * 1000)
+        events = [
+            RawEvent(topic="content", partition=0, offset=row, timestamp_ms=now_ms, key=None, value=value)
+            for row, value in chunk
+        ]
+        outcomes = pipeline.decide(events)
+        for outcome, publication in zip(outcomes, publish_all(outcomes, now_ms), strict=True):
+            yield Classified(outcome=outcome, line=_line(outcome, publication.value))
+
+
+def _line(outcome: Outcome, value: bytes | None) -> bytes:
+    if isinstance(outcome, Rejected):
+        return msgspec.json.encode(_rejection(outcome))
+    destination = Destination.REVIEW if isinstance(outcome, NeedsReview) else Destination.TAGGED
+    return (value or b"")[:-1] + b',"destination":"%b"}' % destination.value.encode()
+
+
+def _rejection(rejected: Rejected) -> dict[str, object]:
+    return {
+        "destination": Destination.DLQ.value,
+        "row": rejected.raw.offset,
+        "error": {"stage": rejected.stage.value, "code": rejected.reason.value, "message": rejected.message},
+    }

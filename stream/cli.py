@@ -1,0 +1,204 @@
+"""The `tagstream` command: verbs only. Each reads the settings, calls one function, prints, and gives an exit code.
+
+Heavy modules are imported inside the verbs, so that `--help` answers at once. Data goes to stdout, talk to stderr.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from stream.settings import Loaded, Settings
+
+EXIT_FAILED, EXIT_USAGE, EXIT_BROKER, EXIT_CONTRACT = 1, 2, 3, 4
+
+app = typer.Typer(
+    name="tagstream",
+    help="Tag machine-learning content on a Kafka topic; ask a person where the model is unsure; lose nothing.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+    rich_markup_mode=None,
+    epilog="Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 broker unreachable, 4 contract violated.",
+)
+config = typer.Typer(help="Look at the settings.", no_args_is_help=True, rich_markup_mode=None)
+model = typer.Typer(help="Make and inspect model bundles.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(config, name="config")
+app.add_typer(model, name="model")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
+Brokers = Annotated[str | None, typer.Option(help="Kafka brokers, host:port, comma-separated.", metavar="HOST:PORT")]
+BundleFolder = Annotated[Path | None, typer.Option(help="Folder of the model bundle.", metavar="FOLDER")]
+ThresholdOption = Annotated[float | None, typer.Option(help="Ask a person below this confidence.", metavar="0..1")]
+
+
+@app.command()
+def worker(
+    brokers: Brokers = None,
+    bundle: BundleFolder = None,
+    group: Annotated[str | None, typer.Option(help="Consumer group.")] = None,
+    metrics_port: Annotated[int | None, typer.Option(help="Port of /metrics; 0 takes a free one.")] = None,
+    threshold: ThresholdOption = None,
+) -> None:
+    """Read events, tag them, publish; run until stopped."""
+    settings = _settings(brokers=brokers, bundle=bundle, group=group, metrics_port=metrics_port, confidence_threshold=threshold)
+    from stream import worker as run
+
+    run.main(settings)
+
+
+@app.command()
+def classify(
+    what: Annotated[
+        str, typer.Argument(help="A text, or a CSV or JSON Lines file, or - for standard input.", metavar="TEXT|FILE")
+    ],
+    json: Json = False,
+    bundle: BundleFolder = None,
+    threshold: ThresholdOption = None,
+) -> None:
+    """Tag a text or a file, without Kafka."""
+    settings = _settings(bundle=bundle, confidence_threshold=threshold)
+    from stream import classify as run
+    from stream import rows, view
+    from stream.events import Rejected
+
+    is_file = rows.is_file(what)
+    values = rows.read(what) if is_file else iter([rows.of_text(what)])
+    rejected = done = 0
+    with view.progress(f"classifying {what}", shown=is_file) as advance:
+        for classified in run.classify(run.load_pipeline(settings), values):
+            done += 1
+            rejected += isinstance(classified.outcome, Rejected)
+            if json:
+                sys.stdout.buffer.write(classified.line + b"\n")
+            else:
+                view.print_outcome(classified.outcome, whole=not is_file)
+            advance()
+    sys.stdout.flush()
+    if rejected:
+        _fail(
+            f"{rejected} of {done} rows cannot be classified: the output says why at their place. Next: correct them and run again.",
+            EXIT_FAILED,
+        )
+
+
+@app.command()
+def send(
+    what: Annotated[str, typer.Argument(help="A CSV or JSON Lines file, or - for standard input.", metavar="FILE|-")],
+    brokers: Brokers = None,
+    topic: Annotated[str | None, typer.Option(help="Topic; `content` of the settings unless given.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Events a second; as fast as it goes unless given.", min=0.001)] = None,
+) -> None:
+    """Send the rows of a file as events; done when the broker has confirmed all."""
+    settings = _settings(brokers=brokers)
+    from stream import clients, rows, view
+    from stream.topics import require
+
+    name = topic or settings.topics.content
+    require(settings, {"content": name})
+    with clients.sender(settings) as sender, view.progress(f"sending {what}", shown=True) as advance:
+        for value in clients.pace(rows.read(what), rate):
+            sender.send(name, key=None, value=value)
+            advance()
+        sender.flush()
+    view.talk(f"{sender.acknowledged} events in {name}, confirmed by the broker")
+
+
+@app.command()
+def tail(
+    topic: Annotated[str, typer.Argument(help="content, tagged, review, dlq, ... or any topic's name.")],
+    brokers: Brokers = None,
+    json: Json = False,
+    from_beginning: Annotated[bool, typer.Option("--from-beginning", help="Start at the oldest record.")] = False,
+    max_records: Annotated[int | None, typer.Option("--max", help="Stop after so many records.", min=1)] = None,
+    idle: Annotated[float | None, typer.Option(help="Stop when nothing came for so many seconds.", min=0.1)] = None,
+) -> None:
+    """Show the records of a topic as they come."""
+    settings = _settings(brokers=brokers)
+    from stream import tail as run
+
+    run.tail(settings, topic, as_json=json, from_beginning=from_beginning, max_records=max_records, idle_seconds=idle)
+
+
+@app.command()
+def demo(
+    seconds: Annotated[
+        float | None, typer.Option(help="Stop by itself; until Ctrl-C unless given.", envvar="DEMO_SECONDS", min=1)
+    ] = None,
+    rate: Annotated[float, typer.Option(help="Sample events a second.", min=0.1, max=2000)] = 20.0,
+) -> None:
+    """Start a broker, a worker and a producer of sample events, and watch."""
+    from rich.console import Console
+
+    from stream.demo.run import demo as run
+
+    raise typer.Exit(run(seconds=seconds, rate=rate, settings=_settings(), console=Console()))
+
+
+@app.command()
+def doctor(
+    brokers: Brokers = None,
+    bundle: BundleFolder = None,
+    create_topics: Annotated[bool, typer.Option("--create-topics", help="Make the topics that do not exist.")] = False,
+    json: Json = False,
+) -> None:
+    """Check all that a worker needs; say what to do."""
+    settings = _settings(brokers=brokers, bundle=bundle)
+    from stream import doctor as run
+    from stream import view
+
+    report = run.examine(settings, create_topics=create_topics, say=view.finding(as_json=json))
+    if not report.broker_reachable:
+        raise typer.Exit(EXIT_BROKER)
+    if report.failed:
+        raise typer.Exit(EXIT_FAILED)
+
+
+@config.command("show")
+def config_show(
+    sources: Annotated[bool, typer.Option("--sources", help="Say where each value comes from.")] = False,
+    json: Json = False,
+) -> None:
+    """Print every setting, its value and what it means."""
+    from stream import view
+
+    view.print_settings(_loaded(), sources=sources, as_json=json)
+
+
+def _loaded(**flags: Any) -> "Loaded":
+    from stream.settings import load
+
+    return load(os.environ, flags)
+
+
+def _settings(**flags: Any) -> "Settings":
+    return _loaded(**flags).settings
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    typer.echo(f"tagstream: {message}", err=True)
+    raise typer.Exit(code)
+
+
+def main() -> None:
+    """Run the command; turn our errors into a sentence and an exit code."""
+    try:
+        app()
+    except BrokenPipeError:
+        # The reader of our output (head, less) has gone; nothing is left to say to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_FAILED)
+    # Errors that are a sentence for the person at the terminal carry their exit code; everything else is a bug and keeps its trace.
+    except Exception as error:
+        code = getattr(error, "exit_code", None)
+        if not isinstance(code, int):
+            raise
+        typer.echo(f"tagstream: {error}", err=True)
+        sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

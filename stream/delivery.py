@@ -1,0 +1,228 @@
+"""From an event to its acknowledgement, without loss: decide, send, wait for the broker, only then acknowledge, in order.
+
+Owns the promise of conservation. What it relies on, and why nothing else is allowed, is in docs/decisions/0002-delivery.md:
+
+- the stream is `noack()`: Faust acknowledges nothing by itself;
+- an outcome counts when its produce future has resolved, not when it was queued;
+- acknowledgements follow offset order, since Faust commits over some gaps;
+- whatever is unexpected ends the process at once, without a commit: Faust acknowledges on a graceful stop, and has no way to
+  hand an event back within a process.
+
+Several batches are under way at once, so that the model works while the broker confirms; a batch sends only after the one
+before it has sent, and acknowledges only after the one before it has acknowledged.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Any, NoReturn, Protocol
+
+from monitoring.health import Progress
+from monitoring.observer import Observer
+from stream.batcher import Batcher
+from stream.events import RawEvent
+from stream.logs import logger
+from stream.outcomes import Publication
+from stream.settings import Settings
+
+EXIT_BROKEN = 70
+log = logger("tagstream.delivery")
+
+Decide = Callable[[Sequence[RawEvent]], list[Publication]]
+# Two awaits: the first has queued the record, the second has the broker's word for it.
+Send = Callable[[Publication], Awaitable[Awaitable[Any]]]
+
+
+class Stream(Protocol):
+    """The part of a Faust stream that is used here."""
+
+    def events(self) -> Any:
+        """The events, one by one."""
+        ...
+
+    async def ack(self, event: Any) -> bool:
+        """Mark the event as done."""
+        ...
+
+
+class DeliveryError(Exception):
+    """A bound was exceeded or an invariant broken; the process must end."""
+
+
+class _Turn:
+    """How far one batch has come."""
+
+    def __init__(self) -> None:
+        self.sent = asyncio.Event()
+        self.acknowledged = asyncio.Event()
+
+    @classmethod
+    def over(cls) -> "_Turn":
+        turn = cls()
+        turn.sent.set()
+        turn.acknowledged.set()
+        return turn
+
+
+def die(error: BaseException) -> NoReturn:
+    """End the process now, loudly, without giving Faust a chance to commit. The orchestrator starts it anew."""
+    try:
+        log.critical("worker_died", error=f"{type(error).__name__}: {error}", exit_code=EXIT_BROKEN, exc_info=error)
+        logging.shutdown()
+        sys.stdout.flush()
+    finally:
+        # Whatever saying so raises (a closed pipe, for one): it must not keep a broken worker alive.
+        os._exit(EXIT_BROKEN)
+
+
+class Delivery:
+    """Reads one stream and delivers its events. `run` is the whole body of the agent."""
+
+    def __init__(
+        self,
+        *,
+        decide: Decide,
+        send: Send,
+        observer: Observer,
+        progress: Progress,
+        settings: Settings,
+        fail: Callable[[BaseException], NoReturn] = die,
+    ) -> None:
+        """
+        Join the parts.
+
+        Args:
+            decide: One publication an event, in order; runs in a thread.
+            send: Hands one publication to the producer.
+            observer: Told of batches, stages and outcomes.
+            progress: Told of every batch that was acknowledged.
+            settings: Batch size, threads and bounds.
+            fail: What ends the process.
+        """
+        self._decide = decide
+        self._send = send
+        self._observer = observer
+        self._progress = progress
+        self._settings = settings
+        self._fail = fail
+        self.inflight = 0
+
+    async def run(self, stream: Stream) -> None:
+        """Deliver until the stream ends or is cancelled; what is then unacknowledged will be read again."""
+        batcher: Batcher[Any] = Batcher(limit=self._settings.batch_max_events)
+        executor = ThreadPoolExecutor(self._settings.inference_threads, thread_name_prefix="inference")
+        dispatcher = asyncio.create_task(self._dispatch(stream, batcher, executor))
+        try:
+            async for event in stream.events():
+                await batcher.put(event)
+        # An agent that raises makes Faust stop gracefully, which commits.
+        except Exception as error:  # noqa: BLE001
+            self._fail(error)
+        finally:
+            dispatcher.cancel()
+            await asyncio.wait({dispatcher})
+            # Waiting for a thread would stop the event loop for as long as the model takes, for ever if it hangs.
+            executor.shutdown(wait=False, cancel_futures=True)
+
+    async def _dispatch(self, stream: Stream, batcher: Batcher[Any], executor: Executor) -> None:
+        # One batch in each thread, and one whose outcomes the broker is confirming.
+        free = asyncio.Semaphore(self._settings.inference_threads + 1)
+        before = _Turn.over()
+        running: set[asyncio.Task[None]] = set()
+        try:
+            with self._fatal():
+                while True:
+                    await free.acquire()
+                    batch = await batcher.next_batch()
+                    turn = _Turn()
+                    task = asyncio.create_task(self._deliver(stream, batch, executor, before, turn))
+                    running.add(task)
+                    task.add_done_callback(running.discard)
+                    task.add_done_callback(lambda _: free.release())
+                    before = turn
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+    @contextlib.contextmanager
+    def _fatal(self) -> Iterator[None]:
+        """Whatever is raised inside is a broken machine, whatever its type, and ends the process; nothing more is acknowledged."""
+        try:
+            yield
+        except GeneratorExit:
+            raise
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # Nobody cancelled this task: something that it waited for was. Taken for a stop, it would be a hang in silence.
+            broken = DeliveryError("something that a batch waited for was cancelled, though the worker was not told to stop")
+            broken.__cause__ = error
+            self._fail(broken)
+        except BaseException as error:  # noqa: BLE001
+            self._fail(error)
+
+    async def _deliver(self, stream: Stream, batch: Sequence[Any], executor: Executor, before: _Turn, turn: _Turn) -> None:
+        self.inflight += len(batch)
+        try:
+            with self._fatal():
+                self._observer.received(len(batch))
+                publications = await self._decided(batch, executor)
+                started = time.perf_counter()
+                await self._confirmed(publications, before, turn)
+                self._observer.stage("publish", time.perf_counter() - started)
+                await before.acknowledged.wait()
+                for event in batch:
+                    await stream.ack(event)
+                turn.acknowledged.set()
+                self._progress.moved()
+                self._observer.published([publication.observation for publication in publications], int(time.time() * 1000))
+        finally:
+            self.inflight -= len(batch)
+
+    async def _decided(self, batch: Sequence[Any], executor: Executor) -> list[Publication]:
+        seconds = self._settings.inference_timeout_seconds
+        raw = [raw_event(event.message) for event in batch]
+        try:
+            async with asyncio.timeout(seconds):
+                publications = await asyncio.get_running_loop().run_in_executor(executor, self._decide, raw)
+        except TimeoutError as error:
+            msg = (
+                f"the model did not answer for a batch of {len(batch)} events within {seconds:g} s (inference_timeout_seconds)"
+            )
+            raise DeliveryError(msg) from error
+        if len(publications) != len(batch):
+            msg = f"{len(batch)} events became {len(publications)} outcomes; every event must become exactly one"
+            raise DeliveryError(msg)
+        return publications
+
+    async def _confirmed(self, publications: Sequence[Publication], before: _Turn, turn: _Turn) -> None:
+        await before.sent.wait()
+        seconds = self._settings.produce_timeout_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                confirmations = [await self._send(publication) for publication in publications]
+                turn.sent.set()
+                await asyncio.gather(*confirmations)
+        except TimeoutError as error:
+            msg = f"the broker did not confirm {len(publications)} outcomes within {seconds:g} s (produce_timeout_seconds)"
+            raise DeliveryError(msg) from error
+
+
+def raw_event(message: Any) -> RawEvent:
+    """Our record of one Faust message."""
+    return RawEvent(
+        topic=message.topic,
+        partition=message.partition,
+        offset=message.offset,
+        timestamp_ms=round((message.timestamp or 0) * 1000),
+        key=message.key,
+        value=message.value,
+        headers=tuple(message.headers or ()),
+    )

@@ -1,0 +1,87 @@
+"""What the demo sends: sample events, and among them, at a steady cadence, bytes that are no event."""
+
+import base64
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+
+import msgspec
+
+from monitoring.observer import Reason
+
+# One in 25: often enough to be seen within seconds, rare enough to look like life.
+EVENTS_PER_MALFORMED = 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """
+    One record for `content`.
+
+    Attributes:
+        key: Different for every record of a run: what is sent is found again by it.
+        value: The bytes to send.
+        title: What people see of it: an event's title, the name of what is malformed.
+        code: Why it must become a dead letter; None for an event.
+    """
+
+    key: str
+    value: bytes = field(repr=False)
+    title: str
+    code: Reason | None = None
+
+
+class _Malformed(msgspec.Struct, frozen=True):
+    name: str
+    code: Reason
+    base64: str
+
+
+def load_events() -> list[dict[str, str]]:
+    """The sample events, as JSON objects."""
+    return msgspec.json.decode(b"[" + b",".join(_lines("samples.jsonl")) + b"]", type=list[dict[str, str]])
+
+
+def load_malformed() -> list[Sample]:
+    """What is no event, each with the code that its dead letter must bear."""
+    rows = [msgspec.json.decode(line, type=_Malformed) for line in _lines("malformed.jsonl")]
+    return [
+        Sample(key=f"malformed-{row.name}", value=base64.b64decode(row.base64, validate=True), title=row.name, code=row.code)
+        for row in rows
+    ]
+
+
+def mix(events: Sequence[dict[str, str]], malformed: Sequence[Sample], *, run: str = "") -> Iterator[Sample]:
+    """
+    Samples without end: every `EVENTS_PER_MALFORMED` events, one of the malformed.
+
+    When the events (or the malformed) are used up, they come again under new ids: `sample-0001` is `sample-0001-2` in
+    the second round. So nothing is a repetition to the stream, whose decisions are idempotent by id.
+
+    Args:
+        events: JSON objects with `id` and `title`.
+        malformed: What is mixed in; may be empty.
+        run: Ends every id where several runs share a broker.
+    """
+    good = _rounds([event["id"] for event in events], run)
+    bad = _rounds([sample.key for sample in malformed], run)
+    while True:
+        for key, position in itertools.islice(good, EVENTS_PER_MALFORMED):
+            event = {**events[position], "id": key}
+            yield Sample(key=key, value=msgspec.json.encode(event), title=event["title"])
+        for key, position in itertools.islice(bad, 1):
+            sample = malformed[position]
+            yield Sample(key=key, value=sample.value, title=sample.title, code=sample.code)
+
+
+def _rounds(ids: Sequence[str], run: str) -> Iterator[tuple[str, int]]:
+    """Every id with its position, again and again, different in every round; nothing if there are none."""
+    for number in itertools.count(1) if ids else ():
+        ending = "".join(f"-{part}" for part in ("" if number == 1 else str(number), run) if part)
+        for position, name in enumerate(ids):
+            yield name + ending, position
+
+
+def _lines(name: str) -> list[bytes]:
+    return files("stream.demo").joinpath(name).read_bytes().splitlines()

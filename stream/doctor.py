@@ -1,0 +1,188 @@
+"""`tagstream doctor`: what a worker will need, looked at one by one, each with what to do about it."""
+
+import asyncio
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from kafka.errors import KafkaError
+
+from model_export.bundle import BundleError
+from model_export.bundle import read as read_bundle
+from stream import topics
+from stream.settings import Settings
+
+NEEDED = ("content", "tagged", "review", "dlq")
+
+
+class Status(StrEnum):
+    """How one check ended."""
+
+    OK = "OK"
+    WARN = "WARN"
+    FAIL = "FAIL"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One line of the report. `fix` is empty where nothing needs doing."""
+
+    check: str
+    status: Status
+    detail: str
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """All findings, in the order in which they were made."""
+
+    findings: tuple[Finding, ...]
+    broker_reachable: bool
+
+    @property
+    def failed(self) -> bool:
+        """Would a worker fail?"""
+        return any(finding.status is Status.FAIL for finding in self.findings)
+
+
+def examine(settings: Settings, *, create_topics: bool, say: Callable[[Finding], None] = lambda _: None) -> Report:
+    """
+    Make every check; `say` hears of each as it ends. Changes nothing, except topics when `create_topics` says so.
+
+    Checks that need a broker are left out when none answers.
+    """
+    findings: list[Finding] = []
+    reachable = True
+
+    def note(finding: Finding) -> None:
+        findings.append(finding)
+        say(finding)
+
+    for finding in _local(settings):
+        note(finding)
+    try:
+        for finding in _remote(settings, create_topics=create_topics):
+            note(finding)
+    except topics.BrokerUnreachableError as error:
+        reachable = False
+        what, _, fix = str(error).partition(" Next: ")
+        note(Finding(check="brokers", status=Status.FAIL, detail=what, fix=fix))
+    return Report(findings=tuple(findings), broker_reachable=reachable)
+
+
+def _local(settings: Settings) -> Iterator[Finding]:
+    yield Finding(check="python", status=Status.OK, detail=f"{sys.version.split()[0]}")
+    yield _stream_engine()
+    yield _bundle(settings)
+    yield _metrics_port(settings)
+
+
+def _stream_engine() -> Finding:
+    import faust
+    import faust.streams
+
+    if getattr(faust.streams, "_CStreamIterator", None) is None:
+        return Finding(
+            check="faust",
+            status=Status.FAIL,
+            detail="runs without its C extension, whose Python twin loses stale messages",
+            fix="install a binary wheel of faust-streaming for this CPython and unset NO_CYTHON",
+        )
+    return Finding(check="faust", status=Status.OK, detail=f"{faust.__version__} with its C extension")
+
+
+def _bundle(settings: Settings) -> Finding:
+    from stream.classifier import OnnxClassifier
+
+    try:
+        bundle = read_bundle(settings.bundle)
+        OnnxClassifier(bundle)
+    except BundleError as error:
+        what, _, fix = str(error).partition(" Next: ")
+        return Finding(check="bundle", status=Status.FAIL, detail=what, fix=fix)
+    manifest = bundle.manifest
+    threshold = manifest.threshold.confidence if settings.confidence_threshold is None else settings.confidence_threshold
+    detail = f"{manifest.name} {manifest.version}, digest {bundle.digest[:12]}, threshold {threshold}, golden texts agree"
+    return Finding(check="bundle", status=Status.OK, detail=detail)
+
+
+def _metrics_port(settings: Settings) -> Finding:
+    where = f"{settings.metrics_host}:{settings.metrics_port}"
+    if settings.metrics_host in {"0.0.0.0", "::"}:  # noqa: S104
+        return Finding(
+            check="metrics",
+            status=Status.WARN,
+            detail=f"{where} listens on every address, without authentication",
+            fix="keep TAGSTREAM_METRICS_HOST on loopback or a private network",
+        )
+    try:
+        with socket.create_server((settings.metrics_host, settings.metrics_port)):
+            pass
+    except OSError as error:
+        return Finding(
+            check="metrics",
+            status=Status.WARN,
+            detail=f"{where} cannot be bound now ({error.strerror}); a running worker may hold it",
+            fix="TAGSTREAM_METRICS_PORT=0 takes a free port for each worker",
+        )
+    return Finding(check="metrics", status=Status.OK, detail=f"{where} is free")
+
+
+def _remote(settings: Settings, *, create_topics: bool) -> Iterator[Finding]:
+    with topics.admin(settings) as client:
+        try:
+            brokers = client.describe_cluster()["brokers"]
+        except KafkaError as error:
+            raise topics.unreachable(settings, error) from error
+    yield Finding(check="brokers", status=Status.OK, detail=f"{len(brokers)} at {settings.brokers}")
+    if create_topics:
+        created = topics.create(settings)
+        made = f"made {', '.join(created.made)}" if created.made else "nothing to make"
+        yield Finding(check="create topics", status=Status.OK, detail=f"{made}; found {', '.join(created.found) or 'none'}")
+    yield from _topics(settings, len(brokers))
+    yield _producer(settings)
+
+
+def _topics(settings: Settings, brokers: int) -> Iterator[Finding]:
+    found = topics.partitions(settings)
+    names: dict[str, str] = settings.topics.model_dump()
+    for key, name in names.items():
+        if name in found:
+            yield Finding(check=f"topic {name}", status=Status.OK, detail=f"{found[name]} partitions")
+            continue
+        needed = key in NEEDED
+        yield Finding(
+            check=f"topic {name}",
+            status=Status.FAIL if needed else Status.WARN,
+            detail=f"does not exist{'' if needed else '; the worker does not need it'}",
+            fix="tagstream doctor --create-topics",
+        )
+    content = found.get(settings.topics.content, 0)
+    if content == 1:
+        yield Finding(
+            check="scale",
+            status=Status.WARN,
+            detail=f"{settings.topics.content} has one partition: only one worker of the group can work",
+            fix="make the topic with two to four times as many partitions as there will be workers",
+        )
+    if brokers > 1 and settings.topic_replication == 1:
+        yield Finding(
+            check="replication",
+            status=Status.WARN,
+            detail="new topics would have one replica on a cluster of several brokers",
+            fix="TAGSTREAM_TOPIC_REPLICATION=3",
+        )
+
+
+def _producer(settings: Settings) -> Finding:
+    if asyncio.run(topics.has_idempotent_producer(settings)):
+        return Finding(check="producer", status=Status.OK, detail="the broker hands out producer ids: sends are idempotent")
+    return Finding(
+        check="producer",
+        status=Status.WARN,
+        detail="the broker hands out no producer ids: a retried send may be written twice (never lost)",
+        fix="Apache Kafka 2.8 or newer has them",
+    )

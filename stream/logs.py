@@ -1,0 +1,52 @@
+"""One shape for every log line: ours, Faust's, aiokafka's. Facts as names, values as fields, never the text of an event."""
+
+import logging
+import sys
+from typing import Literal, TextIO
+
+import structlog
+
+# Chatter at info level that tells an operator nothing; warnings of theirs are kept. Faust logs its services under the module of
+# their class: `stream.app`. Our own loggers are named `tagstream.*`.
+QUIET = ("aiokafka", "kafka", "faust", "mode", "asyncio", "stream.app")
+
+
+def configure(*, level: str, form: Literal["auto", "json", "console"], stream: TextIO = sys.stderr) -> None:
+    """Send all logs to `stream`, for people on a terminal, as JSON lines elsewhere."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    as_console = form == "console" or (form == "auto" and stream.isatty())
+    renderer: structlog.typing.Processor = (
+        structlog.dev.ConsoleRenderer() if as_console else structlog.processors.JSONRenderer()
+    )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            *([] if as_console else [structlog.processors.format_exc_info]),
+            renderer,
+        ],
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING if level != "debug" else logging.DEBUG)
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+def logger(name: str) -> structlog.stdlib.BoundLogger:
+    """A logger whose events are facts: `log.info("bundle_loaded", digest=...)`."""
+    bound: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
+    return bound

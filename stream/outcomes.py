@@ -1,0 +1,184 @@
+"""What leaves: one outcome an event, and its form on the topic. Owns the output contract.
+
+A value is the input's own fields, byte for byte, followed by the decision. Everything before `tagged_at` depends only on the
+event, the bundle and the settings, so that a redelivered event repeats the same bytes of decision; `tagged_at`, a clock
+reading, comes last.
+"""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+
+from monitoring.observer import Destination, Observation, ReviewReason
+from stream.events import CLOUDEVENT_PREFIX, ContentEvent, Fields, Headers, Rejected
+
+CONTRACT_VERSION = 1
+PREDICTION_NAMESPACE = uuid.UUID("6d0f7c3e-5b0a-5d57-9c53-4a7c1c0f5a1e")
+MAX_MESSAGE_CHARACTERS = 512
+
+
+class ModelRef(msgspec.Struct, frozen=True, kw_only=True):
+    """Which bundle decided."""
+
+    name: str
+    version: str
+    digest: str
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """The fields that `tagged` adds to an event, in their order on the wire (before `tagged_at`)."""
+
+    tag: str
+    confidence: float
+    probabilities: dict[str, float]
+    prediction_id: str
+    decider: Literal["model", "reviewer", "rules"]
+    model: ModelRef
+    threshold: float
+    truncated: bool
+
+
+class ReviewDecision(Decision, frozen=True, kw_only=True):
+    """The fields that `review` adds: a decision without the promise of being right, and why a person is asked."""
+
+    reasons: tuple[ReviewReason, ...]
+    inclusion_probability: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tagged:
+    """The model is sure enough."""
+
+    event: ContentEvent
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeedsReview:
+    """A person is asked."""
+
+    event: ContentEvent
+    decision: ReviewDecision
+
+
+Outcome = Tagged | NeedsReview | Rejected
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publication:
+    """An outcome ready for the broker, with what the metrics will say of it."""
+
+    destination: Destination
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    observation: Observation
+
+
+DECISION_FIELDS = frozenset(name for struct in (Decision, ReviewDecision) for name in struct.__struct_fields__) | {
+    "tagged_at",
+    "overridden",
+    "destination",
+}
+
+
+def prediction_id(event_id: str, bundle_digest: str) -> str:
+    """
+    The id of a decision: the same event under the same bundle and contract always has the same one.
+
+    >>> prediction_id("a", "0" * 64) == prediction_id("a", "0" * 64)
+    True
+    """
+    return str(uuid.uuid5(PREDICTION_NAMESPACE, f"{CONTRACT_VERSION}:{bundle_digest}:{event_id}"))
+
+
+def publish_all(outcomes: Sequence[Outcome], now_ms: int) -> list[Publication]:
+    """Every outcome in its form on the topic, in the same order. `now_ms` (Unix milliseconds) becomes `tagged_at`."""
+    tail = b',"tagged_at":"%b"}' % timestamp(now_ms).encode()
+    return [_dead_letter(o) if isinstance(o, Rejected) else _decided(o, tail) for o in outcomes]
+
+
+def timestamp(milliseconds: int) -> str:
+    """
+    RFC 3339 in UTC with milliseconds.
+
+    >>> timestamp(1_700_000_000_123)
+    '2023-11-14T22:13:20.123Z'
+    """
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _decided(outcome: Tagged | NeedsReview, tail: bytes) -> Publication:
+    event, decision = outcome.event, outcome.decision
+    review_reasons = decision.reasons if isinstance(decision, ReviewDecision) else ()
+    destination = Destination.REVIEW if isinstance(outcome, NeedsReview) else Destination.TAGGED
+    return Publication(
+        destination=destination,
+        key=event.raw.key if event.raw.key is not None else event.id.encode(),
+        value=value_without_clock(event, decision)[:-1] + tail,
+        headers=tuple(header for header in event.raw.headers if _is_forwarded(header[0])),
+        observation=Observation(
+            destination=destination,
+            created_ms=event.raw.timestamp_ms,
+            label=decision.tag,
+            confidence=decision.confidence,
+            truncated=decision.truncated,
+            review_reasons=review_reasons,
+        ),
+    )
+
+
+def value_without_clock(event: ContentEvent, decision: Decision) -> bytes:
+    """The JSON object of the input's fields and the decision: all of the value but `tagged_at`."""
+    kept = msgspec.json.encode(_without_collisions(event.fields))
+    return kept[:-1] + b"," + msgspec.json.encode(decision)[1:]
+
+
+def _without_collisions(fields: Fields) -> Fields | dict[str, object]:
+    """
+    The input's fields; those that bear a name of the decision's go into `overridden`.
+
+    The holdout itself has a field `tag`. The decision must be found under the contract's name, and what the producer sent
+    must not be lost.
+    """
+    colliding = DECISION_FIELDS & fields.keys()
+    if not colliding:
+        return fields
+    kept: dict[str, object] = {name: raw for name, raw in fields.items() if name not in colliding}
+    kept["overridden"] = {name: raw for name, raw in fields.items() if name in colliding}
+    return kept
+
+
+def _is_forwarded(name: str) -> bool:
+    """Tracing and the producer's own headers go on; those that would call the outcome a CloudEvent of the producer's do not."""
+    return not name.startswith(CLOUDEVENT_PREFIX) and name.lower() != "content-type"
+
+
+def _dead_letter(outcome: Rejected) -> Publication:
+    raw = outcome.raw
+    where: list[tuple[str, str]] = [
+        ("__streams.errors.exception", f"tagstream.{outcome.reason.name}"),
+        ("__streams.errors.message", outcome.message[:MAX_MESSAGE_CHARACTERS]),
+        ("__streams.errors.topic", raw.topic),
+        ("__streams.errors.partition", str(raw.partition)),
+        ("__streams.errors.offset", str(raw.offset)),
+        ("x-dlq-stage", outcome.stage.value),
+        ("x-dlq-code", outcome.reason.value),
+        ("x-dlq-attempts", "1"),
+    ]
+    key = raw.key
+    if key is None and raw.value is None:
+        # The client cannot send a record that has neither; an empty key and a header that says so stand for it.
+        key = b""
+        where.append(("x-dlq-null-key", "true"))
+    return Publication(
+        destination=Destination.DLQ,
+        key=key,
+        value=raw.value,
+        headers=(*raw.headers, *((name, text.encode()) for name, text in where)),
+        observation=Observation(destination=Destination.DLQ, created_ms=raw.timestamp_ms, rejection=outcome.reason),
+    )

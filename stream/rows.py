@@ -1,0 +1,112 @@
+"""Files of content as events: CSV with a header, or JSON Lines, or standard input. One event value a row, in the file's order.
+
+`tagstream classify` and `tagstream send` read through here, so that a file gives the same bytes with and without Kafka.
+"""
+
+import contextlib
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+CSV_SUFFIXES = frozenset({".csv"})
+JSON_SUFFIXES = frozenset({".jsonl", ".ndjson", ".json"})
+csv.field_size_limit(2**31 - 1)
+
+
+class RowsError(Exception):
+    """The file cannot be read as rows: the message says which file, where, why, and what to do."""
+
+    exit_code = 2
+
+
+def is_file(argument: str) -> bool:
+    """Does this argument name a file (or standard input) rather than being a text to classify?"""
+    if argument == "-" or Path(argument).suffix.lower() in CSV_SUFFIXES | JSON_SUFFIXES:
+        return True
+    try:
+        return Path(argument).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def read(argument: str) -> Iterator[bytes]:
+    """
+    The event values of a file, `-` for standard input (JSON Lines, or CSV if its first line is a header with `title`).
+
+    JSON lines are passed on byte for byte, also where they are not JSON: the decoder has the say. Blank lines are skipped.
+
+    Raises:
+        RowsError: The file cannot be opened, is CSV without a `title`, or a CSV row has more fields than the header.
+    """
+    with _open(argument) as stream:
+        first = stream.readline()
+        name = "standard input" if argument == "-" else argument
+        rest = _chain(first, stream)
+        if _is_csv(argument, first):
+            yield from _csv_rows(name, rest)
+        else:
+            yield from (line for line in (raw.rstrip(b"\r\n") for raw in rest) if line.strip())
+
+
+@contextlib.contextmanager
+def _open(argument: str) -> Iterator[BinaryIO]:
+    if argument == "-":
+        yield sys.stdin.buffer
+        return
+    try:
+        stream = Path(argument).open("rb")  # noqa: SIM115
+    except OSError as error:
+        msg = f"{argument} cannot be read: {error.strerror}. Next: give a CSV or JSON Lines file that exists, or - for standard input."
+        raise RowsError(msg) from error
+    with stream:
+        yield stream
+
+
+def _chain(first: bytes, stream: BinaryIO) -> Iterator[bytes]:
+    if first:
+        yield first
+    yield from stream
+
+
+def _is_csv(argument: str, first: bytes) -> bool:
+    suffix = Path(argument).suffix.lower()
+    if suffix in CSV_SUFFIXES | JSON_SUFFIXES:
+        return suffix in CSV_SUFFIXES
+    header = first.decode("utf-8-sig", errors="replace").strip().lower()
+    return not header.startswith(("{", "[")) and "title" in header.split(",")
+
+
+def _csv_rows(name: str, lines: Iterator[bytes]) -> Iterator[bytes]:
+    reader = csv.DictReader(_text(name, lines), restkey="")
+    if "title" not in (reader.fieldnames or ()):
+        msg = f"{name} has no column 'title' (columns: {', '.join(reader.fieldnames or ()) or 'none'}). Next: name the columns in the first line."
+        raise RowsError(msg)
+    try:
+        for row in reader:
+            if "" in row:
+                msg = f"{name}, line {reader.line_num}: more fields than the header has columns. Next: quote fields that hold commas."
+                raise RowsError(msg)
+            # A row shorter than the header lacks its last fields; an empty cell is an empty string.
+            present = {key: value for key, value in row.items() if value is not None}
+            yield json.dumps(present, ensure_ascii=False, separators=(",", ":")).encode()
+    except csv.Error as error:
+        msg = f"{name}, line {reader.line_num}: not CSV ({error}). Next: correct that line."
+        raise RowsError(msg) from error
+
+
+def _text(name: str, lines: Iterator[bytes]) -> Iterator[str]:
+    for number, line in enumerate(lines, start=1):
+        try:
+            text = line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            msg = f"{name}, line {number}: not UTF-8 (byte {error.start}). Next: convert the file to UTF-8."
+            raise RowsError(msg) from error
+        yield text.removeprefix("\ufeff") if number == 1 else text
+
+
+def of_text(text: str) -> bytes:
+    """The event of a bare title."""
+    return json.dumps({"title": text}, ensure_ascii=False).encode()

@@ -1,0 +1,252 @@
+"""Every knob, its name, its default and where its value came from. The only reader of the environment and of `tagstream.toml`.
+
+Flags win over the environment (`TAGSTREAM_*`, nested with `__`), over `tagstream.toml`, over the defaults here. A key that is
+not known is an error that names the nearest known one: a misspelt setting must not be silently the default.
+"""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from model_export.bundle import DEFAULT_BUNDLE
+
+PREFIX = "TAGSTREAM_"
+CONFIG_FILE = "tagstream.toml"
+# Variables with our prefix that are not settings of the program: they choose where settings are read from.
+CONTROL_VARIABLES = frozenset({"TAGSTREAM_CONFIG"})
+
+
+class SettingsError(Exception):
+    """A setting is unknown or has a value that cannot be used: the message says which, why, where from, what next."""
+
+    exit_code = 2
+
+
+class Topics(BaseModel):
+    """Names of the topics. `dlq` follows `content` unless it is named."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    content: str = "content"
+    tagged: str = "tagged"
+    review: str = "review"
+    dlq: str = Field(default="", validation_alias=AliasChoices("dlq", "content_dlq"))
+    reviewed: str = "reviewed"
+    reports: str = "reports"
+    shadow: str = "shadow"
+    drift: str = "drift"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _dead_letters_follow_content(cls, values: Any) -> Any:
+        if isinstance(values, dict) and not (values.get("dlq") or values.get("content_dlq")):
+            return {**values, "dlq": f"{values.get('content', 'content')}.dlq"}
+        return values
+
+    @model_validator(mode="after")
+    def _all_different(self) -> "Topics":
+        names = list(self.model_dump().values())
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            msg = f"two topics have the same name {twice[0]!r}"
+            raise ValueError(msg)
+        return self
+
+
+class Settings(BaseSettings):
+    """What the commands run with. Times are seconds, sizes are in the unit that the name says."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, nested_model_default_partial_update=True
+    )
+
+    brokers: str = Field(default="127.0.0.1:9092", description="Kafka brokers, host:port, comma-separated")
+    group: str = Field(default="tagstream", min_length=1, description="consumer group of the workers")
+    topics: Topics = Field(default_factory=lambda: Topics.model_validate({}), description="names of the topics")
+    bundle: Path = Field(default=DEFAULT_BUNDLE, description="folder of the model bundle")
+    data: Path | None = Field(default=None, description="folder with dataset.csv and holdout.csv; else they are downloaded")
+    confidence_threshold: float | None = Field(
+        default=None, ge=0, le=1, description="below it a person is asked; else the bundle's own"
+    )
+    metrics_host: str = Field(default="127.0.0.1", description="address of /metrics, /healthz, /readyz")
+    metrics_port: int = Field(default=9108, ge=0, le=65535, description="their port; 0 takes a free one and logs it")
+    batch_max_events: int = Field(default=64, ge=1, le=4096, description="most events in one call of the model")
+    inference_threads: int = Field(
+        default_factory=lambda: min(2, os.cpu_count() or 1), ge=1, le=64, description="batches in the model at once"
+    )
+    max_event_bytes: int = Field(default=900_000, ge=1, description="larger events are dead letters")
+    stream_buffer_events: int = Field(default=4096, ge=1, description="events that Faust buffers for the agent")
+    commit_interval_seconds: float = Field(default=1.0, gt=0, description="how often offsets are committed")
+    session_timeout_seconds: float = Field(default=10.0, ge=6, description="a silent worker loses its partitions after this")
+    startup_timeout_seconds: float = Field(default=30.0, gt=0, description="most time to find brokers and topics")
+    produce_timeout_seconds: float = Field(default=30.0, gt=0, description="most time for the broker to take a batch")
+    inference_timeout_seconds: float = Field(default=60.0, gt=0, description="most time of the model for a batch")
+    shutdown_timeout_seconds: float = Field(default=10.0, gt=0, description="most time from SIGTERM to the end")
+    stall_timeout_seconds: float = Field(default=20.0, gt=0, description="/readyz fails after so long without progress")
+    idempotent_producer: Literal["auto", "on", "off"] = Field(
+        default="auto", description="auto: on where the broker can (Tansu cannot)"
+    )
+    topic_partitions: int = Field(default=6, ge=1, description="partitions of topics that doctor --create-topics makes")
+    topic_replication: int = Field(default=1, ge=1, description="their replication factor")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least level that is logged")
+    log_format: Literal["auto", "json", "console"] = Field(default="auto", description="auto: console on a terminal, else JSON")
+
+    @field_validator("brokers")
+    @classmethod
+    def _host_and_port(cls, value: str) -> str:
+        parts = [part.strip() for part in value.split(",")]
+        for part in parts:
+            host, _, port = part.rpartition(":")
+            if not host or not port.isdigit():
+                msg = f"{part!r} is not host:port"
+                raise ValueError(msg)
+        return ",".join(parts)
+
+    @property
+    def broker_list(self) -> list[str]:
+        """The brokers, one host:port each."""
+        return self.brokers.split(",")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what `load` gives: nothing is read behind its back."""
+        return (init_settings,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """Settings, and for every key that is not a default where it came from."""
+
+    settings: Settings
+    origins: dict[str, str]
+
+
+class _Environment(EnvSettingsSource):
+    """pydantic-settings' own reading of an environment, from a mapping that is handed over."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        super().__init__(Settings)
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return {name.lower(): value for name, value in self._environ.items()}
+
+
+def load(environ: Mapping[str, str], flags: Mapping[str, Any] | None = None, folder: Path | None = None) -> Loaded:
+    """
+    Read the settings.
+
+    Args:
+        environ: The environment.
+        flags: Values of command-line flags by setting name; `None` values were not given.
+        folder: Where `tagstream.toml` may lie; the working directory unless given. `TAGSTREAM_CONFIG` names another file.
+
+    Raises:
+        SettingsError: An unknown key, a value that cannot be used, or an unreadable file.
+
+    >>> load({"TAGSTREAM_GROUP": "night"}, folder=Path("/nonexistent")).settings.group
+    'night'
+    """
+    _refuse_unknown_variables(environ)
+    path, table = _file(environ, folder or Path.cwd())
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    variables = {name: value for name, value in environ.items() if name.startswith(PREFIX) and name not in CONTROL_VARIABLES}
+    origins = {
+        **dict.fromkeys(_keys(table), f"{path.name} ({path})"),
+        **{name.removeprefix(PREFIX).lower().replace("__", "."): f"environment {name}" for name in variables},
+        **dict.fromkeys(_keys(given), "flag"),
+    }
+    try:
+        merged = _merged(table, _Environment(variables)(), given)
+        return Loaded(settings=Settings.model_validate(merged), origins=origins)
+    except ValidationError as error:
+        raise SettingsError(_explain(error, origins)) from error
+
+
+def known_keys() -> list[str]:
+    """Every setting, dotted, in the order of declaration."""
+    return list(_model_keys(Settings))
+
+
+def _model_keys(model: type[BaseModel]) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from (f"{name}.{key}" for key in _model_keys(field.annotation))
+        else:
+            yield name
+
+
+def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
+    known = {PREFIX + key.upper().replace(".", "__") for key in (*known_keys(), "topics.content_dlq")}
+    known |= CONTROL_VARIABLES
+    for name in environ:
+        if name.startswith(PREFIX) and name not in known:
+            nearest = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0)[0]
+            msg = (
+                f"{name} is not a setting of tagstream. The nearest one is {nearest}. "
+                f"Next: correct or unset it; `tagstream config show` lists all."
+            )
+            raise SettingsError(msg)
+
+
+def _file(environ: Mapping[str, str], folder: Path) -> tuple[Path, dict[str, Any]]:
+    named = environ.get("TAGSTREAM_CONFIG")
+    path = Path(named) if named else folder / CONFIG_FILE
+    if not named and not path.is_file():
+        return path, {}
+    try:
+        return path, tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        msg = f"{path} cannot be read: {error.strerror}. Next: correct TAGSTREAM_CONFIG or the file's permissions."
+        raise SettingsError(msg) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        msg = f"{path} is not TOML: {error}. Next: correct that line."
+        raise SettingsError(msg) from error
+
+
+def _keys(table: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _keys(value, f"{above}{name}.")
+        else:
+            yield above + name
+
+
+def _merged(*tables: Mapping[str, Any]) -> dict[str, Any]:
+    """Later tables win, key by key within nested tables."""
+    result: dict[str, Any] = {}
+    for table in tables:
+        for name, value in table.items():
+            below = result.get(name)
+            result[name] = _merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return result
+
+
+def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:
+    problem = error.errors(include_url=False, include_context=False)[0]
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        nearest = difflib.get_close_matches(key, known_keys(), n=1, cutoff=0)[0]
+        return (
+            f"{key} ({origins.get(key, 'unknown origin')}) is not a setting of tagstream. The nearest one is {nearest}. "
+            f"Next: correct or remove it; `tagstream config show` lists all."
+        )
+    what = problem["msg"].removeprefix("Value error, ")
+    return (
+        f"setting {key} = {problem['input']!r} ({origins.get(key, 'default')}) cannot be used: {what}. "
+        f"Next: correct it; `tagstream config show` says what every setting means."
+    )

@@ -1,0 +1,44 @@
+"""`tagstream tail`: the records of a topic as they come."""
+
+import time
+
+from stream import clients, view
+from stream.settings import Settings
+from stream.topics import require
+
+
+def tail(
+    settings: Settings,
+    topic: str,
+    *,
+    as_json: bool,
+    from_beginning: bool,
+    max_records: int | None,
+    idle_seconds: float | None,
+) -> None:
+    """
+    Print records until `max_records`, until `idle_seconds` pass without one, or until interrupted.
+
+    Raises:
+        BrokerUnreachableError: No broker answered.
+        TopicsMissingError: There is no such topic.
+    """
+    names: dict[str, str] = settings.topics.model_dump()
+    name = names.get(topic, topic)
+    require(settings, {topic: name})
+    shown = 0
+    last = time.monotonic()
+    try:
+        for records in clients.read(settings, [name], from_beginning=from_beginning):
+            for record in records:
+                view.print_record(record, as_json=as_json)
+                shown += 1
+                if max_records is not None and shown >= max_records:
+                    return
+            now = time.monotonic()
+            if records:
+                last = now
+            elif idle_seconds is not None and now - last > idle_seconds:
+                return
+    except KeyboardInterrupt:
+        view.talk(f"{shown} records")

@@ -1,0 +1,159 @@
+"""What people see on the terminal: outcomes, records, findings, settings. Data to stdout, talk to stderr."""
+
+import base64
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from stream.clients import Record
+from stream.doctor import Finding, Status
+from stream.events import Rejected
+from stream.outcomes import NeedsReview, Outcome
+from stream.settings import Loaded, Settings, known_keys
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+TAG_STYLES = {"natural-language-processing": "cyan", "computer-vision": "magenta", "mlops": "yellow", "other": "blue"}
+STATUS_STYLES = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "bold red"}
+BAR_CELLS = 24
+
+
+def talk(message: str) -> None:
+    """A sentence for the person, on stderr."""
+    err.print(message)
+
+
+@contextlib.contextmanager
+def progress(what: str, *, shown: bool) -> Iterator[Callable[[], None]]:
+    """A counter of rows on a terminal, nothing elsewhere; yields what advances it by one."""
+    if not (shown and err.is_terminal):
+        yield lambda: None
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda: bar.advance(task)
+
+
+def print_outcome(outcome: Outcome, *, whole: bool) -> None:
+    """One outcome for people: a line, or with `whole` every probability."""
+    if isinstance(outcome, Rejected):
+        out.print(Text.assemble(("rejected", "bold red"), f"  {outcome.reason.value}: {outcome.message}"))
+        return
+    decision = outcome.decision
+    unsure = isinstance(outcome, NeedsReview)
+    door = Text("review", style="bold yellow") if unsure else Text("tagged", style="green")
+    line = Text.assemble(door, "  ", f"{decision.confidence:.4f}  ", (f"{decision.tag:<27}", TAG_STYLES.get(decision.tag, "")))
+    out.print(line.append(f"  {outcome.event.title}") if not whole else line)
+    if whole:
+        for label, probability in sorted(decision.probabilities.items(), key=lambda item: -item[1]):
+            bar = "█" * round(probability * BAR_CELLS)
+            out.print(Text.assemble(f"        {probability:.4f}  ", (f"{label:<27}", TAG_STYLES.get(label, "")), f"  {bar}"))
+        if unsure:
+            out.print(Text(f"        below the threshold {decision.threshold}: a person would be asked", style="dim"))
+        out.print(Text(f"        {decision.model.name} {decision.model.version}  {decision.model.digest[:12]}", style="dim"))
+
+
+def print_record(record: Record, *, as_json: bool) -> None:
+    """One record of a topic: a JSON object with its place, or a short line."""
+    value = _json_value(record.value)
+    if as_json:
+        shown = {
+            "topic": record.topic,
+            "partition": record.partition,
+            "offset": record.offset,
+            "timestamp_ms": record.timestamp_ms,
+            "key": _text(record.key),
+            "headers": [[name, _text(header)] for name, header in record.headers],
+            "value": value,
+        }
+        sys.stdout.buffer.write(msgspec.json.encode(shown) + b"\n")
+        sys.stdout.flush()
+        return
+    place = f"{record.topic}/{record.partition}@{record.offset}"
+    if isinstance(value, dict) and "tag" in value and "confidence" in value:
+        tag = str(value["tag"])
+        reasons = f"  [{', '.join(value['reasons'])}]" if value.get("reasons") else ""
+        what = Text.assemble(
+            f"{value['confidence']:.4f}  ", (f"{tag:<27}", TAG_STYLES.get(tag, "")), f"  {value.get('title', '')}{reasons}"
+        )
+    else:
+        codes = [_text(header) for name, header in record.headers if name == "x-dlq-code"]
+        what = Text(f"{'[' + str(codes[-1]) + ']  ' if codes else ''}{_visible(_text(record.value))}")
+    out.print(Text.assemble((f"{place:<24}", "dim"), what))
+
+
+def _json_value(value: bytes | None) -> Any:
+    if value is None:
+        return None
+    try:
+        return msgspec.json.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {"base64": base64.b64encode(value).decode()}
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("utf-8", errors="backslashreplace")
+
+
+def _visible(text: str | None, limit: int = 160) -> str:
+    """Event text for a terminal: control characters escaped, so that a record cannot move the cursor."""
+    if text is None:
+        return "(no value)"
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:limit])
+    return shown + ("…" if len(text) > limit else "")
+
+
+def finding(*, as_json: bool) -> Callable[[Finding], None]:
+    """What prints one finding of the doctor."""
+
+    def print_json(found: Finding) -> None:
+        sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
+        sys.stdout.flush()
+
+    def print_line(found: Finding) -> None:
+        out.print(
+            Text.assemble(
+                (f"{found.status.value:<5}", STATUS_STYLES[found.status]), (f"{found.check:<18}", "bold"), found.detail
+            )
+        )
+        if found.fix:
+            out.print(Text(f"{'':<23}next: {found.fix}", style="dim"))
+
+    return print_json if as_json else print_line
+
+
+def print_settings(loaded: Loaded, *, sources: bool, as_json: bool) -> None:
+    """Every setting with its value, its origin if asked, and its meaning."""
+    rows = [(key, _lookup(loaded.settings, key), loaded.origins.get(key, "default")) for key in known_keys()]
+    if as_json:
+        for key, value, origin in rows:
+            sys.stdout.buffer.write(msgspec.json.encode({"key": key, "value": value, "source": origin}) + b"\n")
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("setting", "value", *(["source"] if sources else []), "meaning"):
+        table.add_column(column, overflow="fold", no_wrap=column == "setting")
+    for key, value, origin in rows:
+        shown = "-" if value is None else str(value)
+        table.add_row(key, shown, *([origin] if sources else []), _meaning(key))
+    Console(highlight=False).print(table)
+
+
+def _lookup(settings: Settings, key: str) -> Any:
+    value: Any = settings
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value if isinstance(value, str | int | float | None) else str(value)
+
+
+def _meaning(key: str) -> str:
+    if key.startswith("topics."):
+        return f"name of the topic {key.removeprefix('topics.')}"
+    return Settings.model_fields[key].description or ""

@@ -1,0 +1,218 @@
+"""Stand-ins for the seams, ten lines each: a classifier that reads keywords, observers that remember, a stream, a broker."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from model_export.prediction import Prediction, predict
+from monitoring.observer import Observation
+from stream.events import RawEvent
+from stream.outcomes import Publication
+
+LABELS = ("natural-language-processing", "computer-vision", "mlops", "other")
+KEYWORDS = {"translation": 0, "image": 1, "deployment": 2}
+MAX_WORDS = 24
+
+
+class KeywordClassifier:
+    """Implements `Classifier`: a keyword decides, `maybe` makes it unsure, and nothing but the text itself matters."""
+
+    labels = LABELS
+
+    def classify(self, texts: Sequence[str]) -> list[Prediction]:
+        """One prediction a text, in order."""
+        return [self._one(text.lower().split()) for text in texts]
+
+    def _one(self, words: list[str]) -> Prediction:
+        read = words[:MAX_WORDS]
+        winner = next((KEYWORDS[word] for word in read if word in KEYWORDS), LABELS.index("other"))
+        logits = [0.0] * len(LABELS)
+        logits[winner] = 0.5 if "maybe" in read else 6.0
+        return predict(logits, labels=LABELS, temperature=1.0, tokens=len(read), truncated=len(words) > MAX_WORDS)
+
+
+class BrokenClassifier(KeywordClassifier):
+    """A model that is gone."""
+
+    def classify(self, texts: Sequence[str]) -> list[Prediction]:
+        """Raise, whatever is asked."""
+        raise MemoryError(len(texts))
+
+
+class ShiftedClassifier(KeywordClassifier):
+    """A model that answers for more or fewer texts than it was asked about."""
+
+    def __init__(self, by: int) -> None:
+        """`by` is how many predictions too many (or too few, if negative)."""
+        self._by = by
+
+    def classify(self, texts: Sequence[str]) -> list[Prediction]:
+        """As many predictions as texts, and `by`."""
+        return super().classify([*texts, *["other"] * self._by][: len(texts) + self._by])
+
+
+class RecordingObserver:
+    """Implements `Observer`: keeps all that it is told."""
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self.batches: list[int] = []
+        self.stages: list[str] = []
+        self.observations: list[Observation] = []
+
+    def received(self, events: int) -> None:
+        """Keep the size of the batch."""
+        self.batches.append(events)
+
+    def stage(self, name: str, seconds: float) -> None:
+        """Keep the name; time cannot run backwards."""
+        assert seconds >= 0
+        self.stages.append(name)
+
+    def published(self, observations: Sequence[Observation], now_ms: int) -> None:
+        """Keep the observations."""
+        assert now_ms > 0
+        self.observations.extend(observations)
+
+
+class Clock:
+    """Seconds that pass only when told to."""
+
+    def __init__(self, now: float = 1_000.0) -> None:
+        """Start at `now`."""
+        self.now = now
+
+    def __call__(self) -> float:
+        """Read the clock."""
+        return self.now
+
+
+@dataclass(frozen=True, slots=True)
+class FakeMessage:
+    """What `delivery.raw_event` reads of a Faust message."""
+
+    offset: int
+    value: bytes | None = b'{"title":"a"}'
+    key: bytes | None = None
+    topic: str = "content"
+    partition: int = 0
+    timestamp: float | None = 1_700_000_000.123
+    headers: Sequence[tuple[str, bytes]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FakeEvent:
+    """What a Faust stream yields."""
+
+    message: FakeMessage
+
+
+class FakeStream:
+    """Implements `delivery.Stream` over a queue that the test fills, and remembers the order of acknowledgements."""
+
+    def __init__(self) -> None:
+        """Nothing has come yet."""
+        self.coming: asyncio.Queue[FakeEvent | None] = asyncio.Queue()
+        self.acknowledged: list[int] = []
+        self.taken = 0
+
+    def feed(self, *offsets: int) -> None:
+        """Let these events come."""
+        for offset in offsets:
+            self.coming.put_nowait(FakeEvent(FakeMessage(offset)))
+
+    def end(self) -> None:
+        """Let the stream end after what has come."""
+        self.coming.put_nowait(None)
+
+    async def events(self) -> AsyncIterator[FakeEvent]:
+        """The events, one by one, until `end`."""
+        while (event := await self.coming.get()) is not None:
+            self.taken += 1
+            yield event
+
+    async def ack(self, event: FakeEvent) -> bool:
+        """Remember; gives way to other tasks, which Faust's does not, to let a wrong order show itself."""
+        await asyncio.sleep(0)
+        self.acknowledged.append(event.message.offset)
+        return True
+
+
+class FakeBroker:
+    """Implements `delivery.Send`: takes every publication at once and confirms when the test says so."""
+
+    def __init__(self, *, confirms: bool = True) -> None:
+        """`confirms`: every record is confirmed as it is taken, else the test calls `confirm`."""
+        self.confirms = confirms
+        self.sent: list[int] = []
+        self.pending: dict[int, asyncio.Future[None]] = {}
+
+    async def send(self, publication: Publication) -> asyncio.Future[None]:
+        """Queue one record, then give its confirmation."""
+        await asyncio.sleep(0)
+        offset = offset_of(publication)
+        self.sent.append(offset)
+        confirmation = self.pending[offset] = asyncio.get_running_loop().create_future()
+        if self.confirms:
+            confirmation.set_result(None)
+        return confirmation
+
+    def confirm(self, *offsets: int) -> None:
+        """The broker has these now."""
+        for offset in offsets:
+            self.pending[offset].set_result(None)
+
+
+class Died(BaseException):  # noqa: N818
+    """What the fakes raise where the real worker would be no more; not an `Exception`, so that nothing catches it by chance."""
+
+
+@dataclass
+class Death:
+    """Implements `fail`: remembers what the process died of."""
+
+    causes: list[BaseException] = field(default_factory=list)
+
+    def __call__(self, error: BaseException) -> NoReturn:
+        """Die, for this task."""
+        self.causes.append(error)
+        raise Died
+
+
+class Gate:
+    """Implements `decide`: a batch whose first offset is held waits, in its thread, until the test lets it go."""
+
+    def __init__(self, decide: Callable[[Sequence[RawEvent]], list[Publication]], *held: int) -> None:
+        """`held` are the first offsets of the batches that wait."""
+        self._decide = decide
+        self._gates = {offset: threading.Event() for offset in held}
+        self.batches: list[list[int]] = []
+
+    def __call__(self, events: Sequence[RawEvent]) -> list[Publication]:
+        """Wait if told to, then decide."""
+        offsets = [event.offset for event in events]
+        self.batches.append(offsets)
+        gate = self._gates.get(offsets[0])
+        if gate is not None and not gate.wait(timeout=30):
+            raise AssertionError(offsets)
+        return self._decide(events)
+
+    def open(self, *offsets: int) -> None:
+        """Let these batches go; all of them if none is named."""
+        for offset in offsets or tuple(self._gates):
+            self._gates[offset].set()
+
+
+def offset_of(publication: Publication) -> int:
+    """The offset that `decided` wrote into a publication."""
+    assert publication.key is not None
+    return int(publication.key)
+
+
+def raw(value: bytes | None, *, key: bytes | None = None, headers: Any = (), offset: int = 7) -> RawEvent:
+    """A record on `content`."""
+    return RawEvent(
+        topic="content", partition=3, offset=offset, timestamp_ms=1_700_000_000_000, key=key, value=value, headers=tuple(headers)
+    )
