@@ -3,13 +3,13 @@
 import logging
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
-from model_export import batches, bundle, calibrate, evaluate, export, parity, quantize, reference
+from model_export import batches, bundle, calibrate, evaluate, export, invariance, parity, quantize, reference
 from model_export.bundle import Bundle, GoldenText, Manifest, Threshold
 from model_export.checkpoint import Trained
 from model_export.data import Row, Splits
@@ -30,7 +30,7 @@ class Target:
     version: str = "2026.11.1"
     precision: float = 0.98
     max_length: int = batches.MAX_LENGTH
-    limits: parity.Limits = parity.Limits()
+    limits: parity.Limits = field(default_factory=parity.Limits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class _Networks:
     quantised: bytes
 
 
-def assemble(  # noqa: PLR0913 - everything that a bundle is made of
+def assemble(
     folder: Path,
     *,
     network: TagNetwork,
@@ -81,6 +81,7 @@ def assemble(  # noqa: PLR0913 - everything that a bundle is made of
     own = batches.load_tokenizer(tokenizer, target.max_length)
     networks = _export(network, own_rows(splits.train, own), trained.labels)
     calibration = batches.encode(own, [row.text for row in splits.calibration])
+    compared = _compare(networks, calibration[:PARITY_ROWS], target.limits)
     logits = parity.run(networks.quantised, calibration)
     answers = np.array([trained.labels.index(row.tag) for row in splits.calibration])
     draft = _draft(networks.quantised, own.to_str().encode(), trained, target, calibrate.fit_temperature(logits, answers))
@@ -93,10 +94,14 @@ def assemble(  # noqa: PLR0913 - everything that a bundle is made of
     )
     evaluations = {
         part: _evaluate(classifier, rows, threshold)
-        for part, rows in (("holdout", splits.holdout), ("corpus_test", splits.corpus_test), ("calibration", splits.calibration))
+        for part, rows in (
+            ("holdout", splits.holdout),
+            ("corpus_test", splits.corpus_test),
+            ("calibration", splits.calibration),
+        )
         if rows
     }
-    record = _prove(networks, classifier, splits.calibration, calibration, draft.manifest.temperature, threshold, target)
+    record = _prove(compared, classifier, splits.calibration, draft.manifest.temperature, threshold, target)
     manifest = msgspec.structs.replace(
         draft.manifest,
         threshold=threshold,
@@ -169,24 +174,44 @@ def _draft(model: bytes, tokenizer: bytes, trained: Trained, target: Target, tem
     return _Draft(manifest=manifest, model=model, tokenizer=tokenizer)
 
 
-def _prove(  # noqa: PLR0913 - the networks, the classifier, the same rows as text and as tokens, and the decision rule
-    networks: _Networks,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Compared:
+    """What the two files say of the same rows, and how far the three networks are apart."""
+
+    plain: parity.Floats
+    quantised: parity.Floats
+    export: parity.Difference
+    quantisation: parity.Difference
+
+
+def _compare(networks: _Networks, tokens: Sequence[Sequence[int]], limits: parity.Limits) -> _Compared:
+    trained = batches.logits(networks.trained, tokens).double().numpy()
+    plain = parity.run(networks.plain, tokens)
+    exported = parity.check_export(trained, plain, limits)
+    quantised = parity.run(networks.quantised, tokens)
+    return _Compared(
+        plain=plain,
+        quantised=quantised,
+        export=exported,
+        quantisation=parity.check_quantised(plain, quantised, limits),
+    )
+
+
+def _prove(
+    compared: _Compared,
     classifier: Classifier,
     rows: Sequence[Row],
-    tokens: Sequence[Sequence[int]],
     temperature: float,
     threshold: Threshold,
     target: Target,
 ) -> dict[str, object]:
-    tokens, texts = tokens[:PARITY_ROWS], [row.text for row in rows[:PARITY_ROWS]]
-    trained = batches.logits(networks.trained, tokens).double().numpy()
-    plain, quantised = parity.run(networks.plain, tokens), parity.run(networks.quantised, tokens)
-    flips = parity.routing_flips(plain, quantised, temperature=temperature, threshold=threshold.confidence)
+    texts = [row.text for row in rows[:PARITY_ROWS]]
+    flips = parity.routing_flips(compared.plain, compared.quantised, temperature=temperature, threshold=threshold.confidence)
     return parity.as_record(
-        export=parity.check_export(trained, plain, target.limits),
-        quantised=parity.check_quantised(plain, quantised, target.limits),
+        export=compared.export,
+        quantised=compared.quantisation,
         routing_flips=parity.check_flips(flips, target.limits),
-        batch_invariance=parity.check_invariance(classifier, texts, seed=QUANTISE_SEED),
+        batch_invariance=invariance.check_invariance(classifier, texts, seed=QUANTISE_SEED),
     )
 
 

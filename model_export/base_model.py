@@ -59,10 +59,12 @@ def verify(folder: Path) -> None:
     for name, expected in SHA256.items():
         path = folder / name
         if not path.is_file():
-            raise _error(f"{path} is missing")
+            why = f"{path} is missing"
+            raise _unusable(why)
         found = hashlib.sha256(path.read_bytes()).hexdigest()
         if found != expected:
-            raise _error(f"{path} has SHA-256 {found[:12]}…, expected {expected[:12]}…")
+            why = f"{path} has SHA-256 {found[:12]}…, expected {expected[:12]}…"
+            raise _unusable(why)
 
 
 def _packaged_folder() -> Path | None:
@@ -79,11 +81,11 @@ def _hub_folder() -> Path:
         folder = snapshot_download(NAME, revision=REVISION, allow_patterns=list(SHA256), etag_timeout=HUB_TIMEOUT_SECONDS)
     except OSError as error:
         why = f"package {PACKAGE} is not installed and the model hub does not answer: {error}"
-        raise _error(why) from error
+        raise _unusable(why) from error
     return Path(folder)
 
 
-def _error(why: str) -> BaseModelError:
+def _unusable(why: str) -> BaseModelError:
     return BaseModelError(
         f"base model {NAME} cannot be used: {why}. Next: pip install 'tagstream[export]', which brings {PACKAGE}."
     )

@@ -57,9 +57,7 @@ def train_bundle(
     network, trained = fit(base, splits, plan)
     if checkpoint_path is not None:
         checkpoint.save(checkpoint_path, network, trained)
-    return assemble(
-        folder, network=network, trained=trained, tokenizer=base.tokenizer, splits=splits, load=load, target=target
-    )
+    return assemble(folder, network=network, trained=trained, tokenizer=base.tokenizer, splits=splits, load=load, target=target)
 
 
 def export_bundle(folder: Path, *, checkpoint_path: Path, splits: Splits, load: LoadClassifier, target: Target) -> Built:

@@ -1,12 +1,174 @@
 """What `tagstream model` does, without a command line: typed arguments in, records out, failures as exceptions."""
 
-import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from model_export import bundle
+from model_export import bundle, data
 from model_export.bundle import Bundle
+from model_export.invariance import Invariance, check_invariance
 from model_export.prediction import LoadClassifier
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from model_export.evaluate import Evaluation
+
+VERIFY_SEED = 23
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """A bundle that passed every check: the folder's, the golden texts', and batch invariance on them."""
+
+    digest: str
+    labels: tuple[str, ...]
+    golden_texts: int
+    invariance: Invariance
+    model_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """A bundle that was written, what was measured on it, and how long it took."""
+
+    bundle: Bundle
+    evaluations: dict[str, "Evaluation"]
+    seconds: float
+
+    def render(self) -> str:
+        """The figures as text."""
+        manifest = self.bundle.manifest
+        threshold = manifest.threshold
+        lines = [
+            f"{manifest.name} {manifest.version}, digest {self.bundle.digest[:12]}, in {self.bundle.path}",
+            f"{len(self.bundle.model) / 1e6:.1f} MB, made in {self.seconds / 60:.1f} minutes",
+            f"temperature {manifest.temperature}, threshold {threshold.confidence}: {threshold.coverage:.1%} of calibration rows",
+            f"precision there {threshold.precision:.4f}, at least {threshold.precision_lower_bound:.4f} at {threshold.bound_level:.0%}",
+        ]
+        return "\n".join([*lines, *(found.render(part) for part, found in self.evaluations.items())])
+
+
+def train(  # noqa: PLR0913 - the options of one command
+    folder: Path,
+    *,
+    load: LoadClassifier,
+    data_folder: Path | None,
+    corpus_folder: Path = data.CORPUS,
+    name: str = "tagstream-minilm",
+    version: str = "2026.11.1",
+    target_precision: float = 0.98,
+    student: bool = True,
+    threads: int = 2,
+    checkpoint: Path | None = None,
+) -> Made:
+    """
+    Train, prove, calibrate and measure a model, and write its bundle to `folder`.
+
+    Args:
+        folder: Where the bundle goes; nothing is written there unless every gate is passed.
+        load: Makes the classifier that production uses.
+        data_folder: The folder with `dataset.csv` and `holdout.csv`; without it the authored corpus alone is used.
+        corpus_folder: The folder with the authored corpus.
+        name: The bundle's name.
+        version: The bundle's version.
+        target_precision: The share right, on calibration rows, that the threshold promises.
+        student: Distil the tuned network into a shallow one; else the tuned network itself is the model.
+        threads: Cores to train on.
+        checkpoint: Keep the trained network in this file, for `export`.
+    """
+    # torch and transformers come with the extra `export`; verify and inspect must do without.
+    from model_export import assemble, build
+    from model_export.distil import StudentRecipe
+
+    started = time.monotonic()
+    built = build.train_bundle(
+        folder,
+        splits=data.load(data_folder, corpus_folder),
+        load=load,
+        plan=build.Plan(student=StudentRecipe() if student else None, threads=threads),
+        target=assemble.Target(name=name, version=version, precision=target_precision),
+        checkpoint_path=checkpoint,
+    )
+    return Made(bundle=built.bundle, evaluations=built.evaluations, seconds=time.monotonic() - started)
+
+
+def export(  # noqa: PLR0913 - the options of one command
+    folder: Path,
+    *,
+    checkpoint: Path,
+    load: LoadClassifier,
+    data_folder: Path | None,
+    corpus_folder: Path = data.CORPUS,
+    name: str = "tagstream-minilm",
+    version: str = "2026.11.1",
+    target_precision: float = 0.98,
+) -> Made:
+    """Make a bundle of a checkpoint that `train` kept; arguments as there."""
+    from model_export import assemble, build
+
+    started = time.monotonic()
+    built = build.export_bundle(
+        folder,
+        checkpoint_path=checkpoint,
+        splits=data.load(data_folder, corpus_folder),
+        load=load,
+        target=assemble.Target(name=name, version=version, precision=target_precision),
+    )
+    return Made(bundle=built.bundle, evaluations=built.evaluations, seconds=time.monotonic() - started)
+
+
+def evaluate_bundle(
+    folder: Path, *, load: LoadClassifier, data_folder: Path | None, corpus_folder: Path = data.CORPUS
+) -> dict[str, "Evaluation"]:
+    """
+    Measure a bundle on the gold parts: `holdout` if there is a data folder, and `corpus_test`.
+
+    The classifier is the one that production uses, so that these are the figures of the stream.
+    """
+    # scikit-learn comes with the extra too.
+    from model_export.evaluate import evaluate
+
+    verified = bundle.read(folder)
+    classifier = load(verified)
+    splits = data.load(data_folder, corpus_folder)
+    parts = {"holdout": splits.holdout, "corpus_test": splits.corpus_test}
+    return {
+        part: evaluate(
+            classifier.classify([row.text for row in rows]),
+            [row.tag for row in rows],
+            labels=classifier.labels,
+            threshold=verified.manifest.threshold.confidence,
+        )
+        for part, rows in parts.items()
+        if rows
+    }
+
+
+def verify(folder: Path, *, load: LoadClassifier) -> Verified:
+    """
+    Check a bundle as the worker would, and that its predictions do not depend on their batch.
+
+    Raises:
+        BundleError: The folder, the network or the golden texts are refused.
+        ParityError: A prediction depends on its neighbours.
+    """
+    verified = bundle.read(folder)
+    classifier = load(verified)
+    texts = [text.text for text in verified.manifest.golden]
+    return Verified(
+        digest=verified.digest,
+        labels=verified.manifest.labels,
+        golden_texts=len(texts),
+        invariance=check_invariance(classifier, texts, seed=VERIFY_SEED),
+        model_bytes=len(verified.model),
+    )
+
+
+def inspect(folder: Path) -> Bundle:
+    """
+    Read a bundle and return it: its manifest says everything else.
+
+    Raises:
+        BundleError: The folder is refused.
+    """
+    return bundle.read(folder)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from sklearn.metrics import f1_score, precision_recall_fscore_support
 
-from model_export.calibrate import calibration_error
+from model_export.calibrate import Ints, calibration_error
 from model_export.prediction import Prediction
 
 BOOTSTRAP_DRAWS = 1000
@@ -55,8 +55,8 @@ class Evaluation:
         low, high = self.weighted_f1_interval
         lines = [
             f"{title}: {self.rows} rows",
-            f"  weighted F1 {self.weighted_f1:.4f} [{low:.4f}, {high:.4f}]   macro F1 {self.macro_f1:.4f}   "
-            f"accuracy {self.accuracy:.4f}   ECE {self.calibration_error:.4f}",
+            f"  weighted F1 {self.weighted_f1:.4f} [{low:.4f}, {high:.4f}]   macro F1 {self.macro_f1:.4f}",
+            f"  accuracy {self.accuracy:.4f}   ECE {self.calibration_error:.4f}",
             f"  at confidence >= {self.threshold:.4f}: {self.coverage:.1%} of rows, {self.precision_at_threshold:.4f} of them right",
             f"  {'label':<28} {'precision':>9} {'recall':>7} {'F1':>7} {'rows':>5}   given as",
         ]
@@ -68,9 +68,7 @@ class Evaluation:
         return "\n".join(lines)
 
 
-def evaluate(
-    predictions: Sequence[Prediction], tags: Sequence[str], *, labels: Sequence[str], threshold: float
-) -> Evaluation:
+def evaluate(predictions: Sequence[Prediction], tags: Sequence[str], *, labels: Sequence[str], threshold: float) -> Evaluation:
     """
     Measure predictions against the labels that people gave.
 
@@ -107,7 +105,7 @@ def evaluate(
     )
 
 
-def bootstrap_interval(truth: "np.typing.NDArray[np.int64]", found: "np.typing.NDArray[np.int64]") -> tuple[float, float]:
+def bootstrap_interval(truth: Ints, found: Ints) -> tuple[float, float]:
     """A 95 % interval of the weighted F1 over redrawn rows, the same each time."""
     generator = np.random.default_rng(BOOTSTRAP_SEED)
     draws = generator.integers(0, len(truth), size=(BOOTSTRAP_DRAWS, len(truth)))
@@ -115,7 +113,7 @@ def bootstrap_interval(truth: "np.typing.NDArray[np.int64]", found: "np.typing.N
     return round(float(low), 6), round(float(high), 6)
 
 
-def _weighted_f1(truth: "np.typing.NDArray[np.int64]", found: "np.typing.NDArray[np.int64]") -> float:
+def _weighted_f1(truth: Ints, found: Ints) -> float:
     # scikit-learn's own costs milliseconds a call, too much for a thousand redraws.
     total = 0.0
     for label in np.unique(truth):
@@ -125,25 +123,19 @@ def _weighted_f1(truth: "np.typing.NDArray[np.int64]", found: "np.typing.NDArray
     return total / len(truth)
 
 
-def _f1(truth: "np.typing.NDArray[np.int64]", found: "np.typing.NDArray[np.int64]", average: str) -> float:
+def _f1(truth: Ints, found: Ints, average: str) -> float:
     return float(f1_score(truth, found, average=average, zero_division=0))
 
 
-def _classes(
-    truth: "np.typing.NDArray[np.int64]", found: "np.typing.NDArray[np.int64]", labels: Sequence[str]
-) -> tuple[ClassReport, ...]:
+def _classes(truth: Ints, found: Ints, labels: Sequence[str]) -> tuple[ClassReport, ...]:
     columns = precision_recall_fscore_support(truth, found, labels=range(len(labels)), zero_division=0)
     return tuple(
-        ClassReport(
-            label=label, precision=round(float(p), 6), recall=round(float(r), 6), f1=round(float(f), 6), rows=int(n)
-        )
+        ClassReport(label=label, precision=round(float(p), 6), recall=round(float(r), 6), f1=round(float(f), 6), rows=int(n))
         for label, p, r, f, n in zip(labels, *columns, strict=True)
     )
 
 
-def _confusion(
-    truth: "np.typing.NDArray[np.int64]", found: "np.typing.NDArray[np.int64]", labels: int
-) -> tuple[tuple[int, ...], ...]:
+def _confusion(truth: Ints, found: Ints, labels: int) -> tuple[tuple[int, ...], ...]:
     counts = np.zeros((labels, labels), dtype=np.int64)
     np.add.at(counts, (truth, found), 1)
     return tuple(tuple(int(count) for count in row) for row in counts)

@@ -34,7 +34,10 @@ def to_onnx(network: TagNetwork, labels: Sequence[str]) -> bytes:
     """
     # Two tensors, not one twice: the exporter takes an object given twice for one input.
     samples = (torch.zeros(SAMPLE_SHAPE, dtype=torch.int64), torch.ones(SAMPLE_SHAPE, dtype=torch.int64))
-    sizes = {0: torch.export.Dim("batch", min=1, max=MAX_BATCH), 1: torch.export.Dim("length", min=2, max=network.shape.positions)}
+    sizes = {
+        0: torch.export.Dim("batch", min=1, max=MAX_BATCH),
+        1: torch.export.Dim("length", min=2, max=network.shape.positions),
+    }
     with torch.no_grad(), warnings.catch_warnings():
         # The exporter warns of its own coming changes, about which nothing can be done here.
         warnings.simplefilter("ignore")
@@ -57,7 +60,9 @@ def finish(model: onnx.ModelProto, labels: Sequence[str]) -> bytes:
     """
     foreign = sorted({node.domain for node in model.graph.node} - STANDARD_DOMAINS) + [f.name for f in model.functions]
     if foreign:
-        msg = f"the graph needs {foreign}, which are outside the ONNX standard. Next: export without optimisations of a runtime."
+        msg = (
+            f"the graph needs {foreign}, which are outside the ONNX standard. Next: export without optimisations of a runtime."
+        )
         raise ExportError(msg)
     standard = [(entry.domain, entry.version) for entry in model.opset_import if entry.domain in STANDARD_DOMAINS]
     del model.opset_import[:]

@@ -56,9 +56,9 @@ def download(cache: Path | None = None) -> Path:
     """
     folder = cache or _cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    for name in SHA256:
+    for name, expected in SHA256.items():
         path = folder / name
-        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == SHA256[name]:
+        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == expected:
             continue
         partial = path.with_suffix(".partial")
         partial.write_bytes(_fetch(name))

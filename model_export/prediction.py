@@ -82,7 +82,15 @@ def energy(logits: Sequence[float]) -> float:
 
 
 def predict(logits: Sequence[float], *, labels: Sequence[str], temperature: float, tokens: int, truncated: bool) -> Prediction:
-    """Make the decision that these logits stand for."""
+    """
+    Make the decision that these logits stand for.
+
+    Raises:
+        ValueError: A logit is no finite number: the network is broken, and NaN is below no threshold.
+    """
+    if not all(map(math.isfinite, logits)):
+        msg = "the network gave a score that is not a finite number"
+        raise ValueError(msg)
     probabilities = score(logits, temperature)
     confidence = max(probabilities)
     return Prediction(

@@ -36,6 +36,9 @@ AGE_BUCKETS = (*STAGE_BUCKETS, 30, 60, 300, 1800)
 CONFIDENCE_BUCKETS = (0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 1)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
+# Where a label that the bundle does not have is counted, so that the label sets stay closed whatever comes.
+UNKNOWN_LABEL = "other"
+
 # The moment of a series' birth would be a second series for each; Prometheus does not use it.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -105,7 +108,8 @@ class Metrics:
         )
         self._model = Info("tagstream_model", "Which bundle decides.", registry=registry)
         self._model_loaded = Gauge("tagstream_model_loaded_timestamp_seconds", "When the bundle was loaded.", registry=registry)
-        self._create_series(labels)
+        self._labels = frozenset(labels)
+        self._create_series((*labels, UNKNOWN_LABEL))
 
     def _create_series(self, labels: Sequence[str]) -> None:
         for label in labels:
@@ -148,7 +152,7 @@ class Metrics:
             if seen.rejection is not None:
                 rejections[seen.rejection] += 1
             if seen.label is not None and seen.confidence is not None:
-                confidences[seen.label].append(seen.confidence)
+                confidences[seen.label if seen.label in self._labels else UNKNOWN_LABEL].append(seen.confidence)
             self._age.observe(max(0, now_ms - seen.created_ms) / 1000)
         for destination, count in destinations.items():
             self._published.labels(destination.value).inc(count)

@@ -25,6 +25,11 @@ class _Handler(WSGIRequestHandler):
     # A client that connects and says nothing must not hold a thread for ever.
     timeout = SECONDS_PER_REQUEST
 
+    def handle(self) -> None:
+        """One request. A client that stays silent or goes away is no error of ours, and no traceback on stderr."""
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            super().handle()
+
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """A scrape every few seconds is no news."""
 

@@ -8,6 +8,7 @@ import contextlib
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -17,6 +18,7 @@ import faust
 import faust.streams
 import faust.transport.drivers.aiokafka as driver
 import mode
+from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 from prometheus_client import CollectorRegistry
 
@@ -183,7 +185,7 @@ class Position:
         try:
             async with asyncio.timeout(POSITION_TIMEOUT_SECONDS):
                 await self._read()
-        except (TimeoutError, ConnectionError, driver.KafkaError) as error:
+        except (TimeoutError, ConnectionError, driver.KafkaError, ConsumerNotStarted) as error:
             log.warning("position_unknown", why=f"{type(error).__name__}: {error}")
         self._progress.ticked(lag=self._lag)
 
@@ -226,9 +228,12 @@ def build(settings: Settings, *, pipeline: Pipeline, metrics: Metrics, progress:
     async def classify(stream: Any) -> None:
         await delivery.run(stream.noack())
 
-    @app.timer(TICK_SECONDS)  # type: ignore[untyped-decorator]
+    # Not a timer of Faust's: that would warn of an overlap whenever a rebalance makes the broker slow to answer.
+    @app.task  # type: ignore[untyped-decorator]
     async def report_position() -> None:
-        await position.tick()
+        while True:
+            await position.tick()
+            await asyncio.sleep(TICK_SECONDS)
 
     @app.on_partitions_assigned.connect(weak=False)  # type: ignore[untyped-decorator]
     async def assigned(_: faust.App, partitions: set[TP], **__: Any) -> None:
@@ -247,6 +252,7 @@ def run(settings: Settings, *, pipeline: Pipeline, metrics: Metrics, registry: C
         TopicsMissingError: A topic does not exist.
         MetricsPortError: The metrics port cannot be bound.
     """
+    _exit_when_stopped_early()
     found = topics.require(settings, {key: getattr(settings.topics, key) for key in ("content", "tagged", "review", "dlq")})
     idempotent = _idempotent(settings)
     progress = Progress(stall_seconds=settings.stall_timeout_seconds, monotonic=time.monotonic)
@@ -265,6 +271,15 @@ def run(settings: Settings, *, pipeline: Pipeline, metrics: Metrics, registry: C
             worker = Worker(app, shutdown_seconds=settings.shutdown_timeout_seconds, on_stopping=progress.stopping)
             worker.loop = loop
             worker.execute_from_commandline()
+
+
+def _exit_when_stopped_early() -> None:
+    """
+    Until Faust takes the signal over, nothing is in hand and SIGTERM is a plain exit.
+
+    As process 1 of a container a program that has no handler does not hear SIGTERM at all.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
 
 @contextlib.contextmanager

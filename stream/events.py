@@ -33,6 +33,8 @@ class Limits:
     max_depth: int = 32
     max_id_characters: int = 256
     max_number_digits: int = 1_000
+    # What key, headers and a copied envelope may add to `max_bytes`: with the decision the record stays below one megabyte.
+    max_added_bytes: int = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,9 +110,22 @@ def _decode(raw: RawEvent, limits: Limits) -> ContentEvent:
     checked = _checked(value, limits)
     fields = _fields(value)
     attributes = _binary_attributes(raw.headers)
-    if attributes is None and _is_structured(raw.headers, checked):
+    if attributes is not None:
+        fields = {"cloudevent": _raw(attributes), **fields}
+    elif _is_structured(raw.headers, checked):
         attributes, checked, fields = _open_envelope(checked, fields, limits)
-    return _validated(raw, checked, fields, attributes, limits)
+    event = _validated(raw, checked, fields, attributes, limits)
+    _check_carried(event, limits)
+    return event
+
+
+def _check_carried(event: ContentEvent, limits: Limits) -> None:
+    """An envelope is copied, key and headers go on: an outcome that the broker refuses for its size would stop the worker."""
+    headers = sum(len(name.encode()) + len(value or b"") for name, value in event.raw.headers)
+    kept = sum(len(name.encode()) + memoryview(value).nbytes for name, value in event.fields.items())
+    carried, limit = len(event.raw.key or b"") + headers + kept, limits.max_bytes + limits.max_added_bytes
+    if carried > limit:
+        raise _undecodable(Reason.TOO_LARGE, f"key, headers and fields have {carried} bytes together, the limit is {limit}")
 
 
 # --- bytes to JSON -----------------------------------------------------------------------------------------------------
@@ -224,9 +239,12 @@ def _binary_attributes(headers: Headers) -> dict[str, str] | None:
     for name, value in headers:
         if name.startswith(CLOUDEVENT_PREFIX) and value is not None:
             try:
-                attributes[name.removeprefix(CLOUDEVENT_PREFIX)] = value.decode("utf-8")
+                text = value.decode("utf-8")
             except UnicodeDecodeError:
                 raise _invalid(Reason.INVALID_CLOUDEVENT, f"header {_known_attribute(name)} is not UTF-8") from None
+            if "\0" in name + text:
+                raise _invalid(Reason.INVALID_CLOUDEVENT, f"header {_known_attribute(name)} holds U+0000")
+            attributes[name.removeprefix(CLOUDEVENT_PREFIX)] = text
     _check_attributes(attributes)
     return attributes
 
@@ -241,13 +259,15 @@ def _is_structured(headers: Headers, checked: Mapping[str, Any]) -> bool:
 def _open_envelope(checked: Mapping[str, Any], fields: Fields, limits: Limits) -> tuple[dict[str, str], dict[str, Any], Fields]:
     attributes = {name: value for name, value in checked.items() if isinstance(value, str) and name != "data_base64"}
     _check_attributes(attributes)
+    # As it came: an extension attribute may be a number or a boolean.
+    whole = {"cloudevent": _raw({name: value for name, value in fields.items() if name not in ("data", "data_base64")})}
     if "data_base64" in checked:
         decoded = _base64(checked["data_base64"])
-        return attributes, _checked(decoded, limits), _fields(decoded)
+        return attributes, _checked(decoded, limits), whole | _fields(decoded)
     data = checked.get("data")
     if not isinstance(data, dict):
         raise _invalid(Reason.INVALID_CLOUDEVENT, f"the envelope's data is a JSON {_json_name(data)}, an object is expected")
-    return attributes, data, _fields(fields["data"])
+    return attributes, data, whole | _fields(fields["data"])
 
 
 def _check_attributes(attributes: Mapping[str, str]) -> None:
@@ -287,7 +307,8 @@ def _validated(
     optional = {name: _optional_string(checked, name) for name in ("id", "description", "created_on", "source")}
     if attributes is not None:
         fields = _with_attributes(fields, optional, attributes)
-    event_id = _event_id(raw, optional["id"] if attributes is None else optional["id"] or attributes["id"], limits)
+    declared = attributes["id"] if attributes is not None and optional["id"] is None else optional["id"]
+    event_id = _event_id(raw, declared, limits)
     if optional["id"] is None:
         fields = {**fields, "id": _raw(event_id)}
     source = optional["source"] or (attributes["source"] if attributes is not None else None)
@@ -295,10 +316,10 @@ def _validated(
 
 
 def _with_attributes(fields: Fields, optional: Mapping[str, str | None], attributes: Mapping[str, str]) -> Fields:
-    """What a CloudEvents envelope says: as our fields where the data is silent, and whole under `cloudevent`."""
+    """What a CloudEvents envelope says, as our fields where the data is silent."""
     own = {"source": attributes["source"], "created_on": attributes.get("time")}
     found = {name: _raw(value) for name, value in own.items() if value and optional[name] is None}
-    return {"cloudevent": _raw(attributes), **fields, **found}
+    return fields | found
 
 
 def _raw(value: object) -> msgspec.Raw:

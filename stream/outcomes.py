@@ -7,7 +7,7 @@ reading, comes last.
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -73,9 +73,10 @@ class Publication:
     """An outcome ready for the broker, with what the metrics will say of it."""
 
     destination: Destination
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
+    # Never in a repr, as in `RawEvent`.
+    key: bytes | None = field(repr=False)
+    value: bytes | None = field(repr=False)
+    headers: Headers = field(repr=False)
     observation: Observation
 
 

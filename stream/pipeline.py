@@ -35,9 +35,13 @@ class Pipeline:
         decoded = [decode(event, self._limits) for event in events]
         inference = time.perf_counter()
         valid = [event for event in decoded if isinstance(event, ContentEvent)]
-        predictions = iter(self._classifier.classify([compose(event.title, event.description) for event in valid]))
+        predictions = self._classifier.classify([compose(event.title, event.description) for event in valid])
+        if len(predictions) != len(valid):
+            msg = f"{len(valid)} texts became {len(predictions)} predictions; an event would get its neighbour's decision"
+            raise RuntimeError(msg)
+        following = iter(predictions)
         outcomes: list[Outcome] = [
-            event if isinstance(event, Rejected) else self._router.route(event, next(predictions)) for event in decoded
+            event if isinstance(event, Rejected) else self._router.route(event, next(following)) for event in decoded
         ]
         self._observer.stage("decode", inference - started)
         self._observer.stage("inference", time.perf_counter() - inference)

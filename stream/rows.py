@@ -76,24 +76,26 @@ def _is_csv(argument: str, first: bytes) -> bool:
     if suffix in CSV_SUFFIXES | JSON_SUFFIXES:
         return suffix in CSV_SUFFIXES
     header = first.decode("utf-8-sig", errors="replace").strip().lower()
-    return not header.startswith(("{", "[")) and "title" in header.split(",")
+    return not header.startswith(("{", "[")) and "title" in next(csv.reader([header]), [])
 
 
 def _csv_rows(name: str, lines: Iterator[bytes]) -> Iterator[bytes]:
-    reader = csv.DictReader(_text(name, lines), restkey="")
-    if "title" not in (reader.fieldnames or ()):
-        msg = f"{name} has no column 'title' (columns: {', '.join(reader.fieldnames or ()) or 'none'}). Next: name the columns in the first line."
-        raise RowsError(msg)
+    reader = csv.DictReader(_text(name, lines))
     try:
+        if "title" not in (reader.fieldnames or ()):
+            msg = f"{name} has no column 'title' (columns: {', '.join(reader.fieldnames or ()) or 'none'}). Next: name the columns in the first line."
+            raise RowsError(msg)
         for row in reader:
-            if "" in row:
+            # Where `DictReader` puts fields beyond the header.
+            if None in row:
                 msg = f"{name}, line {reader.line_num}: more fields than the header has columns. Next: quote fields that hold commas."
                 raise RowsError(msg)
             # A row shorter than the header lacks its last fields; an empty cell is an empty string.
             present = {key: value for key, value in row.items() if value is not None}
             yield json.dumps(present, ensure_ascii=False, separators=(",", ":")).encode()
     except csv.Error as error:
-        msg = f"{name}, line {reader.line_num}: not CSV ({error}). Next: correct that line."
+        # The line that is no CSV has not been counted.
+        msg = f"{name}, line {reader.line_num + 1}: not CSV ({error}). Next: correct that line."
         raise RowsError(msg) from error
 
 

@@ -19,6 +19,7 @@ from model_export.bundle import DEFAULT_BUNDLE
 
 PREFIX = "TAGSTREAM_"
 CONFIG_FILE = "tagstream.toml"
+MAX_PORT = 65535
 # Variables with our prefix that are not settings of the program: they choose where settings are read from.
 CONTROL_VARIABLES = frozenset({"TAGSTREAM_CONFIG"})
 
@@ -64,7 +65,12 @@ class Settings(BaseSettings):
     """What the commands run with. Times are seconds, sizes are in the unit that the name says."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, nested_model_default_partial_update=True
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        allow_inf_nan=False,
+        frozen=True,
+        nested_model_default_partial_update=True,
     )
 
     brokers: str = Field(default="127.0.0.1:9092", description="Kafka brokers, host:port, comma-separated")
@@ -76,7 +82,7 @@ class Settings(BaseSettings):
         default=None, ge=0, le=1, description="below it a person is asked; else the bundle's own"
     )
     metrics_host: str = Field(default="127.0.0.1", description="address of /metrics, /healthz, /readyz")
-    metrics_port: int = Field(default=9108, ge=0, le=65535, description="their port; 0 takes a free one and logs it")
+    metrics_port: int = Field(default=9108, ge=0, le=MAX_PORT, description="their port; 0 takes a free one and logs it")
     batch_max_events: int = Field(default=64, ge=1, le=4096, description="most events in one call of the model")
     inference_threads: int = Field(
         default_factory=lambda: min(2, os.cpu_count() or 1), ge=1, le=64, description="batches in the model at once"
@@ -104,7 +110,7 @@ class Settings(BaseSettings):
         parts = [part.strip() for part in value.split(",")]
         for part in parts:
             host, _, port = part.rpartition(":")
-            if not host or not port.isdigit():
+            if not host or "/" in host or not port.isascii() or not port.isdigit() or not 0 < int(port) <= MAX_PORT:
                 msg = f"{part!r} is not host:port"
                 raise ValueError(msg)
         return ",".join(parts)
@@ -170,8 +176,9 @@ def load(environ: Mapping[str, str], flags: Mapping[str, Any] | None = None, fol
         **{name.removeprefix(PREFIX).lower().replace("__", "."): f"environment {name}" for name in variables},
         **dict.fromkeys(_keys(given), "flag"),
     }
+    origins = {key.replace("topics.content_dlq", "topics.dlq"): origin for key, origin in origins.items()}
     try:
-        merged = _merged(table, _Environment(variables)(), given)
+        merged = _merged(*(_with_one_name(source) for source in (table, _Environment(variables)(), given)))
         return Loaded(settings=Settings.model_validate(merged), origins=origins)
     except ValidationError as error:
         raise SettingsError(_explain(error, origins)) from error
@@ -195,7 +202,7 @@ def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
     known |= CONTROL_VARIABLES
     for name in environ:
         if name.startswith(PREFIX) and name not in known:
-            nearest = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0)[0]
+            nearest = difflib.get_close_matches(name.upper(), sorted(known), n=1, cutoff=0)[0]
             msg = (
                 f"{name} is not a setting of tagstream. The nearest one is {nearest}. "
                 f"Next: correct or unset it; `tagstream config show` lists all."
@@ -234,6 +241,14 @@ def _merged(*tables: Mapping[str, Any]) -> dict[str, Any]:
             below = result.get(name)
             result[name] = _merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
     return result
+
+
+def _with_one_name(table: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The dead-letter topic under its first name, so that sources are compared key by key."""
+    topics = table.get("topics")
+    if not isinstance(topics, Mapping) or "content_dlq" not in topics or "dlq" in topics:
+        return table
+    return {**table, "topics": {"dlq" if name == "content_dlq" else name: value for name, value in topics.items()}}
 
 
 def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:

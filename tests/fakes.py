@@ -165,7 +165,7 @@ class FakeBroker:
             self.pending[offset].set_result(None)
 
 
-class Died(BaseException):  # noqa: N818
+class Died(BaseException):
     """What the fakes raise where the real worker would be no more; not an `Exception`, so that nothing catches it by chance."""
 
 
@@ -214,5 +214,11 @@ def offset_of(publication: Publication) -> int:
 def raw(value: bytes | None, *, key: bytes | None = None, headers: Any = (), offset: int = 7) -> RawEvent:
     """A record on `content`."""
     return RawEvent(
-        topic="content", partition=3, offset=offset, timestamp_ms=1_700_000_000_000, key=key, value=value, headers=tuple(headers)
+        topic="content",
+        partition=3,
+        offset=offset,
+        timestamp_ms=1_700_000_000_000,
+        key=key,
+        value=value,
+        headers=tuple(headers),
     )

@@ -19,8 +19,8 @@ from stream.broker.processes import Process, Processes, end_all
 from stream.broker.properties import Node, server_properties
 from stream.broker.rung import Deadline, Log, RungUnavailable, to_stderr
 
-# Kafka needs well under a second to close its logs; a node that lost its quorum would wait for minutes.
-_GRACE_SECONDS = 5.0
+# Kafka needs well under a second to close its logs; a node whose quorum has gone before it would wait for minutes.
+_GRACE_SECONDS = 3.0
 _PORT_ATTEMPTS = 3
 _PORT_TAKEN = "Address already in use"
 _STARTED = "Kafka Server started"

@@ -1,7 +1,8 @@
 """Apache Kafka's own image in Docker, where an engine answers."""
 
+import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from stream.broker.jars import kafka_version
@@ -9,7 +10,7 @@ from stream.broker.layout import new_cluster_id
 from stream.broker.ports import LOOPBACK, free_ports
 from stream.broker.probe import wait_for_records
 from stream.broker.properties import cluster_settings
-from stream.broker.rung import Broker, Deadline, RungUnavailable, Wanted
+from stream.broker.rung import Broker, Deadline, Log, RungUnavailable, Wanted
 
 if TYPE_CHECKING:
     from testcontainers.core.container import DockerContainer
@@ -34,9 +35,9 @@ class Docker:
             msg = f"one container is one node, {wanted.nodes} were asked for"
             raise RungUnavailable(msg)
         image = f"{IMAGE}:{kafka_version()}"
-        _need_engine(wanted.environ)
-        _need_image(image, wanted)
-        with _container(image) as (container, bootstrap):
+        leading = _find_engine(wanted.environ)
+        _need_image(image, leading, wanted.log)
+        with _container(image, leading) as (container, bootstrap):
             deadline = Deadline.after(wanted.start_timeout_seconds)
             try:
                 wait_for_records(bootstrap, nodes=1, idempotent=True, deadline=deadline, check=_must_run(container))
@@ -54,76 +55,89 @@ class Docker:
             )
 
 
-def _need_engine(environ: Mapping[str, str]) -> None:
+def _find_engine(environ: Mapping[str, str]) -> dict[str, str]:
+    """
+    The environment that leads clients to an engine that answers.
+
+    Raises:
+        RungUnavailable: testcontainers is not installed, or no engine answers.
+    """
     try:
         import docker
-        import testcontainers.core.container  # noqa: F401 - only asked whether it is there
         from docker.errors import DockerException
+        from testcontainers.core.docker_client import get_docker_host
     except ImportError as error:
         msg = f"testcontainers is not installed ({error}); `pip install 'tagstream[dev]'` brings it"
         raise RungUnavailable(msg) from None
+    # Besides the variable, testcontainers knows Docker's contexts and its own properties file.
+    host = environ.get("DOCKER_HOST") or get_docker_host() or "unix:///var/run/docker.sock"
+    leading = {**environ, "DOCKER_HOST": host}
     try:
-        client = docker.from_env(environment=dict(environ), timeout=_ENGINE_SECONDS)
-        try:
+        _knock(host)
+        with closing(docker.from_env(environment=leading, timeout=_ENGINE_SECONDS)) as client:
             client.ping()
-        finally:
-            client.close()
     except (DockerException, OSError) as error:
-        msg = f"no Docker engine answers ({_first_line(error)}); start one, or set DOCKER_HOST"
+        msg = f"no Docker engine answers at {host} ({_first_line(error)}); start one, or set DOCKER_HOST"
         raise RungUnavailable(msg) from error
+    return leading
 
 
-def _need_image(image: str, wanted: Wanted) -> None:
+def _knock(host: str) -> None:
+    """The client library leaves a socket behind where nobody listens, so that is looked for first."""
+    if host.startswith("unix://"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knocking:
+            knocking.settimeout(_ENGINE_SECONDS)
+            knocking.connect(host.removeprefix("unix://"))
+
+
+def _need_image(image: str, leading: Mapping[str, str], log: Log) -> None:
     """Fetch the image if it is not here, within its own bound: the client's is one for each piece of it."""
     import docker
     from docker.errors import DockerException, ImageNotFound
 
-    client = docker.from_env(environment=dict(wanted.environ), timeout=_REQUEST_SECONDS)
     try:
-        with suppress(ImageNotFound):
-            client.images.get(image)
-            return
-        wanted.log(f"fetching the image {image}, once")
-        deadline = Deadline.after(PULL_SECONDS)
-        name, _, tag = image.rpartition(":")
-        for step in client.api.pull(name, tag=tag, stream=True, decode=True):
-            if "error" in step:
-                msg = f"the image {image} cannot be fetched ({step['error']}); can Docker reach its registry?"
-                raise RungUnavailable(msg)
-            if deadline.passed():
-                msg = f"the image {image} was not fetched within {PULL_SECONDS:.0f} s; try `docker pull {image}` by hand"
-                raise RungUnavailable(msg)
+        with closing(docker.from_env(environment=leading, timeout=_REQUEST_SECONDS)) as client:
+            with suppress(ImageNotFound):
+                client.images.get(image)
+                return
+            log(f"fetching the image {image}, once")
+            deadline = Deadline.after(PULL_SECONDS)
+            name, _, tag = image.rpartition(":")
+            for step in client.api.pull(name, tag=tag, stream=True, decode=True):
+                if "error" in step:
+                    msg = f"the image {image} cannot be fetched ({step['error']}); can Docker reach its registry?"
+                    raise RungUnavailable(msg)
+                if deadline.passed():
+                    msg = f"the image {image} was not here after {PULL_SECONDS:.0f} s; try `docker pull {image}` by hand"
+                    raise RungUnavailable(msg)
     except (DockerException, OSError) as error:
         msg = f"the image {image} cannot be had ({_first_line(error)}); try `docker pull {image}` by hand"
         raise RungUnavailable(msg) from error
-    finally:
-        client.close()
 
 
 @contextmanager
-def _container(image: str) -> Iterator[tuple["DockerContainer", str]]:
+def _container(image: str, leading: Mapping[str, str]) -> Iterator[tuple["DockerContainer", str]]:
     from docker.errors import DockerException
     from testcontainers.core.container import DockerContainer
 
     (port,) = free_ports(1)
-    try:
-        container = DockerContainer(image, docker_client_kw={"timeout": _REQUEST_SECONDS})
-        for key, value in _environment(port).items():
-            container.with_env(key, value)
-        # testcontainers' own signature knows no address, and without one the broker would listen to the whole network.
-        cast("dict[str, Any]", container.ports)[f"{port}/tcp"] = (LOOPBACK, port)
-        host = container.get_docker_client().host()
-        if host not in {"localhost", LOOPBACK}:
-            msg = f"the Docker engine is on another machine ({host}); name a broker there in TAGSTREAM_BROKERS instead"
-            raise RungUnavailable(msg)
-        container.start()
-    except (DockerException, OSError) as error:
-        msg = f"the image {image} does not start ({_first_line(error)}); try `docker run --rm {image}` by hand"
-        raise RungUnavailable(msg) from error
-    try:
+    with ExitStack() as stack:
+        try:
+            container = DockerContainer(image, docker_client_kw={"environment": leading, "timeout": _REQUEST_SECONDS})
+            stack.callback(container.stop)
+            for key, value in _environment(port).items():
+                container.with_env(key, value)
+            # testcontainers' own signature knows no address, and without one the broker would listen to the whole network.
+            cast("dict[str, Any]", container.ports)[f"{port}/tcp"] = (LOOPBACK, port)
+            host = container.get_docker_client().host()
+            if host not in {"localhost", LOOPBACK}:
+                msg = f"the Docker engine is on another machine ({host}); name a broker there in TAGSTREAM_BROKERS instead"
+                raise RungUnavailable(msg)
+            container.start()
+        except (DockerException, OSError) as error:
+            msg = f"the image {image} does not start ({_first_line(error)}); try `docker run --rm {image}` by hand"
+            raise RungUnavailable(msg) from error
         yield container, f"{LOOPBACK}:{port}"
-    finally:
-        container.stop()
 
 
 def _environment(port: int) -> dict[str, str]:

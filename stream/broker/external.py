@@ -4,11 +4,13 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from stream.broker.probe import count_brokers, has_transactions
+from stream.broker.probe import count_brokers, has_transactions, wait_for_one_port
 from stream.broker.rung import Broker, BrokerUnavailable, Deadline, RungUnavailable, Wanted
 
 VARIABLE = "TAGSTREAM_BROKERS"
 _TRANSACTION_SECONDS = 5.0
+_ADDRESS = re.compile(r"([^:\[\]]+|\[[0-9a-fA-F:]+\]):\d{1,5}")
+_HIGHEST_PORT = 65_535
 
 
 class External:
@@ -25,11 +27,12 @@ class External:
             raise RungUnavailable(msg)
         addresses = named.split(",")
         for address in addresses:
-            if not re.fullmatch(r"[^:,]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}", address):
+            if not _ADDRESS.fullmatch(address) or int(address.rpartition(":")[2]) > _HIGHEST_PORT:
                 msg = f"{VARIABLE}={named!r} is not a list of host:port, separated by commas ({address!r} is not one)"
                 raise BrokerUnavailable(msg)
         deadline = Deadline.after(wanted.start_timeout_seconds)
         try:
+            wait_for_one_port(addresses, deadline=deadline, check=lambda: None)
             brokers = count_brokers(named, deadline=deadline)
         except RungUnavailable as error:
             msg = (

@@ -45,7 +45,8 @@ class KafkaJvm:
             if not formats and not archive.exists():
                 # Once a Java: the classes that this short run has loaded save each later start half a second.
                 flags = [f"-XX:ArchiveClassesAtExit={made}", "-Xlog:cds=off", "-Xlog:cds+dynamic=off"]
-            words = ["format", "-t", cluster_id, "-c", _properties(node)]
+            # An id may start with a hyphen, which only this form of the option takes.
+            words = ["format", f"--cluster-id={cluster_id}", "--config", _properties(node)]
             log_file = node.folder / "format.log"
             formats.append(self._run("kafka.tools.StorageTool", words, log_file, processes, flags))
         for process in formats:

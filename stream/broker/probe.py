@@ -8,7 +8,7 @@ import importlib
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stream.broker.rung import Deadline, RungUnavailable
@@ -49,19 +49,31 @@ def load_client() -> None:
 
 
 def wait_for_ports(addresses: Iterable[str], *, deadline: Deadline, check: Check) -> None:
-    """Return when every address accepts connections. Cheaper to repeat than any request."""
+    """Return when every address accepts connections."""
     for address in addresses:
-        host, _, port = address.rpartition(":")
-        while True:
-            check()
+        wait_for_one_port([address], deadline=deadline, check=check)
+
+
+def wait_for_one_port(addresses: Sequence[str], *, deadline: Deadline, check: Check) -> None:
+    """
+    Return when one of the addresses accepts connections.
+
+    Cheaper to repeat than any request, and the client library leaves a socket behind for each refusal.
+    """
+    while True:
+        check()
+        for address in addresses:
+            host, _, port = address.rpartition(":")
             try:
-                socket.create_connection((host, int(port)), timeout=1.0).close()
-                break
+                socket.create_connection((host.strip("[]"), int(port)), timeout=1.0).close()
             except OSError as error:
-                if deadline.passed():
-                    msg = f"{address} did not accept connections within the bound ({error})"
-                    raise RungUnavailable(msg) from error
-                time.sleep(_POLL_SECONDS)
+                refused = error
+            else:
+                return
+        if deadline.passed():
+            msg = f"{' or '.join(addresses)} did not accept a connection within the bound ({refused})"
+            raise RungUnavailable(msg)
+        time.sleep(_POLL_SECONDS)
 
 
 def count_brokers(bootstrap: str, *, deadline: Deadline) -> int:
@@ -77,7 +89,11 @@ def count_brokers(bootstrap: str, *, deadline: Deadline) -> int:
 
 
 def has_transactions(bootstrap: str, *, deadline: Deadline) -> bool:
-    """Whether the cluster hands out producer ids. Leaves one transactional id behind, the same each time; no topic."""
+    """
+    Whether the cluster hands out producer ids; whether it keeps the promises that go with them cannot be asked.
+
+    Writes to no topic. Leaves one transactional id behind, the same each time.
+    """
     from kafka import KafkaProducer
     from kafka.errors import KafkaError
 

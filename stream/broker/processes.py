@@ -108,6 +108,8 @@ class Processes:
         line = self._line
         if line.returncode is not None:
             return
+        # Said, not only shown by the end of the line: a fork of this process may hold the line open.
+        self.send({"do": "end"})
         # A supervisor that is gone already cannot take what was still to be said to it.
         with contextlib.suppress(BrokenPipeError):
             _pipe(line.stdin).close()
@@ -170,5 +172,5 @@ def _launch(grace_seconds: float, remove: Path | None) -> subprocess.Popen[bytes
 
 
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
-    assert pipe is not None, "Popen was asked for this pipe"  # noqa: S101 - for the type checker
+    assert pipe is not None, "Popen was asked for this pipe"
     return pipe

@@ -18,6 +18,8 @@ Log = Callable[[str], None]
 class BrokerUnavailable(RuntimeError):
     """No broker could be had: the message says what was wanted, why not, and the next step."""
 
+    exit_code = 3
+
 
 class RungUnavailable(BrokerUnavailable):
     """One way to a broker is closed: the message is the reason, as a sentence for people."""

@@ -8,11 +8,12 @@ Commands come as JSON lines on standard input, facts leave as JSON lines on stan
 
     {"do": "start", "id": 1, "argv": [...], "env": {...}, "log": "FILE"}   {"fact": "started", "id": 1, "pid": 4711}
     {"do": "signal", "id": 1, "signal": 15}                                {"fact": "exited", "id": 1, "code": 143}
+    {"do": "end"}
 
-It ends when standard input ends or its parent is another process than at the start: the parent's SIGKILL does both.
-Then every child gets SIGTERM, after the grace SIGKILL, and the folder goes. Only children that were not reaped are
-signalled, so a pid that the system gave to somebody else never is. It runs in a session of its own: Ctrl-C reaches
-the parent, which then ends things in order.
+It ends when it is told to, when standard input ends or when its parent is another process than at the start: the
+parent's SIGKILL does both. Then every child gets SIGTERM, after the grace SIGKILL, and the folder goes. Only children
+that were not reaped are signalled, so a pid that the system gave to somebody else never is. It runs in a session of
+its own: Ctrl-C reaches the parent, which then ends things in order.
 """
 
 import ctypes
@@ -79,8 +80,10 @@ class Supervisor:
             command = json.loads(line)
             if command["do"] == "start":
                 self._start(command)
-            else:
+            elif command["do"] == "signal":
                 self._signal(command["id"], command["signal"])
+            else:
+                self.ending = True
 
     def _start(self, command: dict[str, Any]) -> None:
         supervisor = os.getpid()

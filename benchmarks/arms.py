@@ -1,0 +1,142 @@
+"""The programs that `benchmarks.throughput` measures, each a process of its own: `python -m benchmarks.arms NAME`.
+
+    tagstream   the worker as it is shipped, with a model that costs nothing
+    bare        a Faust agent that only forwards bytes, by Faust's own `topic.send`, and acknowledges safely
+    bare-fast   the same through Faust's producer, without the topic's encoding
+    raw         aiokafka alone: getmany, send, wait, commit
+
+All read `content` from the beginning and write to the topics that the environment names (TAGSTREAM_TOPICS__*).
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+
+from model_export.prediction import Prediction
+from monitoring.metrics import Metrics
+from stream import app as stream_app
+from stream import logs, worker
+from stream.batcher import Batcher
+from stream.outcomes import ModelRef
+from stream.pipeline import Pipeline
+from stream.routing import Router
+from stream.settings import Settings, load
+
+LABELS = ("natural-language-processing", "computer-vision", "mlops", "other")
+SURE = Prediction(
+    label=LABELS[0],
+    confidence=0.97,
+    probabilities=dict(zip(LABELS, (0.97, 0.01, 0.01, 0.01), strict=True)),
+    energy=-5.0,
+    tokens=8,
+    truncated=False,
+)
+
+
+class FreeModel:
+    """Answers at once: what is left is the frame around a model."""
+
+    labels = LABELS
+
+    def classify(self, texts: Sequence[str]) -> list[Prediction]:
+        """The same prediction for every text."""
+        return [SURE] * len(texts)
+
+
+def tagstream(settings: Settings) -> None:
+    """Our worker."""
+    registry = worker.process_registry()
+    metrics = Metrics(registry, labels=LABELS, topic=settings.topics.content)
+    pipeline = Pipeline(
+        classifier=FreeModel(),
+        router=Router(model=ModelRef(name="free", version="0", digest="0" * 64), threshold=0.5),
+        observer=metrics,
+    )
+    worker.run(settings, pipeline=pipeline, metrics=metrics, registry=registry)
+
+
+def bare(settings: Settings, *, by_topic: bool) -> None:
+    """A Faust agent under our Faust settings that forwards batches: every send awaited twice, acknowledged in order."""
+    app = stream_app.faust_app(settings, idempotent=True)
+    target = app.topic(
+        settings.topics.tagged, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
+    )
+
+    async def send(event: Any) -> Any:
+        if by_topic:
+            return await target.send(key=event.message.key, value=event.message.value)
+        return await app.producer.send(settings.topics.tagged, event.message.key, event.message.value, None, None, None)
+
+    async def forward(stream: Any, batcher: Batcher[Any]) -> None:
+        while True:
+            batch = await batcher.next_batch()
+            await asyncio.gather(*[await send(event) for event in batch])
+            for event in batch:
+                await stream.ack(event)
+
+    @app.agent(stream_app.source(app, settings), name="forward")  # type: ignore[untyped-decorator]
+    async def agent(stream: Any) -> None:
+        stream = stream.noack()
+        batcher: Batcher[Any] = Batcher(limit=settings.batch_max_events)
+        forwarding = asyncio.create_task(forward(stream, batcher))
+        try:
+            async for event in stream.events():
+                await batcher.put(event)
+        finally:
+            forwarding.cancel()
+
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    running = stream_app.Worker(app, shutdown_seconds=settings.shutdown_timeout_seconds, on_stopping=lambda: None)
+    running.loop = loop
+    running.execute_from_commandline()
+
+
+async def raw(settings: Settings) -> None:
+    """No Faust: poll, send, wait for the broker, commit."""
+    consumer = AIOKafkaConsumer(
+        settings.topics.content,
+        bootstrap_servers=settings.broker_list,
+        group_id=settings.group,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+    )
+    producer = AIOKafkaProducer(
+        bootstrap_servers=settings.broker_list, acks="all", enable_idempotence=True, linger_ms=5, max_batch_size=131_072
+    )
+    async with consumer, producer:
+        while True:
+            polled = await consumer.getmany(timeout_ms=200, max_records=settings.batch_max_events)
+            sent = [
+                await producer.send(settings.topics.tagged, record.value, key=record.key)
+                for records in polled.values()
+                for record in records
+            ]
+            await asyncio.gather(*sent)
+            if sent:
+                await consumer.commit()
+
+
+def main() -> None:
+    """Run the arm that the first argument names, until it is stopped."""
+    settings = load(os.environ).settings
+    logs.configure(level="warning", form="json")
+    match sys.argv[1]:
+        case "tagstream":
+            tagstream(settings)
+        case "bare":
+            bare(settings, by_topic=True)
+        case "bare-fast":
+            bare(settings, by_topic=False)
+        case "raw":
+            asyncio.run(raw(settings))
+        case other:
+            sys.exit(f"no arm {other!r}; there are tagstream, bare, bare-fast and raw")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""The end of a demo: what went in, what came out, and whether the account balances."""
+
+from collections.abc import Sequence
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from monitoring.observer import Destination
+from stream.demo.frame import milliseconds, style_of
+from stream.demo.ledger import Totals
+from stream.demo.watch import can_draw
+
+# Name, value, style.
+Row = tuple[str, str, str]
+
+
+def print_summary(console: Console, totals: Totals, problems: Sequence[str]) -> None:
+    """Figures, then the verdict; side by side on a terminal, one below the other in a file."""
+    blocks = [_block(rows) for rows in (figures(totals), tags(totals), codes(totals)) if rows]
+    console.print()
+    if can_draw(console):
+        beside = Table.grid(padding=(0, 6))
+        beside.add_row(Group(blocks[0], "", *blocks[1:2]), Group(*blocks[2:]))
+        console.print(beside)
+        console.print()
+    else:
+        for block in blocks:
+            console.print(block)
+            console.print()
+    console.print(verdict(totals, problems), soft_wrap=True, highlight=False)
+
+
+def verdict(totals: Totals, problems: Sequence[str]) -> Text:
+    """One sentence if every event is accounted for, else one a problem."""
+    if not problems and totals.sent:
+        return Text(f"All {totals.sent} events are accounted for: each left by exactly one door.", style="bold green")
+    if not totals.sent:
+        return Text("No event was sent, so nothing was shown.", style="bold red")
+    lines = [Text("Not every event is accounted for, or something did not end in order:", style="bold red")]
+    return Text("\n").join([*lines, *(Text(f"  {problem}") for problem in problems)])
+
+
+def figures(totals: Totals) -> list[Row]:
+    """The account: how many went in, and where they are."""
+    rate = "-" if totals.events_per_second is None else f"{totals.events_per_second:.1f}"
+    return [
+        ("events in", str(totals.sent), "bold"),
+        ("tagged", str(totals.doors[Destination.TAGGED]), "green"),
+        ("in review", str(totals.doors[Destination.REVIEW]), "yellow"),
+        ("dead-lettered", str(totals.doors[Destination.DLQ]), "red"),
+        ("duplicates", str(totals.duplicates), ""),
+        ("unaccounted", str(totals.waiting), "bold red" if totals.waiting else ""),
+        ("events/s", rate, "cyan"),
+        ("p50 latency", milliseconds(totals.p50_ms), "cyan"),
+        ("p99 latency", milliseconds(totals.p99_ms), "cyan"),
+    ]
+
+
+def tags(totals: Totals) -> list[Row]:
+    """Decisions by tag, sure and unsure ones."""
+    rows = [(tag, str(count), style_of(tag)) for tag, count in totals.tags.items()]
+    return [("tagged and in review, by tag", "", "bold"), *rows] if rows else []
+
+
+def codes(totals: Totals) -> list[Row]:
+    """Dead letters by code."""
+    rows = [(code, str(count), "") for code, count in totals.codes.items()]
+    return [("dead letters, by code", "", "bold"), *rows] if rows else []
+
+
+def _block(rows: Sequence[Row]) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    for name, value, style in rows:
+        table.add_row(Text(name, style=style), Text(value, style=style))
+    return table

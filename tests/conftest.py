@@ -1,0 +1,51 @@
+"""What tests of several rooms share."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from model_export.bundle import Bundle, read
+from model_export.prediction import Classifier
+from monitoring.observer import NullObserver
+from stream.classifier import OnnxClassifier
+from stream.outcomes import ModelRef
+from stream.pipeline import Pipeline
+from stream.routing import Router
+from tests.fakes import KeywordClassifier
+
+TINY_BUNDLE = Path(__file__).parent / "data" / "tiny_bundle"
+
+# Hosts are shared, and the first example pays for imports: pytest's own limit is the bound on time.
+settings.register_profile("tagstream", deadline=None)
+settings.load_profile("tagstream")
+
+
+@pytest.fixture
+def model() -> ModelRef:
+    """A bundle's name."""
+    return ModelRef(name="tiny", version="1", digest="d" * 64)
+
+
+@pytest.fixture
+def pipeline(model: ModelRef) -> Pipeline:
+    """The pipeline over the keyword classifier, unobserved."""
+    return Pipeline(classifier=KeywordClassifier(), router=Router(model=model, threshold=0.7), observer=NullObserver())
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle_folder() -> Path:
+    """A real bundle of a few kilobytes; the script beside it made it."""
+    return TINY_BUNDLE
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_bundle_folder: Path) -> Bundle:
+    """The same, read and verified."""
+    return read(tiny_bundle_folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_classifier(tiny_bundle: Bundle) -> Classifier:
+    """The real classifier on the tiny bundle."""
+    return OnnxClassifier(tiny_bundle)

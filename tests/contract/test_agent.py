@@ -1,0 +1,307 @@
+"""The agent as Faust runs it, without a broker; and what importing a room costs."""
+
+import asyncio
+import json
+import subprocess
+import sys
+import weakref
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import faust
+import faust.transport.drivers.aiokafka as driver
+import pytest
+from prometheus_client import CollectorRegistry
+
+from monitoring.health import Progress
+from monitoring.metrics import Metrics
+from stream import app as stream_app
+from stream.delivery import Delivery, DeliveryError
+from stream.outcomes import ModelRef
+from stream.pipeline import Pipeline
+from stream.routing import Router
+from stream.settings import Settings
+from tests.fakes import LABELS, Clock, Death, KeywordClassifier
+
+SECONDS = 20
+EVENTS: dict[bytes | None, str] = {
+    b'{"id":"a","title":"deployment"}': "tagged-news",
+    b'{"id":"b","title":"maybe image"}': "review",
+    b"{": "news.dlq",
+    None: "news.dlq",
+    b'{"id":"c","title":"translation"}': "tagged-news",
+}
+
+
+class RecordingProducer:
+    """Faust's producer, as far as `stream.app.sender` calls it: keeps what was sent, confirms when told."""
+
+    def __init__(self, *, confirms: bool = True) -> None:
+        """`confirms`: at once, else when the test sets the futures."""
+        self._confirms = confirms
+        self.sent: list[tuple[str, bytes | None, bytes | None, list[tuple[str, bytes]]]] = []
+        self.futures: list[asyncio.Future[None]] = []
+
+    async def send(
+        self, topic: str, key: Any, value: Any, partition: Any, timestamp: Any, headers: Any
+    ) -> "asyncio.Future[None]":
+        """Queue one record; where it goes and when is the broker's to say."""
+        assert partition is None
+        assert timestamp is None
+        self.sent.append((topic, key, value, headers))
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._confirms:
+            future.set_result(None)
+        self.futures.append(future)
+        return future
+
+
+class IdleConsumer:
+    """Faust's consumer, as far as a stream without a broker asks for it; the real one opens an event loop that nobody closes."""
+
+    def __init__(self) -> None:
+        """Nothing is under way."""
+        self._unacked_messages: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+class Worker:
+    """A built application, its agent in Faust's test context, and what came of it."""
+
+    def __init__(self, producer: RecordingProducer, **knobs: Any) -> None:
+        """Build as `stream.app.run` does."""
+        settings = Settings.model_validate(
+            {"topics": {"content": "news", "tagged": "tagged-news"}, "inference_threads": 1, **knobs}
+        )
+        self.registry = CollectorRegistry()
+        router = Router(model=ModelRef(name="m", version="1", digest="d" * 64), threshold=0.7)
+        metrics = Metrics(self.registry, labels=LABELS, topic=settings.topics.content)
+        self.app = stream_app.build(
+            settings,
+            pipeline=Pipeline(classifier=KeywordClassifier(), router=router, observer=metrics),
+            metrics=metrics,
+            progress=Progress(stall_seconds=20, monotonic=Clock()),
+            idempotent=True,
+        )
+        self.app.producer = producer
+        self.app.consumer = IdleConsumer()
+        self.agent = next(agent for name, agent in self.app.agents.items() if name.endswith("classify"))
+        self.events: list[Any] = []
+
+    async def put(self, agent: Any, *values: bytes | None) -> None:
+        """Let these records come; Faust's own wait returns before the agent is done, so it is not used."""
+        for value in values:
+            self.events.append(await agent.put(value, key=b"k", headers=[("h", b"1")], partition=0, wait=False))
+
+    @property
+    def acknowledged(self) -> list[bool]:
+        """What Faust may commit, by record."""
+        return [event.message.acked for event in self.events]
+
+    def counted(self, name: str, **labels: str) -> float | None:
+        """A metric's value."""
+        return self.registry.get_sample_value(name, labels)
+
+
+@pytest.fixture(autouse=True)
+def death(monkeypatch: pytest.MonkeyPatch) -> Death:
+    """The process does not end here, and Faust's transport is left as it was found."""
+    found = Death()
+    monkeypatch.setattr(driver.Transport, "Producer", driver.Transport.Producer)
+    defaults = Delivery.__init__.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "fail", found)
+    return found
+
+
+def drive(scenario: Callable[[], Awaitable[None]]) -> None:
+    """Run on a fresh loop, within a bound; what the fakes raise in tasks is no news to it."""
+
+    async def bounded() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, __: None)
+        async with asyncio.timeout(SECONDS):
+            await scenario()
+
+    asyncio.run(bounded())
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait until something holds; the bound around ends the wait."""
+    while not holds():  # noqa: ASYNC110
+        await asyncio.sleep(0.005)
+
+
+def test_every_event_leaves_by_its_door_and_is_then_acknowledged(death: Death) -> None:
+    """Tagged, review and dead letter, in the order of the log, on the topics of the settings."""
+    producer = RecordingProducer()
+
+    async def scenario() -> None:
+        worker = Worker(producer)
+        async with worker.agent.test_context() as agent:
+            await worker.put(agent, *EVENTS)
+            await until(lambda: len(worker.acknowledged) == len(EVENTS) and all(worker.acknowledged))
+        assert worker.counted("tagstream_events_published_total", destination="tagged") == 2
+        assert worker.counted("tagstream_events_dead_lettered_total", reason="tombstone") == 1
+
+    drive(scenario)
+    assert [topic for topic, *_ in producer.sent] == list(EVENTS.values())
+    assert [value for topic, _, value, _ in producer.sent if topic == "news.dlq"] == [b"{", None]
+    tagged = json.loads(producer.sent[0][2] or b"")
+    assert (tagged["id"], tagged["tag"], tagged["decider"]) == ("a", "mlops", "model")
+    assert producer.sent[0][1] == b"k"
+    assert all(headers[0] == ("h", b"1") for *_, headers in producer.sent)
+    where = dict(producer.sent[2][3])
+    assert (where["__streams.errors.topic"], where["__streams.errors.offset"]) == (b"news", b"2")
+    assert death.causes == []
+
+
+def test_nothing_is_acknowledged_before_the_broker_has_it() -> None:
+    """Faust's own acknowledgements are off: a queued record acknowledges nothing."""
+    producer = RecordingProducer(confirms=False)
+
+    async def scenario() -> None:
+        worker = Worker(producer)
+        async with worker.agent.test_context() as agent:
+            await worker.put(agent, *EVENTS)
+            await until(lambda: bool(producer.futures))
+            for _ in range(20):
+                await asyncio.sleep(0.005)
+            assert not any(worker.acknowledged)
+            while not all(worker.acknowledged):
+                for future in producer.futures:
+                    if not future.done():
+                        future.set_result(None)
+                await asyncio.sleep(0.005)
+
+    drive(scenario)
+
+
+def test_a_failed_confirmation_acknowledges_nothing_though_faust_stops_gracefully(death: Death) -> None:
+    """Not the failed batch, not what came after it, and not while the agent is stopped."""
+    producer = RecordingProducer(confirms=False)
+    workers: list[Worker] = []
+
+    async def scenario() -> None:
+        worker = Worker(producer)
+        workers.append(worker)
+        async with worker.agent.test_context() as agent:
+            await worker.put(agent, b'{"title":"a"}')
+            await until(lambda: bool(producer.futures))
+            await worker.put(agent, b'{"title":"b"}')
+            await until(lambda: len(producer.futures) == 2)
+            producer.futures[1].set_result(None)
+            producer.futures[0].set_exception(ConnectionError("gone"))
+            await until(lambda: bool(death.causes))
+
+    drive(scenario)
+    assert [str(cause) for cause in death.causes] == ["gone"]
+    assert not any(workers[0].acknowledged)
+
+
+def test_a_silent_broker_ends_the_process_within_its_bound(death: Death) -> None:
+    """`produce_timeout_seconds` reaches the agent."""
+    workers: list[Worker] = []
+
+    async def scenario() -> None:
+        worker = Worker(RecordingProducer(confirms=False), produce_timeout_seconds=0.05)
+        workers.append(worker)
+        async with worker.agent.test_context() as agent:
+            await worker.put(agent, b'{"title":"a"}')
+            await until(lambda: bool(death.causes))
+
+    drive(scenario)
+    assert isinstance(death.causes[0], DeliveryError)
+    assert not any(workers[0].acknowledged)
+
+
+def test_a_stopped_agent_leaves_its_events_unacknowledged(death: Death) -> None:
+    """The end of a worker is no failure, and no excuse to acknowledge."""
+    producer = RecordingProducer(confirms=False)
+    workers: list[Worker] = []
+
+    async def scenario() -> None:
+        worker = Worker(producer)
+        workers.append(worker)
+        async with worker.agent.test_context() as agent:
+            await worker.put(agent, *EVENTS)
+            await until(lambda: bool(producer.futures))
+
+    drive(scenario)
+    assert not any(workers[0].acknowledged)
+    assert death.causes == []
+
+
+# --- the settings under which Faust does not lose events ---------------------------------------------------------------
+
+
+def test_faust_is_configured_as_the_decision_record_says() -> None:
+    """Each of these differs from Faust's default, and each default loses events, hangs, or opens a port."""
+    conf = stream_app.faust_app(Settings(), idempotent=True).conf
+    assert conf.agent_supervisor.__name__ == "CrashingSupervisor"
+    assert conf.consumer_auto_offset_reset == "earliest"
+    assert conf.stream_wait_empty is True
+    assert conf.web_enabled is False
+    assert conf.topic_allow_declare is False
+    assert conf.topic_disable_leader is True
+    assert str(conf.store) == "memory:"
+    assert conf.producer_request_timeout == Settings().produce_timeout_seconds
+
+
+@pytest.mark.parametrize("idempotent", [True, False])
+def test_the_producer_waits_for_all_replicas(idempotent: bool) -> None:
+    """Faust sets neither outside of its exactly-once mode."""
+    stream_app.faust_app(Settings(), idempotent=idempotent)
+    extra = driver.Transport.Producer._settings_extra(driver.Transport.Producer)
+    assert extra == {"acks": "all", "enable_idempotence": idempotent}
+
+
+def test_a_faust_without_its_c_extension_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its Python twin acknowledges stale messages unprocessed."""
+    monkeypatch.setattr(faust.streams, "_CStreamIterator", None)
+    with pytest.raises(RuntimeError, match=r"C extension.*Next: "):
+        stream_app.faust_app(Settings(), idempotent=True)
+
+
+def test_content_is_read_as_raw_bytes() -> None:
+    """A typed topic acknowledges what it cannot decode, and then throws it into the agent."""
+    app = stream_app.faust_app(Settings(), idempotent=True)
+    topic = stream_app.source(app, Settings())
+    assert (topic.key_type, topic.value_type, topic.schema.key_serializer, topic.schema.value_serializer) == (
+        bytes,
+        bytes,
+        "raw",
+        "raw",
+    )
+
+
+# --- weight ------------------------------------------------------------------------------------------------------------
+
+
+def loaded_by(module: str) -> set[str]:
+    """The top-level packages that a fresh interpreter has after importing this module."""
+    program = f"import sys, {module}\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        (
+            "stream.pipeline",
+            {"torch", "faust", "transformers", "onnxruntime", "tokenizers", "kafka", "aiokafka", "prometheus_client"},
+        ),
+        (
+            "stream.cli",
+            {"onnxruntime", "faust", "kafka", "aiokafka", "pydantic", "pydantic_settings", "tokenizers", "numpy", "torch"},
+        ),
+        ("stream.delivery", {"torch", "faust", "onnxruntime", "kafka", "aiokafka"}),
+        ("stream.classifier", {"torch", "transformers", "faust", "kafka", "aiokafka", "onnx"}),
+        ("stream.app", {"torch", "transformers", "onnx", "sklearn"}),
+        ("monitoring.observer", {"prometheus_client"}),
+    ],
+)
+def test_importing_a_room_loads_nothing_that_it_does_not_need(module: str, heavy: set[str]) -> None:
+    """What decides stays light; `--help` answers at once; a worker needs no training libraries."""
+    loaded = loaded_by(module)
+    assert module.partition(".")[0] in loaded
+    assert loaded & heavy == set()

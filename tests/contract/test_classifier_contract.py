@@ -1,0 +1,138 @@
+"""One suite over the fake classifier and the real one: what every implementation of `Classifier` keeps."""
+
+import itertools
+import math
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from model_export.bundle import Bundle
+from model_export.prediction import Classifier, Prediction
+from stream.classifier import OnnxClassifier
+from tests.fakes import LABELS, KeywordClassifier
+
+ODD_TEXTS = {
+    "nothing": "",
+    "blank": " \t\n\u00a0\u200b",
+    "emoji": "\U0001f600\U0001f468\u200d\U0001f469\u200d\U0001f467 \U0001f1e9\U0001f1ea",
+    "controls": "a\x01\x7f\u202e\ufeffb",
+    "combining": "e" + "\u0301" * 300,
+    "no spaces": "x" * 20_000,
+    "huge": "deployment of models " * 20_000,
+    "special tokens": "[CLS] [SEP] [PAD] [MASK] [UNK]",
+    "other scripts": "\u6a5f\u68b0\u5b66\u7fd2 \u041e\u0431\u0443\u0447\u0435\u043d\u0438\u0435 \u0627\u0644\u062a\u0639\u0644\u0645",
+}
+WORDS = ["translation", "image", "deployment", "maybe", "of", "graphs", "\u00e9t\u00e9", "\U0001f600", "x" * 40]
+TEXTS = st.one_of(
+    st.lists(st.sampled_from(WORDS), max_size=60).map(" ".join),
+    st.text(max_size=40),
+    st.sampled_from(list(ODD_TEXTS.values())[:5]),
+)
+
+
+@pytest.fixture(scope="session", params=["fake", "onnx"])
+def classifier(request: pytest.FixtureRequest) -> Classifier:
+    """Either implementation."""
+    if request.param == "fake":
+        return KeywordClassifier()
+    found: Classifier = request.getfixturevalue("tiny_classifier")
+    return found
+
+
+def check(classifier: Classifier, prediction: Prediction) -> None:
+    """What holds for every prediction, whatever the text."""
+    assert tuple(prediction.probabilities) == classifier.labels
+    assert prediction.label in classifier.labels
+    assert all(0 <= score <= 1 and score == round(score, 4) for score in prediction.probabilities.values())
+    assert prediction.confidence == max(prediction.probabilities.values()) == prediction.probabilities[prediction.label]
+    assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-3)
+    assert math.isfinite(prediction.energy)
+    assert prediction.tokens >= 0
+
+
+def test_labels_are_two_or_more_and_different(classifier: Classifier) -> None:
+    """And do not change."""
+    assert len(set(classifier.labels)) == len(classifier.labels) >= 2
+    assert classifier.labels == classifier.labels
+
+
+def test_no_text_gives_no_prediction(classifier: Classifier) -> None:
+    """Empty in, empty out."""
+    assert classifier.classify([]) == []
+
+
+@hypothesis_settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(texts=st.lists(TEXTS, max_size=40))
+def test_every_text_has_its_prediction_whatever_its_neighbours(classifier: Classifier, texts: list[str]) -> None:
+    """One a text, in order, and equal to the last digit to the prediction of the text alone, of the batch reversed, of the batch doubled."""
+    together = classifier.classify(texts)
+    assert len(together) == len(texts)
+    for prediction in together:
+        check(classifier, prediction)
+    assert together == [prediction for text in texts for prediction in classifier.classify([text])]
+    assert together == classifier.classify(texts[::-1])[::-1]
+    assert classifier.classify(texts + texts) == together + together
+
+
+@pytest.mark.parametrize("text", ODD_TEXTS.values(), ids=ODD_TEXTS)
+def test_an_odd_text_is_a_text(classifier: Classifier, text: str) -> None:
+    """Nothing that passes the decoder breaks the model, alone or beside an ordinary text."""
+    alone, beside = classifier.classify([text]), classifier.classify(["deployment", text])
+    check(classifier, alone[0])
+    assert beside[1] == alone[0]
+
+
+def test_a_text_that_does_not_fit_is_flagged(classifier: Classifier) -> None:
+    """And a short one is not."""
+    short, long = classifier.classify(["deployment of models", ODD_TEXTS["huge"]])
+    assert not short.truncated
+    assert long.truncated
+    assert long.tokens > short.tokens
+
+
+def test_what_lies_beyond_the_limit_does_not_matter(classifier: Classifier) -> None:
+    """A cut text is read as far as it fits."""
+    head = "deployment of models " * 1_000
+    one, other = classifier.classify([head + "translation", head + "image"])
+    assert one == other
+
+
+def test_four_threads_may_ask_at_once(classifier: Classifier) -> None:
+    """Each gets what it would get alone."""
+    texts = [f"{word} {number}" for number in range(12) for word in WORDS]
+    alone = classifier.classify(texts)
+    with ThreadPoolExecutor(4) as threads:
+        found = [threads.submit(classifier.classify, texts[start:] + texts[:start]) for start in range(0, 40, 5)]
+        for start, future in zip(range(0, 40, 5), found, strict=True):
+            assert future.result(timeout=60) == alone[start:] + alone[:start]
+
+
+def test_the_real_labels_are_the_bundles(tiny_bundle: Bundle, tiny_classifier: Classifier) -> None:
+    """In the bundle's order, which is the order of the probabilities on the topic; they are the contract's four tags."""
+    assert tiny_classifier.labels == tiny_bundle.manifest.labels
+    assert set(tiny_classifier.labels) == set(LABELS)
+
+
+def test_the_real_classifier_truncates_at_exactly_the_bundles_length(tiny_bundle: Bundle, tiny_classifier: Classifier) -> None:
+    """A text that just fits is not cut, one token more is; special tokens count."""
+    limit = tiny_bundle.manifest.max_length
+    found = tiny_classifier.classify(["deployment " * words for words in range(1, limit + 4)])
+    assert all(prediction.tokens <= limit for prediction in found)
+    for prediction, longer in itertools.pairwise(found):
+        assert longer.truncated == (prediction.truncated or prediction.tokens == limit)
+
+
+def test_two_loads_of_a_bundle_agree(tiny_bundle: Bundle, tiny_classifier: Classifier) -> None:
+    """A restarted worker gives a redelivered event the same decision."""
+    texts = [*WORDS, *ODD_TEXTS.values()]
+    assert OnnxClassifier(tiny_bundle).classify(texts) == tiny_classifier.classify(texts)
+
+
+def test_the_golden_texts_have_their_probabilities(tiny_bundle: Bundle, tiny_classifier: Classifier) -> None:
+    """What the exporting machine saw, within the tolerance that loading allows."""
+    golden = tiny_bundle.manifest.golden
+    for text, prediction in zip(golden, tiny_classifier.classify([text.text for text in golden]), strict=True):
+        assert tuple(prediction.probabilities.values()) == pytest.approx(text.probabilities, abs=0.02)

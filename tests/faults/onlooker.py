@@ -1,0 +1,158 @@
+"""The harness's own eyes and hands on the broker: fresh topics, the ledger of inputs, positions, and all that was written."""
+
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import Self
+
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import KafkaAdminClient
+from kafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailableError, NotCoordinatorError
+
+from stream import clients, topics
+from stream.settings import Settings
+from tests.faults.checker import Door, Sample
+from tests.faults.inputs import Input, Planted
+
+CONFIRM_SECONDS = 60
+READ_SECONDS = 60.0
+COORDINATOR_SECONDS = 30.0
+RETRY_SECONDS = 0.1
+
+
+def fresh_environment(bootstrap: str, test: str, *, partitions: int = 4) -> dict[str, str]:
+    """TAGSTREAM_* for a worker on topics and in a group that nobody else has, named after the test."""
+    name = f"{test[:60]}-{uuid.uuid4().hex[:8]}"
+    kinds = ("content", "tagged", "review", "dlq", "reviewed", "reports", "shadow", "drift")
+    return {
+        "TAGSTREAM_BROKERS": bootstrap,
+        "TAGSTREAM_GROUP": name,
+        "TAGSTREAM_METRICS_PORT": "0",
+        "TAGSTREAM_LOG_FORMAT": "json",
+        "TAGSTREAM_BATCH_MAX_EVENTS": "32",
+        "TAGSTREAM_INFERENCE_THREADS": "2",
+        "TAGSTREAM_SESSION_TIMEOUT_SECONDS": "6",
+        "TAGSTREAM_TOPIC_PARTITIONS": str(partitions),
+        **{f"TAGSTREAM_TOPICS__{kind.upper()}": f"{name}.{kind}" for kind in kinds},
+    }
+
+
+def doors(settings: Settings) -> dict[Door, str]:
+    """The topic behind each door."""
+    return {Door.TAGGED: settings.topics.tagged, Door.REVIEW: settings.topics.review, Door.DLQ: settings.topics.dlq}
+
+
+def send(settings: Settings, planted: Sequence[Planted]) -> list[Input]:
+    """
+    Send the records in order, evenly over the partitions, and keep a ledger of what the broker has acknowledged.
+
+    Raises:
+        KafkaError: A record was refused.
+    """
+    partitions = topics.partitions(settings)[settings.topics.content]
+    producer = KafkaProducer(bootstrap_servers=settings.broker_list, acks="all", linger_ms=20)
+    try:
+        futures = [
+            producer.send(
+                settings.topics.content,
+                key=one.key,
+                value=one.value,
+                headers=list(one.headers),
+                partition=number % partitions,
+            )
+            for number, one in enumerate(planted)
+        ]
+        producer.flush(timeout=CONFIRM_SECONDS)
+        confirmed = [future.get(timeout=CONFIRM_SECONDS) for future in futures]
+    finally:
+        producer.close(timeout=CONFIRM_SECONDS)
+    return [
+        Input(planted=one, partition=metadata.partition, offset=metadata.offset)
+        for one, metadata in zip(planted, confirmed, strict=True)
+    ]
+
+
+class Onlooker:
+    """Reads positions without being a member of the group. Use as a context manager, from one thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Connect."""
+        self._settings = settings
+        self._consumer = KafkaConsumer(bootstrap_servers=settings.broker_list, group_id=None, enable_auto_commit=False)
+        self._admin = KafkaAdminClient(bootstrap_servers=settings.broker_list)
+        self._started = time.monotonic()
+        self._content = self._partitions(settings.topics.content)
+        self._doors = {
+            partition: (door, partition.partition)
+            for door, topic in doors(settings).items()
+            for partition in self._partitions(topic)
+        }
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._consumer.close()
+        self._admin.close()
+
+    def _partitions(self, topic: str) -> list[TopicPartition]:
+        return [TopicPartition(topic, partition) for partition in sorted(self._consumer.partitions_for_topic(topic) or ())]
+
+    def sample(self) -> Sample:
+        """Look once: first at the commits, then at the outcomes, so that what is committed must be among the written."""
+        committed = self.committed()
+        written = self._consumer.end_offsets(list(self._doors))
+        return Sample(
+            at_seconds=time.monotonic() - self._started,
+            committed=committed,
+            written={self._doors[partition]: end for partition, end in written.items()},
+        )
+
+    def committed(self) -> dict[int, int]:
+        """The group's offset by partition of `content`."""
+        deadline = time.monotonic() + COORDINATOR_SECONDS
+        while True:
+            try:
+                found = self._admin.list_group_offsets({self._settings.group: None})[self._settings.group]
+            except (CoordinatorNotAvailableError, NotCoordinatorError, CoordinatorLoadInProgressError):
+                # The first group of a fresh broker makes the broker create its offsets topic.
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(RETRY_SECONDS)
+            else:
+                topic = self._settings.topics.content
+                return {place.partition: offset.offset for place, offset in found.items() if place.topic == topic}
+
+    def ends(self) -> dict[int, int]:
+        """The ends of `content` by partition."""
+        return {partition.partition: end for partition, end in self._consumer.end_offsets(self._content).items()}
+
+    def outcomes(self) -> dict[Door, list[clients.Record]]:
+        """Every record behind every door up to now, in the order of each partition."""
+        topics_of = doors(self._settings)
+        written = self._consumer.end_offsets(list(self._doors))
+        left = {(partition.topic, partition.partition): end for partition, end in written.items() if end}
+        found: dict[str, list[clients.Record]] = {topic: [] for topic in topics_of.values()}
+        for record in _read(self._settings, left):
+            found[record.topic].append(record)
+        return {door: found[topic] for door, topic in topics_of.items()}
+
+
+def _read(settings: Settings, left: dict[tuple[str, int], int]) -> Iterator[clients.Record]:
+    """All records up to these ends."""
+    if not left:
+        return
+    deadline = time.monotonic() + READ_SECONDS
+    waiting = set(left)
+    for records in clients.read(settings, sorted({topic for topic, _ in left}), from_beginning=True):
+        for record in records:
+            place = (record.topic, record.partition)
+            if record.offset < left.get(place, 0):
+                yield record
+            if record.offset >= left.get(place, 0) - 1:
+                waiting.discard(place)
+        if not waiting:
+            return
+        if time.monotonic() > deadline:
+            msg = f"{sorted(waiting)} could not be read to their ends within {READ_SECONDS:g} s"
+            raise TimeoutError(msg)

@@ -1,0 +1,182 @@
+"""A checker that finds nothing proves nothing: each invariant is broken here once, on purpose, and must be the one found."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from stream.clients import Record
+from tests.faults.checker import Door, Evidence, Sample, check, longest_pause
+from tests.faults.inputs import Input, Planted, plant
+
+VALUE = b'{"id":"event-%d","title":"t","tag":"%b","tagged_at":"%b"}'
+PARTITIONS = 2
+BAD_OFFSET = 3
+
+
+def value(number: int, tag: bytes = b"mlops", clock: bytes = b"2026-01-01") -> bytes:
+    """The outcome of an event, decided at some time."""
+    return VALUE % (number, tag, clock)
+
+
+def good_run() -> Evidence:
+    """Eight inputs in two partitions, two of them malformed, each with its outcome; four samples, all in order."""
+    inputs: list[Input] = []
+    tagged: list[Record] = []
+    dead: list[Record] = []
+    for number in range(8):
+        partition, offset = number % PARTITIONS, number // PARTITIONS
+        if offset == BAD_OFFSET:
+            planted = Planted(event_id=None, key=b"k", value=b"{%d" % number, headers=(("x-dlq-code", b"mine"),))
+            dead.append(dead_letter(planted, partition, offset, at=len(dead)))
+        else:
+            planted = Planted(event_id=f"event-{number}", key=None, value=b"{}")
+            tagged.append(Record(topic="tagged", key=b"event", value=value(number), partition=0, offset=len(tagged)))
+        inputs.append(Input(planted=planted, partition=partition, offset=offset))
+    return Evidence(
+        inputs=inputs,
+        outcomes={Door.TAGGED: tagged, Door.REVIEW: [], Door.DLQ: dead},
+        samples=[
+            sample(0.0, 0, 0, 0),
+            sample(1.0, 1, 2, 0),
+            sample(2.0, 3, 6, 0),
+            sample(3.0, 4, 6, 2),
+        ],
+        ends={0: 4, 1: 4},
+        idle_bound_seconds=5.0,
+    )
+
+
+def dead_letter(planted: Planted, partition: int, offset: int, *, at: int) -> Record:
+    """The dead letter of a malformed input."""
+    headers = (
+        *planted.headers,
+        ("__streams.errors.partition", b"%d" % partition),
+        ("__streams.errors.offset", b"%d" % offset),
+        ("x-dlq-stage", b"decode"),
+    )
+    return Record(topic="dlq", key=planted.key, value=planted.value, headers=headers, partition=0, offset=at)
+
+
+def sample(at_seconds: float, committed: int, tagged: int, dead: int) -> Sample:
+    """The same commit in both partitions."""
+    return Sample(
+        at_seconds=at_seconds,
+        committed={0: committed, 1: committed},
+        written={(Door.TAGGED, 0): tagged, (Door.REVIEW, 0): 0, (Door.DLQ, 0): dead},
+    )
+
+
+def with_outcome(run: Evidence, door: Door, **changes: object) -> Evidence:
+    """One more outcome: the first of the tagged ones, changed."""
+    template = run.outcomes[Door.TAGGED][0]
+    added = replace(template, offset=len(run.outcomes[door]), **changes)  # type: ignore[arg-type]
+    return replace(run, outcomes={**run.outcomes, door: [*run.outcomes[door], added]})
+
+
+def without_outcome(run: Evidence, door: Door, number: int) -> Evidence:
+    """One outcome less; the places of the others stay."""
+    kept = [record for record in run.outcomes[door] if record.offset != number]
+    return replace(run, outcomes={**run.outcomes, door: kept})
+
+
+def changed_dead_letter(run: Evidence, **changes: object) -> Evidence:
+    """The first dead letter, changed."""
+    first, *others = run.outcomes[Door.DLQ]
+    return replace(run, outcomes={**run.outcomes, Door.DLQ: [replace(first, **changes), *others]})  # type: ignore[arg-type]
+
+
+def swapped(run: Evidence) -> Evidence:
+    """The outcomes of two inputs of one partition in each other's place, both before any commit of theirs."""
+    tagged = list(run.outcomes[Door.TAGGED])
+    tagged[2], tagged[4] = replace(tagged[4], offset=2), replace(tagged[2], offset=4)
+    return replace(run, outcomes={**run.outcomes, Door.TAGGED: tagged})
+
+
+def test_a_good_run_has_no_findings() -> None:
+    """Nothing is found where nothing is wrong."""
+    verdict = check(good_run())
+
+    assert verdict.broken == []
+    assert verdict.duplicates == 0
+    assert verdict.outcomes == 8
+
+
+def test_a_duplicate_that_agrees_is_counted_and_breaks_nothing() -> None:
+    """Redelivery is allowed: the same decision at another time is a duplicate, not a conflict."""
+    verdict = check(with_outcome(good_run(), Door.TAGGED, value=value(0, clock=b"2027-12-31")))
+
+    assert verdict.broken == []
+    assert verdict.duplicates == 1
+
+
+BREACHES: dict[str, tuple[str, Callable[[Evidence], Evidence]]] = {
+    "an input without an outcome, committed": ("I1 I4", lambda run: without_outcome(run, Door.TAGGED, 5)),
+    "a malformed input without a dead letter": ("I1 I4", lambda run: without_outcome(run, Door.DLQ, 1)),
+    "an outcome of an id that nobody sent": ("I2", lambda run: with_outcome(run, Door.TAGGED, value=value(99))),
+    "an outcome that is not JSON": ("I2", lambda run: with_outcome(run, Door.TAGGED, value=b"\xff")),
+    "another tag at the second delivery": ("I3", lambda run: with_outcome(run, Door.TAGGED, value=value(0, b"other"))),
+    "another door at the second delivery": ("I3", lambda run: with_outcome(run, Door.REVIEW)),
+    "another key at the second delivery": ("I3", lambda run: with_outcome(run, Door.TAGGED, key=b"else")),
+    "a commit before the outcome": ("I4", lambda run: replace(run, samples=[sample(0.5, 2, 2, 0), *run.samples[2:]])),
+    "a later input's outcome first": ("I5", swapped),
+    "a changed byte": ("I6", lambda run: changed_dead_letter(run, value=b"{6 ")),
+    "a changed key": ("I6", lambda run: changed_dead_letter(run, key=b"K")),
+    "a lost header": ("I6", lambda run: changed_dead_letter(run, headers=run.outcomes[Door.DLQ][0].headers[1:])),
+    "a stage that is missing": ("I6", lambda run: changed_dead_letter(run, headers=run.outcomes[Door.DLQ][0].headers[:-1])),
+    "a dead letter that points to another input": (
+        "I1 I3 I4 I6",
+        lambda run: changed_dead_letter(run, headers=run.outcomes[Door.DLQ][1].headers),
+    ),
+    "a dead letter that says not where from": ("I1 I2 I4", lambda run: changed_dead_letter(run, headers=())),
+    "a long pause": ("I7", lambda run: replace(run, idle_bound_seconds=0.9)),
+    "a commit short of the end": ("I8", lambda run: replace(run, samples=run.samples[:-1])),
+    "a commit beyond the end": ("I8", lambda run: replace(run, ends={0: 4, 1: 3})),
+    "no sample at all": ("I8", lambda run: replace(run, samples=[])),
+}
+
+
+@pytest.mark.parametrize(("expected", "breach"), BREACHES.values(), ids=BREACHES.keys())
+def test_a_breach_is_found_under_its_own_name(expected: str, breach: Callable[[Evidence], Evidence]) -> None:
+    """What is planted is what is found: this invariant, and no other that still holds."""
+    assert expected.split() == check(breach(good_run())).broken
+
+
+def test_a_valid_event_among_the_dead_letters_is_found() -> None:
+    """The dead letters are exactly the malformed: a good event there is a wrong door, though nothing is lost."""
+    run = good_run()
+    planted = run.inputs[0].planted
+    letter = dead_letter(planted, run.inputs[0].partition, run.inputs[0].offset, at=2)
+    moved = without_outcome(run, Door.TAGGED, 0)
+    moved = replace(moved, outcomes={**moved.outcomes, Door.DLQ: [*moved.outcomes[Door.DLQ], letter]})
+
+    assert "I6" in check(moved).broken
+    assert "I1" not in check(moved).broken
+
+
+def test_a_pause_lasts_until_the_next_outcome_is_seen() -> None:
+    """The time without an outcome is never understated by the pace of the samples; starting up is another matter."""
+    run = [sample(0, 0, 0, 0), sample(7, 0, 1, 0), sample(8, 0, 1, 0), sample(11, 0, 2, 0), sample(12, 0, 2, 0)]
+
+    assert longest_pause(run) == 4
+    assert longest_pause([]) == 0
+
+
+def test_a_finding_says_how_many_and_which() -> None:
+    """Who reads a report sees the count and a few cases, not all of them."""
+    run = good_run()
+    verdict = check(replace(run, outcomes=dict.fromkeys(Door, ())))
+
+    assert verdict["I1"].cases == 8
+    assert "and 5 more" in str(verdict["I1"])
+    assert str(verdict["I2"]).startswith("I2 holds")
+
+
+def test_the_planted_inputs_are_the_same_for_the_same_seed() -> None:
+    """A run can be repeated, and ids are unique."""
+    planted = plant(500, malformed=50, seed="s")
+
+    assert planted == plant(500, malformed=50, seed="s")
+    assert planted != plant(500, malformed=50, seed="t")
+    ids = [one.event_id for one in planted if one.event_id is not None]
+    assert len(set(ids)) == len(ids) == 450

@@ -1,0 +1,105 @@
+"""One Apache Kafka for the session; topics, a group and processes of its own for every test."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from model_export.bundle import DEFAULT_BUNDLE, MANIFEST
+from stream import topics
+from stream.broker import Broker, BrokerUnavailable, broker
+from stream.broker.processes import Processes
+from stream.settings import Settings, load
+from tests.faults.fleet import ROOT, without_settings
+from tests.faults.onlooker import fresh_environment
+
+COMMAND_SECONDS = 60
+REPORTS = pytest.StashKey[list[tuple[str, str]]]()
+
+Command = Callable[..., subprocess.CompletedProcess[bytes]]
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[Broker]:
+    """A broker that hands out producer ids and keeps what it has acknowledged: TAGSTREAM_BROKERS, Apache Kafka, or Docker's."""
+    wanted = ["external"] if os.environ.get("TAGSTREAM_BROKERS") else ["kafka", "docker"]
+    reasons = []
+    for kind in wanted:
+        try:
+            with broker(prefer=kind) as found:
+                if not found.transactions:
+                    pytest.skip(f"{found.description} hands out no producer ids: these tests need Apache Kafka")
+                yield found
+                return
+        except BrokerUnavailable as error:
+            reasons.append(str(error))
+    pytest.skip("no Apache Kafka could be had, so nothing can be said of the worker on it: " + " ".join(reasons))
+
+
+@pytest.fixture
+def environ(kafka: Broker, request: pytest.FixtureRequest) -> dict[str, str]:
+    """TAGSTREAM_* of this test: topics that exist and a group, named after it."""
+    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")
+    found = fresh_environment(kafka.bootstrap, name)
+    topics.create(load(found, folder=ROOT).settings)
+    return found
+
+
+@pytest.fixture
+def settings(environ: dict[str, str]) -> Settings:
+    """The same, read."""
+    return load(environ, folder=ROOT).settings
+
+
+@pytest.fixture
+def processes() -> Iterator[Processes]:
+    """Starts processes that end with the test."""
+    with Processes(grace_seconds=0) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def bundle_folder(tiny_bundle_folder: Path) -> Path:
+    """The default bundle where it has been made, else the tiny one."""
+    return DEFAULT_BUNDLE if (DEFAULT_BUNDLE / MANIFEST).is_file() else tiny_bundle_folder
+
+
+@pytest.fixture
+def tagstream(tmp_path: Path) -> Command:
+    """Runs the `tagstream` command to its end, in a folder of its own, without the developer's settings."""
+
+    def run(
+        *words: str | Path, environ: dict[str, str] | None = None, stdin: bytes = b""
+    ) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            [sys.executable, "-m", "stream.cli", *map(str, words)],
+            cwd=tmp_path,
+            env={**without_settings(os.environ), "PYTHONPATH": str(ROOT), "COLUMNS": "200", **(environ or {})},
+            input=stdin,
+            capture_output=True,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def publish_report(request: pytest.FixtureRequest) -> Callable[[object], None]:
+    """Adds a fault run's report to the summary at the end of the session: figures are for reading, also when all is well."""
+
+    def publish(report: object) -> None:
+        request.config.stash.setdefault(REPORTS, []).append((request.node.name, str(report)))
+
+    return publish
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print the reports."""
+    for name, report in config.stash.get(REPORTS, []):
+        terminalreporter.section(f"fault run: {name}")
+        terminalreporter.write_line(report)

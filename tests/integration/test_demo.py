@@ -1,0 +1,172 @@
+"""The whole demo: a broker, the real worker in its own process, sample events, and an account that balances or says why not."""
+
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from stream.broker import Broker, broker
+from stream.demo.process import WorkerError
+from stream.demo.run import demo
+from stream.settings import Settings
+
+pytestmark = [
+    pytest.mark.broker,
+    pytest.mark.timeout(240),
+    # kafka-python leaves a socket to the garbage collector for each connection that was refused.
+    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
+]
+
+ROOT = Path(__file__).parents[2]
+START_SECONDS = 120.0
+OUTCOME = re.compile(r"^\d\d:\d\d:\d\d\.\d{3}  (tagged|review|dlq) ", re.MULTILINE)
+READY = re.compile(r"^worker +process (\d+) is ready", re.MULTILINE)
+ADDRESS = re.compile(r"^open +(http://\S+)/metrics", re.MULTILINE)
+
+
+@pytest.fixture
+def settings(tiny_bundle_folder: Path) -> Settings:
+    """A worker with the tiny bundle, beside whatever else runs on this machine."""
+    return Settings(bundle=tiny_bundle_folder, metrics_port=0)
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Broker]:
+    """One broker for several demos; to them it is somebody else's."""
+    with broker(environ={name: value for name, value in os.environ.items() if name != "TAGSTREAM_BROKERS"}) as found:
+        yield found
+
+
+def wait_for(pattern: re.Pattern[str], output: io.StringIO) -> str:
+    """The first group of the first match in what has been printed so far, as soon as there is one."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        found = pattern.search(output.getvalue())
+        if found:
+            return found[1]
+        time.sleep(0.05)
+    raise AssertionError(output.getvalue())
+
+
+def figure(name: str, text: str) -> int:
+    """A figure of the summary."""
+    found = re.search(rf"^{re.escape(name)} +(\d+)", text, re.MULTILINE)
+    assert found, text
+    return int(found[1])
+
+
+def is_served(address: str) -> bool:
+    """Does the worker answer?"""
+    try:
+        with urllib.request.urlopen(f"{address}/healthz", timeout=5):  # noqa: S310 - an address that the demo printed
+            return True
+    except urllib.error.URLError:
+        return False
+
+
+@contextmanager
+def running(settings: Settings, *, seconds: float | None) -> Iterator[tuple[io.StringIO, list[int]]]:
+    """A demo in a thread: what it prints, and its exit code once it has ended, which leaving the context waits for."""
+    output, codes = io.StringIO(), list[int]()
+    thread = threading.Thread(
+        target=lambda: codes.append(demo(seconds=seconds, rate=20, settings=settings, console=Console(file=output)))
+    )
+    thread.start()
+    try:
+        yield output, codes
+    finally:
+        thread.join(START_SECONDS)
+        assert not thread.is_alive(), output.getvalue()
+
+
+def test_a_demo_accounts_for_every_event_and_leaves_nothing_behind(settings: Settings) -> None:
+    """Eight seconds on a broker of its own: each event by one door, the malformed and only they among the dead, all ended."""
+    output = io.StringIO()
+    code = demo(seconds=8, rate=20, settings=settings, console=Console(file=output))
+    text = output.getvalue()
+    assert code == 0, text
+    events = figure("events in", text)
+    assert events == pytest.approx(160, abs=8)
+    assert len(OUTCOME.findall(text)) == events
+    assert figure("dead-lettered", text) == events // 25
+    assert figure("tagged", text) + figure("in review", text) + figure("dead-lettered", text) == events
+    assert figure("unaccounted", text) == 0
+    assert f"All {events} events are accounted for" in text
+    address = ADDRESS.search(text)
+    assert address
+    assert not is_served(address[1])
+    found = READY.search(text)
+    assert found
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(found[1]), 0)
+
+
+def test_a_second_demo_on_the_same_broker_keeps_its_own_account(settings: Settings, shared: Broker) -> None:
+    """The first demo's events, under the same samples' names, are not taken for the second one's."""
+    for _ in range(2):
+        output = io.StringIO()
+        given = settings.model_copy(update={"brokers": shared.bootstrap})
+        code = demo(seconds=2, rate=30, settings=given, console=Console(file=output))
+        assert code == 0, output.getvalue()
+        assert figure("duplicates", output.getvalue()) == 0
+
+
+def test_a_demo_whose_worker_is_killed_says_what_is_missing(settings: Settings, shared: Broker) -> None:
+    """The demo ends by itself, with exit code 1, and names the events that have left by no door, and why."""
+    given = settings.model_copy(update={"brokers": shared.bootstrap})
+    with running(given, seconds=60) as (output, codes):
+        pid = int(wait_for(READY, output))
+        wait_for(OUTCOME, output)
+        # What is sent while it stands still is lost to the demo for sure.
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(1)
+        os.kill(pid, signal.SIGKILL)
+    text = output.getvalue()
+    assert codes == [1], text
+    assert figure("unaccounted", text) > 0
+    assert re.search(r"\d+ left by no door: sample-\d+", text)
+    assert "the worker ended by itself, with exit code -9" in text
+    assert "accounted for: each" not in text
+
+
+def test_a_worker_that_does_not_start_is_shown_with_its_own_words(settings: Settings, shared: Broker, tmp_path: Path) -> None:
+    """A bundle that is refused ends the demo at once, with the end of the worker's log."""
+    given = settings.model_copy(update={"brokers": shared.bootstrap, "bundle": tmp_path})
+    with pytest.raises(WorkerError, match=r"(?s)exit code 1 before it was ready.*bundle.json cannot be read"):
+        demo(seconds=2, rate=20, settings=given, console=Console(file=io.StringIO()))
+
+
+def test_ctrl_c_ends_the_command_in_order(settings: Settings, shared: Broker, tmp_path: Path) -> None:
+    """`tagstream demo` without an end, interrupted: it waits for the last outcomes, sums up, and exits with 0."""
+    log = tmp_path / "output"
+    variables = {"TAGSTREAM_BROKERS": shared.bootstrap, "TAGSTREAM_BUNDLE": str(settings.bundle), "TAGSTREAM_METRICS_PORT": "0"}
+    with log.open("wb") as written:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "stream.cli", "demo"],
+            cwd=ROOT,
+            env={name: value for name, value in os.environ.items() if name != "DEMO_SECONDS"} | variables,
+            stdout=written,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while not OUTCOME.search(log.read_text()) and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0, log.read_text()
+    finally:
+        process.kill()
+        process.wait(timeout=10)
+    assert "events are accounted for" in log.read_text()

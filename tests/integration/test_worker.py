@@ -1,0 +1,397 @@
+"""The worker on Apache Kafka: what it writes, how it starts and stops, and what it says of itself."""
+
+import json
+import re
+import shutil
+import signal
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import pytest
+from kafka import KafkaAdminClient, TopicPartition
+from prometheus_client.parser import text_string_to_metric_families
+
+from stream.broker.ports import free_ports
+from stream.broker.processes import Process, Processes
+from stream.clients import Record
+from stream.delivery import EXIT_BROKEN
+from stream.outcomes import prediction_id
+from stream.settings import Settings
+from tests.faults.checker import Door
+from tests.faults.fleet import Fleet
+from tests.faults.inputs import Planted, plant
+from tests.faults.onlooker import Onlooker, send
+from tests.faults.stub import HANG, LABELS, MODEL, THRESHOLD, decide
+from tests.integration.conftest import Command
+
+pytestmark = [
+    pytest.mark.broker,
+    pytest.mark.timeout(180),
+    # kafka-python leaves a socket to the garbage collector for each connection that was refused.
+    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
+]
+
+START_SECONDS = 60.0
+WORK_SECONDS = 60.0
+STOP_SECONDS = 10.0
+POLL_SECONDS = 0.1
+T = TypeVar("T")
+
+
+class RunningWorker:
+    """A worker process with the stub for a model, and its HTTP server."""
+
+    def __init__(self, process: Process) -> None:
+        """Wait until it says where its metrics are."""
+        self.process = process
+        started = until(lambda: re.search(r'"metrics": "(http://[^"]+)/metrics"', process.output()), START_SECONDS)
+        assert started is not None, process.output()
+        self.url = started[1]
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and body."""
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=10) as answer:  # noqa: S310 - loopback
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def metric(self, name: str) -> float:
+        """The sum over all series of this name."""
+        families = text_string_to_metric_families(self.get("/metrics")[1])
+        return sum(sample.value for family in families for sample in family.samples if sample.name == name)
+
+    def series(self, name: str, label: str) -> dict[str, float]:
+        """The series of this name by one label."""
+        families = text_string_to_metric_families(self.get("/metrics")[1])
+        return {s.labels[label]: s.value for family in families for s in family.samples if s.name == name}
+
+    def stop(self) -> tuple[int | None, float]:
+        """SIGTERM; the exit code and how long it took, at most a minute."""
+        asked = time.monotonic()
+        self.process.ask_to_end()
+        assert self.process.wait(60), self.process.output()
+        return self.process.exit_code, time.monotonic() - asked
+
+
+Start = Callable[..., RunningWorker]
+
+
+@pytest.fixture
+def start(environ: dict[str, str], processes: Processes, tmp_path: Path) -> Start:
+    """Starts workers of this test's group; further TAGSTREAM_* as arguments."""
+    fleet_number = iter(range(1, 100))
+
+    def run(*, seconds_per_batch: float = 0.0, **settings: str) -> RunningWorker:
+        number = next(fleet_number)
+        fleet = Fleet(
+            processes=processes,
+            module="tests.faults.worker",
+            environ={**environ, **settings},
+            seconds_per_batch=seconds_per_batch,
+            folder=tmp_path,
+        )
+        return RunningWorker(fleet.add(number).process)
+
+    return run
+
+
+@pytest.fixture
+def onlooker(settings: Settings) -> Iterator[Onlooker]:
+    """Eyes on this test's topics."""
+    with Onlooker(settings) as looking:
+        yield looking
+
+
+def until(look: Callable[[], T], seconds: float) -> T:
+    """What `look` gives as soon as it is true, or the last that it gave."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = look()
+        if found or time.monotonic() > deadline:
+            return found
+        time.sleep(POLL_SECONDS)
+
+
+def all_written(onlooker: Onlooker, count: int) -> bool:
+    """Are there so many outcomes, within the time that work may take?"""
+    return bool(until(lambda: sum(onlooker.sample().written.values()) >= count, WORK_SECONDS))
+
+
+def all_committed(onlooker: Onlooker) -> bool:
+    """Do the commits reach the ends of the log?"""
+    return bool(until(lambda: onlooker.committed() == onlooker.ends(), WORK_SECONDS))
+
+
+def event(text: str, **more: object) -> Planted:
+    """A valid event whose id is its title."""
+    return Planted(event_id=text, key=None, value=json.dumps({"id": text, "title": text, **more}).encode())
+
+
+def test_every_outcome_is_what_the_contract_says(start: Start, settings: Settings, onlooker: Onlooker) -> None:
+    """Key, headers, id, decision and the input's own fields on each topic; dead letters with their bytes and where they came from."""
+    trace = ("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+    raw = b'{"id": "a", "title": "t", "rank": 12345678901234567890.50, "deep": {"x": [1, null]}, "tag": "mine"}'
+    cloud = (("ce_specversion", b"1.0"), ("ce_id", b"c"), ("ce_source", b"/s"), ("ce_type", b"x"), trace)
+    planted = [
+        Planted(event_id="a", key=b"the producer's", value=raw, headers=(trace,)),
+        Planted(event_id="b", key=None, value=b'{"id": "b", "title": "t", "description": "d"}'),
+        Planted(event_id="c", key=None, value=b'{"title": "t"}', headers=cloud),
+        Planted(event_id=None, key=b"k", value=b"\xffnot json", headers=(trace, ("x-dlq-code", b"the producer's"))),
+        Planted(event_id=None, key=b"gone", value=None),
+        *(event(f"more {number}") for number in range(40)),
+    ]
+    inputs = send(settings, planted)
+    worker = start()
+    assert all_written(onlooker, len(planted))
+    worker.stop()
+
+    outcomes = onlooker.outcomes()
+    decided = {msgspec.json.decode(r.value or b"")["id"]: r for door in (Door.TAGGED, Door.REVIEW) for r in outcomes[door]}
+    assert outcomes[Door.TAGGED]
+    assert outcomes[Door.REVIEW]
+    assert set(decided) == {one.event_id for one in planted if one.event_id is not None}
+    for event_id, record in decided.items():
+        check_decision(event_id, record, door=Door.TAGGED if record in outcomes[Door.TAGGED] else Door.REVIEW)
+
+    assert decided["a"].key == b"the producer's"
+    assert decided["a"].headers == (trace,)
+    fields = msgspec.json.decode(decided["a"].value or b"", type=dict[str, msgspec.Raw])
+    assert bytes(fields["rank"]) == b"12345678901234567890.50"
+    assert bytes(fields["deep"]) == b'{"x": [1, null]}'
+    assert msgspec.json.decode(fields["overridden"]) == {"tag": "mine"}
+    assert decided["b"].key == b"b"
+    assert decided["c"].headers == (trace,)
+
+    dead = {record.value: record for record in outcomes[Door.DLQ]}
+    assert len(outcomes[Door.DLQ]) == 2
+    for one in inputs[3:5]:
+        letter = dead[one.planted.value]
+        assert letter.key == one.planted.key
+        assert letter.headers[: len(one.planted.headers)] == one.planted.headers
+        ours = dict(letter.headers[len(one.planted.headers) :])
+        assert ours["__streams.errors.topic"] == settings.topics.content.encode()
+        assert ours["__streams.errors.partition"] == b"%d" % one.partition
+        assert ours["__streams.errors.offset"] == b"%d" % one.offset
+        assert ours["__streams.errors.exception"].startswith(b"tagstream.")
+        assert ours["__streams.errors.message"]
+        assert ours["x-dlq-stage"] == b"decode"
+        assert ours["x-dlq-attempts"] == b"1"
+    assert dict(dead[None].headers)["x-dlq-code"] == b"tombstone"
+    assert dict(dead[b"\xffnot json"].headers)["x-dlq-code"] == b"invalid_utf8"
+
+
+def check_decision(event_id: str, record: Record, *, door: Door) -> None:
+    """The fields that a decision adds, recomputed from the event alone."""
+    value = msgspec.json.decode(record.value or b"")
+    text = f"{value['title']} {value['description']}" if "description" in value else value["title"]
+    expected = decide(text)
+    assert value["tag"] == expected.label
+    assert value["confidence"] == expected.confidence
+    assert value["probabilities"] == expected.probabilities
+    assert list(value["probabilities"]) == list(LABELS)
+    assert value["prediction_id"] == prediction_id(event_id, MODEL.digest)
+    assert value["decider"] == "model"
+    assert value["model"] == {"name": MODEL.name, "version": MODEL.version, "digest": MODEL.digest}
+    assert value["threshold"] == THRESHOLD
+    assert value["truncated"] is False
+    assert list(value)[-1] == "tagged_at"
+    assert (door is Door.TAGGED) == (expected.confidence >= THRESHOLD)
+    if door is Door.REVIEW:
+        assert value["reasons"] == ["low_confidence"]
+        assert value["inclusion_probability"] == 1.0
+
+
+def test_the_counters_are_the_counts_of_the_topics(start: Start, settings: Settings, onlooker: Onlooker) -> None:
+    """What /metrics says equals what lies on the topics, and the lag goes to zero when all is committed."""
+    planted = plant(600, malformed=30, seed="counters")
+    send(settings, planted)
+    worker = start()
+    assert all_written(onlooker, len(planted))
+    assert all_committed(onlooker)
+    assert until(lambda: worker.metric("tagstream_committed_lag_events") == 0, WORK_SECONDS)
+    assert until(lambda: worker.metric("tagstream_events_published_total") == len(planted), WORK_SECONDS)
+
+    outcomes = onlooker.outcomes()
+    assert worker.metric("tagstream_events_received_total") == len(planted)
+    assert worker.series("tagstream_events_published_total", "destination") == {
+        door.value: len(records) for door, records in outcomes.items()
+    }
+    assert worker.metric("tagstream_events_dead_lettered_total") == len(outcomes[Door.DLQ]) == 30
+    assert worker.series("tagstream_review_requested_total", "reason")["low_confidence"] == len(outcomes[Door.REVIEW])
+    assert worker.metric("tagstream_predictions_total") == len(outcomes[Door.TAGGED]) + len(outcomes[Door.REVIEW])
+    assert worker.metric("tagstream_inflight_events") == 0
+    assert worker.metric("tagstream_assigned_partitions") == settings.topic_partitions
+    assert worker.metric("tagstream_last_commit_timestamp_seconds") == pytest.approx(time.time(), abs=WORK_SECONDS)
+
+
+def test_an_idle_worker_leaves_nothing_uncommitted(start: Start, settings: Settings, onlooker: Onlooker) -> None:
+    """SIGTERM right after the last outcome, before the next regular commit: exit 0, and nothing will be delivered twice."""
+    worker = start(TAGSTREAM_COMMIT_INTERVAL_SECONDS="60")
+    assert until(lambda: worker.get("/readyz")[0] == 200, START_SECONDS)
+    send(settings, plant(200, malformed=2, seed="idle"))
+    assert all_written(onlooker, 200)
+    code, seconds = worker.stop()
+
+    assert code == 0, worker.process.output()
+    assert seconds < STOP_SECONDS
+    assert onlooker.committed() == onlooker.ends()
+
+
+def test_a_loaded_worker_stops_in_time_and_hands_over(start: Start, settings: Settings, onlooker: Onlooker) -> None:
+    """SIGTERM with work in hand: exit 0 within the bound; whoever comes next finishes, with few duplicates and no loss."""
+    send(settings, plant(2_000, malformed=20, seed="load"))
+    worker = start(seconds_per_batch=0.2)
+    assert all_written(onlooker, 100)
+    code, seconds = worker.stop()
+    assert code == 0, worker.process.output()
+    assert seconds < STOP_SECONDS
+    written = sum(onlooker.sample().written.values())
+    committed = sum(onlooker.committed().values())
+    assert committed <= written < 2_000
+    # Three batches may be in hand: the stop may break off what they have sent, never acknowledge what they have not.
+    assert written - committed <= 3 * settings.batch_max_events
+
+    start()
+    assert all_written(onlooker, 2_000)
+    assert all_committed(onlooker)
+
+
+def test_two_workers_share_the_partitions_on_one_host(start: Start, settings: Settings, onlooker: Onlooker) -> None:
+    """With the metrics port 0 each takes its own; together they have every partition once, and both work."""
+    first, second = start(), start()
+    assert first.url != second.url
+    assert until(
+        lambda: (
+            [worker.metric("tagstream_assigned_partitions") for worker in (first, second)] == [settings.topic_partitions / 2] * 2
+        ),
+        START_SECONDS,
+    )
+    send(settings, plant(400, malformed=4, seed="two"))
+    assert all_written(onlooker, 400)
+    assert until(
+        lambda: sum(worker.metric("tagstream_events_published_total") for worker in (first, second)) == 400, WORK_SECONDS
+    )
+    assert all(worker.metric("tagstream_events_published_total") > 0 for worker in (first, second))
+
+
+def test_the_producer_is_idempotent(start: Start, settings: Settings, onlooker: Onlooker) -> None:
+    """On Apache Kafka the broker knows the worker's producer by an id: a retried send is not written twice."""
+    worker = start()
+    send(settings, [event(f"event {number}") for number in range(40)])
+    assert all_written(onlooker, 40)
+    assert '"idempotent_producer": true' in worker.process.output()
+
+    partitions = [TopicPartition(settings.topics.tagged, partition) for partition in range(settings.topic_partitions)]
+    with admin_of(settings) as client:
+        producers = [found.producer_id for states in client.describe_producers(partitions).values() for found in states]
+    assert producers
+    assert all(producer >= 0 for producer in producers)
+
+
+@contextmanager
+def admin_of(settings: Settings) -> Iterator[KafkaAdminClient]:
+    """An admin client."""
+    client = KafkaAdminClient(bootstrap_servers=settings.broker_list)
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def test_a_stalled_worker_is_not_ready_and_still_ends(start: Start, settings: Settings) -> None:
+    """A model that hangs: alive, not ready after the stall, and SIGTERM ends it loudly at its bound instead of never."""
+    worker = start(
+        TAGSTREAM_STALL_TIMEOUT_SECONDS="3", TAGSTREAM_INFERENCE_THREADS="1", TAGSTREAM_SHUTDOWN_TIMEOUT_SECONDS="3"
+    )
+    assert until(lambda: worker.get("/readyz")[0] == 200, START_SECONDS)
+    send(settings, [event(HANG)])
+    assert until(lambda: worker.get("/readyz")[0] == 503, START_SECONDS)
+    assert "1 events wait and none has moved" in worker.get("/readyz")[1]
+    assert worker.get("/healthz")[0] == 200
+
+    code, seconds = worker.stop()
+    assert code == 1
+    assert seconds < STOP_SECONDS
+    assert "shutdown_timed_out" in worker.process.output()
+
+
+def test_a_model_that_hangs_ends_the_worker(start: Start, settings: Settings, onlooker: Onlooker) -> None:
+    """Nothing hangs in silence: after the model's own bound the process exits with the reason, and commits nothing."""
+    worker = start(TAGSTREAM_INFERENCE_TIMEOUT_SECONDS="2")
+    send(settings, [event(HANG)])
+
+    assert worker.process.wait(WORK_SECONDS)
+    assert worker.process.exit_code == EXIT_BROKEN
+    assert "the model did not answer" in worker.process.output()
+    assert sum(onlooker.committed().values()) == 0
+
+
+def test_a_worker_without_topics_exits_with_2(environ: dict[str, str], tagstream: Command, bundle_folder: Path) -> None:
+    """Topics are never made by a worker: it says which is missing and which command makes it."""
+    done = tagstream("worker", "--bundle", bundle_folder, environ={**environ, "TAGSTREAM_TOPICS__CONTENT": "no-such-topic"})
+
+    assert done.returncode == 2
+    assert b"'no-such-topic' (topics.content)" in done.stderr
+    assert b"tagstream doctor --create-topics" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_worker_without_a_broker_exits_with_3(environ: dict[str, str], tagstream: Command, bundle_folder: Path) -> None:
+    """Start-up has a bound: when it is over, the address and the next step are said."""
+    address = f"127.0.0.1:{free_ports(1)[0]}"
+    changed = {**environ, "TAGSTREAM_BROKERS": address, "TAGSTREAM_STARTUP_TIMEOUT_SECONDS": "2"}
+    done = tagstream("worker", "--bundle", bundle_folder, environ=changed)
+
+    assert done.returncode == 3
+    assert f"no Kafka broker answered at {address} within 2 s".encode() in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_worker_with_a_refused_bundle_exits_with_1(
+    environ: dict[str, str], tagstream: Command, bundle_folder: Path, tmp_path: Path
+) -> None:
+    """A bundle with a changed byte is refused before anything is read."""
+    shutil.copytree(bundle_folder, tmp_path / "changed")
+    with (tmp_path / "changed" / "model.onnx").open("ab") as model:
+        model.write(b"\0")
+    done = tagstream("worker", "--bundle", tmp_path / "changed", environ=environ)
+
+    assert done.returncode == 1
+    assert b"is refused: model.onnx has SHA-256" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_worker_whose_port_is_taken_exits_with_2(
+    start: Start, environ: dict[str, str], tagstream: Command, bundle_folder: Path
+) -> None:
+    """Two workers with one metrics port: the second says so and how to have a free one."""
+    port = start().url.rpartition(":")[2]
+    done = tagstream("worker", "--bundle", bundle_folder, "--metrics-port", port, environ=environ)
+
+    assert done.returncode == 2
+    assert f"127.0.0.1:{port} cannot be bound".encode() in done.stderr
+    assert b"TAGSTREAM_METRICS_PORT=0" in done.stderr
+
+
+def test_a_worker_that_is_stopped_while_it_starts_just_ends(
+    environ: dict[str, str], processes: Processes, tmp_path: Path
+) -> None:
+    """SIGTERM before the first event, while it still looks for a broker: an orderly end, not a wait for the bound."""
+    changed = {**environ, "TAGSTREAM_BROKERS": f"127.0.0.1:{free_ports(1)[0]}", "TAGSTREAM_STARTUP_TIMEOUT_SECONDS": "60"}
+    fleet = Fleet(
+        processes=processes, module="tests.faults.worker", environ=changed, seconds_per_batch=0.0, folder=tmp_path
+    )
+    process = fleet.add(1).process
+    assert until(lambda: "ECONNREFUSED" in process.output(), START_SECONDS)
+    process.ask_to_end()
+
+    assert process.wait(STOP_SECONDS)
+    assert process.exit_code in {0, -signal.SIGTERM}

@@ -1,0 +1,156 @@
+"""Readiness is progress: idle is ready, stalled is not, and neither is a loop that has stopped."""
+
+import threading
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitoring.health import Progress
+from tests.fakes import Clock
+
+STALL = 20.0
+
+
+def started() -> tuple[Progress, Clock]:
+    """A worker that has its partitions and nothing to do."""
+    clock = Clock()
+    progress = Progress(stall_seconds=STALL, monotonic=clock)
+    progress.assigned(4)
+    progress.ticked(lag=0)
+    return progress, clock
+
+
+def lives(progress: Progress, clock: Clock, seconds: int, *, lag: int) -> None:
+    """The event loop ticks every second, and nothing else happens."""
+    for _ in range(seconds):
+        clock.now += 1
+        progress.ticked(lag=lag)
+
+
+def test_a_worker_without_partitions_is_not_ready() -> None:
+    """It has nothing to read yet."""
+    progress = Progress(stall_seconds=STALL, monotonic=Clock())
+    assert not progress.verdict().ready
+    assert "partitions" in progress.verdict().why
+
+
+def test_an_idle_worker_stays_ready() -> None:
+    """An hour without an event is no trouble."""
+    progress, clock = started()
+    lives(progress, clock, 3600, lag=0)
+    assert progress.verdict().ready
+    assert progress.verdict().why == "4 partitions, 0 events wait"
+
+
+def test_a_worker_with_lag_that_does_not_move_is_not_ready_within_the_bound() -> None:
+    """Ready up to the bound, not after it; it says how many wait and for how long."""
+    progress, clock = started()
+    lives(progress, clock, 1, lag=7)
+    lives(progress, clock, 20, lag=7)
+    assert progress.verdict().ready
+    lives(progress, clock, 1, lag=7)
+    verdict = progress.verdict()
+    assert not verdict.ready
+    assert verdict.why == "7 events wait and none has moved for 21 s"
+
+
+def test_a_batch_or_a_commit_makes_a_stalled_worker_ready_again() -> None:
+    """Progress is what counts, not the lag."""
+    progress, clock = started()
+    lives(progress, clock, 60, lag=7)
+    assert not progress.verdict().ready
+    progress.moved()
+    assert progress.verdict().ready
+    lives(progress, clock, 19, lag=1_000_000)
+    assert progress.verdict().ready
+
+
+def test_work_that_arrives_after_a_pause_does_not_fail_at_once() -> None:
+    """The last batch was an hour ago, and the new work has its full time."""
+    progress, clock = started()
+    progress.moved()
+    lives(progress, clock, 3600, lag=0)
+    lives(progress, clock, 1, lag=5)
+    assert progress.verdict().ready
+    lives(progress, clock, 20, lag=5)
+    assert progress.verdict().ready
+    lives(progress, clock, 1, lag=5)
+    assert not progress.verdict().ready
+
+
+def test_a_loop_that_has_stopped_is_not_ready_even_when_idle() -> None:
+    """Nobody ticks, and nobody would notice new work."""
+    progress, clock = started()
+    clock.now += STALL
+    assert progress.verdict().ready
+    clock.now += 1
+    verdict = progress.verdict()
+    assert not verdict.ready
+    assert verdict.why == "the event loop has not run for 21 s"
+
+
+def test_a_stopping_worker_is_not_ready_whatever_else_holds() -> None:
+    """No new work is sent its way while it drains."""
+    progress, _ = started()
+    progress.stopping()
+    progress.moved()
+    progress.assigned(4)
+    assert not progress.verdict().ready
+    assert progress.verdict().why == "the worker is stopping"
+
+
+def test_new_partitions_start_the_clock_anew() -> None:
+    """After a rebalance the lag is another worker's doing."""
+    progress, clock = started()
+    lives(progress, clock, 60, lag=7)
+    progress.assigned(2)
+    assert progress.verdict().ready
+    assert progress.verdict().why == "2 partitions, 7 events wait"
+
+
+def test_a_worker_that_lost_all_partitions_to_others_is_ready() -> None:
+    """More workers than partitions: it stands by."""
+    progress, clock = started()
+    progress.assigned(0)
+    lives(progress, clock, 100, lag=0)
+    assert progress.verdict().ready
+
+
+@given(st.lists(st.tuples(st.sampled_from(["tick", "idle", "move", "wait"]), st.floats(0, 19))))
+def test_a_worker_that_ticks_and_moves_within_the_bound_is_never_unready(steps: list[tuple[str, float]]) -> None:
+    """No false alarm: after any history, one tick and one batch are enough."""
+    progress, clock = started()
+    for what, seconds in steps:
+        clock.now += seconds
+        if what == "move":
+            progress.moved()
+        elif what != "wait":
+            progress.ticked(lag=0 if what == "idle" else 3)
+    progress.ticked(lag=3)
+    progress.moved()
+    clock.now += 19
+    assert progress.verdict().ready
+
+
+def test_every_method_may_be_called_from_any_thread() -> None:
+    """The stream writes while HTTP reads; nothing raises, and the last word stands."""
+    progress, _ = started()
+    errors: list[BaseException] = []
+
+    def hammer() -> None:
+        try:
+            for lag in range(500):
+                progress.ticked(lag=lag % 2)
+                progress.moved()
+                progress.assigned(lag)
+                assert progress.verdict().ready
+        except BaseException as error:  # noqa: BLE001
+            errors.append(error)
+
+    threads = [threading.Thread(target=hammer) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=20)
+    assert errors == []
+    assert not any(thread.is_alive() for thread in threads)

@@ -1,0 +1,60 @@
+"""Batches without waiting, and a bound on what waits."""
+
+import asyncio
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.batcher import Batcher
+
+
+@given(st.lists(st.integers()), st.integers(1, 7))
+def test_batches_keep_every_event_in_order_within_the_limit(events: list[int], limit: int) -> None:
+    """Joined, the batches are the events; none is empty, none is larger than the limit."""
+
+    async def scenario() -> list[list[int]]:
+        batcher: Batcher[int] = Batcher(limit=limit)
+
+        async def fill() -> None:
+            for event in events:
+                await batcher.put(event)
+
+        filling = asyncio.create_task(fill())
+        batches: list[list[int]] = []
+        while sum(map(len, batches)) < len(events):
+            batches.append(await batcher.next_batch())
+        await filling
+        return batches
+
+    batches = asyncio.run(asyncio.wait_for(scenario(), 5))
+    assert [event for batch in batches for event in batch] == events
+    assert all(1 <= len(batch) <= limit for batch in batches)
+
+
+def test_a_batch_takes_what_is_there_and_waits_for_nothing_more() -> None:
+    """Two events of a possible eight are a batch."""
+
+    async def scenario() -> list[str]:
+        batcher: Batcher[str] = Batcher(limit=8)
+        await batcher.put("a")
+        await batcher.put("b")
+        return await batcher.next_batch()
+
+    assert asyncio.run(asyncio.wait_for(scenario(), 5)) == ["a", "b"]
+
+
+def test_putting_waits_while_the_limit_waits() -> None:
+    """The bound that keeps a backlog in Kafka."""
+
+    async def scenario() -> None:
+        batcher: Batcher[int] = Batcher(limit=2)
+        await batcher.put(1)
+        await batcher.put(2)
+        third = asyncio.create_task(batcher.put(3))
+        await asyncio.sleep(0.01)
+        assert not third.done()
+        assert await batcher.next_batch() == [1, 2]
+        await third
+        assert await batcher.next_batch() == [3]
+
+    asyncio.run(asyncio.wait_for(scenario(), 5))

@@ -1,0 +1,136 @@
+"""One shape for every line, whoever writes it, and never the text of an event."""
+
+import io
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import pytest
+import structlog
+
+from stream.logs import QUIET, configure, logger
+
+PLANTED = "zq7-planted-K"
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was() -> Iterator[None]:
+    """Logging is the process's; leave it as it was found."""
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = before
+    root.setLevel(level)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.NOTSET)
+    structlog.reset_defaults()
+
+
+class Terminal(io.StringIO):
+    """A stream that people look at."""
+
+    def isatty(self) -> bool:
+        """It is."""
+        return True
+
+
+def lines(stream: io.StringIO) -> list[dict[str, Any]]:
+    """What was logged, each line an object."""
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_our_lines_and_those_of_others_have_one_shape() -> None:
+    """JSON with the fact, the level, the logger and the time in UTC; fields by their names."""
+    out = io.StringIO()
+    configure(level="info", form="json", stream=out)
+    logger("tagstream.test").info("bundle_loaded", digest="d", seconds=1.5)
+    logging.getLogger("faust.anything").warning("broker %s is gone", "b")
+    ours, theirs = lines(out)
+    assert ours | {"timestamp": ""} == {
+        "event": "bundle_loaded",
+        "digest": "d",
+        "seconds": 1.5,
+        "level": "info",
+        "logger": "tagstream.test",
+        "timestamp": "",
+    }
+    assert (theirs["event"], theirs["level"], theirs["logger"]) == ("broker b is gone", "warning", "faust.anything")
+    assert ours["timestamp"].endswith("Z")
+    assert theirs["timestamp"] >= ours["timestamp"]
+
+
+def test_a_line_is_one_line() -> None:
+    """Whatever characters a field has: a log that is read by line cannot be forged."""
+    out = io.StringIO()
+    configure(level="info", form="json", stream=out)
+    logger("tagstream.test").info("x", why='a\n{"event":"forged"}\r\u2028\x1b[0m')
+    (line,) = out.getvalue().splitlines()
+    assert json.loads(line)["event"] == "x"
+
+
+@pytest.mark.parametrize(
+    ("form", "stream", "is_json"),
+    [
+        ("auto", io.StringIO, True),
+        ("auto", Terminal, False),
+        ("json", Terminal, True),
+        ("console", io.StringIO, False),
+    ],
+)
+def test_people_and_programs_get_their_form(
+    form: Literal["auto", "json", "console"], stream: type[io.StringIO], is_json: bool
+) -> None:
+    """`auto` looks at the stream; the other two do not."""
+    out = stream()
+    configure(level="info", form=form, stream=out)
+    logger("tagstream.test").info("worker_starting", group="g")
+    assert "worker_starting" in out.getvalue()
+    assert out.getvalue().startswith("{") is is_json
+
+
+@pytest.mark.parametrize(("level", "ours", "theirs"), [("debug", 4, 4), ("info", 3, 2), ("warning", 2, 2), ("error", 1, 1)])
+def test_the_level_holds_for_all_and_chatter_of_others_is_left_out(level: str, ours: int, theirs: int) -> None:
+    """At `info` the clients' own info lines tell an operator nothing; their warnings are kept."""
+    out = io.StringIO()
+    configure(level=level, form="json", stream=out)
+    for name in ("tagstream.test", *QUIET):
+        for method in ("debug", "info", "warning", "error"):
+            getattr(logging.getLogger(name), method)("x")
+    found = [line["logger"] for line in lines(out)]
+    assert found.count("tagstream.test") == ours
+    assert [found.count(name) for name in QUIET] == [theirs] * len(QUIET)
+
+
+def test_configuring_twice_does_not_double_lines() -> None:
+    """The last stream is the only one."""
+    first, second = io.StringIO(), io.StringIO()
+    configure(level="info", form="json", stream=first)
+    configure(level="info", form="json", stream=second)
+    logging.getLogger("tagstream.test").info("x")
+    assert (first.getvalue(), len(lines(second))) == ("", 1)
+
+
+def stumble(title: str) -> None:
+    """Fail with an event's text in a local variable."""
+    assert title
+    sys.getrecursionlimit().to_bytes(0, "big")
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+@pytest.mark.parametrize("foreign", [False, True])
+def test_a_traceback_shows_no_local_variables(form: Literal["json", "console"], foreign: bool) -> None:
+    """They hold the text of events, on a terminal as anywhere else."""
+    out = Terminal()
+    configure(level="info", form=form, stream=out)
+    try:
+        stumble(PLANTED)
+    except OverflowError as error:
+        if foreign:
+            logging.getLogger("faust").exception("crashed")
+        else:
+            logger("tagstream.test").error("crashed", exc_info=error)
+    assert "OverflowError" in out.getvalue()
+    assert "stumble" in out.getvalue()
+    assert PLANTED not in out.getvalue()
