@@ -62,9 +62,7 @@ def tagstream(settings: Settings) -> None:
 def bare(settings: Settings, *, by_topic: bool) -> None:
     """A Faust agent under our Faust settings that forwards batches: every send awaited twice, acknowledged in order."""
     app = stream_app.faust_app(settings, idempotent=True)
-    target = app.topic(
-        settings.topics.tagged, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
-    )
+    target = app.topic(settings.topics.tagged, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 
     async def send(event: Any) -> Any:
         if by_topic:

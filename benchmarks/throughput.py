@@ -60,7 +60,12 @@ def fill(settings: Settings, events: int) -> None:
     text = "a description of some thirty words that says what the item is about, " * 3
     with clients.sender(settings) as sender:
         for number in range(events):
-            event = {"id": f"event-{number}", "title": f"An item with the number {number}", "description": text, "source": "bench"}
+            event = {
+                "id": f"event-{number}",
+                "title": f"An item with the number {number}",
+                "description": text,
+                "source": "bench",
+            }
             sender.send(settings.topics.content, key=str(number).encode(), value=json.dumps(event).encode())
         sender.flush()
 

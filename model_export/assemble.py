@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from tokenizers import Tokenizer
 
 from model_export import batches, bundle, calibrate, evaluate, export, invariance, parity, quantize, reference
 from model_export.bundle import Bundle, GoldenText, Manifest, Threshold
@@ -124,7 +125,7 @@ class _Draft:
     tokenizer: bytes
 
 
-def own_rows(rows: Sequence[Row], tokenizer: "batches.Tokenizer") -> list[list[int]]:
+def own_rows(rows: Sequence[Row], tokenizer: Tokenizer) -> list[list[int]]:
     """The training texts on which activation ranges are measured: the same ones each time, from all over the data."""
     generator = np.random.default_rng(QUANTISE_SEED)
     places = generator.permutation(len(rows))[: quantize.CALIBRATION_TEXTS]

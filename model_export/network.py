@@ -8,7 +8,7 @@ scale each: a lookup is no arithmetic, so it costs 0.4 % of a row's largest valu
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -64,7 +64,8 @@ class Layer(nn.Module):
         return normed
 
     def _split(self, states: Tensor) -> Tensor:
-        return states.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        batch, length, width = states.shape
+        return states.view(batch, length, self.heads, width // self.heads).transpose(1, 2)
 
 
 class Int8Embedding(nn.Module):
@@ -131,7 +132,8 @@ class TagNetwork(nn.Module):
         weights = mask[:, :, None]
         # The mean over tokens, up to a factor that the unit length removes.
         summed = (states * weights).sum(dim=1)
-        return summed / torch.sqrt((summed * summed).sum(dim=-1, keepdim=True))
+        unit: Tensor = summed / torch.sqrt((summed * summed).sum(dim=-1, keepdim=True))
+        return unit
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Logits, [batch, labels]."""
@@ -140,7 +142,7 @@ class TagNetwork(nn.Module):
 
     def shallow(self, keep: Sequence[int]) -> "TagNetwork":
         """Copy the network with only the layers `keep`, in that order."""
-        shape = Shape(**{**_fields(self.shape), "layers": len(keep)})
+        shape = replace(self.shape, layers=len(keep))
         network = TagNetwork(shape)
         state = {name: value for name, value in self.state_dict().items() if not name.startswith("layers.")}
         for place, source in enumerate(keep):
@@ -153,12 +155,8 @@ class TagNetwork(nn.Module):
         """Copy the network with int8 word embeddings, ready to infer and no longer to be trained."""
         network = TagNetwork(self.shape)
         network.load_state_dict(self.state_dict())
-        network.words = Int8Embedding(network.words.weight.detach())
+        network.words = Int8Embedding(network.state_dict()["words.weight"])
         return network.eval()
-
-
-def _fields(shape: Shape) -> dict[str, float]:
-    return {name: getattr(shape, name) for name in shape.__slots__}
 
 
 _NAMES = {

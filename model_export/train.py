@@ -112,7 +112,7 @@ def run_epochs(network: TagNetwork, train: Examples, recipe: Recipe) -> None:
     network.train()
     for step, drawn in enumerate(batches.plan(train.rows, weights, size=recipe.batch_rows, steps=steps, seed=recipe.seed)):
         loss = loss_of(network(*batches.pad([train.rows[place] for place in drawn])), targets[drawn])
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(network.parameters(), recipe.max_gradient)
         optimiser.step()
         schedule.step()

@@ -157,6 +157,66 @@ def doctor(
         raise typer.Exit(EXIT_FAILED)
 
 
+DataFolder = Annotated[Path | None, typer.Option(help="Folder with dataset.csv and holdout.csv.", metavar="FOLDER")]
+OutFolder = Annotated[Path, typer.Argument(help="Folder to write the bundle to.", metavar="FOLDER")]
+BundleArgument = Annotated[
+    Path | None, typer.Argument(help="Folder of the bundle; the settings' unless given.", metavar="FOLDER")
+]
+Checkpoint = Annotated[Path | None, typer.Option(help="Keep the trained network in this file.", metavar="FILE")]
+Precision = Annotated[float, typer.Option(help="Share right that the threshold shall reach.", min=0.5, max=1.0)]
+
+
+@model.command("train")
+def model_train(
+    folder: OutFolder,
+    data: DataFolder = None,
+    checkpoint: Checkpoint = None,
+    precision: Precision = 0.98,
+    corpus_only: Annotated[bool, typer.Option("--corpus-only", help="Train on the authored corpus alone.")] = False,
+) -> None:
+    """Train a model, prove it, and write its bundle (needs the extra `export`)."""
+    from stream import modelling
+
+    modelling.train(_settings(data=data), folder=folder, checkpoint=checkpoint, precision=precision, corpus_only=corpus_only)
+
+
+@model.command("export")
+def model_export(
+    checkpoint: Annotated[Path, typer.Argument(help="A network that `train --checkpoint` kept.", metavar="FILE")],
+    folder: OutFolder,
+    data: DataFolder = None,
+    precision: Precision = 0.98,
+) -> None:
+    """Make a bundle of a trained network (needs the extra `export`)."""
+    from stream import modelling
+
+    modelling.export(_settings(data=data), checkpoint=checkpoint, folder=folder, precision=precision)
+
+
+@model.command("evaluate")
+def model_evaluate(folder: BundleArgument = None, data: DataFolder = None, json: Json = False) -> None:
+    """Measure a bundle on the gold holdout and the corpus' test split (needs the extra `export`)."""
+    from stream import modelling
+
+    modelling.evaluate(_settings(data=data, bundle=folder), as_json=json)
+
+
+@model.command("verify")
+def model_verify(folder: BundleArgument = None, json: Json = False) -> None:
+    """Check every byte of a bundle, its golden texts, and that no prediction depends on its batch."""
+    from stream import modelling
+
+    modelling.verify(_settings(bundle=folder), as_json=json)
+
+
+@model.command("inspect")
+def model_inspect(folder: BundleArgument = None, json: Json = False) -> None:
+    """Show what a bundle says of itself."""
+    from stream import modelling
+
+    modelling.inspect(_settings(bundle=folder), as_json=json)
+
+
 @config.command("show")
 def config_show(
     sources: Annotated[bool, typer.Option("--sources", help="Say where each value comes from.")] = False,

@@ -30,6 +30,11 @@ def talk(message: str) -> None:
     err.print(message)
 
 
+def show(text: str) -> None:
+    """Lines of data, on stdout, as they are."""
+    out.print(text, markup=False)
+
+
 @contextlib.contextmanager
 def progress(what: str, *, shown: bool) -> Iterator[Callable[[], None]]:
     """A counter of rows on a terminal, nothing elsewhere; yields what advances it by one."""

@@ -89,7 +89,6 @@ def test_the_naive_agent_loses_events_for_good(
         ("acknowledge_first", (Fault.KILL,), {"I4"}),
         ("swallowed_failure", (Fault.PRODUCE_FAILURE,), {"I1", "I4"}),
         ("restarted_agent", (Fault.EXCEPTION,), {"I8"}),
-        ("typed_topic", (), {"I1"}),
     ],
 )
 def test_an_agent_that_loses_events_is_caught(
@@ -107,12 +106,12 @@ def test_an_agent_that_loses_events_is_caught(
             module=f"tests.faults.variants.{variant}",
             seconds_per_batch=0.25,
             faults=faults,
-            patience_seconds=10.0,
+            patience_seconds=8.0,
             max_seconds=120.0,
         ),
-        # The malformed come last: events have flowed when a worker meets its first.
-        sorted(plant(3_000, malformed=30, seed=variant), key=lambda one: one.event_id is None),
-        environ=environ,
+        plant(2_500, malformed=25, seed=variant),
+        # One of them has lost an agent and cannot stop in order.
+        environ={**environ, "TAGSTREAM_SHUTDOWN_TIMEOUT_SECONDS": "3"},
         folder=tmp_path,
         processes=processes,
     )

@@ -1,0 +1,265 @@
+"""The `tagstream` command from outside: exit codes, what it reads and prints, and that it says what to do next."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from model_export.bundle import read as read_bundle
+from stream.broker import Broker
+from stream.broker.ports import free_ports
+from stream.settings import Settings
+from tests.faults.fleet import ROOT, without_settings
+from tests.faults.onlooker import fresh_environment
+from tests.integration.conftest import COMMAND_SECONDS, Command
+
+pytestmark = [pytest.mark.timeout(180)]
+
+TITLES = ("Attention is all you need", "Segmenting leaves, in the field", "A feature store for ten people", "Überblick")
+HEAVY = (
+    "faust",
+    "mode",
+    "kafka",
+    "aiokafka",
+    "onnxruntime",
+    "tokenizers",
+    "numpy",
+    "torch",
+    "transformers",
+    "pydantic",
+    "sklearn",
+)
+
+
+def lines(output: bytes) -> list[dict[str, object]]:
+    """JSON Lines, read."""
+    return [json.loads(line) for line in output.splitlines()]
+
+
+@pytest.fixture
+def nowhere() -> dict[str, str]:
+    """Settings of a broker that is not there."""
+    return {"TAGSTREAM_BROKERS": f"127.0.0.1:{free_ports(1)[0]}", "TAGSTREAM_STARTUP_TIMEOUT_SECONDS": "1"}
+
+
+def test_help_answers_at_once() -> None:
+    """`--help` loads nothing heavy, and names every exit code."""
+    program = (
+        "import sys; sys.argv = ['tagstream', '--help']\n"
+        "from stream.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code\n"
+        f"sys.stderr.write(','.join(name for name in {HEAVY!r} if name in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, timeout=COMMAND_SECONDS, check=True)
+
+    assert done.stderr == b""
+    for verb in (b"worker", b"classify", b"send", b"tail", b"demo", b"doctor", b"config", b"model"):
+        assert verb in done.stdout
+    assert b"0 done, 1 failed, 2 usage or configuration, 3 broker unreachable, 4 contract violated" in b" ".join(
+        done.stdout.split()
+    )
+
+
+def test_a_text_is_classified(tagstream: Command, bundle_folder: Path) -> None:
+    """A bare text gives its tag, all probabilities and the model; with --json the fields of `tagged` and the destination."""
+    spoken = tagstream("classify", TITLES[0], "--bundle", bundle_folder)
+    written = tagstream("classify", TITLES[0], "--json", "--bundle", bundle_folder)
+
+    assert spoken.returncode == written.returncode == 0
+    bundle = read_bundle(bundle_folder)
+    (found,) = lines(written.stdout)
+    assert found["title"] == TITLES[0]
+    assert found["model"] == {"name": bundle.manifest.name, "version": bundle.manifest.version, "digest": bundle.digest}
+    assert found["destination"] in {"tagged", "review"}
+    assert isinstance(found["probabilities"], dict)
+    assert tuple(found["probabilities"]) == bundle.manifest.labels
+    assert found["confidence"] == max(found["probabilities"].values())
+    assert {"id", "tag", "prediction_id", "decider", "threshold", "truncated", "tagged_at"} <= set(found)
+    assert str(found["tag"]).encode() in spoken.stdout
+    assert spoken.stdout.count(b"\n") >= 1 + len(bundle.manifest.labels)
+
+
+def test_csv_json_lines_and_standard_input_agree(tagstream: Command, bundle_folder: Path, tmp_path: Path) -> None:
+    """One object a row, in the input's order, the same decision whatever the form of the file."""
+    rows = [{"id": str(number), "title": title} for number, title in enumerate(TITLES)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "a.csv").write_text("id,title\n" + "".join(f'{row["id"]},"{row["title"]}"\n' for row in rows), encoding="utf-8")
+    as_csv = tagstream("classify", "a.csv", "--json", "--bundle", bundle_folder)
+    as_json = tagstream("classify", "a.jsonl", "--json", "--bundle", bundle_folder)
+    piped_json = tagstream("classify", "-", "--json", "--bundle", bundle_folder, stdin=(tmp_path / "a.jsonl").read_bytes())
+    piped_csv = tagstream("classify", "-", "--json", "--bundle", bundle_folder, stdin=(tmp_path / "a.csv").read_bytes())
+
+    results = []
+    for done in (as_csv, as_json, piped_json, piped_csv):
+        assert done.returncode == 0, done.stderr.decode()
+        assert done.stderr == b""
+        found = lines(done.stdout)
+        assert [line["title"] for line in found] == list(TITLES)
+        results.append([{name: value for name, value in line.items() if name != "tagged_at"} for line in found])
+    assert results[0] == results[1] == results[2] == results[3]
+
+
+def test_rows_that_cannot_be_classified_keep_their_place(tagstream: Command, bundle_folder: Path) -> None:
+    """A bad row is a line of its own that says why; the others are decided; the exit code is 1."""
+    done = tagstream("classify", "-", "--json", "--bundle", bundle_folder, stdin=b'{"title":"a"}\n{"title":7}\n{"title":"b"}\n')
+
+    assert done.returncode == 1
+    found = lines(done.stdout)
+    assert [line["destination"] == "dlq" for line in found] == [False, True, False]
+    assert found[1]["row"] == 1
+    assert found[1]["error"] == {
+        "stage": "validate",
+        "code": "wrong_type",
+        "message": "title is a JSON number, a string is expected",
+    }
+    assert b"1 of 3 rows cannot be classified" in done.stderr
+
+
+def test_a_closed_pipe_is_no_crash(bundle_folder: Path) -> None:
+    """`tagstream classify ... | head -1`: who has seen enough may go."""
+    words = [sys.executable, "-m", "stream.cli", "classify", "-", "--json", "--bundle", str(bundle_folder)]
+    environ = {**without_settings(os.environ), "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        words, cwd=ROOT, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as running:
+        assert running.stdin is not None
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.close()
+        running.stdin.write(b'{"title":"a"}\n' * 2000)
+        running.stdin.close()
+        talk = running.stderr.read()
+        assert running.wait(COMMAND_SECONDS) == 1
+    assert b"Traceback" not in talk
+    assert b"BrokenPipe" not in talk
+
+
+@pytest.mark.parametrize(
+    ("words", "environ", "says"),
+    [
+        (["--no-such-option"], {}, b"No such option"),
+        (["no-such-verb"], {}, b"No such command"),
+        (["classify", "missing.csv"], {}, b"missing.csv cannot be read: No such file or directory. Next: "),
+        (["config", "show"], {"TAGSTREAM_BROKER": "x"}, b"The nearest one is TAGSTREAM_BROKERS. Next: "),
+        (["config", "show"], {"TAGSTREAM_METRICS_PORT": "many"}, b"(environment TAGSTREAM_METRICS_PORT) cannot be used"),
+        (["classify", "a", "--threshold", "2"], {}, b"setting confidence_threshold = 2.0 (flag) cannot be used"),
+        (["config", "show"], {"TAGSTREAM_CONFIG": "missing.toml"}, b"missing.toml cannot be read"),
+    ],
+)
+def test_what_was_asked_wrongly_is_exit_code_2(
+    tagstream: Command, words: list[str], environ: dict[str, str], says: bytes
+) -> None:
+    """Usage and configuration: what, why, and where the value came from."""
+    done = tagstream(*words, environ=environ)
+
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert b"Traceback" not in done.stderr
+    assert done.stdout == b""
+
+
+def test_a_refused_bundle_is_exit_code_1(tagstream: Command, tmp_path: Path) -> None:
+    """An empty folder is no bundle."""
+    done = tagstream("classify", "a", "--bundle", tmp_path)
+
+    assert done.returncode == 1
+    assert b"is refused: bundle.json cannot be read" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", [["send", "-"], ["tail", "content"], ["doctor"]])
+def test_an_unreachable_broker_is_exit_code_3(
+    tagstream: Command, nowhere: dict[str, str], words: list[str], bundle_folder: Path
+) -> None:
+    """Within the start-up bound, with the address and the next step."""
+    done = tagstream(*words, environ={**nowhere, "TAGSTREAM_BUNDLE": str(bundle_folder)}, stdin=b'{"title":"a"}\n')
+
+    assert done.returncode == 3
+    said = done.stdout + done.stderr
+    assert nowhere["TAGSTREAM_BROKERS"].encode() in said
+    assert b"within 1 s" in said
+    assert b"Traceback" not in said
+
+
+def test_the_settings_and_their_origins_are_shown(tagstream: Command, tmp_path: Path) -> None:
+    """A flag, a variable, a file and a default: each value says where it comes from."""
+    (tmp_path / "tagstream.toml").write_text('group = "of-file"\nlog_level = "error"\n')
+    done = tagstream("config", "show", "--json", environ={"TAGSTREAM_GROUP": "of-environment"})
+
+    found = {line["key"]: line for line in lines(done.stdout)}
+    assert found["group"]["value"] == "of-environment"
+    assert found["group"]["source"] == "environment TAGSTREAM_GROUP"
+    assert found["log_level"]["value"] == "error"
+    assert str(found["log_level"]["source"]).startswith("tagstream.toml (")
+    assert found["topics.dlq"]["value"] == "content.dlq"
+    assert found["metrics_port"]["source"] == "default"
+
+
+@pytest.mark.broker
+def test_what_is_sent_can_be_followed(tagstream: Command, environ: dict[str, str], tmp_path: Path) -> None:
+    """`send` confirms every row; `tail` gives them back byte for byte, by the topic's short name and by its own."""
+    sent = b'{"id":"1","title":"a","x":1.10}\n{"id":"2","title":"b"}\nnot json\n'
+    (tmp_path / "a.jsonl").write_bytes(sent)
+    done = tagstream("send", "a.jsonl", environ=environ)
+    assert done.returncode == 0, done.stderr.decode()
+    assert b"3 events in" in done.stderr
+    assert done.stdout == b""
+
+    own_name = environ["TAGSTREAM_TOPICS__CONTENT"]
+    for topic in ("content", own_name):
+        seen = tagstream("tail", topic, "--from-beginning", "--max", "3", "--json", environ=environ)
+        assert seen.returncode == 0, seen.stderr.decode()
+        records = lines(seen.stdout)
+        assert {record["topic"] for record in records} == {own_name}
+        assert sorted(str(record["value"]) for record in records) == sorted(
+            ["{'id': '1', 'title': 'a', 'x': 1.1}", "{'id': '2', 'title': 'b'}", "{'base64': 'bm90IGpzb24='}"]
+        )
+    shown = tagstream("tail", "content", "--from-beginning", "--idle", "0.5", environ=environ)
+    assert shown.returncode == 0
+    assert shown.stdout.count(b"\n") == 3
+    assert b"not json" in shown.stdout
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("words", [["send", "-"], ["tail", "no-such-topic"]])
+def test_a_missing_topic_is_exit_code_2(tagstream: Command, environ: dict[str, str], words: list[str]) -> None:
+    """It is named, and so is the command that makes it."""
+    changed = {**environ, "TAGSTREAM_TOPICS__CONTENT": "no-such-topic"}
+    done = tagstream(*words, environ=changed, stdin=b'{"title":"a"}\n')
+
+    assert done.returncode == 2
+    assert b"'no-such-topic'" in done.stderr
+    assert b"tagstream doctor --create-topics" in done.stderr
+
+
+@pytest.mark.broker
+def test_the_doctor_makes_topics_once(tagstream: Command, kafka: Broker, bundle_folder: Path) -> None:
+    """Without topics it fails and says how to make them; makes them when told; the second time there is nothing to make."""
+    environ = {**fresh_environment(kafka.bootstrap, "doctor"), "TAGSTREAM_BUNDLE": str(bundle_folder)}
+    without = tagstream("doctor", "--json", environ=environ)
+    assert without.returncode == 1
+    missing = {line["check"]: line for line in lines(without.stdout)}[f"topic {environ['TAGSTREAM_TOPICS__CONTENT']}"]
+    assert (missing["status"], missing["fix"]) == ("FAIL", "tagstream doctor --create-topics")
+
+    first = tagstream("doctor", "--create-topics", "--json", environ=environ)
+    second = tagstream("doctor", "--create-topics", "--json", environ=environ)
+    assert first.returncode == second.returncode == 0, first.stdout.decode()
+    assert all(line["status"] == "OK" for line in lines(second.stdout))
+    made = {line["check"]: str(line["detail"]) for line in lines(first.stdout)}["create topics"]
+    assert made.startswith("made ")
+    again = {line["check"]: str(line["detail"]) for line in lines(second.stdout)}["create topics"]
+    assert again.startswith("nothing to make; found ")
+
+
+@pytest.mark.broker
+def test_a_flag_wins_over_the_environment(
+    tagstream: Command, settings: Settings, environ: dict[str, str], nowhere: dict[str, str]
+) -> None:
+    """`--brokers` is used where TAGSTREAM_BROKERS says another."""
+    done = tagstream("send", "-", "--brokers", settings.brokers, environ={**environ, **nowhere}, stdin=b'{"title":"a"}\n')
+
+    assert done.returncode == 0, done.stderr.decode()

@@ -1,0 +1,100 @@
+"""Promise 4 on Apache Kafka: the holdout through the stream gives the figures of the command line, to the last digit."""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+from sklearn.metrics import f1_score
+
+from model_export.bundle import DEFAULT_BUNDLE, MANIFEST
+from model_export.madewithml import HOLDOUT, DataError, download, records
+from stream.broker.processes import Processes
+from stream.settings import load
+from tests.faults.checker import CLOCK, Door
+from tests.faults.fleet import ROOT, without_settings
+from tests.faults.onlooker import Onlooker
+from tests.integration.conftest import Command
+
+pytestmark = [
+    pytest.mark.broker,
+    pytest.mark.timeout(180),
+    # kafka-python leaves a socket to the garbage collector for each connection that was refused.
+    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
+]
+
+ROWS = 191
+LEAST_WEIGHTED_F1 = 0.95
+WORK_SECONDS = 120.0
+
+
+@pytest.fixture(scope="module")
+def holdout() -> Path:
+    """The gold file: from TAGSTREAM_DATA, which must then have it, or downloaded."""
+    named = os.environ.get("TAGSTREAM_DATA")
+    if named:
+        records(Path(named), HOLDOUT)
+        return Path(named) / HOLDOUT
+    try:
+        return download() / HOLDOUT
+    except DataError as error:
+        pytest.skip(f"the holdout is not in the project and cannot be had: {error}")
+
+
+def test_the_stream_gives_the_offline_figures(
+    holdout: Path,
+    environ: dict[str, str],
+    bundle_folder: Path,
+    tagstream: Command,
+    processes: Processes,
+    tmp_path: Path,
+    publish_report: Callable[[object], None],
+) -> None:
+    """Every row's tag and probabilities, read back from `tagged` and `review`, are the bytes of `tagstream classify --json`."""
+    offline = tagstream("classify", "--json", holdout, "--bundle", bundle_folder)
+    assert offline.returncode == 0, offline.stderr.decode()
+    sent = tagstream("send", holdout, environ=environ)
+    assert sent.returncode == 0, sent.stderr.decode()
+
+    processes.start(
+        [sys.executable, "-m", "stream.cli", "worker", "--bundle", bundle_folder],
+        env={**without_settings(os.environ), "PYTHONPATH": str(ROOT), **environ},
+        log_file=tmp_path / "worker.log",
+    )
+    with Onlooker(load(environ, folder=ROOT).settings) as onlooker:
+        deadline = time.monotonic() + WORK_SECONDS
+        while sum(onlooker.sample().written.values()) < ROWS:
+            assert time.monotonic() < deadline, (tmp_path / "worker.log").read_text()
+            time.sleep(0.1)
+        outcomes = onlooker.outcomes()
+
+    streamed = {
+        msgspec.json.decode(record.value or b"")["id"]: (door.value, (record.value or b"").rpartition(CLOCK)[0])
+        for door in (Door.TAGGED, Door.REVIEW)
+        for record in outcomes[door]
+    }
+    expected = {}
+    for line in offline.stdout.splitlines():
+        value = msgspec.json.decode(line)
+        expected[value["id"]] = (value["destination"], line.rpartition(CLOCK)[0])
+    assert len(expected) == ROWS
+    assert streamed == expected
+
+    truth = {row["id"]: row["tag"] for row in records(holdout.parent, HOLDOUT)}
+    tags = {event_id: msgspec.json.decode(before + b"}")["tag"] for event_id, (_, before) in streamed.items()}
+    ids = sorted(truth)
+    weighted = float(f1_score([truth[one] for one in ids], [tags[one] for one in ids], average="weighted"))
+    reviewed = sum(door == Door.REVIEW.value for door, _ in streamed.values())
+    publish_report(
+        f"{bundle_folder.name} bundle: weighted F1 {weighted:.4f} on {len(ids)} rows from Kafka, {reviewed} of them in review"
+    )
+    if (DEFAULT_BUNDLE / MANIFEST).is_file():
+        assert weighted >= LEAST_WEIGHTED_F1
+
+
+def test_the_rows_are_the_gold_ones(holdout: Path) -> None:
+    """The comparison above is over distinct ids: a repeated one would hide a missing row."""
+    assert len({row["id"] for row in records(holdout.parent, HOLDOUT)}) == ROWS

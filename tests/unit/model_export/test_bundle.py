@@ -1,0 +1,205 @@
+"""The bundle's refusals: whatever is wrong with a folder, `read` says so and returns nothing."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from model_export import bundle
+from model_export.bundle import MANIFEST, MODEL, TOKENIZER, Bundle, BundleError, Manifest
+
+TINY = Path(__file__).parents[2] / "data" / "tiny_bundle"
+FILES = (MANIFEST, MODEL, TOKENIZER)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the tiny bundle that a test may spoil."""
+    return Path(shutil.copytree(TINY, tmp_path / "bundle"))
+
+
+@pytest.fixture
+def tiny() -> Bundle:
+    """The tiny bundle, read."""
+    return bundle.read(TINY)
+
+
+def rewrite(folder: Path, whole: Bundle, *, model: bytes | None = None, **changes: object) -> None:
+    """Write a folder whose sums are right, whatever else may be wrong with it."""
+    content = whole.model if model is None else model
+    (folder / MODEL).write_bytes(content)
+    files = {MODEL: bundle._sha256(content), TOKENIZER: bundle._sha256(whole.tokenizer)}
+    manifest = msgspec.structs.replace(whole.manifest, **{"files": files, **changes})
+    (folder / MANIFEST).write_bytes(bundle.render(manifest))
+
+
+def edited(whole: Bundle, edit: Callable[[onnx.ModelProto], None]) -> bytes:
+    """The tiny network after an edit."""
+    model = onnx.load_model_from_string(whole.model)
+    edit(model)
+    return bytes(model.SerializeToString())
+
+
+def test_tiny_bundle_is_accepted_and_keeps_the_bytes(folder: Path, tiny: Bundle) -> None:
+    """A sound folder is read, and what is returned is what is on disk."""
+    found = bundle.read(folder)
+    assert (found.model, found.tokenizer) == ((folder / MODEL).read_bytes(), (folder / TOKENIZER).read_bytes())
+    assert found.digest == tiny.digest
+
+
+def test_write_then_read_is_identity(tmp_path: Path, tiny: Bundle) -> None:
+    """What is written is read back, digest and all."""
+    again = bundle.write(tmp_path / "new", manifest=tiny.manifest, model=tiny.model, tokenizer=tiny.tokenizer)
+    assert (again.digest, again.manifest) == (tiny.digest, tiny.manifest)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_missing_file_is_refused_by_name(folder: Path, name: str) -> None:
+    """Each file is needed, and the refusal names the one that lacks."""
+    (folder / name).unlink()
+    with pytest.raises(BundleError, match=name):
+        bundle.read(folder)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_one_changed_byte_is_refused(folder: Path, name: str) -> None:
+    """One bit in any file is enough."""
+    raw = bytearray((folder / name).read_bytes())
+    raw[len(raw) // 2] ^= 1
+    (folder / name).write_bytes(bytes(raw))
+    with pytest.raises(BundleError, match="refused"):
+        bundle.read(folder)
+
+
+def test_permuted_labels_are_refused_though_the_sums_are_right(folder: Path, tiny: Bundle) -> None:
+    """Labels in another order than the network's would rename every decision, so the network has its own list."""
+    rewrite(folder, tiny, labels=tuple(reversed(tiny.manifest.labels)))
+    with pytest.raises(BundleError, match="was exported for labels"):
+        bundle.read(folder)
+
+
+def test_tensor_in_another_file_is_refused(folder: Path, tiny: Bundle) -> None:
+    """A tensor outside the file could be any file of the machine."""
+
+    def edit(model: onnx.ModelProto) -> None:
+        tensor = model.graph.initializer[0]
+        tensor.ClearField("raw_data")
+        tensor.data_location = TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value="../secret")
+
+    rewrite(folder, tiny, model=edited(tiny, edit))
+    with pytest.raises(BundleError, match="in another file"):
+        bundle.read(folder)
+
+
+def test_tensor_in_another_file_is_found_inside_a_subgraph(folder: Path, tiny: Bundle) -> None:
+    """The branch of an `If` may not read files either."""
+
+    def edit(model: onnx.ModelProto) -> None:
+        hidden = TensorProto(name="hidden", data_type=TensorProto.FLOAT, dims=[1], data_location=TensorProto.EXTERNAL)
+        hidden.external_data.add(key="location", value="hidden.bin")
+        out = helper.make_tensor_value_info("out", TensorProto.FLOAT, [1])
+        branch = helper.make_graph([helper.make_node("Identity", ["hidden"], ["out"])], "branch", [], [out], [hidden])
+        model.graph.initializer.append(numpy_helper.from_array(numpy_helper.to_array(hidden_condition()), "condition"))
+        model.graph.node.append(helper.make_node("If", ["condition"], ["unused"], then_branch=branch, else_branch=branch))
+
+    rewrite(folder, tiny, model=edited(tiny, edit))
+    with pytest.raises(BundleError, match="'hidden' in another file"):
+        bundle.read(folder)
+
+
+def hidden_condition() -> TensorProto:
+    """A constant truth for an `If`."""
+    return helper.make_tensor("condition", TensorProto.BOOL, [], [True])
+
+
+def test_operator_of_a_foreign_domain_is_refused(folder: Path, tiny: Bundle) -> None:
+    """An operator outside the standard needs a library that the bundle could name."""
+
+    def edit(model: onnx.ModelProto) -> None:
+        model.graph.node[0].domain = "com.example"
+
+    rewrite(folder, tiny, model=edited(tiny, edit))
+    with pytest.raises(BundleError, match=r"com\.example"):
+        bundle.read(folder)
+
+
+def test_imported_foreign_domain_is_refused_though_unused(folder: Path, tiny: Bundle) -> None:
+    """What is only declared may be needed by what this program cannot see."""
+    rewrite(folder, tiny, model=edited(tiny, lambda model: model.opset_import.append(helper.make_opsetid("com.example", 1))))
+    with pytest.raises(BundleError, match=r"com\.example"):
+        bundle.read(folder)
+
+
+def test_file_that_is_no_network_is_refused(folder: Path, tiny: Bundle) -> None:
+    """Sums say that bytes are the same, not that they are a model."""
+    rewrite(folder, tiny, model=b"\xff\xfe not a model")
+    with pytest.raises(BundleError, match="not an ONNX model"):
+        bundle.read(folder)
+
+
+def test_other_format_is_refused(folder: Path, tiny: Bundle) -> None:
+    """A format from the future is not guessed at."""
+    rewrite(folder, tiny, format=bundle.FORMAT + 1)
+    with pytest.raises(BundleError, match="format 2"):
+        bundle.read(folder)
+
+
+def test_manifest_edited_by_hand_is_refused(folder: Path) -> None:
+    """White space alone makes another digest, so only one spelling is accepted."""
+    path = folder / MANIFEST
+    path.write_bytes(path.read_bytes() + b"\n")
+    with pytest.raises(BundleError, match="canonical"):
+        bundle.read(folder)
+
+
+def test_unknown_field_is_refused(folder: Path) -> None:
+    """A field that this program does not know may be the one that matters."""
+    content = msgspec.json.decode((folder / MANIFEST).read_bytes()) | {"surprise": 1}
+    (folder / MANIFEST).write_bytes(msgspec.json.encode(content))
+    with pytest.raises(BundleError, match="surprise"):
+        bundle.read(folder)
+
+
+def test_oversize_file_is_refused_before_it_is_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder from elsewhere must not fill the memory."""
+    monkeypatch.setattr(bundle, "MAX_FILE_BYTES", 100)
+    with pytest.raises(BundleError, match="limit is 100"):
+        bundle.read(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"max_length": 4}, "max_length"),
+        ({"temperature": 0.0}, "temperature"),
+        ({"golden": ()}, "golden needs"),
+        ({"labels": ("one", "one")}, "labels must be"),
+        ({"files": {MODEL: "0"}}, "files must be"),
+    ],
+)
+def test_senseless_value_is_refused(folder: Path, tiny: Bundle, changes: dict[str, object], reason: str) -> None:
+    """A manifest may be well formed and still say nothing that can be run."""
+    rewrite(folder, tiny, **changes)
+    with pytest.raises(BundleError, match=reason):
+        bundle.read(folder)
+
+
+def test_interrupted_write_is_no_bundle(tmp_path: Path, tiny: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The manifest comes last: a folder whose write broke off is refused, also where an older bundle was."""
+    folder = tmp_path / "bundle"
+    bundle.write(folder, manifest=tiny.manifest, model=tiny.model, tokenizer=tiny.tokenizer)
+
+    def broken(_manifest: Manifest) -> bytes:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bundle, "render", broken)
+    with pytest.raises(KeyboardInterrupt):
+        bundle.write(folder, manifest=tiny.manifest, model=tiny.model, tokenizer=tiny.tokenizer)
+    monkeypatch.undo()
+    with pytest.raises(BundleError, match=MANIFEST):
+        bundle.read(folder)

@@ -1,0 +1,252 @@
+"""A tiny random transformer through the real path: export, quantise, bundle, classify."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import BertConfig, BertModel
+
+from model_export import assemble, batches, calibrate, checkpoint, export, parity, quantize, rounding, train
+from model_export.bundle import LABELS_METADATA_KEY
+from model_export.checkpoint import CheckpointError, Trained
+from model_export.data import LABELS, Row, Splits
+from model_export.distil import StudentRecipe, distil
+from model_export.invariance import ParityError
+from model_export.network import Int8Embedding, Shape, TagNetwork
+from model_export.onnx_graph import STANDARD_DOMAINS, summarise
+from stream.classifier import OnnxClassifier
+
+WORDS = tuple(f"w{number}" for number in range(60))
+SHAPE = Shape(vocabulary=64, positions=64, width=32, inner=64, heads=4, layers=2, labels=len(LABELS))
+
+
+def network(seed: int = 0) -> TagNetwork:
+    """A random network with a head that is sure of itself."""
+    torch.manual_seed(seed)
+    made = TagNetwork(SHAPE).eval()
+    with torch.no_grad():
+        made.head.weight.mul_(20)
+    return made
+
+
+def rows(count: int, seed: int = 1) -> list[list[int]]:
+    """Random token ids of several lengths, between the special ones."""
+    generator = np.random.default_rng(seed)
+    return [[2, *generator.integers(4, 64, generator.integers(4, 30)).tolist(), 3] for _ in range(count)]
+
+
+def tokenizer() -> Tokenizer:
+    """A word-level tokenizer for `WORDS`."""
+    made = Tokenizer(models.WordLevel({w: n for n, w in enumerate(("[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS))}, "[UNK]"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    made.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    return made
+
+
+@pytest.fixture(scope="module")
+def exported() -> tuple[TagNetwork, bytes, bytes]:
+    """The network for export, its float32 file and its int8 file."""
+    final = network().for_export()
+    plain = export.to_onnx(final, LABELS)
+    return final, plain, quantize.quantize(plain, rows(64), LABELS)
+
+
+def test_network_is_bert_with_mean_pooling() -> None:
+    """The plain module gives what transformers' BERT gives, pooled and scaled to unit length."""
+    torch.manual_seed(3)
+    config = BertConfig(
+        vocab_size=64,
+        hidden_size=32,
+        intermediate_size=64,
+        num_attention_heads=4,
+        num_hidden_layers=2,
+        max_position_embeddings=64,
+    )
+    bert = BertModel(config, add_pooling_layer=False).eval()
+    ids, mask = batches.pad(rows(5))
+    with torch.no_grad():
+        states = bert(input_ids=ids, attention_mask=mask).last_hidden_state * mask[:, :, None]
+        expected = torch.nn.functional.normalize(states.sum(dim=1), dim=1)
+        found = TagNetwork.from_bert(bert, labels=4).eval().embed(ids, mask)
+    assert torch.allclose(expected, found, atol=1e-5)
+
+
+def test_files_hold_standard_operators_and_the_labels(exported: tuple[TagNetwork, bytes, bytes]) -> None:
+    """Neither file needs anything beyond the ONNX standard, and each carries the labels."""
+    for data in exported[1:]:
+        summary = summarise(data)
+        assert summary.domains <= STANDARD_DOMAINS
+        assert summary.metadata[LABELS_METADATA_KEY] == "\n".join(LABELS)
+        assert summary.external_tensors == ()
+
+
+def test_float_file_is_the_trained_network(exported: tuple[TagNetwork, bytes, bytes]) -> None:
+    """The export changes nothing but rounding, at every length."""
+    final, plain, _ = exported
+    some = rows(40, seed=2)
+    found = parity.check_export(batches.logits(final, some).double().numpy(), parity.run(plain, some), parity.Limits())
+    assert found.max_logit < 1e-4
+
+
+def test_int8_file_multiplies_in_eight_bits(exported: tuple[TagNetwork, bytes, bytes]) -> None:
+    """Every product with a weight, two layers of six and the head, reads quantised weights."""
+    model = onnx.load_model_from_string(exported[2])
+    weights = [
+        tensor for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) == 2
+    ]
+    assert len(weights) == 2 * 6 + 1 + 1
+    assert len(exported[2]) < len(exported[1])
+
+
+def test_int8_embedding_is_within_half_a_step() -> None:
+    """A row is off by at most half of a 127th of its largest value."""
+    torch.manual_seed(4)
+    weight = torch.randn(10, 8)
+    found = Int8Embedding(weight)(torch.arange(10))
+    assert bool(((found - weight).abs() <= weight.abs().amax(dim=1, keepdim=True) / 127 * 0.501).all())
+
+
+def test_operator_outside_the_standard_is_refused() -> None:
+    """A fused operator of a runtime is caught before a bundle is made."""
+    node = onnx.helper.make_node("FusedThing", ["x"], ["y"], domain="com.example")
+    value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
+    graph = onnx.helper.make_graph([node], "g", [value], [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])])
+    with pytest.raises(export.ExportError, match=r"com\.example"):
+        export.finish(onnx.helper.make_model(graph), LABELS)
+
+
+def test_rounding_is_felt_and_then_gone() -> None:
+    """Inside the context inputs take 256 values; outside the network is as before."""
+    net, some = network(), rows(4)
+    before = batches.logits(net, some)
+    with rounding.rounded_activations(net):
+        within = batches.logits(net, some)
+    assert not torch.equal(before, within)
+    assert torch.equal(before, batches.logits(net, some))
+    assert len(torch.unique(rounding.in_steps(torch.randn(5000)))) <= 256
+
+
+def examples(count: int) -> train.Examples:
+    """Rows whose label stands in their first word."""
+    made = rows(count, seed=9)
+    return train.Examples(rows=made, targets=[row[1] % 4 for row in made], sources=["corpus"] * count)
+
+
+def test_student_moves_toward_its_teacher() -> None:
+    """One layer learns to give the vectors of two."""
+    teacher, some = network(), examples(64)
+    recipe = StudentRecipe(layers=(0,), epochs=8, learning_rate=3e-3, batch_rows=16)
+    student = distil(teacher, some, rows(16, seed=8), recipe)
+    wanted = batches.embed(teacher, some.rows)
+    before, after = (float((batches.embed(net, some.rows) - wanted).square().sum()) for net in (teacher.shallow([0]), student))
+    assert after < before
+
+
+def test_tuning_keeps_the_share_that_loses_least() -> None:
+    """The chosen share is the one with the smallest calibration loss, and the network has its weights."""
+    tuned = train.tune(network(), examples(96), examples(32), train.Recipe(epochs=1, batch_rows=16))
+    assert tuned.losses[str(tuned.tuned_share)] == min(tuned.losses.values())
+    assert train.balanced_loss(tuned.network, examples(32)) == pytest.approx(min(tuned.losses.values()), abs=1e-6)
+
+
+def test_interpolation_ends_at_both_networks() -> None:
+    """Share 0 is the base, share 1 the tuned network."""
+    base, tuned = network(0).state_dict(), network(1).state_dict()
+    assert all(torch.equal(train.interpolate(base, tuned, 0.0)[name], base[name]) for name in base)
+    assert all(torch.allclose(train.interpolate(base, tuned, 1.0)[name], tuned[name]) for name in base)
+
+
+def test_checkpoint_keeps_the_network(tmp_path: Path) -> None:
+    """What is saved is loaded, weights and record."""
+    trained = Trained(labels=LABELS, record={"seconds": 1.5})
+    checkpoint.save(tmp_path / "net.safetensors", network(), trained)
+    found, record = checkpoint.load(tmp_path / "net.safetensors")
+    assert torch.equal(batches.logits(found, rows(3)), batches.logits(network(), rows(3)))
+    assert record == trained
+
+
+def test_other_file_is_no_checkpoint(tmp_path: Path) -> None:
+    """A stray file is refused with a next step."""
+    (tmp_path / "net.safetensors").write_bytes(b"nothing")
+    with pytest.raises(CheckpointError, match="Next:"):
+        checkpoint.load(tmp_path / "net.safetensors")
+
+
+def splits() -> Splits:
+    """Texts labelled by the network itself, so that a threshold exists."""
+    net, own = network(), tokenizer()
+    generator = np.random.default_rng(6)
+    texts = [" ".join(generator.choice(WORDS, size=generator.integers(4, 20))) for _ in range(120)]
+    logits = batches.logits(net, batches.encode(own, texts))
+    labelled = [
+        Row(text=text, tag=LABELS[int(place)], source="corpus", topic="t")
+        for text, place in zip(texts, logits.argmax(dim=1), strict=True)
+    ]
+    return Splits(
+        train=tuple(labelled[:64]),
+        calibration=tuple(labelled[64:104]),
+        holdout=tuple(labelled[104:]),
+        corpus_test=(),
+        unlabelled=(),
+        near_duplicates_removed=0,
+    )
+
+
+def test_network_becomes_a_bundle_that_the_worker_loads(tmp_path: Path) -> None:
+    """The whole path writes a bundle, and the manifest says what was proved and measured."""
+    built = assemble.assemble(
+        tmp_path / "bundle",
+        network=network(),
+        trained=Trained(labels=LABELS, record={"seed": 0}),
+        tokenizer=tokenizer().to_str().encode(),
+        splits=splits(),
+        load=OnnxClassifier,
+        target=assemble.Target(precision=0.5, limits=parity.Limits(quantised_agreement=0.5, quantised_flips=0.9)),
+    )
+    manifest = built.bundle.manifest
+    invariance = manifest.parity["batch_invariance"]
+    assert (invariance["max_probability"], invariance["max_energy"]) == (0.0, 0.0)
+    assert manifest.metrics["holdout"]["rows"] == 16
+    assert len(manifest.golden) == 8
+    assert manifest.reference["rows"] == 40
+    assert manifest.threshold.precision >= 0.5
+
+
+def test_nothing_is_written_when_a_gate_refuses(tmp_path: Path) -> None:
+    """A bundle that broke a limit must not lie about."""
+    with pytest.raises(ParityError, match="quantisation keeps"):
+        assemble.assemble(
+            tmp_path / "bundle",
+            network=network(),
+            trained=Trained(labels=LABELS, record={}),
+            tokenizer=tokenizer().to_str().encode(),
+            splits=splits(),
+            load=OnnxClassifier,
+            target=assemble.Target(limits=parity.Limits(quantised_agreement=1.01)),
+        )
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_training_batches_cover_what_was_asked() -> None:
+    """A plan gives the steps asked for, each of the size asked for, the same each time."""
+    some: Sequence[list[int]] = rows(50)
+    plans = [list(batches.plan(some, torch.ones(50), size=8, steps=21, seed=1)) for _ in range(2)]
+    assert plans[0] == plans[1]
+    assert [len(drawn) for drawn in plans[0]] == [8] * 21
+
+
+def test_sources_are_drawn_by_their_shares() -> None:
+    """A small source with half the share is drawn half the time."""
+    mixed = train.Examples(rows=[[1]] * 10, targets=[0] * 10, sources=["small"] * 2 + ["large"] * 8)
+    weights = train.drawing_weights(mixed, {"small": 0.5, "large": 0.5})
+    assert float(weights[:2].sum()) == pytest.approx(float(weights[2:].sum()))
+
+
+def test_temperature_is_fitted_on_what_the_file_says(exported: tuple[TagNetwork, bytes, bytes]) -> None:
+    """The int8 file's logits, not the trained network's, decide."""
+    logits = parity.run(exported[2], rows(40, seed=3))
+    assert 0.05 <= calibrate.fit_temperature(logits, logits.argmax(axis=1)) <= 20
