@@ -4,7 +4,8 @@
     I2  no outcome without an input
     I3  all outcomes of one input agree: the same door, key and decision (all of the value but `tagged_at`)
     I4  committed offsets never run ahead of outcomes, in any sample
-    I5  first outcomes follow the order of the input, per input partition and outcome partition
+    I5  first outcomes follow the order of the input, per input partition and outcome partition, where a key ties an outcome
+        to its partition: a dead letter without a key may lie in another one at every delivery
     I6  the dead letters are exactly the malformed inputs: their key, bytes and headers, with where they came from
     I7  the longest time without a new outcome is bounded
     I8  in the end nothing waits, and the committed offsets are the ends of the log
@@ -224,7 +225,7 @@ def _order(matched: Sequence[_Outcome]) -> Finding:
     last: dict[tuple[Door, int, int], int] = {}
     seen: set[Place] = set()
     for outcome in sorted(matched, key=lambda outcome: (outcome.door, outcome.record.partition, outcome.record.offset)):
-        if _place(outcome.of) in seen:
+        if _place(outcome.of) in seen or outcome.record.key is None:
             continue
         seen.add(_place(outcome.of))
         lane = (outcome.door, outcome.record.partition, outcome.of.partition)

@@ -28,10 +28,10 @@ class Member:
     terminated_at: float | None = None
 
     @property
-    def partitions(self) -> frozenset[int]:
-        """The partitions that it was last given, by its own log."""
+    def partitions(self) -> frozenset[int] | None:
+        """The partitions that it was last given, by its own log; None before the first time."""
         given = [line for line in self.process.output().splitlines() if '"partitions_assigned"' in line]
-        return frozenset(json.loads(given[-1])["partitions"]) if given else frozenset()
+        return frozenset(json.loads(given[-1])["partitions"]) if given else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

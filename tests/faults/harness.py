@@ -1,7 +1,7 @@
 """A fault run: a ledger of inputs, a fleet of workers, faults that strike while there is work, and a verdict.
 
-A fault strikes only when outcomes have flowed again since the last one, in every partition that had work, and only a worker in
-whose partitions events wait. A fault that hits an idle worker proves nothing; should one slip through, it is counted as idle.
+A fault strikes only when the group has formed again since the last one and every worker with work has moved on, and only a
+worker in whose partitions events wait. A fault that hits an idle worker proves nothing; should one slip through, it is counted.
 """
 
 import random
@@ -189,7 +189,7 @@ class _Scene:
         self._awaited: tuple[Member, int, float] | None = None
         self._pause = 0.0
         self._frozen: dict[int, float] = {}
-        self._last: _Disturbance | None = None
+        self._last = _Disturbance(0.0, {}, 0)
         self.ends = onlooker.ends()
         self.samples: list[Sample] = []
         self.strikes: list[Strike] = []
@@ -241,16 +241,24 @@ class _Scene:
         self._pause = self._chance.uniform(0.2, 1.5)
 
     def _has_recovered(self) -> bool:
-        """Has every partition that had work then moved since, and have outcomes flowed?"""
+        """Has each partition one owner again, have outcomes flowed, and has every worker with work committed some of it?"""
         now, last = self._now, self._last
-        if last is None:
-            return all(now.committed.get(partition, 0) > 0 for partition in self.ends)
-        moved = all(
-            now.committed.get(partition, 0) > last.committed.get(partition, 0)
-            for partition, end in self.ends.items()
-            if last.committed.get(partition, 0) < end
+        if now.at_seconds - last.at_seconds < self._pause or sum(now.written.values()) <= last.written:
+            return False
+        owned = [member.partitions for member in self._fleet.members.values()]
+        held = [partition for partitions in owned for partition in partitions or ()]
+        return (
+            None not in owned
+            and sorted(held) == sorted(self.ends)
+            and all(self._has_moved(partitions or frozenset()) for partitions in owned)
         )
-        return moved and sum(now.written.values()) > last.written and now.at_seconds - last.at_seconds > self._pause
+
+    def _has_moved(self, partitions: frozenset[int]) -> bool:
+        """One partition is enough: Faust works through what it has fetched of one before it turns to the next."""
+        before, now = self._last.committed, self._now.committed
+        return any(now.get(partition, 0) > before.get(partition, 0) for partition in partitions) or not self._waiting(
+            partitions
+        )
 
     def _awaits_end(self) -> bool:
         """Is the last victim still running that the last fault should end?"""
@@ -280,7 +288,7 @@ class _Scene:
             return None, self._waiting(list(self.ends))
         if fault is Fault.LEAVE:
             members = [member for member in members if member.number > self._plan.workers]
-        busy = [(member, self._waiting(member.partitions)) for member in members if member.terminated_at is None]
+        busy = [(member, self._waiting(member.partitions or frozenset())) for member in members if member.terminated_at is None]
         busy = [(member, waiting) for member, waiting in busy if waiting >= LEAST_WAITING]
         return self._chance.choice(busy) if busy else (None, 0)
 

@@ -154,6 +154,14 @@ def test_a_valid_event_among_the_dead_letters_is_found() -> None:
     assert "I1" not in check(moved).broken
 
 
+def test_outcomes_without_a_key_have_no_order() -> None:
+    """Nothing ties them to a partition, so that a redelivered one may come to lie behind a later one."""
+    run = swapped(good_run())
+    keyless = [replace(record, key=None) for record in run.outcomes[Door.TAGGED]]
+
+    assert check(replace(run, outcomes={**run.outcomes, Door.TAGGED: keyless})).broken == []
+
+
 def test_a_pause_lasts_until_the_next_outcome_is_seen() -> None:
     """The time without an outcome is never understated by the pace of the samples; starting up is another matter."""
     run = [sample(0, 0, 0, 0), sample(7, 0, 1, 0), sample(8, 0, 1, 0), sample(11, 0, 2, 0), sample(12, 0, 2, 0)]

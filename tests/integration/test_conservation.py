@@ -2,13 +2,20 @@
 
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from stream import topics
+from stream.broker import Broker
 from stream.broker.processes import Processes
-from tests.faults.harness import Fault, Plan, run
+from stream.settings import load
+from tests.faults.fleet import ROOT
+from tests.faults.harness import Fault, Plan, Report, run
 from tests.faults.inputs import plant
+from tests.faults.onlooker import fresh_environment
 
 pytestmark = [
     pytest.mark.broker,
@@ -61,62 +68,65 @@ def test_no_event_is_lost_under_faults(
         assert stop.asked_seconds < STOP_SECONDS, str(report)
 
 
-def test_the_naive_agent_loses_events_for_good(
-    environ: dict[str, str], tmp_path: Path, processes: Processes, publish_report: Callable[[object], None]
-) -> None:
-    """The same test with `stream.take` and unawaited sends must fail: events are gone, and the offsets say that all is well."""
-    report = run(
-        Plan(
-            module="tests.faults.variants.take_unawaited",
-            seconds_per_batch=0.25,
-            faults=(Fault.EXCEPTION, Fault.TERM, Fault.EXCEPTION),
-            max_seconds=120.0,
-        ),
-        plant(4_000, malformed=40, seed="naive"),
-        environ=environ,
-        folder=tmp_path,
-        processes=processes,
-    )
-    publish_report(report)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownBad:
+    """A module of tests.faults.variants, what strikes it, the invariants that it must be seen to break, and how long it may stall."""
 
-    assert report.verdict["I1"].cases > 0, str(report)
-    assert report.verdict["I8"].holds, str(report)
+    faults: tuple[Fault, ...]
+    breaks: frozenset[str]
+    patience_seconds: float = 30.0
 
 
-@pytest.mark.parametrize(
-    ("variant", "faults", "caught"),
-    [
-        ("acknowledge_first", (Fault.KILL,), {"I4"}),
-        ("swallowed_failure", (Fault.PRODUCE_FAILURE,), {"I1", "I4"}),
-        ("restarted_agent", (Fault.EXCEPTION,), {"I8"}),
-    ],
-)
+KNOWN_BAD = {
+    "take_unawaited": KnownBad(faults=(Fault.EXCEPTION, Fault.TERM, Fault.EXCEPTION), breaks=frozenset({"I1", "I4"})),
+    "acknowledge_first": KnownBad(faults=(Fault.KILL,), breaks=frozenset({"I4"})),
+    "swallowed_failure": KnownBad(faults=(Fault.PRODUCE_FAILURE,), breaks=frozenset({"I1", "I4"})),
+    "restarted_agent": KnownBad(faults=(Fault.EXCEPTION,), breaks=frozenset({"I8"}), patience_seconds=8.0),
+}
+
+
+@pytest.fixture(scope="module")
+def bad_reports(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Report]:
+    """One run of every known-bad variant, all at once: they mostly wait."""
+
+    def report(variant: str) -> Report:
+        environ = {**fresh_environment(kafka.bootstrap, variant), "TAGSTREAM_SHUTDOWN_TIMEOUT_SECONDS": "3"}
+        topics.create(load(environ, folder=ROOT).settings)
+        bad = KNOWN_BAD[variant]
+        with Processes(grace_seconds=0) as processes:
+            return run(
+                Plan(
+                    module=f"tests.faults.variants.{variant}",
+                    seconds_per_batch=0.25,
+                    faults=bad.faults,
+                    patience_seconds=bad.patience_seconds,
+                ),
+                plant(3_000, malformed=30, seed=variant),
+                environ=environ,
+                folder=tmp_path_factory.mktemp(variant),
+                processes=processes,
+            )
+
+    with ThreadPoolExecutor(len(KNOWN_BAD)) as executor:
+        return dict(zip(KNOWN_BAD, executor.map(report, KNOWN_BAD), strict=True))
+
+
+@pytest.mark.parametrize("variant", KNOWN_BAD)
 def test_an_agent_that_loses_events_is_caught(
-    variant: str,
-    faults: tuple[Fault, ...],
-    caught: set[str],
-    environ: dict[str, str],
-    tmp_path: Path,
-    processes: Processes,
-    publish_report: Callable[[object], None],
+    variant: str, bad_reports: dict[str, Report], publish_report: Callable[[object], None]
 ) -> None:
-    """The same run with the agent replaced by one that is known to be bad: the checker must say so, or it proves nothing of ours."""
-    report = run(
-        Plan(
-            module=f"tests.faults.variants.{variant}",
-            seconds_per_batch=0.25,
-            faults=faults,
-            patience_seconds=8.0,
-            max_seconds=120.0,
-        ),
-        plant(2_500, malformed=25, seed=variant),
-        # One of them has lost an agent and cannot stop in order.
-        environ={**environ, "TAGSTREAM_SHUTDOWN_TIMEOUT_SECONDS": "3"},
-        folder=tmp_path,
-        processes=processes,
-    )
+    """With the agent replaced by a known-bad one the same run must fail, or it proves nothing of ours."""
+    report = bad_reports[variant]
     publish_report(report)
 
-    assert report.faults == Counter(faults), str(report)
+    assert report.faults == Counter(KNOWN_BAD[variant].faults), str(report)
     assert report.verdict.outcomes > 0, str(report)
-    assert caught <= set(report.verdict.broken), str(report)
+    assert set(report.verdict.broken) >= KNOWN_BAD[variant].breaks, str(report)
+
+
+def test_the_naive_agent_loses_events_for_good(bad_reports: dict[str, Report]) -> None:
+    """`stream.take` with unawaited sends: events are gone, while the offsets say that all is well."""
+    verdict = bad_reports["take_unawaited"].verdict
+
+    assert verdict["I1"].cases > 0
+    assert verdict["I8"].holds
