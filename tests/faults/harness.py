@@ -287,7 +287,8 @@ class _Scene:
         if fault is Fault.JOIN:
             return None, self._waiting(list(self.ends))
         if fault is Fault.LEAVE:
-            members = [member for member in members if member.number > self._plan.workers]
+            # Whoever leaves is not replaced: there must be one too many.
+            members = members if len(members) > self._plan.workers else []
         busy = [(member, self._waiting(member.partitions or frozenset())) for member in members if member.terminated_at is None]
         busy = [(member, waiting) for member, waiting in busy if waiting >= LEAST_WAITING]
         return self._chance.choice(busy) if busy else (None, 0)

@@ -20,7 +20,7 @@ COORDINATOR_SECONDS = 30.0
 RETRY_SECONDS = 0.1
 
 
-def fresh_environment(bootstrap: str, test: str, *, partitions: int = 4) -> dict[str, str]:
+def fresh_environment(bootstrap: str, test: str, *, partitions: int = 6) -> dict[str, str]:
     """TAGSTREAM_* for a worker on topics and in a group that nobody else has, named after the test."""
     name = f"{test[:60]}-{uuid.uuid4().hex[:8]}"
     kinds = ("content", "tagged", "review", "dlq", "reviewed", "reports", "shadow", "drift")

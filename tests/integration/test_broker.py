@@ -166,15 +166,16 @@ class TestOneNode:
         assert all(is_free(port) for pair in known["ports"] for port in pair)
 
 
+@pytest.fixture
+def cluster() -> Iterator[KafkaCluster]:
+    """Three nodes for one test: a test that kills nodes leaves nothing to the next."""
+    with KafkaCluster(nodes=3, log=nothing) as started:
+        yield started
+
+
 @pytest.mark.usefixtures("kafka_here")
 class TestThreeNodes:
     """A cluster that goes on without one of its nodes."""
-
-    @pytest.fixture(scope="class")
-    def cluster(self, kafka_here: None) -> Iterator[KafkaCluster]:  # noqa: ARG002 - skips before the start
-        """Three nodes for the tests of this class."""
-        with KafkaCluster(nodes=3, log=nothing) as cluster:
-            yield cluster
 
     def test_topics_are_replicated_and_two_must_be_in_sync(self, cluster: KafkaCluster) -> None:
         """The cluster's defaults, and the group's internal topic too."""
