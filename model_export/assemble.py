@@ -107,7 +107,12 @@ def assemble(
         draft.manifest,
         threshold=threshold,
         golden=_golden(classifier),
-        reference=reference.describe(predictions, trained.labels),
+        reference=reference.describe(
+            predictions,
+            trained.labels,
+            texts=[row.text for row in splits.calibration],
+            described=[row.described for row in splits.calibration],
+        ),
         metrics={part: found.as_json() for part, found in evaluations.items()},
         parity=record,
     )

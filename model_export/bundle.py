@@ -11,7 +11,7 @@ what is loaded, and refuses the folder with the reason otherwise. This module im
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -52,6 +52,31 @@ class Threshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bound_level: float
     coverage: float
     rows: int
+
+
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+class Reference(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    The shape of a manifest's reference, as far as a worker relies on it; `reference.describe` says what the figures are.
+
+    A bundle may lack any of them, being older than the figure, and may have more. What it has must have the right type: a
+    worker exports these figures and routes by one of them.
+    """
+
+    rows: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    label_ratio: dict[str, Share] | None = None
+    confidence_cdf: dict[str, Share] | None = None
+    energy_cdf: dict[str, Share] | None = None
+    tokens_cdf: dict[str, Share] | None = None
+    tokens_per_word_cdf: dict[str, Share] | None = None
+    energy_quantiles: dict[str, float] | None = None
+    ood_energy: float | None = None
+    ood_ratio: Share | None = None
+    truncated_ratio: Share | None = None
+    without_description_ratio: Share | None = None
+    words: dict[str, Annotated[int, msgspec.Meta(ge=0)]] | None = None
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -159,6 +184,10 @@ def _check_values(folder: Path, manifest: Manifest) -> None:
     for rule, broken in wrong.items():
         if broken:
             raise _refused(folder, f"{MANIFEST}: {rule}")
+    try:
+        msgspec.convert(manifest.reference, type=Reference)
+    except msgspec.ValidationError as error:
+        raise _refused(folder, f"{MANIFEST}: the reference is not one that a stream can be compared with: {error}") from error
 
 
 def _check_graph(folder: Path, manifest: Manifest, model: bytes) -> None:

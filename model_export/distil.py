@@ -35,6 +35,7 @@ class StudentRecipe:
     epochs: int = 4
     batch_rows: int = 32
     source_shares: dict[str, float] = field(default_factory=lambda: {"madewithml": 0.5, "corpus": 0.5})
+    class_levelling: float = 1.0
     temperature: float = 2.0
     vector_weight: float = 8.0
     label_weight: float = 0.3
@@ -68,7 +69,7 @@ def distil(teacher: TagNetwork, train: Examples, unlabelled: Sequence[list[int]]
     moving = [parameter for parameter in student.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(moving, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     schedule = get_linear_schedule_with_warmup(optimiser, round(steps * recipe.warmup_share), steps)
-    labelled = drawing_weights(train, recipe.source_shares)
+    labelled = drawing_weights(train, recipe.source_shares, recipe.class_levelling)
     weights = torch.cat([labelled, torch.full((len(unlabelled),), float(labelled.mean()))])
     student.train()
     with rounded_activations(student):

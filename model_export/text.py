@@ -1,8 +1,17 @@
-"""How a title and a description become the one text that a model reads.
+"""How a title and a description become the one text that a model reads, and that text the words that drift is looked for in.
 
 Training, evaluation, batch and the stream must all call this: a model that is trained on one composition and asked with
-another is a different model.
+another is a different model, and a reference cut into other words than the stream is no reference.
 """
+
+import re
+
+_WORD = re.compile(r"\w{2,}")
+MOST_WORD_CHARACTERS = 30
+MOST_WORDS = 200
+# More than any network here reads; whoever sends a megabyte must not be able to make monitoring dear.
+MOST_CHARACTERS = 4_000
+SPECIAL_TOKENS = 2
 
 
 def compose(title: str, description: str | None) -> str:
@@ -18,3 +27,32 @@ def compose(title: str, description: str | None) -> str:
     'Attention'
     """
     return f"{title} {description}" if description else title
+
+
+def is_described(description: str | None) -> bool:
+    """Whether there is more to read than the title."""
+    return bool(description and not description.isspace())
+
+
+def words(text: str) -> tuple[str, ...]:
+    """
+    The lower-cased words of the beginning of a text, in order: letters and digits, 2 to 30 of them, at most 200 words.
+
+    >>> words("Low-resource NLP: a survey of v2")
+    ('low', 'resource', 'nlp', 'survey', 'of', 'v2')
+    """
+    folded = text[:MOST_CHARACTERS].lower().replace("_", " ")
+    found = [word for word in _WORD.findall(folded) if len(word) <= MOST_WORD_CHARACTERS]
+    return tuple(found[:MOST_WORDS])
+
+
+def tokens_per_word(text: str, tokens: int) -> float:
+    """
+    How many tokens a word between white space costs; `tokens` counts the two special ones.
+
+    Where a text was cut, `tokens` is of what was read and the words are of all: the ratio is too low.
+
+    >>> tokens_per_word("Attention is all", 6)
+    1.3333
+    """
+    return round(max(0, tokens - SPECIAL_TOKENS) / max(1, len(text.split())), 4)

@@ -35,6 +35,7 @@ class Recipe:
     epochs: int = 2
     batch_rows: int = 32
     source_shares: dict[str, float] = field(default_factory=lambda: {"madewithml": 0.5, "corpus": 0.5})
+    class_levelling: float = 1.0
     label_smoothing: float = 0.05
     weight_decay: float = 0.01
     warmup_share: float = 0.1
@@ -88,7 +89,7 @@ def tune(network: TagNetwork, train: Examples, calibration: Examples, recipe: Re
 def probe(network: TagNetwork, train: Examples, recipe: Recipe) -> None:
     """Fit the head by logistic regression on the frozen encoder's vectors."""
     vectors = batches.embed(network, train.rows).numpy()
-    weights = drawing_weights(train, recipe.source_shares)
+    weights = drawing_weights(train, recipe.source_shares, recipe.class_levelling)
     regression = LogisticRegression(C=recipe.probe_strength, max_iter=2000)
     regression.fit(vectors, train.targets, sample_weight=(weights / weights.mean()).numpy())
     with torch.no_grad():
@@ -108,7 +109,7 @@ def run_epochs(network: TagNetwork, train: Examples, recipe: Recipe) -> None:
     loss_of = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
     targets = torch.tensor(train.targets)
     network.words.requires_grad_(requires_grad=False)
-    weights = drawing_weights(train, recipe.source_shares)
+    weights = drawing_weights(train, recipe.source_shares, recipe.class_levelling)
     network.train()
     for step, drawn in enumerate(batches.plan(train.rows, weights, size=recipe.batch_rows, steps=steps, seed=recipe.seed)):
         loss = loss_of(network(*batches.pad([train.rows[place] for place in drawn])), targets[drawn])
@@ -122,18 +123,20 @@ def run_epochs(network: TagNetwork, train: Examples, recipe: Recipe) -> None:
     network.eval()
 
 
-def drawing_weights(train: Examples, shares: Mapping[str, float]) -> Tensor:
+def drawing_weights(train: Examples, shares: Mapping[str, float], levelling: float) -> Tensor:
     """
-    A drawing weight a row: every source gets its share of the draws, and inside a source every row the same.
-
-    Classes are not levelled: how often each one occurs is something to learn, and levelling costs the frequent ones.
+    A drawing weight a row: every source gets its share of the draws, every class inside a source its part of that share.
 
     Args:
         train: The rows.
         shares: The share of draws by source, in proportion; a source without an entry counts 1.
+        levelling: 0 draws the classes of a source as often as they occur there, 1 all equally often.
     """
-    counts = Counter(train.sources)
-    return torch.tensor([shares.get(source, 1.0) / counts[source] for source in train.sources])
+    cells = list(zip(train.sources, train.targets, strict=True))
+    counts = Counter(cells)
+    raw = {cell: count**-levelling for cell, count in counts.items()}
+    totals = {source: sum(raw[cell] * counts[cell] for cell in counts if cell[0] == source) for source in set(train.sources)}
+    return torch.tensor([shares.get(cell[0], 1.0) * raw[cell] / totals[cell[0]] for cell in cells])
 
 
 def parameter_groups(network: TagNetwork, recipe: Recipe) -> list[dict[str, object]]:

@@ -1,13 +1,18 @@
-"""Micro-batches without waiting: whatever has arrived, up to a limit. A queue of bounded size between Faust and the model.
+"""Micro-batches without a linger: whatever has arrived, up to a limit. A queue of bounded size between Faust and the model.
 
-A lone event is decided at once; under load batches fill themselves while the previous ones are being decided. Nothing is held
-back for company, so there is no linger to tune. The bound keeps a backlog in Kafka, where it is visible as lag.
+A lone event is decided at once. While batches are under way the next one waits until it is worth the trip, a quarter of the
+limit, or until nothing is under way any more: under load batches fill themselves, and no time is set by hand. The bound keeps
+a backlog in Kafka, where it is visible as lag.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+
+# The share of a full batch for which a trip through thread and broker is begun while others are under way.
+WORTH_A_TRIP = 4
 
 
 class Batcher(Generic[T]):
@@ -26,11 +31,25 @@ class Batcher(Generic[T]):
     def __init__(self, *, limit: int) -> None:
         """`limit` is the most events in a batch, and the most that wait."""
         self._limit = limit
+        self._worth = max(1, limit // WORTH_A_TRIP)
         self._queue: asyncio.Queue[T] = asyncio.Queue(maxsize=limit)
+        self._changed = asyncio.Event()
 
     async def put(self, event: T) -> None:
         """Add one event; waits while `limit` events wait."""
         await self._queue.put(event)
+        if self._queue.qsize() >= self._worth:
+            self._changed.set()
+
+    def idle(self) -> None:
+        """Nothing is under way any more: whoever waits in `worth_a_trip` looks again."""
+        self._changed.set()
+
+    async def worth_a_trip(self, busy: Callable[[], bool]) -> None:
+        """Wait while `busy()` and less than a quarter of `limit` waits: a batch of one costs nearly what one of sixteen does."""
+        while busy() and self._queue.qsize() < self._worth:
+            self._changed.clear()
+            await self._changed.wait()
 
     async def next_batch(self) -> list[T]:
         """At least one event, at most `limit`, in the order in which they came. Waits for the first only."""

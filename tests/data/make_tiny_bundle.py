@@ -7,7 +7,7 @@ exact in any order. Words that nobody knows vote for nothing, and the answer is 
     python tests/data/make_tiny_bundle.py
 """
 
-import math
+import random
 import sys
 from pathlib import Path
 
@@ -18,7 +18,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from model_export import bundle
 from model_export.bundle import GoldenText, Manifest, Threshold
-from model_export.prediction import energy, score
+from model_export.prediction import Prediction, predict
+from model_export.reference import describe
 
 FOLDER = Path(__file__).parent / "tiny_bundle"
 LABELS = ("computer-vision", "mlops", "natural-language-processing", "other")
@@ -58,6 +59,28 @@ GOLDEN_TEXTS = (
     "A walk along the river",
 )
 THRESHOLD = 0.8
+MAX_LENGTH = 64
+REFERENCE_ROWS = 400
+FILLERS = [
+    "the",
+    "a",
+    "of",
+    "for",
+    "in",
+    "with",
+    "on",
+    "new",
+    "how",
+    "why",
+    "survey",
+    "guide",
+    "notes",
+    "first",
+    "small",
+    "large",
+    "open",
+    "fast",
+]
 
 
 def votes() -> dict[str, tuple[float, ...]]:
@@ -121,29 +144,39 @@ def model_file() -> bytes:
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def logits_of(tokenizer: Tokenizer, text: str) -> list[float]:
-    """What the graph computes, in numpy."""
-    found: list[float] = (table()[tokenizer.encode(text).ids].sum(axis=0) + np.array(BIAS)).tolist()
-    return found
+def prediction_of(tokenizer: Tokenizer, text: str) -> Prediction:
+    """What the classifier says of a text, in numpy."""
+    ids = tokenizer.encode(text).ids
+    logits: list[float] = (table()[ids].sum(axis=0) + np.array(BIAS)).tolist()
+    return predict(logits, labels=LABELS, temperature=1.0, tokens=len(ids), truncated=len(ids) > MAX_LENGTH)
+
+
+def reference_texts() -> list[tuple[str, bool]]:
+    """Ordinary traffic, and whether each has a description: words of one label among words that nobody votes for."""
+    chance = random.Random(20)  # noqa: S311 - texts that repeat, not a secret
+    texts = []
+    for number in range(REFERENCE_ROWS):
+        own = " ".join(WORDS[LABELS[number % len(LABELS)]].values()).split()
+        told = chance.sample(own, chance.randint(1, 5)) + chance.sample(FILLERS, chance.randint(2, 7))
+        chance.shuffle(told)
+        texts.append((" ".join(told), number % 10 > 0))
+    return [*((text, True) for text in GOLDEN_TEXTS), *texts]
 
 
 def manifest(tokenizer: Tokenizer) -> Manifest:
-    """A manifest whose reference is that of the golden texts."""
-    logits = [logits_of(tokenizer, text) for text in GOLDEN_TEXTS]
+    """A manifest with a reference of traffic that the tiny network knows."""
     golden = tuple(
-        GoldenText(text=text, probabilities=score(values, 1.0)) for text, values in zip(GOLDEN_TEXTS, logits, strict=True)
+        GoldenText(text=text, probabilities=tuple(prediction_of(tokenizer, text).probabilities.values()))
+        for text in GOLDEN_TEXTS
     )
     confidences = [max(text.probabilities) for text in golden]
-    edges = (0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 1.0)
-    energies = np.array([energy(values) for values in logits])
-    quantiles = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995)
-    lengths = [len(tokenizer.encode(text).ids) for text in GOLDEN_TEXTS]
+    rows = reference_texts()
     return Manifest(
         format=bundle.FORMAT,
         name="tiny",
         version="1",
         labels=LABELS,
-        max_length=64,
+        max_length=MAX_LENGTH,
         temperature=1.0,
         threshold=Threshold(
             confidence=THRESHOLD,
@@ -155,19 +188,12 @@ def manifest(tokenizer: Tokenizer) -> Manifest:
             rows=len(confidences),
         ),
         golden=golden,
-        reference={
-            "rows": len(golden),
-            "label_ratio": dict.fromkeys(LABELS, 0.25),
-            "confidence_cdf": {str(edge): round(sum(c <= edge for c in confidences) / len(confidences), 6) for edge in edges},
-            "energy_quantiles": {str(q): round(float(np.quantile(energies, q)), 4) for q in quantiles},
-            "tokens": {
-                "mean": round(math.fsum(lengths) / len(lengths), 2),
-                "p50": float(np.quantile(lengths, 0.5)),
-                "p95": float(np.quantile(lengths, 0.95)),
-                "max": max(lengths),
-            },
-            "truncated_ratio": 0.0,
-        },
+        reference=describe(
+            [prediction_of(tokenizer, text) for text, _ in rows],
+            LABELS,
+            texts=[text for text, _ in rows],
+            described=[described for _, described in rows],
+        ),
         metrics={},
         parity={},
         training={"made_by": "tests/data/make_tiny_bundle.py"},

@@ -203,3 +203,29 @@ def test_interrupted_write_is_no_bundle(tmp_path: Path, tiny: Bundle, monkeypatc
     monkeypatch.undo()
     with pytest.raises(BundleError, match=MANIFEST):
         bundle.read(folder)
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        {"ood_energy": "high"},
+        {"ood_energy": [1.0]},
+        {"label_ratio": {"other": 1.5}},
+        {"confidence_cdf": [0.5]},
+        {"words": {"graphs": -1}},
+        {"rows": 1.5},
+        {"truncated_ratio": "none"},
+    ],
+)
+def test_a_reference_that_no_stream_can_be_compared_with_is_refused(folder: Path, tiny: Bundle, reference: object) -> None:
+    """Found while the worker starts, not at the first event or scrape."""
+    rewrite(folder, tiny, reference=reference)
+    with pytest.raises(BundleError, match=r"the reference is not one .*Next:"):
+        bundle.read(folder)
+
+
+@pytest.mark.parametrize("reference", [{}, {"rows": 894, "label_ratio": {}}, {"ood_energy": -1, "from_tomorrow": [1]}])
+def test_an_older_or_newer_reference_is_accepted(folder: Path, tiny: Bundle, reference: object) -> None:
+    """What a bundle does not say is not compared; what this program does not know is kept."""
+    rewrite(folder, tiny, reference=reference)
+    assert bundle.read(folder).manifest.reference == reference

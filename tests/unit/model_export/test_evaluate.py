@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from model_export import evaluate, reference
+from model_export import evaluate
 from model_export.prediction import Prediction
 
 LABELS = ("one", "two", "three")
@@ -69,18 +69,3 @@ def test_unequal_lengths_are_an_error() -> None:
     """A figure over half the rows is no figure."""
     with pytest.raises(ValueError, match="one tag a prediction"):
         evaluate.evaluate([given("one")], [], labels=LABELS, threshold=0.5)
-
-
-def test_reference_counts_labels_and_confidences() -> None:
-    """The reference is what live traffic is held against: shares of labels, and of confidences at most each edge."""
-    described = reference.describe([given("one", 0.4), given("two", 0.9)], LABELS)
-    assert described["label_ratio"] == {"one": 0.5, "two": 0.5, "three": 0.0}
-    cdf = described["confidence_cdf"]
-    assert isinstance(cdf, dict)
-    assert (cdf["0.3"], cdf["0.4"], cdf["0.9"], cdf["1.0"]) == (0.0, 0.5, 1.0, 1.0)
-
-
-def test_reference_of_nothing_is_an_error() -> None:
-    """An empty reference would make every stream look changed."""
-    with pytest.raises(ValueError, match="needs predictions"):
-        reference.describe([], LABELS)

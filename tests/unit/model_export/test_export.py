@@ -242,8 +242,16 @@ def test_training_batches_cover_what_was_asked() -> None:
 def test_sources_are_drawn_by_their_shares() -> None:
     """A small source with half the share is drawn half the time."""
     mixed = train.Examples(rows=[[1]] * 10, targets=[0] * 10, sources=["small"] * 2 + ["large"] * 8)
-    weights = train.drawing_weights(mixed, {"small": 0.5, "large": 0.5})
+    weights = train.drawing_weights(mixed, {"small": 0.5, "large": 0.5}, 0.0)
     assert float(weights[:2].sum()) == pytest.approx(float(weights[2:].sum()))
+
+
+def test_a_levelled_source_draws_its_classes_equally_often() -> None:
+    """With levelling 1 a class of one row is drawn as often as one of nine; with 0 a ninth as often."""
+    one = train.Examples(rows=[[1]] * 10, targets=[0] * 9 + [1], sources=["only"] * 10)
+    levelled, natural = (train.drawing_weights(one, {}, levelling) for levelling in (1.0, 0.0))
+    assert float(levelled[9]) == pytest.approx(float(levelled[:9].sum()))
+    assert float(natural[9]) == pytest.approx(float(natural[0]))
 
 
 def test_temperature_is_fitted_on_what_the_file_says(exported: tuple[TagNetwork, bytes, bytes]) -> None:
