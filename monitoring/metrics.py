@@ -18,26 +18,72 @@
     tagstream_model_info{name,version,digest}          which bundle decides (always 1)
     tagstream_model_loaded_timestamp_seconds           when it was loaded
 
+What a decision was made of:
+
+    tagstream_energy_score                             -logsumexp(logits), higher is stranger (histogram; without a sum)
+    tagstream_text_tokens                              tokens that the network read (histogram)
+    tagstream_text_tokens_per_word_ratio               tokens without the special ones, a word between white space (histogram)
+    tagstream_events_without_description_total         decisions on a title alone
+    tagstream_events_by_source_total{source}           decisions by producer: known, unseen (not in known_sources), missing
+    tagstream_ood_events_total                         decisions on a text whose energy is above the bundle's ood_energy
+    tagstream_confidence_threshold_ratio               below it a person is asked
+    tagstream_oldest_unprocessed_seconds               age of the oldest event taken and not yet acknowledged; 0 if there is none
+
+What the bundle calls ordinary, for comparison; a figure that an older bundle lacks has no series:
+
+    tagstream_reference_label_ratio{label}             share of each predicted label
+    tagstream_reference_confidence_cdf{le}             share of confidences at most le, for every bucket of the live histogram
+    tagstream_reference_energy_cdf{le}                 the same of energies
+    tagstream_reference_text_tokens_cdf{le}            the same of tokens
+    tagstream_reference_text_tokens_per_word_cdf{le}   the same of tokens a word
+    tagstream_reference_ood_ratio                      share of texts above ood_energy
+    tagstream_reference_truncated_ratio                share of texts that did not fit
+    tagstream_reference_without_description_ratio      share of texts that are a title alone
+    tagstream_reference_events                         texts in the reference
+
+What drift detection of this worker says:
+
+    tagstream_drift_changes_total{signal}              sudden changes of confidence, energy or tokens_per_word
+    tagstream_drift_score{signal}                      last window: largest log-odds z of a word, stability index of labels, share
+                                                       of sources that are unseen or missing
+    tagstream_drift_window_events                      events in the last evaluated window
+    tagstream_drift_last_evaluated_timestamp_seconds   when a window was last evaluated; 0 before the first
+    tagstream_drift_findings_total{kind}               drift events published: change, words, labels or sources
+
 Base units, closed label sets, every combination present from the start: a counter that is missing until its first event drops
 silently out of sums.
 """
 
 from collections import Counter as Tally
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
 
-from monitoring.observer import Destination, Observation, Reason, ReviewReason
+from monitoring import edges
+from monitoring.observer import (
+    Destination,
+    DriftKind,
+    DriftScore,
+    DriftSignal,
+    Observation,
+    Reason,
+    ReviewReason,
+    Signals,
+    SourceKind,
+)
+from monitoring.reference import ReferenceGauges
 
 STAGES = ("decode", "inference", "encode", "publish")
 STAGE_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 AGE_BUCKETS = (*STAGE_BUCKETS, 30, 60, 300, 1800)
-CONFIDENCE_BUCKETS = (0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 1)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 # Where a label that the bundle does not have is counted, so that the label sets stay closed whatever comes.
 UNKNOWN_LABEL = "other"
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 # The moment of a series' birth would be a second series for each; Prometheus does not use it.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -46,7 +92,9 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 class Metrics:
     """The worker's metrics on one registry. Implements `Observer`; updates are per batch."""
 
-    def __init__(self, registry: CollectorRegistry, *, labels: Sequence[str], topic: str) -> None:
+    def __init__(
+        self, registry: CollectorRegistry, *, labels: Sequence[str], topic: str, known_sources: Collection[str] = ()
+    ) -> None:
         """
         Register every metric and create every series.
 
@@ -54,6 +102,7 @@ class Metrics:
             registry: Where the metrics live.
             labels: The bundle's labels, the closed set of the label `label`.
             topic: The topic that is read.
+            known_sources: Producers that are expected; if none is named, any that names itself is.
         """
         self._received = Counter(
             "tagstream_events_received", "Events taken from the topic.", ["topic"], registry=registry
@@ -76,7 +125,7 @@ class Metrics:
             "tagstream_confidence_ratio",
             "Calibrated probability of the decision.",
             ["label"],
-            buckets=CONFIDENCE_BUCKETS,
+            buckets=edges.CONFIDENCE,
             registry=registry,
         )
         self._stage = Histogram(
@@ -109,7 +158,63 @@ class Metrics:
         self._model = Info("tagstream_model", "Which bundle decides.", registry=registry)
         self._model_loaded = Gauge("tagstream_model_loaded_timestamp_seconds", "When the bundle was loaded.", registry=registry)
         self._labels = frozenset(labels)
+        self._known_sources = frozenset(known_sources)
+        self._reference = ReferenceGauges(labels=labels)
+        registry.register(self._reference)
+        self._register_signals(registry)
+        self._register_drift(registry)
         self._create_series((*labels, UNKNOWN_LABEL))
+
+    def _register_signals(self, registry: CollectorRegistry) -> None:
+        self._energy = Histogram(
+            "tagstream_energy_score",
+            "Energy of a decision, -logsumexp(logits): higher is stranger.",
+            buckets=edges.ENERGY,
+            registry=registry,
+        )
+        self._tokens = Histogram(
+            "tagstream_text_tokens", "Tokens that the network read.", buckets=edges.TOKENS, registry=registry
+        )
+        self._tokens_per_word = Histogram(
+            "tagstream_text_tokens_per_word_ratio",
+            "Tokens without the special ones, a word between white space.",
+            buckets=edges.TOKENS_PER_WORD,
+            registry=registry,
+        )
+        self._undescribed = Counter("tagstream_events_without_description", "Decisions on a title alone.", registry=registry)
+        self._sources = Counter(
+            "tagstream_events_by_source",
+            "Decisions by producer: known, unseen (not in known_sources), missing.",
+            ["source"],
+            registry=registry,
+        )
+        self._ood = Counter(
+            "tagstream_ood_events", "Decisions on a text whose energy is above the bundle's ood_energy.", registry=registry
+        )
+        self._threshold = Gauge("tagstream_confidence_threshold_ratio", "Below it a person is asked.", registry=registry)
+        self._oldest = Gauge(
+            "tagstream_oldest_unprocessed_seconds",
+            "Age of the oldest event taken and not yet acknowledged; 0 if there is none.",
+            registry=registry,
+        )
+
+    def _register_drift(self, registry: CollectorRegistry) -> None:
+        self._changes = Counter(
+            "tagstream_drift_changes", "Sudden changes of a signal in this worker.", ["signal"], registry=registry
+        )
+        self._scores = Gauge(
+            "tagstream_drift_score",
+            "Last window: largest log-odds z of a word, stability index of labels, share of sources unseen or missing.",
+            ["signal"],
+            registry=registry,
+        )
+        self._window = Gauge("tagstream_drift_window_events", "Events in the last evaluated window.", registry=registry)
+        self._evaluated = Gauge(
+            "tagstream_drift_last_evaluated_timestamp_seconds",
+            "When a window was last evaluated; 0 before the first.",
+            registry=registry,
+        )
+        self._findings = Counter("tagstream_drift_findings", "Drift events published, by kind.", ["kind"], registry=registry)
 
     def _create_series(self, labels: Sequence[str]) -> None:
         for label in labels:
@@ -123,11 +228,30 @@ class Metrics:
             self._dead.labels(reason.value)
         for stage in STAGES:
             self._stage.labels(stage)
+        for source in SourceKind:
+            self._sources.labels(source.value)
+        for signal in DriftSignal:
+            self._changes.labels(signal.value)
+        for score in DriftScore:
+            self._scores.labels(score.value)
+        for kind in DriftKind:
+            self._findings.labels(kind.value)
 
-    def model_loaded(self, *, name: str, version: str, digest: str, now: float) -> None:
-        """This bundle decides from now (Unix seconds) on."""
+    def model_loaded(
+        self,
+        *,
+        name: str,
+        version: str,
+        digest: str,
+        now: float,
+        threshold: float = 0.0,
+        reference: Mapping[str, Any] = NOTHING,
+    ) -> None:
+        """This bundle decides from now (Unix seconds) on, with this threshold; `reference` as its manifest has it."""
         self._model.info({"name": name, "version": version, "digest": digest})
         self._model_loaded.set(now)
+        self._threshold.set(threshold)
+        self._reference.replace(reference)
 
     def received(self, events: int) -> None:
         """See `Observer`."""
@@ -166,10 +290,58 @@ class Metrics:
             for value in values:
                 histogram.observe(value)
         self._truncated.inc(truncated)
+        self._observe_signals([seen.signals for seen in observations if seen.signals is not None])
         self._last_event.set(now_ms / 1000)
 
-    def position(self, *, partitions: int, lag: int, inflight: int, last_commit: float | None) -> None:
-        """Where the worker stands in the log. `last_commit` is Unix seconds, None before the first commit."""
+    def _observe_signals(self, signals: Sequence[Signals]) -> None:
+        sources: Tally[SourceKind] = Tally()
+        undescribed = strange = 0
+        for seen in signals:
+            self._energy.observe(seen.energy)
+            self._tokens.observe(seen.tokens)
+            self._tokens_per_word.observe(seen.tokens_per_word)
+            undescribed += not seen.described
+            strange += seen.out_of_distribution
+            sources[self._kind_of(seen.source)] += 1
+        for source, count in sources.items():
+            self._sources.labels(source.value).inc(count)
+        self._undescribed.inc(undescribed)
+        self._ood.inc(strange)
+
+    def _kind_of(self, source: str | None) -> SourceKind:
+        if source is None:
+            return SourceKind.MISSING
+        return SourceKind.KNOWN if not self._known_sources or source in self._known_sources else SourceKind.UNSEEN
+
+    def drift_change(self, signal: str) -> None:
+        """A signal, one of `DriftSignal`, changed suddenly."""
+        self._changes.labels(DriftSignal(signal).value).inc()
+
+    def drift_evaluated(self, window_events: int, scores: Mapping[str, float], now: float) -> None:
+        """A window of so many events was compared with the reference at `now` (Unix seconds); scores by `DriftScore`."""
+        for score, value in scores.items():
+            self._scores.labels(DriftScore(score).value).set(value)
+        self._window.set(window_events)
+        self._evaluated.set(now)
+
+    def drift_finding(self, kind: str) -> None:
+        """A drift event of this kind, one of `DriftKind`, was published."""
+        self._findings.labels(DriftKind(kind).value).inc()
+
+    def position(
+        self, *, partitions: int, lag: int, inflight: int, last_commit: float | None, oldest_seconds: float = 0.0
+    ) -> None:
+        """
+        Where the worker stands in the log.
+
+        Args:
+            partitions: How many it has.
+            lag: Events that wait in them, whatever has been taken and is not committed included.
+            inflight: Events in the batches under way.
+            last_commit: Unix seconds; None before the first commit.
+            oldest_seconds: Age of the oldest event taken and not yet acknowledged; 0 if there is none.
+        """
+        self._oldest.set(oldest_seconds)
         self._partitions.set(partitions)
         self._lag.set(lag)
         self._inflight.set(inflight)

@@ -5,9 +5,12 @@ Prometheus. An observer must not raise and must not wait.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
+
+# Enough to tell producers apart; what is longer is compared by its beginning.
+MAX_SOURCE_CHARACTERS = 100
 
 
 class Destination(StrEnum):
@@ -58,6 +61,66 @@ class ReviewReason(StrEnum):
     MODEL_DISAGREEMENT = "model_disagreement"
 
 
+class SourceKind(StrEnum):
+    """Whether a producer is one that the settings name: all that the metrics say of it."""
+
+    KNOWN = "known"
+    UNSEEN = "unseen"
+    MISSING = "missing"
+
+
+class DriftSignal(StrEnum):
+    """What a worker watches for sudden changes."""
+
+    CONFIDENCE = "confidence"
+    ENERGY = "energy"
+    TOKENS_PER_WORD = "tokens_per_word"
+
+
+class DriftScore(StrEnum):
+    """What is compared with the reference, window by window."""
+
+    WORDS = "words"
+    LABELS = "labels"
+    SOURCES = "sources"
+
+
+class DriftKind(StrEnum):
+    """What was found: a sudden change, or a window that is not like the reference."""
+
+    CHANGE = "change"
+    WORDS = "words"
+    LABELS = "labels"
+    SOURCES = "sources"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signals:
+    """
+    What drift is looked for in, and what a finding points to.
+
+    Attributes:
+        event_id: The event's id.
+        energy: `-logsumexp(logits)`; higher is stranger.
+        tokens: Tokens that the network read, special ones included.
+        tokens_per_word: Tokens without the special ones, for each word between white space. Too low for a text that was cut.
+        words: The first words of the text, lower-cased, in order.
+        described: The event has a description; else the decision was made on its title alone.
+        source: What the producer calls itself, cut; None where it is silent.
+        out_of_distribution: The energy is above what the bundle calls ordinary.
+    """
+
+    event_id: str
+    energy: float
+    tokens: int
+    tokens_per_word: float
+    # Never in a repr: an exception or a log line must not carry the text of an event.
+    words: tuple[str, ...] = field(repr=False)
+    described: bool
+    source: str | None
+    out_of_distribution: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """
@@ -71,6 +134,7 @@ class Observation:
         truncated: The text did not fit into the network.
         rejection: Why it is a dead letter, else None.
         review_reasons: Why a person is asked, else empty.
+        signals: What drift is looked for in; None for a dead letter.
     """
 
     destination: Destination
@@ -80,6 +144,7 @@ class Observation:
     truncated: bool = False
     rejection: Reason | None = None
     review_reasons: tuple[ReviewReason, ...] = ()
+    signals: Signals | None = None
 
 
 class Observer(Protocol):

@@ -1,20 +1,30 @@
-"""`/metrics`, `/healthz` and `/readyz`, served from a thread of their own so that they answer while the event loop does not."""
+"""`/metrics`, `/healthz`, `/readyz` and a page for people, from a thread of their own: they answer while the event loop does not."""
 
 import contextlib
 import socketserver
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
+import msgspec
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
+from monitoring.alarms import alarms
+from monitoring.figures import Trouble, figures
 from monitoring.health import Verdict
+from monitoring.history import History, Windows
+from monitoring.page.document import document
+from monitoring.snapshot import of_families
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 SECONDS_PER_REQUEST = 10
+PATHS = "/metrics /healthz /readyz /snapshot.json"
+# The one worker that this server knows.
+WORKER = "of this page"
 
 
 class _Server(socketserver.ThreadingMixIn, WSGIServer):
@@ -34,13 +44,21 @@ class _Handler(WSGIRequestHandler):
         """A scrape every few seconds is no news."""
 
 
-def application(registry: CollectorRegistry, verdict: Callable[[], Verdict]) -> "WSGIApplication":
-    """The WSGI application behind the three paths."""
+def application(
+    registry: CollectorRegistry, verdict: Callable[[], Verdict], now: Callable[[], float] = time.time
+) -> "WSGIApplication":
+    """The WSGI application behind the paths; `now` is Unix seconds."""
     metrics = make_wsgi_app(registry)
+    history = History()
+
+    def look() -> Windows:
+        return history.see({WORKER: of_families(registry.collect(), at=now())})
 
     def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         match environ.get("PATH_INFO"):
             case "/metrics":
+                # Whoever scrapes keeps the last minutes for whoever opens the page.
+                look()
                 body: Iterable[bytes] = metrics(environ, start_response)
                 return body
             case "/healthz":
@@ -48,17 +66,41 @@ def application(registry: CollectorRegistry, verdict: Callable[[], Verdict]) -> 
             case "/readyz":
                 found = verdict()
                 return _text(start_response, "200 OK" if found.ready else "503 Service Unavailable", found.why)
+            case "/snapshot.json":
+                return _json(start_response, _seen(look(), verdict()))
             case "/":
-                return _text(start_response, "200 OK", "tagstream worker: /metrics /healthz /readyz")
+                return _root(environ, start_response)
             case _:
-                return _text(start_response, "404 Not Found", "there are /metrics, /healthz and /readyz here")
+                return _text(start_response, "404 Not Found", f"there are / {PATHS} here")
 
     return answer
 
 
+def _root(environ: "WSGIEnvironment", start_response: "StartResponse") -> list[bytes]:
+    """The page for browsers, the paths for everybody else."""
+    if "text/html" not in environ.get("HTTP_ACCEPT", ""):
+        return _text(start_response, "200 OK", f"tagstream worker: {PATHS}, and a page for browsers here")
+    page = document()
+    start_response("200 OK", [*page.headers, ("Vary", "Accept")])
+    return [page.body]
+
+
+def _seen(windows: Windows, found: Verdict) -> bytes:
+    troubles = () if found.ready else (Trouble(worker=WORKER, answers=True, why=found.why),)
+    seen = figures(windows, troubles)
+    return msgspec.json.encode({"ready": found.ready, "why": found.why, "figures": seen, "alarms": alarms(seen)})
+
+
+def _json(start_response: "StartResponse", data: bytes) -> list[bytes]:
+    headers = [("Content-Type", "application/json"), ("Content-Length", str(len(data))), ("Cache-Control", "no-store")]
+    start_response("200 OK", [*headers, ("X-Content-Type-Options", "nosniff")])
+    return [data]
+
+
 def _text(start_response: "StartResponse", status: str, body: str) -> list[bytes]:
     data = f"{body}\n".encode()
-    start_response(status, [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(data)))])
+    headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(data))), ("Vary", "Accept")]
+    start_response(status, headers)
     return [data]
 
 

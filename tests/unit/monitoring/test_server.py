@@ -1,7 +1,11 @@
-"""The three paths over real sockets, whoever else is connected and silent."""
+"""The paths over real sockets, whoever else is connected and silent."""
 
+import base64
 import contextlib
+import hashlib
 import http.client
+import json
+import re
 import socket
 import threading
 import time
@@ -13,6 +17,7 @@ from prometheus_client import CollectorRegistry, Counter
 from monitoring import server
 from monitoring.health import Verdict
 from monitoring.server import application, serve
+from tests.observations import Stream
 
 READY, STALLED = Verdict(ready=True, why="4 partitions"), Verdict(ready=False, why="7 events wait and none has moved for 21 s")
 
@@ -87,12 +92,83 @@ def test_other_paths_are_not_found_and_name_those_that_are(port: int, path: str)
     """A typing error in a scrape configuration explains itself."""
     status, body = get(port, path)
     assert status == 404
-    assert all(name in body for name in ("/metrics", "/healthz", "/readyz"))
+    assert all(name in body for name in ("/metrics", "/healthz", "/readyz", "/snapshot.json"))
 
 
 def test_the_root_says_what_there_is(port: int) -> None:
-    """For the person with a browser."""
-    assert get(port, "/") == (200, "tagstream worker: /metrics /healthz /readyz\n")
+    """For the person with a terminal."""
+    status, body = get(port, "/")
+    assert status == 200
+    assert body.startswith("tagstream worker: /metrics /healthz /readyz /snapshot.json")
+
+
+def ask(port: int, path: str, accept: str) -> tuple[dict[str, str], str]:
+    """Headers, by lower-cased name, and body of one request that accepts this."""
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+        connection.request("GET", path, headers={"Accept": accept})
+        response = connection.getresponse()
+        assert response.status == 200
+        return {name.lower(): value for name, value in response.getheaders()}, response.read().decode()
+
+
+def test_the_root_is_a_page_for_browsers(port: int) -> None:
+    """In one piece, and not kept by a cache for those who want the paths."""
+    headers, body = ask(port, "/", "text/html,application/xhtml+xml,*/*;q=0.8")
+    assert headers["content-type"] == "text/html; charset=utf-8"
+    assert headers["vary"] == "Accept"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert body.startswith("<!doctype html>")
+    assert "/*style*/" not in body
+    assert "/*script*/" not in body
+    assert ask(port, "/", "*/*")[1].startswith("tagstream worker")
+
+
+def test_the_page_allows_its_own_style_and_script_and_nothing_else(port: int) -> None:
+    """A strict policy: hashes of what is there, no other origin, no frame, no form."""
+    headers, body = ask(port, "/", "text/html")
+    policy = dict(part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";"))
+    for name, element in (("style-src", "style"), ("script-src", "script")):
+        (inside,) = re.findall(rf"<{element}>(.*?)</{element}>", body, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(inside.encode()).digest()).decode()
+        assert policy[name] == f"'sha256-{digest}'"
+    assert policy["default-src"] == "'none'"
+    assert policy["connect-src"] == "'self'"
+    assert policy["frame-ancestors"] == policy["base-uri"] == policy["form-action"] == "'none'"
+    assert "unsafe" not in headers["content-security-policy"]
+
+
+def test_the_page_asks_nobody_else(port: int) -> None:
+    """No font, no script, no picture of another address; the one URL names SVG and is never asked for."""
+    _, body = ask(port, "/", "text/html")
+    assert set(re.findall(r"https?://[^\s\"')]+", body)) == {"http://www.w3.org/2000/svg"}
+    assert not re.search(r"\s(?:src|style|on\w+)=", body)
+
+
+def test_the_snapshot_is_figures_alarms_and_readiness(worker: Worker, port: int) -> None:
+    """What the page draws, of this worker, now."""
+    headers, body = ask(port, "/snapshot.json", "*/*")
+    found = json.loads(body)
+    assert headers["content-type"] == "application/json"
+    assert headers["cache-control"] == "no-store"
+    assert (found["ready"], found["why"], found["alarms"]) == (True, READY.why, [])
+    assert found["figures"]["workers"] == 1
+    worker.verdict = STALLED
+    found = json.loads(ask(port, "/snapshot.json", "*/*")[1])
+    assert (found["ready"], found["why"]) == (False, STALLED.why)
+    assert [alarm["name"] for alarm in found["alarms"]] == ["Stalled"]
+
+
+def test_whoever_scrapes_keeps_the_last_minutes_for_the_page() -> None:
+    """Opened at night, it says at once how fast events go."""
+    stream = Stream()
+    with serve(application(stream.registry, lambda: READY, lambda: stream.now), host="127.0.0.1", port=0) as port:
+        for _ in range(3):
+            stream.run(15, rate=4)
+            get(port, "/metrics")
+        stream.run(10, rate=4)
+        flow = json.loads(get(port, "/snapshot.json")[1])["figures"]["flow"]
+    assert flow["received"] == pytest.approx(4)
+    assert flow["p99_seconds"] > flow["p50_seconds"] > 0
 
 
 @pytest.mark.usefixtures("worker")

@@ -1,0 +1,138 @@
+"""Sudden change of one number in a stream: ADWIN (Bifet and Gavaldà, 2007), with a least effect and one report a change.
+
+ADWIN alone says that something moved at all, and says it several times while its window forgets the past. Here a change is
+reported when the mean has moved by what a person would act on, once, and not again for `QUIET_EVENTS`.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+# The kernel of `river.drift.ADWIN`. The public module imports all of river, SciPy and scikit-learn: seconds at the start of a worker.
+from river._river_rust.drift import AdaptiveWindowing
+
+from monitoring.observer import DriftSignal, Signals
+
+CHECK_EVERY_EVENTS = 32
+QUIET_EVENTS = 1_000
+# After a detection so many events say where the mean went; ADWIN's own estimate still holds much of the past.
+CONFIRMING_EVENTS = 64
+# A detection whose effect was too small is looked at again when so many more events have shown where the mean settles.
+SETTLING_EVENTS = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """
+    How one signal is watched.
+
+    Attributes:
+        low: The value that becomes 0; ADWIN's bound holds for numbers in 0 to 1. What lies outside is cut.
+        high: The value that becomes 1.
+        least: The change of the mean, in the signal's own unit, below which nobody need know.
+    """
+
+    low: float
+    high: float
+    least: float
+
+
+WATCHED: Mapping[DriftSignal, Watched] = MappingProxyType(
+    {
+        DriftSignal.CONFIDENCE: Watched(low=0.0, high=1.0, least=0.03),
+        DriftSignal.ENERGY: Watched(low=-12.0, high=0.0, least=0.3),
+        DriftSignal.TOKENS_PER_WORD: Watched(low=1.0, high=4.0, least=0.1),
+    }
+)
+READ: Mapping[DriftSignal, Callable[[float, Signals], float]] = MappingProxyType(
+    {
+        DriftSignal.CONFIDENCE: lambda confidence, _: confidence,
+        DriftSignal.ENERGY: lambda _, signals: signals.energy,
+        DriftSignal.TOKENS_PER_WORD: lambda _, signals: signals.tokens_per_word,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """The mean of `signal` moved from `before` to `after`, in the signal's own unit."""
+
+    signal: DriftSignal
+    before: float
+    after: float
+
+
+class ChangeDetector:
+    """
+    One signal of one worker.
+
+    Within `QUIET_EVENTS` of a report nothing is reported: what happens there belongs to the same incident. A shift that comes
+    in steps below `least` is reported when the steps add up to it.
+
+    >>> detector = ChangeDetector(DriftSignal.CONFIDENCE, delta=1e-4)
+    >>> values = [0.8, 0.9] * 500 + [0.5, 0.6] * 500
+    >>> [change] = [found for value in values if (found := detector.update(value))]
+    >>> change.before > 0.8 > 0.7 > change.after
+    True
+    """
+
+    def __init__(self, signal: DriftSignal, *, delta: float, quiet_events: int = QUIET_EVENTS) -> None:
+        """`delta` is ADWIN's: smaller means fewer false alarms and later ones."""
+        self.signal = signal
+        self._watched = WATCHED[signal]
+        self._delta = delta
+        self._quiet_events = quiet_events
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: another model decides, or other partitions are read."""
+        self._window = AdaptiveWindowing(self._delta, CHECK_EVERY_EVENTS)
+        self._recent: deque[float] = deque(maxlen=CONFIRMING_EVENTS)
+        self._quiet = 0
+        # The mean before the earliest detection that was not reported, and the events since the last one.
+        self._anchor: float | None = None
+        self._since = 0
+
+    def update(self, value: float) -> Change | None:
+        """Take one value; a change if this value made one certain."""
+        scaled = self._scaled(value)
+        width, total = self._window.get_width() + 1, self._window.get_total() + scaled
+        detected = self._window.update(scaled)
+        self._recent.append(value)
+        if self._quiet:
+            self._quiet -= 1
+            return None
+        if detected:
+            dropped = width - self._window.get_width()
+            if self._anchor is None:
+                self._anchor = self._unscaled((total - self._window.get_total()) / max(1.0, dropped))
+                self._since = 0
+            elif self._since > CONFIRMING_EVENTS:
+                self._since = 0
+            return None
+        if self._anchor is None:
+            return None
+        self._since += 1
+        if self._since == CONFIRMING_EVENTS:
+            return self._report(sum(self._recent) / len(self._recent))
+        if self._since % SETTLING_EVENTS == 0:
+            return self._report(self._unscaled(self._window.get_total() / self._window.get_width()))
+        return None
+
+    def _scaled(self, value: float) -> float:
+        return min(1.0, max(0.0, (value - self._watched.low) / (self._watched.high - self._watched.low)))
+
+    def _unscaled(self, value: float) -> float:
+        return self._watched.low + (self._watched.high - self._watched.low) * value
+
+    def _report(self, after: float) -> Change | None:
+        before = self._anchor
+        if before is None or abs(after - before) < self._watched.least:
+            return None
+        self._anchor, self._quiet = None, self._quiet_events
+        # What ADWIN has not forgotten yet is of the past, and would be a second change when it does.
+        self._window = AdaptiveWindowing(self._delta, CHECK_EVERY_EVENTS)
+        for value in self._recent:
+            self._window.update(self._scaled(value))
+        return Change(signal=self.signal, before=before, after=after)

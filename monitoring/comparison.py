@@ -1,0 +1,42 @@
+"""How far a live distribution is from its reference, in the two figures that the recording rules of Prometheus also give."""
+
+import math
+from collections.abc import Mapping
+
+# Keeps the logarithm finite where a share is 0; the same figure stands in the recording rules.
+EPSILON = 0.0001
+
+
+def psi_terms(share: Mapping[str, float], reference: Mapping[str, float]) -> dict[str, float]:
+    """
+    What each label adds to the population stability index; a label that one side does not know adds nothing, as in PromQL.
+
+    >>> psi_terms({"a": 0.5, "b": 0.5}, {"a": 0.5, "b": 0.5})
+    {'a': 0.0, 'b': 0.0}
+    """
+    return {
+        label: (live - reference[label]) * math.log((live + EPSILON) / (reference[label] + EPSILON))
+        for label, live in share.items()
+        if label in reference
+    }
+
+
+def psi(share: Mapping[str, float], reference: Mapping[str, float]) -> float | None:
+    """
+    Population stability index: 0 is the same mix, from 0.2 on it is another one. None if no label is known to both.
+
+    >>> round(psi({"a": 0.1, "b": 0.3, "c": 0.2, "d": 0.4}, {"a": 0.4, "b": 0.3, "c": 0.2, "d": 0.1}), 2)
+    0.83
+    """
+    terms = psi_terms(share, reference)
+    return sum(terms.values()) if terms else None
+
+
+def ks(cdf: Mapping[str, float], reference: Mapping[str, float]) -> float | None:
+    """
+    Kolmogorov distance at the edges that both have: a lower bound of the true one. None if they share no edge.
+
+    >>> ks({"0.5": 0.2, "+Inf": 1.0}, {"0.5": 0.5, "+Inf": 1.0})
+    0.3
+    """
+    return max((abs(share - reference[edge]) for edge, share in cdf.items() if edge in reference), default=None)

@@ -1,0 +1,99 @@
+"""What a drift finding says: the value of a record on the topic `drift`. A format; no computation."""
+
+from datetime import UTC, datetime
+
+import msgspec
+
+from monitoring.observer import DriftKind, DriftSignal
+
+MOST_EXAMPLES = 10
+MOST_ITEMS = 10
+
+
+class Word(msgspec.Struct, frozen=True, kw_only=True):
+    """A word in more events than before. Shares are of events; `z` is the signed root of the log-likelihood ratio."""
+
+    word: str
+    z: float
+    share: float
+    reference_share: float
+
+
+class Label(msgspec.Struct, frozen=True, kw_only=True):
+    """A label's share of the decisions, and its term in the population stability index."""
+
+    label: str
+    share: float
+    reference_share: float
+    psi_term: float
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """A producer that became more frequent; None is no source at all."""
+
+    source: str | None
+    share: float
+    seen_before: bool
+
+
+class Span(msgspec.Struct, frozen=True, kw_only=True, rename={"start": "from", "end": "to"}):
+    """How many events, published from when to when (RFC 3339)."""
+
+    events: int
+    start: str
+    end: str
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """Which bundle decided."""
+
+    name: str
+    version: str
+    digest: str
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """
+    One record on `drift`.
+
+    Attributes:
+        kind: A sudden change of a number, or a window whose words, labels or sources are not those of the reference.
+        at: When it was found.
+        worker: Who found it; a worker sees its own partitions only.
+        window: The events that it speaks of.
+        reference_digest: What they were compared with; for a change the bundle's digest.
+        model: Which bundle decided.
+        score: What exceeded its threshold: z, the index, or a share; none for a change.
+        threshold: That threshold.
+        signal: What changed, for a change only; `before` and `after` are its means.
+        words: Strongest first.
+        labels: Largest term first.
+        sources: Most frequent first.
+        example_ids: Events to look at.
+    """
+
+    kind: DriftKind
+    at: str
+    worker: str
+    window: Span
+    reference_digest: str
+    model: Model
+    signal: DriftSignal | None = None
+    before: float | None = None
+    after: float | None = None
+    score: float | None = None
+    threshold: float | None = None
+    words: tuple[Word, ...] = ()
+    labels: tuple[Label, ...] = ()
+    sources: tuple[Source, ...] = ()
+    example_ids: tuple[str, ...] = ()
+
+
+def moment(milliseconds: int) -> str:
+    """
+    RFC 3339 in UTC with milliseconds.
+
+    >>> moment(1_700_000_000_123)
+    '2023-11-14T22:13:20.123Z'
+    """
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

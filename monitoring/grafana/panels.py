@@ -1,0 +1,247 @@
+"""One panel as Grafana's JSON: what it asks, in which unit, what it shows and what to do when it looks bad.
+
+Plain data in, plain data out; no query and no sentence is written here. Grafana 11.6 (schema 41) is the version that the fields
+are taken from.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+Json: TypeAlias = dict[str, Any]
+Kind: TypeAlias = Literal["timeseries", "stat", "heatmap", "trend", "table", "text"]
+
+DATASOURCE: Json = {"type": "prometheus", "uid": "${datasource}"}
+NEXT_STEP = "**When it is bad:**"
+# Lines that do not move by themselves: the reference of the bundle, and limits that are computed. Drawn dashed.
+STEADY = "(reference|limit)$"
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """
+    One question to Prometheus.
+
+    Attributes:
+        expr: PromQL; may use `$job`, `$label` and `$__rate_interval`.
+        legend: Name of its series, `{{label}}` being the value of a label.
+    """
+
+    expr: str
+    legend: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """
+    Where it becomes bad: a line across the panel.
+
+    Attributes:
+        value: In the panel's unit.
+        alerts: The alerts that fire there; none where only eyes watch.
+        below: Bad is under the line.
+        colour: Of the bad side.
+    """
+
+    value: float
+    alerts: tuple[str, ...] = ()
+    below: bool = False
+    colour: str = "red"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """
+    One panel.
+
+    Attributes:
+        title: What the eye finds.
+        shows: What is drawn and how to read it.
+        then: One sentence: what to do when it is bad.
+        unit: Grafana's name of the unit; empty for a text alone.
+        queries: What is asked; empty for a text alone.
+        kind: Grafana's type of panel.
+        limits: Where it becomes bad, from low to high.
+        alerts: What fires on this besides the alerts of `limits`.
+        width: Of 24 columns.
+        height: In rows of the grid.
+        stacked: Areas on top of each other, for parts of a whole.
+        low: Where the axis begins, None for wherever the data does.
+        high: Where the axis ends.
+        text: Markdown of a text.
+    """
+
+    title: str
+    shows: str
+    then: str
+    unit: str = ""
+    queries: tuple[Query, ...] = ()
+    kind: Kind = "timeseries"
+    limits: tuple[Limit, ...] = ()
+    alerts: tuple[str, ...] = ()
+    width: int = 8
+    height: int = 8
+    stacked: bool = False
+    low: float | None = 0
+    high: float | None = None
+    text: str = ""
+
+    @property
+    def all_alerts(self) -> tuple[str, ...]:
+        """Every alert that fires on what is drawn here."""
+        return tuple(dict.fromkeys([*(name for limit in self.limits for name in limit.alerts), *self.alerts]))
+
+    @property
+    def description(self) -> str:
+        """What is drawn, what to do, and which alerts stand on it: Grafana shows it as Markdown."""
+        fires = ", ".join(f"{name} (docs/runbooks/{name}.md)" for name in self.all_alerts)
+        return f"{self.shows}\n\n{NEXT_STEP} {self.then}" + (f"\n\nAlerts: {fires}" if fires else "")
+
+    def json(self, number: int, x: int, y: int) -> Json:
+        """The panel with this id at this place of the grid."""
+        return {
+            "id": number,
+            "type": self.kind,
+            "title": self.title,
+            "description": self.description,
+            "datasource": DATASOURCE,
+            "gridPos": {"h": self.height, "w": self.width, "x": x, "y": y},
+            "targets": [self._target(index, query) for index, query in enumerate(self.queries)],
+            "fieldConfig": {"defaults": self._defaults(), "overrides": self._overrides()},
+            "options": _OPTIONS[self.kind](self),
+            "transformations": self._transformations(),
+        }
+
+    def _target(self, index: int, query: Query) -> Json:
+        now = self.kind in {"stat", "trend", "table"}
+        formats = {"trend": "table", "table": "table", "heatmap": "heatmap"}
+        return {
+            "refId": chr(ord("A") + index),
+            "datasource": DATASOURCE,
+            "editorMode": "code",
+            "expr": query.expr,
+            "legendFormat": query.legend,
+            "format": formats.get(self.kind, "time_series"),
+            "instant": now,
+            "range": not now,
+        }
+
+    def _defaults(self) -> Json:
+        if self.kind == "text":
+            return {}
+        defaults: Json = {"unit": self.unit, "color": {"mode": "palette-classic"}, "thresholds": self._thresholds()}
+        if self.kind == "stat":
+            defaults["color"] = {"mode": "thresholds"}
+        # A curve's horizontal axis is a field too: limits for all fields would cut it.
+        if self.low is not None and self.kind != "trend":
+            defaults["min"] = self.low
+        if self.high is not None and self.kind != "trend":
+            defaults["max"] = self.high
+        if self.kind in {"timeseries", "trend"}:
+            defaults["custom"] = {
+                "drawStyle": "line",
+                "lineWidth": 2,
+                "fillOpacity": 20 if self.stacked else 0,
+                "showPoints": "never",
+                "spanNulls": False,
+                "stacking": {"mode": "normal" if self.stacked else "none", "group": "A"},
+                "thresholdsStyle": {"mode": "dashed" if self.limits else "off"},
+            }
+        return defaults
+
+    def _thresholds(self) -> Json:
+        calm = "green" if not self.limits or not self.limits[0].below else self.limits[0].colour
+        steps: list[Json] = [{"color": calm, "value": None}]
+        steps += [{"color": "green" if limit.below else limit.colour, "value": limit.value} for limit in self.limits]
+        return {"mode": "absolute", "steps": steps}
+
+    def _overrides(self) -> list[Json]:
+        overrides: list[Json] = []
+        if self.kind == "trend":
+            edges = {"id": "byName", "options": "le"}
+            overrides.append({"matcher": edges, "properties": [{"id": "unit", "value": "none"}]})
+        if any(re.search(STEADY, query.legend) for query in self.queries):
+            dashed = {"id": "custom.lineStyle", "value": {"fill": "dash", "dash": [8, 6]}}
+            thin = {"id": "custom.lineWidth", "value": 1}
+            overrides.append({"matcher": {"id": "byRegexp", "options": f"/{STEADY}/"}, "properties": [dashed, thin]})
+        return overrides
+
+    def _transformations(self) -> list[Json]:
+        names = {f"Value #{chr(ord('A') + index)}": query.legend for index, query in enumerate(self.queries)}
+        hidden = {"Time": True, **{f"Time {index + 1}": True for index in range(len(self.queries))}}
+        if self.kind == "table":
+            return [{"id": "organize", "options": {"excludeByName": hidden, "renameByName": {"Value": self.queries[0].legend}}}]
+        if self.kind == "trend":
+            # A curve over the edges of the buckets instead of over time: both answers side by side, in the order of the edges.
+            return [
+                {"id": "convertFieldType", "options": {"conversions": [{"targetField": "le", "destinationType": "number"}]}},
+                {"id": "joinByField", "options": {"byField": "le", "mode": "outer"}},
+                {"id": "organize", "options": {"excludeByName": hidden, "renameByName": names}},
+                {"id": "sortBy", "options": {"sort": [{"field": "le"}]}},
+            ]
+        return []
+
+
+_LEGEND: Json = {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []}
+_TOOLTIP: Json = {"mode": "multi", "sort": "desc"}
+
+
+def _lines(_: Panel) -> Json:
+    return {"legend": _LEGEND, "tooltip": _TOOLTIP}
+
+
+def _curve(_: Panel) -> Json:
+    return {"legend": _LEGEND, "tooltip": _TOOLTIP, "xField": "le"}
+
+
+def _stat(panel: Panel) -> Json:
+    return {
+        "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
+        "colorMode": "value" if panel.limits else "none",
+        "graphMode": "none",
+        "textMode": "value_and_name" if len(panel.queries) > 1 else "value",
+        "orientation": "auto",
+        "justifyMode": "auto",
+        "showPercentChange": False,
+        "percentChangeColorMode": "standard",
+        "wideLayout": True,
+    }
+
+
+def _heatmap(panel: Panel) -> Json:
+    return {
+        "calculate": False,
+        "cellGap": 1,
+        "color": {"mode": "scheme", "scheme": "Blues", "steps": 64, "reverse": False, "exponent": 0.5, "fill": "dark-blue"},
+        "exemplars": {"color": "orange"},
+        "filterValues": {"le": 1e-9},
+        "legend": {"show": True},
+        "rowsFrame": {"layout": "auto"},
+        "showValue": "never",
+        "tooltip": {"mode": "single", "yHistogram": True, "showColorScale": True},
+        "yAxis": {"axisPlacement": "left", "unit": panel.unit},
+    }
+
+
+def _table(_: Panel) -> Json:
+    return {
+        "frameIndex": 0,
+        "showHeader": True,
+        "cellHeight": "sm",
+        "footer": {"show": False, "reducer": ["sum"], "fields": []},
+    }
+
+
+def _text(panel: Panel) -> Json:
+    return {"mode": "markdown", "content": panel.text}
+
+
+_OPTIONS: dict[Kind, Callable[[Panel], Json]] = {
+    "timeseries": _lines,
+    "stat": _stat,
+    "heatmap": _heatmap,
+    "trend": _curve,
+    "table": _table,
+    "text": _text,
+}

@@ -1,0 +1,93 @@
+"""The bundle's reference as gauges beside the live figures. What a bundle does not say has no series, and is never a zero.
+
+A collector rather than gauges: a bundle is loaded as a whole, and what the one before it said must be gone with it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
+
+from monitoring import edges
+
+# Metric name after `tagstream_reference_`: the key in the reference, and what the figure is.
+SHARES = {
+    "ood_ratio": ("ood_ratio", "Share of reference texts that are out of distribution."),
+    "truncated_ratio": ("truncated_ratio", "Share of reference texts that did not fit into the network."),
+    "without_description_ratio": ("without_description_ratio", "Share of reference texts that are a title alone."),
+    "events": ("rows", "Texts in the bundle's reference."),
+}
+# The same, and the edges that the live histogram has.
+DISTRIBUTIONS = {
+    "confidence_cdf": ("confidence_cdf", "Share of reference confidences at most le.", edges.CONFIDENCE),
+    "energy_cdf": ("energy_cdf", "Share of reference energies at most le.", edges.ENERGY),
+    "text_tokens_cdf": ("tokens_cdf", "Share of reference texts of at most le tokens.", edges.TOKENS),
+    "text_tokens_per_word_cdf": (
+        "tokens_per_word_cdf",
+        "Share of reference texts of at most le tokens a word.",
+        edges.TOKENS_PER_WORD,
+    ),
+}
+PREFIX = "tagstream_reference_"
+
+
+class ReferenceGauges(Collector):
+    """
+    What the loaded bundle says of ordinary traffic.
+
+    >>> gauges = ReferenceGauges(labels=("mlops", "other"))
+    >>> gauges.replace({"rows": 9, "label_ratio": {"mlops": 0.25, "other": 0.75}})
+    >>> [(sample.name, sample.value) for family in gauges.collect() for sample in family.samples][:2]
+    [('tagstream_reference_label_ratio', 0.25), ('tagstream_reference_label_ratio', 0.75)]
+    """
+
+    def __init__(self, *, labels: Sequence[str]) -> None:
+        """`labels` is the closed set of the label `label`; there is no series before the first `replace`."""
+        self._labels = labels
+        self._families = self._made_of({})
+
+    def replace(self, reference: Mapping[str, Any]) -> None:
+        """This bundle decides from now on."""
+        self._families = self._made_of(reference)
+
+    def collect(self) -> Iterable[Metric]:
+        """See `Collector`."""
+        return self._families
+
+    def describe(self) -> Iterable[Metric]:
+        """See `Collector`: the names, so that the registry can refuse the same ones twice."""
+        return self._made_of({})
+
+    def _made_of(self, reference: Mapping[str, Any]) -> list[Metric]:
+        ratios = GaugeMetricFamily(
+            f"{PREFIX}label_ratio", "Share of each predicted label in the bundle's reference.", labels=["label"]
+        )
+        found: Mapping[str, float] = reference.get("label_ratio") or {}
+        for label in self._labels:
+            if label in found:
+                ratios.add_metric([label], found[label])
+        return [
+            ratios,
+            *(_distribution(name, text, reference.get(key) or {}, cuts) for name, (key, text, cuts) in DISTRIBUTIONS.items()),
+            *(_share(name, text, reference.get(key)) for name, (key, text) in SHARES.items()),
+        ]
+
+
+def _distribution(name: str, text: str, found: Mapping[str, float], cuts: Sequence[float]) -> Metric:
+    """Only edges that the live histogram has too, spelled as the client library spells them: others would match nothing."""
+    family = GaugeMetricFamily(PREFIX + name, text, labels=["le"])
+    for edge in cuts:
+        if str(edge) in found:
+            family.add_metric([floatToGoString(edge)], found[str(edge)])  # type: ignore[no-untyped-call]
+    if family.samples:
+        family.add_metric([floatToGoString(float("inf"))], 1.0)  # type: ignore[no-untyped-call]
+    return family
+
+
+def _share(name: str, text: str, found: float | None) -> Metric:
+    family = GaugeMetricFamily(PREFIX + name, text)
+    if found is not None:
+        family.add_metric([], found)
+    return family

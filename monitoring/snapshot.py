@@ -1,0 +1,290 @@
+"""What `/metrics` of one or several workers said at one moment, added up over the workers. Pure: text or a registry in, figures out.
+
+Counters and histograms are cumulative; `difference` makes them those of a span, `pool` those of all workers. A series that an
+older worker does not have gives None or nothing, never an error: who shows it shows a dash.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+PREFIX = "tagstream_"
+# When the process began: what its counters cover is the time since then.
+STARTED = ("process_start_time_seconds", "tagstream_model_loaded_timestamp_seconds")
+CUMULATIVE = frozenset({"counter", "histogram"})
+INFINITY = "+Inf"
+
+Labels = tuple[tuple[str, str], ...]
+Counts = Mapping[str, Mapping[Labels, float]]
+# One figure for every worker that has the series.
+Gauges = Mapping[str, Mapping[Labels, tuple[float, ...]]]
+
+
+class NotMetricsError(ValueError):
+    """A text is not what `/metrics` of a tagstream worker answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """The share of a histogram's values above `low` and up to `high`."""
+
+    low: float
+    high: float
+    share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Histogram:
+    """
+    Observed values by their upper edges, as Prometheus writes them.
+
+    Attributes:
+        below: Values at most each edge, by the edge's text, ascending; the last edge is `+Inf`.
+        total: The sum of all values.
+    """
+
+    below: Mapping[str, float]
+    total: float
+
+    @property
+    def count(self) -> float:
+        """How many values."""
+        return self.below.get(INFINITY, 0.0)
+
+    @property
+    def mean(self) -> float | None:
+        """Their mean, None without any."""
+        return self.total / self.count if self.count else None
+
+    @property
+    def cdf(self) -> dict[str, float]:
+        """The share at most each edge; empty without values."""
+        return {edge: below / self.count for edge, below in self.below.items()} if self.count else {}
+
+    def quantile(self, q: float) -> float | None:
+        """
+        As `histogram_quantile`: linear within a bucket, the last finite edge where the value lies above it.
+
+        >>> Histogram(below={"1": 50.0, "2": 100.0, "+Inf": 100.0}, total=1.0).quantile(0.75)
+        1.5
+        """
+        rank, low, before = q * self.count, 0.0, 0.0
+        if not self.count:
+            return None
+        for edge, below in self.below.items():
+            high = float(edge)
+            if math.isinf(high):
+                return low
+            if below >= rank and below > before:
+                return low + (high - low) * (rank - before) / (below - before)
+            low, before = high, below
+        return low
+
+    def share_above(self, edge: float) -> float | None:
+        """The share above an edge of the buckets; None without values or without that edge."""
+        for name, share in self.cdf.items():
+            if float(name) == edge:
+                return 1 - share
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """
+    Figures of one or several workers.
+
+    Attributes:
+        at: When they were read, Unix seconds.
+        seconds: The span that the counters cover; None where a worker does not say since when it runs.
+        workers: How many workers they are of.
+        counters: Counters and histograms' parts, by sample name and labels.
+        gauges: The other series, one figure a worker.
+    """
+
+    at: float
+    seconds: float | None
+    workers: int
+    counters: Counts
+    gauges: Gauges
+
+    def counter(self, name: str, **labels: str) -> float | None:
+        """The sum of a counter's series that have these labels; None where there is none."""
+        wanted = set(labels.items())
+        found = [value for key, value in self.counters.get(name, {}).items() if wanted <= set(key)]
+        return sum(found) if found else None
+
+    def counter_by(self, name: str, label: str) -> dict[str, float]:
+        """A counter by the values of a label."""
+        sums: defaultdict[str, float] = defaultdict(float)
+        for key, value in self.counters.get(name, {}).items():
+            sums[dict(key).get(label, "")] += value
+        return dict(sums)
+
+    def rate(self, name: str, **labels: str) -> float | None:
+        """A counter a second."""
+        count = self.counter(name, **labels)
+        return None if count is None or not self.seconds else count / self.seconds
+
+    def ratio(self, name: str, of: str) -> float | None:
+        """One counter as a share of another."""
+        part, whole = self.counter(name), self.counter(of)
+        return None if part is None or not whole else part / whole
+
+    def histogram(self, name: str, **labels: str) -> Histogram | None:
+        """A histogram's series with these labels, added up; None where there is none."""
+        wanted = set(labels.items())
+        below: defaultdict[str, float] = defaultdict(float)
+        for key, value in self.counters.get(f"{name}_bucket", {}).items():
+            if wanted <= set(key):
+                below[dict(key).get("le", INFINITY)] += value
+        if not below:
+            return None
+        return Histogram(below=_ascending(below), total=self.counter(f"{name}_sum", **labels) or 0.0)
+
+    def gauge(self, name: str) -> tuple[float, ...]:
+        """A gauge of every worker that has it, over all labels: sum, largest or smallest is the reader's to choose."""
+        return tuple(value for values in self.gauges.get(name, {}).values() for value in values if not math.isnan(value))
+
+    def gauge_by(self, name: str, label: str) -> dict[str, float]:
+        """A gauge by the values of a label; the largest of the workers, as `max by` in the recording rules."""
+        largest: dict[str, float] = {}
+        for key, values in self.gauges.get(name, {}).items():
+            own = dict(key).get(label, "")
+            for value in values:
+                if not math.isnan(value):
+                    largest[own] = max(value, largest.get(own, value))
+        return largest
+
+    def reference_cdf(self, name: str) -> dict[str, float]:
+        """A reference's share at most each edge, by the edge's text, ascending."""
+        return _ascending(self.gauge_by(name, "le"))
+
+    def infos(self, name: str) -> list[dict[str, str]]:
+        """The different label sets of a series that is always 1."""
+        return [dict(key) for key in sorted(self.gauges.get(name, {}))]
+
+
+def parse(text: str, *, at: float) -> Snapshot:
+    """
+    One worker's `/metrics`.
+
+    Raises:
+        NotMetricsError: It is not Prometheus' text format, or nothing in it is tagstream's.
+    """
+    try:
+        found = of_families(text_string_to_metric_families(text), at=at)
+    # The parser raises whatever a broken line makes it stumble over.
+    except (ValueError, IndexError, KeyError, TypeError) as error:
+        msg = f"it is not Prometheus' text format ({error or type(error).__name__})"
+        raise NotMetricsError(msg) from error
+    if not found.counters:
+        msg = "none of its series is tagstream's"
+        raise NotMetricsError(msg)
+    return found
+
+
+def of_families(families: Iterable[Metric], *, at: float) -> Snapshot:
+    """One worker's series, from its own registry or from a parsed text."""
+    counters: defaultdict[str, dict[Labels, float]] = defaultdict(dict)
+    gauges: defaultdict[str, dict[Labels, tuple[float, ...]]] = defaultdict(dict)
+    for family in families:
+        if not family.name.startswith(PREFIX) and family.name not in STARTED:
+            continue
+        for sample in family.samples:
+            key = tuple(sorted(sample.labels.items()))
+            if family.type in CUMULATIVE:
+                counters[sample.name][key] = float(sample.value)
+            else:
+                gauges[sample.name][key] = (float(sample.value),)
+    return Snapshot(at=at, seconds=_running(gauges, at), workers=1, counters=dict(counters), gauges=dict(gauges))
+
+
+def difference(after: Snapshot, before: Snapshot | None) -> Snapshot:
+    """
+    One worker's counters of the span between two snapshots; all of them where there is no earlier one.
+
+    A counter that has fallen belongs to a process that was started anew: then all of its counters are of the span.
+    """
+    if before is None:
+        return after
+    if any(
+        value < before.counters.get(name, {}).get(key, 0.0) for name, key, value in _flat(after.counters) if _only_grows(name)
+    ):
+        return after
+    return replace(
+        after,
+        seconds=after.at - before.at,
+        counters={
+            name: {key: value - before.counters.get(name, {}).get(key, 0.0) for key, value in series.items()}
+            for name, series in after.counters.items()
+        },
+    )
+
+
+def pool(snapshots: Sequence[Snapshot]) -> Snapshot:
+    """
+    Several workers as one: counters added up, gauges side by side. The span is the longest of theirs.
+
+    Raises:
+        ValueError: There is none.
+    """
+    if not snapshots:
+        msg = "there is no snapshot to pool"
+        raise ValueError(msg)
+    counters: defaultdict[str, defaultdict[Labels, float]] = defaultdict(lambda: defaultdict(float))
+    gauges: defaultdict[str, defaultdict[Labels, tuple[float, ...]]] = defaultdict(lambda: defaultdict(tuple))
+    for one in snapshots:
+        for name, key, value in _flat(one.counters):
+            counters[name][key] += value
+        for name, series in one.gauges.items():
+            for key, values in series.items():
+                gauges[name][key] += values
+    return Snapshot(
+        at=max(one.at for one in snapshots),
+        seconds=max((one.seconds for one in snapshots if one.seconds is not None), default=None),
+        workers=sum(one.workers for one in snapshots),
+        counters={name: dict(series) for name, series in counters.items()},
+        gauges={name: dict(series) for name, series in gauges.items()},
+    )
+
+
+def bins(cdf: Mapping[str, float]) -> list[Bin]:
+    """
+    The share between neighbouring edges of an ascending cdf, without the bins at the ends that can hold nothing.
+
+    >>> bins({"0.5": 0.25, "1.0": 1.0, "+Inf": 1.0})
+    [Bin(low=-inf, high=0.5, share=0.25), Bin(low=0.5, high=1.0, share=0.75)]
+    """
+    found, low, before = [], -math.inf, 0.0
+    for edge, below in cdf.items():
+        found.append(Bin(low=low, high=float(edge), share=below - before))
+        low, before = float(edge), below
+    if found and math.isinf(found[-1].high) and found[-1].share == 0:
+        del found[-1]
+    return found
+
+
+def _flat(series: Counts) -> Iterable[tuple[str, Labels, float]]:
+    return ((name, key, value) for name, values in series.items() for key, value in values.items())
+
+
+def _only_grows(name: str) -> bool:
+    # A sum of values below 0 falls.
+    return not name.endswith("_sum")
+
+
+def _ascending(by_edge: Mapping[str, float]) -> dict[str, float]:
+    return dict(sorted(by_edge.items(), key=lambda item: float(item[0])))
+
+
+def _running(gauges: Gauges, at: float) -> float | None:
+    for name in STARTED:
+        for values in gauges.get(name, {}).values():
+            # A model's time is 0 until one is loaded, and clocks of two machines may differ.
+            if 0 < values[0] < at:
+                return at - values[0]
+    return None

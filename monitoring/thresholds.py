@@ -1,0 +1,34 @@
+"""From where on drift is a finding: the defaults, where the settings find them without loading the detectors.
+
+Where they come from, and their measured false alarms and delays, stands in docs/drift.md (`make drift-bench`).
+"""
+
+from dataclasses import dataclass
+
+from monitoring.observer import DriftScore
+
+# ADWIN's delta, for every signal.
+CHANGE_DELTA = 0.002
+WORDS_Z = 6.0
+LABELS_PSI = 0.1
+SOURCES_RATIO = 0.02
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thresholds:
+    """
+    From where on a window is a finding.
+
+    Attributes:
+        words: Of the largest z of a word.
+        labels: Of the population stability index of the labels.
+        sources: Of the share of events from producers that the reference does not explain.
+    """
+
+    words: float = WORDS_Z
+    labels: float = LABELS_PSI
+    sources: float = SOURCES_RATIO
+
+    def of(self, score: DriftScore) -> float:
+        """The threshold of one score."""
+        return {DriftScore.WORDS: self.words, DriftScore.LABELS: self.labels, DriftScore.SOURCES: self.sources}[score]

@@ -1,0 +1,21 @@
+"""The limits of the hourly comparisons: chance alone does not reach them."""
+
+from benchmarks.limits import false_alarms
+from monitoring import limits
+
+WINDOWS = 4_000
+# Two windows in a thousand, before the alert has waited half an hour, at the least number of decisions.
+MOST = 0.002
+
+
+def test_chance_alone_is_over_a_limit_in_less_than_two_windows_of_a_thousand() -> None:
+    """At 500 decisions, the worst case, with a reference of 900 rows that has its own error."""
+    found = false_alarms(windows=WINDOWS, decisions=limits.LEAST_DECISIONS)
+    assert found
+    assert {alert: share for alert, share in found.items() if share > MOST} == {}
+
+
+def test_more_decisions_make_no_more_false_alarms() -> None:
+    """An effect is alarmed on, not a p-value, which alarms on everything once there are enough events."""
+    found = false_alarms(windows=WINDOWS, decisions=100_000)
+    assert {alert: share for alert, share in found.items() if share > MOST} == {}
