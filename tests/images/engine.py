@@ -1,0 +1,316 @@
+"""What runs images: a Docker engine, or podman with Compose 2 built from its Go modules and base images made on the spot.
+
+CACHE/tagstream/images/          podman's store and networks, Compose's program; the user's own podman is not touched
+CACHE/tagstream/kafka-*          Apache Kafka's jars, as the tests with a broker have them
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from stream.broker.jars import get_jars
+from stream.broker.rung import RungUnavailable
+
+ROOT = Path(__file__).parents[2]
+COMPOSE_VERSION = "v2.40.3"
+COMPOSE_MODULE = "github.com/docker/compose/v2"
+# What this Compose asks for. From 1.21 on a Go fetches the toolchain that it lacks; for an older one we do.
+GO_VERSION = "1.24.9"
+SELF_HELPING_GO = (1, 21)
+# What podman needs beside itself: the runtime that works on every cgroup layout, networks with names, and what makes base images.
+PROGRAMS = ("podman", "runc", "debootstrap", "go")
+HELPERS = ("/usr/lib/podman/netavark", "/usr/lib/podman/aardvark-dns")
+# Podman's database notes where it runs and refuses another place later.
+RUN_ROOT = Path("/run/tagstream-images")
+ASK_SECONDS, BASES_SECONDS, BUILD_SECONDS, SERVICE_SECONDS = 60.0, 2400.0, 1800.0, 60.0
+DOWN_SECONDS = 120.0
+LOOK_SECONDS = 2.0
+
+
+class NoEngineError(Exception):
+    """Nothing here runs images: the message is one sentence."""
+
+
+class EngineError(Exception):
+    """Something that an engine was told to do went wrong: the message has the end of what it said."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """
+    A way to build and run images.
+
+    Attributes:
+        description: What it is, for people.
+        program: The program that builds, inspects and executes.
+        compose: The words that begin a command of Compose.
+        build_options: What `build` needs here.
+        environ: What all of them need.
+        needs_health_checks: Nobody runs the containers' health checks by itself.
+    """
+
+    description: str
+    program: str
+    compose: tuple[str, ...]
+    build_options: tuple[str, ...]
+    environ: Mapping[str, str]
+    needs_health_checks: bool
+
+    def run(self, *words: str, seconds: float = ASK_SECONDS) -> str:
+        """
+        The engine's answer to a command, without white space at its ends.
+
+        Raises:
+            EngineError: It failed, or did not end in time.
+        """
+        return _run((self.program, *words), self.environ, seconds)
+
+    def build(self, tag: str) -> None:
+        """
+        Build the project's image.
+
+        Raises:
+            EngineError: It cannot be built.
+        """
+        self.run("build", *self.build_options, "--tag", tag, str(ROOT), seconds=BUILD_SECONDS)
+
+
+@contextmanager
+def engine(folder: Path) -> Iterator[Engine]:
+    """
+    The first engine that can be had, while the context lasts.
+
+    Args:
+        folder: For sockets and logs; short, since a socket's path may have 107 bytes.
+
+    Raises:
+        NoEngineError: There is none.
+        EngineError: There is one, and it cannot be prepared.
+    """
+    if _answers(("docker", "info")) and _answers(("docker", "compose", "version")):
+        yield Engine(
+            description="Docker",
+            program="docker",
+            compose=("docker", "compose"),
+            build_options=(),
+            environ=os.environ,
+            needs_health_checks=False,
+        )
+        return
+    missing = [name for name in PROGRAMS if shutil.which(name) is None] + [path for path in HELPERS if not Path(path).exists()]
+    if missing or sys.platform != "linux" or os.geteuid() != 0:
+        msg = f"no Docker engine with Compose answers, and podman's way needs Linux, root and {', '.join(missing or PROGRAMS)}"
+        raise NoEngineError(msg)
+    with _podman(folder) as found:
+        yield found
+
+
+@contextmanager
+def _podman(folder: Path) -> Iterator[Engine]:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tagstream" / "images"
+    (cache / "networks").mkdir(parents=True, exist_ok=True)
+    RUN_ROOT.mkdir(mode=0o700, exist_ok=True)
+    with (cache / "lock").open("w", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            msg = f"another run of these tests uses {cache}: wait for its end"
+            raise NoEngineError(msg) from None
+        environ = {**os.environ, **_configuration(folder, cache), "DOCKER_HOST": f"unix://{folder}/podman.sock"}
+        # What a run that was killed has left; nobody else uses this store.
+        _run(("podman", "rm", "--all", "--force", "--volumes"), environ, DOWN_SECONDS)
+        _run(("podman", "network", "prune", "--force"), environ, ASK_SECONDS)
+        compose = _compose(cache)
+        _bases(cache, environ)
+        with _service(folder, environ):
+            yield Engine(
+                description=_run(("podman", "--version"), environ, ASK_SECONDS),
+                program="podman",
+                compose=(str(compose),),
+                build_options=("--network", "host", "--format", "docker", "--quiet"),
+                environ=environ,
+                needs_health_checks=True,
+            )
+
+
+@contextmanager
+def _service(folder: Path, environ: Mapping[str, str]) -> Iterator[None]:
+    """Podman's Docker API, which Compose speaks to."""
+    log = (folder / "podman.log").open("wb")
+    words = ("podman", "--log-level", "error", "system", "service", "--time", "0", environ["DOCKER_HOST"])
+    with log, subprocess.Popen(words, env=environ, stdout=log, stderr=log) as service:
+        try:
+            _wait_for_service(folder / "podman.sock", service)
+            yield
+        finally:
+            service.terminate()
+            try:
+                service.wait(SERVICE_SECONDS)
+            except subprocess.TimeoutExpired:
+                service.kill()
+
+
+def _configuration(folder: Path, cache: Path) -> dict[str, str]:
+    containers = folder / "containers.conf"
+    containers.write_text(
+        # The built-in limits are more than a container in a virtual machine may ask for.
+        '[containers]\ndefault_ulimits = ["nofile=20000:20000", "nproc=4096:4096"]\n'
+        '[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
+        f'[network]\nnetwork_backend = "netavark"\nnetwork_config_dir = "{cache}/networks"\n',
+        encoding="utf-8",
+    )
+    storage = folder / "storage.conf"
+    storage.write_text(
+        f'[storage]\ndriver = "overlay"\ngraphroot = "{cache}/storage"\nrunroot = "{RUN_ROOT}"\n', encoding="utf-8"
+    )
+    return {"CONTAINERS_CONF": str(containers), "CONTAINERS_STORAGE_CONF": str(storage)}
+
+
+def _compose(cache: Path) -> Path:
+    """Compose's program from the cache, or built into it; the checksum database vouches for its modules."""
+    program = cache / f"docker-compose-{COMPOSE_VERSION}"
+    if program.is_file():
+        return program
+    module = cache / "compose"
+    shutil.rmtree(module, ignore_errors=True)
+    module.mkdir()
+    (module / "go.mod").write_text(
+        f"module images\n\ngo {GO_VERSION}\n\nrequire {COMPOSE_MODULE} {COMPOSE_VERSION}\n", encoding="utf-8"
+    )
+    (module / "main.go").write_text(
+        f'package main\n\nimport _ "{COMPOSE_MODULE}/cmd/compose"\n\nfunc main() {{}}\n', encoding="utf-8"
+    )
+    environ = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=mod"}
+    go = _go(module, environ)
+    _run((go, "mod", "tidy"), environ, BUILD_SECONDS, folder=module)
+    words = (go, "build", "-trimpath", "-ldflags", "-s -w", "-o", "docker-compose", f"{COMPOSE_MODULE}/cmd")
+    _run(words, environ, BUILD_SECONDS, folder=module)
+    # A rename, so that a build that was broken off leaves no half program.
+    (module / "docker-compose").rename(program)
+    shutil.rmtree(module)
+    return program
+
+
+def _go(folder: Path, environ: Mapping[str, str]) -> str:
+    """A Go that is new enough: the one on PATH, or the toolchain that the one on PATH fetches, as Debian's 1.19 can."""
+    version = _run(("go", "env", "GOVERSION"), environ, ASK_SECONDS).removeprefix("go").split(".")
+    if tuple(int(part) for part in version[:2] if part.isdigit()) >= SELF_HELPING_GO:
+        return "go"
+    architecture = _run(("go", "env", "GOARCH"), environ, ASK_SECONDS)
+    toolchain = f"golang.org/toolchain@v0.0.1-go{GO_VERSION}.linux-{architecture}"
+    fetched = json.loads(_run(("go", "mod", "download", "-json", toolchain), environ, BUILD_SECONDS, folder=folder.parent))
+    # A module's files have no right to be executed; a toolchain's need it.
+    root = folder / "go"
+    shutil.copytree(fetched["Dir"], root, copy_function=shutil.copyfile)
+    for program in (*(root / "bin").iterdir(), *(path for path in (root / "pkg" / "tool").rglob("*") if path.is_file())):
+        program.chmod(0o755)
+    return str(root / "bin" / "go")
+
+
+def _bases(cache: Path, environ: Mapping[str, str]) -> None:
+    try:
+        jars = get_jars(environ, lambda _: None)
+    except RungUnavailable as error:
+        msg = f"Apache Kafka's image cannot be made: {error}"
+        raise NoEngineError(msg) from error
+    names = [
+        _named("Dockerfile", "ARG PYTHON="),
+        *(_named("docker-compose.yml", f"image: {name}:") for name in ("apache/kafka", "prom/prometheus")),
+    ]
+    full = [name if name.startswith("docker.io/") else f"docker.io/{name}" for name in names]
+    _run((str(Path(__file__).parent / "bases" / "make"), str(cache), *full, str(jars.folder)), environ, BASES_SECONDS)
+
+
+def _named(file: str, beginning: str) -> str:
+    """The image that a file names: the stand-in gets exactly this name."""
+    for line in (ROOT / file).read_text(encoding="utf-8").splitlines():
+        if line.strip().startswith(beginning):
+            return line.strip().removeprefix("ARG PYTHON=").removeprefix("image: ")
+    msg = f"{file} has no line that begins with {beginning!r}"
+    raise ValueError(msg)
+
+
+def _wait_for_service(socket: Path, service: subprocess.Popen[bytes]) -> None:
+    waiting = threading.Event()
+    for _ in range(int(SERVICE_SECONDS / 0.1)):
+        if socket.exists():
+            return
+        if service.poll() is not None:
+            break
+        waiting.wait(0.1)
+    msg = f"podman's service did not open {socket} within {SERVICE_SECONDS:.0f} s: see podman.log beside it"
+    raise EngineError(msg)
+
+
+@contextmanager
+def health_checks(found: Engine, project: str) -> Iterator[None]:
+    """Run the health checks of a project's containers while the context lasts, where systemd does not do it for podman."""
+    if not found.needs_health_checks:
+        yield
+        return
+    over = threading.Event()
+
+    def check() -> None:
+        while not over.wait(LOOK_SECONDS):
+            words = ("podman", "ps", "--filter", f"label=com.docker.compose.project={project}", "--format", "{{.Names}}")
+            for name in _quietly(words, found.environ).split():
+                _quietly(("podman", "healthcheck", "run", name), found.environ)
+
+    thread = threading.Thread(target=check, name="health-checks", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(ASK_SECONDS * 2)
+
+
+def _quietly(words: Sequence[str], environ: Mapping[str, str]) -> str:
+    """A container may be gone by now, or have no check: that is no news."""
+    try:
+        return subprocess.run(words, env=dict(environ), capture_output=True, text=True, timeout=ASK_SECONDS, check=False).stdout
+    except subprocess.TimeoutExpired:
+        return ""
+
+
+def _answers(words: Sequence[str]) -> bool:
+    try:
+        return subprocess.run(words, capture_output=True, timeout=ASK_SECONDS, check=False).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def _run(words: Sequence[str], environ: Mapping[str, str], seconds: float, folder: Path | None = None) -> str:
+    # A session of its own, so that what a script has started ends with it.
+    with subprocess.Popen(
+        words,
+        env=dict(environ),
+        cwd=folder or ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            out, errors = process.communicate(timeout=seconds)
+        except BaseException as error:
+            os.killpg(process.pid, signal.SIGKILL)
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
+            msg = f"{' '.join(words[:4])} ... did not end within {seconds:.0f} s"
+            raise EngineError(msg) from error
+    if process.returncode != 0:
+        said = (out + errors).strip()[-2000:]
+        msg = f"{' '.join(words[:4])} ... ended with code {process.returncode}:\n{said}"
+        raise EngineError(msg)
+    return out.strip()

@@ -1,0 +1,182 @@
+"""`docker-compose.yml` as it runs: what it brings up, what its containers may do, and how they end."""
+
+import json
+import time
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+
+from stream import clients
+from stream.clients import Record
+from stream.settings import Settings
+from tests.images.engine import Engine
+from tests.images.stack import Stack, soon
+
+# The image and its bases are made within the first test's time.
+pytestmark = [pytest.mark.images, pytest.mark.timeout(3600)]
+
+SHIPPED = ("kafka", "worker", "prometheus", "producer")
+ENDED = ("exited", "0")
+
+
+def records(running: Stack, topic: str, *, least: int, seconds: float = 60.0) -> list[Record]:
+    """Some records of a topic, asked for from outside, through the port on this machine."""
+    settings = Settings.model_validate({"brokers": f"127.0.0.1:{running.kafka_port}"})
+    found: list[Record] = []
+    deadline = time.monotonic() + seconds
+    for batch in clients.read(settings, [topic], from_beginning=True):
+        found += batch
+        if len(found) >= least or time.monotonic() > deadline:
+            return found
+    return found
+
+
+def status(running: Stack, container: str) -> dict[str, str]:
+    """What the kernel says of a container's first process."""
+    lines = running.engine.run("exec", container, "cat", "/proc/1/status").splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def scraped(running: Stack) -> list[str]:
+    """The addresses of the workers that Prometheus has scraped well."""
+    targets = running.prometheus("targets")["activeTargets"]
+    return [target["labels"]["instance"] for target in targets if target["health"] == "up"]
+
+
+def published(running: Stack) -> dict[str, float]:
+    """Outcomes by worker, as Prometheus has them."""
+    answer = running.prometheus("query", query="sum by (instance) (tagstream_events_published_total)")
+    return {series["metric"]["instance"]: float(series["value"][1]) for series in answer["result"]}
+
+
+def test_one_command_classifies_with_no_network_and_no_rights(container_engine: Engine, image: str) -> None:
+    """The bundle is in the image, and nothing is fetched or written."""
+    words = ("run", "--rm", "--network", "none", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
+    line = container_engine.run(*words, image, "classify", "--json", "Pruning a vision transformer for phones")
+    assert json.loads(line)["tag"] in {"computer-vision", "mlops", "natural-language-processing", "other"}
+
+
+def test_events_come_out_tagged_or_for_a_person(running: Stack) -> None:
+    """What the producer sends leaves with a decision of the bundle in the image."""
+    decisions = [msgspec.json.decode(record.value or b"") for record in records(running, "tagged", least=5)]
+    assert len(decisions) >= 5
+    assert all(decision["decider"] == "model" and decision["model"]["digest"] for decision in decisions)
+
+
+def test_the_healthy_producer_sends_no_dead_letters(running: Stack) -> None:
+    """A page for dead letters must not come from the samples."""
+    assert records(running, "content", least=50)
+    assert records(running, "content.dlq", least=1, seconds=3.0) == []
+
+
+def test_prometheus_scrapes_both_workers_and_both_work(running: Stack) -> None:
+    """Found by the service's name, each by its own address."""
+    assert soon(lambda: len(scraped(running)) == 2, seconds=90), running.prometheus("targets")
+    assert soon(lambda: len(published(running)) == 2 and all(published(running).values()), seconds=90), published(running)
+
+
+def test_prometheus_loads_all_rules(running: Stack) -> None:
+    """The recording rules and alerts of this tree, none with an error."""
+    assert soon(lambda: all(rule["health"] == "ok" for rule in rules(running)), seconds=90), list(rules(running))
+    assert {rule["type"] for rule in rules(running)} == {"alerting", "recording"}
+
+
+def rules(running: Stack) -> Iterator[dict[str, str]]:
+    """Every rule that Prometheus has, in any state."""
+    for group in running.prometheus("rules")["groups"]:
+        yield from group["rules"]
+
+
+@pytest.mark.parametrize("service", SHIPPED)
+def test_no_container_is_root_or_can_become_it(running: Stack, service: str) -> None:
+    """A user above 0, no capability, none to be gained, and a bound on memory and processes."""
+    for container in running.containers(service):
+        found = status(running, container)
+        assert all(int(uid) > 0 for uid in found["Uid"].split())
+        assert {int(found[name], 16) for name in ("CapEff", "CapPrm", "CapBnd")} == {0}
+        assert found["NoNewPrivs"] == "1"
+        assert int(running.inspect(container, "{{.HostConfig.Memory}}")) > 0
+        assert int(running.inspect(container, "{{.HostConfig.PidsLimit}}")) > 0
+
+
+@pytest.mark.parametrize("service", SHIPPED)
+def test_every_root_file_system_is_read_only(running: Stack, service: str) -> None:
+    """As mounted, not as asked for."""
+    for container in running.containers(service):
+        mounts = [line.split() for line in running.engine.run("exec", container, "cat", "/proc/1/mounts").splitlines()]
+        assert "ro" in next(options for _, point, _, options, *_ in mounts if point == "/").split(",")
+
+
+def test_a_worker_can_write_nowhere(running: Stack) -> None:
+    """Not where it lives, and not where a program is configured. What an engine mounts as tmpfs by itself is gone with it."""
+    program = """
+import os
+def writable(folder):
+    try:
+        open(os.path.join(folder, "probe"), "w").close()
+        return True
+    except OSError:
+        return False
+print([folder for folder in ("/", "/opt/tagstream", "/etc", "/var/lib") if writable(folder)])
+"""
+    for worker in running.containers("worker"):
+        assert running.python(worker, program) == "[]"
+
+
+def test_every_port_on_this_machine_is_on_loopback(running: Stack) -> None:
+    """Grafana's too, which does not run here."""
+    services = json.loads(running.compose("config", "--format", "json"))["services"]
+    ports = [port for service in services.values() for port in service.get("ports", ())]
+    assert len(ports) == 3
+    assert {port["host_ip"] for port in ports} == {"127.0.0.1"}
+    assert "ports" not in services["worker"]
+
+
+def test_every_service_that_stays_has_a_health_check_and_a_pinned_image(running: Stack) -> None:
+    """`worker` has its image's own check."""
+    services = json.loads(running.compose("config", "--format", "json"))["services"]
+    assert set(services) == {"kafka", "topics", "worker", "prometheus", "grafana", "producer"}
+    assert {name for name, service in services.items() if "test" in service.get("healthcheck", {})} == {
+        "kafka",
+        "prometheus",
+        "grafana",
+        "producer",
+    }
+    assert all(":" in service["image"] and not service["image"].endswith(":latest") for service in services.values())
+    assert all(
+        service["read_only"] and service["cap_drop"] == ["ALL"] and service["mem_limit"] for service in services.values()
+    )
+
+
+@pytest.mark.parametrize("service", SHIPPED)
+def test_everything_gets_healthy(running: Stack, service: str) -> None:
+    """By each container's own check."""
+    template = "{{.State.Health.Status}}" if running.engine.program == "docker" else "{{.State.Healthcheck.Status}}"
+    for container in running.containers(service):
+        assert soon(lambda name=container: running.inspect(name, template) == "healthy", seconds=120), running.log(service)
+
+
+def test_the_producer_drifts_on_command(running: Stack) -> None:
+    """One command, and the events to come have no description."""
+    before = len(records(running, "content", least=50))
+    running.compose("up", "--detach", "--no-build", "--no-deps", "producer", seconds=120, DRIFT="no-description")
+    assert soon(lambda: "they drift (no-description)" in running.log("producer"), seconds=60), running.log("producer")
+    events = [msgspec.json.decode(record.value or b"") for record in records(running, "content", least=before + 100)]
+    assert any("description" in event for event in events)
+    assert len({event["id"].rsplit("-", 1)[-1] for event in events}) == 2
+    assert not any("description" in event for event in events if event["id"].endswith(last_run(events)))
+
+
+def last_run(events: list[dict[str, str]]) -> str:
+    """The ending of the ids of the run that began last: its events are the fewest."""
+    endings = [event["id"].rsplit("-", 1)[-1] for event in events]
+    return min(set(endings), key=endings.count)
+
+
+def test_a_worker_ends_in_order_when_it_is_stopped(running: Stack) -> None:
+    """SIGTERM reaches the process itself, which ends with 0 within its bound; so does the producer."""
+    running.compose("stop", "producer", "worker", seconds=60)
+    for container in (*running.containers("producer"), *running.containers("worker")):
+        found = (running.inspect(container, "{{.State.Status}}"), running.inspect(container, "{{.State.ExitCode}}"))
+        assert found == ENDED, running.log("worker")
