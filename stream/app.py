@@ -22,11 +22,13 @@ from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 from prometheus_client import CollectorRegistry
 
+from monitoring.drift import DriftWatch
 from monitoring.health import Progress
 from monitoring.metrics import Metrics
 from monitoring.server import application, serve
 from stream import topics
 from stream.delivery import Delivery
+from stream.drift import DriftObserver
 from stream.logs import logger
 from stream.outcomes import Publication
 from stream.pipeline import Pipeline
@@ -167,6 +169,15 @@ def sender(app: faust.App, settings: Settings) -> Callable[[Publication], Awaita
     return send
 
 
+def drift_sender(app: faust.App, settings: Settings) -> Callable[[bytes, bytes], Awaitable[Awaitable[Any]]]:
+    """Hands a key and a value for the topic `drift` to Faust's producer."""
+
+    def send(key: bytes, value: bytes) -> Awaitable[Awaitable[Any]]:
+        return cast("Awaitable[Awaitable[Any]]", app.producer.send(settings.topics.drift, key, value, None, None, []))
+
+    return send
+
+
 class Position:
     """Where the worker stands in the log, read from the brokers and not from Faust's own notes, which forget failed commits."""
 
@@ -178,6 +189,7 @@ class Position:
         self._progress = progress
         self._committed: dict[TP, int] = {}
         self._last_commit: float | None = None
+        self._partitions = 0
         self._lag = 0
 
     async def tick(self) -> None:
@@ -187,6 +199,13 @@ class Position:
                 await self._read()
         except (TimeoutError, ConnectionError, driver.KafkaError, ConsumerNotStarted) as error:
             log.warning("position_unknown", why=f"{type(error).__name__}: {error}")
+        self._metrics.position(
+            partitions=self._partitions,
+            lag=self._lag,
+            inflight=self._delivery.inflight,
+            last_commit=self._last_commit,
+            oldest_seconds=self._delivery.oldest_seconds(time.time()),
+        )
         self._progress.ticked(lag=self._lag)
 
     async def _read(self) -> None:
@@ -200,9 +219,7 @@ class Position:
             self._progress.moved()
         self._committed = committed
         self._lag = sum(max(0, ends.get(tp, 0) - committed.get(tp, 0)) for tp in assigned)
-        self._metrics.position(
-            partitions=len(assigned), lag=self._lag, inflight=self._delivery.inflight, last_commit=self._last_commit
-        )
+        self._partitions = len(assigned)
 
     async def _committed_offsets(self, assigned: list[TP]) -> dict[TP, int]:
         # Faust keeps its consumer in a thread of its own and passes no `committed` through.
@@ -216,11 +233,32 @@ class Position:
         return cast("dict[TP, int]", await thread.call_thread(read))
 
 
-def build(settings: Settings, *, pipeline: Pipeline, metrics: Metrics, progress: Progress, idempotent: bool) -> faust.App:
-    """The worker's application: one agent over `content`, and a task that reports its position."""
+def build(
+    settings: Settings,
+    *,
+    pipeline: Pipeline,
+    metrics: Metrics,
+    progress: Progress,
+    idempotent: bool,
+    watch: DriftWatch | None = None,
+    drift_topic: bool = True,
+) -> faust.App:
+    """
+    The worker's application: one agent over `content`, a task that reports its position, and one that looks for drift.
+
+    Without `watch` there is no drift; without `drift_topic` its findings are logged and not published.
+    """
     app = faust_app(settings, idempotent=idempotent)
+    drift = None
+    if watch is not None:
+        drift = DriftObserver(watch, recorder=metrics, send=drift_sender(app, settings) if drift_topic else None)
+        app.task(drift.run)
     delivery = Delivery(
-        decide=pipeline.publications, send=sender(app, settings), observer=metrics, progress=progress, settings=settings
+        decide=pipeline.publications,
+        send=sender(app, settings),
+        observer=drift or metrics,
+        progress=progress,
+        settings=settings,
     )
     position = Position(app, delivery, metrics, progress)
 
@@ -238,12 +276,21 @@ def build(settings: Settings, *, pipeline: Pipeline, metrics: Metrics, progress:
     @app.on_partitions_assigned.connect(weak=False)  # type: ignore[untyped-decorator]
     async def assigned(_: faust.App, partitions: set[TP], **__: Any) -> None:
         progress.assigned(len(partitions))
+        if drift is not None:
+            drift.assigned(partitions)
         log.info("partitions_assigned", partitions=sorted(tp.partition for tp in partitions))
 
     return app
 
 
-def run(settings: Settings, *, pipeline: Pipeline, metrics: Metrics, registry: CollectorRegistry) -> None:
+def run(
+    settings: Settings,
+    *,
+    pipeline: Pipeline,
+    metrics: Metrics,
+    registry: CollectorRegistry,
+    watch: DriftWatch | None = None,
+) -> None:
     """
     Run a worker until it is told to stop; does not return normally (Faust raises SystemExit).
 
@@ -266,7 +313,15 @@ def run(settings: Settings, *, pipeline: Pipeline, metrics: Metrics, registry: C
             idempotent_producer=idempotent,
             metrics=f"http://{settings.metrics_host}:{port}/metrics",
         )
-        app = build(settings, pipeline=pipeline, metrics=metrics, progress=progress, idempotent=idempotent)
+        app = build(
+            settings,
+            pipeline=pipeline,
+            metrics=metrics,
+            progress=progress,
+            idempotent=idempotent,
+            watch=watch,
+            drift_topic=watch is not None and _has_drift_topic(settings),
+        )
         with _fresh_loop() as loop:
             worker = Worker(app, shutdown_seconds=settings.shutdown_timeout_seconds, on_stopping=progress.stopping)
             worker.loop = loop
@@ -291,6 +346,19 @@ def _metrics_server(settings: Settings, registry: CollectorRegistry, progress: P
         except OSError as error:
             raise MetricsPortError(str(error)) from error
         yield port
+
+
+def _has_drift_topic(settings: Settings) -> bool:
+    """Findings are no reason to refuse to work: a worker without their topic says so and logs them."""
+    found = settings.topics.drift in topics.partitions(settings)
+    if not found:
+        log.warning(
+            "drift_topic_missing",
+            topic=settings.topics.drift,
+            consequence="drift findings are logged and not published",
+            next="tagstream doctor --create-topics, or TAGSTREAM_DRIFT_WINDOW_EVENTS=0 to look for none",
+        )
+    return found
 
 
 def _idempotent(settings: Settings) -> bool:

@@ -6,7 +6,7 @@ Heavy modules are imported inside the verbs, so that `--help` answers at once. D
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
@@ -27,11 +27,15 @@ app = typer.Typer(
 config = typer.Typer(help="Look at the settings.", no_args_is_help=True, rich_markup_mode=None)
 model = typer.Typer(help="Make and inspect model bundles.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(config, name="config")
+drift_app = typer.Typer(help="Look for drift in what the stream was and is.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(model, name="model")
+app.add_typer(drift_app, name="drift")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 Brokers = Annotated[str | None, typer.Option(help="Kafka brokers, host:port, comma-separated.", metavar="HOST:PORT")]
 BundleFolder = Annotated[Path | None, typer.Option(help="Folder of the model bundle.", metavar="FOLDER")]
+# The values of stream.demo.shifts.Shift, which would be too heavy to import here.
+Drift = Literal["none", "class-mix", "new-topic", "language", "no-description", "confidence"]
 ThresholdOption = Annotated[float | None, typer.Option(help="Ask a person below this confidence.", metavar="0..1")]
 
 
@@ -87,18 +91,33 @@ def classify(
 
 @app.command()
 def send(
-    what: Annotated[str, typer.Argument(help="A CSV or JSON Lines file, or - for standard input.", metavar="FILE|-")],
+    what: Annotated[
+        str | None, typer.Argument(help="A CSV or JSON Lines file, or - for standard input.", metavar="FILE|-")
+    ] = None,
     brokers: Brokers = None,
     topic: Annotated[str | None, typer.Option(help="Topic; `content` of the settings unless given.")] = None,
     rate: Annotated[float | None, typer.Option(help="Events a second; as fast as it goes unless given.", min=0.001)] = None,
+    samples: Annotated[
+        bool, typer.Option("--samples", help="Send the demo's events until stopped, 20/s unless given.")
+    ] = False,
+    drift: Annotated[Drift, typer.Option(help="How the samples drift.")] = "none",
+    drift_after: Annotated[float, typer.Option(help="When they begin to, in seconds.", min=0)] = 0.0,
 ) -> None:
     """Send the rows of a file as events; done when the broker has confirmed all."""
     settings = _settings(brokers=brokers)
     from stream import clients, rows, view
+    from stream.demo.producer import produce
+    from stream.demo.shifts import Shift
     from stream.topics import require
 
+    if (what is None) != samples or (drift != "none" and not samples):
+        _fail("`send` takes a file, or --samples, perhaps with --drift. Next: give one of the two.", EXIT_USAGE)
     name = topic or settings.topics.content
     require(settings, {"content": name})
+    if what is None:
+        sent = produce(settings, topic=name, rate=rate or 20.0, drift=Shift(drift), after_seconds=drift_after, say=view.talk)
+        view.talk(f"{sent} events in {name}, confirmed by the broker")
+        return
     with clients.sender(settings) as sender, view.progress(f"sending {what}", shown=True) as advance:
         for value in clients.pace(rows.read(what), rate):
             sender.send(name, key=None, value=value)
@@ -136,6 +155,25 @@ def demo(
     from stream.demo.run import demo as run
 
     raise typer.Exit(run(seconds=seconds, rate=rate, settings=_settings(), console=Console()))
+
+
+@app.command()
+def top(
+    urls: Annotated[
+        list[str] | None,
+        typer.Argument(help="Metrics of the workers; the settings' own worker unless given.", metavar="[HOST:PORT|URL]..."),
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="Print one frame and end.")] = False,
+    json: Json = False,
+    every: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.2, max=60)] = 1.0,
+) -> None:
+    """Watch running workers: flow, latency, confidence, drift, alarms."""
+    from rich.console import Console
+
+    from stream import top as run
+
+    addresses = [run.address(url) for url in urls or [run.own_address(_settings())]]
+    run.top(addresses, once=once, as_json=json, every_seconds=every, console=Console(highlight=False))
 
 
 @app.command()
@@ -215,6 +253,52 @@ def model_inspect(folder: BundleArgument = None, json: Json = False) -> None:
     from stream import modelling
 
     modelling.inspect(_settings(bundle=folder), as_json=json)
+
+
+EventsFile = Annotated[
+    str, typer.Argument(help="JSON Lines of events, tagged or review records; - for standard input.", metavar="FILE|-")
+]
+
+
+@drift_app.command("reference")
+def drift_reference(
+    what: EventsFile,
+    out: Annotated[Path, typer.Option(help="File to write the reference to.", metavar="FILE")],
+    bundle: BundleFolder = None,
+    allow_few: Annotated[bool, typer.Option("--allow-few", help="Take fewer than 5,000 events.")] = False,
+) -> None:
+    """Make the reference that windows are compared with, of events from a time when nothing was wrong."""
+    from stream import drifting
+
+    drifting.reference(_settings(bundle=bundle), what, out=out, allow_few=allow_few)
+
+
+@drift_app.command("calibrate")
+def drift_calibrate(
+    what: EventsFile,
+    bundle: BundleFolder = None,
+    run: Annotated[int, typer.Option(help="Events between false alarms of a detector.", min=1000, max=1_000_000)] = 100_000,
+) -> None:
+    """Find thresholds by replaying events from a time when nothing was wrong; prints lines for tagstream.toml."""
+    from stream import drifting
+
+    drifting.calibration(_settings(bundle=bundle), what, run_events=run)
+
+
+@drift_app.command("tail")
+def drift_tail(
+    brokers: Brokers = None,
+    json: Json = False,
+    from_beginning: Annotated[bool, typer.Option("--from-beginning", help="Start at the oldest finding.")] = False,
+    max_records: Annotated[int | None, typer.Option("--max", help="Stop after so many findings.", min=1)] = None,
+    idle: Annotated[float | None, typer.Option(help="Stop when nothing came for so many seconds.", min=0.1)] = None,
+) -> None:
+    """Show drift findings as they come: what moved, and events to look at."""
+    from stream import drifting
+
+    drifting.follow(
+        _settings(brokers=brokers), as_json=json, from_beginning=from_beginning, max_records=max_records, idle_seconds=idle
+    )
 
 
 @config.command("show")

@@ -18,6 +18,7 @@ import logging
 import os
 import sys
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, NoReturn, Protocol
@@ -111,14 +112,24 @@ class Delivery:
         self._settings = settings
         self._fail = fail
         self.inflight = 0
+        # When each event in hand was written, in the order of taking, which is the order of acknowledging.
+        self._in_hand: deque[float] = deque()
+
+    def oldest_seconds(self, now: float) -> float:
+        """The age, at `now` in Unix seconds, of the oldest event that was taken and is not yet acknowledged; 0 if none is."""
+        return max(0.0, now - min(self._in_hand)) if self._in_hand else 0.0
 
     async def run(self, stream: Stream) -> None:
         """Deliver until the stream ends or is cancelled; what is then unacknowledged will be read again."""
         batcher: Batcher[Any] = Batcher(limit=self._settings.batch_max_events)
+        self._in_hand.clear()
         executor = ThreadPoolExecutor(self._settings.inference_threads, thread_name_prefix="inference")
         dispatcher = asyncio.create_task(self._dispatch(stream, batcher, executor))
         try:
             async for event in stream.events():
+                # A record may come without a time of its own; it has waited since it was taken, at least.
+                written = event.message.timestamp or 0
+                self._in_hand.append(written if written > 0 else time.time())
                 await batcher.put(event)
         # An agent that raises makes Faust stop gracefully, which commits.
         except Exception as error:  # noqa: BLE001
@@ -138,17 +149,24 @@ class Delivery:
             with self._fatal():
                 while True:
                     await free.acquire()
+                    await batcher.worth_a_trip(lambda: bool(running))
                     batch = await batcher.next_batch()
                     turn = _Turn()
                     task = asyncio.create_task(self._deliver(stream, batch, executor, before, turn))
                     running.add(task)
-                    task.add_done_callback(running.discard)
+                    task.add_done_callback(lambda done: self._ended(done, running, batcher))
                     task.add_done_callback(lambda _: free.release())
                     before = turn
         finally:
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
+
+    @staticmethod
+    def _ended(task: asyncio.Task[None], running: set[asyncio.Task[None]], batcher: Batcher[Any]) -> None:
+        running.discard(task)
+        if not running:
+            batcher.idle()
 
     @contextlib.contextmanager
     def _fatal(self) -> Iterator[None]:
@@ -185,6 +203,8 @@ class Delivery:
                 self._observer.published([publication.observation for publication in publications], int(time.time() * 1000))
         finally:
             self.inflight -= len(batch)
+            for _ in batch:
+                self._in_hand.popleft()
 
     async def _decided(self, batch: Sequence[Any], executor: Executor) -> list[Publication]:
         seconds = self._settings.inference_timeout_seconds

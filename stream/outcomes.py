@@ -13,7 +13,7 @@ from typing import Literal
 
 import msgspec
 
-from monitoring.observer import Destination, Observation, ReviewReason
+from monitoring.observer import Destination, Observation, ReviewReason, Signals
 from stream.events import CLOUDEVENT_PREFIX, ContentEvent, Fields, Headers, Rejected
 
 CONTRACT_VERSION = 1
@@ -51,18 +51,20 @@ class ReviewDecision(Decision, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tagged:
-    """The model is sure enough."""
+    """The model is sure enough. `signals` is for monitoring alone and is not published."""
 
     event: ContentEvent
     decision: Decision
+    signals: Signals | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NeedsReview:
-    """A person is asked."""
+    """A person is asked. `signals` as in `Tagged`."""
 
     event: ContentEvent
     decision: ReviewDecision
+    signals: Signals | None = None
 
 
 Outcome = Tagged | NeedsReview | Rejected
@@ -129,6 +131,7 @@ def _decided(outcome: Tagged | NeedsReview, tail: bytes) -> Publication:
             confidence=decision.confidence,
             truncated=decision.truncated,
             review_reasons=review_reasons,
+            signals=outcome.signals,
         ),
     )
 

@@ -3,24 +3,31 @@
 from dataclasses import dataclass
 
 from model_export.prediction import Prediction
-from monitoring.observer import ReviewReason
+from model_export.text import compose, is_described, tokens_per_word, words
+from monitoring.observer import MAX_SOURCE_CHARACTERS, ReviewReason, Signals
 from stream.events import ContentEvent
 from stream.outcomes import Decision, ModelRef, NeedsReview, ReviewDecision, Tagged, prediction_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Router:
-    """`threshold` is compared with the published (rounded) confidence: what a consumer can recompute is what was decided."""
+    """
+    `threshold` is compared with the published (rounded) confidence: what a consumer can recompute is what was decided.
+
+    `ood_energy` is the energy above which a text is unlike what the model was made for; None where the bundle does not say.
+    """
 
     model: ModelRef
     threshold: float
+    ood_energy: float | None = None
 
     def route(self, event: ContentEvent, prediction: Prediction) -> Tagged | NeedsReview:
-        """Tagged at or above the threshold, NeedsReview below. The tag and all probabilities are published either way."""
+        """NeedsReview if there is a reason to ask, else Tagged. The tag and all probabilities are published either way."""
         reasons = self._reasons(prediction)
-        if not reasons:
-            return Tagged(event=event, decision=self._decision(event, prediction))
         decided = self._decision(event, prediction)
+        signals = signals_of(event, prediction, out_of_distribution=self._is_strange(prediction))
+        if not reasons:
+            return Tagged(event=event, decision=decided, signals=signals)
         review = ReviewDecision(
             tag=decided.tag,
             confidence=decided.confidence,
@@ -34,10 +41,17 @@ class Router:
             # Nothing is drawn by chance: whatever has a reason is asked about.
             inclusion_probability=1.0,
         )
-        return NeedsReview(event=event, decision=review)
+        return NeedsReview(event=event, decision=review, signals=signals)
 
     def _reasons(self, prediction: Prediction) -> tuple[ReviewReason, ...]:
-        return (ReviewReason.LOW_CONFIDENCE,) if prediction.confidence < self.threshold else ()
+        found = {
+            ReviewReason.LOW_CONFIDENCE: prediction.confidence < self.threshold,
+            ReviewReason.OUT_OF_DISTRIBUTION: self._is_strange(prediction),
+        }
+        return tuple(reason for reason, holds in found.items() if holds)
+
+    def _is_strange(self, prediction: Prediction) -> bool:
+        return self.ood_energy is not None and prediction.energy > self.ood_energy
 
     def _decision(self, event: ContentEvent, prediction: Prediction) -> Decision:
         return Decision(
@@ -50,3 +64,18 @@ class Router:
             threshold=self.threshold,
             truncated=prediction.truncated,
         )
+
+
+def signals_of(event: ContentEvent, prediction: Prediction, *, out_of_distribution: bool) -> Signals:
+    """What monitoring may know of a decision: the event's words and source, and what the network made of them."""
+    text = compose(event.title, event.description)
+    return Signals(
+        event_id=event.id,
+        energy=prediction.energy,
+        tokens=prediction.tokens,
+        tokens_per_word=tokens_per_word(text, prediction.tokens),
+        words=words(text),
+        described=is_described(event.description),
+        source=(event.source or "").strip()[:MAX_SOURCE_CHARACTERS] or None,
+        out_of_distribution=out_of_distribution,
+    )

@@ -16,9 +16,12 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from model_export.bundle import DEFAULT_BUNDLE
+from monitoring.observer import MAX_SOURCE_CHARACTERS
+from monitoring.thresholds import CHANGE_DELTA, LABELS_PSI, SOURCES_RATIO, WORDS_Z
 
 PREFIX = "TAGSTREAM_"
 CONFIG_FILE = "tagstream.toml"
+LEAST_WINDOW_EVENTS = 100
 MAX_PORT = 65535
 # Variables with our prefix that are not settings of the program: they choose where settings are read from.
 CONTROL_VARIABLES = frozenset({"TAGSTREAM_CONFIG"})
@@ -81,6 +84,9 @@ class Settings(BaseSettings):
     confidence_threshold: float | None = Field(
         default=None, ge=0, le=1, description="below it a person is asked; else the bundle's own"
     )
+    known_sources: str = Field(
+        default="", description="producers that are expected, by their source, comma-separated; empty: whoever names itself"
+    )
     metrics_host: str = Field(default="127.0.0.1", description="address of /metrics, /healthz, /readyz")
     metrics_port: int = Field(default=9108, ge=0, le=MAX_PORT, description="their port; 0 takes a free one and logs it")
     batch_max_events: int = Field(default=64, ge=1, le=4096, description="most events in one call of the model")
@@ -96,6 +102,19 @@ class Settings(BaseSettings):
     inference_timeout_seconds: float = Field(default=60.0, gt=0, description="most time of the model for a batch")
     shutdown_timeout_seconds: float = Field(default=10.0, gt=0, description="most time from SIGTERM to the end")
     stall_timeout_seconds: float = Field(default=20.0, gt=0, description="/readyz fails after so long without progress")
+    drift_window_events: int = Field(
+        default=1000, ge=0, le=20_000, description="decisions in a window that is compared for drift, 100 or more; 0: no drift"
+    )
+    drift_reference: Path | None = Field(
+        default=None, description="file of `tagstream drift reference`; else a worker learns from its first windows"
+    )
+    drift_reference_windows: int = Field(default=5, ge=1, le=1000, description="windows that a worker learns from without it")
+    drift_change_delta: float = Field(default=CHANGE_DELTA, gt=0, lt=1, description="ADWIN's delta: smaller, fewer alarms")
+    drift_words_z: float = Field(default=WORDS_Z, gt=0, description="z of a word from where on a window is a finding")
+    drift_labels_psi: float = Field(default=LABELS_PSI, gt=0, description="stability index of the labels, likewise")
+    drift_sources_ratio: float = Field(
+        default=SOURCES_RATIO, gt=0, le=1, description="share of events from producers not seen before, likewise"
+    )
     idempotent_producer: Literal["auto", "on", "off"] = Field(
         default="auto", description="auto: on where the broker can (Tansu cannot)"
     )
@@ -114,6 +133,19 @@ class Settings(BaseSettings):
                 msg = f"{part!r} is not host:port"
                 raise ValueError(msg)
         return ",".join(parts)
+
+    @field_validator("drift_window_events")
+    @classmethod
+    def _off_or_large_enough(cls, value: int) -> int:
+        if 0 < value < LEAST_WINDOW_EVENTS:
+            msg = f"a window of less than {LEAST_WINDOW_EVENTS} events drifts by chance; 0 switches drift off"
+            raise ValueError(msg)
+        return value
+
+    @property
+    def known_source_names(self) -> frozenset[str]:
+        """The producers that are expected; none named means that any is."""
+        return frozenset(name for part in self.known_sources.split(",") if (name := part.strip()[:MAX_SOURCE_CHARACTERS]))
 
     @property
     def broker_list(self) -> list[str]:

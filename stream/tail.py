@@ -1,8 +1,10 @@
 """`tagstream tail`: the records of a topic as they come."""
 
 import time
+from collections.abc import Callable
 
 from stream import clients, view
+from stream.clients import Record
 from stream.settings import Settings
 from stream.topics import require
 
@@ -17,7 +19,33 @@ def tail(
     idle_seconds: float | None,
 ) -> None:
     """
-    Print records until `max_records`, until `idle_seconds` pass without one, or until interrupted.
+    Print records; see `follow`.
+
+    Raises:
+        BrokerUnreachableError: No broker answered.
+        TopicsMissingError: There is no such topic.
+    """
+    follow(
+        settings,
+        topic,
+        show=lambda record: view.print_record(record, as_json=as_json),
+        from_beginning=from_beginning,
+        max_records=max_records,
+        idle_seconds=idle_seconds,
+    )
+
+
+def follow(
+    settings: Settings,
+    topic: str,
+    *,
+    show: Callable[[Record], None],
+    from_beginning: bool,
+    max_records: int | None,
+    idle_seconds: float | None,
+) -> None:
+    """
+    Show records until `max_records`, until `idle_seconds` pass without one, or until interrupted.
 
     Raises:
         BrokerUnreachableError: No broker answered.
@@ -31,7 +59,7 @@ def tail(
     try:
         for records in clients.read(settings, [name], from_beginning=from_beginning):
             for record in records:
-                view.print_record(record, as_json=as_json)
+                show(record)
                 shown += 1
                 if max_records is not None and shown >= max_records:
                     return

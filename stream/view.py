@@ -91,7 +91,7 @@ def print_record(record: Record, *, as_json: bool) -> None:
         )
     else:
         codes = [_text(header) for name, header in record.headers if name == "x-dlq-code"]
-        what = Text(f"{'[' + str(codes[-1]) + ']  ' if codes else ''}{_visible(_text(record.value))}")
+        what = Text(f"{'[' + str(codes[-1]) + ']  ' if codes else ''}{visible(_text(record.value))}")
     out.print(Text.assemble((f"{place:<24}", "dim"), what))
 
 
@@ -108,7 +108,7 @@ def _text(value: bytes | None) -> str | None:
     return None if value is None else value.decode("utf-8", errors="backslashreplace")
 
 
-def _visible(text: str | None, limit: int = 160) -> str:
+def visible(text: str | None, limit: int = 160) -> str:
     """Event text for a terminal: control characters escaped, so that a record cannot move the cursor."""
     if text is None:
         return "(no value)"

@@ -5,9 +5,11 @@ import time
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from model_export.bundle import read
+from monitoring.drift import DriftWatch
 from monitoring.metrics import Metrics
 from stream import app, logs
 from stream.classifier import OnnxClassifier
+from stream.drift import watch_of
 from stream.events import Limits
 from stream.pipeline import Pipeline, router
 from stream.settings import Settings
@@ -34,23 +36,43 @@ def main(settings: Settings) -> None:
     logs.configure(level=settings.log_level, form=settings.log_format)
     bundle = read(settings.bundle)
     registry = process_registry()
-    metrics = Metrics(registry, labels=bundle.manifest.labels, topic=settings.topics.content)
+    metrics = Metrics(
+        registry,
+        labels=bundle.manifest.labels,
+        topic=settings.topics.content,
+        known_sources=settings.known_source_names,
+    )
+    routed = router(bundle, settings.confidence_threshold)
     pipeline = Pipeline(
         classifier=OnnxClassifier(bundle),
-        router=router(bundle, settings.confidence_threshold),
+        router=routed,
         observer=metrics,
         limits=Limits(max_bytes=settings.max_event_bytes),
     )
     name, version = bundle.manifest.name, bundle.manifest.version
-    metrics.model_loaded(name=name, version=version, digest=bundle.digest, now=time.time())
+    metrics.model_loaded(
+        name=name,
+        version=version,
+        digest=bundle.digest,
+        now=time.time(),
+        threshold=routed.threshold,
+        reference=bundle.manifest.reference,
+    )
     log.info("bundle_loaded", name=name, version=version, digest=bundle.digest, path=str(bundle.path))
-    run(settings, pipeline=pipeline, metrics=metrics, registry=registry)
+    run(settings, pipeline=pipeline, metrics=metrics, registry=registry, watch=watch_of(settings, bundle))
 
 
-def run(settings: Settings, *, pipeline: Pipeline, metrics: Metrics, registry: CollectorRegistry) -> None:
+def run(
+    settings: Settings,
+    *,
+    pipeline: Pipeline,
+    metrics: Metrics,
+    registry: CollectorRegistry,
+    watch: DriftWatch | None = None,
+) -> None:
     """Run these parts; see `main`."""
     try:
-        app.run(settings, pipeline=pipeline, metrics=metrics, registry=registry)
+        app.run(settings, pipeline=pipeline, metrics=metrics, registry=registry, watch=watch)
     except app.MetricsPortError as error:
         msg = (
             f"the metrics address {settings.metrics_host}:{settings.metrics_port} cannot be bound: {error}. "

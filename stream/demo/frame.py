@@ -116,7 +116,7 @@ def _tags(tags: Mapping[str, int], width: int) -> list[Text]:
 
 
 def _foot(moment: Moment, width: int) -> Text:
-    left = Text.assemble((f" {moment.address}", "bold"), ("/metrics  /healthz  /readyz", ""))
+    left = Text.assemble((f" {moment.address}/", "bold"), ("  /metrics  /healthz  /readyz", ""))
     return _ends(left, Text("Ctrl-C stops ", style=QUIET), width)
 
 

@@ -33,7 +33,7 @@ class Opening:
 
     def addresses(self, worker: str, bootstrap: str) -> None:
         """What can be opened and tried meanwhile."""
-        for number, path in enumerate(("/metrics", "/healthz", "/readyz")):
+        for number, path in enumerate(("/", "/metrics", "/healthz", "/readyz")):
             self.tell("" if number else "open", worker + path)
         self.tell("follow", f"TAGSTREAM_BROKERS={bootstrap} tagstream tail review")
 

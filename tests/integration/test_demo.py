@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[2]
 START_SECONDS = 120.0
 OUTCOME = re.compile(r"^\d\d:\d\d:\d\d\.\d{3}  (tagged|review|dlq) ", re.MULTILINE)
 READY = re.compile(r"^worker +process (\d+) is ready", re.MULTILINE)
-ADDRESS = re.compile(r"^open +(http://\S+)/metrics", re.MULTILINE)
+ADDRESS = re.compile(r"^open +(http://\S+)/$", re.MULTILINE)
 
 
 @pytest.fixture

@@ -83,7 +83,7 @@ def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
 
 def test_the_settings_reach_the_pipeline(tiny_bundle_folder: Path) -> None:
     """Bundle, threshold and size limit are the settings'."""
-    event = raw(b'{"title":"Hello"}')
+    event = raw(b'{"title":"image segmentation"}')
     sure, unsure, small = (
         load_pipeline(Settings(bundle=tiny_bundle_folder, **knobs)).decide([event])[0]
         for knobs in ({"confidence_threshold": 0.0}, {"confidence_threshold": 1.0}, {"max_event_bytes": 5})

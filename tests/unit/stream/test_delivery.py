@@ -22,7 +22,7 @@ from stream.delivery import EXIT_BROKEN, Delivery, DeliveryError, raw_event
 from stream.events import RawEvent
 from stream.outcomes import Publication
 from stream.settings import Settings
-from tests.fakes import Clock, Death, Died, FakeBroker, FakeMessage, FakeStream, Gate, RecordingObserver, offset_of
+from tests.fakes import Clock, Death, Died, FakeBroker, FakeEvent, FakeMessage, FakeStream, Gate, RecordingObserver, offset_of
 
 SECONDS = 10
 
@@ -539,3 +539,60 @@ def test_dying_says_why_and_gives_the_exit_code() -> None:
 def test_dying_succeeds_though_nobody_listens(stream: str) -> None:
     """A closed pipe must not keep a broken worker alive."""
     assert died(f"sys.{stream}.close()").returncode == EXIT_BROKEN
+
+
+# --- the age of what is in hand ----------------------------------------------------------------------------------------
+
+
+def at(offset: int, timestamp: float | None) -> FakeEvent:
+    """An event that was written at this time."""
+    return FakeEvent(FakeMessage(offset, timestamp=timestamp))
+
+
+def test_the_oldest_event_in_hand_is_that_of_the_batches_under_way_and_of_those_that_wait() -> None:
+    """Whatever was taken counts until it is acknowledged, in whatever order it was written; with nothing in hand it is 0."""
+
+    async def scenario() -> None:
+        async with rig(broker=FakeBroker(confirms=False), inference_threads=1) as it:
+            assert it.delivery.oldest_seconds(1_000.0) == 0.0
+            it.stream.coming.put_nowait(at(0, 900.0))
+            await until(lambda: it.broker.sent == [0])
+            it.stream.coming.put_nowait(at(1, 700.0))
+            it.stream.coming.put_nowait(at(2, 950.0))
+            await until(lambda: it.stream.taken == 3)
+            await quiet()
+            assert it.delivery.oldest_seconds(1_000.0) == 300.0
+            await until(lambda: it.broker.sent == [0, 1, 2])
+            it.broker.confirm(0)
+            await until(lambda: it.stream.acknowledged == [0])
+            assert it.delivery.oldest_seconds(1_000.0) == 300.0
+            it.broker.confirm(1, 2)
+            await until(lambda: it.delivery.oldest_seconds(1_000.0) == 0.0)
+            assert it.stream.acknowledged == [0, 1, 2]
+
+    drive(scenario)
+
+
+@pytest.mark.parametrize("timestamp", [None, 0.0, -0.001])
+def test_an_event_without_a_time_is_as_old_as_its_taking(timestamp: float | None) -> None:
+    """A record may have no timestamp; it must not look half a century old, nor be overlooked."""
+
+    async def scenario() -> None:
+        async with rig(broker=FakeBroker(confirms=False)) as it:
+            it.stream.coming.put_nowait(at(0, timestamp))
+            await until(lambda: it.broker.sent == [0])
+            assert 0 < it.delivery.oldest_seconds(time.time() + 60) < 120
+
+    drive(scenario)
+
+
+def test_an_event_from_the_future_has_no_negative_age() -> None:
+    """Clocks of producers differ."""
+
+    async def scenario() -> None:
+        async with rig(broker=FakeBroker(confirms=False)) as it:
+            it.stream.coming.put_nowait(at(0, 2_000.0))
+            await until(lambda: it.broker.sent == [0])
+            assert it.delivery.oldest_seconds(1_000.0) == 0.0
+
+    drive(scenario)

@@ -274,7 +274,7 @@ def test_the_picture_at_80_columns_tells_what_matters() -> None:
     assert event.split()[-2:] == ["0.90", "review"]
     assert "mlops" in event
     assert letter.split() == ["x", "array", "not_an_object", "dead"]
-    assert "http://127.0.0.1:9108/metrics  /healthz  /readyz" in text
+    assert "http://127.0.0.1:9108/  /metrics  /healthz  /readyz" in text
     assert all(label in text for label in LABELS)
 
 
@@ -370,7 +370,7 @@ def test_the_opening_says_every_reason_once() -> None:
     lines = output(console).splitlines()
     assert lines[:3] == ["starting the worker ...", "  it loads", "  it joins"]
     assert re.fullmatch(r"worker +is ready  \(0\.\d s\)", lines[3])
-    assert [line.split()[-1] for line in lines[4:7]] == ["http://h:1/metrics", "http://h:1/healthz", "http://h:1/readyz"]
+    assert [line.split()[-1].removeprefix("http://h:1") for line in lines[4:8]] == ["/", "/metrics", "/healthz", "/readyz"]
 
 
 def terminal() -> Console:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.observer import Destination, NullObserver, Observation, Reason, ReviewReason
+from monitoring.observer import Destination, NullObserver, Observation, Reason, ReviewReason, Signals
 from stream.events import ContentEvent, RawEvent, Rejected, decode
 from stream.outcomes import (
     DECISION_FIELDS,
@@ -199,6 +199,16 @@ def test_an_observation_says_what_was_published(pipeline: Pipeline) -> None:
         confidence=found["confidence"],
         truncated=found["truncated"],
         review_reasons=(ReviewReason.LOW_CONFIDENCE,),
+        signals=Signals(
+            event_id="e-2",
+            energy=-1.5366,
+            tokens=2,
+            tokens_per_word=0.0,
+            words=("maybe", "deployment"),
+            described=False,
+            source=None,
+            out_of_distribution=False,
+        ),
     )
 
 

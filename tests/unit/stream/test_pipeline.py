@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from model_export.bundle import Bundle
 from model_export.prediction import Classifier, Prediction
 from model_export.text import compose
-from monitoring.observer import Destination, NullObserver
+from monitoring.observer import Destination, NullObserver, ReviewReason
 from stream.events import Limits, Rejected
 from stream.outcomes import ModelRef, NeedsReview, Tagged
 from stream.pipeline import Pipeline, router
@@ -115,3 +116,38 @@ def test_a_threshold_of_the_settings_wins_over_the_bundles(
     found = router(tiny_bundle, given_threshold)
     assert found.threshold == (tiny_bundle.manifest.threshold.confidence if given_threshold is None else expected)
     assert found.model.digest == tiny_bundle.digest
+
+
+def test_what_is_strange_is_what_the_bundle_says(tiny_bundle: Bundle, tiny_classifier: Classifier) -> None:
+    """The reference's figure reaches the router, and a text of words that nobody knows goes to a person, sure or not."""
+    routed = router(tiny_bundle, 0.0)
+    assert routed.ood_energy == tiny_bundle.manifest.reference["ood_energy"]
+    pipeline = Pipeline(classifier=tiny_classifier, router=routed, observer=NullObserver())
+    strange, known = pipeline.decide([raw(b'{"title":"Nobody knows these"}'), raw(b'{"title":"image segmentation"}')])
+    assert isinstance(strange, NeedsReview)
+    assert strange.decision.reasons == (ReviewReason.OUT_OF_DISTRIBUTION,)
+    assert isinstance(known, Tagged)
+
+
+def test_a_bundle_without_the_figure_calls_nothing_strange(tiny_bundle: Bundle) -> None:
+    """A bundle from before there was one still decides."""
+    manifest = msgspec.structs.replace(tiny_bundle.manifest, reference={})
+    assert router(msgspec.structs.replace(tiny_bundle, manifest=manifest), None).ood_energy is None
+
+
+def test_a_redelivered_strange_event_has_the_same_bytes_of_decision(tiny_bundle: Bundle, tiny_classifier: Classifier) -> None:
+    """Alone or among others, now or later, up to the clock."""
+    pipeline = Pipeline(classifier=tiny_classifier, router=router(tiny_bundle, None), observer=NullObserver())
+    event = raw(b'{"id":"e","title":"Nobody knows these"}')
+    first = pipeline.publications([event], clock=lambda: 1.0)[0].value
+    again = pipeline.publications([raw(b'{"title":"image"}'), event, raw(b"{")], clock=lambda: 99.0)[1].value
+    assert first is not None
+    assert again is not None
+    assert first.rpartition(b',"tagged_at"')[0] == again.rpartition(b',"tagged_at"')[0]
+    assert json.loads(first)["reasons"] == ["low_confidence", "out_of_distribution"]
+
+
+def test_every_decision_has_signals_and_no_dead_letter_has() -> None:
+    """Drift is looked for in all that was decided."""
+    publications = joined(KeywordClassifier()).publications([raw(value) for value in KINDS])
+    assert [found.observation.signals is None for found in publications] == [kind is Rejected for kind in KINDS.values()]

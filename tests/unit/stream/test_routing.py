@@ -1,12 +1,14 @@
 """Who decides: at the threshold the model, just below it a person."""
 
+import json
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from model_export.prediction import Prediction
-from monitoring.observer import ReviewReason
+from monitoring.observer import ReviewReason, Signals
 from stream.events import ContentEvent, decode
 from stream.outcomes import ModelRef, NeedsReview, Tagged, prediction_id
 from stream.routing import Router
@@ -16,10 +18,10 @@ MODEL = ModelRef(name="m", version="1", digest="d" * 64)
 RATIOS = st.integers(0, 10_000).map(lambda parts: parts / 10_000)
 
 
-def predicted(confidence: float, *, truncated: bool = False) -> Prediction:
+def predicted(confidence: float, *, truncated: bool = False, energy: float = -1.0) -> Prediction:
     """A prediction of this confidence."""
     scores = {"mlops": confidence, "other": round(1 - confidence, 4)}
-    return Prediction(label="mlops", confidence=confidence, probabilities=scores, energy=-1.0, tokens=3, truncated=truncated)
+    return Prediction(label="mlops", confidence=confidence, probabilities=scores, energy=energy, tokens=3, truncated=truncated)
 
 
 def event() -> ContentEvent:
@@ -87,3 +89,85 @@ def test_a_cut_text_is_flagged_and_decided_like_any_other() -> None:
     outcome = Router(model=MODEL, threshold=0.5).route(event(), predicted(0.9, truncated=True))
     assert isinstance(outcome, Tagged)
     assert outcome.decision.truncated
+
+
+@pytest.mark.parametrize(
+    ("confidence", "energy", "reasons"),
+    [
+        (0.9, -2.0, ()),
+        (0.9, -1.9999, (ReviewReason.OUT_OF_DISTRIBUTION,)),
+        (0.5, -1.9999, (ReviewReason.LOW_CONFIDENCE, ReviewReason.OUT_OF_DISTRIBUTION)),
+        (0.5, -2.0, (ReviewReason.LOW_CONFIDENCE,)),
+    ],
+)
+def test_a_strange_text_is_a_reason_beside_the_other(
+    confidence: float, energy: float, reasons: tuple[ReviewReason, ...]
+) -> None:
+    """Sure of what it has never seen: a person is asked, and told of every reason, in one order."""
+    found = Router(model=MODEL, threshold=0.9, ood_energy=-2.0).route(event(), predicted(confidence, energy=energy))
+    assert (found.decision.reasons if isinstance(found, NeedsReview) else ()) == reasons
+    assert found.signals is not None
+    assert found.signals.out_of_distribution == (ReviewReason.OUT_OF_DISTRIBUTION in reasons)
+
+
+def test_nothing_is_strange_to_a_bundle_that_does_not_say_what_is() -> None:
+    """An older bundle has no such figure."""
+    found = Router(model=MODEL, threshold=0.5).route(event(), predicted(0.9, energy=99.0))
+    assert isinstance(found, Tagged)
+    assert found.signals is not None
+    assert not found.signals.out_of_distribution
+
+
+def signals(**fields: object) -> Signals:
+    """The signals of an event with these fields."""
+    decoded = decode(raw(json.dumps({"id": "e-1", "title": "Hello", **fields}).encode()))
+    assert isinstance(decoded, ContentEvent)
+    found = Router(model=MODEL, threshold=0.5).route(decoded, predicted(0.9, energy=-3.5)).signals
+    assert found is not None
+    return found
+
+
+def test_signals_are_of_the_text_that_the_model_reads() -> None:
+    """Title and description, cut into words, and what the network made of them."""
+    assert signals(title="Hello, GPU", description="two words", source="posts") == Signals(
+        event_id="e-1",
+        energy=-3.5,
+        tokens=3,
+        tokens_per_word=0.25,
+        words=("hello", "gpu", "two", "words"),
+        described=True,
+        source="posts",
+        out_of_distribution=False,
+    )
+
+
+@pytest.mark.parametrize("description", [None, "", " \n"])
+def test_a_title_alone_is_not_described(description: str | None) -> None:
+    """A blank description says as much as none."""
+    assert not signals(description=description).described
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"), [(None, None), ("", None), ("  ", None), (" posts ", "posts"), ("x" * 101, "x" * 100)]
+)
+def test_a_source_is_cut_and_a_blank_one_is_none(source: str | None, expected: str | None) -> None:
+    """A producer must not be able to fill memory with its name."""
+    assert signals(source=source).source == expected
+
+
+@pytest.mark.parametrize("own", [{}, {"source": ""}])
+def test_an_envelope_names_the_source_where_the_event_does_not(own: dict[str, str]) -> None:
+    """CloudEvents have theirs in a header or around the data; the event's own field wins."""
+    data = {"title": "Hello", **own}
+    header = [("ce_specversion", b"1.0"), ("ce_id", b"1"), ("ce_type", b"t"), ("ce_source", b"/forum")]
+    whole = {"specversion": "1.0", "id": "1", "type": "t", "source": "/forum", "data": data}
+    for decoded in (decode(raw(json.dumps(data).encode(), headers=header)), decode(raw(json.dumps(whole).encode()))):
+        assert isinstance(decoded, ContentEvent)
+        found = Router(model=MODEL, threshold=0.5).route(decoded, predicted(0.9)).signals
+        assert found is not None
+        assert found.source == "/forum"
+
+
+def test_signals_do_not_show_event_text_in_their_repr() -> None:
+    """An outcome may stand in a traceback."""
+    assert "hello" not in repr(signals()).lower()

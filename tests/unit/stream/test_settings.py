@@ -274,3 +274,18 @@ def test_settings_do_not_change(tmp_path: Path) -> None:
     settings = loaded(tmp_path)
     with pytest.raises(ValueError, match="frozen"):
         settings.group = "other"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("known", "names"),
+    [
+        ("", set()),
+        (" , ", set()),
+        ("posts", {"posts"}),
+        (" posts,https://a/b ", {"posts", "https://a/b"}),
+        ("x" * 101, {"x" * 100}),
+    ],
+)
+def test_known_sources_are_a_list_of_names(tmp_path: Path, known: str, names: set[str]) -> None:
+    """Blanks do not matter, none named is none expected, and a name is cut where an event's is."""
+    assert loaded(tmp_path, {"TAGSTREAM_KNOWN_SOURCES": known}).known_source_names == names

@@ -1,0 +1,107 @@
+"""The recording rules' drift figures on a sliding window, as Prometheus computes them over an hour: for the drift bench.
+
+Same buckets, same formulas, same thresholds and least count as monitoring/prometheus; the alerts' `for:` is left out, so that
+false alarms here are an upper bound of theirs.
+"""
+
+import math
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+from monitoring import edges
+from monitoring.observer import Observation
+
+WINDOW_EVENTS, LEAST_EVENTS, EVERY_EVENTS = 1_000, 500, 50
+EPSILON = 1e-4
+# As in the alerts.
+THRESHOLDS: Mapping[str, float] = {
+    "rule: psi of labels > 0.2": 0.2,
+    "rule: ks of confidence > 0.1": 0.1,
+    "rule: ks of energy > 0.1": 0.1,
+    "rule: ks of tokens a word > 0.15": 0.15,
+    "rule: without description > reference + 0.2": 0.2,
+}
+_LABELS, *_DISTRIBUTIONS, _BARE = THRESHOLDS
+_EDGES = (edges.CONFIDENCE, edges.ENERGY, edges.TOKENS_PER_WORD)
+_Row = tuple[str, int, int, int, bool]
+
+
+class PooledRules:
+    """What the rules would say of the last thousand events."""
+
+    def __init__(self, reference: Sequence[Observation]) -> None:
+        """`reference` is what ordinary traffic looks like: what `describe` would store in a bundle."""
+        self._window: deque[_Row] = deque()
+        self._seen = 0
+        self._labels: dict[str, int] = {}
+        self._counts = [[0] * (len(cuts) + 1) for cuts in _EDGES]
+        self._bare = 0
+        rows = [_row(seen) for seen in reference]
+        for row in rows:
+            self._count(row, 1)
+        self._reference_labels = {label: count / len(rows) for label, count in self._labels.items()}
+        self._reference_cdfs = [_cdf(counts) for counts in self._counts]
+        self._reference_bare = self._bare / len(rows)
+        for row in rows:
+            self._count(row, -1)
+
+    def add(self, seen: Observation) -> list[str]:
+        """Take one decision; every fifty events, the rules that exceed their threshold."""
+        row = _row(seen)
+        self._window.append(row)
+        self._count(row, 1)
+        if len(self._window) > WINDOW_EVENTS:
+            self._count(self._window.popleft(), -1)
+        self._seen += 1
+        if self._seen % EVERY_EVENTS or len(self._window) < LEAST_EVENTS:
+            return []
+        return [name for name, score in self.scores().items() if score > THRESHOLDS[name]]
+
+    def scores(self) -> dict[str, float]:
+        """The figures of the window."""
+        events = len(self._window)
+        shares = {label: count / events for label, count in self._labels.items()}
+        psi = math.fsum(
+            (share - self._reference_labels.get(label, 0.0))
+            * math.log((share + EPSILON) / (self._reference_labels.get(label, 0.0) + EPSILON))
+            for label, share in shares.items()
+        )
+        distances = [
+            max(abs(now - before) for now, before in zip(_cdf(counts), reference, strict=True))
+            for counts, reference in zip(self._counts, self._reference_cdfs, strict=True)
+        ]
+        return {
+            _LABELS: psi,
+            **dict(zip(_DISTRIBUTIONS, distances, strict=True)),
+            _BARE: self._bare / events - self._reference_bare,
+        }
+
+    def _count(self, row: _Row, by: int) -> None:
+        label, *places, bare = row
+        self._labels[label] = self._labels.get(label, 0) + by
+        for counts, place in zip(self._counts, places, strict=True):
+            counts[place] += by
+        self._bare += by * bare
+
+
+def _row(seen: Observation) -> _Row:
+    signals = seen.signals
+    assert signals is not None
+    assert seen.label is not None
+    assert seen.confidence is not None
+    return (
+        seen.label,
+        bisect_left(edges.CONFIDENCE, seen.confidence),
+        bisect_left(edges.ENERGY, signals.energy),
+        bisect_left(edges.TOKENS_PER_WORD, signals.tokens_per_word),
+        not signals.described,
+    )
+
+
+def _cdf(counts: Sequence[int]) -> list[float]:
+    total, below, shares = sum(counts) or 1, 0, []
+    for count in counts:
+        below += count
+        shares.append(below / total)
+    return shares

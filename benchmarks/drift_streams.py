@@ -1,0 +1,187 @@
+"""Streams for the drift bench: real decisions of the default bundle on the authored corpus, resampled, and six ways to shift them.
+
+The bundle is asked once for every text; a stream is then a seeded draw of whole decisions, so that confidence, energy, words and
+length stay together as they are in life. The rows are those that the model was not trained on.
+"""
+
+import math
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import msgspec
+
+from model_export.bundle import DEFAULT_BUNDLE, Bundle, read
+from model_export.data import CORPUS, NOT_ML, CorpusLine, part_of_topic
+from model_export.prediction import Prediction, predict
+from model_export.text import compose
+from monitoring.observer import Destination, Observation
+from stream.classifier import OnnxClassifier
+from stream.events import ContentEvent, RawEvent
+from stream.routing import signals_of
+
+SHIFTS = ("class mix", "new topic", "another language", "empty descriptions", "confidence decay", "new producer")
+SOURCES = {"papers": 0.3, "repositories": 0.2, "forum": 0.2, "blogs": 0.15, "announcements": 0.08, "courses": 0.05}
+SILENT = 0.02  # the share of events whose producer says nothing
+NEW_SOURCE = "press-releases"
+PLANTED = ("quantabyte", "lorvane", "zephyrnet")
+LANGUAGES = frozenset({"german", "spanish"})
+# What a shift does to the stream: the share of events that it replaces.
+REPLACED = {
+    "class mix": 0.35,
+    "new topic": 0.15,
+    "another language": 0.2,
+    "empty descriptions": 0.6,
+    "confidence decay": 1.0,
+    "new producer": 0.1,
+}
+HELD_OUT_TOPICS = 6
+# Logits lose a third of their size and gain noise: a model that no longer fits what it reads.
+DECAY, NOISE = 0.65, 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """Decisions to draw from: of ordinary events, and of those that each shift puts in their place."""
+
+    ordinary: tuple[Observation, ...]
+    shifted: dict[str, tuple[Observation, ...]]
+    planted: tuple[str, ...]
+    bundle: Bundle
+    # A row as it looks from each source: drawn a million times, made once.
+    sent: dict[tuple[int, str | None], Observation] = field(default_factory=dict, repr=False)
+
+    def send(self, seen: Observation, source: str | None) -> Observation:
+        """The same decision on an event from this source; `seen` is one of the pool's own."""
+        key = (id(seen), source)
+        found = self.sent.get(key)
+        if found is None:
+            assert seen.signals is not None
+            found = self.sent[key] = replace(seen, signals=replace(seen.signals, source=source))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    title: str
+    description: str | None
+    topic: str
+
+    @property
+    def composed(self) -> str:
+        return compose(self.title, self.description)
+
+
+def pool(bundle: Bundle | None = None, *, most: int | None = None) -> Pool:
+    """Ask the bundle once for every text; `most` bounds the ordinary rows, for a quick look."""
+    bundle = bundle or read(DEFAULT_BUNDLE)
+    classifier = OnnxClassifier(bundle)
+    rows = [row for row in _rows("*.jsonl") if row.tag != NOT_ML and part_of_topic(row.topic) in {"calibration", "corpus_test"}]
+    topics = sorted({row.topic for row in rows})
+    chance = random.Random(5)  # noqa: S311 - a draw that repeats
+    held_out = set(chance.sample(topics, min(HELD_OUT_TOPICS, len(topics) // 4)))
+    chance.shuffle(rows)
+    ordinary = [_Text(row.title, row.description or None, row.topic) for row in rows if row.topic not in held_out][:most]
+    new_topic = [
+        _Text(f"{row.title} {' '.join(PLANTED)}", row.description or None, row.topic) for row in rows if row.topic in held_out
+    ]
+    foreign = [_Text(row.title, row.description or None, row.topic) for row in _rows("not-ml.jsonl") if row.topic in LANGUAGES]
+    bare = [_Text(text.title, None, text.topic) for text in ordinary]
+
+    predictions = classifier.classify([text.composed for text in ordinary])
+    base = _observations(ordinary, predictions)
+
+    def decided(texts: Sequence[_Text]) -> tuple[Observation, ...]:
+        return _observations(texts, classifier.classify([text.composed for text in texts]))
+
+    return Pool(
+        ordinary=base,
+        shifted={
+            "class mix": tuple(seen for seen in base if seen.label == "computer-vision"),
+            "new topic": decided(new_topic),
+            "another language": decided(foreign),
+            "empty descriptions": decided(bare),
+            "confidence decay": _observations(
+                ordinary, [decayed(found, bundle.manifest.temperature, chance) for found in predictions]
+            ),
+            "new producer": base,
+        },
+        planted=PLANTED,
+        bundle=bundle,
+    )
+
+
+class Stream:
+    """An endless seeded stream: ordinary, until it is told to shift."""
+
+    def __init__(self, pool: Pool, seed: int) -> None:
+        """Two streams of one seed are the same."""
+        self._pool = pool
+        self._chance = random.Random(seed)  # noqa: S311 - it must repeat
+        self._names: list[str | None] = [*SOURCES, None]
+        self._weights = [*SOURCES.values(), SILENT]
+
+    def ordinary(self, events: int) -> Iterator[Observation]:
+        """So many ordinary decisions."""
+        return (self._pool.send(seen, source) for seen, source in self._drawn(events))
+
+    def shifted(self, shift: str, events: int) -> Iterator[Observation]:
+        """So many decisions of which the share `REPLACED` is another's."""
+        chance, share, others = self._chance, REPLACED[shift], self._pool.shifted[shift]
+        for seen, source in self._drawn(events):
+            if chance.random() >= share:
+                yield self._pool.send(seen, source)
+            elif shift == "new producer":
+                yield self._pool.send(seen, NEW_SOURCE)
+            else:
+                yield self._pool.send(chance.choice(others), source)
+
+    def _drawn(self, events: int) -> Iterator[tuple[Observation, str | None]]:
+        rows = self._chance.choices(self._pool.ordinary, k=events)
+        return zip(rows, self._chance.choices(self._names, self._weights, k=events), strict=True)
+
+
+def _rows(pattern: str) -> list[CorpusLine]:
+    return [
+        msgspec.json.decode(line, type=CorpusLine)
+        for path in sorted(CORPUS.glob(pattern))
+        for line in path.read_bytes().splitlines()
+    ]
+
+
+def _observation(text: _Text, prediction: Prediction, at: int) -> Observation:
+    raw = RawEvent(topic="content", partition=0, offset=at, timestamp_ms=0, key=None, value=None)
+    event = ContentEvent(
+        raw=raw, id=f"{text.topic}-{at}", title=text.title, description=text.description, source=None, fields={}
+    )
+    return Observation(
+        destination=Destination.TAGGED,
+        created_ms=0,
+        label=prediction.label,
+        confidence=prediction.confidence,
+        truncated=prediction.truncated,
+        signals=signals_of(event, prediction, out_of_distribution=False),
+    )
+
+
+def _observations(texts: Sequence[_Text], predictions: Sequence[Prediction]) -> tuple[Observation, ...]:
+    return tuple(_observation(text, found, at) for at, (text, found) in enumerate(zip(texts, predictions, strict=True)))
+
+
+def decayed(prediction: Prediction, temperature: float, chance: random.Random) -> Prediction:
+    """What a model would say that no longer fits what it reads."""
+    return predict(
+        [value * DECAY + chance.gauss(0, NOISE) for value in logits(prediction, temperature)],
+        labels=tuple(prediction.probabilities),
+        temperature=temperature,
+        tokens=prediction.tokens,
+        truncated=prediction.truncated,
+    )
+
+
+def logits(prediction: Prediction, temperature: float) -> list[float]:
+    """The logits behind a prediction, to the precision of its rounded probabilities: the energy gives their level."""
+    scaled = [temperature * math.log(max(probability, 5e-5)) for probability in prediction.probabilities.values()]
+    top = max(scaled)
+    level = -prediction.energy - top - math.log(math.fsum(math.exp(value - top) for value in scaled))
+    return [value + level for value in scaled]

@@ -1,0 +1,271 @@
+"""The page in a real browser: its charts draw, it says what state it is in, and it asks nobody but the worker.
+
+TAGSTREAM_IMAGES=FOLDER keeps the screenshots that the documentation shows.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from monitoring.health import Verdict
+from monitoring.server import application, serve
+from tests.observations import Stream
+
+pytestmark = pytest.mark.browser
+
+READY = Verdict(ready=True, why="6 partitions, 0 events wait")
+POLL_MS = 2000
+# Most that anything may take: the machine may be busy.
+SECONDS = 30
+SIZES = {"wide": (1440, 900), "narrow": (390, 844)}
+SCHEMES = ("light", "dark")
+DASH = "\N{EN DASH}"
+CHARTS = ("flow", "latency", "confidence")
+# Ratio of two luminances below which text is hard to read (WCAG AA).
+LEAST_CONTRAST = 4.5
+
+
+class Worker:
+    """
+    What is behind the page: a stream whose clock moves with every look, so that ten minutes pass in a few seconds.
+
+    Attributes:
+        stream: Its events.
+        verdict: What `/readyz` says.
+        drift: The share of events of another kind from now on.
+        seconds: What passes from one look to the next.
+        rate: Events a second.
+    """
+
+    def __init__(self) -> None:
+        """Ready, calm."""
+        self.stream = Stream()
+        self.verdict = READY
+        self.drift = 0.0
+        self.seconds = 15.0
+        self.rate = 20.0
+
+    def now(self) -> float:
+        """The stream's clock, after some seconds of events."""
+        self.stream.run(self.seconds, rate=self.rate, drift=self.drift)
+        return self.stream.now
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's chromium; the tests are skipped where there is none."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("there is no chromium on the PATH (Debian: apt-get install chromium)")
+    with sync_playwright() as playwright:
+        # Without its sandbox it runs as root too, as in containers; it opens nothing but this page.
+        started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def worker() -> Worker:
+    """A worker that has just started."""
+    return Worker()
+
+
+@pytest.fixture
+def address(worker: Worker) -> Iterator[str]:
+    """Where the worker serves."""
+    with serve(application(worker.stream.registry, lambda: worker.verdict, worker.now), host="127.0.0.1", port=0) as port:
+        yield f"http://127.0.0.1:{port}/"
+
+
+@pytest.fixture
+def page(browser: Browser, address: str) -> Iterator[Page]:
+    """A page whose clock stands still; in the end nothing was in its console, and every request went to the worker."""
+    opened = browser.new_page(viewport={"width": 1440, "height": 900}, reduced_motion="reduce")
+    opened.set_default_timeout(SECONDS * 1000)
+    said: list[str] = []
+    asked: list[str] = []
+    opened.on("console", lambda message: said.append(message.text))
+    opened.on("pageerror", lambda error: said.append(str(error)))
+    opened.on("request", lambda request: asked.append(request.url))
+    # From here on time passes only where a test says so: no look comes that it does not wait for.
+    opened.clock.install(time=0)
+    opened.clock.pause_at(1000)
+    yield opened
+    opened.close()
+    # Chromium itself reports a worker that was taken away on purpose.
+    assert [text for text in said if "ERR_CONNECTION_REFUSED" not in text] == []
+    assert [url for url in asked if not url.startswith((address, "data:"))] == []
+
+
+def look(page: Page, address: str) -> None:
+    """Open the page and wait for its first figures."""
+    with page.expect_response("**/snapshot.json"):
+        page.goto(address)
+    page.wait_for_selector("main[aria-busy=false]")
+
+
+def polls(page: Page, times: int) -> None:
+    """So many more looks."""
+    for _ in range(times):
+        with page.expect_response("**/snapshot.json"):
+            page.clock.run_for(POLL_MS)
+        settled(page)
+
+
+def settled(page: Page) -> None:
+    """The answer is drawn. Asked from here: the page's policy lets nothing be evaluated within it later."""
+    deadline = time.monotonic() + SECONDS
+    while page.evaluate("asking"):
+        assert time.monotonic() < deadline, "the page still waits for its answer"
+        time.sleep(0.01)
+
+
+def text(page: Page, selector: str) -> str:
+    """What stands there."""
+    return page.inner_text(selector)
+
+
+def test_all_charts_draw_and_say_what_they_show(page: Page, address: str) -> None:
+    """Lines, bars, and for those who do not see them a sentence."""
+    look(page, address)
+    polls(page, 5)
+    for name in CHARTS:
+        chart = page.locator(f"#{name} svg[role=img]")
+        assert chart.count() == 1
+        assert chart.get_attribute("aria-label")
+    assert page.locator("#flow path.tagged[d*=L]").count() >= 1
+    assert page.locator("#latency path.p99[d*=L]").count() >= 1
+    assert page.locator("#confidence rect.live").count() > 8
+    assert page.locator("#confidence line.reference").count() > 8
+    assert page.locator("#labels tbody tr").count() == 4
+    assert page.locator("#distances tbody tr").count() == 4
+    assert page.locator("#shares tbody tr").count() == 7
+    assert text(page, "#tile-rate") == "20"
+    assert text(page, "#tile-p99").endswith(" ms")
+    assert text(page, "#state") == "Ready"
+    assert text(page, "#alarms") == "None."
+    assert "tagstream-default 1.2.0" in text(page, "#model")
+
+
+def test_a_drift_becomes_alarms_that_say_what_moved(page: Page, address: str, worker: Worker) -> None:
+    """Silent before, and named with the alerts' names after."""
+    look(page, address)
+    polls(page, 4)
+    assert text(page, "#alarms") == "None."
+    worker.drift = 1.0
+    polls(page, 6)
+    page.wait_for_selector(".alarm.ticket")
+    assert "PredictionDrift" in text(page, "#alarms")
+    assert "most of it other" in text(page, "#alarms")
+    assert page.locator("#distances tr.over").count() == 4
+
+
+def test_a_worker_without_events_says_so(page: Page, address: str, worker: Worker) -> None:
+    """Dashes, and what to do; no chart of nothing."""
+    worker.rate = 0
+    look(page, address)
+    polls(page, 2)
+    assert "No event has come yet" in text(page, "#notice")
+    assert text(page, "#tile-confidence") == DASH
+    assert "500 decisions" in text(page, "#alarms")
+
+
+def test_a_worker_that_is_not_ready_says_why(page: Page, address: str, worker: Worker) -> None:
+    """In its own words, at the top."""
+    worker.verdict = Verdict(ready=False, why="the group has not given this worker its partitions yet")
+    look(page, address)
+    assert text(page, "#state") == "Not ready"
+    assert "has not given this worker its partitions yet" in text(page, "#alarms")
+
+
+def test_a_lost_worker_leaves_its_last_figures_greyed(page: Page, address: str) -> None:
+    """And is found again by itself."""
+    look(page, address)
+    polls(page, 3)
+    before = text(page, "#totals")
+    page.route("**/snapshot.json", lambda route: route.abort("connectionrefused"))
+    page.clock.run_for(3 * POLL_MS)
+    page.wait_for_selector("body.lost")
+    assert text(page, "#state").startswith("Connection lost")
+    assert "All figures are the last ones" in text(page, "#notice")
+    assert "WorkerAbsent" in text(page, "#alarms")
+    assert text(page, "#totals") == before
+    page.unroute("**/snapshot.json")
+    polls(page, 2)
+    page.wait_for_selector("body:not(.lost)")
+    assert text(page, "#state") == "Ready"
+    assert text(page, "#alarms") == "None."
+
+
+def test_before_the_first_answer_it_says_that_it_asks(page: Page, address: str) -> None:
+    """No zero where nothing is known."""
+    page.route("**/snapshot.json", lambda _: None)
+    page.goto(address)
+    assert text(page, "#state") == "Asking the worker…"
+    assert text(page, "#tile-rate") == DASH
+
+
+def test_it_can_be_paused_by_keyboard(page: Page, address: str) -> None:
+    """What moves by itself must be able to stand still; the first thing that Tab reaches does it."""
+    look(page, address)
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert page.get_attribute("#pause", "aria-pressed") == "true"
+    before = text(page, "#totals")
+    page.clock.run_for(5 * POLL_MS)
+    assert text(page, "#totals") == before
+    page.keyboard.press("Enter")
+    polls(page, 2)
+    assert text(page, "#totals") != before
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("size", SIZES)
+def test_it_fits_and_can_be_read(page: Page, address: str, worker: Worker, size: str, scheme: Any) -> None:
+    """At a phone's and a desk's width, light and dark: nothing is wider than the window, and all text stands out."""
+    width, height = SIZES[size]
+    page.set_viewport_size({"width": width, "height": height})
+    page.emulate_media(color_scheme=scheme)
+    look(page, address)
+    polls(page, 26)
+    worker.drift = 0.4
+    polls(page, 14)
+    page.wait_for_selector(".alarm")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    contrasts = page.evaluate(CONTRASTS)
+    assert len(contrasts) > 50
+    assert [found for found in contrasts if found[1] < LEAST_CONTRAST] == []
+    folder = os.environ.get("TAGSTREAM_IMAGES")
+    if folder:
+        page.screenshot(path=Path(folder) / f"page-{width}-{scheme}.png")
+
+
+# Every element with text of its own: the text, and its contrast with the nearest background behind it.
+CONTRASTS = """() => {
+  const light = (color) => {
+    const [r, g, b] = color.match(/[\\d.]+/g).map(Number).slice(0, 3)
+      .map((one) => one / 255).map((one) => (one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = (element) => {
+    for (let one = element; one; one = one.parentElement) {
+      const color = getComputedStyle(one).backgroundColor;
+      if (!color.endsWith(", 0)") && color !== "transparent") return color;
+    }
+    return "rgb(255, 255, 255)";
+  };
+  return [...document.querySelectorAll("body *")]
+    .filter((one) => [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim()))
+    .filter((one) => !["SCRIPT", "STYLE", "NOSCRIPT"].includes(one.tagName) && one.getClientRects().length)
+    .map((one) => {
+      const style = getComputedStyle(one);
+      const [high, low] = [light(one instanceof SVGElement ? style.fill : style.color), light(behind(one))].sort((a, b) => b - a);
+      return [one.textContent.trim(), (high + 0.05) / (low + 0.05)];
+    });
+}"""

@@ -1,0 +1,75 @@
+"""The promises of docs/drift.md, on a few streams of the bench: few false alarms, and every shift found in time."""
+
+import pytest
+
+from benchmarks import drift
+from benchmarks.drift import DETECTORS, LEAST_FOUND, MOST_FALSE_ALARMS, SHIFTS, Results
+from benchmarks.drift_pooled import PooledRules
+from benchmarks.drift_streams import Pool, Stream, logits, pool
+from model_export.prediction import predict
+from monitoring.drift import Plan
+
+STREAMS = 3
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def small_pool() -> Pool:
+    """The bundle's decisions on a part of the corpus that it was not trained on."""
+    return pool(most=600)
+
+
+@pytest.fixture(scope="module")
+def results(small_pool: Pool) -> Results:
+    """A few streams of everything."""
+    total = Results()
+    for seed in range(STREAMS):
+        total.add(drift.one(small_pool, seed, 10_000, Plan()))
+    return total
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_a_detector_cries_wolf_at_most_once_in_ten_thousand_events(results: Results, detector: str) -> None:
+    """Each, under its default."""
+    assert results.false_alarms_per_10000(detector) <= MOST_FALSE_ALARMS
+
+
+@pytest.mark.parametrize("shift", SHIFTS)
+def test_a_shift_is_found_within_two_thousand_events(results: Results, shift: str) -> None:
+    """By one detector at least."""
+    assert results.found(shift) >= LEAST_FOUND
+
+
+def test_the_planted_words_are_among_the_first_five(results: Results) -> None:
+    """Of the last finding of words."""
+    assert all(results.planted_among_first_five)
+
+
+def test_the_table_has_a_row_for_every_detector_and_two_for_all(results: Results) -> None:
+    """As it stands in the docs."""
+    lines = drift.table(results).splitlines()
+    assert len(lines) == 2 + len(DETECTORS) + 2
+    assert {line.count("|") for line in lines} == {len(SHIFTS) + 3}
+
+
+def test_a_stream_repeats(small_pool: Pool) -> None:
+    """Or nobody could check the table."""
+    first, second = (list(Stream(small_pool, 7).shifted("another language", 500)) for _ in range(2))
+    assert first == second
+    assert first != list(Stream(small_pool, 8).shifted("another language", 500))
+
+
+def test_the_rules_see_no_distance_between_the_reference_and_itself(small_pool: Pool) -> None:
+    """Their figures are those of the recording rules."""
+    rules = PooledRules(small_pool.ordinary)
+    for seen in small_pool.ordinary:
+        rules.add(seen)
+    assert max(rules.scores().values()) == pytest.approx(0, abs=1e-9)
+
+
+def test_logits_come_back_from_a_prediction() -> None:
+    """So that they can be noised: the energy gives the level that probabilities have lost."""
+    values = [2.0, -1.0, 0.5, 0.0]
+    found = predict(values, labels=("a", "b", "c", "d"), temperature=1.3, tokens=5, truncated=False)
+    assert logits(found, 1.3) == pytest.approx(values, abs=0.01)

@@ -1,0 +1,117 @@
+"""Drift on Apache Kafka: a real worker learns, a stream moves, and the topic says what moved; without the topic it works on."""
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from kafka import KafkaAdminClient
+
+from stream.broker.processes import Process, Processes
+from stream.settings import load
+from tests.faults.fleet import ROOT, without_settings
+from tests.faults.onlooker import Onlooker
+from tests.integration.conftest import Command
+
+pytestmark = [
+    pytest.mark.broker,
+    pytest.mark.timeout(240),
+    # kafka-python leaves a socket to the garbage collector for each connection that was refused.
+    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
+]
+
+WINDOW = 300
+WORK_SECONDS = 120.0
+SUBJECTS = ("image", "translation", "deployment", "song", "forecast", "parser", "camera", "pipeline")
+PLANTED = "quantabyte"
+
+
+def events(first: int, count: int, *, planted: bool) -> Iterator[bytes]:
+    """Short titles; with `planted` every fourth one has a word and a producer that were never there."""
+    chance = random.Random(first)  # noqa: S311 - the same every time
+    for number in range(first, first + count):
+        new = planted and number % 4 == 0
+        title = f"a {chance.choice(SUBJECTS)} for {chance.choice(SUBJECTS)} {PLANTED if new else ''}"
+        yield json.dumps({"id": f"e{number}", "title": title, "source": "press" if new else "papers"}).encode()
+
+
+def start(processes: Processes, environ: dict[str, str], bundle: Path, log: Path) -> Process:
+    """A worker with small windows."""
+    return processes.start(
+        [sys.executable, "-m", "stream.cli", "worker", "--bundle", bundle],
+        env={
+            **without_settings(os.environ),
+            "PYTHONPATH": str(ROOT),
+            **environ,
+            "TAGSTREAM_DRIFT_WINDOW_EVENTS": str(WINDOW),
+            "TAGSTREAM_DRIFT_REFERENCE_WINDOWS": "1",
+        },
+        log_file=log,
+    )
+
+
+def until_written(environ: dict[str, str], wanted: int, log: Path) -> None:
+    """Wait until so many outcomes are there."""
+    deadline = time.monotonic() + WORK_SECONDS
+    with Onlooker(load(environ, folder=ROOT).settings) as onlooker:
+        while sum(onlooker.sample().written.values()) < wanted:
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
+
+
+def test_the_topic_names_the_planted_word_and_producer(
+    environ: dict[str, str], bundle_folder: Path, tagstream: Command, processes: Processes, tmp_path: Path
+) -> None:
+    """Among the first five, with events to look at; and `drift tail` shows it."""
+    log = tmp_path / "worker.log"
+    start(processes, environ, bundle_folder, log)
+    for first, planted in ((0, False), (2 * WINDOW, True)):
+        sent = tagstream("send", "-", environ=environ, stdin=b"\n".join(events(first, 2 * WINDOW, planted=planted)))
+        assert sent.returncode == 0, sent.stderr.decode()
+        until_written(environ, first + 2 * WINDOW, log)
+    time.sleep(3)  # the watch looks once a second
+    shown = tagstream("drift", "tail", "--json", "--from-beginning", "--idle", "2", environ=environ)
+    assert shown.returncode == 0, shown.stderr.decode()
+    findings = [json.loads(line) for line in shown.stdout.splitlines()]
+    words = [found for found in findings if found["kind"] == "words"]
+    assert words, (findings, log.read_text())
+    assert PLANTED in [word["word"] for word in words[0]["words"][:5]]
+    assert "press" in [source["source"] for source in words[0]["sources"]]
+    assert 0 < len(words[0]["example_ids"]) <= 10
+    assert "sources" in {found["kind"] for found in findings}
+    for_people = tagstream("drift", "tail", "--from-beginning", "--idle", "2", environ=environ)
+    assert PLANTED in for_people.stdout.decode()
+
+
+def test_without_its_topic_a_worker_works_on_and_says_so(
+    environ: dict[str, str], bundle_folder: Path, tagstream: Command, processes: Processes, tmp_path: Path
+) -> None:
+    """Findings are logged; every event is delivered; the stop is quick."""
+    settings = load(environ, folder=ROOT).settings
+    admin = KafkaAdminClient(bootstrap_servers=settings.broker_list)
+    try:
+        admin.delete_topics([settings.topics.drift])
+    finally:
+        admin.close()
+    log = tmp_path / "worker.log"
+    worker = start(processes, environ, bundle_folder, log)
+    values = [*events(0, 2 * WINDOW, planted=False), *events(2 * WINDOW, 2 * WINDOW, planted=True)]
+    sent = tagstream("send", "-", environ=environ, stdin=b"\n".join(values))
+    assert sent.returncode == 0, sent.stderr.decode()
+    until_written(environ, 4 * WINDOW, log)
+    deadline = time.monotonic() + 20
+    while "drift_found" not in log.read_text():
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.1)
+    assert "drift_topic_missing" in log.read_text()
+    assert PLANTED not in log.read_text()
+    asked = time.monotonic()
+    worker.ask_to_end()
+    assert worker.wait(30), log.read_text()
+    assert time.monotonic() - asked < 10
+    assert worker.exit_code in {0, -signal.SIGTERM}

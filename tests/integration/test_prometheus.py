@@ -1,0 +1,308 @@
+"""A real Prometheus over two real workers on Apache Kafka: rules, boards, and the figures that can be recomputed from the topics."""
+
+import json
+import math
+import os
+import random
+import shutil
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from model_export.bundle import read
+from model_export.data import CORPUS, read_corpus
+from monitoring import comparison
+from monitoring.edges import CONFIDENCE
+from monitoring.grafana.boards import BOARDS, DASHBOARDS, queries
+from stream import topics
+from stream.broker import Broker
+from stream.broker.ports import free_ports
+from stream.broker.processes import Process, Processes
+from stream.settings import load
+from tests.faults.checker import Door
+from tests.faults.fleet import ROOT, without_settings
+from tests.faults.inputs import MALFORMED, Planted
+from tests.faults.onlooker import Onlooker, fresh_environment, send
+from tests.integration.test_worker import RunningWorker, until
+from tests.prometheus import FOLDER, final, quick
+
+pytestmark = [
+    pytest.mark.broker,
+    pytest.mark.timeout(900),
+    # kafka-python leaves a socket to the garbage collector for each connection that was refused.
+    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.skipif(
+        shutil.which("prometheus") is None,
+        reason="there is no prometheus, so nothing can be said of the rules on real workers: install the package prometheus",
+    ),
+]
+
+WORKERS = 2
+EVENTS, BAD = 3_000, 60
+START_SECONDS, WORK_SECONDS, SCRAPE_SECONDS = 120.0, 300.0, 60.0
+STEP_SECONDS = 2
+# Every figure of a board has data after a stream like this one, except where the reason stands here.
+EXPECTED_EMPTY: dict[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prometheus:
+    """A Prometheus process. `since` is when it began, Unix seconds."""
+
+    url: str
+    process: Process
+    since: float
+
+    def get(self, path: str, **parameters: object) -> Any:
+        """The data of an answer of its API."""
+        asked = f"{self.url}{path}?{urllib.parse.urlencode(parameters)}"
+        try:
+            with urllib.request.urlopen(asked, timeout=30) as answer:  # noqa: S310 - loopback
+                return json.load(answer)["data"]
+        except urllib.error.HTTPError as error:
+            with error:
+                raise AssertionError(parameters, error.read().decode()) from error
+
+    def ready(self) -> bool:
+        """Does it answer?"""
+        try:
+            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=5) as answer:  # noqa: S310 - loopback
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def now(self, expression: str) -> list[tuple[dict[str, str], float]]:
+        """The series of an expression at this moment."""
+        found = self.get("/api/v1/query", query=expression)["result"]
+        return [(one["metric"], float(one["value"][1])) for one in found]
+
+    def value(self, expression: str) -> float | None:
+        """The only series of an expression; None without one."""
+        found = self.now(expression)
+        assert len(found) < 2, found
+        return found[0][1] if found else None
+
+    def ever(self, expression: str) -> int:
+        """How many series of an expression had a number at any moment since the beginning."""
+        asked = {"query": expression, "start": self.since, "end": time.time(), "step": STEP_SECONDS}
+        found = self.get("/api/v1/query_range", **asked)["result"]
+        return sum(any(not math.isnan(float(value)) for _, value in one["values"]) for one in found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What is left of the stream: Prometheus with its memory of it, decisions from the topics, the bundle's reference."""
+
+    prometheus: Prometheus
+    decisions: list[dict[str, Any]]
+    asked: int
+    reference: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Logs, configuration and data."""
+    return tmp_path_factory.mktemp("prometheus")
+
+
+@pytest.fixture(scope="module")
+def compared_bundle(bundle_folder: Path, tiny_bundle_folder: Path) -> Path:
+    """The default bundle, unless it is from before references had distributions."""
+    return bundle_folder if "energy_cdf" in read(bundle_folder).manifest.reference else tiny_bundle_folder
+
+
+@pytest.fixture(scope="module")
+def run(kafka: Broker, folder: Path, compared_bundle: Path) -> Iterator[Run]:
+    """Two workers and Prometheus, 3,000 rows of the authored corpus and some that cannot be read, until all are counted."""
+    environ = {
+        **fresh_environment(kafka.bootstrap, "prometheus"),
+        "TAGSTREAM_BUNDLE": str(compared_bundle),
+        "TAGSTREAM_KNOWN_SOURCES": "papers",
+        "TAGSTREAM_DRIFT_WINDOW_EVENTS": "200",
+        "TAGSTREAM_DRIFT_REFERENCE_WINDOWS": "2",
+        "TAGSTREAM_STARTUP_TIMEOUT_SECONDS": str(START_SECONDS),
+        # A machine that is busy with something else is not what is tested here.
+        "TAGSTREAM_SESSION_TIMEOUT_SECONDS": "30",
+    }
+    settings = load(environ, folder=ROOT).settings
+    topics.create(settings)
+    with Processes(grace_seconds=5) as processes, Onlooker(settings) as onlooker:
+        workers = [started(processes, environ, folder / f"worker-{number}.log") for number in range(WORKERS)]
+        assert until(lambda: all(worker.metric("tagstream_assigned_partitions") for worker in workers), START_SECONDS)
+        prometheus = watching(processes, [worker.url for worker in workers], folder)
+        assert until(
+            lambda: prometheus.value('count(tagstream_events_received_total{job="tagstream"})') == WORKERS, SCRAPE_SECONDS
+        )
+        send(settings, rows())
+        assert until(lambda: sum(onlooker.sample().written.values()) >= EVENTS + BAD, WORK_SECONDS), "not all was decided"
+        outcomes = onlooker.outcomes()
+        written = sum(map(len, outcomes.values()))
+        assert until(lambda: prometheus.value("sum(tagstream_events_published_total)") == written, SCRAPE_SECONDS)
+        assert until(
+            lambda: prometheus.value("sum(job:final_tagstream_predictions:count1h)") == decided(outcomes), SCRAPE_SECONDS
+        )
+        yield Run(
+            prometheus=prometheus,
+            decisions=[json.loads(record.value or b"") for door in (Door.TAGGED, Door.REVIEW) for record in outcomes[door]],
+            asked=len(outcomes[Door.REVIEW]),
+            reference=read(compared_bundle).manifest.reference,
+        )
+
+
+def decided(outcomes: dict[Door, list[Any]]) -> int:
+    """Records that are decisions."""
+    return len(outcomes[Door.TAGGED]) + len(outcomes[Door.REVIEW])
+
+
+def started(processes: Processes, environ: dict[str, str], log_file: Path) -> RunningWorker:
+    """A worker as `tagstream worker` starts it."""
+    clean = {**without_settings(os.environ), "PYTHONPATH": str(ROOT), **environ}
+    return RunningWorker(processes.start([sys.executable, "-m", "stream.cli", "worker"], env=clean, log_file=log_file))
+
+
+def watching(processes: Processes, workers: list[str], folder: Path) -> Prometheus:
+    """Prometheus over these workers, with the project's rules at a pace that a test can wait for, and over whole counters."""
+    recording, alerts = ((FOLDER / name).read_text(encoding="utf-8") for name in ("recording.yml", "alerts.yml"))
+    files = {"recording.yml": quick(recording), "final.yml": quick(final(recording)), "alerts.yml": quick(alerts)}
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    pace = f"{STEP_SECONDS}s"
+    configuration = {
+        "global": {"scrape_interval": pace, "scrape_timeout": pace, "evaluation_interval": pace},
+        "rule_files": list(files),
+        "scrape_configs": [
+            {"job_name": "tagstream", "static_configs": [{"targets": [url.removeprefix("http://") for url in workers]}]}
+        ],
+    }
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration), encoding="utf-8")
+    (port,) = free_ports(1)
+    process = processes.start(
+        [
+            shutil.which("prometheus") or "prometheus",
+            f"--config.file={folder / 'prometheus.yml'}",
+            f"--storage.tsdb.path={folder / 'data'}",
+            f"--web.listen-address=127.0.0.1:{port}",
+        ],
+        env=without_settings(os.environ),
+        log_file=folder / "prometheus.log",
+    )
+    found = Prometheus(url=f"http://127.0.0.1:{port}", process=process, since=time.time())
+    assert until(found.ready, START_SECONDS), process.output()
+    return found
+
+
+def rows() -> list[Planted]:
+    """Rows of the authored corpus in an order that is always the same, a third of them from a producer that is not known."""
+    chance = random.Random("prometheus")  # noqa: S311 - repeatable, not secret
+    texts = chance.sample(read_corpus(CORPUS), EVENTS)
+    good = [
+        Planted(event_id=f"row-{number}", key=None, value=json.dumps(event(number, row.text)).encode())
+        for number, row in enumerate(texts)
+    ]
+    bad = [
+        Planted(event_id=None, key=b"bad-%d" % number, value=MALFORMED[number % len(MALFORMED)](number))
+        for number in range(BAD)
+    ]
+    planted = [*good, *bad]
+    chance.shuffle(planted)
+    return planted
+
+
+def event(number: int, text: str) -> dict[str, str]:
+    """As a producer sends it: some are a title alone, some say where they are from."""
+    title, _, description = text.partition(". ")
+    fields = {"id": f"row-{number}", "title": title}
+    if description:
+        fields["description"] = description
+    if number % 4:
+        fields["source"] = "feed" if number % 3 == 0 else "papers"
+    return fields
+
+
+def test_prometheus_sees_two_workers_and_no_rule_fails(run: Run) -> None:
+    """Both are scraped, each has its share of the work, and every rule was evaluated without an error, alerts and their texts too."""
+    assert run.prometheus.value('sum(up{job="tagstream"})') == WORKERS
+    shares = dict(enumerate(value for _, value in run.prometheus.now("sum by (instance) (tagstream_predictions_total)")))
+    assert len(shares) == WORKERS
+    assert min(shares.values()) > EVENTS / 10
+    groups = run.prometheus.get("/api/v1/rules")["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    assert len({rule["name"] for rule in rules if rule["type"] == "alerting"}) == len(written_rules("alerts.yml", "alert"))
+    assert [(rule["name"], rule.get("lastError")) for rule in rules if rule["health"] != "ok"] == []
+
+
+def written_rules(name: str, kind: str) -> list[str]:
+    """Names of the rules of a file."""
+    groups = yaml.safe_load((FOLDER / name).read_text(encoding="utf-8"))["groups"]
+    return [rule[kind] for group in groups for rule in group["rules"]]
+
+
+@pytest.mark.parametrize("name", written_rules("recording.yml", "record"))
+def test_every_recording_rule_returns_data(run: Run, name: str) -> None:
+    """A number, not only a series that is NaN."""
+    assert run.prometheus.ever(name) > 0
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
+def test_every_query_of_a_board_is_answered(run: Run, board: Any) -> None:
+    """With the variables filled in: a series with a number, or a reason why there cannot be one here."""
+    model = json.loads((DASHBOARDS / f"{board.name}.json").read_text(encoding="utf-8"))
+    asked = queries(model, rate_interval="20s")
+    assert asked
+    empty = [expression for expression in asked if not run.prometheus.ever(expression)]
+    assert [expression for expression in empty if expression not in EXPECTED_EMPTY] == []
+
+
+def test_the_drift_of_both_workers_together_is_that_of_the_raw_events(run: Run) -> None:
+    """Stability index and Kolmogorov distance, to six digits, from the tags and confidences that lie on `tagged` and `review`."""
+    counts = Counter(one["tag"] for one in run.decisions)
+    total = len(run.decisions)
+    share = {label: counts[label] / total for label in run.reference["label_ratio"]}
+    known = {float(edge): ratio for edge, ratio in run.reference["confidence_cdf"].items()}
+    live = {edge: sum(one["confidence"] <= edge for one in run.decisions) / total for edge in CONFIDENCE}
+    distance = max(abs(live[edge] - known[edge]) for edge in CONFIDENCE)
+
+    psi = comparison.psi(share, run.reference["label_ratio"])
+    assert psi is not None
+    assert run.prometheus.value("job:final_tagstream_prediction_drift:psi1h") == pytest.approx(psi, rel=1e-6)
+    assert run.prometheus.value("job:final_tagstream_confidence_drift:ks1h") == pytest.approx(distance, rel=1e-6)
+
+
+def test_the_shares_of_both_workers_together_are_those_of_the_raw_events(run: Run) -> None:
+    """Estimated accuracy, reviews, titles alone and unknown producers, recomputed from the topics."""
+    total = len(run.decisions)
+    expected = {
+        "accuracy_estimate:cbpe1h": math.fsum(one["confidence"] for one in run.decisions) / total,
+        "review:ratio1h": run.asked / total,
+        "without_description:ratio1h": sum("description" not in one for one in run.decisions) / total,
+        "truncated:ratio1h": sum(one["truncated"] for one in run.decisions) / total,
+        "unseen_source:ratio1h": sum(one.get("source") == "feed" for one in run.decisions) / total,
+        "dead_letter:ratio10m": BAD / (total + BAD),
+    }
+    for name, value in expected.items():
+        assert run.prometheus.value(f"job:final_tagstream_{name}") == pytest.approx(value, rel=1e-6), name
+
+
+def test_one_workers_figure_is_not_the_whole(run: Run) -> None:
+    """What makes pooling worth a test: the mean of two workers' shares is another number than the share of both."""
+    shares = run.prometheus.now(
+        "sum by (instance, label) (tagstream_predictions_total) / on (instance) group_left ()"
+        " sum by (instance) (tagstream_predictions_total)"
+    )
+    assert len({labels["instance"] for labels, _ in shares}) == WORKERS
+    assert len({round(value, 6) for _, value in shares}) > len(run.reference["label_ratio"])
+
+
+def test_both_workers_have_looked_for_drift(run: Run) -> None:
+    """Windows were closed and compared in each, so that the boards' figures of drift are figures of something."""
+    assert run.prometheus.value("min(tagstream_drift_window_events)") == 200
