@@ -27,6 +27,8 @@ HUB_TIMEOUT_SECONDS = 30
 class BaseModelError(Exception):
     """The pretrained files are missing or are not the ones that the project was measured with."""
 
+    exit_code = 1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseModel:

@@ -21,6 +21,8 @@ ECE_BINS = 15
 class CalibrationError(Exception):
     """The calibration rows do not support what was asked of them."""
 
+    exit_code = 1
+
 
 def fit_temperature(logits: Floats, targets: Ints) -> float:
     """

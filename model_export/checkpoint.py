@@ -13,6 +13,8 @@ from model_export.network import Shape, TagNetwork
 class CheckpointError(Exception):
     """The file is not a network that this program saved."""
 
+    exit_code = 1
+
 
 class Trained(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a trained network besides its weights."""

@@ -30,8 +30,6 @@ REGISTERS = (
 )  # fmt: skip
 CORPUS = Path(__file__).parent / "corpus"
 TRAIN_SHARE, CALIBRATION_SHARE = 0.70, 0.15
-# Of dataset.csv: there is little of it, and every row counts; the corpus' topics are what calibration stands on.
-HELD_BACK_SHARE = 0.08
 
 
 class CorpusLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -200,7 +198,7 @@ def _parts_of_given(rows: Sequence[Row]) -> list[str]:
     held_back: set[int] = set()
     for positions in by_tag.values():
         ordered = sorted(positions, key=lambda position: _place(rows[position].topic))
-        held_back.update(ordered[: round(len(ordered) * HELD_BACK_SHARE)])
+        held_back.update(ordered[: round(len(ordered) * CALIBRATION_SHARE)])
     return ["calibration" if position in held_back else "train" for position in range(len(rows))]
 
 

@@ -35,7 +35,7 @@ class StudentRecipe:
     epochs: int = 4
     batch_rows: int = 32
     source_shares: dict[str, float] = field(default_factory=lambda: {"madewithml": 0.5, "corpus": 0.5})
-    class_levelling: float = 1.0
+    class_levelling: float = 0.0
     temperature: float = 2.0
     vector_weight: float = 8.0
     label_weight: float = 0.3

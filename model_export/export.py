@@ -20,6 +20,8 @@ SAMPLE_SHAPE = (2, 16)
 class ExportError(Exception):
     """The exported file is not one that a bundle may hold."""
 
+    exit_code = 1
+
 
 def to_onnx(network: TagNetwork, labels: Sequence[str]) -> bytes:
     """

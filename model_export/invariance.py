@@ -12,6 +12,8 @@ BATCH_SIZES = (2, 7, 16, 33, 64)
 class ParityError(Exception):
     """An exported network differs from the trained one, or a prediction from itself: the message says by how much."""
 
+    exit_code = 1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invariance:

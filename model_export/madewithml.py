@@ -26,6 +26,8 @@ MAX_BYTES = 4 * 1024 * 1024
 class DataError(Exception):
     """Training data is missing or is not what it should be: the message says what, why, and the next step."""
 
+    exit_code = 1
+
 
 def records(folder: Path, name: str) -> list[dict[str, str]]:
     """

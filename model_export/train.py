@@ -35,7 +35,7 @@ class Recipe:
     epochs: int = 2
     batch_rows: int = 32
     source_shares: dict[str, float] = field(default_factory=lambda: {"madewithml": 0.5, "corpus": 0.5})
-    class_levelling: float = 1.0
+    class_levelling: float = 0.0
     label_smoothing: float = 0.05
     weight_decay: float = 0.01
     warmup_share: float = 0.1

@@ -30,7 +30,7 @@ class Alarm:
 
 
 # Where a drift event says which words, labels, sources and events moved.
-DRIFT = "tagstream drift tail says which words, labels, sources and events moved."
+DRIFT = "tagstream drift tail --from-beginning says which words, labels, sources and events moved."
 
 
 def alarms(figures: Figures) -> list[Alarm]:

@@ -44,7 +44,7 @@ What the bundle calls ordinary, for comparison; a figure that an older bundle la
 What drift detection of this worker says:
 
     tagstream_drift_changes_total{signal}              sudden changes of confidence, energy or tokens_per_word
-    tagstream_drift_score{signal}                      last window: largest log-odds z of a word, stability index of labels, share
+    tagstream_drift_score{signal}                      last window: largest likelihood-ratio z of a word, stability index of labels, share
                                                        of sources that are unseen or missing
     tagstream_drift_window_events                      events in the last evaluated window
     tagstream_drift_last_evaluated_timestamp_seconds   when a window was last evaluated; 0 before the first
@@ -204,7 +204,7 @@ class Metrics:
         )
         self._scores = Gauge(
             "tagstream_drift_score",
-            "Last window: largest log-odds z of a word, stability index of labels, share of sources unseen or missing.",
+            "Last window: largest likelihood-ratio z of a word, stability index of labels, share of new producers beyond chance.",
             ["signal"],
             registry=registry,
         )

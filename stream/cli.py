@@ -134,12 +134,15 @@ def tail(
     from_beginning: Annotated[bool, typer.Option("--from-beginning", help="Start at the oldest record.")] = False,
     max_records: Annotated[int | None, typer.Option("--max", help="Stop after so many records.", min=1)] = None,
     idle: Annotated[float | None, typer.Option(help="Stop when nothing came for so many seconds.", min=0.1)] = None,
+    at_least: Annotated[int, typer.Option(help="Fail when fewer records came.", min=0)] = 0,
 ) -> None:
     """Show the records of a topic as they come."""
     settings = _settings(brokers=brokers)
     from stream import tail as run
 
-    run.tail(settings, topic, as_json=json, from_beginning=from_beginning, max_records=max_records, idle_seconds=idle)
+    shown = run.tail(settings, topic, as_json=json, from_beginning=from_beginning, max_records=max_records, idle_seconds=idle)
+    if shown < at_least:
+        _fail(f"{shown} records of {topic} came, {at_least} were to come. Next: does anything send to it?", EXIT_FAILED)
 
 
 @app.command()

@@ -17,15 +17,15 @@ def tail(
     from_beginning: bool,
     max_records: int | None,
     idle_seconds: float | None,
-) -> None:
+) -> int:
     """
-    Print records; see `follow`.
+    Print records, and return how many; see `follow`.
 
     Raises:
         BrokerUnreachableError: No broker answered.
         TopicsMissingError: There is no such topic.
     """
-    follow(
+    return follow(
         settings,
         topic,
         show=lambda record: view.print_record(record, as_json=as_json),
@@ -43,9 +43,9 @@ def follow(
     from_beginning: bool,
     max_records: int | None,
     idle_seconds: float | None,
-) -> None:
+) -> int:
     """
-    Show records until `max_records`, until `idle_seconds` pass without one, or until interrupted.
+    Show records until `max_records`, until `idle_seconds` pass without one, or until interrupted; return how many.
 
     Raises:
         BrokerUnreachableError: No broker answered.
@@ -62,11 +62,12 @@ def follow(
                 show(record)
                 shown += 1
                 if max_records is not None and shown >= max_records:
-                    return
+                    return shown
             now = time.monotonic()
             if records:
                 last = now
             elif idle_seconds is not None and now - last > idle_seconds:
-                return
+                return shown
     except KeyboardInterrupt:
         view.talk(f"{shown} records")
+    return shown

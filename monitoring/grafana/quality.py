@@ -292,7 +292,7 @@ _MOVED = (
     Panel(
         title="Words of the last window",
         shows=(
-            "The largest log-odds z of a word in the last evaluated window, of the worker that has the largest: "
+            "The largest likelihood-ratio z of a word in the last evaluated window, of the worker that has the largest: "
             "how far the most moved word is from what its share in the reference makes likely."
         ),
         then="When it jumps, read the words in `tagstream drift tail`: they say what the new topic is.",

@@ -17,12 +17,12 @@ from monitoring.health import Verdict
 from monitoring.server import application, serve
 from tests.observations import Stream
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 READY = Verdict(ready=True, why="6 partitions, 0 events wait")
 POLL_MS = 2000
 # Most that anything may take: the machine may be busy.
-SECONDS = 30
+SECONDS = 60
 SIZES = {"wide": (1440, 900), "narrow": (390, 844)}
 SCHEMES = ("light", "dark")
 DASH = "\N{EN DASH}"

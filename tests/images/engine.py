@@ -129,6 +129,8 @@ def _podman(folder: Path) -> Iterator[Engine]:
         # What a run that was killed has left; nobody else uses this store.
         _run(("podman", "rm", "--all", "--force", "--volumes"), environ, DOWN_SECONDS)
         _run(("podman", "network", "prune", "--force"), environ, ASK_SECONDS)
+        # Layers of older trees; younger ones save the next build its downloads.
+        _run(("podman", "image", "prune", "--force", "--filter", "until=168h"), environ, DOWN_SECONDS)
         compose = _compose(cache)
         _bases(cache, environ)
         with _service(folder, environ):

@@ -179,4 +179,4 @@ def test_a_worker_ends_in_order_when_it_is_stopped(running: Stack) -> None:
     running.compose("stop", "producer", "worker", seconds=60)
     for container in (*running.containers("producer"), *running.containers("worker")):
         found = (running.inspect(container, "{{.State.Status}}"), running.inspect(container, "{{.State.ExitCode}}"))
-        assert found == ENDED, running.log("worker")
+        assert found == ENDED, container
