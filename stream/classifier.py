@@ -14,6 +14,8 @@ import numpy.typing as npt
 
 # The tokenizer's own threads would fight the worker's; one call from one thread is enough for tens of texts.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# The runtime reports its use to its makers unless told otherwise; a worker tells nobody.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime as ort
 from tokenizers import Tokenizer

@@ -27,7 +27,7 @@ COMPOSE_MODULE = "github.com/docker/compose/v2"
 GO_VERSION = "1.24.9"
 SELF_HELPING_GO = (1, 21)
 # What podman needs beside itself: the runtime that works on every cgroup layout, networks with names, and what makes base images.
-PROGRAMS = ("podman", "runc", "debootstrap", "go")
+PROGRAMS = ("podman", "runc", "iptables", "debootstrap", "go")
 HELPERS = ("/usr/lib/podman/netavark", "/usr/lib/podman/aardvark-dns")
 # Podman's database notes where it runs and refuses another place later.
 RUN_ROOT = Path("/run/tagstream-images")

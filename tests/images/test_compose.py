@@ -17,7 +17,6 @@ from tests.images.stack import Stack, soon
 pytestmark = [pytest.mark.images, pytest.mark.timeout(3600)]
 
 SHIPPED = ("kafka", "worker", "prometheus", "producer")
-ENDED = ("exited", "0")
 
 
 def records(running: Stack, topic: str, *, least: int, seconds: float = 60.0) -> list[Record]:
@@ -174,9 +173,18 @@ def last_run(events: list[dict[str, str]]) -> str:
     return min(set(endings), key=endings.count)
 
 
-def test_a_worker_ends_in_order_when_it_is_stopped(running: Stack) -> None:
-    """SIGTERM reaches the process itself, which ends with 0 within its bound; so does the producer."""
-    running.compose("stop", "producer", "worker", seconds=60)
-    for container in (*running.containers("producer"), *running.containers("worker")):
-        found = (running.inspect(container, "{{.State.Status}}"), running.inspect(container, "{{.State.ExitCode}}"))
-        assert found == ENDED, container
+def test_nothing_must_be_killed_when_it_is_stopped(running: Stack) -> None:
+    """SIGTERM reaches each process itself: the producer ends with 0, a worker too, or with 1 at its own bound.
+
+    A worker whose group forms anew while it stops can wait for a coordinator until that bound; see docs/deploy.md.
+    """
+    running.compose("stop", "producer", "worker", seconds=90)
+    (producer,), workers = running.containers("producer"), running.containers("worker")
+    assert ending(running, producer) == ("exited", 0)
+    assert len(workers) == 2
+    assert all(ending(running, worker) in {("exited", 0), ("exited", 1)} for worker in workers)
+
+
+def ending(running: Stack, container: str) -> tuple[str, int]:
+    """How a container stands, and the exit code of its process."""
+    return running.inspect(container, "{{.State.Status}}"), int(running.inspect(container, "{{.State.ExitCode}}"))

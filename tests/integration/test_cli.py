@@ -220,6 +220,9 @@ def test_what_is_sent_can_be_followed(tagstream: Command, environ: dict[str, str
     assert shown.returncode == 0
     assert shown.stdout.count(b"\n") == 3
     assert b"not json" in shown.stdout
+    short = tagstream("tail", "content", "--from-beginning", "--idle", "0.5", "--at-least", "4", environ=environ)
+    assert short.returncode == 1
+    assert b"3 records of content came, 4 were to come" in short.stderr
 
 
 @pytest.mark.broker
