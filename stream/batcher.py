@@ -1,6 +1,6 @@
 """Micro-batches without a linger: whatever has arrived, up to a limit. A queue of bounded size between Faust and the model.
 
-A lone event is decided at once. While batches are under way the next one waits until it is worth the trip, a quarter of the
+A lone event is decided at once. While batches are under way the next one waits until it is worth the trip, half of the
 limit, or until nothing is under way any more: under load batches fill themselves, and no time is set by hand. The bound keeps
 a backlog in Kafka, where it is visible as lag.
 """
@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 # The share of a full batch for which a trip through thread and broker is begun while others are under way.
-WORTH_A_TRIP = 4
+WORTH_A_TRIP = 2
 
 
 class Batcher(Generic[T]):
@@ -46,7 +46,7 @@ class Batcher(Generic[T]):
         self._changed.set()
 
     async def worth_a_trip(self, busy: Callable[[], bool]) -> None:
-        """Wait while `busy()` and less than a quarter of `limit` waits: a batch of one costs nearly what one of sixteen does."""
+        """Wait while `busy()` and less than half of `limit` waits: a batch of one costs nearly what one of thirty does."""
         while busy() and self._queue.qsize() < self._worth:
             self._changed.clear()
             await self._changed.wait()

@@ -5,6 +5,7 @@ event, the bundle and the settings, so that a redelivered event repeats the same
 reading, comes last.
 """
 
+import hashlib
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,9 @@ from stream.events import CLOUDEVENT_PREFIX, ContentEvent, Fields, Headers, Reje
 CONTRACT_VERSION = 1
 PREDICTION_NAMESPACE = uuid.UUID("6d0f7c3e-5b0a-5d57-9c53-4a7c1c0f5a1e")
 MAX_MESSAGE_CHARACTERS = 512
+# RFC 4122: four bits say version 5, two say which variant; all others are the hash's.
+_UUID_KEPT = ~(0xF000 << 64 | 0xC000 << 48)
+_UUID_VERSION_5 = 0x5000 << 64 | 0x8000 << 48
 
 
 class ModelRef(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +100,11 @@ def prediction_id(event_id: str, bundle_digest: str) -> str:
     >>> prediction_id("a", "0" * 64) == prediction_id("a", "0" * 64)
     True
     """
-    return str(uuid.uuid5(PREDICTION_NAMESPACE, f"{CONTRACT_VERSION}:{bundle_digest}:{event_id}"))
+    # `str(uuid.uuid5(...))` by hand, a test compares them: the library takes a third of what the rest of an outcome costs.
+    name = f"{CONTRACT_VERSION}:{bundle_digest}:{event_id}".encode()
+    number = int.from_bytes(hashlib.sha1(PREDICTION_NAMESPACE.bytes + name, usedforsecurity=False).digest()[:16], "big")
+    text = f"{number & _UUID_KEPT | _UUID_VERSION_5:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def publish_all(outcomes: Sequence[Outcome], now_ms: int) -> list[Publication]:

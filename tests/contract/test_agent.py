@@ -181,8 +181,8 @@ def test_a_failed_confirmation_acknowledges_nothing_though_faust_stops_gracefull
     workers: list[Worker] = []
 
     async def scenario() -> None:
-        # A quarter of four is one: the second event does not wait for the first to be done.
-        worker = Worker(producer, batch_max_events=4)
+        # Half of two is one: the second event does not wait for the first to be done.
+        worker = Worker(producer, batch_max_events=2)
         workers.append(worker)
         async with worker.agent.test_context() as agent:
             await worker.put(agent, b'{"title":"a"}')

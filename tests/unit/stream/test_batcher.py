@@ -58,3 +58,37 @@ def test_putting_waits_while_the_limit_waits() -> None:
         assert await batcher.next_batch() == [3]
 
     asyncio.run(asyncio.wait_for(scenario(), 5))
+
+
+def test_a_lone_event_waits_for_nothing_while_nothing_is_under_way() -> None:
+    """`worth_a_trip` returns at once when it is not busy, with one event or none."""
+
+    async def scenario() -> None:
+        await Batcher[int](limit=8).worth_a_trip(lambda: False)
+
+    asyncio.run(asyncio.wait_for(scenario(), 5))
+
+
+def test_while_others_are_under_way_a_batch_waits_for_half_of_its_limit_or_for_their_end() -> None:
+    """One of eight waits; four do not; and one does not either once nothing is under way."""
+
+    async def scenario() -> None:
+        batcher: Batcher[int] = Batcher(limit=8)
+        busy = [True]
+        await batcher.put(1)
+        waiting = asyncio.create_task(batcher.worth_a_trip(lambda: busy[0]))
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+        for event in (2, 3, 4):
+            await batcher.put(event)
+        await waiting
+        await batcher.next_batch()
+        await batcher.put(5)
+        again = asyncio.create_task(batcher.worth_a_trip(lambda: busy[0]))
+        await asyncio.sleep(0.01)
+        assert not again.done()
+        busy[0] = False
+        batcher.idle()
+        await again
+
+    asyncio.run(asyncio.wait_for(scenario(), 5))

@@ -170,7 +170,7 @@ def test_the_model_works_while_the_broker_confirms() -> None:
     """A second batch is decided and sent though the first is not confirmed yet."""
 
     async def scenario() -> None:
-        async with rig(broker=FakeBroker(confirms=False)) as it:
+        async with rig(broker=FakeBroker(confirms=False), batch_max_events=2) as it:
             it.stream.feed(0)
             await until(lambda: it.broker.sent == [0])
             it.stream.feed(1)
@@ -202,7 +202,7 @@ def test_a_later_batch_that_is_confirmed_first_waits_for_the_earlier_one() -> No
     """Faust commits over some gaps, so acknowledgements must not leave one."""
 
     async def scenario() -> None:
-        async with rig(broker=FakeBroker(confirms=False)) as it:
+        async with rig(broker=FakeBroker(confirms=False), batch_max_events=2) as it:
             for offset in (0, 1, 2):
                 it.stream.feed(offset)
                 await until(lambda seen=offset: it.broker.sent[-1:] == [seen])  # type: ignore[misc]
@@ -220,7 +220,7 @@ def test_a_batch_that_is_decided_first_is_not_sent_before_the_earlier_one() -> N
 
     async def scenario() -> None:
         gate = Gate(decided, 0)
-        async with rig(decide=gate, feed=[0]) as it:
+        async with rig(decide=gate, feed=[0], batch_max_events=2) as it:
             await until(lambda: gate.batches == [[0]])
             it.stream.feed(1)
             await until(lambda: gate.batches == [[0], [1]])

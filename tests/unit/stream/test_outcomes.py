@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from monitoring.observer import Destination, NullObserver, Observation, Reason, ReviewReason, Signals
 from stream.events import ContentEvent, RawEvent, Rejected, decode
 from stream.outcomes import (
+    CONTRACT_VERSION,
     DECISION_FIELDS,
     MAX_MESSAGE_CHARACTERS,
+    PREDICTION_NAMESPACE,
     Decision,
     ModelRef,
     NeedsReview,
@@ -268,3 +270,10 @@ def test_no_outcome_shows_event_text_in_its_repr(pipeline: Pipeline) -> None:
     values = [f'{{"id":"a","title":"{word} {planted}","x":"{planted}"}}'.encode() for word in ("deployment", "maybe image")]
     outcomes = pipeline.decide([raw(value, key=planted.encode(), headers=[("h", planted.encode())]) for value in values])
     assert planted not in repr(outcomes) + repr(publish_all(outcomes, NOW_MS))
+
+
+@given(st.text(max_size=60), st.text("0123456789abcdef", min_size=64, max_size=64))
+def test_a_prediction_id_is_the_uuid5_of_the_contract(event_id: str, digest: str) -> None:
+    """As any consumer's library computes it: namespace, then contract version, digest and event id."""
+    expected = uuid.uuid5(PREDICTION_NAMESPACE, f"{CONTRACT_VERSION}:{digest}:{event_id}")
+    assert prediction_id(event_id, digest) == str(expected)
