@@ -10,10 +10,10 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 
 from monitoring import edges
+from monitoring.comparison import psi_terms
 from monitoring.observer import Observation
 
 WINDOW_EVENTS, LEAST_EVENTS, EVERY_EVENTS = 1_000, 500, 50
-EPSILON = 1e-4
 # As in the alerts.
 THRESHOLDS: Mapping[str, float] = {
     "rule: psi of labels > 0.2": 0.2,
@@ -61,18 +61,14 @@ class PooledRules:
     def scores(self) -> dict[str, float]:
         """The figures of the window."""
         events = len(self._window)
-        shares = {label: count / events for label, count in self._labels.items()}
-        psi = math.fsum(
-            (share - self._reference_labels.get(label, 0.0))
-            * math.log((share + EPSILON) / (self._reference_labels.get(label, 0.0) + EPSILON))
-            for label, share in shares.items()
-        )
+        # Every label of the reference, seen or not: a worker exports a counter for each from its start.
+        shares = {label: self._labels.get(label, 0) / events for label in self._reference_labels}
         distances = [
             max(abs(now - before) for now, before in zip(_cdf(counts), reference, strict=True))
             for counts, reference in zip(self._counts, self._reference_cdfs, strict=True)
         ]
         return {
-            _LABELS: psi,
+            _LABELS: math.fsum(psi_terms(shares, self._reference_labels).values()),
             **dict(zip(_DISTRIBUTIONS, distances, strict=True)),
             _BARE: self._bare / events - self._reference_bare,
         }

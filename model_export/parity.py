@@ -4,11 +4,16 @@ Every gate measures, records and can refuse; `invariance` is the gate that needs
 the numbers in its manifest.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+# As in stream/classifier.py, which is upstairs: whoever loads the runtime first decides whether it reports its use.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 import onnxruntime as ort
 
 from model_export import batches

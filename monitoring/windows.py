@@ -10,11 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from monitoring.baseline import Baseline
+from monitoring.comparison import psi_terms
 from monitoring.findings import MOST_EXAMPLES, MOST_ITEMS, Label, Source, Word
 from monitoring.observer import DriftScore, Observation, Signals
 
-# As in the recording rules, so that an absent label has a finite term.
-EPSILON = 1e-4
 # A word counts when so many of the window's events have it (1,000 events: 20), and at least so many whatever the window.
 LEAST_SHARE, LEAST_COUNT = 0.02, 10
 # ... and when its share is at least so many times the reference's.
@@ -140,11 +139,13 @@ def _words(signals: Sequence[Signals], baseline: Baseline) -> tuple[Word, ...]:
 
 def _labels(seen: Sequence[str], label_ratio: Mapping[str, float]) -> tuple[Label, ...]:
     counts = Counter(seen)
-    labels = []
-    for label in sorted({*label_ratio, *counts}):
-        share, reference = counts[label] / len(seen), label_ratio.get(label, 0.0)
-        term = (share - reference) * math.log((share + EPSILON) / (reference + EPSILON))
-        labels.append(Label(label=label, share=round(share, 4), reference_share=round(reference, 4), psi_term=round(term, 5)))
+    # A label that the reference does not know is the strongest shift of all: here it counts from 0, unlike in the rules.
+    reference = {label: label_ratio.get(label, 0.0) for label in sorted({*label_ratio, *counts})}
+    shares = {label: counts[label] / len(seen) for label in reference}
+    labels = [
+        Label(label=label, share=round(shares[label], 4), reference_share=round(reference[label], 4), psi_term=round(term, 5))
+        for label, term in psi_terms(shares, reference).items()
+    ]
     return tuple(sorted(labels, key=lambda label: (-label.psi_term, label.label)))
 
 

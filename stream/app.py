@@ -300,7 +300,9 @@ def run(
         MetricsPortError: The metrics port cannot be bound.
     """
     _exit_when_stopped_early()
-    found = topics.require(settings, {key: getattr(settings.topics, key) for key in ("content", "tagged", "review", "dlq")})
+    existing = topics.partitions(settings)
+    needed = {key: getattr(settings.topics, key) for key in ("content", "tagged", "review", "dlq")}
+    found = topics.require(settings, needed, existing=existing)
     idempotent = _idempotent(settings)
     progress = Progress(stall_seconds=settings.stall_timeout_seconds, monotonic=time.monotonic)
     with _metrics_server(settings, registry, progress) as port:
@@ -320,7 +322,7 @@ def run(
             progress=progress,
             idempotent=idempotent,
             watch=watch,
-            drift_topic=watch is not None and _has_drift_topic(settings),
+            drift_topic=watch is not None and _has_drift_topic(settings, existing),
         )
         with _fresh_loop() as loop:
             worker = Worker(app, shutdown_seconds=settings.shutdown_timeout_seconds, on_stopping=progress.stopping)
@@ -348,9 +350,9 @@ def _metrics_server(settings: Settings, registry: CollectorRegistry, progress: P
         yield port
 
 
-def _has_drift_topic(settings: Settings) -> bool:
+def _has_drift_topic(settings: Settings, existing: Mapping[str, int]) -> bool:
     """Findings are no reason to refuse to work: a worker without their topic says so and logs them."""
-    found = settings.topics.drift in topics.partitions(settings)
+    found = settings.topics.drift in existing
     if not found:
         log.warning(
             "drift_topic_missing",

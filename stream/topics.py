@@ -93,15 +93,15 @@ def partition_counts(client: KafkaAdminClient) -> dict[str, int]:
     return {topic["name"]: len(topic["partitions"]) for topic in client.describe_topics() if not topic.get("error_code")}
 
 
-def require(settings: Settings, names: Mapping[str, str]) -> dict[str, int]:
+def require(settings: Settings, names: Mapping[str, str], *, existing: Mapping[str, int] | None = None) -> dict[str, int]:
     """
-    Partitions of the topics `names` (setting key to topic name).
+    Partitions of the topics `names` (setting key to topic name); `existing` is what `partitions` gave, if it was asked already.
 
     Raises:
         BrokerUnreachableError: No broker answered.
         TopicsMissingError: One of them does not exist.
     """
-    found = partitions(settings)
+    found = partitions(settings) if existing is None else existing
     missing = {key: name for key, name in names.items() if name not in found}
     if missing:
         listed = ", ".join(f"{name!r} (topics.{key})" for key, name in missing.items())

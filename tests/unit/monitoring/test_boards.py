@@ -10,12 +10,10 @@ from typing import Any
 import promql_parser
 import pytest
 import yaml
-from prometheus_client import CollectorRegistry
 
 from monitoring.grafana.boards import BOARDS, COLUMNS, DASHBOARDS, Board, dashboard, queries, text
 from monitoring.grafana.overview import STALE_BUDGET
 from monitoring.grafana.panels import NEXT_STEP, Panel
-from monitoring.metrics import Metrics
 
 ROOT = Path(__file__).parents[3]
 PROMETHEUS = ROOT / "monitoring" / "prometheus"
@@ -37,20 +35,6 @@ def committed(board: Board) -> dict[str, Any]:
     """The board that Grafana reads."""
     loaded: dict[str, Any] = json.loads((DASHBOARDS / f"{board.name}.json").read_text(encoding="utf-8"))
     return loaded
-
-
-@pytest.fixture(scope="module")
-def series() -> dict[str, list[dict[str, str]]]:
-    """Every series that a worker with a bundle exports: name to the labels of each."""
-    manifest = json.loads((ROOT / "tests" / "data" / "tiny_bundle" / "bundle.json").read_text(encoding="utf-8"))
-    registry = CollectorRegistry()
-    metrics = Metrics(registry, labels=manifest["labels"], topic="content")
-    metrics.model_loaded(name="tiny", version="1", digest="d", now=7.0, threshold=0.7, reference=manifest["reference"])
-    found: dict[str, list[dict[str, str]]] = {}
-    for metric in registry.collect():
-        for sample in metric.samples:
-            found.setdefault(sample.name, []).append(sample.labels)
-    return found
 
 
 @pytest.fixture(scope="module")

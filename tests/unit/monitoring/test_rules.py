@@ -1,6 +1,5 @@
 """Prometheus' rules: promtool accepts them, every alert fires and is silent where it should, and they ask only for what exists."""
 
-import json
 import re
 import shutil
 import subprocess
@@ -12,10 +11,8 @@ import promql_parser
 import pytest
 import typer
 import yaml
-from prometheus_client import CollectorRegistry
 
 from monitoring import limits
-from monitoring.metrics import Metrics
 from stream.cli import app
 
 ROOT = Path(__file__).parents[3]
@@ -65,20 +62,6 @@ EXPRESSIONS = {**RECORDED, **{name: rule["expr"] for name, rule in ALERTS.items(
 
 every_alert = pytest.mark.parametrize("alert", ALERTS)
 every_expression = pytest.mark.parametrize("name", EXPRESSIONS)
-
-
-@pytest.fixture(scope="module")
-def series() -> dict[str, list[dict[str, str]]]:
-    """Every series that a worker with a bundle exports: name to the labels of each."""
-    manifest = json.loads((ROOT / "tests" / "data" / "tiny_bundle" / "bundle.json").read_text(encoding="utf-8"))
-    registry = CollectorRegistry()
-    metrics = Metrics(registry, labels=manifest["labels"], topic="content")
-    metrics.model_loaded(name="tiny", version="1", digest="d", now=7.0, threshold=0.7, reference=manifest["reference"])
-    found: dict[str, list[dict[str, str]]] = {}
-    for metric in registry.collect():
-        for sample in metric.samples:
-            found.setdefault(sample.name, []).append(sample.labels)
-    return found
 
 
 @needs_promtool

@@ -1,0 +1,25 @@
+"""What a worker exports, for every test that names metrics."""
+
+import json
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from monitoring.metrics import Metrics
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def series() -> dict[str, list[dict[str, str]]]:
+    """Every series that a worker with a bundle exports: name to the labels of each."""
+    manifest = json.loads((ROOT / "tests" / "data" / "tiny_bundle" / "bundle.json").read_text(encoding="utf-8"))
+    registry = CollectorRegistry()
+    metrics = Metrics(registry, labels=manifest["labels"], topic="content")
+    metrics.model_loaded(name="tiny", version="1", digest="d", now=7.0, threshold=0.7, reference=manifest["reference"])
+    found: dict[str, list[dict[str, str]]] = {}
+    for metric in registry.collect():
+        for sample in metric.samples:
+            found.setdefault(sample.name, []).append(sample.labels)
+    return found
