@@ -38,6 +38,7 @@ log = logger("tagstream.app")
 
 TICK_SECONDS = 1.0
 POSITION_TIMEOUT_SECONDS = 5.0
+METADATA_MAX_AGE_MS = 15_000
 PRODUCER_MAX_REQUEST_BYTES = 4 * 1024 * 1024
 EXIT_SHUTDOWN_TIMED_OUT = 1
 
@@ -131,6 +132,9 @@ def faust_app(settings: Settings, *, idempotent: bool) -> faust.App:
         broker_heartbeat_interval=min(3.0, settings.session_timeout_seconds / 3),
         broker_rebalance_timeout=60.0,
         broker_request_timeout=30.0,
+        # Five minutes by default: so long nobody would read a partition that was added.
+        consumer_metadata_max_age_ms=METADATA_MAX_AGE_MS,
+        producer_metadata_max_age_ms=METADATA_MAX_AGE_MS,
         producer_request_timeout=settings.produce_timeout_seconds,
         producer_linger=0.005,
         producer_max_batch_size=131_072,

@@ -95,7 +95,9 @@ class Settings(BaseSettings):
     )
     max_event_bytes: int = Field(default=900_000, ge=1, description="larger events are dead letters")
     stream_buffer_events: int = Field(default=4096, ge=1, description="events that Faust buffers for the agent")
-    commit_interval_seconds: float = Field(default=1.0, gt=0, description="how often offsets are committed")
+    commit_interval_seconds: float = Field(
+        default=0.25, gt=0, description="how often offsets are committed: what a killed worker did since then is done again"
+    )
     session_timeout_seconds: float = Field(default=10.0, ge=6, description="a silent worker loses its partitions after this")
     startup_timeout_seconds: float = Field(default=30.0, gt=0, description="most time to find brokers and topics")
     produce_timeout_seconds: float = Field(default=30.0, gt=0, description="most time for the broker to take a batch")

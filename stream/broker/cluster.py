@@ -16,7 +16,7 @@ from stream.broker.layout import Layout
 from stream.broker.ports import is_free
 from stream.broker.probe import load_client, wait_for_records
 from stream.broker.processes import Process, Processes, end_all
-from stream.broker.properties import Node, server_properties
+from stream.broker.properties import Amend, Node, server_properties
 from stream.broker.rung import Deadline, Log, RungUnavailable, to_stderr
 
 # Kafka needs well under a second to close its logs; a node whose quorum has gone before it would wait for minutes.
@@ -41,6 +41,7 @@ class KafkaCluster:
             folder that lives until `close`.
         environ: For JAVA_HOME, PATH and XDG_CACHE_HOME; the nodes get it too.
         start_timeout_seconds: Bound of each `start` and `restart`, a download of the jars apart.
+        amend: Changes the settings of each node before it starts, for what a test needs beyond them.
         log: Gets a line when something takes long.
     """
 
@@ -51,6 +52,7 @@ class KafkaCluster:
         data_dir: Path | None = None,
         environ: Mapping[str, str] = os.environ,
         start_timeout_seconds: float = 90.0,
+        amend: Amend | None = None,
         log: Log = to_stderr,
     ) -> None:
         """
@@ -64,6 +66,7 @@ class KafkaCluster:
             raise ValueError(msg)
         java, jars = find_java(environ), get_jars(environ, log)
         self._start_timeout_seconds = start_timeout_seconds
+        self._amend = amend
         self._temporary = data_dir is None
         self.data_dir = Path(tempfile.mkdtemp(prefix="tagstream-kafka-")) if data_dir is None else data_dir.absolute()
         self.data_dir.mkdir(parents=True, exist_ok=True)
@@ -91,6 +94,11 @@ class KafkaCluster:
     def pid(self, node: int) -> int:
         """The process of a node that runs."""
         return self._process(node).pid
+
+    def is_running(self, node: int) -> bool:
+        """Whether a node's process is there: one may end by itself."""
+        self._node(node)
+        return node in self._running and self._running[node].running()
 
     def start(self) -> None:
         """
@@ -185,7 +193,7 @@ class KafkaCluster:
         self._jvm.log4j.write_bytes((files("stream") / "kafka" / "log4j2.xml").read_bytes())
         for node in layout.nodes:
             node.folder.mkdir(exist_ok=True)
-            properties = server_properties(node, layout.nodes)
+            properties = server_properties(node, layout.nodes, self._amend)
             (node.folder / "server.properties").write_text(properties, encoding="ascii")
         self._jvm.format(layout.nodes, layout.cluster_id, self._processes, deadline)
         for node in layout.nodes:

@@ -1,52 +1,97 @@
-"""`python -m tests.faults`: a fault run as long as you like. Prints the report; exit code 1 if an invariant broke or a fault was missed."""
+"""`python -m tests.faults`: a fault run as long as you like, on three brokers of its own behind a network of its own.
+
+Prints the report. Exit code 1 if an invariant broke, a fault was missed, or more than 2 % of the outcomes were duplicates. A run that
+was cut off goes on when the same command is given again with the same --folder.
+"""
 
 import argparse
 import itertools
+import random
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from stream import topics
-from stream.broker import broker
 from stream.broker.processes import Processes
 from stream.settings import load
+from tests.faults.faults import Fault
 from tests.faults.fleet import ROOT
-from tests.faults.harness import Fault, Plan, run
+from tests.faults.ground import Ground
+from tests.faults.harness import Plan, Report, run
 from tests.faults.inputs import plant
-from tests.faults.onlooker import fresh_environment
+from tests.faults.onlooker import fault_environment
+
+MOST_DUPLICATES = 0.02
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run once, on TAGSTREAM_BROKERS or on the first broker that can be had."""
+    """Run once."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--events", type=int, default=100_000, help="how many, 1 %% of them malformed")
-    parser.add_argument("--faults", type=int, default=48, help="how many; every class in turn")
+    parser.add_argument("--faults", type=int, default=60, help="how many; every class in turn, in an order that the seed fixes")
+    parser.add_argument("--only", nargs="+", choices=[fault.name for fault in Fault], help="of these classes alone")
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--partitions", type=int, default=12)
-    parser.add_argument("--seconds-per-batch", type=float, default=0.25, help="how slow the stub is for 32 events")
-    parser.add_argument("--max-seconds", type=float, default=3600.0)
+    parser.add_argument("--model", choices=["stub", "bundle"], default="stub")
+    parser.add_argument("--seconds-per-batch", type=float, default=0.2, help="how slow the model is made for 32 events")
+    parser.add_argument("--max-seconds", type=float, default=7200.0)
     parser.add_argument("--module", default="tests.faults.worker", help="or one of tests.faults.variants")
     parser.add_argument("--seed", default="0")
+    parser.add_argument("--folder", type=Path, help="where records, logs and the journal are kept; else a temporary one")
     chosen = parser.parse_args(arguments)
+    folder = chosen.folder or Path(tempfile.mkdtemp(prefix="tagstream-faults-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    print(f"records, logs and the journal are in {folder}", file=sys.stderr)  # noqa: T201 - a program for the terminal
     plan = Plan(
         module=chosen.module,
+        model=chosen.model,
         seconds_per_batch=chosen.seconds_per_batch,
-        faults=list(itertools.islice(itertools.cycle(Fault), chosen.faults)),
+        faults=in_turn([Fault[name] for name in chosen.only or ()] or list(Fault), chosen.faults, seed=chosen.seed),
         workers=chosen.workers,
         max_seconds=chosen.max_seconds,
-        patience_seconds=60.0,
+        patience_seconds=90.0,
         seed=chosen.seed,
     )
-    folder = Path(tempfile.mkdtemp(prefix="tagstream-faults-"))
-    print(f"the workers' logs are in {folder}", file=sys.stderr)  # noqa: T201 - a program for the terminal
-    with broker() as found, Processes(grace_seconds=0) as processes:
-        environ = fresh_environment(found.bootstrap, "faults", partitions=chosen.partitions)
-        topics.create(load(environ, folder=ROOT).settings)
+    with Ground(folder=folder / "kafka") as ground, Processes(grace_seconds=0) as processes:
+        environ = fault_environment(ground.proxied, "faults", partitions=chosen.partitions, replication=ground.nodes)
+        topics.create(load({**environ, "TAGSTREAM_BROKERS": ground.bootstrap}, folder=ROOT).settings)
         planted = plant(chosen.events, malformed=chosen.events // 100, seed=chosen.seed)
-        report = run(plan, planted, environ=environ, folder=folder, processes=processes)
+        report = run(plan, planted, environ=environ, folder=folder, processes=processes, ground=ground)
     print(report)  # noqa: T201
-    return int(bool(report.verdict.broken) or sum(report.faults.values()) < chosen.faults)
+    return int(not is_good(report, faults=chosen.faults))
+
+
+def is_good(report: Report, *, faults: int) -> bool:
+    """Did all invariants hold, did all faults strike, and are there few duplicates?"""
+    return (
+        not report.verdict.broken
+        and sum(report.faults.values()) == faults
+        and report.verdict.duplicates <= MOST_DUPLICATES * report.inputs
+    )
+
+
+def in_turn(classes: Sequence[Fault], count: int, *, seed: str) -> list[Fault]:
+    """
+    `count` faults: all classes once in a shuffled order, then again in another, and so on; whoever joins leaves later.
+
+    >>> sorted(in_turn([Fault.TERM, Fault.KILL], 4, seed="a"))
+    [<Fault.TERM: 'SIGTERM'>, <Fault.TERM: 'SIGTERM'>, <Fault.KILL: 'kill -9'>, <Fault.KILL: 'kill -9'>]
+    """
+    chance = random.Random(seed)  # noqa: S311 - repeatable, not secret
+
+    def rounds() -> itertools.chain[Fault]:
+        return itertools.chain.from_iterable(round_of() for _ in itertools.count())
+
+    def round_of() -> list[Fault]:
+        shuffled = list(classes)
+        chance.shuffle(shuffled)
+        if Fault.JOIN in shuffled and Fault.LEAVE in shuffled:
+            join, leave = sorted((shuffled.index(Fault.JOIN), shuffled.index(Fault.LEAVE)))
+            shuffled[join], shuffled[leave] = Fault.JOIN, Fault.LEAVE
+        return shuffled
+
+    return list(itertools.islice(rounds(), count))
 
 
 if __name__ == "__main__":

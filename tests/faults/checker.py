@@ -13,8 +13,9 @@
 The tests of this file plant a breach of each and see it found.
 """
 
+import bisect
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -78,11 +79,20 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """One finding an invariant. `duplicates` are outcomes beyond the first of their input."""
+    """
+    One finding an invariant.
+
+    `duplicated_at` has one time a duplicate, an outcome beyond the first of its input: the first look, in seconds of the run, that saw it.
+    """
 
     findings: tuple[Finding, ...]
     outcomes: int
-    duplicates: int
+    duplicated_at: tuple[float, ...]
+
+    @property
+    def duplicates(self) -> int:
+        """How many there are."""
+        return len(self.duplicated_at)
 
     def __getitem__(self, invariant: str) -> Finding:
         return next(finding for finding in self.findings if finding.invariant == invariant)
@@ -119,7 +129,24 @@ def check(evidence: Evidence) -> Verdict:
         _finished(evidence),
     )
     total = len(matched) + len(invented)
-    return Verdict(findings=findings, outcomes=total, duplicates=len(matched) - len(by_input))
+    return Verdict(findings=findings, outcomes=total, duplicated_at=tuple(sorted(_duplicated_at(evidence, by_input))))
+
+
+def _duplicated_at(evidence: Evidence, by_input: Mapping[Place, Sequence[_Outcome]]) -> Iterator[float]:
+    ends: defaultdict[tuple[Door, int], list[int]] = defaultdict(list)
+    for sample in evidence.samples:
+        for lane, end in sample.written.items():
+            ends[lane].append(end)
+    for outcomes in by_input.values():
+        seen = sorted(_first_look(outcome, ends, evidence.samples) for outcome in outcomes)
+        yield from seen[1:]
+
+
+def _first_look(outcome: _Outcome, ends: Mapping[tuple[Door, int], Sequence[int]], samples: Sequence[Sample]) -> float:
+    """The first sample that has it; the last one for what was written behind that."""
+    lane = ends.get((outcome.door, outcome.record.partition), ())
+    index = bisect.bisect_right(lane, outcome.record.offset)
+    return samples[min(index, len(samples) - 1)].at_seconds if samples else 0.0
 
 
 def _place(one: Input) -> Place:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stream.broker.processes import Process, Processes
-from tests.faults.stub import VARIABLE, Point
+from tests.faults.stub import MODEL_VARIABLE, SECONDS_VARIABLE, Point
 
 ROOT = Path(__file__).parents[2]
 END_SECONDS = 20.0
@@ -52,6 +52,7 @@ class Fleet:
     Args:
         processes: Under whose supervision they run: none outlives the test.
         module: What to run, `python -m module`.
+        model: "stub", or "bundle" for the settings' own.
         environ: TAGSTREAM_* of all of them.
         seconds_per_batch: How slow their model is.
         folder: Where their logs go.
@@ -62,6 +63,7 @@ class Fleet:
     environ: Mapping[str, str]
     seconds_per_batch: float
     folder: Path
+    model: str = "stub"
     members: dict[int, Member] = field(default_factory=dict)
     exits: list[Exit] = field(default_factory=list)
 
@@ -110,6 +112,11 @@ class Fleet:
         self.exits += ended
         return ended
 
+    def take_exits(self) -> list[Exit]:
+        """All exits that nobody has taken yet."""
+        taken, self.exits = self.exits, []
+        return taken
+
     def stop(self) -> list[Exit]:
         """SIGTERM to all, SIGKILL to those that need longer than `END_SECONDS`."""
         ended: list[Exit] = []
@@ -133,7 +140,8 @@ class Fleet:
             env={
                 **without_settings(os.environ),
                 "PYTHONPATH": str(ROOT),
-                VARIABLE: str(self.seconds_per_batch),
+                SECONDS_VARIABLE: str(self.seconds_per_batch),
+                MODEL_VARIABLE: self.model,
                 **self.environ,
             },
             log_file=self.folder / f"worker-{number}-{incarnation:03}.log",

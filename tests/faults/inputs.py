@@ -51,15 +51,19 @@ TITLES = (
 )
 
 
-def plant(count: int, *, malformed: int, seed: str) -> list[Planted]:
+def plant(count: int, *, malformed: int, seed: str, first: int = 0) -> list[Planted]:
     """
     `count` records, `malformed` of them evenly spread over the kinds, in a shuffled order that the seed fixes.
+
+    `first` is the number in the first id: ids of another call do not meet these.
 
     >>> sum(planted.event_id is None for planted in plant(1000, malformed=10, seed="a"))
     10
     """
     chance = random.Random(seed)  # noqa: S311 - repeatable, not secret
-    records = [_bad(number) for number in range(malformed)] + [_good(number) for number in range(count - malformed)]
+    records = [_bad(first + number) for number in range(malformed)] + [
+        _good(first + number) for number in range(count - malformed)
+    ]
     chance.shuffle(records)
     return records
 

@@ -1,6 +1,6 @@
-"""The classifier of the fault runs: decides from the text alone, as slowly as it is told, and breaks as often as it is told.
+"""What breaks in the fault runs: a classifier, pipeline, observer and producer that fail where a signal has armed them.
 
-A slow stub is what makes faults strike a group that has work in hand; a deterministic one is what makes a conflict visible.
+The stub classifier decides from the text alone. A slow one is what makes faults strike a group that has work in hand; a deterministic one is what makes a conflict visible.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from model_export.prediction import Prediction, predict
+from model_export.prediction import Classifier, Prediction, predict
 from monitoring.metrics import Metrics
 from monitoring.observer import Observation, Observer
 from stream.events import Limits, RawEvent
@@ -23,13 +23,20 @@ from stream.pipeline import Pipeline
 from stream.routing import Router
 from stream.settings import Settings
 
-VARIABLE = "TESTS_FAULTS_SECONDS_PER_BATCH"
+SECONDS_VARIABLE = "TESTS_FAULTS_SECONDS_PER_BATCH"
+# "stub" or "bundle": which model is wrapped.
+MODEL_VARIABLE = "TESTS_FAULTS_MODEL"
 LABELS = ("natural-language-processing", "computer-vision", "mlops", "other")
 MODEL = ModelRef(name="stub", version="1", digest=hashlib.sha256(b"stub").hexdigest())
 THRESHOLD = 0.9
 # A title that holds this word keeps the model busy for longer than any test waits.
 HANG = "hang-the-model"
 HANG_SECONDS = 3600.0
+# Longer than the session timeout of the fault runs, and for SLOW_MODEL shorter than the watchdog's patience.
+SLOW_SECONDS = 7.0
+BLOCKED_SECONDS = 8.0
+# No machine has so much: the allocation fails as it does on one that has run out.
+UNHEARD_OF_BYTES = 1 << 46
 
 
 class InjectedError(Exception):
@@ -46,6 +53,14 @@ class Point(Enum):
     KILL_AMONG_SENDS = signal.SIGRTMIN + 5
     KILL_BEFORE_ACKNOWLEDGING = signal.SIGRTMIN + 6
     KILL_BEFORE_COMMITTING = signal.SIGRTMIN + 7
+    PRODUCE_REFUSED = signal.SIGRTMIN + 8
+    PRODUCE_SILENCE = signal.SIGRTMIN + 9
+    MODEL_FAILS_ONCE = signal.SIGRTMIN + 10
+    ABORT = signal.SIGRTMIN + 11
+    OUT_OF_MEMORY = signal.SIGRTMIN + 12
+    HANG = signal.SIGRTMIN + 13
+    SLOW_MODEL = signal.SIGRTMIN + 14
+    BLOCKED_LOOP = signal.SIGRTMIN + 15
 
 
 class Arms:
@@ -87,25 +102,44 @@ class StubClassifier:
 
     labels = LABELS
 
-    def __init__(self, arms: Arms, seconds_per_batch: float) -> None:
-        """Every call takes `seconds_per_batch`."""
+    def classify(self, texts: Sequence[str]) -> list[Prediction]:
+        """One prediction a text, in order."""
+        if any(HANG in text for text in texts):
+            time.sleep(HANG_SECONDS)
+        return [decide(text) for text in texts]
+
+
+class FaultyClassifier:
+    """Implements `Classifier`: another one, as slow as it is told, that breaks when it is told."""
+
+    def __init__(self, inner: Classifier, arms: Arms, seconds_per_batch: float) -> None:
+        """Every call takes `seconds_per_batch` more than `inner` does."""
+        self.labels = inner.labels
+        self._inner = inner
         self._arms = arms
         self._seconds = seconds_per_batch
 
     def classify(self, texts: Sequence[str]) -> list[Prediction]:
         """
-        One prediction a text, in order, after the time of a batch.
+        What `inner` says, after the time of a batch.
 
         Raises:
             InjectedError: When it is armed.
+            MemoryError: Likewise.
         """
-        if any(HANG in text for text in texts):
-            time.sleep(HANG_SECONDS)
         time.sleep(self._seconds)
-        if self._arms.fires(Point.EXCEPTION):
+        if self._arms.fires(Point.HANG):
+            time.sleep(HANG_SECONDS)
+        if self._arms.fires(Point.SLOW_MODEL):
+            time.sleep(SLOW_SECONDS)
+        if self._arms.fires(Point.ABORT):
+            os.abort()
+        if self._arms.fires(Point.OUT_OF_MEMORY):
+            bytearray(UNHEARD_OF_BYTES)
+        if self._arms.fires(Point.MODEL_FAILS_ONCE):
             msg = f"injected into a batch of {len(texts)}"
             raise InjectedError(msg)
-        return [decide(text) for text in texts]
+        return self._inner.classify(texts)
 
 
 def decide(text: str) -> Prediction:
@@ -121,14 +155,23 @@ def decide(text: str) -> Prediction:
     return predict(logits, labels=LABELS, temperature=1.0, tokens=len(text.split()), truncated=False)
 
 
-class StubPipeline(Pipeline):
-    """The real pipeline around the stub, with two places to be killed at."""
+class FaultyPipeline(Pipeline):
+    """The real pipeline, with two places to be killed at and one where the machine breaks."""
 
-    def __init__(self, arms: Arms, settings: Settings, observer: Observer, *, seconds_per_batch: float) -> None:
+    def __init__(
+        self,
+        arms: Arms,
+        settings: Settings,
+        observer: Observer,
+        *,
+        classifier: Classifier,
+        router: Router,
+        seconds_per_batch: float,
+    ) -> None:
         """Break where it is armed."""
         super().__init__(
-            classifier=StubClassifier(arms, seconds_per_batch),
-            router=Router(model=MODEL, threshold=THRESHOLD),
+            classifier=FaultyClassifier(classifier, arms, seconds_per_batch),
+            router=router,
             observer=observer,
             limits=Limits(max_bytes=settings.max_event_bytes),
         )
@@ -139,22 +182,38 @@ class StubPipeline(Pipeline):
         self._arms.kill_at(Point.KILL_BEFORE_DECIDING)
         publications = super().publications(events, clock)
         self._arms.kill_at(Point.KILL_BEFORE_SENDING)
+        if self._arms.fires(Point.EXCEPTION):
+            msg = f"injected behind a batch of {len(events)}"
+            raise InjectedError(msg)
         return publications
 
 
-class StubMetrics(Metrics):
-    """The real metrics, with the two places to be killed at that only an observer sees."""
+class StubPipeline(FaultyPipeline):
+    """The same around the stub."""
 
-    def __init__(self, registry: CollectorRegistry, arms: Arms, topic: str) -> None:
+    def __init__(self, arms: Arms, settings: Settings, observer: Observer, *, seconds_per_batch: float) -> None:
         """Break where it is armed."""
-        super().__init__(registry, labels=LABELS, topic=topic)
+        router = Router(model=MODEL, threshold=THRESHOLD)
+        super().__init__(
+            arms, settings, observer, classifier=StubClassifier(), router=router, seconds_per_batch=seconds_per_batch
+        )
+
+
+class FaultyMetrics(Metrics):
+    """The real metrics, with the places to break at that only an observer sees."""
+
+    def __init__(self, registry: CollectorRegistry, arms: Arms, topic: str, labels: Sequence[str] = LABELS) -> None:
+        """Break where it is armed."""
+        super().__init__(registry, labels=tuple(labels), topic=topic)
         self._arms = arms
 
     def stage(self, name: str, seconds: float) -> None:
-        """The stage `publish` ends when the broker has confirmed, before anything is acknowledged."""
+        """The stage `publish` ends, on the event loop, when the broker has confirmed, before anything is acknowledged."""
         super().stage(name, seconds)
         if name == "publish":
             self._arms.kill_at(Point.KILL_BEFORE_ACKNOWLEDGING)
+            if self._arms.fires(Point.BLOCKED_LOOP):
+                time.sleep(BLOCKED_SECONDS)
 
     def published(self, observations: Sequence[Observation], now_ms: int) -> None:
         """Outcomes are acknowledged to Faust, which has not committed them yet."""
@@ -162,16 +221,21 @@ class StubMetrics(Metrics):
         self._arms.kill_at(Point.KILL_BEFORE_COMMITTING)
 
 
-def stub_producer(base: type[Any], arms: Arms) -> type[Any]:
-    """A producer of Faust's whose confirmation of one record may fail late, and which may be killed between two records."""
+def faulty_producer(base: type[Any], arms: Arms) -> type[Any]:
+    """A producer of Faust's that refuses a record, fails late, never answers, or is killed between two records."""
 
-    class StubProducer(base):  # type: ignore[misc]
+    class FaultyProducer(base):  # type: ignore[misc]
         async def send(self, *args: Any, **options: Any) -> Any:
             arms.kill_at(Point.KILL_AMONG_SENDS)
+            if arms.fires(Point.PRODUCE_REFUSED):
+                msg = "the producer refused a record"
+                raise InjectedError(msg)
+            answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            if arms.fires(Point.PRODUCE_SILENCE):
+                return answer
             if not arms.fires(Point.PRODUCE_FAILURE):
                 return await super().send(*args, **options)
-            failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            failed.set_exception(InjectedError("the broker refused a record"))
-            return failed
+            answer.set_exception(InjectedError("the broker refused a record"))
+            return answer
 
-    return StubProducer
+    return FaultyProducer

@@ -1,6 +1,7 @@
-"""A real worker with the stub for a model: `stream.app.run`, so the real delivery, the real pipeline, the real producer.
+"""A real worker that breaks when it is told: `stream.app.run`, so the real delivery, the real pipeline, the real producer.
 
-Run as `python -m tests.faults.worker` with TAGSTREAM_* in the environment; signals arm what is to break.
+Run as `python -m tests.faults.worker` with TAGSTREAM_* in the environment; signals arm what is to break. The model is the stub,
+or with TESTS_FAULTS_MODEL=bundle the settings' own bundle.
 """
 
 import os
@@ -9,9 +10,21 @@ import sys
 from prometheus_client import CollectorRegistry
 
 import stream.app
+from model_export.bundle import read
 from stream import logs
-from stream.settings import load
-from tests.faults.stub import MODEL, VARIABLE, Arms, StubMetrics, StubPipeline, stub_producer
+from stream.classifier import OnnxClassifier
+from stream.pipeline import router
+from stream.settings import Settings, load
+from tests.faults.stub import (
+    MODEL,
+    MODEL_VARIABLE,
+    SECONDS_VARIABLE,
+    Arms,
+    FaultyMetrics,
+    FaultyPipeline,
+    StubPipeline,
+    faulty_producer,
+)
 
 
 def main() -> None:
@@ -21,11 +34,25 @@ def main() -> None:
     settings = load(os.environ).settings
     logs.configure(level=settings.log_level, form=settings.log_format)
     registry = CollectorRegistry()
-    metrics = StubMetrics(registry, arms, settings.topics.content)
-    metrics.model_loaded(name=MODEL.name, version=MODEL.version, digest=MODEL.digest, now=0)
-    pipeline = StubPipeline(arms, settings, metrics, seconds_per_batch=float(os.environ.get(VARIABLE, "0")))
-    stream.app.Producer = stub_producer(stream.app.Producer, arms)  # type: ignore[misc]
+    metrics, pipeline = _parts(settings, arms, registry)
+    stream.app.Producer = faulty_producer(stream.app.Producer, arms)  # type: ignore[misc]
     stream.app.run(settings, pipeline=pipeline, metrics=metrics, registry=registry)
+
+
+def _parts(settings: Settings, arms: Arms, registry: CollectorRegistry) -> tuple[FaultyMetrics, FaultyPipeline]:
+    seconds = float(os.environ.get(SECONDS_VARIABLE, "0"))
+    if os.environ.get(MODEL_VARIABLE, "stub") == "stub":
+        metrics = FaultyMetrics(registry, arms, settings.topics.content)
+        metrics.model_loaded(name=MODEL.name, version=MODEL.version, digest=MODEL.digest, now=0)
+        return metrics, StubPipeline(arms, settings, metrics, seconds_per_batch=seconds)
+    bundle = read(settings.bundle)
+    metrics = FaultyMetrics(registry, arms, settings.topics.content, bundle.manifest.labels)
+    metrics.model_loaded(name=bundle.manifest.name, version=bundle.manifest.version, digest=bundle.digest, now=0)
+    chosen = router(bundle, settings.confidence_threshold)
+    pipeline = FaultyPipeline(
+        arms, settings, metrics, classifier=OnnxClassifier(bundle), router=chosen, seconds_per_batch=seconds
+    )
+    return metrics, pipeline
 
 
 if __name__ == "__main__":

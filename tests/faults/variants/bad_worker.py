@@ -19,7 +19,7 @@ from stream import logs
 from stream.delivery import raw_event
 from stream.outcomes import Publication
 from stream.settings import Settings, load
-from tests.faults.stub import VARIABLE, Arms, StubMetrics, StubPipeline, stub_producer
+from tests.faults.stub import SECONDS_VARIABLE, Arms, FaultyMetrics, StubPipeline, faulty_producer
 
 log = logs.logger("tagstream.variant")
 
@@ -31,7 +31,7 @@ class Parts:
     settings: Settings
     app: faust.App
     pipeline: StubPipeline
-    metrics: StubMetrics
+    metrics: FaultyMetrics
     send: Callable[[Publication], Awaitable[Awaitable[Any]]]
 
     async def decide(self, events: list[Any]) -> list[Publication]:
@@ -51,12 +51,12 @@ def run(define: Callable[[Parts], None], *, restart_agents: bool) -> None:
     arms.listen()
     settings = load(os.environ).settings
     logs.configure(level=settings.log_level, form=settings.log_format)
-    metrics = StubMetrics(CollectorRegistry(), arms, settings.topics.content)
-    stream.app.Producer = stub_producer(stream.app.Producer, arms)  # type: ignore[misc]
+    metrics = FaultyMetrics(CollectorRegistry(), arms, settings.topics.content)
+    stream.app.Producer = faulty_producer(stream.app.Producer, arms)  # type: ignore[misc]
     app = stream.app.faust_app(settings, idempotent=True)
     if restart_agents:
         app.conf.agent_supervisor = mode.OneForOneSupervisor
-    pipeline = StubPipeline(arms, settings, metrics, seconds_per_batch=float(os.environ.get(VARIABLE, "0")))
+    pipeline = StubPipeline(arms, settings, metrics, seconds_per_batch=float(os.environ.get(SECONDS_VARIABLE, "0")))
     define(Parts(settings=settings, app=app, pipeline=pipeline, metrics=metrics, send=stream.app.sender(app, settings)))
 
     @app.on_partitions_assigned.connect(weak=False)  # type: ignore[untyped-decorator]

@@ -1,0 +1,81 @@
+"""The catalogue of faults: what may happen to one worker, to all of them, to the network and to the brokers."""
+
+from enum import StrEnum
+
+from tests.faults.stub import Point
+
+
+class Fault(StrEnum):
+    """What happens. The names of those that break inside a worker are the names of their `Point`."""
+
+    # To one worker, from outside.
+    KILL = "kill -9"
+    TERM = "SIGTERM"
+    TERM_TWICE = "SIGTERM twice"
+    FREEZE = "SIGSTOP beyond the session"
+    SHORT_FREEZE = "SIGSTOP for 2 s"
+    # To the group.
+    JOIN = "a worker joins"
+    LEAVE = "a worker leaves"
+    TERM_TOGETHER = "SIGTERM to two workers at once"
+    KILL_ALL = "kill -9 of all workers"
+    # Inside one worker.
+    EXCEPTION = "exception behind the batch"
+    MODEL_FAILS_ONCE = "the model raises once"
+    PRODUCE_FAILURE = "a record fails late"
+    PRODUCE_REFUSED = "a record is refused at once"
+    PRODUCE_SILENCE = "a record is never confirmed"
+    KILL_BEFORE_DECIDING = "kill -9 before the model"
+    KILL_BEFORE_SENDING = "kill -9 before the sends"
+    KILL_AMONG_SENDS = "kill -9 between two sends"
+    KILL_BEFORE_ACKNOWLEDGING = "kill -9 before the acknowledgement"
+    KILL_BEFORE_COMMITTING = "kill -9 before the commit"
+    ABORT = "native abort in the model"
+    OUT_OF_MEMORY = "out of memory in the model"
+    HANG = "the model hangs"
+    SLOW_MODEL = "the model is slower than the session"
+    BLOCKED_LOOP = "the event loop is blocked beyond the session"
+    # To the network between workers and brokers.
+    RESET = "connections reset"
+    CUT = "connections refused for 5 s"
+    SILENT = "nothing passes for 8 s"
+    DEAF = "no answers pass for 8 s"
+    SLOW = "300 ms of delay for 6 s"
+    NARROW = "64 KiB/s for 6 s"
+    # To a broker, or all.
+    BROKER_KILL = "kill -9 of a broker"
+    BROKER_STOP = "restart of a broker in order"
+    BROKER_FREEZE = "SIGSTOP of a broker for 5 s"
+    COORDINATOR_KILL = "kill -9 of the group's coordinator"
+    DISK_FULL = "a broker's disk is full"
+    OUTAGE = "kill -9 of all brokers"
+    # To the topic.
+    PARTITIONS = "partitions added"
+
+
+POINTS = {fault: Point[fault.name] for fault in Fault if fault.name in Point.__members__}
+GROUP = frozenset({Fault.JOIN, Fault.LEAVE, Fault.TERM_TOGETHER, Fault.KILL_ALL})
+NETWORK = frozenset({Fault.RESET, Fault.CUT, Fault.SILENT, Fault.DEAF, Fault.SLOW, Fault.NARROW})
+BROKERS = frozenset(
+    {
+        Fault.BROKER_KILL,
+        Fault.BROKER_STOP,
+        Fault.BROKER_FREEZE,
+        Fault.COORDINATOR_KILL,
+        Fault.DISK_FULL,
+        Fault.OUTAGE,
+    }
+)
+# These need no more than a broker that somebody else keeps.
+OF_WORKERS = tuple(fault for fault in Fault if fault not in NETWORK | BROKERS | {Fault.PARTITIONS})
+# A worker answers these by ending itself: it is broken, and says so.
+ANSWERED_BY_EXIT = frozenset(
+    {
+        Fault.EXCEPTION,
+        Fault.PRODUCE_FAILURE,
+        Fault.PRODUCE_REFUSED,
+        Fault.PRODUCE_SILENCE,
+        Fault.OUT_OF_MEMORY,
+        Fault.HANG,
+    }
+)

@@ -1,0 +1,177 @@
+"""The ground that workers stand on in a fault run: brokers that can be struck, behind a network that can be struck.
+
+Workers reach the brokers through the gates of a `Network`, the harness past them. Whatever is done to a broker or to the network
+is undone after a while by `Ground.mend`, in a thread where it takes long, so that the run goes on looking.
+"""
+
+import os
+import resource
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from kafka.admin import KafkaAdminClient
+
+from stream.broker.cluster import KafkaCluster
+from stream.broker.ports import LOOPBACK, free_ports
+from stream.broker.properties import Node
+from tests.faults.proxy import Network, Weather
+
+OFFSETS_TOPIC = "__consumer_offsets"
+# The least that a Kafka file grows beyond in a moment: from here on every write to a log fails, as on a full disk.
+FULL_BYTES = 4096
+HALT_SECONDS = 30.0
+
+
+class Ground:
+    """
+    A cluster of `nodes` and the network before it. Use as a context manager, from one thread.
+
+    Args:
+        nodes: How many brokers; three is the least that goes on without one.
+        folder: Where the records are kept; a temporary one unless given.
+    """
+
+    def __init__(self, *, nodes: int = 3, folder: Path | None = None) -> None:
+        """Choose the ports; nothing runs yet."""
+        self.nodes = nodes
+        self._inner = free_ports(nodes)
+        self._network = Network(self._inner, free_ports(nodes))
+        self.cluster = KafkaCluster(nodes=nodes, data_dir=folder, amend=self._amend)
+        self._workshop = ThreadPoolExecutor(1, thread_name_prefix="mending")
+        self._due: tuple[float, Callable[[], None]] | None = None
+        self._mending: Future[None] | None = None
+
+    def _amend(self, node: Node, values: dict[str, object]) -> None:
+        inner, gate = self._inner[node.number - 1], self._network.ports[node.number - 1]
+        values["listeners"] = f"{values['listeners']},PROXIED://{LOOPBACK}:{inner}"
+        values["advertised.listeners"] = f"{values['advertised.listeners']},PROXIED://{LOOPBACK}:{gate}"
+        values["listener.security.protocol.map"] = "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT"
+
+    @property
+    def bootstrap(self) -> str:
+        """Addresses for the harness, past the network."""
+        return self.cluster.bootstrap
+
+    @property
+    def proxied(self) -> str:
+        """Addresses for the workers, through it."""
+        return ",".join(f"{LOOPBACK}:{port}" for port in self._network.ports)
+
+    def __enter__(self) -> Self:
+        """Start everything."""
+        self._network.__enter__()
+        try:
+            self.cluster.__enter__()
+        except BaseException:
+            self._network.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """End everything."""
+        self._workshop.shutdown(wait=True, cancel_futures=True)
+        try:
+            self.cluster.__exit__(kind, error, trace)
+        finally:
+            self._network.__exit__(kind, error, trace)
+
+    @property
+    def broken(self) -> bool:
+        """Is something still to be mended? Raises what went wrong with the mending."""
+        if self._mending is not None and self._mending.done():
+            self._mending.result()
+            self._mending = None
+        return self._due is not None or self._mending is not None
+
+    def mend(self, *, now: bool = False) -> None:
+        """Begin to undo the last fault, if its time has come; `now` also if not, and waits."""
+        if self._due is not None and (now or time.monotonic() > self._due[0]):
+            self._mending = self._workshop.submit(self._due[1])
+            self._due = None
+        if now and self._mending is not None:
+            self._mending.result()
+            self._mending = None
+
+    # --- the network -------------------------------------------------------------------------------------------------
+
+    def turn(self, weather: Weather, *, seconds: float) -> None:
+        """Other weather for a while."""
+        self._network.turn(weather)
+        self._later(seconds, lambda: self._network.turn(Weather.FAIR))
+
+    def reset(self) -> None:
+        """Close all connections of the workers, once."""
+        self._network.reset()
+
+    # --- the brokers -------------------------------------------------------------------------------------------------
+
+    def kill(self, node: int, *, seconds: float) -> None:
+        """SIGKILL one broker; it comes back on its records."""
+        self.cluster.kill(node)
+        self._later(seconds, lambda: self.cluster.restart(node))
+
+    def restart(self, node: int) -> None:
+        """Stop one broker in order, which hands its partitions over, and start it again."""
+        self._later(0.0, lambda: self.cluster.restart(node))
+
+    def freeze(self, node: int, *, seconds: float) -> None:
+        """SIGSTOP one broker: its connections stay, its answers do not come."""
+        pid = self.cluster.pid(node)
+        os.kill(pid, signal.SIGSTOP)
+        self._later(seconds, lambda: os.kill(pid, signal.SIGCONT))
+
+    def fill_disk(self, node: int, *, seconds: float) -> None:
+        """
+        Let every write of one broker that makes a file larger fail; it comes back with room.
+
+        A limit on the size of its files stands for the full disk: no mount is needed, the broker sees an error of the same kind.
+        """
+        pid = self.cluster.pid(node)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (FULL_BYTES, resource.RLIM_INFINITY))
+
+        def make_room() -> None:
+            # A broker whose last log folder has failed halts; one that had nothing to write may still be there.
+            resource_left = time.monotonic() + HALT_SECONDS
+            while self.cluster.is_running(node) and time.monotonic() < resource_left:
+                time.sleep(0.1)
+            self.cluster.restart(node)
+
+        self._later(seconds, make_room)
+
+    def outage(self, *, seconds: float) -> None:
+        """SIGKILL all brokers; they come back on their records."""
+        for node in range(1, self.nodes + 1):
+            self.cluster.kill(node)
+        self._later(seconds, self.cluster.start)
+
+    def coordinator(self, group: str) -> int:
+        """The node that coordinates a group: the leader of the group's partition of the offsets topic."""
+        admin = KafkaAdminClient(bootstrap_servers=self.bootstrap.split(","))
+        try:
+            described = admin.describe_topics([OFFSETS_TOPIC])[0]["partitions"]
+        finally:
+            admin.close()
+        leaders = {partition["partition_index"]: partition["leader_id"] for partition in described}
+        return int(leaders[abs(java_hash(group)) % len(leaders)])
+
+    def _later(self, seconds: float, undo: Callable[[], None]) -> None:
+        assert self._due is None, "one fault of the ground at a time"
+        self._due = (time.monotonic() + seconds, undo)
+
+
+def java_hash(text: str) -> int:
+    """
+    Java's `String.hashCode` of an ASCII text.
+
+    >>> java_hash("tagstream-night-shift")
+    -900964134
+    """
+    value = 0
+    for character in text:
+        value = (31 * value + ord(character)) & 0xFFFFFFFF
+    return value - (1 << 32) if value >> 31 else value

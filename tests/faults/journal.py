@@ -1,0 +1,114 @@
+"""What a fault run has seen and done so far, on disk: a run that is cut off goes on where it was.
+
+FOLDER/inputs.json     where the broker keeps each planted record, in the order of planting
+FOLDER/journal.jsonl   samples, strikes and exits, as they come
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tests.faults.checker import Door, Sample
+from tests.faults.faults import Fault
+from tests.faults.fleet import Exit
+from tests.faults.inputs import Input, Planted
+
+
+class Strike(msgspec.Struct, kw_only=True):
+    """
+    One fault: when it struck, and how many events waited for its victim.
+
+    `recovered_seconds` is how long it took until all was well again; None while it is not.
+    """
+
+    fault: Fault
+    at_seconds: float
+    waiting: int
+    recovered_seconds: float | None = None
+
+
+class Journal:
+    """
+    Appends, and reads what an earlier process has appended.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> Journal(folder).saw(Sample(at_seconds=1.0, committed={0: 5}, written={(Door.TAGGED, 0): 4}))
+    >>> next(Journal(folder).samples()).written
+    {(<Destination.TAGGED: 'tagged'>, 0): 4}
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Nothing is written yet."""
+        self._inputs = folder / "inputs.json"
+        self._journal = folder / "journal.jsonl"
+
+    def sent(self, inputs: Sequence[Input]) -> None:
+        """The ledger is complete."""
+        made = self._inputs.with_suffix(".new")
+        made.write_text(json.dumps([(one.partition, one.offset) for one in inputs]))
+        made.replace(self._inputs)
+
+    def inputs(self, planted: Sequence[Planted]) -> list[Input] | None:
+        """
+        The ledger of an earlier process; None if there is none.
+
+        Raises:
+            ValueError: It is of another number of records.
+        """
+        if not self._inputs.exists():
+            return None
+        places = json.loads(self._inputs.read_text())
+        pairs = zip(planted, places, strict=True)
+        return [Input(planted=one, partition=partition, offset=offset) for one, (partition, offset) in pairs]
+
+    def saw(self, sample: Sample) -> None:
+        """Keep one look."""
+        written = [(door.value, partition, end) for (door, partition), end in sample.written.items()]
+        self._append({"sample": [sample.at_seconds, list(sample.committed.items()), written]})
+
+    def struck(self, strike: Strike) -> None:
+        """Keep one strike when it is known how it ended."""
+        self._append({"strike": msgspec.to_builtins(strike)})
+
+    def ended(self, exits: Sequence[Exit]) -> None:
+        """Keep exits."""
+        for one in exits:
+            self._append({"exit": [one.number, one.code, one.worked, one.asked_seconds]})
+
+    def samples(self) -> Iterator[Sample]:
+        """All looks so far."""
+        for line in self._lines("sample"):
+            at_seconds, committed, written = line
+            yield Sample(
+                at_seconds=at_seconds,
+                committed=dict(committed),
+                written={(Door(door), partition): end for door, partition, end in written},
+            )
+
+    def strikes(self) -> list[Strike]:
+        """All strikes so far."""
+        return [msgspec.convert(line, Strike) for line in self._lines("strike")]
+
+    def exits(self) -> list[Exit]:
+        """All exits so far."""
+        return [
+            Exit(number=number, code=code, worked=worked, asked_seconds=asked)
+            for number, code, worked, asked in self._lines("exit")
+        ]
+
+    def _append(self, fact: dict[str, object]) -> None:
+        with self._journal.open("a") as journal:
+            journal.write(json.dumps(fact) + "\n")
+
+    def _lines(self, kind: str) -> Iterator[Any]:
+        if not self._journal.exists():
+            return
+        with self._journal.open() as journal:
+            for line in journal:
+                # The last line of a process that was killed may be half a line.
+                if line.endswith("\n") and kind in (fact := json.loads(line)):
+                    yield fact[kind]

@@ -1,0 +1,354 @@
+"""One fault run as it goes on: who works, what strikes when, and what is seen.
+
+A fault strikes only when the group has formed again since the last one and every worker with work has moved on, and only where
+events wait. A fault that hits an idle worker proves nothing; should one slip through, it is counted.
+"""
+
+import random
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kafka.errors import KafkaError
+
+from stream.settings import Settings
+from tests.faults.checker import Sample
+from tests.faults.faults import BROKERS, GROUP, NETWORK, POINTS, Fault
+from tests.faults.fleet import Fleet, Member
+from tests.faults.ground import Ground
+from tests.faults.inputs import Input, plant
+from tests.faults.journal import Journal, Strike
+from tests.faults.onlooker import INFERENCE_TIMEOUT_SECONDS, PRODUCE_TIMEOUT_SECONDS, Onlooker, send_to
+from tests.faults.proxy import Weather
+
+if TYPE_CHECKING:
+    from tests.faults.harness import Plan
+
+LOOK_SECONDS = 0.25
+# The first outcome may take so long: the hosts of tests are shared.
+START_SECONDS = 60.0
+# No broker may fail to answer the harness for longer.
+BLIND_SECONDS = 120.0
+# Below this a worker might have finished before the signal arrives.
+LEAST_WAITING = 64
+# Within this a fault that ends a worker has ended it; a worker that takes it otherwise is not waited for.
+END_SECONDS = 3.0
+LATER_END_SECONDS = {
+    Fault.HANG: INFERENCE_TIMEOUT_SECONDS + 2,
+    Fault.PRODUCE_SILENCE: PRODUCE_TIMEOUT_SECONDS + 2,
+    Fault.SLOW_MODEL: 8.0,
+    Fault.BLOCKED_LOOP: 9.0,
+}
+SHORT_FREEZE_SECONDS = 2.0
+WEATHER = {
+    Fault.CUT: (Weather.CUT, 5.0),
+    Fault.SILENT: (Weather.SILENT, 8.0),
+    Fault.DEAF: (Weather.DEAF, 8.0),
+    Fault.SLOW: (Weather.SLOW, 6.0),
+    Fault.NARROW: (Weather.NARROW, 6.0),
+}
+BROKER_DOWN_SECONDS = 4.0
+OUTAGE_SECONDS = 3.0
+# To each partition that is added.
+ADDED_EVENTS = 200
+
+
+@dataclass(slots=True)
+class _Disturbance:
+    """When the group was last disturbed, and where it stood."""
+
+    at_seconds: float
+    committed: Mapping[int, int]
+    written: int
+
+
+class Scene:
+    """
+    One run.
+
+    Args:
+        plan: Who works, and what happens to them.
+        settings: The harness's own, past the network.
+        fleet: The workers.
+        onlooker: Looks at the brokers.
+        ground: Brokers and network, where they are struck too.
+        inputs: The ledger; grows when partitions are added.
+        journal: Keeps what is seen, and knows what an earlier process has seen.
+    """
+
+    def __init__(
+        self,
+        plan: "Plan",
+        settings: Settings,
+        fleet: Fleet,
+        onlooker: Onlooker,
+        ground: Ground | None,
+        inputs: Sequence[Input],
+        journal: Journal,
+    ) -> None:
+        """Nobody works yet."""
+        self._plan = plan
+        self._settings = settings
+        self._fleet = fleet
+        self._onlooker = onlooker
+        self._ground = ground
+        self._journal = journal
+        self.inputs = list(inputs)
+        self.samples: list[Sample] = list(journal.samples())
+        self.strikes: list[Strike] = journal.strikes()
+        self.blind_looks = 0
+        self.ends = onlooker.ends()
+        self._earlier_seconds = self.samples[-1].at_seconds if self.samples else 0.0
+        self._chance = random.Random(f"{plan.seed}:{len(self.strikes)}")  # noqa: S311 - repeatable, not secret
+        self._coming = list(plan.faults)[len(self.strikes) :]
+        self._open_strike: Strike | None = None
+        self._awaited: tuple[list[Member], list[int], float] | None = None
+        self._pause = 0.0
+        self._frozen: dict[int, float] = {}
+        self._was_broken = False
+        self._last = _Disturbance(self._earlier_seconds, {}, 0)
+        self._last_sight = time.monotonic()
+
+    def play(self) -> None:
+        """Until all is committed, or nothing moves any more, or the time is over."""
+        for number in range(1, self._plan.workers + 1):
+            self._fleet.add(number)
+        self._look()
+        self._disturbed()
+        while not self._is_over():
+            time.sleep(LOOK_SECONDS)
+            self._look()
+            self._thaw()
+            self._tend()
+            if self._is_struck() or not self._has_recovered():
+                continue
+            self._close_strike()
+            if self._coming:
+                self._strike()
+
+    def clear(self) -> None:
+        """Mend what is broken, end all workers and look a last time: the commit of a graceful stop is part of the run."""
+        if self._ground is not None:
+            self._ground.mend(now=True)
+        for number in list(self._frozen):
+            self._fleet.thaw(self._fleet.members[number])
+        self._fleet.stop()
+        self._journal.ended(self._fleet.take_exits())
+        self._look()
+
+    # --- looking -----------------------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """A look at which no broker answers is no look: nothing can be said of that moment."""
+        try:
+            sample = self._onlooker.sample(self._earlier_seconds)
+        except (KafkaError, OSError):
+            self.blind_looks += 1
+            if time.monotonic() - self._last_sight > BLIND_SECONDS:
+                raise
+            return
+        self._last_sight = time.monotonic()
+        self.samples.append(sample)
+        self._journal.saw(sample)
+
+    @property
+    def _now(self) -> Sample:
+        return self.samples[-1]
+
+    def _waiting(self, partitions: Sequence[int] | frozenset[int]) -> int:
+        return sum(self.ends[partition] - self._now.committed.get(partition, 0) for partition in partitions)
+
+    def _is_over(self) -> bool:
+        now = self._now
+        if self._waiting(list(self.ends)) == 0 or now.at_seconds > self._plan.max_seconds:
+            return True
+        begun = [sample for sample in self.samples if sample.at_seconds > self._earlier_seconds]
+        moved = next(
+            (s for s in reversed(begun) if (s.written, s.committed) != (now.written, now.committed)),
+            begun[0] if begun else now,
+        )
+        patience = self._plan.patience_seconds if any(now.written.values()) else START_SECONDS
+        return now.at_seconds - moved.at_seconds > max(patience, START_SECONDS if moved is begun[0] else 0)
+
+    # --- disturbance and recovery ------------------------------------------------------------------------------------
+
+    def _disturbed(self) -> None:
+        now = self._now
+        self._last = _Disturbance(now.at_seconds, dict(now.committed), sum(now.written.values()))
+        self._pause = self._chance.uniform(0.2, 1.5)
+
+    def _tend(self) -> None:
+        if self._fleet.tend():
+            self._journal.ended(self._fleet.take_exits())
+            self._disturbed()
+        if self._ground is None:
+            return
+        self._ground.mend()
+        broken = self._ground.broken
+        if self._was_broken and not broken:
+            self._disturbed()
+        self._was_broken = broken
+
+    def _is_struck(self) -> bool:
+        """Is the last fault still at work: somebody frozen, something broken, a victim that has not ended yet?"""
+        if self._frozen or self._was_broken:
+            return True
+        if self._awaited is None:
+            return False
+        members, incarnations, until = self._awaited
+        return self._now.at_seconds < until and any(
+            member.incarnation == incarnation and member.number in self._fleet.members
+            for member, incarnation in zip(members, incarnations, strict=True)
+        )
+
+    def _has_recovered(self) -> bool:
+        """Has each partition one owner again, have outcomes flowed, and has every worker with work committed some of it?"""
+        now, last = self._now, self._last
+        if now.at_seconds - last.at_seconds < self._pause or sum(now.written.values()) <= last.written:
+            return False
+        owned = [member.partitions for member in self._fleet.members.values()]
+        held = [partition for partitions in owned for partition in partitions or ()]
+        return (
+            None not in owned
+            and sorted(held) == sorted(self.ends)
+            and all(self._has_moved(partitions or frozenset()) for partitions in owned)
+        )
+
+    def _has_moved(self, partitions: frozenset[int]) -> bool:
+        """One partition is enough: Faust works through what it has fetched of one before it turns to the next."""
+        before, now = self._last.committed, self._now.committed
+        return any(now.get(partition, 0) > before.get(partition, 0) for partition in partitions) or not self._waiting(
+            partitions
+        )
+
+    def _close_strike(self) -> None:
+        if self._open_strike is not None:
+            self._open_strike.recovered_seconds = self._now.at_seconds - self._open_strike.at_seconds
+            self._journal.struck(self._open_strike)
+            self._open_strike = None
+
+    # --- striking ----------------------------------------------------------------------------------------------------
+
+    def _strike(self) -> None:
+        fault = self._coming[0]
+        victims, waiting = self._victims(fault)
+        if waiting < LEAST_WAITING:
+            return
+        del self._coming[0]
+        self._open_strike = Strike(fault=fault, at_seconds=self._now.at_seconds, waiting=waiting)
+        self.strikes.append(self._open_strike)
+        self._disturbed()
+        until = self._now.at_seconds + LATER_END_SECONDS.get(fault, END_SECONDS)
+        self._awaited = (victims, [member.incarnation for member in victims], until)
+        self._do(fault, victims)
+
+    def _victims(self, fault: Fault) -> tuple[list[Member], int]:
+        """Whom to strike, and how many events wait for them; where all are struck, or none of the workers, how many at all."""
+        everything = self._waiting(list(self.ends))
+        members = [member for member in self._fleet.members.values() if member.terminated_at is None]
+        if fault in NETWORK | BROKERS | {Fault.JOIN, Fault.PARTITIONS}:
+            return [], everything
+        if fault is Fault.KILL_ALL:
+            return members, everything
+        if fault is Fault.LEAVE and len(members) <= self._plan.workers:
+            # Whoever leaves is not replaced: there must be one too many.
+            return [], 0
+        busy = [(member, self._waiting(member.partitions or frozenset())) for member in members]
+        busy = [(member, waiting) for member, waiting in busy if waiting >= LEAST_WAITING]
+        count = 2 if fault is Fault.TERM_TOGETHER else 1
+        if len(busy) < count:
+            return [], 0
+        chosen = self._chance.sample(busy, count)
+        return [member for member, _ in chosen], sum(waiting for _, waiting in chosen)
+
+    def _do(self, fault: Fault, victims: Sequence[Member]) -> None:
+        if fault in NETWORK:
+            self._strike_network(fault)
+        elif fault in BROKERS:
+            self._strike_broker(fault)
+        elif fault in GROUP:
+            self._strike_group(fault, victims)
+        elif fault is Fault.PARTITIONS:
+            self._add_partition()
+        else:
+            self._strike_worker(fault, victims[0])
+
+    def _strike_worker(self, fault: Fault, victim: Member) -> None:
+        match fault:
+            case Fault.KILL:
+                self._fleet.kill(victim)
+            case Fault.TERM:
+                self._fleet.terminate(victim)
+            case Fault.TERM_TWICE:
+                self._fleet.terminate(victim)
+                self._fleet.terminate(victim)
+            case Fault.FREEZE:
+                self._freeze(victim, self._settings.session_timeout_seconds + 2)
+            case Fault.SHORT_FREEZE:
+                self._freeze(victim, SHORT_FREEZE_SECONDS)
+            case _:
+                self._fleet.arm(victim, POINTS[fault])
+
+    def _strike_group(self, fault: Fault, victims: Sequence[Member]) -> None:
+        match fault:
+            case Fault.JOIN:
+                self._fleet.add(max(self._fleet.members) + 1)
+            case Fault.LEAVE:
+                self._fleet.terminate(victims[0], leave=True)
+            case Fault.TERM_TOGETHER:
+                for victim in victims:
+                    self._fleet.terminate(victim)
+            case _:
+                for victim in victims:
+                    self._fleet.kill(victim)
+
+    def _strike_network(self, fault: Fault) -> None:
+        ground = self._ground_of(fault)
+        if fault is Fault.RESET:
+            ground.reset()
+            return
+        weather, seconds = WEATHER[fault]
+        ground.turn(weather, seconds=seconds)
+        self._was_broken = True
+
+    def _strike_broker(self, fault: Fault) -> None:
+        ground = self._ground_of(fault)
+        node = self._chance.randint(1, ground.nodes)
+        match fault:
+            case Fault.BROKER_KILL:
+                ground.kill(node, seconds=BROKER_DOWN_SECONDS)
+            case Fault.BROKER_STOP:
+                ground.restart(node)
+            case Fault.BROKER_FREEZE:
+                ground.freeze(node, seconds=BROKER_DOWN_SECONDS + 1)
+            case Fault.COORDINATOR_KILL:
+                ground.kill(ground.coordinator(self._settings.group), seconds=BROKER_DOWN_SECONDS)
+            case Fault.DISK_FULL:
+                ground.fill_disk(node, seconds=BROKER_DOWN_SECONDS)
+            case _:
+                ground.outage(seconds=OUTAGE_SECONDS)
+        self._was_broken = True
+
+    def _ground_of(self, fault: Fault) -> Ground:
+        if self._ground is None:
+            msg = f"{fault} was planned on brokers that are not the harness's own"
+            raise ValueError(msg)
+        return self._ground
+
+    def _add_partition(self) -> None:
+        added = self._onlooker.add_partition()
+        planted = plant(ADDED_EVENTS, malformed=2, seed=f"{self._plan.seed}:{added}", first=len(self.inputs))
+        self.inputs += send_to(self._settings, planted, [added])
+        self.ends = self._onlooker.ends()
+
+    def _freeze(self, victim: Member, seconds: float) -> None:
+        self._fleet.freeze(victim)
+        self._frozen[victim.number] = self._now.at_seconds + seconds
+
+    def _thaw(self) -> None:
+        for number, until in list(self._frozen.items()):
+            if self._now.at_seconds > until:
+                del self._frozen[number]
+                self._fleet.thaw(self._fleet.members[number])
+                self._disturbed()

@@ -1,0 +1,111 @@
+"""A fault that does not happen proves nothing: each weather of the proxy is seen from both of its sides."""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tests.faults.proxy import DELAY_SECONDS, LOOPBACK, Network, Weather
+
+PATIENCE_SECONDS = 0.6
+
+
+@pytest.fixture
+def echo() -> Iterator[int]:
+    """A server that sends back what it gets."""
+    with socket.create_server((LOOPBACK, 0)) as server:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = server.accept()
+                    threading.Thread(target=answer, args=(connection,), daemon=True).start()
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+
+
+def answer(connection: socket.socket) -> None:
+    """Echo until the other side goes."""
+    with connection, contextlib.suppress(OSError):
+        while data := connection.recv(1024):
+            connection.sendall(data)
+
+
+@contextlib.contextmanager
+def link(echo: int) -> Iterator[tuple[Network, socket.socket]]:
+    """A network in front of the echo, and a connection through it."""
+    with (
+        Network([echo]) as network,
+        socket.create_connection((LOOPBACK, network.ports[0]), timeout=PATIENCE_SECONDS) as connection,
+    ):
+        yield network, connection
+
+
+def test_fair_weather_passes_both_ways(echo: int) -> None:
+    """Without a fault the proxy is not there."""
+    with link(echo) as (_, connection):
+        connection.sendall(b"hello")
+
+        assert connection.recv(10) == b"hello"
+
+
+@pytest.mark.parametrize("weather", [Weather.SILENT, Weather.DEAF])
+def test_silence_keeps_the_connection_and_comes_late(echo: int, weather: Weather) -> None:
+    """Half-open: nothing arrives, nothing is closed, and afterwards all that was sent is there."""
+    with link(echo) as (network, connection):
+        network.turn(weather)
+        connection.sendall(b"hello")
+        with pytest.raises(TimeoutError):
+            connection.recv(10)
+        network.turn(Weather.FAIR)
+
+        assert connection.recv(10) == b"hello"
+
+
+@pytest.mark.parametrize("weather", [Weather.SLOW, Weather.NARROW])
+def test_a_bad_line_delivers(echo: int, weather: Weather) -> None:
+    """Late or little at a time, but complete."""
+    with link(echo) as (network, connection):
+        network.turn(weather)
+        connection.settimeout(4 * DELAY_SECONDS + PATIENCE_SECONDS)
+        connection.sendall(b"hello")
+
+        assert connection.recv(10) == b"hello"
+
+
+def test_a_reset_closes_and_lets_new_ones_in(echo: int) -> None:
+    """What was open ends; whoever comes again is served."""
+    with link(echo) as (network, connection):
+        connection.sendall(b"hello")
+        connection.recv(10)
+        network.reset()
+
+        assert is_over(connection)
+        assert network.cut_connections == 1
+        with socket.create_connection((LOOPBACK, network.ports[0]), timeout=PATIENCE_SECONDS) as other:
+            other.sendall(b"again")
+            assert other.recv(10) == b"again"
+
+
+def test_a_cut_lets_nobody_in(echo: int) -> None:
+    """While it lasts, a new connection ends at once."""
+    with link(echo) as (network, connection):
+        connection.sendall(b"hello")
+        connection.recv(10)
+        network.turn(Weather.CUT)
+
+        assert is_over(connection)
+        with socket.create_connection((LOOPBACK, network.ports[0]), timeout=PATIENCE_SECONDS) as other:
+            assert is_over(other)
+
+
+def is_over(connection: socket.socket) -> bool:
+    """Has the other side ended it?"""
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
