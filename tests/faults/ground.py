@@ -1,12 +1,13 @@
 """The ground that workers stand on in a fault run: brokers that can be struck, behind a network that can be struck.
 
 Workers reach the brokers through the gates of a `Network`, the harness past them. Whatever is done to a broker or to the network
-is undone after a while by `Ground.mend`, in a thread where it takes long, so that the run goes on looking.
+is undone after a while, in a thread of its own, so that the run goes on looking.
 """
 
 import os
 import resource
 import signal
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -43,8 +44,8 @@ class Ground:
         self._network = Network(self._inner, free_ports(nodes))
         self.cluster = KafkaCluster(nodes=nodes, data_dir=folder, amend=self._amend)
         self._workshop = ThreadPoolExecutor(1, thread_name_prefix="mending")
-        self._due: tuple[float, Callable[[], None]] | None = None
         self._mending: Future[None] | None = None
+        self._hurry = threading.Event()
 
     def _amend(self, node: Node, values: dict[str, object]) -> None:
         inner, gate = self._inner[node.number - 1], self._network.ports[node.number - 1]
@@ -74,7 +75,8 @@ class Ground:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """End everything."""
-        self._workshop.shutdown(wait=True, cancel_futures=True)
+        self._hurry.set()
+        self._workshop.shutdown(wait=True)
         try:
             self.cluster.__exit__(kind, error, trace)
         finally:
@@ -86,14 +88,12 @@ class Ground:
         if self._mending is not None and self._mending.done():
             self._mending.result()
             self._mending = None
-        return self._due is not None or self._mending is not None
+        return self._mending is not None
 
-    def mend(self, *, now: bool = False) -> None:
-        """Begin to undo the last fault, if its time has come; `now` also if not, and waits."""
-        if self._due is not None and (now or time.monotonic() > self._due[0]):
-            self._mending = self._workshop.submit(self._due[1])
-            self._due = None
-        if now and self._mending is not None:
+    def mend(self) -> None:
+        """Undo the last fault now, and wait until it is undone."""
+        self._hurry.set()
+        if self._mending is not None:
             self._mending.result()
             self._mending = None
 
@@ -160,8 +160,13 @@ class Ground:
         return int(leaders[abs(java_hash(group)) % len(leaders)])
 
     def _later(self, seconds: float, undo: Callable[[], None]) -> None:
-        assert self._due is None, "one fault of the ground at a time"
-        self._due = (time.monotonic() + seconds, undo)
+        assert self._mending is None, "one fault of the ground at a time"
+
+        def work() -> None:
+            self._hurry.wait(seconds)
+            undo()
+
+        self._mending = self._workshop.submit(work)
 
 
 def java_hash(text: str) -> int:

@@ -19,11 +19,13 @@ CONFIRM_SECONDS = 60
 INFERENCE_TIMEOUT_SECONDS = 10.0
 PRODUCE_TIMEOUT_SECONDS = 12.0
 READ_SECONDS = 60.0
-COORDINATOR_SECONDS = 15.0
+COORDINATOR_SECONDS = 30.0
 RETRY_SECONDS = 0.1
 AT_ONCE = 20_000
 # A broker that is down must not keep the harness from looking for long.
-LOOK_TIMEOUT_MS = 5_000
+LOOK_TIMEOUT_MS = 3_000
+LOOK_SECONDS = 5.0
+LOOKING = {"request_timeout_ms": LOOK_TIMEOUT_MS, "reconnect_backoff_max_ms": 500}
 
 
 def fresh_environment(bootstrap: str, test: str, *, partitions: int = 6) -> dict[str, str]:
@@ -107,10 +109,16 @@ class Onlooker:
         """Connect."""
         self._settings = settings
         self._consumer = KafkaConsumer(
-            bootstrap_servers=settings.broker_list, group_id=None, enable_auto_commit=False, metadata_max_age_ms=LOOK_TIMEOUT_MS
+            bootstrap_servers=settings.broker_list,
+            group_id=None,
+            enable_auto_commit=False,
+            metadata_max_age_ms=LOOK_TIMEOUT_MS,
+            **LOOKING,
         )
         self._admin: KafkaAdminClient | None = None
         self._started = time.monotonic()
+        # The first group of a fresh broker makes the broker create its offsets topic.
+        self._patience = COORDINATOR_SECONDS
         self._content = self._partitions(settings.topics.content)
         self._doors = {
             partition: (door, partition.partition)
@@ -120,7 +128,9 @@ class Onlooker:
 
     def _ready_admin(self) -> KafkaAdminClient:
         if self._admin is None:
-            self._admin = KafkaAdminClient(bootstrap_servers=self._settings.broker_list, request_timeout_ms=LOOK_TIMEOUT_MS)
+            self._admin = KafkaAdminClient(
+                bootstrap_servers=self._settings.broker_list, bootstrap_timeout_ms=LOOK_TIMEOUT_MS, **LOOKING
+            )
         return self._admin
 
     def _close_admin(self) -> None:
@@ -158,12 +168,12 @@ class Onlooker:
 
     def committed(self) -> dict[int, int]:
         """The group's offset by partition of `content`."""
-        deadline = time.monotonic() + COORDINATOR_SECONDS
+        patience, self._patience = self._patience, LOOK_SECONDS
+        deadline = time.monotonic() + patience
         while True:
             try:
                 found = self._ready_admin().list_group_offsets({self._settings.group: None})[self._settings.group]
             except KafkaError:
-                # The first group of a fresh broker makes the broker create its offsets topic; later the coordinator may move.
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(RETRY_SECONDS)

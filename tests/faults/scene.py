@@ -126,11 +126,13 @@ class Scene:
             self._close_strike()
             if self._coming:
                 self._strike()
+            elif self._fleet.seconds_per_batch:
+                self._fleet.hurry()
 
     def clear(self) -> None:
         """Mend what is broken, end all workers and look a last time: the commit of a graceful stop is part of the run."""
         if self._ground is not None:
-            self._ground.mend(now=True)
+            self._ground.mend()
         for number in list(self._frozen):
             self._fleet.thaw(self._fleet.members[number])
         self._fleet.stop()
@@ -184,7 +186,6 @@ class Scene:
             self._disturbed()
         if self._ground is None:
             return
-        self._ground.mend()
         broken = self._ground.broken
         if self._was_broken and not broken:
             self._disturbed()
