@@ -2,7 +2,7 @@
 
     I1  every input has an outcome
     I2  no outcome without an input
-    I3  all outcomes of one input agree: the same door, key and decision (all of the value but `tagged_at`)
+    I3  all outcomes of one input by one model agree: the same door, key and decision (all of the value but `tagged_at`)
     I4  committed offsets never run ahead of outcomes, in any sample
     I5  first outcomes follow the order of the input, per input partition and outcome partition, where a key ties an outcome
         to its partition: a dead letter without a key may lie in another one at every delivery
@@ -204,14 +204,27 @@ def _no_loss(evidence: Evidence, by_input: Mapping[Place, Sequence[_Outcome]]) -
 
 
 def _no_conflict(by_input: Mapping[Place, Sequence[_Outcome]]) -> Finding:
-    conflicts = [
-        _name(outcomes[0].of)
-        for outcomes in by_input.values()
-        if len({(outcome.door, outcome.record.key, decision(outcome)) for outcome in outcomes}) > 1
-    ]
+    conflicts = [_name(outcomes[0].of) for outcomes in by_input.values() if len(outcomes) > 1 and _disagree(outcomes)]
     return Finding(
         invariant="I3", cases=len(conflicts), says=f"{len(conflicts)} inputs with outcomes that differ{_quote(conflicts)}"
     )
+
+
+def _disagree(outcomes: Sequence[_Outcome]) -> bool:
+    """Two models may decide differently while one replaces the other; one model may not, and what is malformed depends on none."""
+    if len({outcome.door is Door.DLQ for outcome in outcomes}) > 1:
+        return True
+    said: defaultdict[str | None, set[tuple[Door, bytes | None, bytes | None]]] = defaultdict(set)
+    for outcome in outcomes:
+        said[_digest(outcome)].add((outcome.door, outcome.record.key, decision(outcome)))
+    return any(len(different) > 1 for different in said.values())
+
+
+def _digest(outcome: _Outcome) -> str | None:
+    if outcome.door is Door.DLQ:
+        return None
+    value = msgspec.json.decode(outcome.record.value or b"{}", type=dict[str, msgspec.Raw])
+    return msgspec.json.decode(value["model"], type=dict[str, str])["digest"] if "model" in value else None
 
 
 def decision(outcome: _Outcome) -> bytes | None:

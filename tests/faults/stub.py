@@ -24,10 +24,11 @@ from stream.routing import Router
 from stream.settings import Settings
 
 SECONDS_VARIABLE = "TESTS_FAULTS_SECONDS_PER_BATCH"
-# "stub" or "bundle": which model is wrapped.
+# "stub", "other-stub" with a digest and decisions of its own, or "bundle": which model is wrapped.
 MODEL_VARIABLE = "TESTS_FAULTS_MODEL"
 LABELS = ("natural-language-processing", "computer-vision", "mlops", "other")
 MODEL = ModelRef(name="stub", version="1", digest=hashlib.sha256(b"stub").hexdigest())
+OTHER_MODEL = ModelRef(name="stub", version="2", digest=hashlib.sha256(b"other stub").hexdigest())
 THRESHOLD = 0.9
 # A title that holds this word keeps the model busy for longer than any test waits.
 HANG = "hang-the-model"
@@ -108,11 +109,15 @@ class StubClassifier:
 
     labels = LABELS
 
+    def __init__(self, model: ModelRef = MODEL) -> None:
+        """Another model decides otherwise."""
+        self._salt = "" if model is MODEL else model.digest
+
     def classify(self, texts: Sequence[str]) -> list[Prediction]:
         """One prediction a text, in order."""
         if any(HANG in text for text in texts):
             time.sleep(HANG_SECONDS)
-        return [decide(text) for text in texts]
+        return [decide(text + self._salt) for text in texts]
 
 
 class FaultyClassifier:
@@ -198,11 +203,17 @@ class FaultyPipeline(Pipeline):
 class StubPipeline(FaultyPipeline):
     """The same around the stub."""
 
-    def __init__(self, arms: Arms, settings: Settings, observer: Observer, *, seconds_per_batch: float) -> None:
+    def __init__(
+        self, arms: Arms, settings: Settings, observer: Observer, *, seconds_per_batch: float, model: ModelRef = MODEL
+    ) -> None:
         """Break where it is armed."""
-        router = Router(model=MODEL, threshold=THRESHOLD)
         super().__init__(
-            arms, settings, observer, classifier=StubClassifier(), router=router, seconds_per_batch=seconds_per_batch
+            arms,
+            settings,
+            observer,
+            classifier=StubClassifier(model),
+            router=Router(model=model, threshold=THRESHOLD),
+            seconds_per_batch=seconds_per_batch,
         )
 
 

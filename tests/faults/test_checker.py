@@ -136,6 +136,13 @@ BREACHES: dict[str, tuple[str, Callable[[Evidence], Evidence]]] = {
 }
 
 
+def test_another_model_may_decide_otherwise() -> None:
+    """While one model replaces another, an event may be decided by both; each must agree with itself."""
+    by_another = value(0, b"other")[:-1] + b',"model":{"name":"n","version":"2","digest":"d"}}'
+
+    assert check(with_outcome(good_run(), Door.TAGGED, value=by_another)).broken == []
+
+
 @pytest.mark.parametrize(("expected", "breach"), BREACHES.values(), ids=BREACHES.keys())
 def test_a_breach_is_found_under_its_own_name(expected: str, breach: Callable[[Evidence], Evidence]) -> None:
     """What is planted is what is found: this invariant, and no other that still holds."""

@@ -18,6 +18,7 @@ from stream.settings import Settings, load
 from tests.faults.stub import (
     MODEL,
     MODEL_VARIABLE,
+    OTHER_MODEL,
     SECONDS_VARIABLE,
     Arms,
     FaultyMetrics,
@@ -41,10 +42,12 @@ def main() -> None:
 
 def _parts(settings: Settings, arms: Arms, registry: CollectorRegistry) -> tuple[FaultyMetrics, FaultyPipeline]:
     seconds = float(os.environ.get(SECONDS_VARIABLE, "0"))
-    if os.environ.get(MODEL_VARIABLE, "stub") == "stub":
+    wanted = os.environ.get(MODEL_VARIABLE, "stub")
+    if wanted != "bundle":
+        model = {"stub": MODEL, "other-stub": OTHER_MODEL}[wanted]
         metrics = FaultyMetrics(registry, arms, settings.topics.content)
-        metrics.model_loaded(name=MODEL.name, version=MODEL.version, digest=MODEL.digest, now=0)
-        return metrics, StubPipeline(arms, settings, metrics, seconds_per_batch=seconds)
+        metrics.model_loaded(name=model.name, version=model.version, digest=model.digest, now=0)
+        return metrics, StubPipeline(arms, settings, metrics, seconds_per_batch=seconds, model=model)
     bundle = read(settings.bundle)
     metrics = FaultyMetrics(registry, arms, settings.topics.content, bundle.manifest.labels)
     metrics.model_loaded(name=bundle.manifest.name, version=bundle.manifest.version, digest=bundle.digest, now=0)
