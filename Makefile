@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit broker check fix bench drift-bench bench-monitoring images-test lock clean
+.PHONY: help setup demo test unit broker faults faults-long soak check fix bench drift-bench bench-monitoring images-test lock clean
 
 help: ## print this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -40,6 +40,17 @@ unit: .venv/.dev ## tests that need no broker
 broker: .venv/.dev ## tests on a real Apache Kafka
 	$(BIN)/pytest -m broker --durations=10
 
+faults: .venv/.dev ## 40 faults of 30 classes with the stub and with the model, and the known-bad variants (part of `make test`)
+	$(BIN)/pytest tests/integration/test_conservation.py tests/integration/test_faults_apart.py -m broker --durations=5
+
+FAULTS_FOLDER ?= .faults
+faults-long: .venv/.dev ## 1,000,000 events under 222 faults, then 100,000 with the real model under 74; goes on where it was cut off
+	$(BIN)/python -m tests.faults --events 1000000 --faults 222 --seconds-per-batch 0.2 --folder $(FAULTS_FOLDER)/stub
+	$(BIN)/python -m tests.faults --events 100000 --faults 74 --model bundle --seconds-per-batch 0.5 --seed model --folder $(FAULTS_FOLDER)/model
+
+soak: .venv/.dev ## half an hour at half load: does the worker grow?
+	$(BIN)/python -m benchmarks.soak
+
 images-test: .venv/.dev ## build the image, run docker-compose.yml (Docker, or podman as root; skipped with a sentence where there is neither)
 	$(BIN)/pytest tests/images -m images --durations=5
 
@@ -69,5 +80,5 @@ lock: ## resolve the locks anew
 	echo "hatchling>=1.27" | $(BIN)/uv pip compile -q - --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate -o requirements/build.lock -c requirements/dev.lock --custom-compile-command "make lock"
 
 clean: ## remove the environment and all caches
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	rm -rf .venv .faults .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -5,6 +5,7 @@
     tagstream_predictions_total{label}                 of these, decisions of the model
     tagstream_review_requested_total{reason}           of these, sent to a person, by reason (an event may have several)
     tagstream_events_dead_lettered_total{reason}       of these, dead letters
+    tagstream_events_expired_total                     events that retention had deleted before they were read
     tagstream_events_truncated_total                   decisions on a text that did not fit into the network
     tagstream_confidence_ratio{label}                  calibrated probability of the decision (histogram)
     tagstream_stage_duration_seconds{stage}            one batch in one stage (histogram)
@@ -118,6 +119,11 @@ class Metrics:
             "tagstream_review_requested", "Decisions sent to a person, by reason.", ["reason"], registry=registry
         )
         self._dead = Counter("tagstream_events_dead_lettered", "Dead letters, by reason.", ["reason"], registry=registry)
+        self._expired = Counter(
+            "tagstream_events_expired",
+            "Events that the topic's retention had deleted before this group read them.",
+            registry=registry,
+        )
         self._truncated = Counter(
             "tagstream_events_truncated", "Decisions on a text that did not fit into the network.", registry=registry
         )
@@ -327,6 +333,10 @@ class Metrics:
     def drift_finding(self, kind: str) -> None:
         """A drift event of this kind, one of `DriftKind`, was published."""
         self._findings.labels(DriftKind(kind).value).inc()
+
+    def expired(self, events: int) -> None:
+        """So many `events` were deleted before they were read."""
+        self._expired.inc(events)
 
     def position(
         self, *, partitions: int, lag: int, inflight: int, last_commit: float | None, oldest_seconds: float = 0.0

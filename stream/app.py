@@ -18,7 +18,6 @@ import faust
 import faust.streams
 import faust.transport.drivers.aiokafka as driver
 import mode
-from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 from prometheus_client import CollectorRegistry
 
@@ -32,12 +31,12 @@ from stream.drift import DriftObserver
 from stream.logs import logger
 from stream.outcomes import Publication
 from stream.pipeline import Pipeline
+from stream.position import Position
 from stream.settings import Settings
 
 log = logger("tagstream.app")
 
 TICK_SECONDS = 1.0
-POSITION_TIMEOUT_SECONDS = 5.0
 METADATA_MAX_AGE_MS = 15_000
 PRODUCER_MAX_REQUEST_BYTES = 4 * 1024 * 1024
 EXIT_SHUTDOWN_TIMED_OUT = 1
@@ -60,6 +59,33 @@ class PlainProducer(Producer):
     """For a broker that hands out no producer ids."""
 
     idempotent = False
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+    """Of a transactional producer only what it has committed is an event; Faust reads it all outside its exactly-once mode."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        # Read when the consumer starts. Faust has no setting for it.
+        consumer._isolation_level = "read_committed"  # noqa: SLF001
+        return consumer
+
+
+class Consumer(driver.Consumer):  # type: ignore[misc]
+    """Remembers where it took its partitions up, for whoever wants to know what had expired by then."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.resumed_at: dict[TP, int] = {}
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def perform_seek(self) -> None:
+        """As Faust, after every assignment."""
+        await super().perform_seek()
+        assigned = self.assignment()
+        self.resumed_at.update({tp: offset for tp, offset in self._committed_offset.items() if offset and tp in assigned})
 
 
 class App(faust.App):  # type: ignore[misc]
@@ -111,6 +137,7 @@ def faust_app(settings: Settings, *, idempotent: bool) -> faust.App:
         )
         raise RuntimeError(msg)
     driver.Transport.Producer = Producer if idempotent else PlainProducer
+    driver.Transport.Consumer = Consumer
     return App(
         settings.group,
         broker=[f"kafka://{broker}" for broker in settings.broker_list],
@@ -123,6 +150,7 @@ def faust_app(settings: Settings, *, idempotent: bool) -> faust.App:
         stream_wait_empty=True,
         # `latest`, the default elsewhere, loses whatever was produced before a new group's first commit.
         consumer_auto_offset_reset="earliest",
+        consumer_group_instance_id=settings.group_instance_id,
         broker_commit_interval=settings.commit_interval_seconds,
         broker_commit_every=1000,
         # With all partitions paused by a full buffer, Faust sleeps one second: small buffers cap the throughput.
@@ -180,61 +208,6 @@ def drift_sender(app: faust.App, settings: Settings) -> Callable[[bytes, bytes],
         return cast("Awaitable[Awaitable[Any]]", app.producer.send(settings.topics.drift, key, value, None, None, []))
 
     return send
-
-
-class Position:
-    """Where the worker stands in the log, read from the brokers and not from Faust's own notes, which forget failed commits."""
-
-    def __init__(self, app: faust.App, delivery: Delivery, metrics: Metrics, progress: Progress) -> None:
-        """Join the parts."""
-        self._app = app
-        self._delivery = delivery
-        self._metrics = metrics
-        self._progress = progress
-        self._committed: dict[TP, int] = {}
-        self._last_commit: float | None = None
-        self._partitions = 0
-        self._lag = 0
-
-    async def tick(self) -> None:
-        """Read the position once; a broker that does not answer leaves the last known one."""
-        try:
-            async with asyncio.timeout(POSITION_TIMEOUT_SECONDS):
-                await self._read()
-        except (TimeoutError, ConnectionError, driver.KafkaError, ConsumerNotStarted) as error:
-            log.warning("position_unknown", why=f"{type(error).__name__}: {error}")
-        self._metrics.position(
-            partitions=self._partitions,
-            lag=self._lag,
-            inflight=self._delivery.inflight,
-            last_commit=self._last_commit,
-            oldest_seconds=self._delivery.oldest_seconds(time.time()),
-        )
-        self._progress.ticked(lag=self._lag)
-
-    async def _read(self) -> None:
-        consumer = self._app.consumer
-        assigned = sorted(consumer.assignment())
-        ends = await consumer.highwaters(*assigned) if assigned else {}
-        committed = await self._committed_offsets(assigned)
-        moved = {tp: offset for tp, offset in committed.items() if self._committed.get(tp) != offset}
-        if moved:
-            self._last_commit = time.time()
-            self._progress.moved()
-        self._committed = committed
-        self._lag = sum(max(0, ends.get(tp, 0) - committed.get(tp, 0)) for tp in assigned)
-        self._partitions = len(assigned)
-
-    async def _committed_offsets(self, assigned: list[TP]) -> dict[TP, int]:
-        # Faust keeps its consumer in a thread of its own and passes no `committed` through.
-        thread = self._app.consumer._thread  # noqa: SLF001
-
-        async def read() -> dict[TP, int]:
-            consumer = thread._ensure_consumer()  # noqa: SLF001
-            found = {tp: await consumer.committed(tp) for tp in assigned}
-            return {tp: offset for tp, offset in found.items() if offset is not None}
-
-        return cast("dict[TP, int]", await thread.call_thread(read))
 
 
 def build(

@@ -112,6 +112,8 @@ class Delivery:
         self._settings = settings
         self._fail = fail
         self.inflight = 0
+        # By topic and partition, the offset behind the last event that was acknowledged.
+        self.acknowledged: dict[tuple[str, int], int] = {}
         # When each event in hand was written, in the order of taking, which is the order of acknowledging.
         self._in_hand: deque[float] = deque()
 
@@ -198,6 +200,7 @@ class Delivery:
                 await before.acknowledged.wait()
                 for event in batch:
                     await stream.ack(event)
+                    self.acknowledged[event.message.topic, event.message.partition] = event.message.offset + 1
                 turn.acknowledged.set()
                 self._progress.moved()
                 self._observer.published([publication.observation for publication in publications], int(time.time() * 1000))

@@ -78,6 +78,9 @@ class Settings(BaseSettings):
 
     brokers: str = Field(default="127.0.0.1:9092", description="Kafka brokers, host:port, comma-separated")
     group: str = Field(default="tagstream", min_length=1, description="consumer group of the workers")
+    group_instance_id: str | None = Field(
+        default=None, min_length=1, description="a name of this worker's own: back within the session it keeps its partitions"
+    )
     topics: Topics = Field(default_factory=lambda: Topics.model_validate({}), description="names of the topics")
     bundle: Path = Field(default=DEFAULT_BUNDLE, description="folder of the model bundle")
     data: Path | None = Field(default=None, description="folder with dataset.csv and holdout.csv; else they are downloaded")

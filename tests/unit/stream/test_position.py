@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry
 
 from monitoring.health import Progress
 from monitoring.metrics import Metrics
-from stream.app import Position
+from stream.position import Position
 from tests.fakes import LABELS, Clock
 
 

@@ -1,0 +1,143 @@
+"""Where the worker stands in the log, asked of the brokers every second; and what had expired before it could be read."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import faust
+from aiokafka.errors import KafkaError
+from faust.exceptions import ConsumerNotStarted
+from faust.types import TP
+
+from monitoring.health import Progress
+from monitoring.metrics import Metrics
+from stream.delivery import Delivery
+from stream.logs import logger
+
+POSITION_TIMEOUT_SECONDS = 5.0
+log = logger("tagstream.position")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """
+    One partition.
+
+    Attributes:
+        end: The end of what may be read.
+        committed: The group's offset; None before the first commit.
+        fetched: Up to where records were fetched; None if that is not known.
+        waiting: Does an event of it wait to be acknowledged?
+        acknowledged: The offset behind the last event that this process has acknowledged; None if there was none.
+    """
+
+    end: int
+    committed: int | None
+    fetched: int | None
+    waiting: bool
+    acknowledged: int | None = None
+
+    @property
+    def lag(self) -> int:
+        """
+        Events between the commit and the end.
+
+        Offsets are not events: a transaction leaves markers in the log that nobody is given. Where all was fetched up to the end
+        and nothing of it waits, only what was acknowledged is still to be committed.
+
+        >>> Place(end=10, committed=4, fetched=10, waiting=True).lag
+        6
+        >>> Place(end=10, committed=9, fetched=10, waiting=False, acknowledged=9).lag
+        0
+        """
+        drained = not self.waiting and self.fetched is not None and self.fetched >= self.end
+        end = self.acknowledged or 0 if drained else self.end
+        return max(0, end - (self.committed or 0))
+
+
+class Position:
+    """Read from the brokers and not from Faust's own notes, which forget failed commits."""
+
+    def __init__(self, app: faust.App, delivery: Delivery, metrics: Metrics, progress: Progress) -> None:
+        """Join the parts."""
+        self._app = app
+        self._delivery = delivery
+        self._metrics = metrics
+        self._progress = progress
+        self._committed: dict[TP, int] = {}
+        self._last_commit: float | None = None
+        self._partitions = 0
+        self._lag = 0
+
+    async def tick(self) -> None:
+        """Read the position once; a broker that does not answer leaves the last known one."""
+        try:
+            async with asyncio.timeout(POSITION_TIMEOUT_SECONDS):
+                await self._read()
+        except (TimeoutError, ConnectionError, KafkaError, ConsumerNotStarted) as error:
+            log.warning("position_unknown", why=f"{type(error).__name__}: {error}")
+        self._metrics.position(
+            partitions=self._partitions,
+            lag=self._lag,
+            inflight=self._delivery.inflight,
+            last_commit=self._last_commit,
+            oldest_seconds=self._delivery.oldest_seconds(time.time()),
+        )
+        self._progress.ticked(lag=self._lag)
+
+    async def _read(self) -> None:
+        consumer = self._app.consumer
+        assigned = sorted(consumer.assignment())
+        await self._count_expired(consumer)
+        ends = await consumer.highwaters(*assigned) if assigned else {}
+        places = await self._places(assigned, ends)
+        committed = {tp: place.committed for tp, place in places.items() if place.committed is not None}
+        moved = {tp: offset for tp, offset in committed.items() if self._committed.get(tp) != offset}
+        if moved:
+            self._last_commit = time.time()
+            self._progress.moved()
+        self._committed = committed
+        self._lag = sum(place.lag for place in places.values())
+        self._partitions = len(assigned)
+
+    async def _count_expired(self, consumer: Any) -> None:
+        """Events that retention has deleted behind the commit: they are lost to everybody, and that must not be in silence."""
+        resumed = dict(consumer.resumed_at)
+        if not resumed:
+            return
+        earliest = await consumer.earliest_offsets(*resumed)
+        for tp in resumed:
+            consumer.resumed_at.pop(tp, None)
+        expired = {tp.partition: earliest[tp] - at for tp, at in resumed.items() if earliest.get(tp, 0) > at}
+        if expired:
+            self._metrics.expired(sum(expired.values()))
+            log.error(
+                "events_expired_unread",
+                events=sum(expired.values()),
+                by_partition=expired,
+                why="the topic's retention has deleted them before this group had committed them",
+                next="raise retention.ms or retention.bytes of the topic above the longest outage that you must survive",
+            )
+
+    async def _places(self, assigned: list[TP], ends: Mapping[TP, int]) -> dict[TP, Place]:
+        # Faust keeps its consumer in a thread of its own and passes neither `committed` nor `position` through.
+        consumer = self._app.consumer
+        thread = consumer._thread  # noqa: SLF001
+        waiting = {message.tp for message in list(consumer._unacked_messages)}  # noqa: SLF001
+
+        async def read() -> dict[TP, Place]:
+            inner = thread._ensure_consumer()  # noqa: SLF001
+            found: dict[TP, Place] = {}
+            for tp in assigned:
+                found[tp] = Place(
+                    end=ends.get(tp, 0),
+                    committed=await inner.committed(tp),
+                    fetched=await inner.position(tp),
+                    waiting=tp in waiting,
+                    acknowledged=self._delivery.acknowledged.get(tp),
+                )
+            return found
+
+        return cast("dict[TP, Place]", await thread.call_thread(read))
