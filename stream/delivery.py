@@ -29,6 +29,7 @@ from stream.batcher import Batcher
 from stream.events import RawEvent
 from stream.logs import logger
 from stream.outcomes import Publication
+from stream.redelivery import Taken
 from stream.settings import Settings
 
 EXIT_BROKEN = 70
@@ -112,6 +113,7 @@ class Delivery:
         self._settings = settings
         self._fail = fail
         self.inflight = 0
+        self._taken = Taken()
         # When each event in hand was written, in the order of taking, which is the order of acknowledging.
         self._in_hand: deque[float] = deque()
 
@@ -191,6 +193,9 @@ class Delivery:
         try:
             with self._fatal():
                 self._observer.received(len(batch))
+                self._observer.redelivered(
+                    self._taken.again((event.message.partition, event.message.offset) for event in batch)
+                )
                 publications = await self._decided(batch, executor)
                 started = time.perf_counter()
                 await self._confirmed(publications, before, turn)

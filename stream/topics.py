@@ -16,9 +16,8 @@ from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from stream.settings import Settings
 
-# A dead letter is the input's bytes and some headers: an input of the broker's full size must still fit.
-DLQ_MAX_BYTES = 2 * 1024 * 1024
-COMPACTED = "reviewed"
+# Their newest record of a key is what counts.
+COMPACTED = frozenset({"reviewed", "replays"})
 
 
 class BrokerUnreachableError(Exception):
@@ -140,15 +139,30 @@ def create(settings: Settings) -> Created:
 
 def _options(settings: Settings, key: str) -> dict[str, object]:
     configs: dict[str, str] = {}
-    if key == "dlq":
-        configs["max.message.bytes"] = str(DLQ_MAX_BYTES)
-    if key == COMPACTED:
+    # A dead letter is the input's bytes and some headers: an input of the broker's full size must still fit.
+    most_bytes = {"dlq": settings.max_dead_letter_bytes} | dict.fromkeys(("tagged", "review"), settings.max_outcome_bytes)
+    if key in most_bytes:
+        configs["max.message.bytes"] = str(most_bytes[key])
+    if key in COMPACTED:
         configs["cleanup.policy"] = "compact"
     return {
-        "num_partitions": settings.topic_partitions,
+        # Replays are few, and one order of all of them is what their ledger needs.
+        "num_partitions": 1 if key == "replays" else settings.topic_partitions,
         "replication_factor": settings.topic_replication,
         "configs": configs,
     }
+
+
+def idempotent(settings: Settings) -> bool:
+    """
+    Shall producers be idempotent, by the settings and by what the broker can?
+
+    Raises:
+        BrokerUnreachableError: No broker answered.
+    """
+    if settings.idempotent_producer == "auto":
+        return asyncio.run(has_idempotent_producer(settings))
+    return settings.idempotent_producer == "on"
 
 
 async def has_idempotent_producer(settings: Settings) -> bool:
