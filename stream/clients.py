@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -188,59 +188,63 @@ def pace(values: Iterable[Any], per_second: float | None) -> Iterator[Any]:
         yield value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Verbatim:
-    value: bytes | None
-    headers: tuple[tuple[str, bytes], ...]
+_NOTHING = object()
 
 
 class _AsItIs(Serializer):  # type: ignore[misc]
-    """
-    Hands value and headers over as they are.
+    """Bytes, or `_NOTHING` for none: the producer refuses neither key nor value before it serialises, though it is legal."""
 
-    The producer refuses a record of neither key nor value, and a header without a value, before it serialises; both are legal,
-    and an event that came so must go so.
-    """
-
-    def serialize(self, topic: str, headers: list[tuple[str, bytes]], data: _Verbatim) -> bytes | None:  # noqa: ARG002
-        headers[:] = data.headers
-        return data.value
+    def serialize(self, topic: str, headers: Any, data: Any) -> Any:  # noqa: ARG002
+        return None if data is _NOTHING else data
 
 
 class VerbatimSender:
     """Sends records exactly as they are, each to its partition where it names one, and waits for the broker's word on each."""
 
-    def __init__(self, producer: KafkaProducer) -> None:
-        """Wrap a producer that serialises with `_AsItIs`."""
-        self._producer = producer
+    def __init__(self, make: Callable[[], KafkaProducer]) -> None:
+        """`make` gives a producer that serialises with `_AsItIs`; it is called anew when one has failed."""
+        self._make = make
+        self._producer = make()
 
     def deliver(self, records: Sequence[Record]) -> list[KafkaError | None]:
-        """For each record None, when all replicas have it, or why it was not taken; at most `CONFIRM_SECONDS` after the last send."""
+        """
+        For each record None, when all replicas have it, or why not; at most `CONFIRM_SECONDS` after the last was handed over.
+
+        One that is refused makes an idempotent producer of kafka-python fail all that is under way with the same words: of several
+        records an error says only that it is not known to have arrived.
+        """
         sent = [self._send(record) for record in records]
         deadline = time.monotonic() + CONFIRM_SECONDS
-        results: list[KafkaError | None] = []
-        for future in sent:
-            if isinstance(future, KafkaError):
-                results.append(future)
-                continue
-            try:
-                future.get(timeout=max(0.0, deadline - time.monotonic()))
-                results.append(None)
-            except KafkaError as error:
-                results.append(error)
+        results = [future if isinstance(future, KafkaError) else _result(future, deadline) for future in sent]
+        if any(error is not None for error in results):
+            self.close()
+            self._producer = self._make()
         return results
 
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._producer.close(timeout=CONFIRM_SECONDS)
+
     def _send(self, record: Record) -> Any:
-        known = self._producer.partitions_for(record.topic)
         try:
+            known = self._producer.partitions_for(record.topic) or ()
             return self._producer.send(
                 record.topic,
                 key=record.key,
-                value=_Verbatim(value=record.value, headers=record.headers),
+                value=_NOTHING if record.value is None else record.value,
+                headers=list(record.headers),
                 partition=record.partition if record.partition in known else None,
             )
         except KafkaError as error:
             return error
+
+
+def _result(future: Any, deadline: float) -> KafkaError | None:
+    try:
+        future.get(timeout=max(0.0, deadline - time.monotonic()))
+    except KafkaError as error:
+        return error
+    return None
 
 
 @contextlib.contextmanager
@@ -252,26 +256,30 @@ def verbatim_sender(settings: Settings, *, idempotent: bool) -> Iterator[Verbati
         BrokerUnreachableError: No broker answered in time.
     """
     timeout_ms = int(settings.startup_timeout_seconds * 1000)
+
+    def make() -> KafkaProducer:
+        try:
+            return KafkaProducer(
+                bootstrap_servers=settings.broker_list,
+                client_id="tagstream-replay",
+                acks="all",
+                enable_idempotence=idempotent,
+                max_in_flight_requests_per_connection=1,
+                delivery_timeout_ms=DELIVERY_SECONDS * 1000,
+                request_timeout_ms=REQUEST_SECONDS * 1000,
+                max_block_ms=timeout_ms,
+                bootstrap_timeout_ms=timeout_ms,
+                max_request_size=4 * 1024 * 1024,
+                value_serializer=_AsItIs(),
+            )
+        except (KafkaError, OSError, ValueError) as error:
+            raise unreachable(settings, error) from error
+
+    sender = VerbatimSender(make)
     try:
-        producer = KafkaProducer(
-            bootstrap_servers=settings.broker_list,
-            client_id="tagstream-replay",
-            acks="all",
-            enable_idempotence=idempotent,
-            max_in_flight_requests_per_connection=1,
-            delivery_timeout_ms=DELIVERY_SECONDS * 1000,
-            request_timeout_ms=REQUEST_SECONDS * 1000,
-            max_block_ms=timeout_ms,
-            bootstrap_timeout_ms=timeout_ms,
-            max_request_size=4 * 1024 * 1024,
-            value_serializer=_AsItIs(),
-        )
-    except (KafkaError, OSError, ValueError) as error:
-        raise unreachable(settings, error) from error
-    try:
-        yield VerbatimSender(producer)
+        yield sender
     finally:
-        producer.close(timeout=CONFIRM_SECONDS)
+        sender.close()
 
 
 class Log:

@@ -34,6 +34,7 @@ class Refusal(StrEnum):
     NOT_OURS = "not_a_dead_letter"
     INCOMPLETE = "incomplete"
     TOO_OFTEN = "too_often"
+    NULL_HEADER = "null_header"
     TOO_LARGE = "too_large"
     UNKNOWN = "unknown"
     ELSEWHERE = "elsewhere"
@@ -250,9 +251,15 @@ def refusal(letter: DeadLetter, *, most_replays: int) -> tuple[Refusal, str] | N
     """Why this dead letter may not be replayed, with a sentence; None if it may."""
     if letter.dropped:
         parts = " and ".join(letter.dropped)
-        return Refusal.INCOMPLETE, f"its {parts} did not fit into the topic and are not here; the producer must send it again"
+        return Refusal.INCOMPLETE, f"{parts} did not fit into the topic and could not be kept; the producer must send it again"
     if letter.replays >= most_replays:
         return Refusal.TOO_OFTEN, f"it was replayed {letter.replays} times already, the most is {most_replays}"
+    nameless = [name for name, content in letter.headers if content is None]
+    if nameless:
+        return (
+            Refusal.NULL_HEADER,
+            f"{len(nameless)} of its headers have no value, which kafka-python cannot send; its producer can",
+        )
     return None
 
 

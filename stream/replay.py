@@ -133,7 +133,9 @@ def replay(settings: Settings, plan: Plan) -> Report:
         ledger.finish(dict.fromkeys(ledger.arrived(), State.SENT), sender)
         ledger.catch_up()
         for batch in _batches(_sendable(dlq.select(settings, plan.selection), ledger, plan, report)):
-            _send(batch, ledger, sender, plan, report)
+            left = batch
+            while left:
+                left = _send(left, ledger, sender, plan, report)
     return report
 
 
@@ -179,40 +181,46 @@ def _batches(letters: Iterable[DeadLetter]) -> Iterator[list[DeadLetter]]:
         yield batch
 
 
-def _send(batch: list[DeadLetter], ledger: Ledger, sender: VerbatimSender, plan: Plan, report: Report) -> None:
+def _send(batch: list[DeadLetter], ledger: Ledger, sender: VerbatimSender, plan: Plan, report: Report) -> list[DeadLetter]:
+    """Send what no other run sends; returns what there was no time for, of which nothing was sent."""
     began = time.monotonic()
     keys = {ledgers.of(letter, plan.target): letter for letter in batch}
     claimed = ledger.claim(list(keys), sender)
     for key, letter in keys.items():
         if key not in claimed:
             _refuse(letter.place, *SAYS[Standing.ELSEWHERE], plan, report)
-    late = time.monotonic() - began
-    if late > ledgers.SEND_WITHIN_SECONDS:
+    states: dict[str, State] = {}
+    left: list[DeadLetter] = []
+    for key in claimed:
+        letter = keys[key]
+        if time.monotonic() - began > ledgers.SEND_WITHIN_SECONDS:
+            states[key] = State.NOT_TAKEN
+            left.append(letter)
+            continue
+        # One by one: of a single record the producer's error is the broker's word on this very record.
+        (error,) = sender.deliver([replayed(letter, plan.target)])
+        if isinstance(error, FOR_GOOD):
+            states[key] = State.NOT_TAKEN
+            sentence = f"{plan.target} does not take a record of its size ({letter.size_bytes} bytes and headers)"
+            _refuse(letter.place, Refusal.TOO_LARGE, sentence, plan, report)
+        elif error is not None:
+            ledger.finish(states, sender)
+            raise _broken(error, plan, report) from error
+        else:
+            states[key] = State.SENT
+            report.sent += 1
+    ledger.finish(states, sender)
+    if len(left) == len(batch):
         msg = (
-            f"the ledger took {late:.0f} s for {len(claimed)} dead letters, more than the {ledgers.SEND_WITHIN_SECONDS:g} s after which "
-            f"another run may take them over; {report.sent} were replayed. Next: `tagstream doctor`; then run the replay again."
+            f"the ledger took more than {ledgers.SEND_WITHIN_SECONDS:g} s for {len(batch)} notes, after which another run may take over; "
+            f"{report.sent} dead letters were replayed. Next: `tagstream doctor`; then run the replay again."
         )
         raise ReplayError(msg)
-    mine = {key: letter for key, letter in keys.items() if key in claimed}
-    results = dict(zip(mine, sender.deliver([replayed(letter, plan.target) for letter in mine.values()]), strict=True))
-    ledger.finish(
-        {key: _state(error) for key, error in results.items() if error is None or isinstance(error, FOR_GOOD)}, sender
+    return left
+
+
+def _broken(error: KafkaError, plan: Plan, report: Report) -> ReplayError:
+    return ReplayError(
+        f"the broker did not confirm a record for {plan.target}: {type(error).__name__}: {str(error)[:200]}; {report.sent} dead letters were "
+        f"replayed. Next: `tagstream doctor`; then run the replay again: it looks first what has arrived."
     )
-    report.sent += sum(error is None for error in results.values())
-    broken: KafkaError | None = None
-    for key, error in results.items():
-        if isinstance(error, FOR_GOOD):
-            sentence = f"{plan.target} does not take a record of its size ({mine[key].size_bytes} bytes and headers)"
-            _refuse(mine[key].place, Refusal.TOO_LARGE, sentence, plan, report)
-        else:
-            broken = broken or error
-    if broken is not None:
-        msg = (
-            f"the broker did not confirm a record for {plan.target}: {type(broken).__name__}: {str(broken)[:200]}; {report.sent} dead letters "
-            f"were replayed. Next: `tagstream doctor`; then run the replay again: it looks first what has arrived."
-        )
-        raise ReplayError(msg) from broken
-
-
-def _state(error: KafkaError | None) -> State:
-    return State.SENT if error is None else State.NOT_TAKEN

@@ -141,9 +141,9 @@ class Ledger:
         settled, standing = self._settled.get(key, (None, Standing.ELSEWHERE))
         return standing if settled == note else Standing.ELSEWHERE
 
-    def claim(self, keys: Sequence[str], sender: VerbatimSender) -> frozenset[str]:
+    def claim(self, keys: Sequence[str], sender: VerbatimSender) -> list[str]:
         """
-        Say that this run sends these, and return those that no other run has said so of before.
+        Say that this run sends these, and return those, in order, that no other run has said so of before.
 
         Everyone writes first and reads then, so of two runs at least one sees the other, and both see the same order.
 
@@ -154,7 +154,7 @@ class Ledger:
         first: dict[str, Note] = {}
         for key, note in self.catch_up():
             first.setdefault(key, note)
-        return frozenset(key for key in keys if key in first and first[key].run == self._run)
+        return [key for key in keys if key in first and first[key].run == self._run]
 
     def finish(self, states: Mapping[str, State], sender: VerbatimSender) -> None:
         """
@@ -172,6 +172,8 @@ class Ledger:
             for key, state in states.items()
         }
         records = [Record(topic=self._topic, key=key.encode(), value=msgspec.json.encode(note)) for key, note in notes.items()]
+        if not records:
+            return
         failed = [error for error in sender.deliver(records) if error is not None]
         if failed:
             msg = (

@@ -119,6 +119,13 @@ def test_a_letter_without_its_value_is_refused() -> None:
     assert "did not fit into the topic" in refused[1]
 
 
+def test_a_header_without_a_value_is_refused() -> None:
+    """Kafka has such, the client does not; better refused than changed."""
+    refused = refusal(letter(headers=(("x", None),)), most_replays=3)  # type: ignore[arg-type]
+    assert refused is not None
+    assert refused[0] is Refusal.NULL_HEADER
+
+
 @pytest.mark.parametrize("to", ["content", "elsewhere"])
 def test_home_is_the_partition_that_it_came_from(to: str) -> None:
     """Elsewhere the key decides."""
