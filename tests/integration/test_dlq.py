@@ -411,3 +411,67 @@ def test_a_dead_letter_that_its_topic_would_refuse_keeps_its_sum(
     assert b"0/0: value did not fit" in refused.stderr.replace(str(found["place"]).encode(), b"0/0")
     shown = tagstream("dlq", "show", str(found["place"]), environ=environ)
     assert b"the value had 500000 bytes, SHA-256 " in shown.stdout
+
+
+def test_the_doctor_finds_a_topic_that_takes_less_than_the_worker_sends(
+    tagstream: Command, environ: dict[str, str], settings: Settings, bundle_folder: Path
+) -> None:
+    """Topics as it makes them are right; a setting above a topic's own limit is a failure with the two ways out."""
+    environ = {**environ, "TAGSTREAM_BUNDLE": str(bundle_folder)}
+    good = tagstream("doctor", "--json", environ=environ)
+    assert good.returncode == 0, good.stdout.decode()
+    bad = tagstream("doctor", "--json", environ={**environ, "TAGSTREAM_MAX_OUTCOME_BYTES": "2000000"})
+    assert bad.returncode == 1
+    found = {line["check"]: line for line in lines(bad.stdout)}[f"size {settings.topics.tagged}"]
+    assert found["fix"] == "set max.message.bytes of the topic to 2000000, or TAGSTREAM_MAX_OUTCOME_BYTES=1048588"
+
+
+# --- consumers -----------------------------------------------------------------------------------------------------------
+
+
+def decision(number: int, *, at: str, tag: str = "mlops") -> bytes:
+    """A record of `tagged`, as far as a consumer of it looks."""
+    value = {"id": f"e-{number}", "title": "t", "tag": tag, "confidence": 0.9, "prediction_id": f"p-{number}", "tagged_at": at}
+    return json.dumps(value).encode()
+
+
+def fill(settings: Settings, values: Sequence[bytes]) -> None:
+    """Decisions on `tagged`, all in one partition."""
+    with clients.sender(settings) as sender:
+        for value in values:
+            sender.send(settings.topics.tagged, key=b"k", value=value)
+        sender.flush()
+
+
+def test_tail_shows_each_outcome_once(tagstream: Command, environ: dict[str, str], settings: Settings) -> None:
+    """Duplicates are dropped and counted at the end; a conflict is exit code 4 and names both places."""
+    fill(settings, [decision(number, at=at) for at in ("1", "2") for number in range(3)])
+    words = ("tail", "tagged", "--distinct", "--from-beginning", "--idle", "0.5", "--json")
+    done = tagstream(*words, environ=environ)
+    assert done.returncode == 0, done.stderr.decode()
+    assert [line["value"]["id"] for line in lines(done.stdout)] == ["e-0", "e-1", "e-2"]  # type: ignore[index]
+    assert b"3 distinct outcomes, 3 duplicates dropped, 0 records that are no outcomes" in done.stderr
+    assert len(lines(tagstream(*(word for word in words if word != "--distinct"), environ=environ).stdout)) == 6
+
+    fill(settings, [decision(1, at="3", tag="other")])
+    conflict = tagstream(*words, environ=environ)
+    assert conflict.returncode == 4
+    assert b"are of one id and differ in more than the time" in conflict.stderr
+    assert b"Traceback" not in conflict.stderr
+
+
+def test_the_consumers_example_works(environ: dict[str, str], settings: Settings) -> None:
+    """The code of docs/consumers.md, as it stands there but for the names of the topic and the broker."""
+    fill(settings, [decision(number, at=at) for at in ("1", "2") for number in range(3)])
+    code = (ROOT / "docs" / "consumers.md").read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    assert 10 <= len(code.splitlines()) <= 20
+    code = code.replace('"tagged"', repr(settings.topics.tagged)).replace("127.0.0.1:9092", settings.brokers)
+    with subprocess.Popen(
+        [sys.executable, "-u", "-c", code], cwd=ROOT, env={**without_settings(os.environ), **environ}, stdout=subprocess.PIPE
+    ) as running:
+        assert running.stdout is not None
+        try:
+            seen = [running.stdout.readline().decode().strip() for _ in range(3)]
+        finally:
+            running.terminate()
+    assert seen == ["e-0 mlops", "e-1 mlops", "e-2 mlops"]
