@@ -379,6 +379,8 @@ def dlq_replay(
 ) -> None:
     """Send dead letters again, each once however often this is called."""
     settings = _settings(brokers=brokers)
+    import dataclasses
+
     from stream import dlq_view, replay, view
 
     selection = _selection(code=code, stage=stage, since=since, partition=partition, most=max_letters, places=where or ())
@@ -400,7 +402,8 @@ def dlq_replay(
             settings, plan, show=lambda letter, record: dlq_view.print_planned(letter, record, as_json=json)
         )
     else:
-        report = replay.replay(settings, plan)
+        with view.progress("replaying", shown=True) as advance:
+            report = replay.replay(settings, dataclasses.replace(plan, advance=advance))
     dlq_view.print_report(report, dry_run=dry_run)
     if report.refusals:
         raise typer.Exit(EXIT_FAILED)

@@ -290,7 +290,12 @@ class Log:
         self._consumer = consumer
         self._settings = settings
         self._seconds = settings.startup_timeout_seconds
-        self._partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
+        with self._answered():
+            numbers = consumer.partitions_for_topic(topic)
+        if not numbers:
+            # An empty answer must not be taken for an empty topic.
+            raise unreachable(settings, KafkaTimeoutError(f"it did not say which partitions {topic} has"))
+        self._partitions = [TopicPartition(topic, number) for number in sorted(numbers)]
 
     def starts(self) -> dict[int, int]:
         """The oldest offset that is still there, by partition."""

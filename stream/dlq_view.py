@@ -38,7 +38,7 @@ def print_list(found: Iterable[Found], *, as_json: bool) -> None:
             view.show(HEADING)
         letters += 1
         view.show(
-            f"{letter.place!s:<12}{timestamp(letter.timestamp_ms):<26}{_safe(_origin(letter)):<24}{_safe(letter.code):<20}"
+            f"{letter.place!s:<12}{_time(letter.timestamp_ms):<26}{_safe(_origin(letter)):<24}{_safe(letter.code):<20}"
             f"{_safe(letter.stage):<10}{letter.attempts:>5}{letter.replays:>9}{letter.size_bytes:>9}  {_safe(letter.message)}"
         )
     if not letters and not as_json:
@@ -58,7 +58,7 @@ def print_counts(found: Iterable[Found], *, as_json: bool) -> None:
     elif not as_json:
         view.show(f"{'letters':>9}  {'code':<20}{'stage':<10}{'first written':<26}last written")
     for (code, stage), tally in sorted(tallies.items(), key=lambda item: -item[1].letters):
-        first, last = timestamp(tally.first_ms), timestamp(tally.last_ms)
+        first, last = _time(tally.first_ms), _time(tally.last_ms)
         if as_json:
             _json({"code": code, "stage": stage, "letters": tally.letters, "first": first, "last": last})
         else:
@@ -96,7 +96,7 @@ def _print_raw(letter: DeadLetter | None, record: Record) -> None:
 def _described(found: Found, record: Record) -> Iterator[tuple[str, str]]:
     letter = found.letter
     yield "place", f"{record.topic} {found.place}"
-    yield "written", timestamp(record.timestamp_ms)
+    yield "written", _time(record.timestamp_ms)
     key = record.key
     headers = record.headers
     if letter is None:
@@ -170,7 +170,7 @@ def _row(letter: DeadLetter) -> dict[str, object]:
         "topic": letter.topic,
         "partition": letter.place.partition,
         "offset": letter.place.offset,
-        "written": timestamp(letter.timestamp_ms),
+        "written": _time(letter.timestamp_ms),
         "from": {
             "topic": letter.origin_topic,
             "partition": None if origin is None else origin.partition,
@@ -225,6 +225,14 @@ def _bytes(content: bytes | None) -> str:
 
 def _safe(text: str) -> str:
     return view.visible(text, MESSAGE_CHARACTERS)
+
+
+def _time(milliseconds: int) -> str:
+    """As in `tagged_at`; a record's time is what its writer says, and may be none."""
+    try:
+        return timestamp(milliseconds)
+    except (ValueError, OverflowError, OSError):
+        return str(milliseconds)
 
 
 def _origin(letter: DeadLetter) -> str:

@@ -28,10 +28,10 @@ class Distinct:
     """
     Tells first outcomes from repeated ones.
 
-    Memory is bounded: of each of the last `remember` outcomes it keeps two digests and a place, some 350 bytes. A repetition is
-    known as one while fewer than `remember` other outcomes lie between it and the last of its kind. A redelivery comes after no
-    more than what all workers had in hand and one commit interval; an event that its producer sends again after days may come
-    through as new.
+    Memory is bounded: of each of the last `remember` outcomes it keeps two digests and a place, some 300 bytes. A repetition is
+    known as one while fewer than `remember` other outcomes lie between it and the last of its kind: what other workers decide
+    until a lost one is missed and its partitions have moved. An event that its producer sends again after days may come through
+    as new.
 
     Attributes:
         first: Outcomes that were seen for the first time.

@@ -61,6 +61,7 @@ class Plan:
         again: Send also what was replayed, or may have been.
         refused: Told of each that is refused: its place and a sentence.
         say: Told what is waited for.
+        advance: Told of each that was sent.
     """
 
     selection: Selection
@@ -69,6 +70,7 @@ class Plan:
     again: bool
     refused: Callable[[Place, str], None]
     say: Callable[[str], None]
+    advance: Callable[[], None] = lambda: None
 
 
 def target_of(settings: Settings, to: str | None) -> str:
@@ -209,6 +211,7 @@ def _send(batch: list[DeadLetter], ledger: Ledger, sender: VerbatimSender, plan:
         else:
             states[key] = State.SENT
             report.sent += 1
+            plan.advance()
     ledger.finish(states, sender)
     if len(left) == len(batch):
         msg = (
