@@ -1,6 +1,7 @@
 """Every metric, in one place. The registry is an argument; nothing here is global.
 
     tagstream_events_received_total{topic}             events taken from the topic
+    tagstream_redelivered_events_total                 of these, taken before by this same process; a restart forgets
     tagstream_events_published_total{destination}      outcomes that the broker has acknowledged
     tagstream_predictions_total{label}                 of these, decisions of the model
     tagstream_review_requested_total{reason}           of these, sent to a person, by reason (an event may have several)
@@ -108,6 +109,11 @@ class Metrics:
         self._received = Counter(
             "tagstream_events_received", "Events taken from the topic.", ["topic"], registry=registry
         ).labels(topic)
+        self._redelivered = Counter(
+            "tagstream_redelivered_events",
+            "Events taken that this same process had taken before, as after a rebalance; what a restart repeats is not among them.",
+            registry=registry,
+        )
         self._published = Counter(
             "tagstream_events_published",
             "Outcomes that the broker has acknowledged.",
@@ -263,6 +269,10 @@ class Metrics:
         """See `Observer`."""
         self._received.inc(events)
         self._batch.observe(events)
+
+    def redelivered(self, events: int) -> None:
+        """See `Observer`."""
+        self._redelivered.inc(events)
 
     def stage(self, name: str, seconds: float) -> None:
         """See `Observer`."""

@@ -49,6 +49,7 @@ class Reason(StrEnum):
     MISSING_TITLE = "missing_title"
     WRONG_TYPE = "wrong_type"
     INVALID_ID = "invalid_id"
+    OUTCOME_TOO_LARGE = "outcome_too_large"
 
 
 class ReviewReason(StrEnum):
@@ -154,6 +155,10 @@ class Observer(Protocol):
         """So many events were taken from Faust as one batch."""
         ...
 
+    def redelivered(self, events: int) -> None:
+        """Of these, so many had been taken by this process before."""
+        ...
+
     def stage(self, name: str, seconds: float) -> None:
         """One batch spent so long in `decode`, `inference` (tokenising included), `encode` or `publish`."""
         ...
@@ -167,6 +172,9 @@ class NullObserver:
     """Nobody watches."""
 
     def received(self, events: int) -> None:
+        """Do nothing."""
+
+    def redelivered(self, events: int) -> None:
         """Do nothing."""
 
     def stage(self, name: str, seconds: float) -> None:

@@ -280,7 +280,7 @@ def run(
     existing = topics.partitions(settings)
     needed = {key: getattr(settings.topics, key) for key in ("content", "tagged", "review", "dlq")}
     found = topics.require(settings, needed, existing=existing)
-    idempotent = _idempotent(settings)
+    idempotent = topics.idempotent(settings)
     progress = Progress(stall_seconds=settings.stall_timeout_seconds, monotonic=time.monotonic)
     with _metrics_server(settings, registry, progress) as port:
         log.info(
@@ -338,12 +338,6 @@ def _has_drift_topic(settings: Settings, existing: Mapping[str, int]) -> bool:
             next="tagstream doctor --create-topics, or TAGSTREAM_DRIFT_WINDOW_EVENTS=0 to look for none",
         )
     return found
-
-
-def _idempotent(settings: Settings) -> bool:
-    if settings.idempotent_producer == "auto":
-        return asyncio.run(topics.has_idempotent_producer(settings))
-    return settings.idempotent_producer == "on"
 
 
 @contextlib.contextmanager

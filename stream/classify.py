@@ -10,7 +10,7 @@ import msgspec
 from model_export.bundle import read as read_bundle
 from monitoring.observer import Destination, NullObserver
 from stream.classifier import OnnxClassifier
-from stream.events import Limits, RawEvent, Rejected
+from stream.events import RawEvent, Rejected
 from stream.outcomes import NeedsReview, Outcome, publish_all
 from stream.pipeline import Pipeline, router
 from stream.settings import Settings
@@ -38,7 +38,7 @@ def load_pipeline(settings: Settings) -> Pipeline:
         classifier=OnnxClassifier(bundle),
         router=router(bundle, settings.confidence_threshold),
         observer=NullObserver(),
-        limits=Limits(max_bytes=settings.max_event_bytes),
+        limits=settings.limits,
     )
 
 
@@ -52,8 +52,9 @@ def classify(pipeline: Pipeline, values: Iterable[bytes]) -> Iterator[Classified
             for row, value in chunk
         ]
         outcomes = pipeline.decide(events)
-        for outcome, publication in zip(outcomes, publish_all(outcomes, now_ms), strict=True):
-            yield Classified(outcome=outcome, line=_line(outcome, publication.value))
+        for outcome, publication in zip(outcomes, publish_all(outcomes, now_ms, pipeline.limits), strict=True):
+            left = publication.rejected or outcome
+            yield Classified(outcome=left, line=_line(left, publication.value))
 
 
 def _line(outcome: Outcome, value: bytes | None) -> bytes:

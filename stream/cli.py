@@ -5,12 +5,14 @@ Heavy modules are imported inside the verbs, so that `--help` answers at once. D
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
 if TYPE_CHECKING:
+    from stream.deadletters import Selection
     from stream.settings import Loaded, Settings
 
 EXIT_FAILED, EXIT_USAGE, EXIT_BROKER, EXIT_CONTRACT = 1, 2, 3, 4
@@ -30,6 +32,8 @@ app.add_typer(config, name="config")
 drift_app = typer.Typer(help="Look for drift in what the stream was and is.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(model, name="model")
 app.add_typer(drift_app, name="drift")
+dlq_app = typer.Typer(help="Look at dead letters, and send them again.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(dlq_app, name="dlq")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 Brokers = Annotated[str | None, typer.Option(help="Kafka brokers, host:port, comma-separated.", metavar="HOST:PORT")]
@@ -135,12 +139,23 @@ def tail(
     max_records: Annotated[int | None, typer.Option("--max", help="Stop after so many records.", min=1)] = None,
     idle: Annotated[float | None, typer.Option(help="Stop when nothing came for so many seconds.", min=0.1)] = None,
     at_least: Annotated[int, typer.Option(help="Fail when fewer records came.", min=0)] = 0,
+    distinct: Annotated[
+        bool, typer.Option("--distinct", help="Show each outcome once; say how many duplicates came; exit 4 on a conflict.")
+    ] = False,
 ) -> None:
     """Show the records of a topic as they come."""
     settings = _settings(brokers=brokers)
     from stream import tail as run
 
-    shown = run.tail(settings, topic, as_json=json, from_beginning=from_beginning, max_records=max_records, idle_seconds=idle)
+    shown = run.tail(
+        settings,
+        topic,
+        as_json=json,
+        from_beginning=from_beginning,
+        max_records=max_records,
+        idle_seconds=idle,
+        distinct=distinct,
+    )
     if shown < at_least:
         _fail(f"{shown} records of {topic} came, {at_least} were to come. Next: does anything send to it?", EXIT_FAILED)
 
@@ -301,6 +316,109 @@ def drift_tail(
 
     drifting.follow(
         _settings(brokers=brokers), as_json=json, from_beginning=from_beginning, max_records=max_records, idle_seconds=idle
+    )
+
+
+Code = Annotated[str | None, typer.Option(help="Only of this code, as `list` prints it.")]
+StageOption = Annotated[str | None, typer.Option("--stage", help="Only of this stage: decode, validate, infer, produce.")]
+Since = Annotated[str | None, typer.Option(help="Only written since: 90s, 15m, 2h, 7d, or an RFC 3339 time.", metavar="WHEN")]
+Partition = Annotated[int | None, typer.Option(help="Only of this partition of the dead letters' topic.", min=0)]
+MaxLetters = Annotated[int | None, typer.Option("--max", help="No more than so many, by partition and offset.", min=1)]
+
+
+@dlq_app.command("list")
+def dlq_list(
+    brokers: Brokers = None,
+    code: Code = None,
+    stage: StageOption = None,
+    since: Since = None,
+    partition: Partition = None,
+    max_letters: MaxLetters = None,
+    count: Annotated[bool, typer.Option("--count", help="Only how many of each code.")] = False,
+    json: Json = False,
+) -> None:
+    """List dead letters: where they lie, where they come from, why; never their text."""
+    settings = _settings(brokers=brokers)
+    from stream import dlq, dlq_view
+
+    found = dlq.select(settings, _selection(code=code, stage=stage, since=since, partition=partition, most=max_letters))
+    (dlq_view.print_counts if count else dlq_view.print_list)(found, as_json=json)
+
+
+@dlq_app.command("show")
+def dlq_show(
+    where: Annotated[str, typer.Argument(help="Place of a dead letter, as `list` prints it.", metavar="PARTITION/OFFSET")],
+    brokers: Brokers = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Write the original bytes and nothing else.")] = False,
+    json: Json = False,
+) -> None:
+    """Show one dead letter: its headers, key and bytes, escaped."""
+    settings = _settings(brokers=brokers)
+    from stream import deadletters, dlq, dlq_view
+
+    dlq_view.print_letter(dlq.at(settings, deadletters.place(where)), raw=raw, as_json=json)
+
+
+@dlq_app.command("replay")
+def dlq_replay(
+    where: Annotated[
+        list[str] | None,
+        typer.Argument(help="Places; all that the filters take unless given.", metavar="[PARTITION/OFFSET]..."),
+    ] = None,
+    brokers: Brokers = None,
+    to: Annotated[str | None, typer.Option(help="Topic to send to; `content` unless given.", metavar="TOPIC")] = None,
+    code: Code = None,
+    stage: StageOption = None,
+    since: Since = None,
+    partition: Partition = None,
+    max_letters: MaxLetters = None,
+    most_replays: Annotated[int, typer.Option(help="Refuse what was replayed so often.", min=1, max=9999)] = 3,
+    again: Annotated[bool, typer.Option("--again", help="Send also what was replayed before; needs places.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Send nothing; show what would be sent.")] = False,
+    json: Json = False,
+) -> None:
+    """Send dead letters again, each once however often this is called."""
+    settings = _settings(brokers=brokers)
+    import dataclasses
+
+    from stream import dlq_view, replay, view
+
+    selection = _selection(code=code, stage=stage, since=since, partition=partition, most=max_letters, places=where or ())
+    if again and not selection.places:
+        _fail(
+            "--again would replay everything a second time. Next: name the places, as `tagstream dlq list` prints them.",
+            EXIT_USAGE,
+        )
+    plan = replay.Plan(
+        selection=selection,
+        target=replay.target_of(settings, to),
+        most_replays=most_replays,
+        again=again,
+        refused=dlq_view.refused,
+        say=view.talk,
+    )
+    if dry_run:
+        report = replay.preview(
+            settings, plan, show=lambda letter, record: dlq_view.print_planned(letter, record, as_json=json)
+        )
+    else:
+        with view.progress("replaying", shown=True) as advance:
+            report = replay.replay(settings, dataclasses.replace(plan, advance=advance))
+    dlq_view.print_report(report, dry_run=dry_run)
+    if report.refusals:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _selection(*, since: str | None, places: Sequence[str] = (), **filters: Any) -> "Selection":
+    import time
+
+    from stream import deadletters
+
+    now_ms = int(time.time() * 1000)
+    return deadletters.Selection(
+        since_ms=None if since is None else deadletters.since_ms(since, now_ms),
+        places=tuple(deadletters.place(text) for text in places),
+        **filters,
     )
 
 

@@ -2,17 +2,20 @@
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, KafkaTimeoutError
+from kafka.serializer import Serializer
 
 from stream.settings import Settings
 from stream.topics import unreachable
 
 FLUSH_SECONDS = 30
+# A record that was not confirmed by then is given up; whoever waits for it waits a little longer.
+DELIVERY_SECONDS, REQUEST_SECONDS, CONFIRM_SECONDS = 15, 10, 20
 
 
 class SendError(Exception):
@@ -183,3 +186,195 @@ def pace(values: Iterable[Any], per_second: float | None) -> Iterator[Any]:
         if per_second:
             time.sleep(max(0.0, started + number / per_second - time.monotonic()))
         yield value
+
+
+_NOTHING = object()
+
+
+class _AsItIs(Serializer):  # type: ignore[misc]
+    """Bytes, or `_NOTHING` for none: the producer refuses neither key nor value before it serialises, though it is legal."""
+
+    def serialize(self, topic: str, headers: Any, data: Any) -> Any:  # noqa: ARG002
+        return None if data is _NOTHING else data
+
+
+class VerbatimSender:
+    """Sends records exactly as they are, each to its partition where it names one, and waits for the broker's word on each."""
+
+    def __init__(self, make: Callable[[], KafkaProducer]) -> None:
+        """`make` gives a producer that serialises with `_AsItIs`; it is called anew when one has failed."""
+        self._make = make
+        self._producer = make()
+
+    def deliver(self, records: Sequence[Record]) -> list[KafkaError | None]:
+        """
+        For each record None, when all replicas have it, or why not; at most `CONFIRM_SECONDS` after the last was handed over.
+
+        One that is refused makes an idempotent producer of kafka-python fail all that is under way with the same words: of several
+        records an error says only that it is not known to have arrived.
+        """
+        sent = [self._send(record) for record in records]
+        deadline = time.monotonic() + CONFIRM_SECONDS
+        results = [future if isinstance(future, KafkaError) else _result(future, deadline) for future in sent]
+        if any(error is not None for error in results):
+            self.close()
+            self._producer = self._make()
+        return results
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._producer.close(timeout=CONFIRM_SECONDS)
+
+    def _send(self, record: Record) -> Any:
+        try:
+            known = self._producer.partitions_for(record.topic) or ()
+            return self._producer.send(
+                record.topic,
+                key=record.key,
+                value=_NOTHING if record.value is None else record.value,
+                headers=list(record.headers),
+                partition=record.partition if record.partition in known else None,
+            )
+        except KafkaError as error:
+            return error
+
+
+def _result(future: Any, deadline: float) -> KafkaError | None:
+    try:
+        future.get(timeout=max(0.0, deadline - time.monotonic()))
+    except KafkaError as error:
+        return error
+    return None
+
+
+@contextlib.contextmanager
+def verbatim_sender(settings: Settings, *, idempotent: bool) -> Iterator[VerbatimSender]:
+    """
+    A producer that waits for all replicas and keeps the order of a partition; `idempotent`: a retried send is written once.
+
+    Raises:
+        BrokerUnreachableError: No broker answered in time.
+    """
+    timeout_ms = int(settings.startup_timeout_seconds * 1000)
+
+    def make() -> KafkaProducer:
+        try:
+            return KafkaProducer(
+                bootstrap_servers=settings.broker_list,
+                client_id="tagstream-replay",
+                acks="all",
+                enable_idempotence=idempotent,
+                max_in_flight_requests_per_connection=1,
+                delivery_timeout_ms=DELIVERY_SECONDS * 1000,
+                request_timeout_ms=REQUEST_SECONDS * 1000,
+                max_block_ms=timeout_ms,
+                bootstrap_timeout_ms=timeout_ms,
+                max_request_size=4 * 1024 * 1024,
+                value_serializer=_AsItIs(),
+            )
+        except (KafkaError, OSError, ValueError) as error:
+            raise unreachable(settings, error) from error
+
+    sender = VerbatimSender(make)
+    try:
+        yield sender
+    finally:
+        sender.close()
+
+
+class Log:
+    """Reads what lies in a topic, up to where it ended when it was asked. Every wait is bounded by `startup_timeout_seconds`."""
+
+    def __init__(self, consumer: KafkaConsumer, settings: Settings, topic: str) -> None:
+        """Look at a topic that exists."""
+        self._consumer = consumer
+        self._settings = settings
+        self._seconds = settings.startup_timeout_seconds
+        with self._answered():
+            numbers = consumer.partitions_for_topic(topic)
+        if not numbers:
+            # An empty answer must not be taken for an empty topic.
+            raise unreachable(settings, KafkaTimeoutError(f"it did not say which partitions {topic} has"))
+        self._partitions = [TopicPartition(topic, number) for number in sorted(numbers)]
+
+    def starts(self) -> dict[int, int]:
+        """The oldest offset that is still there, by partition."""
+        with self._answered():
+            found = self._consumer.beginning_offsets(self._partitions, timeout_ms=int(self._seconds * 1000))
+            return {partition.partition: offset for partition, offset in found.items()}
+
+    def ends(self) -> dict[int, int]:
+        """The offset of the next record to come, by partition."""
+        with self._answered():
+            found = self._consumer.end_offsets(self._partitions, timeout_ms=int(self._seconds * 1000))
+            return {partition.partition: offset for partition, offset in found.items()}
+
+    def offsets_since(self, moment_ms: int) -> dict[int, int]:
+        """The first offset that was written at or after a moment (Unix milliseconds), by partition; the end where there is none."""
+        ends = self.ends()
+        with self._answered():
+            found = self._consumer.offsets_for_times(
+                dict.fromkeys(self._partitions, moment_ms), timeout_ms=int(self._seconds * 1000)
+            )
+        return {
+            number: ends[number] if (at := found.get(of)) is None else at.offset
+            for of in self._partitions
+            for number in [of.partition]
+        }
+
+    def read(self, first: Mapping[int, int], last: Mapping[int, int]) -> Iterator[Record]:
+        """
+        Records from `first` on and before `last`, one partition after the other, in the order of offsets.
+
+        Args:
+            first: Offset by partition; a partition that is not named is not read.
+            last: Offset by partition.
+
+        Raises:
+            BrokerUnreachableError: The broker gave nothing more, though there is more.
+        """
+        oldest = self.starts()
+        for partition in self._partitions:
+            number = partition.partition
+            if number not in first or number not in last:
+                continue
+            begin = max(first[number], oldest[number])
+            if begin < last[number]:
+                yield from self._one(partition, begin, last[number])
+
+    def _one(self, partition: TopicPartition, begin: int, end: int) -> Iterator[Record]:
+        with self._answered():
+            self._consumer.assign([partition])
+            self._consumer.seek(partition, begin)
+        position, moved = begin, time.monotonic()
+        # The position, not the last record: what ends a partition may be a mark of a transaction or a gap of compaction.
+        while position < end:
+            with self._answered():
+                polled = self._consumer.poll(timeout_ms=200, max_records=500).get(partition, [])
+                before, position = position, self._consumer.position(partition, timeout_ms=int(self._seconds * 1000))
+            yield from (_record(found) for found in polled if found.offset < end)
+            if position > before:
+                moved = time.monotonic()
+            elif time.monotonic() - moved > self._seconds:
+                raise unreachable(
+                    self._settings, KafkaTimeoutError(f"partition {partition.partition} stands at {position} of {end}")
+                )
+
+    @contextlib.contextmanager
+    def _answered(self) -> Iterator[None]:
+        try:
+            yield
+        except KafkaError as error:
+            raise unreachable(self._settings, error) from error
+
+
+@contextlib.contextmanager
+def log_of(settings: Settings, topic: str) -> Iterator[Log]:
+    """
+    A topic's log, with a consumer of its own and in no group.
+
+    Raises:
+        BrokerUnreachableError: No broker answered in time.
+    """
+    with _consumer(settings) as consumer:
+        yield Log(consumer, settings, topic)

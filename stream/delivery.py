@@ -29,6 +29,7 @@ from stream.batcher import Batcher
 from stream.events import RawEvent
 from stream.logs import logger
 from stream.outcomes import Publication
+from stream.redelivery import Taken
 from stream.settings import Settings
 
 EXIT_BROKEN = 70
@@ -114,6 +115,7 @@ class Delivery:
         self.inflight = 0
         # By topic and partition, the offset behind the last event that was acknowledged.
         self.acknowledged: dict[tuple[str, int], int] = {}
+        self._taken = Taken()
         # When each event in hand was written, in the order of taking, which is the order of acknowledging.
         self._in_hand: deque[float] = deque()
 
@@ -193,6 +195,9 @@ class Delivery:
         try:
             with self._fatal():
                 self._observer.received(len(batch))
+                self._observer.redelivered(
+                    self._taken.again((event.message.partition, event.message.offset) for event in batch)
+                )
                 publications = await self._decided(batch, executor)
                 started = time.perf_counter()
                 await self._confirmed(publications, before, turn)

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -160,6 +160,7 @@ def _topics(settings: Settings, brokers: int) -> Iterator[Finding]:
             detail=f"does not exist{'' if needed else '; the worker does not need it'}",
             fix="tagstream doctor --create-topics",
         )
+    yield from _sizes(settings, found)
     content = found.get(settings.topics.content, 0)
     if content == 1:
         yield Finding(
@@ -175,6 +176,25 @@ def _topics(settings: Settings, brokers: int) -> Iterator[Finding]:
             detail="new topics would have one replica on a cluster of several brokers",
             fix="TAGSTREAM_TOPIC_REPLICATION=3",
         )
+
+
+def _sizes(settings: Settings, found: Mapping[str, int]) -> Iterator[Finding]:
+    """An outcome that its topic refuses would stop the worker at the same event again and again."""
+    limits = {
+        settings.topics.tagged: ("max_outcome_bytes", settings.max_outcome_bytes),
+        settings.topics.review: ("max_outcome_bytes", settings.max_outcome_bytes),
+        settings.topics.dlq: ("max_dead_letter_bytes", settings.max_dead_letter_bytes),
+    }
+    taken = topics.max_message_bytes(settings, [name for name in limits if name in found])
+    for name, most_bytes in taken.items():
+        key, wanted = limits[name]
+        if most_bytes < wanted:
+            yield Finding(
+                check=f"size {name}",
+                status=Status.FAIL,
+                detail=f"takes records of {most_bytes} bytes, {key} lets {wanted} through: the worker would stop at a large event",
+                fix=f"set max.message.bytes of the topic to {wanted}, or TAGSTREAM_{key.upper()}={most_bytes}",
+            )
 
 
 def _producer(settings: Settings) -> Finding:

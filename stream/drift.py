@@ -83,6 +83,10 @@ class DriftObserver:
         """See `Observer`."""
         self._recorder.received(events)
 
+    def redelivered(self, events: int) -> None:
+        """See `Observer`."""
+        self._recorder.redelivered(events)
+
     def stage(self, name: str, seconds: float) -> None:
         """See `Observer`."""
         self._recorder.stage(name, seconds)

@@ -14,12 +14,19 @@ from typing import Literal
 
 import msgspec
 
-from monitoring.observer import Destination, Observation, ReviewReason, Signals
-from stream.events import CLOUDEVENT_PREFIX, ContentEvent, Fields, Headers, Rejected
+from monitoring.observer import Destination, Observation, Reason, ReviewReason, Signals, Stage
+from stream.events import CLOUDEVENT_PREFIX, DEFAULT_LIMITS, ContentEvent, Fields, Headers, Limits, RawEvent, Rejected
 
 CONTRACT_VERSION = 1
 PREDICTION_NAMESPACE = uuid.UUID("6d0f7c3e-5b0a-5d57-9c53-4a7c1c0f5a1e")
 MAX_MESSAGE_CHARACTERS = 512
+REPLAY_COUNT = "x-dlq-replay-count"
+# A count has few digits; what a producer sends under this name is not ours.
+MAX_COUNT_DIGITS = 4
+# What a header-only record keeps of key and headers, each.
+MAX_KEPT_BYTES = 64 * 1024
+# The most that Kafka adds to a batch of one record, to the record, and to each of its headers (KIP-98, varints at their longest).
+BATCH_BYTES, RECORD_BYTES, HEADER_BYTES = 61, 36, 10
 # RFC 4122: four bits say version 5, two say which variant; all others are the hash's.
 _UUID_KEPT = ~(0xF000 << 64 | 0xC000 << 48)
 _UUID_VERSION_5 = 0x5000 << 64 | 0x8000 << 48
@@ -84,6 +91,8 @@ class Publication:
     value: bytes | None = field(repr=False)
     headers: Headers = field(repr=False)
     observation: Observation
+    # Why it is a dead letter, else None; an outcome of the model may be one for its size.
+    rejected: Rejected | None = None
 
 
 DECISION_FIELDS = frozenset(name for struct in (Decision, ReviewDecision) for name in struct.__struct_fields__) | {
@@ -107,10 +116,37 @@ def prediction_id(event_id: str, bundle_digest: str) -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-def publish_all(outcomes: Sequence[Outcome], now_ms: int) -> list[Publication]:
-    """Every outcome in its form on the topic, in the same order. `now_ms` (Unix milliseconds) becomes `tagged_at`."""
+def publish_all(outcomes: Sequence[Outcome], now_ms: int, limits: Limits = DEFAULT_LIMITS) -> list[Publication]:
+    """
+    Every outcome in its form on the topic, in the same order. `now_ms` (Unix milliseconds) becomes `tagged_at`.
+
+    What its topic would refuse for its size becomes a dead letter, and a dead letter that is too large a record without a value:
+    either would be refused again at every delivery, and the worker would never come past it.
+    """
     tail = b',"tagged_at":"%b"}' % timestamp(now_ms).encode()
-    return [_dead_letter(o) if isinstance(o, Rejected) else _decided(o, tail) for o in outcomes]
+    return [_dead_letter(o, limits) if isinstance(o, Rejected) else _fitting(o, tail, limits) for o in outcomes]
+
+
+def weight(key: bytes | None, value: bytes | None, headers: Headers) -> int:
+    """
+    The most bytes that one record takes in a batch of its own, uncompressed: what a topic's `max.message.bytes` is compared with.
+
+    >>> weight(b"k", b"{}", (("a", b"1"),))
+    112
+    """
+    carried = sum(HEADER_BYTES + len(name.encode()) + len(content or b"") for name, content in headers)
+    return BATCH_BYTES + RECORD_BYTES + len(key or b"") + len(value or b"") + carried
+
+
+def replay_count(headers: Headers) -> int:
+    """
+    How often these headers say that their event was replayed: the last such header counts, what is not a small number is 0.
+
+    >>> replay_count((("x-dlq-replay-count", b"2"), ("x-dlq-replay-count", b"3"))), replay_count(())
+    (3, 0)
+    """
+    said = next((content or b"" for name, content in reversed(headers) if name == REPLAY_COUNT), b"")
+    return int(said) if said.isdigit() and len(said) <= MAX_COUNT_DIGITS else 0
 
 
 def timestamp(milliseconds: int) -> str:
@@ -121,6 +157,22 @@ def timestamp(milliseconds: int) -> str:
     '2023-11-14T22:13:20.123Z'
     """
     return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _fitting(outcome: Tagged | NeedsReview, tail: bytes, limits: Limits) -> Publication:
+    publication = _decided(outcome, tail)
+    bytes_together = weight(publication.key, publication.value, publication.headers)
+    if bytes_together <= limits.max_outcome_bytes:
+        return publication
+    return _dead_letter(
+        Rejected(
+            raw=outcome.event.raw,
+            stage=Stage.PRODUCE,
+            reason=Reason.OUTCOME_TOO_LARGE,
+            message=f"event and decision weigh {bytes_together} bytes together, the limit is {limits.max_outcome_bytes}",
+        ),
+        limits,
+    )
 
 
 def _decided(outcome: Tagged | NeedsReview, tail: bytes) -> Publication:
@@ -170,7 +222,7 @@ def _is_forwarded(name: str) -> bool:
     return not name.startswith(CLOUDEVENT_PREFIX) and name.lower() != "content-type"
 
 
-def _dead_letter(outcome: Rejected) -> Publication:
+def _dead_letter(outcome: Rejected, limits: Limits) -> Publication:
     raw = outcome.raw
     where: list[tuple[str, str]] = [
         ("__streams.errors.exception", f"tagstream.{outcome.reason.name}"),
@@ -180,17 +232,40 @@ def _dead_letter(outcome: Rejected) -> Publication:
         ("__streams.errors.offset", str(raw.offset)),
         ("x-dlq-stage", outcome.stage.value),
         ("x-dlq-code", outcome.reason.value),
-        ("x-dlq-attempts", "1"),
+        ("x-dlq-attempts", str(replay_count(raw.headers) + 1)),
     ]
-    key = raw.key
-    if key is None and raw.value is None:
-        # The client cannot send a record that has neither; an empty key and a header that says so stand for it.
-        key = b""
-        where.append(("x-dlq-null-key", "true"))
+    ours: Headers = tuple((name, text.encode()) for name, text in where)
+    key, value, headers = _sendable(raw, raw.headers, ours)
+    if weight(key, value, headers) > limits.max_dead_letter_bytes:
+        key, value, headers = _without_value(raw, ours)
     return Publication(
         destination=Destination.DLQ,
         key=key,
-        value=raw.value,
-        headers=(*raw.headers, *((name, text.encode()) for name, text in where)),
+        value=value,
+        headers=headers,
         observation=Observation(destination=Destination.DLQ, created_ms=raw.timestamp_ms, rejection=outcome.reason),
+        rejected=outcome,
     )
+
+
+def _sendable(raw: RawEvent, kept: Headers, ours: Headers) -> tuple[bytes | None, bytes | None, Headers]:
+    if raw.key is None and raw.value is None:
+        # The client cannot send a record that has neither; an empty key and a header that says so stand for it.
+        return b"", None, (*kept, *ours, ("x-dlq-null-key", b"true"))
+    return raw.key, raw.value, (*kept, *ours)
+
+
+def _without_value(raw: RawEvent, ours: Headers) -> tuple[bytes, None, Headers]:
+    """A dead letter that its topic would refuse: where, why, the value's SHA-256 and length, and which parts are not here."""
+    value, key = raw.value or b"", raw.key or b""
+    small_key = len(key) <= MAX_KEPT_BYTES
+    small_headers = weight(None, None, raw.headers) <= MAX_KEPT_BYTES
+    parts = {"value": False, "key": small_key, "headers": small_headers}
+    said: Headers = (
+        ("x-dlq-sha256", hashlib.sha256(value).hexdigest().encode()),
+        ("x-dlq-length", str(len(value)).encode()),
+        ("x-dlq-dropped", ",".join(name for name, kept in parts.items() if not kept).encode()),
+    )
+    null_key: Headers = (("x-dlq-null-key", b"true"),) if raw.key is None else ()
+    headers = (*(raw.headers if small_headers else ()), *ours, *null_key, *said)
+    return key if small_key else b"", None, headers

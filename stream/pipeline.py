@@ -23,7 +23,7 @@ class Pipeline:
         self._classifier = classifier
         self._router = router
         self._observer = observer
-        self._limits = limits
+        self.limits = limits
 
     def decide(self, events: Sequence[RawEvent]) -> list[Outcome]:
         """
@@ -32,7 +32,7 @@ class Pipeline:
         A bad event is a `Rejected` among the others. An exception means that the machine is broken: nothing was decided.
         """
         started = time.perf_counter()
-        decoded = [decode(event, self._limits) for event in events]
+        decoded = [decode(event, self.limits) for event in events]
         inference = time.perf_counter()
         valid = [event for event in decoded if isinstance(event, ContentEvent)]
         predictions = self._classifier.classify([compose(event.title, event.description) for event in valid])
@@ -51,7 +51,7 @@ class Pipeline:
         """What must reach the broker for these events, in order. `clock` gives Unix seconds."""
         outcomes = self.decide(events)
         started = time.perf_counter()
-        publications = publish_all(outcomes, int(clock() * 1000))
+        publications = publish_all(outcomes, int(clock() * 1000), self.limits)
         self._observer.stage("encode", time.perf_counter() - started)
         return publications
 

@@ -18,11 +18,14 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 from model_export.bundle import DEFAULT_BUNDLE
 from monitoring.observer import MAX_SOURCE_CHARACTERS
 from monitoring.thresholds import CHANGE_DELTA, LABELS_PSI, SOURCES_RATIO, WORDS_Z
+from stream.events import DEFAULT_LIMITS, Limits
 
 PREFIX = "TAGSTREAM_"
 CONFIG_FILE = "tagstream.toml"
 LEAST_WINDOW_EVENTS = 100
 MAX_PORT = 65535
+# A dead letter without its value must fit, and every record below the producer's own limit (stream/app.py).
+LEAST_RECORD_BYTES, MOST_RECORD_BYTES = 256 * 1024, 4_000_000
 # Variables with our prefix that are not settings of the program: they choose where settings are read from.
 CONTROL_VARIABLES = frozenset({"TAGSTREAM_CONFIG"})
 
@@ -34,7 +37,7 @@ class SettingsError(Exception):
 
 
 class Topics(BaseModel):
-    """Names of the topics. `dlq` follows `content` unless it is named."""
+    """Names of the topics. `dlq` follows `content`, and `replays` follows `dlq`, unless they are named."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
@@ -42,6 +45,7 @@ class Topics(BaseModel):
     tagged: str = "tagged"
     review: str = "review"
     dlq: str = Field(default="", validation_alias=AliasChoices("dlq", "content_dlq"))
+    replays: str = ""
     reviewed: str = "reviewed"
     reports: str = "reports"
     shadow: str = "shadow"
@@ -50,9 +54,11 @@ class Topics(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _dead_letters_follow_content(cls, values: Any) -> Any:
-        if isinstance(values, dict) and not (values.get("dlq") or values.get("content_dlq")):
-            return {**values, "dlq": f"{values.get('content', 'content')}.dlq"}
-        return values
+        if not isinstance(values, dict):
+            return values
+        named = values.get("dlq") or values.get("content_dlq")
+        dlq = named or f"{values.get('content', 'content')}.dlq"
+        return {**values, **({} if named else {"dlq": dlq}), "replays": values.get("replays") or f"{dlq}.replays"}
 
     @model_validator(mode="after")
     def _all_different(self) -> "Topics":
@@ -97,6 +103,18 @@ class Settings(BaseSettings):
         default_factory=lambda: min(2, os.cpu_count() or 1), ge=1, le=64, description="batches in the model at once"
     )
     max_event_bytes: int = Field(default=900_000, ge=1, description="larger events are dead letters")
+    max_outcome_bytes: int = Field(
+        default=DEFAULT_LIMITS.max_outcome_bytes,
+        ge=LEAST_RECORD_BYTES,
+        le=MOST_RECORD_BYTES,
+        description="larger outcomes are dead letters; no more than max.message.bytes of tagged and review",
+    )
+    max_dead_letter_bytes: int = Field(
+        default=DEFAULT_LIMITS.max_dead_letter_bytes,
+        ge=LEAST_RECORD_BYTES,
+        le=MOST_RECORD_BYTES,
+        description="larger dead letters lose their value; no more than max.message.bytes of the dead letters' topic",
+    )
     stream_buffer_events: int = Field(default=4096, ge=1, description="events that Faust buffers for the agent")
     commit_interval_seconds: float = Field(
         default=0.25, gt=0, description="how often offsets are committed: what a killed worker did since then is done again"
@@ -151,6 +169,15 @@ class Settings(BaseSettings):
     def known_source_names(self) -> frozenset[str]:
         """The producers that are expected; none named means that any is."""
         return frozenset(name for part in self.known_sources.split(",") if (name := part.strip()[:MAX_SOURCE_CHARACTERS]))
+
+    @property
+    def limits(self) -> Limits:
+        """Bounds on one event and on what becomes of it."""
+        return Limits(
+            max_bytes=self.max_event_bytes,
+            max_outcome_bytes=self.max_outcome_bytes,
+            max_dead_letter_bytes=self.max_dead_letter_bytes,
+        )
 
     @property
     def broker_list(self) -> list[str]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from stream import clients, view
 from stream.clients import Record
+from stream.reader import Distinct
 from stream.settings import Settings
 from stream.topics import require
 
@@ -17,22 +18,33 @@ def tail(
     from_beginning: bool,
     max_records: int | None,
     idle_seconds: float | None,
+    distinct: bool = False,
 ) -> int:
     """
-    Print records, and return how many; see `follow`.
+    Print records, with `distinct` each outcome once, and return how many; see `follow`.
 
     Raises:
         BrokerUnreachableError: No broker answered.
         TopicsMissingError: There is no such topic.
+        ConflictError: With `distinct`: two outcomes of one id differ.
     """
-    return follow(
-        settings,
-        topic,
-        show=lambda record: view.print_record(record, as_json=as_json),
-        from_beginning=from_beginning,
-        max_records=max_records,
-        idle_seconds=idle_seconds,
-    )
+    known = Distinct()
+    try:
+        return follow(
+            settings,
+            topic,
+            show=lambda record: view.print_record(record, as_json=as_json),
+            keep=known.admit if distinct else lambda _: True,
+            from_beginning=from_beginning,
+            max_records=max_records,
+            idle_seconds=idle_seconds,
+        )
+    finally:
+        if distinct:
+            view.talk(
+                f"{known.first} distinct outcomes, {known.duplicates} duplicates dropped, "
+                f"{known.unidentified} records that are no outcomes"
+            )
 
 
 def follow(
@@ -43,9 +55,10 @@ def follow(
     from_beginning: bool,
     max_records: int | None,
     idle_seconds: float | None,
+    keep: Callable[[Record], bool] = lambda _: True,
 ) -> int:
     """
-    Show records until `max_records`, until `idle_seconds` pass without one, or until interrupted; return how many.
+    Show records that `keep` takes until `max_records`, until `idle_seconds` pass without one, or until interrupted; return how many.
 
     Raises:
         BrokerUnreachableError: No broker answered.
@@ -58,7 +71,7 @@ def follow(
     last = time.monotonic()
     try:
         for records in clients.read(settings, [name], from_beginning=from_beginning):
-            for record in records:
+            for record in filter(keep, records):
                 show(record)
                 shown += 1
                 if max_records is not None and shown >= max_records:

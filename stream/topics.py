@@ -5,20 +5,20 @@ The worker only looks; `tagstream doctor --create-topics` and the demo create.
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError as AIOKafkaError
 from aiokafka.protocol.transaction import InitProducerIdRequest
-from kafka.admin import KafkaAdminClient
-from kafka.errors import KafkaError, TopicAlreadyExistsError
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
+from kafka.errors import ClusterAuthorizationFailedError, KafkaError, TopicAlreadyExistsError, TopicAuthorizationFailedError
 
 from stream.settings import Settings
 
-# A dead letter is the input's bytes and some headers: an input of the broker's full size must still fit.
-DLQ_MAX_BYTES = 2 * 1024 * 1024
-COMPACTED = "reviewed"
+MAX_MESSAGE = "max.message.bytes"
+# Their newest record of a key is what counts.
+COMPACTED = frozenset({"reviewed", "replays"})
 
 
 class BrokerUnreachableError(Exception):
@@ -93,6 +93,29 @@ def partition_counts(client: KafkaAdminClient) -> dict[str, int]:
     return {topic["name"]: len(topic["partitions"]) for topic in client.describe_topics() if not topic.get("error_code")}
 
 
+def max_message_bytes(settings: Settings, names: Sequence[str]) -> dict[str, int]:
+    """
+    `max.message.bytes` of these topics; a topic that this client may not look into is left out.
+
+    Raises:
+        BrokerUnreachableError: No broker answered.
+    """
+    with admin(settings) as client:
+        asked = [ConfigResource(ConfigResourceType.TOPIC, name, configs={MAX_MESSAGE: ""}) for name in names]
+        try:
+            found = client.describe_configs(asked, config_filter="all")
+        except (TopicAuthorizationFailedError, ClusterAuthorizationFailedError):
+            return {}
+        except KafkaError as error:
+            raise unreachable(settings, error) from error
+    return {
+        name: int(configs[MAX_MESSAGE]["value"])
+        for topics in found.values()
+        for name, configs in topics.items()
+        if MAX_MESSAGE in configs
+    }
+
+
 def require(settings: Settings, names: Mapping[str, str], *, existing: Mapping[str, int] | None = None) -> dict[str, int]:
     """
     Partitions of the topics `names` (setting key to topic name); `existing` is what `partitions` gave, if it was asked already.
@@ -140,15 +163,30 @@ def create(settings: Settings) -> Created:
 
 def _options(settings: Settings, key: str) -> dict[str, object]:
     configs: dict[str, str] = {}
-    if key == "dlq":
-        configs["max.message.bytes"] = str(DLQ_MAX_BYTES)
-    if key == COMPACTED:
+    # A dead letter is the input's bytes and some headers: an input of the broker's full size must still fit.
+    most_bytes = {"dlq": settings.max_dead_letter_bytes} | dict.fromkeys(("tagged", "review"), settings.max_outcome_bytes)
+    if key in most_bytes:
+        configs[MAX_MESSAGE] = str(most_bytes[key])
+    if key in COMPACTED:
         configs["cleanup.policy"] = "compact"
     return {
-        "num_partitions": settings.topic_partitions,
+        # Replays are few, and one order of all of them is what their ledger needs.
+        "num_partitions": 1 if key == "replays" else settings.topic_partitions,
         "replication_factor": settings.topic_replication,
         "configs": configs,
     }
+
+
+def idempotent(settings: Settings) -> bool:
+    """
+    Shall producers be idempotent, by the settings and by what the broker can?
+
+    Raises:
+        BrokerUnreachableError: No broker answered.
+    """
+    if settings.idempotent_producer == "auto":
+        return asyncio.run(has_idempotent_producer(settings))
+    return settings.idempotent_producer == "on"
 
 
 async def has_idempotent_producer(settings: Settings) -> bool:

@@ -10,7 +10,6 @@ from monitoring.metrics import Metrics
 from stream import app, logs
 from stream.classifier import OnnxClassifier
 from stream.drift import watch_of
-from stream.events import Limits
 from stream.pipeline import Pipeline, router
 from stream.settings import Settings
 
@@ -47,7 +46,7 @@ def main(settings: Settings) -> None:
         classifier=OnnxClassifier(bundle),
         router=routed,
         observer=metrics,
-        limits=Limits(max_bytes=settings.max_event_bytes),
+        limits=settings.limits,
     )
     name, version = bundle.manifest.name, bundle.manifest.version
     metrics.model_loaded(

@@ -59,12 +59,17 @@ class RecordingObserver:
     def __init__(self) -> None:
         """Start with nothing."""
         self.batches: list[int] = []
+        self.repeated = 0
         self.stages: list[str] = []
         self.observations: list[Observation] = []
 
     def received(self, events: int) -> None:
         """Keep the size of the batch."""
         self.batches.append(events)
+
+    def redelivered(self, events: int) -> None:
+        """Add them up."""
+        self.repeated += events
 
     def stage(self, name: str, seconds: float) -> None:
         """Keep the name; time cannot run backwards."""

@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 from model_export.prediction import Classifier, Prediction, predict
 from monitoring.metrics import Metrics
 from monitoring.observer import Observation, Observer
-from stream.events import Limits, RawEvent
+from stream.events import RawEvent
 from stream.outcomes import ModelRef, Publication
 from stream.pipeline import Pipeline
 from stream.routing import Router
@@ -185,7 +185,7 @@ class FaultyPipeline(Pipeline):
             classifier=FaultyClassifier(classifier, arms, seconds_per_batch),
             router=router,
             observer=observer,
-            limits=Limits(max_bytes=settings.max_event_bytes),
+            limits=settings.limits,
         )
         self._arms = arms
 

@@ -120,7 +120,20 @@ def test_every_event_is_sent_once_and_acknowledged_in_order() -> None:
             assert it.death.causes == []
             await until(lambda: len(it.observer.observations) == 100)
             assert sum(it.observer.batches) == 100
+            assert it.observer.repeated == 0
             await until(lambda: it.delivery.inflight == 0)
+
+    drive(scenario)
+
+
+def test_what_is_taken_again_is_counted_and_delivered_again() -> None:
+    """After a rebalance Faust goes back to the committed offset: at least once, and the metric says how often it was twice."""
+
+    async def scenario() -> None:
+        async with rig(feed=[*range(10), *range(7, 12), 9]) as it:
+            await until(lambda: len(it.stream.acknowledged) == 16)
+            await until(lambda: sum(it.observer.batches) == 16)
+            assert it.observer.repeated == 4
 
     drive(scenario)
 

@@ -1,5 +1,6 @@
 """The output contract: keys, bytes, headers, and the same decision for the same event."""
 
+import hashlib
 import json
 import uuid
 from typing import Any
@@ -8,9 +9,10 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kafka.record.default_records import DefaultRecordBatchBuilder
 
 from monitoring.observer import Destination, NullObserver, Observation, Reason, ReviewReason, Signals
-from stream.events import ContentEvent, RawEvent, Rejected, decode
+from stream.events import DEFAULT_LIMITS, ContentEvent, Limits, RawEvent, Rejected, decode
 from stream.outcomes import (
     CONTRACT_VERSION,
     DECISION_FIELDS,
@@ -25,6 +27,7 @@ from stream.outcomes import (
     publish_all,
     timestamp,
     value_without_clock,
+    weight,
 )
 from stream.pipeline import Pipeline
 from stream.routing import Router
@@ -277,3 +280,94 @@ def test_a_prediction_id_is_the_uuid5_of_the_contract(event_id: str, digest: str
     """As any consumer's library computes it: namespace, then contract version, digest and event id."""
     expected = uuid.uuid5(PREDICTION_NAMESPACE, f"{CONTRACT_VERSION}:{digest}:{event_id}")
     assert prediction_id(event_id, digest) == str(expected)
+
+
+# --- what a topic would not take -----------------------------------------------------------------------------------------
+
+FLOOD = tuple((chr(97 + number % 26), b"") for number in range(60_000))
+
+
+def test_an_outcome_that_its_topic_would_refuse_is_a_dead_letter_with_the_original_bytes(pipeline: Pipeline) -> None:
+    """A flood of tiny headers weighs more on the wire than the bytes in it: decoded as valid, too heavy as an outcome."""
+    value = b'{"id":"a","title":"deployment","x":"' + b"y" * 890_000 + b'"}'
+    event = raw(value, key=b"k", headers=FLOOD)
+    (outcome,) = pipeline.decide([event])
+    assert isinstance(outcome, Tagged)
+    (publication,) = publish_all([outcome], NOW_MS)
+    assert (publication.destination, publication.key, publication.value) == (Destination.DLQ, b"k", value)
+    assert publication.headers[: len(FLOOD)] == FLOOD
+    said = dict(publication.headers[len(FLOOD) :])
+    assert (said["x-dlq-code"], said["x-dlq-stage"]) == (b"outcome_too_large", b"produce")
+    assert publication.observation.rejection is Reason.OUTCOME_TOO_LARGE
+    assert publication.rejected is not None
+    assert weight(publication.key, publication.value, publication.headers) <= DEFAULT_LIMITS.max_dead_letter_bytes
+
+
+@given(st.integers(-3, 3))
+def test_the_limit_of_an_outcome_is_exact(beyond: int) -> None:
+    """As heavy as the limit is still tagged, one byte more is not."""
+    event = raw(b'{"id":"a","title":"deployment"}', key=b"k")
+    heavy = published(PIPELINE, event)
+    limits = Limits(max_outcome_bytes=weight(heavy.key, heavy.value, heavy.headers) - beyond)
+    (publication,) = publish_all(PIPELINE.decide([event]), NOW_MS, limits)
+    assert (publication.destination is Destination.DLQ) == (beyond > 0)
+
+
+@given(
+    st.one_of(st.none(), st.binary(max_size=300)),
+    st.one_of(st.none(), st.binary(max_size=300)),
+    st.lists(st.tuples(st.text(max_size=20), st.one_of(st.none(), st.binary(max_size=300))), max_size=20),
+)
+def test_a_record_never_weighs_more_than_it_is_said_to(
+    key: bytes | None, value: bytes | None, headers: list[tuple[str, Any]]
+) -> None:
+    """The batch that a Kafka client really writes for it is no longer, or the broker would refuse what we let through."""
+    batch = DefaultRecordBatchBuilder(
+        magic=2, compression_type=0, is_transactional=False, producer_id=-1, producer_epoch=-1, base_sequence=-1, batch_size=0
+    )
+    batch.append(0, timestamp=NOW_MS, key=key, value=value, headers=headers)
+    assert len(batch.build()) <= weight(key, value, tuple(headers))
+
+
+@pytest.mark.parametrize(
+    ("event", "kept", "dropped"),
+    [
+        (raw(b"{" + b"x" * 3_000_000, key=b"k", headers=[("h", b"1")]), (b"k", 1), b"value"),
+        (raw(b"{" + b"x" * 10, key=b"k" * 3_000_000, headers=[("h", b"1")]), (b"", 1), b"value,key"),
+        (raw(b"{" + b"x" * 10, key=None, headers=[("h", b"1" * 3_000_000)]), (b"", 0), b"value,headers"),
+        (raw(None, key=None, headers=[("h", b"1" * 3_000_000)]), (b"", 0), b"value,headers"),
+    ],
+)
+def test_a_dead_letter_that_its_topic_would_refuse_says_what_it_was(
+    event: RawEvent, kept: tuple[bytes, int], dropped: bytes
+) -> None:
+    """Where, why, length and SHA-256 without the value; key and headers where they are small; what is not there is named."""
+    outcome = decode(event)
+    assert isinstance(outcome, Rejected)
+    (publication,) = publish_all([outcome], NOW_MS)
+    assert weight(publication.key, publication.value, publication.headers) < 256 * 1024
+    assert (publication.key, publication.value) == (kept[0], None)
+    said = dict(publication.headers)
+    assert [name for name, _ in publication.headers][kept[1] : kept[1] + len(DLQ_HEADERS)] == DLQ_HEADERS
+    assert said["x-dlq-length"] == b"%d" % len(event.value or b"")
+    assert said["x-dlq-sha256"] == hashlib.sha256(event.value or b"").hexdigest().encode()
+    assert said["x-dlq-dropped"] == dropped
+    assert ("x-dlq-null-key" in said) == (event.key is None)
+
+
+@pytest.mark.parametrize(
+    ("said", "attempts"),
+    [
+        ([], b"1"),
+        ([b"2"], b"3"),
+        ([b"2", b"1"], b"2"),
+        ([b"many"], b"1"),
+        ([b"-4"], b"1"),
+        ([b"\xd9\xa3"], b"1"),
+        ([b"9" * 40], b"1"),
+    ],
+)
+def test_attempts_follow_the_replays(pipeline: Pipeline, said: list[bytes], attempts: bytes) -> None:
+    """A replayed event that fails again says how often it was tried; what a producer writes there by chance is no number of ours."""
+    headers = [("x-dlq-replay-count", content) for content in said]
+    assert dict(published(pipeline, raw(b"", headers=headers)).headers)["x-dlq-attempts"] == attempts

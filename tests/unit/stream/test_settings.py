@@ -66,7 +66,7 @@ def test_every_documented_variable_works(tmp_path: Path, name: str) -> None:
     text, key, expected = DOCUMENTED[name]
     settings = loaded(tmp_path, {name: text})
     assert at(settings, key) == expected
-    followers = {"topics.dlq"} if key == "topics.content" else set()
+    followers = {"topics.content": {"topics.dlq", "topics.replays"}, "topics.dlq": {"topics.replays"}}.get(key, set())
     default = loaded(tmp_path)
     assert all(at(settings, other) == at(default, other) for other in known_keys() if other not in {key, *followers})
 
@@ -96,6 +96,7 @@ def test_the_defaults_are_the_contracts(tmp_path: Path) -> None:
         "reports": "reports",
         "shadow": "shadow",
         "drift": "drift",
+        "replays": "content.dlq.replays",
     }
 
 

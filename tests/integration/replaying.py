@@ -1,0 +1,57 @@
+"""A replay in a process of its own, which can be made to die between two steps: `python -m tests.integration.replaying STEP NUMBER`."""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from kafka.errors import KafkaError
+
+from stream import clients, dlq_view, replay, replay_ledger, view
+from stream.clients import Record, VerbatimSender
+from stream.deadletters import Selection
+from stream.replay_ledger import Ledger
+from stream.settings import load
+
+
+def die() -> None:
+    """As by the out-of-memory killer."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Dying(VerbatimSender):
+    """The real sender, which dies before it sends one more than so many to `content`."""
+
+    left = 0
+
+    def deliver(self, records: Sequence[Record]) -> list[KafkaError | None]:
+        """As the real one, but for the end."""
+        if not records[0].topic.endswith(".replays"):
+            if self.left == 0:
+                die()
+            self.left -= 1
+        return super().deliver(records)
+
+
+def main(step: str, number: int) -> None:
+    """Replay everything; die where it is said."""
+    settings = load(os.environ).settings
+    if step == "after-sends":
+        Dying.left = number
+        clients.VerbatimSender = Dying  # type: ignore[misc]
+    if step == "before-finish":
+        Ledger.finish = lambda _, states, __: die() if states else None  # type: ignore[assignment]
+    replay_ledger.HOLD_SECONDS = 0.2
+    plan = replay.Plan(
+        selection=Selection(),
+        target=settings.topics.content,
+        most_replays=3,
+        again=False,
+        refused=dlq_view.refused,
+        say=view.talk,
+    )
+    dlq_view.print_report(replay.replay(settings, plan), dry_run=False)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

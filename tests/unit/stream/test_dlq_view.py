@@ -1,0 +1,71 @@
+"""Dead letters on the terminal: nothing of an event reaches it raw, and a list has none of it at all."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream import dlq_view, view
+from stream.clients import Record
+from stream.deadletters import Place, UsageError, read
+from stream.dlq import Found
+from stream.events import Headers
+from tests.unit.stream.test_deadletters import event, lying
+
+PLANTED = "zq7planted"
+
+
+def found(record: Record) -> Found:
+    """What the topic's reader says of a record."""
+    place = Place(partition=record.partition, offset=record.offset)
+    return Found(place=place, letter=read(record), record=record, why="it is none of ours")
+
+
+def printed(what: Found) -> str:
+    """`show`, for people."""
+    with view.out.capture() as captured:
+        dlq_view.print_letter(what, raw=False, as_json=False)
+    return captured.get()
+
+
+@given(st.text(max_size=60), st.text(max_size=30), st.booleans())
+def test_nothing_that_is_shown_moves_the_cursor_or_turns_the_line(text: str, name: str, ours: bool) -> None:
+    """Key, value, header names and values, of a dead letter and of whatever else lies on the topic."""
+    data = text.encode("utf-8", errors="surrogatepass")
+    headers: Headers = ((name.encode("utf-8", errors="replace").decode(), data), ("__streams.errors.message", data))
+    record = lying(event(data, data, headers))
+    if not ours:
+        record = Record(topic="content.dlq", key=data, value=data, headers=headers, partition=0, offset=0)
+    shown = printed(found(record))
+    assert all(character.isprintable() for character in shown.replace("\n", ""))
+
+
+def test_a_list_has_no_word_of_the_event(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    """Not in lines, not in JSON, not in counts."""
+    data = PLANTED.encode()
+    letters = [found(lying(event(data, data, ((PLANTED, data),))))]
+    with view.out.capture() as captured:
+        dlq_view.print_list(letters, as_json=False)
+        dlq_view.print_counts(letters, as_json=False)
+    dlq_view.print_list(letters, as_json=True)
+    dlq_view.print_counts(letters, as_json=True)
+    written = capsysbinary.readouterr().out.decode()
+    assert PLANTED not in captured.get() + written
+    assert "missing_title" in captured.get()
+    assert [json.loads(line)["code"] for line in written.splitlines()] == ["missing_title", "missing_title"]
+
+
+@pytest.mark.parametrize("milliseconds", [-1, 0, 10**18])
+def test_a_time_that_is_none_is_shown_as_its_number(milliseconds: int) -> None:
+    """A record's time is whatever its writer said."""
+    record = Record(topic="d", key=b"k", value=b"v", partition=0, offset=0, timestamp_ms=milliseconds)
+    assert "written" in printed(found(record))
+
+
+def test_the_exact_bytes_are_written_and_nothing_else(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    """--raw is for files and other programs; of a tombstone there are none."""
+    dlq_view.print_letter(found(lying(event(value=b"\xff\x1b[2J"))), raw=True, as_json=False)
+    assert capsysbinary.readouterr().out == b"\xff\x1b[2J"
+    with pytest.raises(UsageError, match="it is a tombstone"):
+        dlq_view.print_letter(found(lying(event(value=None))), raw=True, as_json=False)
