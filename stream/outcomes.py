@@ -180,7 +180,7 @@ def _dead_letter(outcome: Rejected) -> Publication:
         ("__streams.errors.offset", str(raw.offset)),
         ("x-dlq-stage", outcome.stage.value),
         ("x-dlq-code", outcome.reason.value),
-        ("x-dlq-attempts", "1"),
+        ("x-dlq-attempts", str(outcome.attempts)),
     ]
     key = raw.key
     if key is None and raw.value is None:

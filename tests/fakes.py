@@ -60,6 +60,7 @@ class RecordingObserver:
         """Start with nothing."""
         self.batches: list[int] = []
         self.stages: list[str] = []
+        self.raised = 0
         self.observations: list[Observation] = []
 
     def received(self, events: int) -> None:
@@ -70,6 +71,10 @@ class RecordingObserver:
         """Keep the name; time cannot run backwards."""
         assert seconds >= 0
         self.stages.append(name)
+
+    def model_raised(self) -> None:
+        """Count."""
+        self.raised += 1
 
     def published(self, observations: Sequence[Observation], now_ms: int) -> None:
         """Keep the observations."""

@@ -32,8 +32,8 @@ HANG = "hang-the-model"
 HANG_SECONDS = 3600.0
 
 
-class InjectedError(Exception):
-    """What the stub raises in place of a broken machine."""
+class InjectedError(OSError):
+    """What the stub raises in place of a broken machine; not what an event could be blamed for."""
 
 
 class Point(Enum):
