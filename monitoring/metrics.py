@@ -176,14 +176,14 @@ class Metrics:
         )
         self._guard = Gauge(
             "tagstream_crash_guard_active",
-            "Is what is in the model written down (1)? If not (0), a crash loop on one event has no end.",
+            "Set to 1 while what is in the model is written down; at 0 a crash loop on one event has no end.",
             registry=registry,
         )
         self._suspects = Gauge(
             "tagstream_crash_suspects_events", "Events that a worker died with, not settled yet.", registry=registry
         )
         self._breaker = Gauge(
-            "tagstream_circuit_breaker_open", "Has the worker stopped until a person answers (1)?", registry=registry
+            "tagstream_circuit_breaker_open", "Set to 1 while the worker has stopped until a person answers.", registry=registry
         )
 
     def _register_signals(self, registry: CollectorRegistry) -> None:
