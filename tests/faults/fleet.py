@@ -134,6 +134,7 @@ class Fleet:
                 **without_settings(os.environ),
                 "PYTHONPATH": str(ROOT),
                 VARIABLE: str(self.seconds_per_batch),
+                "TAGSTREAM_STATE_FOLDER": str(self.folder / "state"),
                 **self.environ,
             },
             log_file=self.folder / f"worker-{number}-{incarnation:03}.log",
