@@ -164,4 +164,5 @@ def _read(slot: bytes) -> tuple[int, bytes] | None:
 
 
 def _checksum(sequence: int, payload: bytes) -> int:
-    return zlib.crc32(payload, sequence & 0xFFFFFFFF)
+    # Not zero for zeros: of a slot whose magic alone was written nothing may be read.
+    return zlib.crc32(payload, zlib.crc32(struct.pack("<QI", sequence, len(payload))))

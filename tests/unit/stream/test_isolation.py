@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from model_export.prediction import Prediction
@@ -81,6 +82,7 @@ def test_a_model_that_raises_for_everything_is_a_broken_machine(size: int, attem
     assert caught.value.__context__ is None
 
 
+@hypothesis_settings(deadline=None)
 @given(st.integers(2, 40), st.data())
 def test_a_machine_that_breaks_while_a_batch_is_taken_apart_blames_nobody(size: int, data: st.DataObject) -> None:
     """From some call on nothing works: whatever was found until then, the batch raises."""

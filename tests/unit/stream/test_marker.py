@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from stream.marker import FORGOTTEN_SECONDS, Marker, left_behind, newest
@@ -16,6 +17,7 @@ from stream.marker import FORGOTTEN_SECONDS, Marker, left_behind, newest
 ROOM = 64
 
 
+@hypothesis_settings(deadline=None)
 @given(st.lists(st.binary(max_size=ROOM), min_size=1, max_size=6), st.data())
 def test_a_crash_at_any_byte_leaves_what_was_written_last_or_what_was_before(
     tmp_path_factory: pytest.TempPathFactory, payloads: list[bytes], data: st.DataObject
