@@ -90,7 +90,7 @@ class Guard(Protocol):
     """What delivery needs."""
 
     def suspects(self, partition: int, offset: int) -> bool:
-        """Must this event be decided with nothing else in the model?"""
+        """Must this event be handed over with nothing else in the model?"""
         ...
 
     def guarded(self, decide: Decide) -> Decide:
@@ -170,7 +170,9 @@ class CrashGuard:
 
     def suspects(self, partition: int, offset: int) -> bool:
         """See `Guard`."""
-        return (partition, offset) in self._suspects
+        suspect = self._suspects.get((partition, offset))
+        # A worker that ends blames nobody, and one at a time would take it too long; who was given up is not decided even so.
+        return suspect is not None and (not self._excused or suspect.deaths >= self._deaths)
 
     def guarded(self, decide: Decide) -> Decide:
         """See `Guard`."""
@@ -204,9 +206,11 @@ class CrashGuard:
 
     def close(self) -> None:
         """See `Guard`."""
+        # Whatever is in the model still: this process comes to its end, so nothing has killed it.
+        self.excuse()
         with self._lock:
             if self._works:
-                self._marker.close(remove=not self._suspects and not self._in_hand)
+                self._marker.close(remove=not self._suspects)
             self._works = False
 
     def _given_up(self, event: RawEvent) -> Rejected | None:

@@ -14,7 +14,6 @@ before it has sent, and acknowledges only after the one before it has acknowledg
 
 import asyncio
 import contextlib
-import itertools
 import logging
 import os
 import sys
@@ -171,9 +170,9 @@ class Delivery:
                 while True:
                     await free.acquire()
                     await batcher.worth_a_trip(lambda: bool(running))
-                    for number, (batch, alone) in enumerate(self._parts(await batcher.next_batch())):
-                        if number:
-                            await free.acquire()
+                    taken = await batcher.next_batch()
+                    while True:
+                        batch, taken, alone = self._next_part(taken)
                         turn = _Turn()
                         deciding = [other for other in deciding if not other.decided.is_set()]
                         for other in deciding if alone else ():
@@ -186,20 +185,21 @@ class Delivery:
                         before = turn
                         if alone:
                             await turn.decided.wait()
+                        if not taken:
+                            break
+                        await free.acquire()
         finally:
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
 
-    def _parts(self, batch: list[Any]) -> list[tuple[list[Any], bool]]:
-        """The batch in one piece where nobody in it is a suspect; else suspects each alone (True), their neighbours together."""
-        parts: list[tuple[list[Any], bool]] = []
-        for alone, group in itertools.groupby(
-            batch, key=lambda event: self._guard.suspects(event.message.partition, event.message.offset)
-        ):
-            events = list(group)
-            parts += [([event], True) for event in events] if alone else [(events, False)]
-        return parts
+    def _next_part(self, taken: list[Any]) -> tuple[list[Any], list[Any], bool]:
+        """What to decide next, what is left, and whether it must be alone: all of it if nobody in it is a suspect."""
+        suspected = [self._guard.suspects(event.message.partition, event.message.offset) for event in taken]
+        if suspected[0]:
+            return taken[:1], taken[1:], True
+        size = suspected.index(True) if True in suspected else len(taken)
+        return taken[:size], taken[size:], False
 
     @staticmethod
     def _ended(task: asyncio.Task[None], running: set[asyncio.Task[None]], batcher: Batcher[Any]) -> None:

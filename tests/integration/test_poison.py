@@ -155,6 +155,33 @@ def test_an_event_that_kills_the_worker_is_given_up_after_so_many_deaths(
     assert list((tmp_path / "state").iterdir()) == []
 
 
+def test_with_several_workers_it_takes_no_more_than_so_many_deaths_of_each(
+    environ: dict[str, str],
+    settings: Settings,
+    tmp_path: Path,
+    processes: Processes,
+    publish_report: Callable[[object], None],
+) -> None:
+    """The partition moves to the other at a death, which knows nothing of it; and its neighbours wait, and are decided."""
+    inputs = send(settings, with_poison(500, ABORT))
+    fleet = Fleet(processes=processes, module=MODULE, environ=environ, seconds_per_batch=0.01, folder=tmp_path)
+    fleet.add(0)
+    fleet.add(1)
+    with Onlooker(settings) as onlooker:
+        seen = list(samples(onlooker, fleet))
+        exits = list(fleet.exits)
+        fleet.stop()
+        outcomes = onlooker.outcomes()
+        verdict = check(Evidence(inputs=inputs, outcomes=outcomes, samples=seen, ends=onlooker.ends(), idle_bound_seconds=90))
+    publish_report("\n".join(map(str, verdict.findings)) + f"\nexit codes {[exit_.code for exit_ in exits]}")
+
+    assert verdict.broken == [], verdict.findings
+    assert set(dead_letters(outcomes[Door.DLQ])) == {b"poison-0"}
+    assert {exit_.code for exit_ in exits} == {-signal.SIGABRT}
+    assert DEATHS <= len(exits) <= 2 * DEATHS
+    assert_decided_as_alone(settings, inputs, outcomes)
+
+
 def test_killing_workers_at_random_makes_no_dead_letter(
     environ: dict[str, str],
     settings: Settings,

@@ -191,6 +191,34 @@ def test_ends_that_no_event_is_to_blame_for_are_not_counted(worker: Worker) -> N
     assert worker.deaths() == {}
 
 
+def test_an_end_in_good_order_blames_nobody_whatever_is_in_the_model(worker: Worker, tmp_path: Path) -> None:
+    """Faust may stop by itself, for a reason of its own."""
+
+    def ends(events: Sequence[RawEvent]) -> list[Publication]:
+        worker.guard.close()
+        return decided(events)
+
+    worker.guard.guarded(ends)([event(1)])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_worker_that_ends_suspects_only_who_was_given_up(worker: Worker) -> None:
+    """One at a time would take it too long to stop; and who was given up must not get into the model."""
+    for _ in range(DEATHS):
+        worker.dies_with([event(1)])
+    worker.dies_with([event(2)])
+    assert (worker.guard.suspects(0, 1), worker.guard.suspects(0, 2)) == (True, True)
+    worker.guard.excuse()
+    assert (worker.guard.suspects(0, 1), worker.guard.suspects(0, 2)) == (True, False)
+    assert worker.decides(event(1)).destination is Destination.DLQ
+
+
+def test_one_death_is_too_few() -> None:
+    """It may be anybody's."""
+    with pytest.raises(ValueError, match="one death may be anybody's fault"):
+        Settings(crash_deaths=1)
+
+
 def test_suspicion_outlives_an_end_with_another_cause(worker: Worker) -> None:
     """Two deaths stay two, until the event is decided."""
     worker.dies_with([event(1)])

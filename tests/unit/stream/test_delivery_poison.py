@@ -142,6 +142,24 @@ def test_a_suspect_does_not_wait_for_the_broker() -> None:
     drive(scenario)
 
 
+def test_suspects_that_are_none_any_more_go_with_their_neighbours() -> None:
+    """Who suspects nobody any more, since the worker ends, need not take the rest of the batch one by one."""
+
+    async def scenario() -> None:
+        guard = FakeGuard(*range(10))
+        gate = Gate(decided, 0)
+        async with Rig(gate, guard, batch_max_events=10) as rig:
+            rig.stream.feed(*range(10))
+            await until(lambda: gate.batches == [[0]])
+            guard.suspected.clear()
+            gate.open()
+            await until(lambda: len(rig.stream.acknowledged) == 10)
+            assert gate.batches[0] == [0]
+            assert len(gate.batches) <= 3
+
+    drive(scenario)
+
+
 def test_the_wait_for_a_thread_is_not_the_models_time() -> None:
     """Two batches and one thread: the second has all of its time from when it begins."""
 
