@@ -15,7 +15,7 @@ import errno
 import hashlib
 import itertools
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
@@ -28,14 +28,14 @@ from stream.logs import logger
 from stream.marker import Left, Marker, left_behind
 from stream.outcomes import Publication, publish_all
 from stream.settings import Settings
+from stream.suspects import InHand, Place, State, Suspect, fingerprint, inherited
 
 log = logger("tagstream.crashguard")
 
-Place = tuple[int, int]
-"""Partition and offset."""
 Decide = Callable[[Sequence[RawEvent]], list[Publication]]
 # What an event may take up in the file: partition, offset, deaths, fingerprint.
 _EVENT_BYTES = 48
+CONSEQUENCE = "an event that kills the worker will do so again and again; delivery goes on"
 # A disk that is full now need not keep a worker from starting; a folder that cannot be used is a mistake.
 _PASSING = {errno.ENOSPC, errno.EDQUOT}
 
@@ -44,34 +44,6 @@ class StateFolderError(Exception):
     """`state_folder` was named and cannot be used: the message says why and what to do."""
 
     exit_code = 2
-
-
-class InHand(msgspec.Struct, array_like=True, frozen=True):
-    """An event in the model. `fingerprint` is empty where it had company."""
-
-    partition: int
-    offset: int
-    fingerprint: str = ""
-
-
-class Suspect(msgspec.Struct, array_like=True, frozen=True):
-    """
-    An event that was in the model as a process died.
-
-    `deaths`: at how many, of which the first alone may have been in company. `fingerprint`: of its bytes, once it was alone.
-    """
-
-    partition: int
-    offset: int
-    deaths: int
-    fingerprint: str = ""
-
-
-class State(msgspec.Struct, array_like=True, frozen=True):
-    """All that a file says: suspects, and what is in the model now, a list for every thread."""
-
-    suspects: list[Suspect]
-    in_hand: list[list[InHand]]
 
 
 class Report(Protocol):
@@ -267,9 +239,6 @@ class CrashGuard:
         self._report(active=self._works, suspects=len(self._suspects))
 
 
-CONSEQUENCE = "an event that kills the worker will do so again and again; delivery goes on"
-
-
 def open_guard(settings: Settings, report: Report = unreported) -> Guard:
     """
     The guard of the settings, with what dead processes of the same group on this machine have left.
@@ -305,44 +274,6 @@ def stem_of(settings: Settings) -> str:
     """What the files of one group on one topic of one cluster begin with: others' offsets mean nothing here."""
     identity = f"{settings.brokers}\n{settings.group}\n{settings.topics.content}"
     return hashlib.blake2b(identity.encode(), digest_size=8).hexdigest()
-
-
-def inherited(states: Iterable[State]) -> dict[Place, Suspect]:
-    """
-    Whom dead processes leave as suspects.
-
-    >>> company = State([], [[InHand(0, 7), InHand(0, 8)]])
-    >>> alone = State([Suspect(0, 7, 1), Suspect(0, 8, 1)], [[InHand(0, 8, "f")]])
-    >>> [suspect.deaths for suspect in inherited([company]).values()], inherited([alone])[0, 8].deaths
-    ([1, 1], 2)
-    """
-    found: dict[Place, Suspect] = {}
-    for state in states:
-        for place, suspect in _blamed(state).items():
-            known = found.get(place)
-            if known is None or known.deaths < suspect.deaths:
-                found[place] = suspect
-    return found
-
-
-def fingerprint(event: RawEvent) -> str:
-    """Of an event's bytes and time: offsets come again where a topic is made anew, and its events must not be blamed."""
-    head = f"{event.timestamp_ms}:{-1 if event.key is None else len(event.key)}:".encode()
-    return hashlib.blake2b(b"".join((head, event.key or b"", event.value or b"")), digest_size=8).hexdigest()
-
-
-def _blamed(state: State) -> dict[Place, Suspect]:
-    suspects = {(suspect.partition, suspect.offset): suspect for suspect in state.suspects}
-    in_hand = [event for batch in state.in_hand for event in batch]
-    alone = len(in_hand) == 1
-    for event in in_hand:
-        place = (event.partition, event.offset)
-        known = suspects.get(place)
-        if known is None or (alone and known.fingerprint not in {"", event.fingerprint}):
-            suspects[place] = Suspect(*place, deaths=1, fingerprint=event.fingerprint if alone else "")
-        elif alone:
-            suspects[place] = Suspect(*place, deaths=known.deaths + 1, fingerprint=event.fingerprint)
-    return suspects
 
 
 def _opened(settings: Settings, folder: Path, report: Report) -> CrashGuard:

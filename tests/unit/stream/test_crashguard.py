@@ -13,23 +13,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from monitoring.observer import Destination, Observation
-from stream.crashguard import (
-    CrashGuard,
-    Guard,
-    InHand,
-    State,
-    StateFolderError,
-    Suspect,
-    Unguarded,
-    fingerprint,
-    inherited,
-    open_guard,
-    stem_of,
-)
+from stream.crashguard import CrashGuard, Guard, StateFolderError, Unguarded, open_guard, stem_of
 from stream.events import RawEvent
 from stream.marker import Marker, newest
 from stream.outcomes import Publication
 from stream.settings import Settings
+from stream.suspects import InHand, State, Suspect, fingerprint, inherited
 
 DEATHS = 3
 
