@@ -42,6 +42,8 @@ ENV PATH=/opt/tagstream/bin:$PATH \
     HOME=/nonexistent \
     USER=tagstream \
     TAGSTREAM_METRICS_HOST=0.0.0.0
+# Where a volume for TAGSTREAM_STATE_FOLDER is mounted: a new volume takes its owner over from here.
+RUN install -d -o 10001 -g 10001 -m 0700 /var/lib/tagstream
 # A number: Kubernetes' runAsNonRoot cannot judge a name.
 USER 10001:10001
 WORKDIR /opt/tagstream

@@ -38,6 +38,7 @@ class Progress:
         self._lag = 0
         self._tick = self._moved = monotonic()
         self._stopping = False
+        self._refused: str | None = None
 
     def assigned(self, partitions: int) -> None:
         """The group gave this worker so many partitions; that counts as progress."""
@@ -64,10 +65,17 @@ class Progress:
         with self._lock:
             self._stopping = True
 
+    def refuse(self, why: str | None) -> None:
+        """The worker does not go on until a person has answered; None: somebody has."""
+        with self._lock:
+            self._refused = why
+
     def verdict(self) -> Verdict:
         """Ready or not, now."""
         with self._lock:
             now = self._now()
+            if self._refused is not None:
+                return Verdict(ready=False, why=self._refused)
             if self._stopping:
                 return Verdict(ready=False, why="the worker is stopping")
             if now - self._tick > self._stall:

@@ -19,6 +19,10 @@
     tagstream_last_commit_timestamp_seconds            when the committed offset last moved
     tagstream_model_info{name,version,digest}          which bundle decides (always 1)
     tagstream_model_loaded_timestamp_seconds           when it was loaded
+    tagstream_model_exceptions_total                   calls of the model that raised, for a batch or for a part of one
+    tagstream_crash_guard_active                       1 while what is in the model is written down; 0: a crash loop has no end
+    tagstream_crash_suspects_events                    events that a worker died with, not settled yet
+    tagstream_circuit_breaker_open                     1 while the worker has stopped until a person answers
 
 What a decision was made of:
 
@@ -173,9 +177,26 @@ class Metrics:
         self._known_sources = frozenset(known_sources)
         self._reference = ReferenceGauges(labels=labels)
         registry.register(self._reference)
+        self._register_poison(registry)
         self._register_signals(registry)
         self._register_drift(registry)
         self._create_series((*labels, UNKNOWN_LABEL))
+
+    def _register_poison(self, registry: CollectorRegistry) -> None:
+        self._raised = Counter(
+            "tagstream_model_exceptions", "Calls of the model that raised, for a batch or for a part of one.", registry=registry
+        )
+        self._guard = Gauge(
+            "tagstream_crash_guard_active",
+            "Set to 1 while what is in the model is written down; at 0 a crash loop on one event has no end.",
+            registry=registry,
+        )
+        self._suspects = Gauge(
+            "tagstream_crash_suspects_events", "Events that a worker died with, not settled yet.", registry=registry
+        )
+        self._breaker = Gauge(
+            "tagstream_circuit_breaker_open", "Set to 1 while the worker has stopped until a person answers.", registry=registry
+        )
 
     def _register_signals(self, registry: CollectorRegistry) -> None:
         self._energy = Histogram(
@@ -277,6 +298,19 @@ class Metrics:
     def stage(self, name: str, seconds: float) -> None:
         """See `Observer`."""
         self._stage.labels(name).observe(seconds)
+
+    def model_raised(self) -> None:
+        """See `Observer`."""
+        self._raised.inc()
+
+    def crash_guard(self, *, active: bool, suspects: int) -> None:
+        """Whether the guard against crash loops works, and how many events it suspects."""
+        self._guard.set(active)
+        self._suspects.set(suspects)
+
+    def circuit_breaker(self, *, is_open: bool) -> None:
+        """Whether the worker has stopped for the number of its dead letters."""
+        self._breaker.set(is_open)
 
     def published(self, observations: Sequence[Observation], now_ms: int) -> None:
         """See `Observer`."""

@@ -50,6 +50,8 @@ class Reason(StrEnum):
     WRONG_TYPE = "wrong_type"
     INVALID_ID = "invalid_id"
     OUTCOME_TOO_LARGE = "outcome_too_large"
+    MODEL_RAISED = "model_raised"
+    CRASHES_WORKER = "crashes_worker"
 
 
 class ReviewReason(StrEnum):
@@ -163,6 +165,10 @@ class Observer(Protocol):
         """One batch spent so long in `decode`, `inference` (tokenising included), `encode` or `publish`."""
         ...
 
+    def model_raised(self) -> None:
+        """A call of the model raised, for a batch or for a part of one."""
+        ...
+
     def published(self, observations: Sequence[Observation], now_ms: int) -> None:
         """The broker has acknowledged these outcomes."""
         ...
@@ -178,6 +184,9 @@ class NullObserver:
         """Do nothing."""
 
     def stage(self, name: str, seconds: float) -> None:
+        """Do nothing."""
+
+    def model_raised(self) -> None:
         """Do nothing."""
 
     def published(self, observations: Sequence[Observation], now_ms: int) -> None:

@@ -18,6 +18,7 @@ import faust
 import faust.streams
 import faust.transport.drivers.aiokafka as driver
 import mode
+from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 from prometheus_client import CollectorRegistry
 
@@ -26,6 +27,8 @@ from monitoring.health import Progress
 from monitoring.metrics import Metrics
 from monitoring.server import application, serve
 from stream import topics
+from stream.breaker import Opened
+from stream.crashguard import Guard, Unguarded, open_guard
 from stream.delivery import Delivery
 from stream.drift import DriftObserver
 from stream.logs import logger
@@ -40,6 +43,9 @@ TICK_SECONDS = 1.0
 METADATA_MAX_AGE_MS = 15_000
 PRODUCER_MAX_REQUEST_BYTES = 4 * 1024 * 1024
 EXIT_SHUTDOWN_TIMED_OUT = 1
+EXIT_BREAKER_OPEN = 1
+COMMIT_SECONDS = 5.0
+BREAKER_SECONDS = 1.0
 
 
 class MetricsPortError(Exception):
@@ -210,7 +216,7 @@ def drift_sender(app: faust.App, settings: Settings) -> Callable[[bytes, bytes],
     return send
 
 
-def build(
+def build(  # noqa: PLR0913 - parts are named arguments
     settings: Settings,
     *,
     pipeline: Pipeline,
@@ -219,25 +225,48 @@ def build(
     idempotent: bool,
     watch: DriftWatch | None = None,
     drift_topic: bool = True,
+    guard: Guard | None = None,
 ) -> faust.App:
     """
     The worker's application: one agent over `content`, a task that reports its position, and one that looks for drift.
 
-    Without `watch` there is no drift; without `drift_topic` its findings are logged and not published.
+    Without `watch` there is no drift; without `drift_topic` its findings are logged and not published; without `guard` nobody
+    knows which events killed a worker.
     """
     app = faust_app(settings, idempotent=idempotent)
     drift = None
     if watch is not None:
         drift = DriftObserver(watch, recorder=metrics, send=drift_sender(app, settings) if drift_topic else None)
         app.task(drift.run)
+    guard = guard or Unguarded()
+
+    async def stop(why: str) -> None:
+        progress.refuse(why)
+        metrics.circuit_breaker(is_open=True)
+        remembered = Opened(settings, release=pipeline.release).write(why)
+        await _commit(app)
+        guard.excuse()
+        guard.close()
+        log.critical(
+            "circuit_breaker_opened",
+            why=why,
+            remembered=remembered,
+            exit_code=EXIT_BREAKER_OPEN,
+            next="docs/runbooks/CircuitBreakerOpen.md; nothing is lost, what was not sent is read again",
+        )
+        logging.shutdown()
+        os._exit(EXIT_BREAKER_OPEN)
+
     delivery = Delivery(
         decide=pipeline.publications,
         send=sender(app, settings),
         observer=drift or metrics,
         progress=progress,
         settings=settings,
+        guard=guard,
+        stop=stop,
     )
-    position = Position(app, delivery, metrics, progress)
+    position = Position(app, delivery, metrics, progress, guard)
 
     @app.agent(source(app, settings), name="classify")  # type: ignore[untyped-decorator]
     async def classify(stream: Any) -> None:
@@ -292,19 +321,58 @@ def run(
             idempotent_producer=idempotent,
             metrics=f"http://{settings.metrics_host}:{port}/metrics",
         )
-        app = build(
-            settings,
-            pipeline=pipeline,
-            metrics=metrics,
-            progress=progress,
-            idempotent=idempotent,
-            watch=watch,
-            drift_topic=watch is not None and _has_drift_topic(settings, existing),
-        )
-        with _fresh_loop() as loop:
-            worker = Worker(app, shutdown_seconds=settings.shutdown_timeout_seconds, on_stopping=progress.stopping)
-            worker.loop = loop
-            worker.execute_from_commandline()
+        _wait_for_an_answer(Opened(settings, release=pipeline.release), metrics, progress)
+        with contextlib.closing(open_guard(settings, metrics.crash_guard)) as guard:
+            app = build(
+                settings,
+                pipeline=pipeline,
+                metrics=metrics,
+                progress=progress,
+                idempotent=idempotent,
+                watch=watch,
+                drift_topic=watch is not None and _has_drift_topic(settings, existing),
+                guard=guard,
+            )
+
+            def stopping() -> None:
+                progress.stopping()
+                # Whatever ends this process from now on, somebody had asked for its end.
+                guard.excuse()
+
+            with _fresh_loop() as loop:
+                worker = Worker(app, shutdown_seconds=settings.shutdown_timeout_seconds, on_stopping=stopping)
+                worker.loop = loop
+                worker.execute_from_commandline()
+
+
+def _wait_for_an_answer(opened: Opened, metrics: Metrics, progress: Progress) -> None:
+    """While the breaker is open: stay out of the group, say why on /readyz, begin nothing. Bounded by a person, not by time."""
+    why = opened.why()
+    if why is None:
+        return
+    metrics.circuit_breaker(is_open=True)
+    progress.refuse(f"the circuit breaker is open: {why}. Next: docs/runbooks/CircuitBreakerOpen.md, then remove {opened.path}")
+    log.error(
+        "circuit_breaker_open",
+        why=why,
+        next=f"docs/runbooks/CircuitBreakerOpen.md; then remove {opened.path}, raise the limit or start another release",
+    )
+    while opened.why() is not None:
+        time.sleep(BREAKER_SECONDS)
+    log.info("circuit_breaker_closed", because=f"{opened.path} was removed")
+    metrics.circuit_breaker(is_open=False)
+    progress.refuse(None)
+
+
+async def _commit(app: faust.App) -> None:
+    """Commit what is acknowledged; what cannot be committed is read again."""
+    try:
+        async with asyncio.timeout(COMMIT_SECONDS):
+            # The first only waits, where a commit is under way.
+            await app.consumer.commit()
+            await app.consumer.commit()
+    except (TimeoutError, ConnectionError, driver.KafkaError, ConsumerNotStarted) as error:
+        log.warning("commit_failed", why=f"{type(error).__name__}: {error}", consequence="some outcomes will be sent again")
 
 
 def _exit_when_stopped_early() -> None:

@@ -26,6 +26,8 @@ from typing import Any, NoReturn, Protocol
 from monitoring.health import Progress
 from monitoring.observer import Observer
 from stream.batcher import Batcher
+from stream.breaker import Breaker
+from stream.crashguard import Guard, Unguarded
 from stream.events import RawEvent
 from stream.logs import logger
 from stream.outcomes import Publication
@@ -56,16 +58,22 @@ class DeliveryError(Exception):
     """A bound was exceeded or an invariant broken; the process must end."""
 
 
+class InferenceTimeoutError(DeliveryError):
+    """The model did not answer in time: of all that a worker ends itself for, the one that its events are to blame for."""
+
+
 class _Turn:
     """How far one batch has come."""
 
     def __init__(self) -> None:
+        self.decided = asyncio.Event()
         self.sent = asyncio.Event()
         self.acknowledged = asyncio.Event()
 
     @classmethod
     def over(cls) -> "_Turn":
         turn = cls()
+        turn.decided.set()
         turn.sent.set()
         turn.acknowledged.set()
         return turn
@@ -93,6 +101,8 @@ class Delivery:
         observer: Observer,
         progress: Progress,
         settings: Settings,
+        guard: Guard | None = None,
+        stop: Callable[[str], Awaitable[None]] | None = None,
         fail: Callable[[BaseException], NoReturn] = die,
     ) -> None:
         """
@@ -104,9 +114,18 @@ class Delivery:
             observer: Told of batches, stages and outcomes.
             progress: Told of every batch that was acknowledged.
             settings: Batch size, threads and bounds.
+            guard: Knows which events killed a worker; None: nobody does.
+            stop: Ends the process for the reason given, once all that was sent is acknowledged; None: never.
             fail: What ends the process.
         """
-        self._decide = decide
+        self._guard = guard or Unguarded()
+        self._decide = self._guard.guarded(decide)
+        self._stop = stop
+        self._breaker = Breaker(
+            window=settings.breaker_window_events,
+            dead_letter_ratio=settings.breaker_dead_letter_ratio,
+            model_failure_ratio=settings.breaker_model_failure_ratio,
+        )
         self._send = send
         self._observer = observer
         self._progress = progress
@@ -137,7 +156,7 @@ class Delivery:
                 await batcher.put(event)
         # An agent that raises makes Faust stop gracefully, which commits.
         except Exception as error:  # noqa: BLE001
-            self._fail(error)
+            self._die(error)
         finally:
             dispatcher.cancel()
             await asyncio.wait({dispatcher})
@@ -149,22 +168,42 @@ class Delivery:
         free = asyncio.Semaphore(self._settings.inference_threads + 1)
         before = _Turn.over()
         running: set[asyncio.Task[None]] = set()
+        deciding: list[_Turn] = []
         try:
             with self._fatal():
                 while True:
                     await free.acquire()
                     await batcher.worth_a_trip(lambda: bool(running))
-                    batch = await batcher.next_batch()
-                    turn = _Turn()
-                    task = asyncio.create_task(self._deliver(stream, batch, executor, before, turn))
-                    running.add(task)
-                    task.add_done_callback(lambda done: self._ended(done, running, batcher))
-                    task.add_done_callback(lambda _: free.release())
-                    before = turn
+                    taken = await batcher.next_batch()
+                    while True:
+                        batch, taken, alone = self._next_part(taken)
+                        turn = _Turn()
+                        deciding = [other for other in deciding if not other.decided.is_set()]
+                        for other in deciding if alone else ():
+                            await other.decided.wait()
+                        deciding.append(turn)
+                        task = asyncio.create_task(self._deliver(stream, batch, executor, before, turn))
+                        running.add(task)
+                        task.add_done_callback(lambda done: self._ended(done, running, batcher))
+                        task.add_done_callback(lambda _: free.release())
+                        before = turn
+                        if alone:
+                            await turn.decided.wait()
+                        if not taken:
+                            break
+                        await free.acquire()
         finally:
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
+
+    def _next_part(self, taken: list[Any]) -> tuple[list[Any], list[Any], bool]:
+        """What to decide next, what is left, and whether it must be alone: all of it if nobody in it is a suspect."""
+        suspected = [self._guard.suspects(event.message.partition, event.message.offset) for event in taken]
+        if suspected[0]:
+            return taken[:1], taken[1:], True
+        size = suspected.index(True) if True in suspected else len(taken)
+        return taken[:size], taken[size:], False
 
     @staticmethod
     def _ended(task: asyncio.Task[None], running: set[asyncio.Task[None]], batcher: Batcher[Any]) -> None:
@@ -186,9 +225,14 @@ class Delivery:
             # Nobody cancelled this task: something that it waited for was. Taken for a stop, it would be a hang in silence.
             broken = DeliveryError("something that a batch waited for was cancelled, though the worker was not told to stop")
             broken.__cause__ = error
-            self._fail(broken)
+            self._die(broken)
         except BaseException as error:  # noqa: BLE001
-            self._fail(error)
+            self._die(error)
+
+    def _die(self, error: BaseException) -> NoReturn:
+        if not isinstance(error, InferenceTimeoutError):
+            self._guard.excuse()
+        self._fail(error)
 
     async def _deliver(self, stream: Stream, batch: Sequence[Any], executor: Executor, before: _Turn, turn: _Turn) -> None:
         self.inflight += len(batch)
@@ -199,6 +243,7 @@ class Delivery:
                     self._taken.again((event.message.partition, event.message.offset) for event in batch)
                 )
                 publications = await self._decided(batch, executor)
+                turn.decided.set()
                 started = time.perf_counter()
                 await self._confirmed(publications, before, turn)
                 self._observer.stage("publish", time.perf_counter() - started)
@@ -217,14 +262,29 @@ class Delivery:
     async def _decided(self, batch: Sequence[Any], executor: Executor) -> list[Publication]:
         seconds = self._settings.inference_timeout_seconds
         raw = [raw_event(event.message) for event in batch]
+        loop = asyncio.get_running_loop()
+        waits = True
+
+        def begins() -> None:
+            if waits and not bound.expired():
+                bound.reschedule(loop.time() + seconds)
+
+        def decide() -> list[Publication]:
+            # The wait for a thread is others' time in the model, and has a bound of its own.
+            loop.call_soon_threadsafe(begins)
+            return self._decide(raw)
+
         try:
-            async with asyncio.timeout(seconds):
-                publications = await asyncio.get_running_loop().run_in_executor(executor, self._decide, raw)
+            async with asyncio.timeout(seconds) as bound:
+                try:
+                    publications = await loop.run_in_executor(executor, decide)
+                finally:
+                    waits = False
         except TimeoutError as error:
             msg = (
                 f"the model did not answer for a batch of {len(batch)} events within {seconds:g} s (inference_timeout_seconds)"
             )
-            raise DeliveryError(msg) from error
+            raise InferenceTimeoutError(msg) from error
         if len(publications) != len(batch):
             msg = f"{len(batch)} events became {len(publications)} outcomes; every event must become exactly one"
             raise DeliveryError(msg)
@@ -232,6 +292,13 @@ class Delivery:
 
     async def _confirmed(self, publications: Sequence[Publication], before: _Turn, turn: _Turn) -> None:
         await before.sent.wait()
+        why = None if self._stop is None else self._breaker.trips([publication.observation for publication in publications])
+        if why is not None and self._stop is not None:
+            # Neither this batch nor a later one is sent: they wait for their turn, which does not come.
+            await before.acknowledged.wait()
+            await self._stop(why)
+            msg = f"the circuit breaker opened: {why}"
+            raise DeliveryError(msg)
         seconds = self._settings.produce_timeout_seconds
         try:
             async with asyncio.timeout(seconds):

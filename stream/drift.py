@@ -91,6 +91,10 @@ class DriftObserver:
         """See `Observer`."""
         self._recorder.stage(name, seconds)
 
+    def model_raised(self) -> None:
+        """See `Observer`."""
+        self._recorder.model_raised()
+
     def published(self, observations: Sequence[Observation], now_ms: int) -> None:
         """See `Observer`; called on the event loop."""
         self._recorder.published(observations, now_ms)

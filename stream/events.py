@@ -74,6 +74,8 @@ class Rejected:
     stage: Stage
     reason: Reason
     message: str
+    # How often it was tried before it was given up.
+    attempts: int = 1
 
 
 class _Refusal(Exception):

@@ -232,7 +232,7 @@ def _dead_letter(outcome: Rejected, limits: Limits) -> Publication:
         ("__streams.errors.offset", str(raw.offset)),
         ("x-dlq-stage", outcome.stage.value),
         ("x-dlq-code", outcome.reason.value),
-        ("x-dlq-attempts", str(replay_count(raw.headers) + 1)),
+        ("x-dlq-attempts", str(replay_count(raw.headers) + outcome.attempts)),
     ]
     ours: Headers = tuple((name, text.encode()) for name, text in where)
     key, value, headers = _sendable(raw, raw.headers, ours)

@@ -5,12 +5,14 @@ The stream, the command line and the tests call this very object, so that they c
 
 import time
 from collections.abc import Callable, Sequence
+from importlib import metadata
 
 from model_export.bundle import Bundle
-from model_export.prediction import Classifier
+from model_export.prediction import Classifier, Prediction
 from model_export.text import compose
-from monitoring.observer import Observer
+from monitoring.observer import Observer, Reason, Stage
 from stream.events import DEFAULT_LIMITS, ContentEvent, Limits, RawEvent, Rejected, decode
+from stream.isolation import PROBE, Isolation, Unclassifiable
 from stream.outcomes import ModelRef, Outcome, Publication, publish_all
 from stream.routing import Router
 
@@ -18,12 +20,26 @@ from stream.routing import Router
 class Pipeline:
     """Decode, classify, route."""
 
-    def __init__(self, *, classifier: Classifier, router: Router, observer: Observer, limits: Limits = DEFAULT_LIMITS) -> None:
-        """Join the parts."""
-        self._classifier = classifier
+    def __init__(
+        self,
+        *,
+        classifier: Classifier,
+        router: Router,
+        observer: Observer,
+        limits: Limits = DEFAULT_LIMITS,
+        attempts: int = 2,
+        probe: Sequence[str] = PROBE,
+    ) -> None:
+        """Join the parts; `attempts` and `probe` as in `Isolation`."""
+        self._isolation = Isolation(classifier, attempts=attempts, probe=probe, raised=observer.model_raised)
         self._router = router
         self._observer = observer
         self.limits = limits
+
+    @property
+    def release(self) -> str:
+        """What decides: the version of the program and the digest of the bundle."""
+        return f"{metadata.version('tagstream')} {self._router.model.digest}"
 
     def decide(self, events: Sequence[RawEvent]) -> list[Outcome]:
         """
@@ -35,17 +51,19 @@ class Pipeline:
         decoded = [decode(event, self.limits) for event in events]
         inference = time.perf_counter()
         valid = [event for event in decoded if isinstance(event, ContentEvent)]
-        predictions = self._classifier.classify([compose(event.title, event.description) for event in valid])
-        if len(predictions) != len(valid):
-            msg = f"{len(valid)} texts became {len(predictions)} predictions; an event would get its neighbour's decision"
-            raise RuntimeError(msg)
-        following = iter(predictions)
+        answers = iter(self._isolation.classify([compose(event.title, event.description) for event in valid]))
         outcomes: list[Outcome] = [
-            event if isinstance(event, Rejected) else self._router.route(event, next(following)) for event in decoded
+            event if isinstance(event, Rejected) else self._outcome(event, next(answers)) for event in decoded
         ]
         self._observer.stage("decode", inference - started)
         self._observer.stage("inference", time.perf_counter() - inference)
         return outcomes
+
+    def _outcome(self, event: ContentEvent, answer: Prediction | Unclassifiable) -> Outcome:
+        if isinstance(answer, Prediction):
+            return self._router.route(event, answer)
+        message = f"the model raised {answer.error} for this event alone, each time, and for no other text"
+        return Rejected(raw=event.raw, stage=Stage.INFER, reason=Reason.MODEL_RAISED, message=message, attempts=answer.attempts)
 
     def publications(self, events: Sequence[RawEvent], clock: Callable[[], float] = time.time) -> list[Publication]:
         """What must reach the broker for these events, in order. `clock` gives Unix seconds."""

@@ -13,6 +13,7 @@ from faust.types import TP
 
 from monitoring.health import Progress
 from monitoring.metrics import Metrics
+from stream.crashguard import Guard, Unguarded
 from stream.delivery import Delivery
 from stream.logs import logger
 
@@ -60,8 +61,11 @@ class Place:
 class Position:
     """Read from the brokers and not from Faust's own notes, which forget failed commits."""
 
-    def __init__(self, app: faust.App, delivery: Delivery, metrics: Metrics, progress: Progress) -> None:
+    def __init__(
+        self, app: faust.App, delivery: Delivery, metrics: Metrics, progress: Progress, guard: Guard | None = None
+    ) -> None:
         """Join the parts."""
+        self._guard = guard or Unguarded()
         self._app = app
         self._delivery = delivery
         self._metrics = metrics
@@ -99,6 +103,7 @@ class Position:
             self._last_commit = time.time()
             self._progress.moved()
         self._committed = committed
+        self._guard.committed({tp.partition: offset for tp, offset in committed.items()})
         self._lag = sum(place.lag for place in places.values())
         self._partitions = len(assigned)
 

@@ -99,6 +99,22 @@ class Settings(BaseSettings):
     metrics_host: str = Field(default="127.0.0.1", description="address of /metrics, /healthz, /readyz")
     metrics_port: int = Field(default=9108, ge=0, le=MAX_PORT, description="their port; 0 takes a free one and logs it")
     batch_max_events: int = Field(default=64, ge=1, le=4096, description="most events in one call of the model")
+    model_attempts: int = Field(
+        default=2, ge=1, le=10, description="an event for which the model raises so often is a dead letter"
+    )
+    crash_deaths: int = Field(
+        default=3, ge=0, le=100, description="an event with which so many workers died is a dead letter, 2 or more; 0: no guard"
+    )
+    state_folder: Path = Field(
+        default=Path("~/.local/state/tagstream"), description="folder that survives a worker, for the guard against crash loops"
+    )
+    breaker_window_events: int = Field(default=1000, ge=100, le=100_000, description="events that the circuit breaker looks at")
+    breaker_dead_letter_ratio: float = Field(
+        default=1.0, ge=0, le=1, description="a worker stops when more of them are dead letters; 1: never"
+    )
+    breaker_model_failure_ratio: float = Field(
+        default=0.5, ge=0, le=1, description="a worker stops when the model failed on more of them; 1: never"
+    )
     inference_threads: int = Field(
         default_factory=lambda: min(2, os.cpu_count() or 1), ge=1, le=64, description="batches in the model at once"
     )
@@ -156,6 +172,14 @@ class Settings(BaseSettings):
                 msg = f"{part!r} is not host:port"
                 raise ValueError(msg)
         return ",".join(parts)
+
+    @field_validator("crash_deaths")
+    @classmethod
+    def _off_or_not_at_once(cls, value: int) -> int:
+        if value == 1:
+            msg = "one death may be anybody's fault; 0 switches the guard off"
+            raise ValueError(msg)
+        return value
 
     @field_validator("drift_window_events")
     @classmethod

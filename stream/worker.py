@@ -10,6 +10,7 @@ from monitoring.metrics import Metrics
 from stream import app, logs
 from stream.classifier import OnnxClassifier
 from stream.drift import watch_of
+from stream.isolation import PROBE
 from stream.pipeline import Pipeline, router
 from stream.settings import Settings
 
@@ -31,6 +32,7 @@ def main(settings: Settings) -> None:
         BrokerUnreachableError: No broker answered in time.
         TopicsMissingError: A topic does not exist.
         PortTakenError: The metrics port is taken.
+        StateFolderError: `state_folder` was named and cannot be used.
     """
     logs.configure(level=settings.log_level, form=settings.log_format)
     bundle = read(settings.bundle)
@@ -47,6 +49,8 @@ def main(settings: Settings) -> None:
         router=routed,
         observer=metrics,
         limits=settings.limits,
+        attempts=settings.model_attempts,
+        probe=[text.text for text in bundle.manifest.golden] or PROBE,
     )
     name, version = bundle.manifest.name, bundle.manifest.version
     metrics.model_loaded(

@@ -61,6 +61,7 @@ class RecordingObserver:
         self.batches: list[int] = []
         self.repeated = 0
         self.stages: list[str] = []
+        self.raised = 0
         self.observations: list[Observation] = []
 
     def received(self, events: int) -> None:
@@ -75,6 +76,10 @@ class RecordingObserver:
         """Keep the name; time cannot run backwards."""
         assert seconds >= 0
         self.stages.append(name)
+
+    def model_raised(self) -> None:
+        """Count."""
+        self.raised += 1
 
     def published(self, observations: Sequence[Observation], now_ms: int) -> None:
         """Keep the observations."""

@@ -109,6 +109,19 @@ _FLOW = (
             Query(f"sum by (reason) (rate(tagstream_events_dead_lettered_total{{{_JOB}}}[$__rate_interval]))", "{{reason}}"),
         ),
         stacked=True,
+        alerts=("EventBreaksModel",),
+    ),
+    Panel(
+        title="Events that break the model",
+        shows="Calls of the model that raised, events that a worker died with and that are decided alone, and workers that have stopped.",
+        then="A worker that stopped waits for a person: its /readyz says why, and what closes the breaker.",
+        unit="short",
+        queries=(
+            Query(f"sum(increase(tagstream_model_exceptions_total{{{_JOB}}}[$__rate_interval]))", "calls that raised"),
+            Query(f"sum(tagstream_crash_suspects_events{{{_JOB}}})", "suspects"),
+            Query(f"sum(tagstream_circuit_breaker_open{{{_JOB}}})", "stopped workers"),
+        ),
+        alerts=("CircuitBreakerOpen",),
     ),
     Panel(
         title="Dead-letter share",

@@ -89,7 +89,8 @@ def worker(
     """
     # Ended by the supervisor if this process is killed, and out of reach of the terminal's Ctrl-C: the demo ends it in order.
     with Processes(grace_seconds=STOP_SECONDS, remove=folder) as processes:
-        env = environment(settings, os.environ)
+        # What a demo's worker leaves behind goes with the demo, unless the settings name a folder.
+        env = {"TAGSTREAM_STATE_FOLDER": str(folder / "state"), **environment(settings, os.environ)}
         process = processes.start(command, env=env, log_file=folder / "worker.log")
         yield Worker(process, _wait_until_ready(process, say))
 

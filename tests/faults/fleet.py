@@ -148,6 +148,7 @@ class Fleet:
                 "PYTHONPATH": str(ROOT),
                 SECONDS_VARIABLE: str(self.seconds_per_batch),
                 MODEL_VARIABLE: self.model,
+                "TAGSTREAM_STATE_FOLDER": str(self.folder / "state"),
                 **self.environ,
             },
             log_file=self.folder / f"worker-{number}-{incarnation:03}.log",

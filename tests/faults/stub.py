@@ -40,8 +40,12 @@ BLOCKED_SECONDS = 8.0
 UNHEARD_OF_BYTES = 1 << 46
 
 
-class InjectedError(Exception):
-    """What the stub raises in place of a broken machine."""
+class InjectedError(OSError):
+    """What the stub raises in place of a broken machine; not what an event could be blamed for."""
+
+
+class InjectedModelError(Exception):
+    """What a model raises that might be an event's fault."""
 
 
 class Point(Enum):
@@ -135,7 +139,7 @@ class FaultyClassifier:
         What `inner` says, after the time of a batch.
 
         Raises:
-            InjectedError: When it is armed.
+            InjectedModelError: When it is armed.
             MemoryError: Likewise.
         """
         if not self._arms.is_armed(Point.HURRY):
@@ -150,7 +154,7 @@ class FaultyClassifier:
             bytearray(UNHEARD_OF_BYTES)
         if self._arms.fires(Point.MODEL_FAILS_ONCE):
             msg = f"injected into a batch of {len(texts)}"
-            raise InjectedError(msg)
+            raise InjectedModelError(msg)
         return self._inner.classify(texts)
 
 

@@ -41,10 +41,10 @@ def kafka() -> Iterator[Broker]:
 
 
 @pytest.fixture
-def environ(kafka: Broker, request: pytest.FixtureRequest) -> dict[str, str]:
+def environ(kafka: Broker, request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
     """TAGSTREAM_* of this test: topics that exist and a group, named after it."""
     name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")
-    found = fresh_environment(kafka.bootstrap, name)
+    found = {**fresh_environment(kafka.bootstrap, name), "TAGSTREAM_STATE_FOLDER": str(tmp_path / "state")}
     topics.create(load(found, folder=ROOT).settings)
     return found
 

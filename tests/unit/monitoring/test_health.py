@@ -5,7 +5,7 @@ import threading
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.health import Progress
+from monitoring.health import Progress, Verdict
 from tests.fakes import Clock
 
 STALL = 20.0
@@ -154,3 +154,13 @@ def test_every_method_may_be_called_from_any_thread() -> None:
         thread.join(timeout=20)
     assert errors == []
     assert not any(thread.is_alive() for thread in threads)
+
+
+def test_a_worker_that_waits_for_a_person_says_so_before_all_else() -> None:
+    """Until somebody has answered."""
+    progress = Progress(stall_seconds=20, monotonic=Clock())
+    progress.refuse("the circuit breaker is open")
+    assert progress.verdict() == Verdict(ready=False, why="the circuit breaker is open")
+    progress.assigned(1)
+    progress.refuse(None)
+    assert progress.verdict().ready

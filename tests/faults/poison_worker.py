@@ -1,0 +1,73 @@
+"""A real worker whose model dies of certain titles: by a native abort, by an exception, or by never answering.
+
+Run as `python -m tests.faults.poison_worker` with TAGSTREAM_* in the environment.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from prometheus_client import CollectorRegistry
+
+import stream.app
+from model_export.prediction import Prediction
+from monitoring.observer import Observer
+from stream import logs
+from stream.events import Limits
+from stream.pipeline import Pipeline
+from stream.routing import Router
+from stream.settings import Settings, load
+from tests.faults.stub import MODEL, THRESHOLD, VARIABLE, Arms, StubClassifier, StubMetrics
+
+ABORT = "abort-the-model"
+RAISE = "raise-in-the-model"
+
+
+class PoisonableClassifier(StubClassifier):
+    """The stub, but for two words."""
+
+    def classify(self, texts: Sequence[str]) -> list[Prediction]:
+        """
+        As the stub.
+
+        Raises:
+            ValueError: For one word; it quotes the text, as libraries do.
+        """
+        for text in texts:
+            if ABORT in text:
+                os.abort()
+            if RAISE in text:
+                raise ValueError(text)
+        return super().classify(texts)
+
+
+def pipeline_of(settings: Settings, observer: Observer, *, seconds_per_batch: float) -> Pipeline:
+    """The real pipeline around it."""
+    return Pipeline(
+        classifier=PoisonableClassifier(Arms(), seconds_per_batch),
+        router=Router(model=MODEL, threshold=THRESHOLD),
+        observer=observer,
+        limits=Limits(max_bytes=settings.max_event_bytes),
+        attempts=settings.model_attempts,
+    )
+
+
+def main() -> None:
+    """Run until stopped."""
+    settings = load(os.environ).settings
+    logs.configure(level=settings.log_level, form=settings.log_format)
+    registry = CollectorRegistry()
+    metrics = StubMetrics(registry, Arms(), settings.topics.content)
+    metrics.model_loaded(name=MODEL.name, version=MODEL.version, digest=MODEL.digest, now=0)
+    pipeline = pipeline_of(settings, metrics, seconds_per_batch=float(os.environ.get(VARIABLE, "0")))
+    stream.app.run(settings, pipeline=pipeline, metrics=metrics, registry=registry)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Exception as error:
+        if not hasattr(error, "exit_code"):
+            raise
+        sys.stderr.write(f"{error}\n")
+        sys.exit(error.exit_code)

@@ -1,0 +1,292 @@
+"""Promise 3 on Apache Kafka: an event that breaks the model, or kills the worker, is one dead letter, and costs its neighbours nothing."""
+
+import json
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from monitoring.observer import NullObserver
+from stream.breaker import Opened
+from stream.broker.processes import Processes
+from stream.clients import Record
+from stream.demo.process import metrics_address
+from stream.events import RawEvent
+from stream.settings import Settings, load
+from tests.faults.checker import CLOCK, Door, Evidence, Sample, check
+from tests.faults.fleet import ROOT, Fleet
+from tests.faults.inputs import Input, Planted, plant
+from tests.faults.onlooker import Onlooker, send
+from tests.faults.poison_worker import ABORT, RAISE, pipeline_of
+from tests.faults.stub import HANG
+
+pytestmark = [
+    pytest.mark.broker,
+    pytest.mark.timeout(400),
+    # kafka-python leaves a socket to the garbage collector for each connection that was refused.
+    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
+]
+
+MODULE = "tests.faults.poison_worker"
+DEATHS = 3
+LOOK_SECONDS = 0.1
+FINISH_SECONDS = 240.0
+
+
+@pytest.fixture
+def environ(environ: dict[str, str]) -> dict[str, str]:
+    """With the number of deaths that these tests expect."""
+    return {**environ, "TAGSTREAM_CRASH_DEATHS": str(DEATHS)}
+
+
+@pytest.fixture
+def settings(environ: dict[str, str]) -> Settings:
+    """The same, read."""
+    return load(environ, folder=ROOT).settings
+
+
+def poison(word: str, number: int) -> Planted:
+    """An event that reads well and that the model does not survive."""
+    return Planted(
+        event_id=None,
+        key=b"poison-%d" % number,
+        value=json.dumps({"id": f"poison-{number}", "title": f"A title with {word} in it"}).encode(),
+        headers=(("traceparent", b"00-%032x-01" % number),),
+    )
+
+
+def with_poison(events: int, *words: str) -> list[Planted]:
+    """Good events with these among them, far apart."""
+    planted = plant(events - len(words), malformed=0, seed="poison")
+    for number, word in enumerate(words):
+        planted.insert((number + 1) * events // (len(words) + 1), poison(word, number))
+    return planted
+
+
+def samples(onlooker: Onlooker, fleet: Fleet) -> Iterator[Sample]:
+    """Look, and start anew what has ended, until all is committed."""
+    deadline = time.monotonic() + FINISH_SECONDS
+    while True:
+        fleet.tend()
+        sample = onlooker.sample()
+        yield sample
+        if sample.committed == {partition: end for partition, end in onlooker.ends().items() if end}:
+            return
+        assert time.monotonic() < deadline, fleet.log(0)[-4000:]
+        time.sleep(LOOK_SECONDS)
+
+
+def dead_letters(records: Sequence[Record]) -> dict[bytes | None, dict[str, bytes | None]]:
+    """Headers of each dead letter by its key."""
+    return {record.key: dict(record.headers) for record in records}
+
+
+def assert_decided_as_alone(settings: Settings, inputs: Sequence[Input], outcomes: dict[Door, list[Record]]) -> None:
+    """Every good event has, up to the clock, the bytes that the same pipeline makes of it offline and alone."""
+    pipeline = pipeline_of(settings, NullObserver(), seconds_per_batch=0)
+    found = {
+        (door.value, record.key, record.value.rpartition(CLOCK)[0])
+        for door, records in outcomes.items()
+        for record in records
+        if door is not Door.DLQ and record.value is not None
+    }
+    expected = set()
+    for one in inputs:
+        if one.planted.event_id is not None:
+            event = RawEvent(
+                topic=settings.topics.content,
+                partition=one.partition,
+                offset=one.offset,
+                timestamp_ms=0,
+                key=one.planted.key,
+                value=one.planted.value,
+                headers=one.planted.headers,
+            )
+            (publication,) = pipeline.publications([event])
+            assert publication.value is not None
+            expected.add((publication.destination.value, publication.key, publication.value.rpartition(CLOCK)[0]))
+    assert found == expected
+
+
+def test_an_event_that_kills_the_worker_is_given_up_after_so_many_deaths(
+    environ: dict[str, str],
+    settings: Settings,
+    tmp_path: Path,
+    processes: Processes,
+    publish_report: Callable[[object], None],
+) -> None:
+    """One aborts, one hangs, one raises: three dead letters with their bytes, and 497 decisions as if nothing had been."""
+    environ = {**environ, "TAGSTREAM_INFERENCE_TIMEOUT_SECONDS": "2"}
+    inputs = send(settings, with_poison(500, ABORT, HANG, RAISE))
+    fleet = Fleet(processes=processes, module=MODULE, environ=environ, seconds_per_batch=0.01, folder=tmp_path)
+    fleet.add(0)
+    with Onlooker(settings) as onlooker:
+        seen = list(samples(onlooker, fleet))
+        exits = list(fleet.exits)
+        fleet.stop()
+        verdict = check(
+            Evidence(inputs=inputs, outcomes=onlooker.outcomes(), samples=seen, ends=onlooker.ends(), idle_bound_seconds=60)
+        )
+        outcomes = onlooker.outcomes()
+    publish_report("\n".join(map(str, verdict.findings)) + f"\nexit codes {[exit_.code for exit_ in exits]}")
+
+    assert verdict.broken == [], verdict.findings
+    letters = dead_letters(outcomes[Door.DLQ])
+    assert set(letters) == {b"poison-0", b"poison-1", b"poison-2"}
+    expected = {
+        b"poison-0": (b"crashes_worker", b"3"),
+        b"poison-1": (b"crashes_worker", b"3"),
+        b"poison-2": (b"model_raised", b"2"),
+    }
+    for key, (code, attempts) in expected.items():
+        headers = letters[key]
+        assert (headers["x-dlq-stage"], headers["x-dlq-code"], headers["x-dlq-attempts"]) == (b"infer", code, attempts)
+        assert all(b"title" not in (value or b"") for value in headers.values())
+    # Each kills three times and no more; the exception kills nobody.
+    assert sorted(exit_.code for exit_ in exits) == sorted([-signal.SIGABRT] * DEATHS + [70] * DEATHS)
+    assert_decided_as_alone(settings, inputs, outcomes)
+    assert "in-the-model" not in fleet.log(0)
+    assert "the-model in it" not in fleet.log(0)
+    assert list((tmp_path / "state").iterdir()) == []
+
+
+def test_with_several_workers_it_takes_no_more_than_so_many_deaths_of_each(
+    environ: dict[str, str],
+    settings: Settings,
+    tmp_path: Path,
+    processes: Processes,
+    publish_report: Callable[[object], None],
+) -> None:
+    """The partition moves to the other at a death, which knows nothing of it; and its neighbours wait, and are decided."""
+    inputs = send(settings, with_poison(500, ABORT))
+    fleet = Fleet(processes=processes, module=MODULE, environ=environ, seconds_per_batch=0.01, folder=tmp_path)
+    fleet.add(0)
+    fleet.add(1)
+    with Onlooker(settings) as onlooker:
+        seen = list(samples(onlooker, fleet))
+        exits = list(fleet.exits)
+        fleet.stop()
+        outcomes = onlooker.outcomes()
+        verdict = check(Evidence(inputs=inputs, outcomes=outcomes, samples=seen, ends=onlooker.ends(), idle_bound_seconds=90))
+    publish_report("\n".join(map(str, verdict.findings)) + f"\nexit codes {[exit_.code for exit_ in exits]}")
+
+    assert verdict.broken == [], verdict.findings
+    assert set(dead_letters(outcomes[Door.DLQ])) == {b"poison-0"}
+    assert {exit_.code for exit_ in exits} == {-signal.SIGABRT}
+    assert DEATHS <= len(exits) <= 2 * DEATHS
+    assert_decided_as_alone(settings, inputs, outcomes)
+
+
+def test_killing_workers_at_random_makes_no_dead_letter(
+    environ: dict[str, str],
+    settings: Settings,
+    tmp_path: Path,
+    processes: Processes,
+    publish_report: Callable[[object], None],
+) -> None:
+    """SIGKILL from outside, again and again: what was in hand is suspected, decided, and nobody is given up."""
+    kills = 8
+    chance = random.Random("kills")  # noqa: S311 - repeatable, not secret
+    inputs = send(settings, plant(12_000, malformed=0, seed="kills"))
+    fleet = Fleet(processes=processes, module=MODULE, environ=environ, seconds_per_batch=0.1, folder=tmp_path)
+    fleet.add(0)
+    fleet.add(1)
+    killed = 0
+    before = 0
+    strike_at = 0.0
+    seen = []
+    with Onlooker(settings) as onlooker:
+        for sample in samples(onlooker, fleet):
+            seen.append(sample)
+            written = sum(sample.written.values())
+            # A kill counts where outcomes flowed again: else it would only keep workers from starting.
+            if written > before and not strike_at:
+                strike_at = time.monotonic() + chance.uniform(0, 1)
+            if killed < kills and strike_at and time.monotonic() > strike_at:
+                working = [member for member in fleet.members.values() if member.partitions]
+                if working:
+                    fleet.kill(chance.choice(working))
+                    killed += 1
+                    before, strike_at = sum(onlooker.sample().written.values()), 0.0
+        fleet.stop()
+        outcomes = onlooker.outcomes()
+        verdict = check(Evidence(inputs=inputs, outcomes=outcomes, samples=seen, ends=onlooker.ends(), idle_bound_seconds=60))
+    suspected = sum(log.count('"predecessor_died_in_model"') for log in (fleet.log(0), fleet.log(1)))
+    publish_report("\n".join(map(str, verdict.findings)) + f"\n{killed} kills, {suspected} of them in the model")
+
+    assert killed == kills
+    assert suspected > 0
+    assert verdict.broken == [], verdict.findings
+    assert outcomes[Door.DLQ] == []
+    assert_decided_as_alone(settings, inputs, outcomes)
+
+
+def test_a_worker_whose_events_are_all_dead_stops_until_a_person_answers(
+    environ: dict[str, str], settings: Settings, tmp_path: Path, processes: Processes
+) -> None:
+    """It stops before too many are sent, commits what was, waits outside the group when started anew, and goes on when told."""
+    limits = {"TAGSTREAM_BREAKER_WINDOW_EVENTS": "100", "TAGSTREAM_BREAKER_DEAD_LETTER_RATIO": "0.5"}
+    settings = load({**environ, **limits}, folder=ROOT).settings
+    good, bad = plant(150, malformed=0, seed="breaker"), plant(400, malformed=400, seed="breaker")
+    inputs = send(settings, [*good, *bad])
+    fleet = Fleet(processes=processes, module=MODULE, environ={**environ, **limits}, seconds_per_batch=0.01, folder=tmp_path)
+    member = fleet.add(0)
+    first = member.process
+    assert first.wait(60), first.output()[-2000:]
+    assert first.exit_code == 1, first.output()[-2000:]
+    assert '"circuit_breaker_opened"' in first.output()
+    with Onlooker(settings) as onlooker:
+        stopped_at = onlooker.outcomes()
+        committed = sum(onlooker.committed().values())
+        # Nothing is sent that is not committed, so that nothing will be sent twice.
+        assert committed == sum(map(len, stopped_at.values()))
+        assert 0 < len(stopped_at[Door.DLQ]) <= 0.5 * (150 + 400)
+
+        fleet.tend()
+        second = member.process
+        address = until_said(second.output, "circuit_breaker_open")
+        assert address is not None
+        status, why = readiness(address)
+        assert (status, "circuit breaker is open" in why) == (503, True)
+        time.sleep(3)
+        assert second.running()
+        assert sum(map(len, onlooker.outcomes().values())) == committed
+
+        # A person has looked: these are the producer's, go on.
+        second.ask_to_end()
+        assert second.wait(15)
+        fleet.environ = {**environ, **limits, "TAGSTREAM_BREAKER_DEAD_LETTER_RATIO": "1"}
+        seen = list(samples(onlooker, fleet))
+        outcomes = onlooker.outcomes()
+        ends = onlooker.ends()
+    fleet.stop()
+
+    verdict = check(Evidence(inputs=inputs, outcomes=outcomes, samples=seen, ends=ends, idle_bound_seconds=60))
+    assert verdict.broken == [], verdict.findings
+    assert verdict.duplicates == 0
+    assert not Opened(settings, release="").path.exists()
+
+
+def until_said(output: Callable[[], str], event: str) -> str | None:
+    """The address of the metrics, once the log has this event."""
+    deadline = time.monotonic() + 30
+    while f'"{event}"' not in output():
+        assert time.monotonic() < deadline, output()[-2000:]
+        time.sleep(LOOK_SECONDS)
+    return metrics_address(output())
+
+
+def readiness(address: str) -> tuple[int, str]:
+    """The status and the sentence of /readyz."""
+    connection = HTTPConnection(urlsplit(address).netloc, timeout=5)
+    try:
+        connection.request("GET", "/readyz")
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+    finally:
+        connection.close()
