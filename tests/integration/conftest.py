@@ -14,8 +14,9 @@ from stream import topics
 from stream.broker import Broker, BrokerUnavailable, broker
 from stream.broker.processes import Processes
 from stream.settings import Settings, load
-from tests.faults.fleet import ROOT, without_settings
-from tests.faults.onlooker import fresh_environment
+from tests.faults.fleet import ROOT, Fleet, without_settings
+from tests.faults.onlooker import Onlooker, fresh_environment
+from tests.integration.running import RunningWorker, Start
 
 COMMAND_SECONDS = 60
 REPORTS = pytest.StashKey[list[tuple[str, str]]]()
@@ -60,6 +61,32 @@ def processes() -> Iterator[Processes]:
     """Starts processes that end with the test."""
     with Processes(grace_seconds=0) as started:
         yield started
+
+
+@pytest.fixture
+def start(environ: dict[str, str], processes: Processes, tmp_path: Path) -> Start:
+    """Starts workers of this test's group; further TAGSTREAM_* as arguments."""
+    fleet_number = iter(range(1, 100))
+
+    def run(*, seconds_per_batch: float = 0.0, **settings: str) -> RunningWorker:
+        number = next(fleet_number)
+        fleet = Fleet(
+            processes=processes,
+            module="tests.faults.worker",
+            environ={**environ, **settings},
+            seconds_per_batch=seconds_per_batch,
+            folder=tmp_path,
+        )
+        return RunningWorker(fleet.add(number).process)
+
+    return run
+
+
+@pytest.fixture
+def onlooker(settings: Settings) -> Iterator[Onlooker]:
+    """Eyes on this test's topics."""
+    with Onlooker(settings) as looking:
+        yield looking
 
 
 @pytest.fixture(scope="session")

@@ -33,7 +33,7 @@ from tests.faults.checker import Door
 from tests.faults.fleet import ROOT, without_settings
 from tests.faults.inputs import MALFORMED, Planted
 from tests.faults.onlooker import Onlooker, fresh_environment, send
-from tests.integration.test_worker import RunningWorker, until
+from tests.integration.running import RunningWorker, until
 from tests.prometheus import FOLDER, final, quick
 
 pytestmark = [

@@ -1,0 +1,195 @@
+"""Faults that need a stage of their own: what is done to offsets, to the log, to disks and to models while one replaces another."""
+
+import asyncio
+import contextlib
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from kafka import KafkaAdminClient, TopicPartition
+
+from stream.settings import Settings
+from tests.faults.checker import Evidence, Verdict, check
+from tests.faults.fleet import ROOT, without_settings
+from tests.faults.inputs import Input, Planted, plant
+from tests.faults.onlooker import Onlooker, send
+from tests.faults.stub import MODEL, MODEL_VARIABLE, OTHER_MODEL
+from tests.integration.running import Start, all_committed, all_written, until
+
+pytestmark = [
+    pytest.mark.broker,
+    pytest.mark.timeout(180),
+    # kafka-python leaves a socket to the garbage collector for each connection that was refused.
+    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
+]
+
+EVENTS = 600
+STOP_SECONDS = 10.0
+WORK_SECONDS = 60.0
+
+
+@contextlib.contextmanager
+def admin(settings: Settings) -> Iterator[KafkaAdminClient]:
+    """An admin client that is closed."""
+    client = KafkaAdminClient(bootstrap_servers=settings.broker_list)
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def verdict(onlooker: Onlooker, inputs: list[Input]) -> Verdict:
+    """What the checker says now."""
+    return check(
+        Evidence(
+            inputs=inputs,
+            outcomes=onlooker.outcomes(),
+            samples=[onlooker.sample()],
+            ends=onlooker.ends(),
+            idle_bound_seconds=60.0,
+        )
+    )
+
+
+def test_a_group_that_lost_its_offsets_begins_anew(start: Start, settings: Settings, onlooker: Onlooker) -> None:
+    """Deleted offsets mean the oldest event and not the newest: everything is decided again, the same way, and nothing is missed."""
+    inputs = send(settings, plant(EVENTS, malformed=6, seed="offsets"))
+    worker = start()
+    assert all_committed(onlooker)
+    worker.stop()
+    with admin(settings) as client:
+        client.delete_groups([settings.group])
+
+    start()
+
+    assert all_written(onlooker, 2 * EVENTS)
+    assert all_committed(onlooker)
+    found = verdict(onlooker, inputs)
+    assert found.broken == [], found
+    assert found.duplicates == EVENTS
+
+
+def test_events_that_expired_unread_are_counted_and_the_rest_is_read(
+    start: Start, settings: Settings, onlooker: Onlooker
+) -> None:
+    """Retention that passed the commit has taken events away: the worker goes on behind the gap, and says how many are gone."""
+    send(settings, plant(60, malformed=0, seed="read"))
+    start().stop()
+    worker = start()
+    assert all_committed(onlooker)
+    worker.stop()
+    committed = onlooker.committed()
+    inputs = send(settings, plant(EVENTS, malformed=6, seed="expired", first=1000))
+    gone = {partition: offset + 20 for partition, offset in committed.items()}
+    with admin(settings) as client:
+        client.delete_records({TopicPartition(settings.topics.content, partition): end for partition, end in gone.items()})
+
+    worker = start()
+
+    left = [one for one in inputs if one.offset >= gone[one.partition]]
+    assert all_committed(onlooker)
+    outcomes = onlooker.outcomes()
+    assert sum(map(len, outcomes.values())) == 60 + len(left)
+    expired = 20 * len(gone)
+    assert until(lambda: worker.metric("tagstream_events_expired_total") == expired, WORK_SECONDS), worker.process.output()
+    assert '"events_expired_unread"' in worker.process.output()
+
+
+def test_what_a_producer_has_rolled_back_is_no_event(start: Start, settings: Settings, onlooker: Onlooker) -> None:
+    """Of a transactional producer only what it has committed is read; its markers in the log leave no lag behind."""
+    kept, dropped = plant(300, malformed=3, seed="kept"), plant(300, malformed=3, seed="dropped", first=5000)
+    asyncio.run(in_transactions(settings, kept, dropped))
+
+    worker = start()
+
+    assert all_written(onlooker, len(kept))
+    assert until(lambda: worker.metric("tagstream_committed_lag_events") == 0, WORK_SECONDS)
+    assert sum(onlooker.sample().written.values()) == len(kept)
+
+
+async def in_transactions(settings: Settings, kept: list[Planted], dropped: list[Planted]) -> None:
+    """Fifty records a transaction, every other one of them rolled back."""
+    producer = AIOKafkaProducer(bootstrap_servers=settings.broker_list, transactional_id=f"{settings.group}-upstream")
+    await producer.start()
+    try:
+        for at in range(0, len(kept), 50):
+            for records, rolled_back in ((kept, False), (dropped, True)):
+                await producer.begin_transaction()
+                confirmations = [
+                    await producer.send(
+                        settings.topics.content, key=one.key or b"k", value=one.value, headers=list(one.headers)
+                    )
+                    for one in records[at : at + 50]
+                ]
+                await asyncio.gather(*confirmations)
+                await (producer.abort_transaction() if rolled_back else producer.commit_transaction())
+    finally:
+        await producer.stop()
+
+
+def test_two_models_during_a_replacement_differ_only_from_each_other(
+    start: Start, settings: Settings, onlooker: Onlooker
+) -> None:
+    """A rolling restart runs two bundles side by side: each event is decided, and no bundle contradicts itself."""
+    inputs = send(settings, plant(2 * EVENTS, malformed=12, seed="rolling"))
+    first = start(seconds_per_batch=0.25)
+    other = start(seconds_per_batch=0.25, **{MODEL_VARIABLE: "other-stub"})
+    assert until(lambda: other.metric("tagstream_events_published_total") > 0, WORK_SECONDS)
+    first.process.kill()
+
+    assert all_committed(onlooker)
+    found = verdict(onlooker, inputs)
+    assert found.broken == [], found
+    written = b"".join(record.value or b"" for records in onlooker.outcomes().values() for record in records)
+    assert MODEL.digest.encode() in written
+    assert OTHER_MODEL.digest.encode() in written
+
+
+def test_a_full_disk_does_not_matter_to_a_worker(
+    environ: dict[str, str], settings: Settings, onlooker: Onlooker, tmp_path: Path
+) -> None:
+    """A worker that cannot write a single byte to any file works as any other, and stops as any other."""
+    inputs = send(settings, plant(EVENTS, malformed=6, seed="disk"))
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "tests.faults.worker"],
+        cwd=tmp_path,
+        env={**without_settings(os.environ), "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", **environ},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),  # noqa: PLW1509 - one thread, one call
+    )
+    try:
+        assert all_committed(onlooker)
+        worker.terminate()
+        said, _ = worker.communicate(timeout=STOP_SECONDS)
+    finally:
+        worker.kill()
+        worker.wait()
+
+    assert worker.returncode == 0, said.decode()
+    assert verdict(onlooker, inputs).broken == []
+
+
+def test_a_member_with_a_name_of_its_own_keeps_its_partitions_over_a_restart(
+    start: Start, settings: Settings, onlooker: Onlooker
+) -> None:
+    """Static membership: who comes back under its name within the session gets its partitions, and nobody else is disturbed."""
+    inputs = send(settings, plant(EVENTS, malformed=6, seed="static"))
+    staying = start(TAGSTREAM_GROUP_INSTANCE_ID="staying")
+    leaving = start(TAGSTREAM_GROUP_INSTANCE_ID="leaving")
+    assert all_committed(onlooker)
+    assert until(lambda: staying.metric("tagstream_assigned_partitions") == 3, WORK_SECONDS)
+    before = staying.process.output().count('"partitions_assigned"')
+    leaving.stop()
+    back = start(TAGSTREAM_GROUP_INSTANCE_ID="leaving")
+    inputs += send(settings, plant(EVENTS, malformed=6, seed="static-2", first=10_000))
+
+    assert all_committed(onlooker)
+    assert verdict(onlooker, inputs).broken == []
+    assert back.metric("tagstream_assigned_partitions") == 3
+    assert staying.process.output().count('"partitions_assigned"') == before
