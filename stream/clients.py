@@ -10,7 +10,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 
 from stream.settings import Settings
-from stream.topics import unreachable
+from stream.topics import admitted, unreachable
 
 FLUSH_SECONDS = 30
 
@@ -91,12 +91,13 @@ def sender(settings: Settings) -> Iterator[Sender]:
     A producer that waits for all replicas.
 
     Raises:
-        BrokerUnreachableError: No broker answered in time.
+        BrokerUnreachableError: No broker answered in time, or one refused us.
     """
-    timeout_ms = int(settings.startup_timeout_seconds * 1000)
+    options, seconds = admitted(settings)
+    timeout_ms = int(seconds * 1000)
     try:
         producer = KafkaProducer(
-            bootstrap_servers=settings.broker_list,
+            **options,
             client_id="tagstream-send",
             acks="all",
             enable_idempotence=False,
@@ -115,10 +116,11 @@ def sender(settings: Settings) -> Iterator[Sender]:
 
 @contextlib.contextmanager
 def _consumer(settings: Settings) -> Iterator[KafkaConsumer]:
-    timeout_ms = int(settings.startup_timeout_seconds * 1000)
+    options, seconds = admitted(settings)
+    timeout_ms = int(seconds * 1000)
     try:
         consumer = KafkaConsumer(
-            bootstrap_servers=settings.broker_list,
+            **options,
             client_id="tagstream-read",
             group_id=None,
             enable_auto_commit=False,
@@ -144,7 +146,7 @@ def read(settings: Settings, topics: Sequence[str], *, from_beginning: bool) -> 
         from_beginning: Start at the oldest record, else after the newest.
 
     Raises:
-        BrokerUnreachableError: No broker answered in time.
+        BrokerUnreachableError: No broker answered in time, or one refused us.
     """
     with _consumer(settings) as consumer:
         assigned = [

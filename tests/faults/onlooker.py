@@ -10,6 +10,7 @@ from kafka.admin import KafkaAdminClient
 from kafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailableError, NotCoordinatorError
 
 from stream import clients, topics
+from stream.security import client_options
 from stream.settings import Settings
 from tests.faults.checker import Door, Sample
 from tests.faults.inputs import Input, Planted
@@ -50,7 +51,7 @@ def send(settings: Settings, planted: Sequence[Planted]) -> list[Input]:
         KafkaError: A record was refused.
     """
     partitions = topics.partitions(settings)[settings.topics.content]
-    producer = KafkaProducer(bootstrap_servers=settings.broker_list, acks="all", linger_ms=20)
+    producer = KafkaProducer(**client_options(settings), acks="all", linger_ms=20)
     try:
         futures = [
             producer.send(
@@ -78,8 +79,8 @@ class Onlooker:
     def __init__(self, settings: Settings) -> None:
         """Connect."""
         self._settings = settings
-        self._consumer = KafkaConsumer(bootstrap_servers=settings.broker_list, group_id=None, enable_auto_commit=False)
-        self._admin = KafkaAdminClient(bootstrap_servers=settings.broker_list)
+        self._consumer = KafkaConsumer(**client_options(settings), group_id=None, enable_auto_commit=False)
+        self._admin = KafkaAdminClient(**client_options(settings))
         self._started = time.monotonic()
         self._content = self._partitions(settings.topics.content)
         self._doors = {
