@@ -191,23 +191,17 @@ def doctor(
         str | None,
         typer.Option("--acls", help="Print the commands that give a user the least rights; ask nobody.", metavar="USER"),
     ] = None,
-    role: Annotated[
-        list[AclRole] | None, typer.Option("--role", help="What that user is, perhaps several; worker unless given.")
-    ] = None,
+    role: Annotated[AclRole, typer.Option("--role", help="What that user is.")] = "worker",
     json: Json = False,
 ) -> None:
     """Check all that a worker needs; say what to do."""
     settings = _settings(brokers=brokers, bundle=bundle)
     from stream import doctor as run
-    from stream import view
+    from stream import rights, view
 
     if acls is not None:
-        from stream import rights
-
-        roles = [rights.Role(name) for name in role or ["worker"]]
-        view.print_lines(rights.lines(settings, roles, acls), as_json=json)
+        view.print_lines(rights.lines(settings, rights.Role(role), acls), as_json=json)
         return
-
     report = run.examine(settings, create_topics=create_topics, say=view.finding(as_json=json))
     if not report.broker_reachable:
         raise typer.Exit(EXIT_BROKER)

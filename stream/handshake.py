@@ -11,7 +11,7 @@ from typing import Any
 from aiokafka.conn import create_conn
 from aiokafka.errors import (
     AuthenticationFailedError,
-    IllegalSaslState,
+    IllegalSaslStateError,
     KafkaConnectionError,
     KafkaError,
     SaslAuthenticationFailed,
@@ -99,7 +99,7 @@ def _user(settings: Settings, address: str, error: BaseException) -> str | None:
         )
     if isinstance(error, UnsupportedSaslMechanismError):
         return f"{address} does not offer {mechanism} ({error}). Next: set security.mechanism to one that it does."
-    if isinstance(error, IllegalSaslState):
+    if isinstance(error, IllegalSaslStateError):
         return f"{address} asks for no user. Next: set security.protocol = {'SSL' if security.tls else 'PLAINTEXT'}."
     if security.sasl and isinstance(error, ValueError):
         # What the client raises when the broker's own proof fails: it does not know the password either.

@@ -4,7 +4,7 @@ Pure: names in, lines out. The names are the settings' own, so that what is prin
 """
 
 import shlex
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -129,7 +129,6 @@ def _who(settings: Settings) -> str:
     return "the owner of security.certificate_file" if settings.security.certificate_file else "a client without a user"
 
 
-def lines(settings: Settings, roles: Iterable[Role], user: str) -> list[str]:
-    """The commands for a user who has these roles, each right once."""
-    found = dict.fromkeys(command(settings, right, user) for role in roles for right in rights(settings, role))
-    return list(found)
+def lines(settings: Settings, role: Role, user: str) -> list[str]:
+    """The commands that make a user of the cluster this, in the order of `rights`."""
+    return [command(settings, right, user) for right in rights(settings, role)]

@@ -10,8 +10,7 @@ from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from aiokafka.client import AIOKafkaClient, CoordinationType
-from aiokafka.conn import ConnectionGroup
+from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
 from aiokafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailableError
 from aiokafka.errors import GroupAuthorizationFailedError as AIOGroupAuthorizationFailedError
 from aiokafka.errors import KafkaError as AIOKafkaError

@@ -3,11 +3,11 @@
 import os
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from stream.broker.jars import get_jars
 from stream.broker.java import find_java
@@ -165,6 +165,20 @@ class KafkaCluster:
         """Close it."""
         self.close()
 
+    # What a cluster with other listeners differs in; the tests have one with TLS, users and ACLs.
+
+    def properties(self, node: Node, nodes: Sequence[Node]) -> str:
+        """The `server.properties` of a node."""
+        return server_properties(node, nodes)
+
+    def probe_address(self, node: Node) -> str:
+        """Where a client that may do everything connects."""
+        return node.address
+
+    def probe_options(self) -> dict[str, Any]:
+        """What that client is constructed with, apart from addresses and bounds."""
+        return {}
+
     def _node(self, number: int) -> Node:
         nodes = self._layout.nodes
         if not 1 <= number <= len(nodes):
@@ -185,7 +199,7 @@ class KafkaCluster:
         self._jvm.log4j.write_bytes((files("stream") / "kafka" / "log4j2.xml").read_bytes())
         for node in layout.nodes:
             node.folder.mkdir(exist_ok=True)
-            properties = server_properties(node, layout.nodes)
+            properties = self.properties(node, layout.nodes)
             (node.folder / "server.properties").write_text(properties, encoding="ascii")
         self._jvm.format(layout.nodes, layout.cluster_id, self._processes, deadline)
         for node in layout.nodes:
@@ -193,11 +207,18 @@ class KafkaCluster:
                 self._running[node.number] = self._jvm.serve(node, self._processes)
 
     def _wait_ready(self, deadline: Deadline) -> None:
-        running = ",".join(self._node(number).address for number in sorted(self._running))
+        running = ",".join(self.probe_address(self._node(number)) for number in sorted(self._running))
         try:
             load_client()
             self._wait_started(deadline)
-            wait_for_records(running, nodes=len(self._running), idempotent=True, deadline=deadline, check=self._check_running)
+            wait_for_records(
+                running,
+                nodes=len(self._running),
+                idempotent=True,
+                deadline=deadline,
+                check=self._check_running,
+                options=self.probe_options(),
+            )
         except _PortTakenError:
             raise
         except RungUnavailable as error:

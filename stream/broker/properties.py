@@ -1,6 +1,6 @@
 """The configuration of one Kafka node, and of the JVM it runs in. Pure: text in, text out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,8 +37,8 @@ class Node:
         return f"{LOOPBACK}:{self.port}"
 
 
-def server_properties(node: Node, nodes: Sequence[Node]) -> str:
-    """The whole `server.properties` of `node` in a cluster of `nodes`."""
+def server_properties(node: Node, nodes: Sequence[Node], changes: Mapping[str, object] | None = None) -> str:
+    """The whole `server.properties` of `node` in a cluster of `nodes`; `changes` are added, or stand in for what is here."""
     voters = ",".join(f"{other.number}@{LOOPBACK}:{other.controller_port}" for other in nodes)
     values: dict[str, object] = {
         "process.roles": "broker,controller",
@@ -51,6 +51,7 @@ def server_properties(node: Node, nodes: Sequence[Node]) -> str:
         "inter.broker.listener.name": "PLAINTEXT",
         "log.dirs": node.folder / "logs",
         **cluster_settings(len(nodes)),
+        **(changes or {}),
     }
     return "".join(f"{key}={_escaped(str(value))}\n" for key, value in values.items())
 
