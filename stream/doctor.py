@@ -166,12 +166,14 @@ def _remote(settings: Settings, *, create_topics: bool) -> Iterator[Finding]:
         created = topics.create(settings)
         made = f"made {', '.join(created.made)}" if created.made else "nothing to make"
         yield Finding(check="create topics", status=Status.OK, detail=f"{made}; found {', '.join(created.found) or 'none'}")
-    yield from _topics(settings, len(brokers))
-    yield _group(settings)
+    # Who makes topics need not be who works on them.
+    rights = Status.WARN if create_topics else Status.FAIL
+    yield from _topics(settings, len(brokers), rights)
+    yield _group(settings, rights)
     yield _producer(settings)
 
 
-def _topics(settings: Settings, brokers: int) -> Iterator[Finding]:
+def _topics(settings: Settings, brokers: int, rights: Status) -> Iterator[Finding]:
     names: dict[str, str] = settings.topics.model_dump()
     with topics.admin(settings) as client:
         try:
@@ -179,7 +181,7 @@ def _topics(settings: Settings, brokers: int) -> Iterator[Finding]:
         except KafkaError as error:
             raise topics.unreachable(settings, error) from error
     for key, name in names.items():
-        yield _topic(settings, key, name, seen[name])
+        yield _topic(settings, key, name, seen[name], rights)
     found = {name: one.partitions for name, one in seen.items() if one.partitions is not None}
     content = found.get(settings.topics.content, 0)
     if content == 1:
@@ -198,14 +200,14 @@ def _topics(settings: Settings, brokers: int) -> Iterator[Finding]:
         )
 
 
-def _topic(settings: Settings, key: str, name: str, seen: topics.Seen) -> Finding:
+def _topic(settings: Settings, key: str, name: str, seen: topics.Seen, rights: Status) -> Finding:
     check, needed = f"topic {name}", key in topics.NEEDED
     wanted = topics.NEEDED.get(key, Operation.WRITE if key == "drift" else Operation.DESCRIBE)
     denied = missing(settings, Right(resource=Resource.TOPIC, name=name, operations=(wanted,)), seen.operations)
     if denied is not None:
         what, _, fix = denied.partition(" Next: ")
         detail = what if needed else f"{what} A worker does not need it"
-        return Finding(check=check, status=Status.FAIL if needed else Status.WARN, detail=detail, fix=fix)
+        return Finding(check=check, status=rights if needed else Status.WARN, detail=detail, fix=fix)
     if seen.partitions is None:
         return Finding(
             check=check,
@@ -217,12 +219,12 @@ def _topic(settings: Settings, key: str, name: str, seen: topics.Seen) -> Findin
     return Finding(check=check, status=Status.OK, detail=f"{seen.partitions} partitions{may}")
 
 
-def _group(settings: Settings) -> Finding:
+def _group(settings: Settings, rights: Status) -> Finding:
     denied = asyncio.run(topics.group_denied(settings))
     if denied is None:
         return Finding(check="group", status=Status.OK, detail=f"may be a member of {settings.group}")
     what, _, fix = denied.partition(" Next: ")
-    return Finding(check="group", status=Status.FAIL, detail=what, fix=fix)
+    return Finding(check="group", status=rights, detail=what, fix=fix)
 
 
 def _producer(settings: Settings) -> Finding:

@@ -9,6 +9,8 @@ import structlog
 # Chatter at info level that tells an operator nothing; warnings of theirs are kept. Faust logs its services under the module of
 # their class: `stream.app`. Our own loggers are named `tagstream.*`.
 QUIET = ("aiokafka", "kafka", "faust", "mode", "asyncio", "stream.app")
+# Their debug lines carry keys, values and requests as they are, and kafka-python's the password: there is no level for them.
+NEVER_DEBUG = ("aiokafka", "kafka")
 
 
 def configure(*, level: str, form: Literal["auto", "json", "console"], stream: TextIO = sys.stderr) -> None:
@@ -40,7 +42,8 @@ def configure(*, level: str, form: Literal["auto", "json", "console"], stream: T
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     for name in QUIET:
-        logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else max(logging.WARNING, root.level))
+        chatty = logging.INFO if name in NEVER_DEBUG else logging.DEBUG
+        logging.getLogger(name).setLevel(chatty if level == "debug" else max(logging.WARNING, root.level))
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

@@ -4,9 +4,10 @@ Pure: names in, lines out. The names are the settings' own, so that what is prin
 """
 
 import shlex
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import groupby
 
 from stream.settings import Settings
 
@@ -18,7 +19,6 @@ class Operation(StrEnum):
     WRITE = "WRITE"
     DESCRIBE = "DESCRIBE"
     CREATE = "CREATE"
-    DESCRIBE_CONFIGS = "DESCRIBE_CONFIGS"
 
 
 class Resource(StrEnum):
@@ -85,19 +85,20 @@ def _topics(operations: tuple[Operation, ...], *names: str) -> list[Right]:
     return [Right(resource=Resource.TOPIC, name=name, operations=operations) for name in names]
 
 
-def command(settings: Settings, right: Right, user: str) -> str:
+def command(settings: Settings, rights: Sequence[Right], user: str) -> str:
     """
-    The line that gives it; `admin.properties` is the administrator's own client configuration.
+    The line that gives rights of one kind; `admin.properties` is the administrator's own client configuration.
 
     >>> right = Right(resource=Resource.GROUP, name="night shift", operations=(Operation.READ,))
-    >>> command(Settings(brokers="kafka:9093"), right, "worker")
-    "kafka-acls.sh --bootstrap-server kafka:9093 --command-config admin.properties --add --allow-principal User:worker --operation Read --group 'night shift' --resource-pattern-type literal"
+    >>> command(Settings(brokers="kafka:9093"), [right], "worker")
+    "kafka-acls.sh --bootstrap-server kafka:9093 --command-config admin.properties --add --allow-principal User:worker --operation Read --group 'night shift'"
     """
     words = ["kafka-acls.sh", "--bootstrap-server", settings.brokers, "--command-config", "admin.properties", "--add"]
     words += ["--allow-principal", f"User:{user}"]
-    for operation in right.operations:
-        words += ["--operation", "".join(part.capitalize() for part in operation.split("_"))]
-    words += [f"--{right.resource}", right.name, "--resource-pattern-type", "literal"]
+    for operation in rights[0].operations:
+        words += ["--operation", operation.capitalize()]
+    for right in rights:
+        words += [f"--{right.resource}", right.name]
     return shlex.join(words)
 
 
@@ -119,7 +120,7 @@ def missing(settings: Settings, right: Right, allowed: Collection[str] | None) -
     needed = Right(resource=right.resource, name=right.name, operations=lacking)
     return (
         f"{_who(settings)} is not authorised for {' and '.join(lacking)} on the {right.resource} {right.name!r}. "
-        f"Next: an administrator of the cluster runs `{command(settings, needed, user)}`."
+        f"Next: an administrator of the cluster runs `{command(settings, [needed], user)}`."
     )
 
 
@@ -130,5 +131,6 @@ def _who(settings: Settings) -> str:
 
 
 def lines(settings: Settings, role: Role, user: str) -> list[str]:
-    """The commands that make a user of the cluster this, in the order of `rights`."""
-    return [command(settings, right, user) for right in rights(settings, role)]
+    """The commands that make a user of the cluster this: one for the rights that are alike."""
+    alike = groupby(rights(settings, role), key=lambda right: (right.resource, right.operations))
+    return [command(settings, list(found), user) for _, found in alike]

@@ -30,6 +30,15 @@ class SecurityError(Exception):
     exit_code = 2
 
 
+class _Password(str):
+    """Hidden where a client prints its arguments, as kafka-python's admin client does at debug level."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
 class Security(BaseModel):
     """How the brokers are reached. Certificates and host names are always verified: there is no switch for it."""
 
@@ -128,7 +137,7 @@ def client_options(settings: "Settings") -> dict[str, Any]:
         assert security.password_file is not None, "the settings refuse a user without a password file"
         options["sasl_mechanism"] = security.mechanism or DEFAULT_MECHANISM
         options["sasl_plain_username"] = security.username
-        options["sasl_plain_password"] = _secret(security.password_file, "password_file")
+        options["sasl_plain_password"] = _Password(_secret(security.password_file, "password_file"))
     return options
 
 

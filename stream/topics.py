@@ -17,7 +17,13 @@ from aiokafka.errors import KafkaError as AIOKafkaError
 from aiokafka.protocol.group import HeartbeatRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
 from kafka.admin import KafkaAdminClient
-from kafka.errors import GroupAuthorizationFailedError, KafkaError, TopicAlreadyExistsError, TopicAuthorizationFailedError
+from kafka.errors import (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+)
 
 from stream import handshake
 from stream.rights import NotAuthorizedError, Operation, Resource, Right, Role, missing, rights
@@ -251,14 +257,15 @@ def _options(settings: Settings, key: str) -> dict[str, object]:
 
 async def has_idempotent_producer(settings: Settings) -> bool:
     """
-    Does the broker hand out producer ids? Apache Kafka does, Tansu 0.6 does not.
+    Does the broker hand out producer ids? Apache Kafka does, Tansu 0.6 does not. It asks for WRITE on any topic, no more.
 
     Raises:
         BrokerUnreachableError: No broker answered.
     """
     async with _probe(settings) as client:
         response = await client.send(client.get_random_node(), InitProducerIdRequest(None, 60_000))
-        return bool(response.error_code == 0)
+        # A broker that refuses them to a user who may write nowhere has them, and a user who may write gets them.
+        return response.error_code in {0, ClusterAuthorizationFailedError.errno}
 
 
 @contextlib.asynccontextmanager
