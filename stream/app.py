@@ -27,7 +27,7 @@ from monitoring.drift import DriftWatch
 from monitoring.health import Progress
 from monitoring.metrics import Metrics
 from monitoring.server import application, serve
-from stream import topics
+from stream import records, topics
 from stream.delivery import Delivery
 from stream.drift import DriftObserver
 from stream.logs import logger
@@ -43,6 +43,8 @@ TICK_SECONDS = 1.0
 POSITION_TIMEOUT_SECONDS = 5.0
 PRODUCER_MAX_REQUEST_BYTES = 4 * 1024 * 1024
 EXIT_SHUTDOWN_TIMED_OUT = 1
+# Key, headers of the record and of ours.
+DEAD_LETTER_ADDED_BYTES = 256 * 1024
 
 
 class MetricsPortError(Exception):
@@ -113,6 +115,8 @@ def faust_app(settings: Settings, *, idempotent: bool) -> faust.App:
         )
         raise RuntimeError(msg)
     driver.Transport.Producer = Producer if idempotent else PlainProducer
+    # A dead letter with what is kept fits into its topic, and is larger than an event may be.
+    records.install(max(topics.DLQ_MAX_BYTES - DEAD_LETTER_ADDED_BYTES, settings.max_event_bytes + 1))
     return App(
         settings.group,
         broker=[f"kafka://{broker}" for broker in settings.broker_list],

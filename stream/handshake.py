@@ -8,7 +8,7 @@ import ssl
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from aiokafka.conn import create_conn
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import (
     AuthenticationFailedError,
     IllegalSaslStateError,
@@ -23,6 +23,7 @@ from stream.security import DEFAULT_MECHANISM, client_options
 from stream.settings import Settings
 
 ANSWER_SECONDS = 5.0
+CLOSE_SECONDS = 0.5
 # OpenSSL's X509_V_ERR_*: the certificate is not for this host or address; its time; its issuer.
 _WRONG_NAME = {62, 64}
 _WRONG_TIME = {9, 10}
@@ -62,26 +63,36 @@ async def _refusal(settings: Settings, options: dict[str, Any]) -> str | None:
 
 async def _enter(address: str, options: dict[str, Any]) -> None:
     host, _, port = address.rpartition(":")
+    connection = AIOKafkaConnection(
+        host.strip("[]"), int(port), client_id="tagstream-handshake", request_timeout_ms=int(ANSWER_SECONDS * 1000), **options
+    )
     async with asyncio.timeout(ANSWER_SECONDS):
-        connection = await create_conn(
-            host.strip("[]"),
-            int(port),
-            client_id="tagstream-handshake",
-            request_timeout_ms=int(ANSWER_SECONDS * 1000),
-            **options,
-        )
         try:
+            await connection.connect()
             # A broker that misses a user, or a certificate under TLS 1.3, says so at the first request only.
             await connection.send(MetadataRequest([]))
-        finally:
-            connection.close()
+        except OSError:
+            # It was never open: nothing would say that it is closed.
+            raise
+        except BaseException:
+            await _closed_well(connection)
+            raise
+        await _closed_well(connection)
+
+
+async def _closed_well(connection: AIOKafkaConnection) -> None:
+    closed = connection.close()
+    if closed is not None:
+        await asyncio.wait({closed}, timeout=CLOSE_SECONDS)
 
 
 async def _sentence(settings: Settings, address: str, error: BaseException) -> str | None:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return _certificate(address, error)
-    if isinstance(error, ssl.SSLError):
-        return await _tls(settings, address, error)
+    # Under TLS 1.3 a client's certificate is refused after the handshake, and the client only says that it was cut off.
+    tls = error.__cause__ if isinstance(error.__cause__, ssl.SSLError) else error
+    if isinstance(tls, ssl.SSLCertVerificationError):
+        return _certificate(address, tls)
+    if isinstance(tls, ssl.SSLError):
+        return await _tls(settings, address, tls)
     # A broker that is down refuses the connection or times out: that is no refusal of ours.
     if isinstance(error, KafkaConnectionError | ConnectionResetError):
         return await _closed(settings, address)
@@ -156,7 +167,9 @@ async def _closed(settings: Settings, address: str) -> str | None:
             f"{address} speaks TLS, and security.protocol = {security.protocol} does not. Next: set security.protocol = SSL or "
             f"SASL_SSL, and security.ca_file."
         )
-    if security.tls and security.certificate_file is None and not security.sasl:
+    if security.tls and not security.sasl:
+        if security.certificate_file is not None:
+            return _own_certificate(settings, address, "it closed the connection at the first request")
         return (
             f"{address} closed the connection at the first request: it wants a user, or a certificate of ours. Next: set "
             f"security.protocol = SASL_SSL with security.username and security.password_file, or security.certificate_file."

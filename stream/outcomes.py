@@ -191,6 +191,23 @@ def _dead_letter(outcome: Rejected) -> Publication:
         destination=Destination.DLQ,
         key=key,
         value=raw.value,
-        headers=(*raw.headers, *((name, text.encode()) for name, text in where)),
+        headers=(*_writable(raw.headers), *((name, text.encode()) for name, text in where)),
         observation=Observation(destination=Destination.DLQ, created_ms=raw.timestamp_ms, rejection=outcome.reason),
     )
+
+
+def _writable(headers: Headers) -> Headers:
+    r"""
+    Headers that a client can send and another read: the name of one that is not UTF-8 is escaped, its bytes go into one beside it.
+
+    >>> _writable((("a", b"1"), ("b\udcff", b"2")))
+    (('a', b'1'), ('b\\xff', b'2'), ('x-dlq-header-name', b'b\xff'))
+    """
+    found: list[tuple[str, bytes]] = []
+    for name, value in headers:
+        raw = name.encode("utf-8", "surrogateescape")
+        escaped = raw.decode("utf-8", "backslashreplace")
+        found.append((escaped, value))
+        if escaped != name:
+            found.append(("x-dlq-header-name", raw))
+    return tuple(found)

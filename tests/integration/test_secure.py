@@ -262,28 +262,25 @@ def refused_environment(secure: Secure, why: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("why", REFUSALS)
 def test_who_is_not_let_in_is_told_why(secure: Secure, why: str) -> None:
-    """Worker, send, tail and doctor alike: code 3 and the reason, long before the bound, and no password in what they say."""
-    environ = refused_environment(secure, why)
-    verbs = (["worker"], ["send", "-"], ["tail", "content"], ["doctor"])
+    """Long before the bound: what is wrong, what to do, code 3; and no password in it."""
+    settings = settings_of(refused_environment(secure, why), secure.folder)
     started = time.monotonic()
-    running = [
-        subprocess.Popen(
-            [sys.executable, "-m", "stream.cli", *words],
-            env={**without_settings(os.environ), "PYTHONPATH": str(ROOT), "COLUMNS": "500", **environ},
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        for words in verbs
-    ]
-    for words, process in zip(verbs, running, strict=True):
-        said = process.communicate(timeout=WORK_SECONDS)[0].decode()
-        assert process.returncode == 3, (words, said)
-        assert REFUSALS[why] in said, (words, said)
-        assert "next: " in said.lower()
-        assert "tr0ub4dor" not in said
+    with pytest.raises(topics.BrokerRefusedError) as caught:
+        topics.partitions(settings)
     assert time.monotonic() - started < REFUSED_SECONDS
+    assert REFUSALS[why] in str(caught.value)
+    assert "Next: " in str(caught.value)
+    assert "tr0ub4dor" not in repr(caught.value) + repr(caught.value.__context__)
+    assert caught.value.exit_code == 3
+
+
+@pytest.mark.parametrize("verb", ["worker", "send -", "tail content", "doctor"])
+def test_every_verb_says_it(secure: Secure, verb: str) -> None:
+    """Code 3 and the sentence, whatever is asked for."""
+    done = command(*verb.split(), environ=refused_environment(secure, "wrong password"))
+    said = (done.stdout + done.stderr).decode()
+    assert (done.returncode, REFUSALS["wrong password"] in said) == (3, True), said
+    assert "Traceback" not in said
 
 
 def test_a_certificate_alone_is_enough_where_the_broker_says_so(secure: Secure) -> None:
