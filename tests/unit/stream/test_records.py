@@ -2,9 +2,7 @@
 
 import gzip
 import hashlib
-import struct
 import tracemalloc
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -16,32 +14,11 @@ from hypothesis import strategies as st
 
 from stream.events import CUT_HEADERS, RawEvent, Rejected, decode
 from stream.records import INFLATED_BYTES, Records, read
+from tests.wire import GZIP, BadName, Row, batch_of
 
 KEPT = 1024 * 1024
-GZIP = 1
-Row = tuple[bytes | None, bytes | None, Sequence[tuple[str, bytes | None]]]
-
 blobs = st.none() | st.binary(max_size=40)
 rows = st.lists(st.tuples(blobs, blobs, st.lists(st.tuples(st.text(max_size=8), blobs), max_size=3)), min_size=1, max_size=6)
-
-
-class BadName(str):
-    """The name of a header that is not UTF-8, as a client that is not ours may write it."""
-
-    __slots__ = ()
-
-    def encode(self, *_: Any) -> bytes:
-        """Its bytes."""
-        return b"bad-\xff\xfe"
-
-
-def batch_of(rows: Sequence[Row], *, codec: int = 0, base_offset: int = 0) -> bytes:
-    """One batch with these records, as a producer makes it and a broker numbers it."""
-    # The one in Python takes every name; the one in C would be as good for all others.
-    builder = _DefaultRecordBatchBuilderPy(2, codec, 0, -1, -1, -1, 1 << 30)
-    for number, (key, value, headers) in enumerate(rows):
-        assert builder.append(number, 1_700_000_000_000 + number, key, value, list(headers)) is not None
-    return struct.pack(">q", base_offset) + bytes(builder.build())[8:]
 
 
 def all_of(data: bytes, kind: type[Any] = Records) -> list[tuple[Any, ...]]:
