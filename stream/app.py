@@ -336,6 +336,13 @@ def run(
     _exit_when_stopped_early()
     for warning in warnings(settings.security):
         log.warning("security_could_be_better", what=warning, see="docs/security.md")
+    if lacking := records.missing_codecs():
+        log.warning(
+            "codecs_missing",
+            codecs=lacking,
+            consequence="a batch that a producer compressed with one of them ends the worker",
+            next="install cramjam beside tagstream",
+        )
     existing = topics.partitions(settings)
     found = topics.require(settings, {key: getattr(settings.topics, key) for key in topics.NEEDED}, operations=topics.NEEDED)
     denied = asyncio.run(topics.group_denied(settings))

@@ -12,6 +12,7 @@ from kafka.errors import KafkaError
 from model_export.bundle import BundleError
 from model_export.bundle import read as read_bundle
 from stream import topics
+from stream.records import missing_codecs
 from stream.rights import Operation, Resource, Right, missing
 from stream.security import SecurityError, tls_context, warnings
 from stream.settings import Settings
@@ -79,6 +80,7 @@ def examine(settings: Settings, *, create_topics: bool, say: Callable[[Finding],
 def _local(settings: Settings) -> Iterator[Finding]:
     yield Finding(check="python", status=Status.OK, detail=f"{sys.version.split()[0]}")
     yield _stream_engine()
+    yield _codecs()
     yield _bundle(settings)
     yield _metrics_port(settings)
     yield from _security(settings)
@@ -96,6 +98,18 @@ def _stream_engine() -> Finding:
             fix="install a binary wheel of faust-streaming for this CPython and unset NO_CYTHON",
         )
     return Finding(check="faust", status=Status.OK, detail=f"{faust.__version__} with its C extension")
+
+
+def _codecs() -> Finding:
+    lacking = missing_codecs()
+    if not lacking:
+        return Finding(check="codecs", status=Status.OK, detail="gzip, snappy, lz4, zstd")
+    return Finding(
+        check="codecs",
+        status=Status.WARN,
+        detail=f"a batch that a producer compressed with {', '.join(lacking)} ends a worker: no library reads it here",
+        fix="install cramjam beside tagstream",
+    )
 
 
 def _bundle(settings: Settings) -> Finding:

@@ -32,7 +32,7 @@ def configure(*, level: str, form: Literal["auto", "json", "console"], stream: T
         foreign_pre_chain=shared,
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            *([] if as_console else [structlog.processors.format_exc_info]),
+            *([_printable] if as_console else [structlog.processors.format_exc_info]),
             renderer,
         ],
     )
@@ -50,6 +50,15 @@ def configure(*, level: str, form: Literal["auto", "json", "console"], stream: T
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def _printable(_logger: object, _method: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """What a broker or a producer has put into a message cannot end the line or move the cursor; JSON escapes by itself."""
+    return {name: _escaped(value) if isinstance(value, str) else value for name, value in fields.items()}
+
+
+def _escaped(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def logger(name: str) -> structlog.stdlib.BoundLogger:

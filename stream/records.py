@@ -26,6 +26,8 @@ from stream.events import CUT_HEADERS
 
 # More than any batch of events inflates to, and little enough for a worker's memory, a partition each.
 INFLATED_BYTES = 8 * 1024 * 1024
+# Of what cannot be read as a stream (LZ4, Zstandard): beyond it records are dead letters without their bytes.
+AT_ONCE_BYTES = 32 * 1024 * 1024
 # Of a key and of all headers together, in a record that is cut.
 KEPT_KEY_BYTES = 64 * 1024
 KEPT_HEADERS_BYTES = 64 * 1024
@@ -35,7 +37,7 @@ _OVERHEAD = 12
 _MAGIC_AT = 16
 _MAGIC = 2
 _CODEC = 0x07
-_GZIP = 1
+_GZIP, _SNAPPY, _LZ4, _ZSTD = 1, 2, 3, 4
 _LOG_APPEND_TIME = 0x08
 # DEFLATE cannot do better: what is smaller by this factor need not be tried.
 _BEST_RATIO = 1032
@@ -140,7 +142,13 @@ def read(raw: memoryview, kept: int) -> Iterator[Record]:
     """
     base_offset, _, _, _, _, attributes, _, first, latest, _, _, _, count = _HEADER.unpack_from(raw)
     appended = bool(attributes & _LOG_APPEND_TIME)
-    source = _Source(_inflated(raw[_HEADER.size :], attributes & _CODEC))
+    inflated = _inflated(raw[_HEADER.size :], attributes & _CODEC)
+    if inflated is None:
+        told: list[tuple[str, bytes | None]] = [(CUT_HEADERS[0], b"unknown")]
+        for offset in range(base_offset, base_offset + count):
+            yield Record(offset=offset, timestamp=latest, timestamp_type=int(appended), key=None, value=None, headers=told)
+        return
+    source = _Source(inflated)
     for _ in range(count):
         source.varint()
         source.take(1)
@@ -239,25 +247,49 @@ class _Source:
         return _Blob(head=head, size=max(0, size), digest=digest.hexdigest())
 
 
-def _inflated(data: memoryview, codec: int) -> BinaryIO:
+def _inflated(data: memoryview, codec: int) -> BinaryIO | None:
+    """What is in a batch, to be read; None where it could only be inflated at once, and would be more than `AT_ONCE_BYTES`."""
     if not codec:
         return io.BytesIO(data)
     if codec == _GZIP:
         # Inflates as it is read.
         return gzip.GzipFile(fileobj=io.BytesIO(data))  # type: ignore[return-value]
-    decode = {2: "snappy_decode", 3: "lz4_decode", 4: "zstd_decode"}[codec]
-    return io.BytesIO(getattr(aiokafka.codec, decode)(bytes(data)))
+    if codec == _SNAPPY:
+        return io.BytesIO(aiokafka.codec.snappy_decode(bytes(data)))
+    whole = _at_once(data, codec, AT_ONCE_BYTES)
+    return None if whole is None else io.BytesIO(whole)
+
+
+def _at_once(data: memoryview, codec: int, most: int) -> memoryview | None:
+    """LZ4 or Zstandard, which cannot be inflated bit by bit here; None if it is more than `most` bytes."""
+    cramjam = aiokafka.codec.cramjam
+    buffer = bytearray(most)
+    try:
+        size = (cramjam.lz4 if codec == _LZ4 else cramjam.zstd).decompress_into(bytes(data), buffer)
+    except cramjam.DecompressionError:
+        # The broker has inflated it before it took it: the only thing that can be wrong is its size.
+        return None
+    return memoryview(buffer)[:size]
 
 
 def _inflates_too_far(raw: memoryview) -> bool:
-    attributes = _HEADER.unpack_from(raw)[5]
+    codec = _HEADER.unpack_from(raw)[5] & _CODEC
     data = raw[_HEADER.size :]
-    if attributes & _CODEC != _GZIP or len(data) * _BEST_RATIO <= INFLATED_BYTES:
+    if codec in {_LZ4, _ZSTD}:
+        # Without cramjam aiokafka itself refuses the batch, and says what is missing.
+        return aiokafka.codec.cramjam is not None and _at_once(data, codec, INFLATED_BYTES) is None
+    # Snappy makes 22 times as much at most.
+    if codec != _GZIP or len(data) * _BEST_RATIO <= INFLATED_BYTES:
         return False
-    source = _inflated(data, _GZIP)
+    source = gzip.GzipFile(fileobj=io.BytesIO(data))
     seen = 0
     while chunk := source.read(_CHUNK):
         seen += len(chunk)
         if seen > INFLATED_BYTES:
             return True
     return False
+
+
+def missing_codecs() -> list[str]:
+    """What producers may compress with and this worker cannot read: one such batch ends it."""
+    return [] if aiokafka.codec.cramjam is not None else ["snappy", "lz4", "zstd"]

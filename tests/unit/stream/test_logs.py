@@ -61,13 +61,20 @@ def test_our_lines_and_those_of_others_have_one_shape() -> None:
     assert theirs["timestamp"] >= ours["timestamp"]
 
 
-def test_a_line_is_one_line() -> None:
-    """Whatever characters a field has: a log that is read by line cannot be forged."""
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_line_is_one_line(form: Literal["json", "console"]) -> None:
+    """Whatever characters a field or a message of others has: a log that is read by line cannot be forged."""
     out = io.StringIO()
-    configure(level="info", form="json", stream=out)
-    logger("tagstream.test").info("x", why='a\n{"event":"forged"}\r\u2028\x1b[0m')
-    (line,) = out.getvalue().splitlines()
-    assert json.loads(line)["event"] == "x"
+    configure(level="info", form=form, stream=out)
+    hostile = 'a\n{"event":"forged"}\r\u2028\u2029\x85\x07\ud800'
+    logger("tagstream.test").info("x", why=hostile)
+    logging.getLogger("tagstream.test").warning("the broker says %s", hostile)
+    lines = out.getvalue().removesuffix("\n").split("\n")
+    assert len(lines) == 2
+    assert all(line.replace("\x1b", "").isprintable() for line in lines)
+    assert all("forged" in line for line in lines)
+    if form == "json":
+        assert json.loads(lines[0])["event"] == "x"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import hashlib
 import tracemalloc
 from typing import Any
 
+import aiokafka.codec
 import pytest
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatchBuilder, _DefaultRecordBatchBuilderPy
@@ -12,6 +13,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stream import records
 from stream.events import CUT_HEADERS, RawEvent, Rejected, decode
 from stream.records import INFLATED_BYTES, Records, read
 from tests.wire import GZIP, BadName, Row, batch_of
@@ -23,9 +25,9 @@ rows = st.lists(st.tuples(blobs, blobs, st.lists(st.tuples(st.text(max_size=8), 
 
 def all_of(data: bytes, kind: type[Any] = Records) -> list[tuple[Any, ...]]:
     """Every record in an answer to a fetch."""
-    found, records = [], kind(data)
-    while records.has_next():
-        batch = records.next_batch()
+    found, whole = [], kind(data)
+    while whole.has_next():
+        batch = whole.next_batch()
         assert batch.validate_crc()
         found += [(one.offset, one.timestamp, one.timestamp_type, one.key, one.value, list(one.headers)) for one in batch]
     return found
@@ -114,6 +116,24 @@ def test_a_large_value_of_a_small_batch_is_cut_only_if_it_was_compressed() -> No
     row: Row = (None, bytes(3 * KEPT), [])
     assert len(all_of(batch_of([row]))[0][4]) == 3 * KEPT
     assert len(all_of(batch_of([row], codec=GZIP))[0][4]) < KEPT
+
+
+@pytest.mark.parametrize("codec", [3, 4])
+def test_what_cannot_be_streamed_is_bounded_too(codec: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LZ4 and Zstandard: read whole up to a bound; beyond it every record is a dead letter without its bytes."""
+    if aiokafka.codec.cramjam is None:
+        pytest.skip("cramjam is not installed: nothing reads LZ4 and Zstandard here, and the doctor says so")
+    large: list[Row] = [(b"k", bytes(100_000), [])] * 100
+    data = batch_of(large, codec=codec)
+    assert len(data) < 100_000
+    assert [one[4] for one in all_of(data)] == [bytes(100_000)] * 100
+    monkeypatch.setattr(records, "AT_ONCE_BYTES", 9_000_000)
+    tracemalloc.start()
+    found = all_of(data)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [(one[0], one[4], one[5]) for one in found] == [(at, None, [(CUT_HEADERS[0], b"unknown")]) for at in range(100)]
+    assert peak < 20_000_000
 
 
 def test_both_builders_make_the_same_bytes() -> None:
