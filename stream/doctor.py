@@ -165,7 +165,10 @@ def _security(settings: Settings) -> Iterator[Finding]:
     yield Finding(check="security", status=Status.OK, detail=detail)
     for warning in warnings(security):
         yield Finding(
-            check="security", status=Status.WARN, detail=warning, fix="chmod 0400; defaultMode: 0400 of a Kubernetes Secret"
+            check="security",
+            status=Status.WARN,
+            detail=warning,
+            fix="chmod 0400; in Kubernetes fsGroup, and defaultMode: 0440 of the Secret",
         )
 
 
