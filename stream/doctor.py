@@ -14,7 +14,7 @@ from model_export.bundle import read as read_bundle
 from stream import topics
 from stream.records import missing_codecs
 from stream.rights import Operation, Resource, Right, missing
-from stream.security import SecurityError, tls_context, warnings
+from stream.security import SecurityError, client_options, warnings
 from stream.settings import Settings
 
 
@@ -68,8 +68,8 @@ def examine(settings: Settings, *, create_topics: bool, say: Callable[[Finding],
         for finding in _remote(settings, create_topics=create_topics):
             note(finding)
     except SecurityError:
-        # Said already, among what is local.
-        reachable = False
+        # Said already, among what is local; nobody was asked anything.
+        return Report(findings=tuple(findings), broker_reachable=reachable)
     except topics.BrokerUnreachableError as error:
         reachable = False
         what, _, fix = str(error).partition(" Next: ")
@@ -152,8 +152,7 @@ def _metrics_port(settings: Settings) -> Finding:
 def _security(settings: Settings) -> Iterator[Finding]:
     security = settings.security
     try:
-        if security.tls:
-            tls_context(security)
+        client_options(settings)
     except SecurityError as error:
         what, _, fix = str(error).partition(" Next: ")
         yield Finding(check="security", status=Status.FAIL, detail=what, fix=fix)

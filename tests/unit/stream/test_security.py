@@ -9,9 +9,12 @@ import faust
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from stream import security, view
 from stream.app import credentials
+from stream.demo.run import demo
+from stream.doctor import Status, examine
 from stream.rights import Operation, Resource, Right, Role, lines, missing, rights
 from stream.security import Security, SecurityError, client_options
 from stream.settings import Settings, SettingsError, load
@@ -222,3 +225,18 @@ def test_what_is_missing_is_named_and_what_is_not_known_is_not() -> None:
     said = missing(Settings(), right, {"DESCRIBE"})
     assert said is not None
     assert "a client without a user is not authorised for WRITE on the topic 'tagged'" in said
+
+
+def test_the_doctor_says_which_file_and_asks_nobody(tmp_path: Path) -> None:
+    """A file that cannot be used fails the check; it is not a broker that cannot be reached."""
+    report = examine(settings_with(tmp_path, **USER, password_file=secret(tmp_path, mode=0o666)), create_topics=False)
+    failed = [finding for finding in report.findings if finding.status is Status.FAIL]
+    assert [finding.check for finding in failed] == ["security"]
+    assert report.broker_reachable
+    assert report.findings[-1] is failed[0]
+
+
+def test_the_demo_does_not_pretend_to_use_tls(tmp_path: Path) -> None:
+    """Its broker is its own: settings that ask for more are refused and not left out in silence."""
+    with pytest.raises(SettingsError, match="without TLS"):
+        demo(settings=settings_with(tmp_path, protocol="SSL"), seconds=1, rate=1, console=Console())
