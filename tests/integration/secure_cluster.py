@@ -16,10 +16,13 @@ from typing import Any
 
 from kafka.admin import (
     ACL,
+    ACLFilter,
     ACLOperation,
     ACLPermissionType,
+    ACLResourcePatternType,
     KafkaAdminClient,
     ResourcePattern,
+    ResourcePatternFilter,
     ResourceType,
     UserScramCredentialUpsertion,
 )
@@ -169,6 +172,12 @@ class SecureCluster(KafkaCluster):
             answer: dict[str, Any] = client.create_acls(acls)
         assert not answer["failed"], answer
 
+    def forbid(self, user: str, topic: str) -> None:
+        """Take away every right of a user on a topic."""
+        pattern = ResourcePatternFilter(ResourceType.TOPIC, topic, ACLResourcePatternType.LITERAL)
+        with self.administrator() as client:
+            client.delete_acls([ACLFilter(f"User:{user}", None, ACLOperation.ANY, ACLPermissionType.ANY, pattern)])
+
     def environment(self, user: str, password_file: Path) -> dict[str, str]:
         """TAGSTREAM_* with which this user connects."""
         return {
@@ -194,7 +203,7 @@ class SecureCluster(KafkaCluster):
         jvm = self._jvm
         program = folder / "kafka-acls.sh"
         program.write_text(
-            f'#!/bin/sh\nexec "{jvm.java.path}" -XX:TieredStopAtLevel=1 -XX:+UseSerialGC '
+            f'#!/bin/sh\nexec "{jvm.java.path}" -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xshare:auto '
             f'"-Dlog4j2.configurationFile={jvm.log4j}" -cp "{jvm.jars.classpath()}" org.apache.kafka.tools.AclCommand "$@"\n',
             encoding="utf-8",
         )

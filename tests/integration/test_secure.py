@@ -24,7 +24,7 @@ from tests.integration.secure_cluster import ADMIN, Authority, SecureCluster, se
 
 pytestmark = [
     pytest.mark.broker,
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(300),
     # kafka-python leaves a socket to the garbage collector for each connection that was refused.
     pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
 ]
@@ -34,6 +34,7 @@ WORK_SECONDS = 60.0
 # Far below startup_timeout_seconds (30): a refusal is said, not waited out.
 REFUSED_SECONDS = 15.0
 DEBUG = {"TAGSTREAM_LOG_LEVEL": "debug"}
+Start = Callable[[Mapping[str, str]], Process]
 STARTED = '"worker_starting"'
 
 
@@ -85,7 +86,7 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
         pytest.skip(f"Apache Kafka cannot be had, so nothing can be said of TLS, users and ACLs: {error}")
     with made as cluster:
         names = fresh_environment(cluster.bootstrap, "secure") | {"TAGSTREAM_TOPIC_REPLICATION": "3"}
-        users = (ADMIN, *Role, "stranger", *LACKING)
+        users = (ADMIN, *Role, "stranger", "dismissed", *LACKING)
         found = Secure(cluster=cluster, folder=folder, names=names, passwords=cluster.add_users(*users))
         settings = found.settings(ADMIN)
         printed = [
@@ -129,7 +130,7 @@ def command(*words: str, environ: Mapping[str, str], stdin: bytes = b"") -> subp
 
 
 @pytest.fixture
-def run_worker(tmp_path: Path) -> Iterator[Callable[[Mapping[str, str]], Process]]:
+def run_worker(tmp_path: Path) -> Iterator[Start]:
     """Starts workers with the stub for a model."""
     with Processes(grace_seconds=0) as processes:
 
@@ -144,9 +145,7 @@ def run_worker(tmp_path: Path) -> Iterator[Callable[[Mapping[str, str]], Process
         yield start
 
 
-def test_the_printed_rights_are_enough_and_nothing_leaks(
-    secure: Secure, run_worker: Callable[[Mapping[str, str]], Process]
-) -> None:
+def test_the_printed_rights_are_enough_and_nothing_leaks(secure: Secure, run_worker: Start) -> None:
     """500 events and a worker, by users with what was printed for each; no password in logs, `ps` or `config show`."""
     planted = plant(EVENTS, malformed=0, seed="secure")
     sent = command(
@@ -180,9 +179,7 @@ def test_the_printed_rights_are_enough_and_nothing_leaks(
 
 
 @pytest.mark.parametrize("user", LACKING)
-def test_a_worker_that_lacks_a_right_names_it(
-    secure: Secure, run_worker: Callable[[Mapping[str, str]], Process], user: str
-) -> None:
+def test_a_worker_that_lacks_a_right_names_it(secure: Secure, run_worker: Start, user: str) -> None:
     """Before it reads anything: which right, on what, and the command that gives it; code 2."""
     key, operation = LACKING[user]
     name = secure.settings(user).group if key == "group" else getattr(secure.settings(user).topics, key)
@@ -218,6 +215,29 @@ def test_tools_name_the_right_that_they_lack(secure: Secure) -> None:
     assert (sent.returncode, b"user 'worker' is not authorised for WRITE on the topic" in sent.stderr) == (2, True), sent
     read = command("tail", "content", environ=secure.environ(Role.PRODUCER))
     assert (read.returncode, b"user 'producer' is not authorised for READ on the topic" in read.stderr) == (2, True), read
+
+
+def test_a_right_that_is_taken_away_ends_the_worker(secure: Secure, run_worker: Start) -> None:
+    """With code 70 and the topic's name, and without a commit of what it could not write."""
+    settings = secure.settings("dismissed")
+    secure.cluster.allow("dismissed", rights(settings, Role.WORKER))
+    worker = run_worker(secure.environ("dismissed"))
+    deadline = time.monotonic() + WORK_SECONDS
+    while '"partitions_assigned"' not in worker.output():
+        assert worker.running(), worker.output()
+        assert time.monotonic() < deadline, worker.output()
+        time.sleep(0.1)
+    for topic in (settings.topics.tagged, settings.topics.review):
+        secure.cluster.forbid("dismissed", topic)
+    with Onlooker(secure.settings(Role.OPERATOR)) as onlooker:
+        before = onlooker.committed()
+        sent = command("send", "-", environ=secure.environ(Role.PRODUCER), stdin=b'{"title": "Attention"}\n')
+        assert sent.returncode == 0, sent
+        assert worker.wait(REFUSED_SECONDS), worker.output()
+        assert worker.exit_code == 70
+        assert "TopicAuthorizationFailedError" in worker.output()
+        assert onlooker.committed() == before
+        assert sum(onlooker.ends().values()) == sum(before.values()) + 1
 
 
 REFUSALS: dict[str, str] = {
