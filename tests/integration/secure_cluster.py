@@ -203,8 +203,8 @@ class SecureCluster(KafkaCluster):
         jvm = self._jvm
         program = folder / "kafka-acls.sh"
         program.write_text(
-            f'#!/bin/sh\nexec "{jvm.java.path}" -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xshare:auto '
-            f'"-Dlog4j2.configurationFile={jvm.log4j}" -cp "{jvm.jars.classpath()}" org.apache.kafka.tools.AclCommand "$@"\n',
+            f'#!/bin/sh\nexec "{jvm.java.path}" -XX:TieredStopAtLevel=1 -XX:+UseSerialGC '
+            f'-XX:SharedArchiveFile="{jvm._archive()}" "-Dlog4j2.configurationFile={jvm.log4j}" -cp "{jvm.jars.classpath()}" org.apache.kafka.tools.AclCommand "$@"\n',
             encoding="utf-8",
         )
         program.chmod(0o755)
