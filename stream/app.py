@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, cast
 
 import faust
+import faust.auth
 import faust.streams
 import faust.transport.drivers.aiokafka as driver
 import mode
@@ -26,7 +27,7 @@ from monitoring.drift import DriftWatch
 from monitoring.health import Progress
 from monitoring.metrics import Metrics
 from monitoring.server import application, serve
-from stream import topics
+from stream import records, topics
 from stream.breaker import Opened
 from stream.crashguard import Guard, Unguarded, open_guard
 from stream.delivery import Delivery
@@ -35,6 +36,8 @@ from stream.logs import logger
 from stream.outcomes import Publication
 from stream.pipeline import Pipeline
 from stream.position import Position
+from stream.rights import NotAuthorizedError
+from stream.security import client_options, warnings
 from stream.settings import Settings
 
 log = logger("tagstream.app")
@@ -46,6 +49,8 @@ EXIT_SHUTDOWN_TIMED_OUT = 1
 EXIT_BREAKER_OPEN = 1
 COMMIT_SECONDS = 5.0
 BREAKER_SECONDS = 1.0
+# Key, headers of the record and of ours.
+DEAD_LETTER_ADDED_BYTES = 256 * 1024
 
 
 class MetricsPortError(Exception):
@@ -144,9 +149,12 @@ def faust_app(settings: Settings, *, idempotent: bool) -> faust.App:
         raise RuntimeError(msg)
     driver.Transport.Producer = Producer if idempotent else PlainProducer
     driver.Transport.Consumer = Consumer
+    # A dead letter with what is kept fits into its topic, and is larger than an event may be.
+    records.install(max(settings.max_dead_letter_bytes - DEAD_LETTER_ADDED_BYTES, settings.max_event_bytes + 1))
     return App(
         settings.group,
         broker=[f"kafka://{broker}" for broker in settings.broker_list],
+        broker_credentials=credentials(client_options(settings)),
         # Any exception in an agent must end the process: the default restarts the agent beyond the failed event.
         agent_supervisor=mode.CrashingSupervisor,
         processing_guarantee="at_least_once",
@@ -180,6 +188,31 @@ def faust_app(settings: Settings, *, idempotent: bool) -> faust.App:
         # Faust's web server listens on every address, without authentication.
         web_enabled=False,
     )
+
+
+def credentials(options: Mapping[str, Any]) -> faust.auth.Credentials | None:
+    """
+    Faust's form of what every client gets; None means PLAINTEXT to Faust.
+
+    Faust takes SASL without a TLS context for SASL_PLAINTEXT in silence: the context is made elsewhere, from settings that were
+    checked, and what Faust made of it must be what was asked for.
+    """
+    protocol, context = options["security_protocol"], options.get("ssl_context")
+    if protocol == "PLAINTEXT":
+        return None
+    if protocol == "SSL":
+        made = faust.SSLCredentials(context=context)
+    else:
+        made = faust.SASLCredentials(
+            username=options["sasl_plain_username"],
+            password=options["sasl_plain_password"],
+            mechanism=options["sasl_mechanism"],
+            ssl_context=context,
+        )
+    if made.protocol.value != protocol:
+        msg = f"Faust would use {made.protocol.value} where the settings say {protocol}"
+        raise RuntimeError(msg)
+    return made
 
 
 def source(app: faust.App, settings: Settings) -> Any:
@@ -301,20 +334,33 @@ def run(
     Run a worker until it is told to stop; does not return normally (Faust raises SystemExit).
 
     Raises:
-        BrokerUnreachableError: No broker answered in time.
+        BrokerUnreachableError: No broker answered in time, or one refused us.
+        NotAuthorizedError: Its user lacks a right; the message has the ACL that is missing.
         TopicsMissingError: A topic does not exist.
         MetricsPortError: The metrics port cannot be bound.
     """
     _exit_when_stopped_early()
+    for warning in warnings(settings.security):
+        log.warning("security_could_be_better", what=warning, see="docs/security.md")
+    if lacking := records.missing_codecs():
+        log.warning(
+            "codecs_missing",
+            codecs=lacking,
+            consequence="a batch that a producer compressed with one of them ends the worker",
+            next="install cramjam beside tagstream",
+        )
     existing = topics.partitions(settings)
-    needed = {key: getattr(settings.topics, key) for key in ("content", "tagged", "review", "dlq")}
-    found = topics.require(settings, needed, existing=existing)
+    found = topics.require(settings, {key: getattr(settings.topics, key) for key in topics.NEEDED}, operations=topics.NEEDED)
+    denied = asyncio.run(topics.group_denied(settings))
+    if denied is not None:
+        raise NotAuthorizedError(denied)
     idempotent = topics.idempotent(settings)
     progress = Progress(stall_seconds=settings.stall_timeout_seconds, monotonic=time.monotonic)
     with _metrics_server(settings, registry, progress) as port:
         log.info(
             "worker_starting",
             brokers=settings.brokers,
+            security=settings.security.protocol,
             group=settings.group,
             topic=settings.topics.content,
             partitions=found[settings.topics.content],

@@ -40,6 +40,8 @@ Brokers = Annotated[str | None, typer.Option(help="Kafka brokers, host:port, com
 BundleFolder = Annotated[Path | None, typer.Option(help="Folder of the model bundle.", metavar="FOLDER")]
 # The values of stream.demo.shifts.Shift, which would be too heavy to import here.
 Drift = Literal["none", "class-mix", "new-topic", "language", "no-description", "confidence"]
+# The values of stream.rights.Role.
+AclRole = Literal["worker", "producer", "consumer", "reviewer", "operator", "creator"]
 ThresholdOption = Annotated[float | None, typer.Option(help="Ask a person below this confidence.", metavar="0..1")]
 
 
@@ -112,12 +114,13 @@ def send(
     from stream import clients, rows, view
     from stream.demo.producer import produce
     from stream.demo.shifts import Shift
+    from stream.rights import Operation
     from stream.topics import require
 
     if (what is None) != samples or (drift != "none" and not samples):
         _fail("`send` takes a file, or --samples, perhaps with --drift. Next: give one of the two.", EXIT_USAGE)
     name = topic or settings.topics.content
-    require(settings, {"content": name})
+    require(settings, {"content": name}, operations={"content": Operation.WRITE})
     if what is None:
         sent = produce(settings, topic=name, rate=rate or 20.0, drift=Shift(drift), after_seconds=drift_after, say=view.talk)
         view.talk(f"{sent} events in {name}, confirmed by the broker")
@@ -199,13 +202,21 @@ def doctor(
     brokers: Brokers = None,
     bundle: BundleFolder = None,
     create_topics: Annotated[bool, typer.Option("--create-topics", help="Make the topics that do not exist.")] = False,
+    acls: Annotated[
+        str | None,
+        typer.Option("--acls", help="Print the commands that give a user the least rights; ask nobody.", metavar="USER"),
+    ] = None,
+    role: Annotated[AclRole, typer.Option("--role", help="What that user is.")] = "worker",
     json: Json = False,
 ) -> None:
     """Check all that a worker needs; say what to do."""
     settings = _settings(brokers=brokers, bundle=bundle)
     from stream import doctor as run
-    from stream import view
+    from stream import rights, view
 
+    if acls is not None:
+        view.print_lines(rights.lines(settings, rights.Role(role), acls), as_json=json)
+        return
     report = run.examine(settings, create_topics=create_topics, say=view.finding(as_json=json))
     if not report.broker_reachable:
         raise typer.Exit(EXIT_BROKER)

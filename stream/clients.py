@@ -11,7 +11,7 @@ from kafka.errors import KafkaError, KafkaTimeoutError
 from kafka.serializer import Serializer
 
 from stream.settings import Settings
-from stream.topics import unreachable
+from stream.topics import admitted, unreachable
 
 FLUSH_SECONDS = 30
 # A record that was not confirmed by then is given up; whoever waits for it waits a little longer.
@@ -94,12 +94,13 @@ def sender(settings: Settings) -> Iterator[Sender]:
     A producer that waits for all replicas.
 
     Raises:
-        BrokerUnreachableError: No broker answered in time.
+        BrokerUnreachableError: No broker answered in time, or one refused us.
     """
-    timeout_ms = int(settings.startup_timeout_seconds * 1000)
+    options, seconds = admitted(settings)
+    timeout_ms = int(seconds * 1000)
     try:
         producer = KafkaProducer(
-            bootstrap_servers=settings.broker_list,
+            **options,
             client_id="tagstream-send",
             acks="all",
             enable_idempotence=False,
@@ -118,10 +119,11 @@ def sender(settings: Settings) -> Iterator[Sender]:
 
 @contextlib.contextmanager
 def _consumer(settings: Settings) -> Iterator[KafkaConsumer]:
-    timeout_ms = int(settings.startup_timeout_seconds * 1000)
+    options, seconds = admitted(settings)
+    timeout_ms = int(seconds * 1000)
     try:
         consumer = KafkaConsumer(
-            bootstrap_servers=settings.broker_list,
+            **options,
             client_id="tagstream-read",
             group_id=None,
             enable_auto_commit=False,
@@ -147,7 +149,7 @@ def read(settings: Settings, topics: Sequence[str], *, from_beginning: bool) -> 
         from_beginning: Start at the oldest record, else after the newest.
 
     Raises:
-        BrokerUnreachableError: No broker answered in time.
+        BrokerUnreachableError: No broker answered in time, or one refused us.
     """
     with _consumer(settings) as consumer:
         assigned = [
@@ -253,14 +255,15 @@ def verbatim_sender(settings: Settings, *, idempotent: bool) -> Iterator[Verbati
     A producer that waits for all replicas and keeps the order of a partition; `idempotent`: a retried send is written once.
 
     Raises:
-        BrokerUnreachableError: No broker answered in time.
+        BrokerUnreachableError: No broker answered in time, or one refused us.
     """
-    timeout_ms = int(settings.startup_timeout_seconds * 1000)
+    options, seconds = admitted(settings)
+    timeout_ms = int(seconds * 1000)
 
     def make() -> KafkaProducer:
         try:
             return KafkaProducer(
-                bootstrap_servers=settings.broker_list,
+                **options,
                 client_id="tagstream-replay",
                 acks="all",
                 enable_idempotence=idempotent,

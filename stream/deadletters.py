@@ -5,14 +5,14 @@ the block that begins with the last `__streams.errors.exception`; all before it 
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from stream.clients import Record
-from stream.events import Headers
-from stream.outcomes import REPLAY_COUNT, replay_count
+from stream.events import CUT_HEADERS, Headers
+from stream.outcomes import ESCAPED_NAME, REPLAY_COUNT, replay_count
 
 FIRST_OF_OURS = "__streams.errors.exception"
 REPLAYED_FROM = "x-dlq-replayed-from"
@@ -135,10 +135,19 @@ def read(record: Record) -> DeadLetter | None:
         message=ours.get("__streams.errors.message", ""),
         attempts=_number(ours.get("x-dlq-attempts")) or 1,
         replays=replay_count(headers),
-        dropped=tuple(part for part in ours.get("x-dlq-dropped", "").split(",") if part),
+        dropped=_dropped(headers, ours),
         sha256=ours.get("x-dlq-sha256"),
         length=_number(ours.get("x-dlq-length")),
     )
+
+
+def _dropped(headers: Headers, ours: Mapping[str, str]) -> tuple[str, ...]:
+    """What is not here as it was: too large for the topic, cut while it was read, or the name of a header that is not UTF-8."""
+    parts = {part for part in ours.get("x-dlq-dropped", "").split(",") if part}
+    names = {name for name, _ in headers}
+    parts |= {"value"} if CUT_HEADERS[0] in names else set()
+    parts |= {"headers"} if ESCAPED_NAME in names else set()
+    return tuple(sorted(parts))
 
 
 def _origin(ours: dict[str, str]) -> Place | None:

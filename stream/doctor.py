@@ -12,9 +12,10 @@ from kafka.errors import KafkaError
 from model_export.bundle import BundleError
 from model_export.bundle import read as read_bundle
 from stream import topics
+from stream.records import missing_codecs
+from stream.rights import Operation, Resource, Right, missing
+from stream.security import SecurityError, client_options, warnings
 from stream.settings import Settings
-
-NEEDED = ("content", "tagged", "review", "dlq")
 
 
 class Status(StrEnum):
@@ -66,6 +67,9 @@ def examine(settings: Settings, *, create_topics: bool, say: Callable[[Finding],
     try:
         for finding in _remote(settings, create_topics=create_topics):
             note(finding)
+    except SecurityError:
+        # Said already, among what is local; nobody was asked anything.
+        return Report(findings=tuple(findings), broker_reachable=reachable)
     except topics.BrokerUnreachableError as error:
         reachable = False
         what, _, fix = str(error).partition(" Next: ")
@@ -76,8 +80,10 @@ def examine(settings: Settings, *, create_topics: bool, say: Callable[[Finding],
 def _local(settings: Settings) -> Iterator[Finding]:
     yield Finding(check="python", status=Status.OK, detail=f"{sys.version.split()[0]}")
     yield _stream_engine()
+    yield _codecs()
     yield _bundle(settings)
     yield _metrics_port(settings)
+    yield from _security(settings)
 
 
 def _stream_engine() -> Finding:
@@ -92,6 +98,18 @@ def _stream_engine() -> Finding:
             fix="install a binary wheel of faust-streaming for this CPython and unset NO_CYTHON",
         )
     return Finding(check="faust", status=Status.OK, detail=f"{faust.__version__} with its C extension")
+
+
+def _codecs() -> Finding:
+    lacking = missing_codecs()
+    if not lacking:
+        return Finding(check="codecs", status=Status.OK, detail="gzip, snappy, lz4, zstd")
+    return Finding(
+        check="codecs",
+        status=Status.WARN,
+        detail=f"a batch that a producer compressed with {', '.join(lacking)} ends a worker: no library reads it here",
+        fix="install cramjam beside tagstream",
+    )
 
 
 def _bundle(settings: Settings) -> Finding:
@@ -131,6 +149,28 @@ def _metrics_port(settings: Settings) -> Finding:
     return Finding(check="metrics", status=Status.OK, detail=f"{where} is free")
 
 
+def _security(settings: Settings) -> Iterator[Finding]:
+    security = settings.security
+    try:
+        client_options(settings)
+    except SecurityError as error:
+        what, _, fix = str(error).partition(" Next: ")
+        yield Finding(check="security", status=Status.FAIL, detail=what, fix=fix)
+        return
+    who = f", user {security.username!r}" if security.sasl else ", our certificate" if security.certificate_file else ""
+    detail = f"{security.protocol}{who}"
+    if security.protocol == "PLAINTEXT":
+        detail += ": whoever reaches the brokers may read and write, and listen on the way"
+    yield Finding(check="security", status=Status.OK, detail=detail)
+    for warning in warnings(security):
+        yield Finding(
+            check="security",
+            status=Status.WARN,
+            detail=warning,
+            fix="chmod 0400; in Kubernetes fsGroup, and defaultMode: 0440 of the Secret",
+        )
+
+
 def _remote(settings: Settings, *, create_topics: bool) -> Iterator[Finding]:
     with topics.admin(settings) as client:
         try:
@@ -142,24 +182,23 @@ def _remote(settings: Settings, *, create_topics: bool) -> Iterator[Finding]:
         created = topics.create(settings)
         made = f"made {', '.join(created.made)}" if created.made else "nothing to make"
         yield Finding(check="create topics", status=Status.OK, detail=f"{made}; found {', '.join(created.found) or 'none'}")
-    yield from _topics(settings, len(brokers))
+    # Who makes topics need not be who works on them.
+    rights = Status.WARN if create_topics else Status.FAIL
+    yield from _topics(settings, len(brokers), rights)
+    yield _group(settings, rights)
     yield _producer(settings)
 
 
-def _topics(settings: Settings, brokers: int) -> Iterator[Finding]:
-    found = topics.partitions(settings)
+def _topics(settings: Settings, brokers: int, rights: Status) -> Iterator[Finding]:
     names: dict[str, str] = settings.topics.model_dump()
+    with topics.admin(settings) as client:
+        try:
+            seen = topics.look(client, names.values())
+        except KafkaError as error:
+            raise topics.unreachable(settings, error) from error
     for key, name in names.items():
-        if name in found:
-            yield Finding(check=f"topic {name}", status=Status.OK, detail=f"{found[name]} partitions")
-            continue
-        needed = key in NEEDED
-        yield Finding(
-            check=f"topic {name}",
-            status=Status.FAIL if needed else Status.WARN,
-            detail=f"does not exist{'' if needed else '; the worker does not need it'}",
-            fix="tagstream doctor --create-topics",
-        )
+        yield _topic(settings, key, name, seen[name], rights)
+    found = {name: one.partitions for name, one in seen.items() if one.partitions is not None}
     yield from _sizes(settings, found)
     content = found.get(settings.topics.content, 0)
     if content == 1:
@@ -195,6 +234,33 @@ def _sizes(settings: Settings, found: Mapping[str, int]) -> Iterator[Finding]:
                 detail=f"takes records of {most_bytes} bytes, {key} lets {wanted} through: the worker would stop at a large event",
                 fix=f"set max.message.bytes of the topic to {wanted}, or TAGSTREAM_{key.upper()}={most_bytes}",
             )
+
+
+def _topic(settings: Settings, key: str, name: str, seen: topics.Seen, rights: Status) -> Finding:
+    check, needed = f"topic {name}", key in topics.NEEDED
+    wanted = topics.NEEDED.get(key, Operation.WRITE if key == "drift" else Operation.DESCRIBE)
+    denied = missing(settings, Right(resource=Resource.TOPIC, name=name, operations=(wanted,)), seen.operations)
+    if denied is not None:
+        what, _, fix = denied.partition(" Next: ")
+        detail = what if needed else f"{what} A worker does not need it"
+        return Finding(check=check, status=rights if needed else Status.WARN, detail=detail, fix=fix)
+    if seen.partitions is None:
+        return Finding(
+            check=check,
+            status=Status.FAIL if needed else Status.WARN,
+            detail=f"does not exist{'' if needed else '; the worker does not need it'}",
+            fix="tagstream doctor --create-topics",
+        )
+    may = f", may {' '.join(sorted(seen.operations))}" if seen.operations and settings.security.protocol != "PLAINTEXT" else ""
+    return Finding(check=check, status=Status.OK, detail=f"{seen.partitions} partitions{may}")
+
+
+def _group(settings: Settings, rights: Status) -> Finding:
+    denied = asyncio.run(topics.group_denied(settings))
+    if denied is None:
+        return Finding(check="group", status=Status.OK, detail=f"may be a member of {settings.group}")
+    what, _, fix = denied.partition(" Next: ")
+    return Finding(check="group", status=rights, detail=what, fix=fix)
 
 
 def _producer(settings: Settings) -> Finding:

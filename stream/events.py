@@ -23,6 +23,8 @@ Headers = tuple[tuple[str, bytes], ...]
 
 STRUCTURED_CONTENT_TYPE = b"application/cloudevents+json"
 CLOUDEVENT_PREFIX = "ce_"
+# On a record that did not fit into a worker's memory and is not whole: its size in bytes, and the SHA-256 of its value.
+CUT_HEADERS = ("x-dlq-original-bytes", "x-dlq-original-sha256")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +107,7 @@ def decode(raw: RawEvent, limits: Limits = DEFAULT_LIMITS) -> ContentEvent | Rej
 
 
 def _decode(raw: RawEvent, limits: Limits) -> ContentEvent:
+    _check_headers(raw.headers)
     value = raw.value
     if value is None:
         raise _undecodable(Reason.TOMBSTONE, "the record has no value (a tombstone)")
@@ -122,6 +125,23 @@ def _decode(raw: RawEvent, limits: Limits) -> ContentEvent:
     event = _validated(raw, checked, fields, attributes, limits)
     _check_carried(event, limits)
     return event
+
+
+def _check_headers(headers: Headers) -> None:
+    for name, _ in headers:
+        if name == CUT_HEADERS[0]:
+            raise _undecodable(Reason.TOO_LARGE, "the record was too large to be read whole; headers say how large")
+        if not (name.isascii() or _is_text(name)):
+            raise _undecodable(Reason.INVALID_UTF8, "the name of a header is not UTF-8")
+
+
+def _is_text(name: str) -> bool:
+    """Whether it can be written as UTF-8: bytes that cannot be read come as lone surrogates (`stream/records.py`)."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check_carried(event: ContentEvent, limits: Limits) -> None:

@@ -9,6 +9,8 @@ import structlog
 # Chatter at info level that tells an operator nothing; warnings of theirs are kept. Faust logs its services under the module of
 # their class: `stream.app`. Our own loggers are named `tagstream.*`.
 QUIET = ("aiokafka", "kafka", "faust", "mode", "asyncio", "stream.app")
+# Their debug lines carry keys, values and requests as they are, and kafka-python's the password: there is no level for them.
+NEVER_DEBUG = ("aiokafka", "kafka")
 
 
 def configure(*, level: str, form: Literal["auto", "json", "console"], stream: TextIO = sys.stderr) -> None:
@@ -30,7 +32,7 @@ def configure(*, level: str, form: Literal["auto", "json", "console"], stream: T
         foreign_pre_chain=shared,
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            *([] if as_console else [structlog.processors.format_exc_info]),
+            *([_printable] if as_console else [structlog.processors.format_exc_info]),
             renderer,
         ],
     )
@@ -40,13 +42,23 @@ def configure(*, level: str, form: Literal["auto", "json", "console"], stream: T
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     for name in QUIET:
-        logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else max(logging.WARNING, root.level))
+        chatty = logging.INFO if name in NEVER_DEBUG else logging.DEBUG
+        logging.getLogger(name).setLevel(chatty if level == "debug" else max(logging.WARNING, root.level))
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def _printable(_logger: object, _method: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """What a broker or a producer has put into a message cannot end the line or move the cursor; JSON escapes by itself."""
+    return {name: _escaped(value) if isinstance(value, str) else value for name, value in fields.items()}
+
+
+def _escaped(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def logger(name: str) -> structlog.stdlib.BoundLogger:

@@ -20,6 +20,8 @@ from stream.events import CLOUDEVENT_PREFIX, DEFAULT_LIMITS, ContentEvent, Field
 CONTRACT_VERSION = 1
 PREDICTION_NAMESPACE = uuid.UUID("6d0f7c3e-5b0a-5d57-9c53-4a7c1c0f5a1e")
 MAX_MESSAGE_CHARACTERS = 512
+# Beside a header whose name had to be escaped: the name as it was.
+ESCAPED_NAME = "x-dlq-header-name"
 REPLAY_COUNT = "x-dlq-replay-count"
 # A count has few digits; what a producer sends under this name is not ours.
 MAX_COUNT_DIGITS = 4
@@ -235,7 +237,7 @@ def _dead_letter(outcome: Rejected, limits: Limits) -> Publication:
         ("x-dlq-attempts", str(replay_count(raw.headers) + outcome.attempts)),
     ]
     ours: Headers = tuple((name, text.encode()) for name, text in where)
-    key, value, headers = _sendable(raw, raw.headers, ours)
+    key, value, headers = _sendable(raw, _writable(raw.headers), ours)
     if weight(key, value, headers) > limits.max_dead_letter_bytes:
         key, value, headers = _without_value(raw, ours)
     return Publication(
@@ -259,7 +261,8 @@ def _without_value(raw: RawEvent, ours: Headers) -> tuple[bytes, None, Headers]:
     """A dead letter that its topic would refuse: where, why, the value's SHA-256 and length, and which parts are not here."""
     value, key = raw.value or b"", raw.key or b""
     small_key = len(key) <= MAX_KEPT_BYTES
-    small_headers = weight(None, None, raw.headers) <= MAX_KEPT_BYTES
+    kept_headers = _writable(raw.headers)
+    small_headers = weight(None, None, kept_headers) <= MAX_KEPT_BYTES
     parts = {"value": False, "key": small_key, "headers": small_headers}
     said: Headers = (
         ("x-dlq-sha256", hashlib.sha256(value).hexdigest().encode()),
@@ -267,5 +270,22 @@ def _without_value(raw: RawEvent, ours: Headers) -> tuple[bytes, None, Headers]:
         ("x-dlq-dropped", ",".join(name for name, kept in parts.items() if not kept).encode()),
     )
     null_key: Headers = (("x-dlq-null-key", b"true"),) if raw.key is None else ()
-    headers = (*(raw.headers if small_headers else ()), *ours, *null_key, *said)
+    headers = (*(kept_headers if small_headers else ()), *ours, *null_key, *said)
     return key if small_key else b"", None, headers
+
+
+def _writable(headers: Headers) -> Headers:
+    r"""
+    Headers that a client can send and another read: the name of one that is not UTF-8 is escaped, its bytes go into one beside it.
+
+    >>> _writable((("a", b"1"), ("b\udcff", b"2")))
+    (('a', b'1'), ('b\\xff', b'2'), ('x-dlq-header-name', b'b\xff'))
+    """
+    found: list[tuple[str, bytes]] = []
+    for name, value in headers:
+        raw = name.encode("utf-8", "surrogateescape")
+        escaped = raw.decode("utf-8", "backslashreplace")
+        found.append((escaped, value))
+        if escaped != name:
+            found.append((ESCAPED_NAME, raw))
+    return tuple(found)

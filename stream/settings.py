@@ -19,6 +19,7 @@ from model_export.bundle import DEFAULT_BUNDLE
 from monitoring.observer import MAX_SOURCE_CHARACTERS
 from monitoring.thresholds import CHANGE_DELTA, LABELS_PSI, SOURCES_RATIO, WORDS_Z
 from stream.events import DEFAULT_LIMITS, Limits
+from stream.security import FILES_OF_SECRETS, Security
 
 PREFIX = "TAGSTREAM_"
 CONFIG_FILE = "tagstream.toml"
@@ -83,6 +84,7 @@ class Settings(BaseSettings):
     )
 
     brokers: str = Field(default="127.0.0.1:9092", description="Kafka brokers, host:port, comma-separated")
+    security: Security = Field(default_factory=Security, description="how the brokers are reached")
     group: str = Field(default="tagstream", min_length=1, description="consumer group of the workers")
     group_instance_id: str | None = Field(
         default=None, min_length=1, description="a name of this worker's own: back within the session it keeps its partitions"
@@ -165,6 +167,11 @@ class Settings(BaseSettings):
     @field_validator("brokers")
     @classmethod
     def _host_and_port(cls, value: str) -> str:
+        if "@" in value:
+            msg = (
+                "a user in the address is not used and would be printed; security.username and security.password_file name one"
+            )
+            raise ValueError(msg)
         parts = [part.strip() for part in value.split(",")]
         for part in parts:
             host, _, port = part.rpartition(":")
@@ -349,7 +356,15 @@ def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:
             f"Next: correct or remove it; `tagstream config show` lists all."
         )
     what = problem["msg"].removeprefix("Value error, ")
+    if " Next: " in what:
+        return f"these settings do not go together: {what}"
     return (
-        f"setting {key} = {problem['input']!r} ({origins.get(key, 'default')}) cannot be used: {what}. "
+        f"setting {key}{_shown(key, problem['input'])} ({origins.get(key, 'default')}) cannot be used: {what}. "
         f"Next: correct it; `tagstream config show` says what every setting means."
     )
+
+
+def _shown(key: str, value: Any) -> str:
+    """A refused value for its error; nothing where it may hold a password."""
+    secret = key in FILES_OF_SECRETS or (key == "brokers" and "@" in str(value))
+    return " (its value is not shown)" if secret else f" = {value!r}"

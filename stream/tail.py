@@ -6,6 +6,7 @@ from collections.abc import Callable
 from stream import clients, view
 from stream.clients import Record
 from stream.reader import Distinct
+from stream.rights import Operation
 from stream.settings import Settings
 from stream.topics import require
 
@@ -66,7 +67,7 @@ def follow(
     """
     names: dict[str, str] = settings.topics.model_dump()
     name = names.get(topic, topic)
-    require(settings, {topic: name})
+    require(settings, {topic: name}, operations={topic: Operation.READ})
     shown = 0
     last = time.monotonic()
     try:

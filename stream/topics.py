@@ -5,26 +5,51 @@ The worker only looks; `tagstream doctor --create-topics` and the demo create.
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from aiokafka.client import AIOKafkaClient
+from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
+from aiokafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailableError
+from aiokafka.errors import GroupAuthorizationFailedError as AIOGroupAuthorizationFailedError
 from aiokafka.errors import KafkaError as AIOKafkaError
+from aiokafka.protocol.group import HeartbeatRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
-from kafka.errors import ClusterAuthorizationFailedError, KafkaError, TopicAlreadyExistsError, TopicAuthorizationFailedError
+from kafka.errors import (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+)
 
+from stream import handshake
+from stream.rights import NotAuthorizedError, Operation, Resource, Right, Role, missing, rights
+from stream.security import client_options
 from stream.settings import Settings
 
 MAX_MESSAGE = "max.message.bytes"
 # Their newest record of a key is what counts.
 COMPACTED = frozenset({"reviewed", "replays"})
+# What a worker cannot be without, and what it must be allowed to do with it.
+NEEDED = {
+    "content": Operation.READ,
+    "tagged": Operation.WRITE,
+    "review": Operation.WRITE,
+    "dlq": Operation.WRITE,
+}
 
 
 class BrokerUnreachableError(Exception):
     """No broker answered in time: the message says which, how long, and what to do."""
 
     exit_code = 3
+
+
+class BrokerRefusedError(BrokerUnreachableError):
+    """A broker answered and does not let us in: TLS, its certificate, or our user."""
 
 
 class TopicsMissingError(Exception):
@@ -41,18 +66,44 @@ class Created:
     found: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """One topic that was asked for by its name. `operations` is what we may do with it; None where the brokers do not say."""
+
+    partitions: int | None
+    operations: frozenset[str] | None
+
+
+def admitted(settings: Settings) -> tuple[dict[str, Any], float]:
+    """
+    What a client is constructed with, and the seconds of `startup_timeout_seconds` that are left, once a broker has let us in.
+
+    A broker that does not answer is no refusal: the client waits for it, as long as is left.
+
+    Raises:
+        BrokerRefusedError: One answered, and refused us; the message says why.
+        SecurityError: A file of the settings cannot be used.
+    """
+    started = time.monotonic()
+    refused = handshake.refusal(settings)
+    if refused is not None:
+        raise BrokerRefusedError(refused)
+    return client_options(settings), max(1.0, settings.startup_timeout_seconds - (time.monotonic() - started))
+
+
 @contextlib.contextmanager
 def admin(settings: Settings) -> Iterator[KafkaAdminClient]:
     """
     An admin client on the settings' brokers.
 
     Raises:
-        BrokerUnreachableError: None answered within `startup_timeout_seconds`.
+        BrokerUnreachableError: None answered within `startup_timeout_seconds`, or one refused us.
     """
-    timeout_ms = int(settings.startup_timeout_seconds * 1000)
+    options, seconds = admitted(settings)
+    timeout_ms = int(seconds * 1000)
     try:
         client = KafkaAdminClient(
-            bootstrap_servers=settings.broker_list,
+            **options,
             client_id="tagstream-admin",
             bootstrap_timeout_ms=timeout_ms,
             request_timeout_ms=timeout_ms,
@@ -70,7 +121,7 @@ def unreachable(settings: Settings, error: BaseException) -> BrokerUnreachableEr
     return BrokerUnreachableError(
         f"no Kafka broker answered at {settings.brokers} within {settings.startup_timeout_seconds:g} s "
         f"({type(error).__name__}: {str(error)[:200]}). Next: is the broker up, is the address the one that it advertises, is TAGSTREAM_BROKERS "
-        f"right? `tagstream doctor` looks closer."
+        f"right, is TAGSTREAM_SECURITY__PROTOCOL? `tagstream doctor` looks closer."
     )
 
 
@@ -116,24 +167,77 @@ def max_message_bytes(settings: Settings, names: Sequence[str]) -> dict[str, int
     }
 
 
-def require(settings: Settings, names: Mapping[str, str], *, existing: Mapping[str, int] | None = None) -> dict[str, int]:
+def require(
+    settings: Settings,
+    names: Mapping[str, str],
+    *,
+    operations: Mapping[str, Operation] | None = None,
+) -> dict[str, int]:
     """
-    Partitions of the topics `names` (setting key to topic name); `existing` is what `partitions` gave, if it was asked already.
+    Partitions of the topics `names` (setting key to topic name), which we may see and do `operations` with.
 
     Raises:
-        BrokerUnreachableError: No broker answered.
+        BrokerUnreachableError: No broker answered, or one refused us.
+        NotAuthorizedError: We may not see one of them, or not do what is asked; the message has the ACL that is missing.
         TopicsMissingError: One of them does not exist.
     """
-    found = partitions(settings) if existing is None else existing
-    missing = {key: name for key, name in names.items() if name not in found}
-    if missing:
-        listed = ", ".join(f"{name!r} (topics.{key})" for key, name in missing.items())
+    with admin(settings) as client:
+        try:
+            seen = look(client, names.values())
+        except KafkaError as error:
+            raise unreachable(settings, error) from error
+    for key, name in names.items():
+        wanted = ((operations or {}).get(key, Operation.DESCRIBE),)
+        refused = missing(settings, Right(resource=Resource.TOPIC, name=name, operations=wanted), seen[name].operations)
+        if refused is not None:
+            raise NotAuthorizedError(refused)
+    absent = {key: name for key, name in names.items() if seen[name].partitions is None}
+    if absent:
+        listed = ", ".join(f"{name!r} (topics.{key})" for key, name in absent.items())
         msg = (
             f"the cluster at {settings.brokers} has no topic {listed}. The worker does not create topics. "
             f"Next: `tagstream doctor --create-topics`, or set TAGSTREAM_TOPICS__* to the names in use."
         )
         raise TopicsMissingError(msg)
-    return {name: found[name] for name in names.values()}
+    return {name: seen[name].partitions or 0 for name in names.values()}
+
+
+def look(client: KafkaAdminClient, names: Collection[str]) -> dict[str, Seen]:
+    """Each of these topics, asked for by name: a cluster with ACLs leaves out of its list what we may not see."""
+    found: dict[str, Seen] = {}
+    for topic in client.describe_topics(list(dict.fromkeys(names))):
+        code, told = topic.get("error_code"), topic.get("authorized_operations")
+        denied = code == TopicAuthorizationFailedError.errno
+        found[topic["name"]] = Seen(
+            partitions=None if code else len(topic["partitions"]),
+            operations=frozenset() if denied else frozenset(told) if told and not code else None,
+        )
+    return found
+
+
+async def group_denied(settings: Settings) -> str | None:
+    """
+    The sentence if this user may not be a member of the group, None if it may or if nobody can say yet.
+
+    A heartbeat of a member that does not exist: the brokers check the right to READ the group first, and change nothing.
+
+    Raises:
+        BrokerUnreachableError: No broker answered.
+    """
+    right = next(right for right in rights(settings, Role.WORKER) if right.resource is Resource.GROUP)
+    async with _probe(settings) as client:
+        try:
+            node = await client.coordinator_lookup(CoordinationType.GROUP, settings.group)
+            await client.ready(node, group=ConnectionGroup.COORDINATION)
+            answer = await client.send(
+                node, HeartbeatRequest(settings.group, -1, "tagstream-probe"), group=ConnectionGroup.COORDINATION
+            )
+        except AIOGroupAuthorizationFailedError:
+            return missing(settings, right, ())
+        except (CoordinatorNotAvailableError, CoordinatorLoadInProgressError):
+            # The first group of a cluster makes its offsets topic: Faust waits for that, and a refusal then ends the worker.
+            return None
+        return missing(settings, right, ()) if answer.error_code == GroupAuthorizationFailedError.errno else None
 
 
 def create(settings: Settings) -> Created:
@@ -191,18 +295,24 @@ def idempotent(settings: Settings) -> bool:
 
 async def has_idempotent_producer(settings: Settings) -> bool:
     """
-    Does the broker hand out producer ids? Apache Kafka does, Tansu 0.6 does not.
+    Does the broker hand out producer ids? Apache Kafka does, Tansu 0.6 does not. It asks for WRITE on any topic, no more.
 
     Raises:
         BrokerUnreachableError: No broker answered.
     """
-    client = AIOKafkaClient(bootstrap_servers=settings.broker_list, client_id="tagstream-probe", request_timeout_ms=10_000)
+    async with _probe(settings) as client:
+        response = await client.send(client.get_random_node(), InitProducerIdRequest(None, 60_000))
+        # A broker that refuses them to a user who may write nowhere has them, and a user who may write gets them.
+        return response.error_code in {0, ClusterAuthorizationFailedError.errno}
+
+
+@contextlib.asynccontextmanager
+async def _probe(settings: Settings) -> AsyncIterator[AIOKafkaClient]:
+    client = AIOKafkaClient(**client_options(settings), client_id="tagstream-probe", request_timeout_ms=10_000)
     try:
         async with asyncio.timeout(settings.startup_timeout_seconds):
             await client.bootstrap()
-            node = client.get_random_node()
-            response = await client.send(node, InitProducerIdRequest(None, 60_000))
-            return bool(response.error_code == 0)
+            yield client
     except (AIOKafkaError, TimeoutError) as error:
         raise unreachable(settings, error) from error
     finally:

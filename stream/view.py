@@ -3,7 +3,8 @@
 import base64
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from stream.clients import Record
 from stream.doctor import Finding, Status
 from stream.events import Rejected
 from stream.outcomes import NeedsReview, Outcome
+from stream.security import Security, shown_path
 from stream.settings import Loaded, Settings, known_keys
 
 out = Console(highlight=False, soft_wrap=True)
@@ -33,6 +35,13 @@ def talk(message: str) -> None:
 def show(text: str) -> None:
     """Lines of data, on stdout, as they are."""
     out.print(text, markup=False)
+
+
+def print_lines(lines: Iterable[str], *, as_json: bool) -> None:
+    """Commands to run, one a line; as JSON each is an object."""
+    for line in lines:
+        sys.stdout.write(f"{msgspec.json.encode({'command': line}).decode()}\n" if as_json else f"{line}\n")
+    sys.stdout.flush()
 
 
 @contextlib.contextmanager
@@ -155,10 +164,14 @@ def _lookup(settings: Settings, key: str) -> Any:
     value: Any = settings
     for part in key.split("."):
         value = getattr(value, part)
+    if isinstance(value, Path):
+        return shown_path(key, value)
     return value if isinstance(value, str | int | float | None) else str(value)
 
 
 def _meaning(key: str) -> str:
     if key.startswith("topics."):
         return f"name of the topic {key.removeprefix('topics.')}"
+    if key.startswith("security."):
+        return Security.model_fields[key.removeprefix("security.")].description or ""
     return Settings.model_fields[key].description or ""

@@ -3,11 +3,11 @@
 import os
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from stream.broker.jars import get_jars
 from stream.broker.java import find_java
@@ -16,7 +16,7 @@ from stream.broker.layout import Layout
 from stream.broker.ports import is_free
 from stream.broker.probe import load_client, wait_for_records
 from stream.broker.processes import Process, Processes, end_all
-from stream.broker.properties import Amend, Node, server_properties
+from stream.broker.properties import Node, server_properties
 from stream.broker.rung import Deadline, Log, RungUnavailable, to_stderr
 
 # Kafka needs well under a second to close its logs; a node whose quorum has gone before it would wait for minutes.
@@ -41,7 +41,6 @@ class KafkaCluster:
             folder that lives until `close`.
         environ: For JAVA_HOME, PATH and XDG_CACHE_HOME; the nodes get it too.
         start_timeout_seconds: Bound of each `start` and `restart`, a download of the jars apart.
-        amend: Changes the settings of each node before it starts, for what a test needs beyond them.
         log: Gets a line when something takes long.
     """
 
@@ -52,7 +51,6 @@ class KafkaCluster:
         data_dir: Path | None = None,
         environ: Mapping[str, str] = os.environ,
         start_timeout_seconds: float = 90.0,
-        amend: Amend | None = None,
         log: Log = to_stderr,
     ) -> None:
         """
@@ -66,7 +64,6 @@ class KafkaCluster:
             raise ValueError(msg)
         java, jars = find_java(environ), get_jars(environ, log)
         self._start_timeout_seconds = start_timeout_seconds
-        self._amend = amend
         self._temporary = data_dir is None
         self.data_dir = Path(tempfile.mkdtemp(prefix="tagstream-kafka-")) if data_dir is None else data_dir.absolute()
         self.data_dir.mkdir(parents=True, exist_ok=True)
@@ -173,6 +170,20 @@ class KafkaCluster:
         """Close it."""
         self.close()
 
+    # What a cluster with other listeners differs in; the tests have one with TLS, users and ACLs.
+
+    def properties(self, node: Node, nodes: Sequence[Node]) -> str:
+        """The `server.properties` of a node."""
+        return server_properties(node, nodes)
+
+    def probe_address(self, node: Node) -> str:
+        """Where a client that may do everything connects."""
+        return node.address
+
+    def probe_options(self) -> dict[str, Any]:
+        """What that client is constructed with, apart from addresses and bounds."""
+        return {}
+
     def _node(self, number: int) -> Node:
         nodes = self._layout.nodes
         if not 1 <= number <= len(nodes):
@@ -193,7 +204,7 @@ class KafkaCluster:
         self._jvm.log4j.write_bytes((files("stream") / "kafka" / "log4j2.xml").read_bytes())
         for node in layout.nodes:
             node.folder.mkdir(exist_ok=True)
-            properties = server_properties(node, layout.nodes, self._amend)
+            properties = self.properties(node, layout.nodes)
             (node.folder / "server.properties").write_text(properties, encoding="ascii")
         self._jvm.format(layout.nodes, layout.cluster_id, self._processes, deadline)
         for node in layout.nodes:
@@ -201,11 +212,18 @@ class KafkaCluster:
                 self._running[node.number] = self._jvm.serve(node, self._processes)
 
     def _wait_ready(self, deadline: Deadline) -> None:
-        running = ",".join(self._node(number).address for number in sorted(self._running))
+        running = ",".join(self.probe_address(self._node(number)) for number in sorted(self._running))
         try:
             load_client()
             self._wait_started(deadline)
-            wait_for_records(running, nodes=len(self._running), idempotent=True, deadline=deadline, check=self._check_running)
+            wait_for_records(
+                running,
+                nodes=len(self._running),
+                idempotent=True,
+                deadline=deadline,
+                check=self._check_running,
+                options=self.probe_options(),
+            )
         except _PortTakenError:
             raise
         except RungUnavailable as error:

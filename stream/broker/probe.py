@@ -8,7 +8,7 @@ import importlib
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stream.broker.rung import Deadline, RungUnavailable
@@ -22,9 +22,13 @@ _POLL_SECONDS = 0.02
 _REQUEST_SECONDS = 5.0
 
 Check = Callable[[], None]
+Options = Mapping[str, Any]
+PLAINTEXT: Options = {}
 
 
-def wait_for_records(bootstrap: str, *, nodes: int, idempotent: bool, deadline: Deadline, check: Check) -> None:
+def wait_for_records(
+    bootstrap: str, *, nodes: int, idempotent: bool, deadline: Deadline, check: Check, options: Options = PLAINTEXT
+) -> None:
     """
     Return when `nodes` brokers have joined and a record has gone through the cluster and back.
 
@@ -34,13 +38,16 @@ def wait_for_records(bootstrap: str, *, nodes: int, idempotent: bool, deadline: 
         idempotent: Write as the idempotent producer does, with all acknowledgements; else with one.
         deadline: The bound of all waits together.
         check: Called between attempts; raises when waiting is of no use, for instance because the process has ended.
+        options: What else the clients are constructed with: TLS and a user, where the cluster asks for them.
 
     Raises:
         RungUnavailable: The deadline passed; the message has what was waited for and the last error.
     """
     load_client()
     wait_for_ports(bootstrap.split(","), deadline=deadline, check=check)
-    _persist(lambda: _prove(bootstrap, nodes, idempotent, deadline), "a record to be written and read", deadline, check)
+    _persist(
+        lambda: _prove(bootstrap, nodes, idempotent, deadline, options), "a record to be written and read", deadline, check
+    )
 
 
 def load_client() -> None:
@@ -116,10 +123,10 @@ def has_transactions(bootstrap: str, *, deadline: Deadline) -> bool:
     return True
 
 
-def _prove(bootstrap: str, nodes: int, idempotent: bool, deadline: Deadline) -> None:  # noqa: FBT001
+def _prove(bootstrap: str, nodes: int, idempotent: bool, deadline: Deadline, options: Options) -> None:  # noqa: FBT001
     from kafka.errors import KafkaError
 
-    with _admin(bootstrap, deadline) as admin:
+    with _admin(bootstrap, deadline, options) as admin:
         joined = [one for one in admin.describe_cluster()["brokers"] if not one.get("is_fenced", False)]
         if len(joined) < nodes:
             msg = f"{len(joined)} of {nodes} brokers have joined the cluster"
@@ -130,20 +137,21 @@ def _prove(bootstrap: str, nodes: int, idempotent: bool, deadline: Deadline) -> 
         settings = {"num_partitions": 1, "replication_factor": min(nodes, 3), "configs": {"min.insync.replicas": "1"}}
         admin.create_topics({topic: settings}, wait_for_metadata=True)
         try:
-            _write(bootstrap, topic, idempotent, deadline)
-            _read(bootstrap, topic, deadline)
+            _write(bootstrap, topic, idempotent, deadline, options)
+            _read(bootstrap, topic, deadline, options)
         finally:
             # A topic that stays harms nobody, and its error must not hide the one of the write.
             with contextlib.suppress(KafkaError):
                 admin.delete_topics([topic])
 
 
-def _write(bootstrap: str, topic: str, idempotent: bool, deadline: Deadline) -> None:  # noqa: FBT001
+def _write(bootstrap: str, topic: str, idempotent: bool, deadline: Deadline, options: Options) -> None:  # noqa: FBT001
     from kafka import KafkaProducer
 
     request = _milliseconds(deadline.left(at_most=_REQUEST_SECONDS))
     producer = KafkaProducer(
         bootstrap_servers=bootstrap.split(","),
+        **options,
         acks="all" if idempotent else 1,
         enable_idempotence=idempotent,
         max_block_ms=request,
@@ -157,11 +165,12 @@ def _write(bootstrap: str, topic: str, idempotent: bool, deadline: Deadline) -> 
         producer.close(timeout=1)
 
 
-def _read(bootstrap: str, topic: str, deadline: Deadline) -> None:
+def _read(bootstrap: str, topic: str, deadline: Deadline, options: Options) -> None:
     from kafka import KafkaConsumer, TopicPartition
 
     consumer = KafkaConsumer(
         bootstrap_servers=bootstrap.split(","),
+        **options,
         bootstrap_timeout_ms=_milliseconds(deadline.left(at_most=_REQUEST_SECONDS)),
         enable_auto_commit=False,
         # A lone record is not worth the broker's wait for more.
@@ -200,17 +209,18 @@ def _persist(attempt: Check, what: str, deadline: Deadline, check: Check) -> Non
             return
 
 
-def _admin(bootstrap: str, deadline: Deadline) -> "KafkaAdminClient":
+def _admin(bootstrap: str, deadline: Deadline, options: Options = PLAINTEXT) -> "KafkaAdminClient":
     from kafka import KafkaAdminClient
 
-    options: dict[str, Any] = {
+    chosen: dict[str, Any] = {
+        **options,
         "bootstrap_servers": bootstrap.split(","),
         # Short, so that `check` has its turn between attempts.
         "bootstrap_timeout_ms": _milliseconds(deadline.left(at_most=2.0)),
         "request_timeout_ms": _milliseconds(deadline.left(at_most=_REQUEST_SECONDS)),
         "reconnect_backoff_max_ms": 100,
     }
-    return KafkaAdminClient(**options)
+    return KafkaAdminClient(**chosen)
 
 
 def _go_on() -> None:

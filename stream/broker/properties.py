@@ -1,6 +1,6 @@
 """The configuration of one Kafka node, and of the JVM it runs in. Pure: text in, text out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,12 +37,8 @@ class Node:
         return f"{LOOPBACK}:{self.port}"
 
 
-Amend = Callable[["Node", dict[str, object]], None]
-"""Changes the settings of one node in place."""
-
-
-def server_properties(node: Node, nodes: Sequence[Node], amend: Amend | None = None) -> str:
-    """The whole `server.properties` of `node` in a cluster of `nodes`; `amend` has the last word on each setting."""
+def server_properties(node: Node, nodes: Sequence[Node], changes: Mapping[str, object] | None = None) -> str:
+    """The whole `server.properties` of `node` in a cluster of `nodes`; `changes` are added, or stand in for what is here."""
     voters = ",".join(f"{other.number}@{LOOPBACK}:{other.controller_port}" for other in nodes)
     values: dict[str, object] = {
         "process.roles": "broker,controller",
@@ -55,9 +51,8 @@ def server_properties(node: Node, nodes: Sequence[Node], amend: Amend | None = N
         "inter.broker.listener.name": "PLAINTEXT",
         "log.dirs": node.folder / "logs",
         **cluster_settings(len(nodes)),
+        **(changes or {}),
     }
-    if amend is not None:
-        amend(node, values)
     return "".join(f"{key}={_escaped(str(value))}\n" for key, value in values.items())
 
 

@@ -23,7 +23,7 @@ from stream.demo.process import Worker, WorkerError, worker
 from stream.demo.summary import print_summary
 from stream.demo.traffic import Broke, Came, Fact, Sent, Traffic
 from stream.demo.watch import REFRESH_SECONDS, Scene, Watch, watch
-from stream.settings import Settings, load
+from stream.settings import Settings, SettingsError, load
 
 DRAIN_SECONDS = 20.0
 # Joining a group on Tansu takes half of this; it is the least that a setting may be.
@@ -50,12 +50,19 @@ def demo(
         BrokerUnavailable: No broker could be had.
         BrokerUnreachableError: The broker did not create the topics, or did not answer a client.
         WorkerError: The worker did not get ready.
+        SettingsError: The settings ask for TLS or a user.
         ValueError: `seconds` or `rate` is not more than 0.
     """
     if rate <= 0 or (seconds is not None and seconds <= 0):
         msg = f"rate={rate!r} and seconds={seconds!r} must be more than 0"
         raise ValueError(msg)
     given = load(os.environ).settings if settings is None else settings
+    if given.security.protocol != "PLAINTEXT":
+        msg = (
+            f"the demo's broker is its own, on loopback and without TLS; security.protocol = {given.security.protocol} cannot reach "
+            f"it. Next: unset TAGSTREAM_SECURITY__*; to try a cluster with TLS, `tagstream send --samples` and `tagstream worker`."
+        )
+        raise SettingsError(msg)
     with interrupts() as interrupt, tempfile.TemporaryDirectory(prefix="tagstream-demo-") as folder:
         try:
             return _Demo(console, Path(folder), interrupt).run(given, seconds=seconds, rate=rate, prefer=prefer)

@@ -9,7 +9,7 @@ import resource
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -19,13 +19,32 @@ from kafka.admin import KafkaAdminClient
 
 from stream.broker.cluster import KafkaCluster
 from stream.broker.ports import LOOPBACK, free_ports
-from stream.broker.properties import Node
+from stream.broker.properties import Node, server_properties
 from tests.faults.proxy import Network, Weather
 
 OFFSETS_TOPIC = "__consumer_offsets"
 # The least that a Kafka file grows beyond in a moment: from here on every write to a log fails, as on a full disk.
 FULL_BYTES = 4096
 HALT_SECONDS = 30.0
+
+
+class _ProxiedCluster(KafkaCluster):
+    """Each node has a listener more, and tells its clients that it is where the gate is."""
+
+    def __init__(self, network: Network, inner: Sequence[int], *, nodes: int, data_dir: Path | None) -> None:
+        super().__init__(nodes=nodes, data_dir=data_dir)
+        self._network = network
+        self._inner = inner
+
+    def properties(self, node: Node, nodes: Sequence[Node]) -> str:
+        inner, gate = self._inner[node.number - 1], self._network.ports[node.number - 1]
+        controller = f"CONTROLLER://{LOOPBACK}:{node.controller_port}"
+        changes = {
+            "listeners": f"PLAINTEXT://{node.address},{controller},PROXIED://{LOOPBACK}:{inner}",
+            "advertised.listeners": f"PLAINTEXT://{node.address},PROXIED://{LOOPBACK}:{gate}",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT",
+        }
+        return server_properties(node, nodes, changes)
 
 
 class Ground:
@@ -42,16 +61,10 @@ class Ground:
         self.nodes = nodes
         self._inner = free_ports(nodes)
         self._network = Network(self._inner, free_ports(nodes))
-        self.cluster = KafkaCluster(nodes=nodes, data_dir=folder, amend=self._amend)
+        self.cluster = _ProxiedCluster(self._network, self._inner, nodes=nodes, data_dir=folder)
         self._workshop = ThreadPoolExecutor(1, thread_name_prefix="mending")
         self._mending: Future[None] | None = None
         self._hurry = threading.Event()
-
-    def _amend(self, node: Node, values: dict[str, object]) -> None:
-        inner, gate = self._inner[node.number - 1], self._network.ports[node.number - 1]
-        values["listeners"] = f"{values['listeners']},PROXIED://{LOOPBACK}:{inner}"
-        values["advertised.listeners"] = f"{values['advertised.listeners']},PROXIED://{LOOPBACK}:{gate}"
-        values["listener.security.protocol.map"] = "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT"
 
     @property
     def bootstrap(self) -> str:

@@ -10,6 +10,7 @@ from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from stream import clients, topics
+from stream.security import client_options
 from stream.settings import Settings
 from tests.faults.checker import Door, Sample
 from tests.faults.inputs import Input, Planted
@@ -77,7 +78,7 @@ def send_to(settings: Settings, planted: Sequence[Planted], partitions: Sequence
     Raises:
         KafkaError: A record was refused.
     """
-    producer = KafkaProducer(bootstrap_servers=settings.broker_list, acks="all", linger_ms=20)
+    producer = KafkaProducer(**client_options(settings), acks="all", linger_ms=20)
     confirmed: list[Input] = []
     try:
         # A part at a time: a future for each of a million records would be more than the records.
@@ -109,7 +110,7 @@ class Onlooker:
         """Connect."""
         self._settings = settings
         self._consumer = KafkaConsumer(
-            bootstrap_servers=settings.broker_list,
+            **client_options(settings),
             group_id=None,
             enable_auto_commit=False,
             metadata_max_age_ms=LOOK_TIMEOUT_MS,
@@ -128,9 +129,7 @@ class Onlooker:
 
     def _ready_admin(self) -> KafkaAdminClient:
         if self._admin is None:
-            self._admin = KafkaAdminClient(
-                bootstrap_servers=self._settings.broker_list, bootstrap_timeout_ms=LOOK_TIMEOUT_MS, **LOOKING
-            )
+            self._admin = KafkaAdminClient(**client_options(self._settings), bootstrap_timeout_ms=LOOK_TIMEOUT_MS, **LOOKING)
         return self._admin
 
     def _close_admin(self) -> None:

@@ -1,0 +1,130 @@
+"""What a hostile producer can write past a real broker: the stream goes on, in bounded memory, and the log tells nothing of it."""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stream.broker.processes import Process, Processes
+from stream.clients import Record
+from stream.settings import Settings
+from tests.faults.checker import Door
+from tests.faults.fleet import Fleet
+from tests.faults.inputs import Planted
+from tests.faults.onlooker import Onlooker, send
+from tests.wire import GZIP, BadName, Row, batch_of, produce
+
+pytestmark = [
+    pytest.mark.broker,
+    pytest.mark.timeout(180),
+    # kafka-python leaves a socket to the garbage collector for each connection that was refused.
+    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
+]
+
+WORK_SECONDS = 60.0
+BOMB_BYTES = 256 * 1024 * 1024
+# Of a worker with the stub for a model; the bomb alone would be 256 MiB, and aiokafka's way with it three times as much.
+MEMORY_BYTES = 250 * 1024 * 1024
+PLANTED = "zq7planted"
+CONTROLS = "\r\n\x1b[2J\x00\x07\x85\u2028\u2029\u202e"
+
+
+@pytest.fixture
+def worker(environ: dict[str, str], tmp_path: Path) -> Iterator[Process]:
+    """A worker that says all that it has to say."""
+    with Processes(grace_seconds=0) as processes:
+        fleet = Fleet(
+            processes=processes,
+            module="tests.faults.worker",
+            environ={**environ, "TAGSTREAM_LOG_LEVEL": "debug"},
+            seconds_per_batch=0.0,
+            folder=tmp_path,
+        )
+        yield fleet.add(1).process
+
+
+def outcomes(settings: Settings, worker: Process, events: int) -> dict[Door, list[Record]]:
+    """What came out, once all of `content` is committed."""
+    with Onlooker(settings) as onlooker:
+        deadline = time.monotonic() + WORK_SECONDS
+        ends = {partition: end for partition, end in onlooker.ends().items() if end}
+        assert sum(ends.values()) == events
+        while onlooker.committed() != ends:
+            assert worker.running(), worker.output()[-3000:]
+            assert time.monotonic() < deadline, worker.output()[-3000:]
+            time.sleep(0.1)
+        return onlooker.outcomes()
+
+
+def good(number: int) -> Row:
+    """A good event."""
+    return (None, json.dumps({"id": f"good-{number}", "title": f"Number {number}"}).encode(), [])
+
+
+def peak_bytes(process: Process) -> int:
+    """The most memory that a process has had resident."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text(encoding="ascii"))
+    assert found is not None
+    return int(found[1]) * 1024
+
+
+@pytest.mark.parametrize("codec", [0, GZIP])
+def test_a_header_name_that_is_not_utf_8_is_a_dead_letter(settings: Settings, worker: Process, codec: int) -> None:
+    """The broker takes it, aiokafka raises on it; the stream goes on, and the bytes of the name are kept."""
+    bad: Row = (b"k", b'{"id": "bad", "title": "a"}', [("first", b"1"), (BadName("x"), b"2")])
+    assert produce(settings, settings.topics.content, 0, batch_of([good(1), bad, good(2)], codec=codec)) == 0
+    assert produce(settings, settings.topics.content, 0, batch_of([good(3)], codec=codec)) == 0
+    found = outcomes(settings, worker, events=4)
+    decided = [json.loads(record.value or b"")["id"] for door in (Door.TAGGED, Door.REVIEW) for record in found[door]]
+    assert sorted(decided) == ["good-1", "good-2", "good-3"]
+    (letter,) = found[Door.DLQ]
+    assert (letter.key, letter.value) == (bad[0], bad[1])
+    assert letter.headers[:3] == (("first", b"1"), (r"bad-\xff\xfe", b"2"), ("x-dlq-header-name", b"bad-\xff\xfe"))
+    assert dict(letter.headers)["x-dlq-code"] == b"invalid_utf8"
+    assert dict(letter.headers)["__streams.errors.offset"] == b"1"
+
+
+def test_a_bomb_neither_stops_the_stream_nor_takes_the_memory(settings: Settings, worker: Process) -> None:
+    """256 MiB in 261 KB, three times: dead letters with size and digest, the good events around them decided."""
+    batch = batch_of([good(1), (b"k", bytes(BOMB_BYTES), []), good(2)], codec=GZIP)
+    assert len(batch) < 300_000
+    for _ in range(3):
+        assert produce(settings, settings.topics.content, 0, batch) == 0
+    found = outcomes(settings, worker, events=9)
+    assert len(found[Door.TAGGED]) + len(found[Door.REVIEW]) == 6
+    assert [dict(letter.headers)["x-dlq-code"] for letter in found[Door.DLQ]] == [b"too_large"] * 3
+    assert {dict(letter.headers)["x-dlq-original-bytes"] for letter in found[Door.DLQ]} == {str(BOMB_BYTES + 1).encode()}
+    assert peak_bytes(worker) < MEMORY_BYTES
+
+
+def test_no_log_line_holds_an_event_or_can_be_forged(settings: Settings, worker: Process) -> None:
+    """At debug level, whatever producers put into titles, ids, sources, keys, headers, and whatever is wrong with them."""
+    text = f"{PLANTED}{CONTROLS}"
+    shapes: list[object] = [
+        {"id": f"{PLANTED}-1\u2028", "title": text, "description": text, "source": text, text: text},
+        {"id": text, "title": f"{PLANTED} 2"},
+        {"id": f"{PLANTED}-3", "title": 7, "source": text},
+        {"specversion": "1.0", "id": text, "source": text, "type": text, "data": {"title": PLANTED}},
+        [text],
+    ]
+    values = [json.dumps(shape, ensure_ascii=escaped).encode() for shape in shapes for escaped in (True, False)]
+    values += [text.encode(), text.encode("utf-16"), b"\xff" + text.encode(), b'{"id": "%b", "title": ' % PLANTED.encode()]
+    headers = ((f"h-{text}", text.encode()), ("ce_specversion", text.encode()), ("content-type", text.encode()))
+    planted = [
+        Planted(event_id=None, key=text.encode(), value=value, headers=headers[:some]) for value in values for some in (0, 1, 3)
+    ]
+    send(settings, planted)
+    bad: Row = (text.encode(), text.encode(), [(BadName("x"), text.encode())])
+    assert produce(settings, settings.topics.content, 0, batch_of([bad])) == 0
+    found = outcomes(settings, worker, events=len(planted) + 1)
+    assert sum(map(len, found.values())) == len(planted) + 1
+    said = worker.output()
+    lines = said.split("\n")
+    assert len(lines) > 10
+    assert PLANTED not in said
+    for line in lines[:-1]:
+        assert line.isprintable(), line
+        assert isinstance(json.loads(line), dict)

@@ -1,0 +1,318 @@
+"""tagstream on three brokers with TLS, users and ACLs: what is enough, what is refused, what is said, and what never leaks."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from stream import topics
+from stream.broker import BrokerUnavailable
+from stream.broker.processes import Process, Processes
+from stream.rights import Operation, Right, Role, lines, rights
+from stream.settings import Settings
+from tests.faults.fleet import ROOT, Fleet, without_settings
+from tests.faults.inputs import plant
+from tests.faults.onlooker import Onlooker, fresh_environment
+from tests.integration.secure_cluster import ADMIN, Authority, SecureCluster, settings_of
+
+pytestmark = [
+    pytest.mark.broker,
+    pytest.mark.timeout(300),
+    # kafka-python leaves a socket to the garbage collector for each connection that was refused.
+    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
+]
+
+EVENTS = 500
+WORK_SECONDS = 60.0
+# Far below startup_timeout_seconds (30): a refusal is said, not waited out.
+REFUSED_SECONDS = 15.0
+DEBUG = {"TAGSTREAM_LOG_LEVEL": "debug"}
+Start = Callable[[Mapping[str, str]], Process]
+STARTED = '"worker_starting"'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secure:
+    """The cluster, with topics, users and exactly the rights that `doctor --acls` prints for them."""
+
+    cluster: SecureCluster
+    folder: Path
+    names: Mapping[str, str]
+    passwords: Mapping[str, Path]
+
+    def environ(self, user: str, **changes: str) -> dict[str, str]:
+        """TAGSTREAM_* of a user on these topics."""
+        return {**self.names, **self.cluster.environment(user, self.passwords[user]), **changes}
+
+    def settings(self, user: str, **changes: str) -> Settings:
+        """The same, read."""
+        return settings_of(self.environ(user, **changes), self.folder)
+
+    def mutual(self, **changes: str) -> dict[str, str]:
+        """TAGSTREAM_* at the listener that asks for a certificate."""
+        own = {
+            "TAGSTREAM_BROKERS": self.cluster.mutual,
+            "TAGSTREAM_SECURITY__PROTOCOL": "SSL",
+            "TAGSTREAM_SECURITY__CA_FILE": str(self.cluster.authority.certificate),
+        }
+        return {**self.names, **own, **changes}
+
+
+# A worker that lacks one of its rights, by the right that it lacks.
+LACKING = {
+    "reader": ("content", Operation.READ),
+    "member": ("group", Operation.READ),
+    "tagger": ("tagged", Operation.WRITE),
+    "undertaker": ("dlq", Operation.WRITE),
+}
+
+
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
+    """Start it, make users and topics, and let an administrator run the commands that tagstream prints."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl on PATH to make certificates with: install it to test TLS, users and ACLs")
+    folder = tmp_path_factory.mktemp("secure")
+    try:
+        made = SecureCluster(folder)
+    except BrokerUnavailable as error:
+        pytest.skip(f"Apache Kafka cannot be had, so nothing can be said of TLS, users and ACLs: {error}")
+    with made as cluster:
+        names = fresh_environment(cluster.bootstrap, "secure") | {"TAGSTREAM_TOPIC_REPLICATION": "3"}
+        users = (ADMIN, *Role, "stranger", "dismissed", *LACKING)
+        found = Secure(cluster=cluster, folder=folder, names=names, passwords=cluster.add_users(*users))
+        settings = found.settings(ADMIN)
+        printed = [
+            line
+            for role in (Role.CREATOR, Role.WORKER, Role.PRODUCER)
+            for line in command("doctor", "--acls", role, "--role", role, environ=found.environ(ADMIN))
+            .stdout.decode()
+            .splitlines()
+        ]
+        assert printed == [line for role in (Role.CREATOR, Role.WORKER, Role.PRODUCER) for line in lines(settings, role, role)]
+        cluster.run_acl_commands(printed, found.passwords[ADMIN].read_text(encoding="ascii").strip())
+        cluster.allow(Role.OPERATOR, rights(settings, Role.OPERATOR))
+        for user, (key, operation) in LACKING.items():
+            cluster.allow(user, all_but(settings, key, operation))
+        created = command("doctor", "--create-topics", environ=found.environ(Role.CREATOR))
+        assert created.returncode == 0, created
+        yield found
+
+
+def all_but(settings: Settings, key: str, operation: Operation) -> list[Right]:
+    """The rights of a worker without one operation on one topic or on the group."""
+    name = settings.group if key == "group" else getattr(settings.topics, key)
+    return [
+        replace(right, operations=tuple(one for one in right.operations if (right.name, one) != (name, operation)))
+        for right in rights(settings, Role.WORKER)
+        if not (right.name == name and right.operations == (operation,))
+    ]
+
+
+def command(*words: str, environ: Mapping[str, str], stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    """The `tagstream` command, run to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "stream.cli", *words],
+        env={**without_settings(os.environ), "PYTHONPATH": str(ROOT), "COLUMNS": "500", **environ},
+        cwd=ROOT,
+        input=stdin,
+        capture_output=True,
+        timeout=WORK_SECONDS,
+        check=False,
+    )
+
+
+@pytest.fixture
+def run_worker(tmp_path: Path) -> Iterator[Start]:
+    """Starts workers with the stub for a model."""
+    with Processes(grace_seconds=0) as processes:
+
+        def start(environ: Mapping[str, str]) -> Process:
+            folder = tmp_path / environ["TAGSTREAM_SECURITY__USERNAME"]
+            folder.mkdir(exist_ok=True)
+            fleet = Fleet(
+                processes=processes, module="tests.faults.worker", environ=environ, seconds_per_batch=0.0, folder=folder
+            )
+            return fleet.add(1).process
+
+        yield start
+
+
+def test_the_printed_rights_are_enough_and_nothing_leaks(secure: Secure, run_worker: Start) -> None:
+    """500 events and a worker, by users with what was printed for each; no password in logs, `ps` or `config show`."""
+    planted = plant(EVENTS, malformed=0, seed="secure")
+    sent = command(
+        "send", "-", environ=secure.environ(Role.PRODUCER), stdin=b"".join((one.value or b"") + b"\n" for one in planted)
+    )
+    assert sent.returncode == 0, sent
+
+    worker = run_worker(secure.environ(Role.WORKER, TAGSTREAM_IDEMPOTENT_PRODUCER="on", **DEBUG))
+    with Onlooker(secure.settings(Role.OPERATOR)) as onlooker:
+        deadline = time.monotonic() + WORK_SECONDS
+        ends = onlooker.ends()
+        assert sum(ends.values()) == EVENTS
+        while onlooker.committed() != {partition: end for partition, end in ends.items() if end}:
+            assert worker.running(), worker.output()
+            assert time.monotonic() < deadline, worker.output()[-3000:]
+            time.sleep(0.2)
+        outcomes = [record for records in onlooker.outcomes().values() for record in records]
+    shown = Path(f"/proc/{worker.pid}/cmdline").read_bytes() + Path(f"/proc/{worker.pid}/environ").read_bytes()
+    worker.ask_to_end()
+    assert worker.wait(20), worker.output()[-3000:]
+    assert worker.exit_code == 0
+    assert len(outcomes) == EVENTS
+    assert len({json.loads(record.value or b"")["id"] for record in outcomes}) == EVENTS
+
+    seen = shown + worker.output().encode() + sent.stdout + sent.stderr
+    seen += command("config", "show", "--sources", environ=secure.environ(Role.WORKER)).stdout
+    for file in secure.passwords.values():
+        password = file.read_bytes().strip()
+        assert password not in seen
+    assert b"Authenticated as worker" in seen, "at debug level the clients do speak of users"
+
+
+@pytest.mark.parametrize("user", LACKING)
+def test_a_worker_that_lacks_a_right_names_it(secure: Secure, run_worker: Start, user: str) -> None:
+    """Before it reads anything: which right, on what, and the command that gives it; code 2."""
+    key, operation = LACKING[user]
+    name = secure.settings(user).group if key == "group" else getattr(secure.settings(user).topics, key)
+    worker = run_worker(secure.environ(user))
+    assert worker.wait(REFUSED_SECONDS), worker.output()
+    said = worker.output()
+    kind = "group" if key == "group" else "topic"
+    assert worker.exit_code == 2, said
+    assert f"user '{user}' is not authorised for {operation} on the {kind} '{name}'" in said
+    assert f"--operation {operation.capitalize()} --{kind} {name}" in said
+    assert STARTED not in said
+
+
+def test_the_doctor_says_what_a_user_may(secure: Secure) -> None:
+    """All is well for the worker; the one without a right is told the command; the stranger sees nothing."""
+    well = command("doctor", environ=secure.environ(Role.WORKER, TAGSTREAM_METRICS_PORT="0"))
+    assert well.returncode == 0, well
+    assert b"SASL_SSL, user 'worker'" in well.stdout
+    lacking = command("doctor", "--json", environ=secure.environ("tagger"))
+    failed = [found for found in map(json.loads, lacking.stdout.splitlines()) if found["status"] == "FAIL"]
+    assert lacking.returncode == 1
+    assert [found["check"] for found in failed] == [f"topic {secure.settings('tagger').topics.tagged}"]
+    assert "--operation Write" in failed[0]["fix"]
+    stranger = command("doctor", "--json", environ=secure.environ("stranger"))
+    failed = [found["check"] for found in map(json.loads, stranger.stdout.splitlines()) if found["status"] == "FAIL"]
+    needed = [f"topic {getattr(secure.settings('stranger').topics, key)}" for key in topics.NEEDED]
+    assert failed[: len(needed) + 1] == [*needed, "group"]
+
+
+def test_tools_name_the_right_that_they_lack(secure: Secure) -> None:
+    """`send` may not write, `tail` may not read."""
+    sent = command("send", "-", environ=secure.environ(Role.WORKER), stdin=b'{"title": "a"}\n')
+    assert (sent.returncode, b"user 'worker' is not authorised for WRITE on the topic" in sent.stderr) == (2, True), sent
+    read = command("tail", "content", environ=secure.environ(Role.PRODUCER))
+    assert (read.returncode, b"user 'producer' is not authorised for READ on the topic" in read.stderr) == (2, True), read
+
+
+def test_a_right_that_is_taken_away_ends_the_worker(secure: Secure, run_worker: Start) -> None:
+    """With code 70 and the topic's name, and without a commit of what it could not write."""
+    settings = secure.settings("dismissed")
+    secure.cluster.allow("dismissed", rights(settings, Role.WORKER))
+    worker = run_worker(secure.environ("dismissed"))
+    deadline = time.monotonic() + WORK_SECONDS
+    while '"partitions_assigned"' not in worker.output():
+        assert worker.running(), worker.output()
+        assert time.monotonic() < deadline, worker.output()
+        time.sleep(0.1)
+    for topic in (settings.topics.tagged, settings.topics.review):
+        secure.cluster.forbid("dismissed", topic)
+    with Onlooker(secure.settings(Role.OPERATOR)) as onlooker:
+        before = onlooker.committed()
+        sent = command("send", "-", environ=secure.environ(Role.PRODUCER), stdin=b'{"title": "Attention"}\n')
+        assert sent.returncode == 0, sent
+        assert worker.wait(REFUSED_SECONDS), worker.output()
+        assert worker.exit_code == 70
+        assert "TopicAuthorizationFailedError" in worker.output()
+        assert onlooker.committed() == before
+        assert sum(onlooker.ends().values()) == sum(before.values()) + 1
+
+
+REFUSALS: dict[str, str] = {
+    "wrong password": "refuses user 'worker' with SCRAM-SHA-512: the password is wrong",
+    "no such user": "refuses user 'nobody' with SCRAM-SHA-512",
+    "mechanism": "does not offer SCRAM-SHA-256",
+    "authority": "is not trusted",
+    "name": "is for other names",
+    "plaintext": "speaks TLS, and security.protocol = PLAINTEXT does not",
+    "no user": "it wants a user, or a certificate of ours",
+    "no certificate": "wants a certificate of ours",
+    "strange certificate": "refuses our certificate",
+}
+
+
+def refused_environment(secure: Secure, why: str) -> dict[str, str]:
+    """A client that is not let in for this reason."""
+    port = secure.cluster.bootstrap.split(",")[0].rpartition(":")[2]
+    wrong = secure.folder / "wrong.password"
+    wrong.write_text("tr0ub4dor-and-3\n", encoding="ascii")
+    wrong.chmod(0o600)
+    stranger = Authority(secure.folder / "stranger", "somebody else")
+    certificate, key = stranger.issue("guest")
+    common = {"TAGSTREAM_SECURITY__CA_FILE": str(secure.cluster.authority.certificate)}
+    changes = {
+        "wrong password": {"TAGSTREAM_SECURITY__PASSWORD_FILE": str(wrong)},
+        "no such user": {"TAGSTREAM_SECURITY__USERNAME": "nobody"},
+        "mechanism": {"TAGSTREAM_SECURITY__MECHANISM": "SCRAM-SHA-256"},
+        "authority": {"TAGSTREAM_SECURITY__CA_FILE": str(stranger.certificate)},
+        "name": {"TAGSTREAM_BROKERS": f"localhost:{port}"},
+    }
+    if why in changes:
+        return secure.environ(Role.WORKER, **changes[why])
+    if why == "plaintext":
+        return {**secure.names}
+    if why == "no user":
+        return {**secure.names, "TAGSTREAM_SECURITY__PROTOCOL": "SSL", **common}
+    if why == "no certificate":
+        return secure.mutual()
+    return secure.mutual(TAGSTREAM_SECURITY__CERTIFICATE_FILE=str(certificate), TAGSTREAM_SECURITY__KEY_FILE=str(key))
+
+
+@pytest.mark.parametrize("why", REFUSALS)
+def test_who_is_not_let_in_is_told_why(secure: Secure, why: str) -> None:
+    """Long before the bound: what is wrong, what to do, code 3; and no password in it."""
+    settings = settings_of(refused_environment(secure, why), secure.folder)
+    started = time.monotonic()
+    with pytest.raises(topics.BrokerRefusedError) as caught:
+        topics.partitions(settings)
+    assert time.monotonic() - started < REFUSED_SECONDS
+    assert REFUSALS[why] in str(caught.value)
+    assert "Next: " in str(caught.value)
+    assert "tr0ub4dor" not in repr(caught.value) + repr(caught.value.__context__)
+    assert caught.value.exit_code == 3
+
+
+@pytest.mark.parametrize("verb", ["worker", "send -", "tail content", "doctor"])
+def test_every_verb_says_it(secure: Secure, verb: str) -> None:
+    """Code 3 and the sentence, whatever is asked for."""
+    done = command(*verb.split(), environ=refused_environment(secure, "wrong password"))
+    said = (done.stdout + done.stderr).decode()
+    assert (done.returncode, REFUSALS["wrong password"] in said) == (3, True), said
+    assert "Traceback" not in said
+
+
+def test_a_certificate_alone_is_enough_where_the_broker_says_so(secure: Secure) -> None:
+    """mTLS: the administrator's certificate, its key encrypted, opens the listener that knows no passwords."""
+    certificate, key = secure.cluster.authority.issue("operator", password="open sesame")  # noqa: S106 - a test's own key
+    password = secure.folder / "key.password"
+    password.write_text("open sesame", encoding="ascii")
+    password.chmod(0o400)
+    environ = secure.mutual(
+        TAGSTREAM_SECURITY__CERTIFICATE_FILE=str(certificate),
+        TAGSTREAM_SECURITY__KEY_FILE=str(key),
+        TAGSTREAM_SECURITY__KEY_PASSWORD_FILE=str(password),
+    )
+    read = command("tail", "tagged", "--from-beginning", "--json", "--idle", "1", environ=environ)
+    assert read.returncode == 0, read
