@@ -82,10 +82,15 @@ def normalize(text: str) -> Normalized:
         found.add(TextFlag.EXCESSIVE_COMBINING_MARKS)
     # After the cut: composing takes time with the square of a pile of marks.
     text = unicodedata.normalize("NFC", cut)
-    text, mixed = _latin(text)
-    if mixed:
+    text, styled = _unstyled(text)
+    text, imitated = _latin(text)
+    if styled or imitated:
         found.add(TextFlag.MIXED_SCRIPTS)
-    return Normalized(text=" ".join(text.split()), flags=tuple(flag for flag in TextFlag if flag in found))
+    text = " ".join(text.split())
+    if not text:
+        # Something came, and there is nothing to see.
+        found.add(TextFlag.INVISIBLE_CHARACTERS)
+    return Normalized(text=text, flags=tuple(flag for flag in TextFlag if flag in found))
 
 
 def _deleted(text: str) -> str:
@@ -123,11 +128,8 @@ def _without_piles(text: str) -> str:
     return "".join(kept)
 
 
-def _latin(text: str) -> tuple[str, bool]:
-    """Every letter that only looks Latin as the Latin one; and whether some stood among real ones, or for whole words."""
-    # A script is really written here if a letter of it is that nobody takes for Latin.
-    written = {_script(character) for character in set(text) if character > "\u02ff" and character not in LOOKALIKES}
-    has_latin = any("a" <= character <= "z" for character in text.lower())
+def _unstyled(text: str) -> tuple[str, bool]:
+    """Full-width, mathematical and circled letters and ligatures as ASCII; and whether some stood among the letters of a word."""
     mixed = False
 
     def read(match: re.Match[str]) -> str:
@@ -135,20 +137,44 @@ def _latin(text: str) -> tuple[str, bool]:
         word = match[0]
         if word.isascii():
             return word
-        plain = "".join(map(_plain, word))
-        letters = sum(character.isascii() and character.isalpha() for character in word)
-        styled = any(_plain(character) != character and character not in _LIGATURES for character in word)
-        mixed |= styled and letters >= LETTERS_OF_A_WORD
-        scripts = {SCRIPT_OF[character] for character in plain if character in LOOKALIKES}
-        latin = "".join(LOOKALIKES.get(character, character) for character in plain)
-        if not scripts or not all(map(_is_latin, latin)):
-            return plain
-        among = letters >= (1 if scripts <= _NO_FORMULAS else LETTERS_OF_A_WORD)
-        whole = has_latin and not letters and len(word) >= LETTERS_OF_A_WORD and not scripts & written
-        mixed |= among or whole
-        return latin if among or whole else plain
+        mixed |= _letters(word) >= LETTERS_OF_A_WORD and any(
+            _plain(character) != character and character not in _LIGATURES for character in word
+        )
+        return "".join(map(_plain, word))
 
     return _WORD.sub(read, text), mixed
+
+
+def _latin(text: str) -> tuple[str, bool]:
+    """
+    Every letter that only looks Latin as the Latin one, and whether there were any.
+
+    Such a letter stands among Latin ones, or is one of a whole word of its kind in a text that has nothing else of its script.
+    """
+    if not any(character in LOOKALIKES for character in text):
+        return text, False
+    # A script is really written here if a letter of it is that nobody takes for Latin.
+    written = {_script(character) for character in set(text) if character > "\u02ff" and character not in LOOKALIKES}
+    has_latin = bool(_letters(text))
+    mixed = False
+
+    def read(match: re.Match[str]) -> str:
+        nonlocal mixed
+        word = match[0]
+        scripts = {SCRIPT_OF[character] for character in word if character in LOOKALIKES}
+        latin = "".join(LOOKALIKES.get(character, character) for character in word)
+        if not scripts or not all(map(_is_latin, latin)):
+            return word
+        among = _letters(word) >= (1 if scripts <= _NO_FORMULAS else LETTERS_OF_A_WORD)
+        whole = has_latin and not _letters(word) and len(word) >= LETTERS_OF_A_WORD and not scripts & written
+        mixed |= among or whole
+        return latin if among or whole else word
+
+    return _WORD.sub(read, text), mixed
+
+
+def _letters(text: str) -> int:
+    return sum(character.isascii() and character.isalpha() for character in text)
 
 
 def _script(character: str) -> str:
@@ -160,7 +186,6 @@ def _is_latin(character: str) -> bool:
 
 
 def _plain(character: str) -> str:
-    """A full-width, mathematical or circled letter or a ligature as ASCII; anything else as it is."""
     if character.isascii():
         return character
     decomposed = unicodedata.decomposition(character)
