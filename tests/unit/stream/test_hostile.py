@@ -16,7 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from model_export.bundle import DEFAULT_BUNDLE, MANIFEST, Bundle, read
 from model_export.prediction import Classifier
 from monitoring.observer import Destination, NullObserver, Reason, TextFlag
+from stream import view
 from stream.classifier import OnnxClassifier
+from stream.clients import Record
 from stream.events import decode
 from stream.pipeline import Pipeline, router
 from tests.hostile.corpus import HEAVY, LIGHT, SIZE, corpus, hostile, mutated, numbered
@@ -207,3 +209,20 @@ def test_the_largest_allowed_events_are_decided(pipeline: Pipeline) -> None:
     records = [as_large_as_allowed(random.Random(seed), seed) for seed in range(12)]  # noqa: S311 - repeatable, not secret
     assert {len(record.value or b"") for record in records} == {900_000, 899_999}
     assert wrong(pipeline, [("large", numbered(record, 1)) for record in records]) == []
+
+
+def test_a_terminal_shows_hostile_records_without_obeying_them(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
+    """`tail` and `classify` print every record, input and outcome: no control, escape or reordering character leaves them."""
+    for make, record in itertools.islice(corpus(), 2_000):
+        (outcome,) = pipeline.decide([record.raw()])
+        (publication,) = pipeline.publications([record.raw()])
+        view.print_outcome(outcome, whole=False)
+        for topic, key, value, headers in (
+            ("content", record.key, record.value, record.headers),
+            (publication.destination.value, publication.key, publication.value, publication.headers),
+        ):
+            shown = Record(topic=topic, partition=0, offset=0, timestamp_ms=0, key=key, value=value, headers=headers)
+            view.print_record(shown, as_json=False)
+        lines = capsys.readouterr().out.splitlines(keepends=True)
+        assert all(line.rstrip("\n").isprintable() for line in lines), make.__name__
+        assert len(lines) == 3, make.__name__
