@@ -42,7 +42,9 @@ _RIGHT_TO_LEFT_LETTER = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00
 _BLANK = str.maketrans({"\u2800": " "})
 _WORD = re.compile(r"(?:[^\W_]|[\u24b6-\u24e9])+")
 # Scripts that formulas have no letters of.
-_NO_FORMULAS = frozenset(SCRIPT_OF.values()) - {"Greek", "Latin"}
+_IMITATORS = frozenset(SCRIPT_OF.values())
+_NO_FORMULAS = _IMITATORS - {"Greek", "Latin"}
+_DECLINED = re.compile("[0-9A-Za-z]+[^\\x00-\\x7f]+")
 _STYLES = frozenset({"<font>", "<wide>", "<narrow>", "<circle>"})
 _LIGATURES = frozenset("\ufb00\ufb01\ufb02\ufb03\ufb04\ufb05\ufb06")
 
@@ -150,27 +152,47 @@ def _latin(text: str) -> tuple[str, bool]:
     Every letter that only looks Latin as the Latin one, and whether there were any.
 
     Such a letter stands among Latin ones, or is one of a whole word of its kind in a text that has nothing else of its script.
+    Where its word has other letters of that script as well, which look like nothing, these stay and it is still told.
     """
-    if not any(character in LOOKALIKES for character in text):
+    if not any(
+        character in LOOKALIKES or _script(character) in _NO_FORMULAS for character in set(text) if not character.isascii()
+    ):
         return text, False
-    # A script is really written here if a letter of it is that nobody takes for Latin.
-    written = {_script(character) for character in set(text) if character > "\u02ff" and character not in LOOKALIKES}
+    written = _written(text)
     has_latin = bool(_letters(text))
     mixed = False
 
     def read(match: re.Match[str]) -> str:
         nonlocal mixed
         word = match[0]
-        scripts = {SCRIPT_OF[character] for character in word if character in LOOKALIKES}
-        latin = "".join(LOOKALIKES.get(character, character) for character in word)
-        if not scripts or not all(map(_is_latin, latin)):
+        if word.isascii():
             return word
-        among = _letters(word) >= (1 if scripts <= _NO_FORMULAS else LETTERS_OF_A_WORD)
-        whole = has_latin and not _letters(word) and len(word) >= LETTERS_OF_A_WORD and not scripts & written
-        mixed |= among or whole
-        return latin if among or whole else word
+        letters = _letters(word)
+        scripts = {SCRIPT_OF.get(character) or _script(character) for character in word if character > "\u02ff"} & _IMITATORS
+        # Whoever writes Russian declines PyTorch with endings of their own.
+        if not scripts or (scripts <= written and _DECLINED.fullmatch(word)):
+            return word
+        latin = "".join(LOOKALIKES.get(character, character) for character in word)
+        looks_latin = all(map(_is_latin, latin))
+        among = looks_latin and letters >= (1 if scripts <= _NO_FORMULAS else LETTERS_OF_A_WORD)
+        whole = looks_latin and has_latin and not letters and len(word) >= LETTERS_OF_A_WORD and not scripts & written
+        # Letters that no table knows, in Latin words of a text that is not written in their script.
+        strange = bool(letters) and bool(scripts & _NO_FORMULAS - written)
+        mixed |= among or whole or strange
+        return latin if among or whole or strange else word
 
     return _WORD.sub(read, text), mixed
+
+
+def _written(text: str) -> set[str]:
+    """Scripts that are really written here: a word without Latin letters has a letter of theirs that nobody takes for Latin."""
+    return {
+        _script(character)
+        for word in _WORD.findall(text)
+        if not word.isascii() and not _letters(word)
+        for character in word
+        if character > "\u02ff" and character not in LOOKALIKES
+    }
 
 
 def _letters(text: str) -> int:

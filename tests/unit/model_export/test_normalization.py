@@ -97,6 +97,17 @@ def test_a_word_of_look_alikes_alone_is_latin_only_where_its_script_is_not_writt
     assert normalize(russian).flags == ()
 
 
+def test_letters_that_only_nearly_look_latin_are_flagged_in_latin_words() -> None:
+    """No table gives them a Latin letter; they stay, and a person is asked, unless the text is written in their script."""
+    found = normalize("Deploying \u0442rans\u0441former models")
+    assert found.text == "Deploying \u0442ranscformer models"
+    assert found.flags == (TextFlag.MIXED_SCRIPTS,)
+    assert (
+        normalize("\u041e\u0431\u0437\u043e\u0440 GPT\u0448\u043d\u044b\u0445 \u043c\u043e\u0434\u0435\u043b\u0435\u0439").flags
+        == ()
+    )
+
+
 def test_nothing_to_see_is_flagged() -> None:
     """A text of invisible characters is empty for the model, and a person's case."""
     found = normalize("\u200b \u2060")
