@@ -180,12 +180,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--items", type=int, default=ITEMS, help="texts drawn from each set")
     parser.add_argument("--trials", type=int, default=TRIALS, help="attacks on each text")
+    parser.add_argument("--only", choices=("corpus", "holdout"), help="one set alone")
     asked = parser.parse_args()
     folder = os.environ.get("TAGSTREAM_DATA")
     splits = load(Path(folder) if folder else None)
     asker = Asker(OnnxClassifier(read(DEFAULT_BUNDLE)))
     for name, rows in (("corpus test split", splits.corpus_test), ("holdout", splits.holdout)):
-        if not rows:
+        if not rows or not name.startswith(asked.only or ""):
             continue
         texts = [row.text for row in rows]
         chosen = random.Random(SEED).sample(texts, min(asked.items, len(texts)))  # noqa: S311 - repeatable, not secret

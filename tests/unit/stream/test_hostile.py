@@ -12,15 +12,18 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from prometheus_client import CollectorRegistry
 
 from model_export.bundle import DEFAULT_BUNDLE, MANIFEST, Bundle, read
 from model_export.prediction import Classifier
+from monitoring.metrics import Metrics
 from monitoring.observer import Destination, NullObserver, Reason, TextFlag
 from stream import view
 from stream.classifier import OnnxClassifier
 from stream.clients import Record
 from stream.events import decode
 from stream.pipeline import Pipeline, router
+from tests.fakes import LABELS
 from tests.hostile.corpus import HEAVY, LIGHT, SIZE, corpus, hostile, mutated, numbered
 from tests.hostile.judge import complaints
 from tests.hostile.record import Hostile
@@ -226,3 +229,20 @@ def test_a_terminal_shows_hostile_records_without_obeying_them(pipeline: Pipelin
         lines = capsys.readouterr().out.splitlines(keepends=True)
         assert all(line.rstrip("\n").isprintable() for line in lines), make.__name__
         assert len(lines) == 3, make.__name__
+
+
+def test_flags_are_counted_and_make_no_series(pipeline: Pipeline) -> None:
+    """One count for each flag of a published decision, in series that are there from the start."""
+    registry = CollectorRegistry()
+    metrics = Metrics(registry, labels=LABELS, topic="content")
+    before = {(sample.name, *sample.labels.items()) for family in registry.collect() for sample in family.samples}
+    expected: Counter[str] = Counter()
+    for batch in batches(itertools.islice(corpus(), 1_000), BATCH):
+        publications = pipeline.publications([record.raw() for _, record in batch])
+        metrics.published([found.observation for found in publications], 1)
+        expected.update(flag.value for _, record in batch for flag in record.flags or ())
+    after = {(sample.name, *sample.labels.items()) for family in registry.collect() for sample in family.samples}
+    assert after == before
+    counted = {flag.value: registry.get_sample_value("tagstream_text_flags_total", {"flag": flag.value}) for flag in TextFlag}
+    assert counted == {flag.value: expected[flag.value] for flag in TextFlag}
+    assert min(expected.values()) > 0
