@@ -92,11 +92,7 @@ def print_record(record: Record, *, as_json: bool) -> None:
 
 def _decision_line(value: Any) -> Text | None:
     """A decision in short; None for what is none, though a producer may have given it a decision's names."""
-    if (
-        not isinstance(value, dict)
-        or not isinstance(value.get("tag"), str)
-        or not isinstance(value.get("confidence"), float)
-    ):
+    if not isinstance(value, dict) or not isinstance(value.get("tag"), str) or not isinstance(value.get("confidence"), float):
         return None
     tag, reasons, title = visible(value["tag"]), value.get("reasons"), value.get("title")
     why = f"  [{visible(', '.join(map(str, reasons)))}]" if reasons and isinstance(reasons, list) else ""
