@@ -160,7 +160,7 @@ def _observation(text: _Text, prediction: Prediction, at: int) -> Observation:
         label=prediction.label,
         confidence=prediction.confidence,
         truncated=prediction.truncated,
-        signals=signals_of(event, prediction, out_of_distribution=False),
+        signals=signals_of(event, prediction, text=text.composed, out_of_distribution=False),
     )
 
 

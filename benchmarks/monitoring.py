@@ -82,7 +82,7 @@ class Watched:
 def signals(events: Sequence[ContentEvent], predictions: Sequence[Prediction]) -> None:
     """What routing does for monitoring."""
     for event, prediction in zip(events, predictions, strict=True):
-        signals_of(event, prediction, out_of_distribution=False)
+        signals_of(event, prediction, text=compose(event.title, event.description), out_of_distribution=False)
 
 
 def timed(work: Callable[[], object]) -> float:

@@ -5,28 +5,67 @@ another is a different model, and a reference cut into other words than the stre
 """
 
 import re
+from dataclasses import dataclass
+
+from model_export.normalization import normalize
+from monitoring.observer import TextFlag
 
 _WORD = re.compile(r"\w{2,}")
 MOST_WORD_CHARACTERS = 30
 MOST_WORDS = 200
 # More than any network here reads; whoever sends a megabyte must not be able to make monitoring dear.
 MOST_CHARACTERS = 4_000
+# What is looked at to find them: most of a text may be invisible.
+MOST_RAW_CHARACTERS = 16_000
 SPECIAL_TOKENS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """
+    What a model is given of an event.
+
+    Attributes:
+        text: At most `MOST_CHARACTERS`, normalised.
+        flags: What is hidden in it, of the closed list `TextFlag`.
+        cut: There was more.
+    """
+
+    text: str
+    flags: tuple[TextFlag, ...] = ()
+    cut: bool = False
+
+
+def read(title: str, description: str | None) -> Reading:
+    """
+    One text for the tokenizer: the title, then the description if there is one, normalised (`normalization`) and bounded.
+
+    A tokenizer reads all that it is given before it cuts: a megabyte of exclamation marks takes it 1.4 seconds and 370 MB, and a
+    batch of them would end the worker.
+
+    >>> read("Attention", "is all you need").text
+    'Attention is all you need'
+    >>> read("Att\u200bention", None).flags
+    (<TextFlag.INVISIBLE_CHARACTERS: 'invisible_characters'>,)
+    """
+    whole = f"{title[:MOST_RAW_CHARACTERS]} {description[:MOST_RAW_CHARACTERS]}" if description else title
+    normalized = normalize(whole[:MOST_RAW_CHARACTERS])
+    came = len(title) + len(description or "")
+    return Reading(
+        text=normalized.text[:MOST_CHARACTERS],
+        flags=normalized.flags,
+        cut=came > MOST_RAW_CHARACTERS or len(normalized.text) > MOST_CHARACTERS,
+    )
 
 
 def compose(title: str, description: str | None) -> str:
     """
-    One text for the tokenizer: the title, then the description if there is one.
+    The text of `read`, for training and measuring.
 
-    White space is left to the tokenizer, which folds it; nothing else is changed, so that the same words give the same
-    tokens wherever they come from.
-
-    >>> compose("Attention", "is all you need")
-    'Attention is all you need'
     >>> compose("Attention", None)
     'Attention'
     """
-    return f"{title} {description}" if description else title
+    return read(title, description).text
 
 
 def is_described(description: str | None) -> bool:

@@ -31,6 +31,7 @@ What a decision was made of:
     tagstream_text_tokens_per_word_ratio               tokens without the special ones, a word between white space (histogram)
     tagstream_events_without_description_total         decisions on a title alone
     tagstream_events_by_source_total{source}           decisions by producer: known, unseen (not in known_sources), missing
+    tagstream_text_flags_total{flag}                   decisions on a text with something hidden in it, by what it is
     tagstream_ood_events_total                         decisions on a text whose energy is above the bundle's ood_energy
     tagstream_confidence_threshold_ratio               below it a person is asked
     tagstream_oldest_unprocessed_seconds               age of the oldest event taken and not yet acknowledged; 0 if there is none
@@ -63,6 +64,7 @@ silently out of sums.
 from collections import Counter as Tally
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
@@ -79,6 +81,7 @@ from monitoring.observer import (
     ReviewReason,
     Signals,
     SourceKind,
+    TextFlag,
 )
 from monitoring.reference import ReferenceGauges
 
@@ -224,6 +227,12 @@ class Metrics:
         self._ood = Counter(
             "tagstream_ood_events", "Decisions on a text whose energy is above the bundle's ood_energy.", registry=registry
         )
+        self._flags = Counter(
+            "tagstream_text_flags",
+            "Decisions on a text with something hidden in it, by what it is.",
+            ["flag"],
+            registry=registry,
+        )
         self._threshold = Gauge("tagstream_confidence_threshold_ratio", "Below it a person is asked.", registry=registry)
         self._oldest = Gauge(
             "tagstream_oldest_unprocessed_seconds",
@@ -253,22 +262,21 @@ class Metrics:
         for label in labels:
             self._predictions.labels(label)
             self._confidence.labels(label)
-        for destination in Destination:
-            self._published.labels(destination.value)
-        for review_reason in ReviewReason:
-            self._review.labels(review_reason.value)
-        for reason in Reason:
-            self._dead.labels(reason.value)
         for stage in STAGES:
             self._stage.labels(stage)
-        for source in SourceKind:
-            self._sources.labels(source.value)
-        for signal in DriftSignal:
-            self._changes.labels(signal.value)
-        for score in DriftScore:
-            self._scores.labels(score.value)
-        for kind in DriftKind:
-            self._findings.labels(kind.value)
+        closed: tuple[tuple[Counter | Gauge, type[StrEnum]], ...] = (
+            (self._published, Destination),
+            (self._review, ReviewReason),
+            (self._dead, Reason),
+            (self._flags, TextFlag),
+            (self._sources, SourceKind),
+            (self._changes, DriftSignal),
+            (self._scores, DriftScore),
+            (self._findings, DriftKind),
+        )
+        for metric, values in closed:
+            for value in values:
+                metric.labels(value.value)
 
     def model_loaded(
         self,
@@ -317,11 +325,13 @@ class Metrics:
         destinations: Tally[Destination] = Tally()
         reasons: Tally[ReviewReason] = Tally()
         rejections: Tally[Reason] = Tally()
+        flags: Tally[TextFlag] = Tally()
         confidences: defaultdict[str, list[float]] = defaultdict(list)
         truncated = 0
         for seen in observations:
             destinations[seen.destination] += 1
             reasons.update(seen.review_reasons)
+            flags.update(seen.text_flags)
             truncated += seen.truncated
             if seen.rejection is not None:
                 rejections[seen.rejection] += 1
@@ -332,6 +342,8 @@ class Metrics:
             self._published.labels(destination.value).inc(count)
         for review_reason, count in reasons.items():
             self._review.labels(review_reason.value).inc(count)
+        for flag, count in flags.items():
+            self._flags.labels(flag.value).inc(count)
         for reason, count in rejections.items():
             self._dead.labels(reason.value).inc(count)
         for label, values in confidences.items():

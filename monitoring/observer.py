@@ -64,6 +64,16 @@ class ReviewReason(StrEnum):
     MODEL_DISAGREEMENT = "model_disagreement"
 
 
+class TextFlag(StrEnum):
+    """What a text holds that its reader does not see: the closed list of `text_flags` on the topic `review`."""
+
+    CONTROL_CHARACTERS = "control_characters"
+    INVISIBLE_CHARACTERS = "invisible_characters"
+    BIDIRECTIONAL_CONTROLS = "bidirectional_controls"
+    MIXED_SCRIPTS = "mixed_scripts"
+    EXCESSIVE_COMBINING_MARKS = "excessive_combining_marks"
+
+
 class SourceKind(StrEnum):
     """Whether a producer is one that the settings name: all that the metrics say of it."""
 
@@ -137,6 +147,7 @@ class Observation:
         truncated: The text did not fit into the network.
         rejection: Why it is a dead letter, else None.
         review_reasons: Why a person is asked, else empty.
+        text_flags: What the text holds that its reader does not see; empty for a dead letter.
         signals: What drift is looked for in; None for a dead letter.
     """
 
@@ -147,6 +158,7 @@ class Observation:
     truncated: bool = False
     rejection: Reason | None = None
     review_reasons: tuple[ReviewReason, ...] = ()
+    text_flags: tuple[TextFlag, ...] = ()
     signals: Signals | None = None
 
 

@@ -14,7 +14,7 @@ from typing import Literal
 
 import msgspec
 
-from monitoring.observer import Destination, Observation, Reason, ReviewReason, Signals, Stage
+from monitoring.observer import Destination, Observation, Reason, ReviewReason, Signals, Stage, TextFlag
 from stream.events import CLOUDEVENT_PREFIX, DEFAULT_LIMITS, ContentEvent, Fields, Headers, Limits, RawEvent, Rejected
 
 CONTRACT_VERSION = 1
@@ -55,11 +55,16 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     truncated: bool
 
 
-class ReviewDecision(Decision, frozen=True, kw_only=True):
-    """The fields that `review` adds: a decision without the promise of being right, and why a person is asked."""
+class ReviewDecision(Decision, frozen=True, kw_only=True, omit_defaults=True):
+    """
+    The fields that `review` adds: a decision without the promise of being right, and why a person is asked.
+
+    `text_flags` is there only where something is hidden in the text.
+    """
 
     reasons: tuple[ReviewReason, ...]
     inclusion_probability: float
+    text_flags: tuple[TextFlag, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +184,7 @@ def _fitting(outcome: Tagged | NeedsReview, tail: bytes, limits: Limits) -> Publ
 
 def _decided(outcome: Tagged | NeedsReview, tail: bytes) -> Publication:
     event, decision = outcome.event, outcome.decision
-    review_reasons = decision.reasons if isinstance(decision, ReviewDecision) else ()
+    review = decision if isinstance(decision, ReviewDecision) else None
     destination = Destination.REVIEW if isinstance(outcome, NeedsReview) else Destination.TAGGED
     return Publication(
         destination=destination,
@@ -192,7 +197,8 @@ def _decided(outcome: Tagged | NeedsReview, tail: bytes) -> Publication:
             label=decision.tag,
             confidence=decision.confidence,
             truncated=decision.truncated,
-            review_reasons=review_reasons,
+            review_reasons=review.reasons if review else (),
+            text_flags=review.text_flags if review else (),
             signals=outcome.signals,
         ),
     )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from model_export.prediction import Prediction
-from model_export.text import compose, is_described, tokens_per_word, words
+from model_export.text import Reading, is_described, read, tokens_per_word, words
 from monitoring.observer import MAX_SOURCE_CHARACTERS, ReviewReason, Signals
 from stream.events import ContentEvent
 from stream.outcomes import Decision, ModelRef, NeedsReview, ReviewDecision, Tagged, prediction_id
@@ -23,9 +23,10 @@ class Router:
 
     def route(self, event: ContentEvent, prediction: Prediction) -> Tagged | NeedsReview:
         """NeedsReview if there is a reason to ask, else Tagged. The tag and all probabilities are published either way."""
-        reasons = self._reasons(prediction)
-        decided = self._decision(event, prediction)
-        signals = signals_of(event, prediction, out_of_distribution=self._is_strange(prediction))
+        reading = read(event.title, event.description)
+        reasons = self._reasons(prediction, reading)
+        decided = self._decision(event, prediction, reading)
+        signals = signals_of(event, prediction, text=reading.text, out_of_distribution=self._is_strange(prediction))
         if not reasons:
             return Tagged(event=event, decision=decided, signals=signals)
         review = ReviewDecision(
@@ -40,20 +41,22 @@ class Router:
             reasons=reasons,
             # Nothing is drawn by chance: whatever has a reason is asked about.
             inclusion_probability=1.0,
+            text_flags=reading.flags,
         )
         return NeedsReview(event=event, decision=review, signals=signals)
 
-    def _reasons(self, prediction: Prediction) -> tuple[ReviewReason, ...]:
+    def _reasons(self, prediction: Prediction, reading: Reading) -> tuple[ReviewReason, ...]:
         found = {
             ReviewReason.LOW_CONFIDENCE: prediction.confidence < self.threshold,
-            ReviewReason.OUT_OF_DISTRIBUTION: self._is_strange(prediction),
+            # What is hidden in a text is no part of ordinary traffic, whatever the network makes of it.
+            ReviewReason.OUT_OF_DISTRIBUTION: self._is_strange(prediction) or bool(reading.flags),
         }
         return tuple(reason for reason, holds in found.items() if holds)
 
     def _is_strange(self, prediction: Prediction) -> bool:
         return self.ood_energy is not None and prediction.energy > self.ood_energy
 
-    def _decision(self, event: ContentEvent, prediction: Prediction) -> Decision:
+    def _decision(self, event: ContentEvent, prediction: Prediction, reading: Reading) -> Decision:
         return Decision(
             tag=prediction.label,
             confidence=prediction.confidence,
@@ -62,13 +65,12 @@ class Router:
             decider="model",
             model=self.model,
             threshold=self.threshold,
-            truncated=prediction.truncated,
+            truncated=prediction.truncated or reading.cut,
         )
 
 
-def signals_of(event: ContentEvent, prediction: Prediction, *, out_of_distribution: bool) -> Signals:
-    """What monitoring may know of a decision: the event's words and source, and what the network made of them."""
-    text = compose(event.title, event.description)
+def signals_of(event: ContentEvent, prediction: Prediction, *, text: str, out_of_distribution: bool) -> Signals:
+    """What monitoring may know of a decision: the words of the text that was read, its source, what the network made of it."""
     return Signals(
         event_id=event.id,
         energy=prediction.energy,

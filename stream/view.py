@@ -65,7 +65,7 @@ def print_outcome(outcome: Outcome, *, whole: bool) -> None:
     unsure = isinstance(outcome, NeedsReview)
     door = Text("review", style="bold yellow") if unsure else Text("tagged", style="green")
     line = Text.assemble(door, "  ", f"{decision.confidence:.4f}  ", (f"{decision.tag:<27}", TAG_STYLES.get(decision.tag, "")))
-    out.print(line.append(f"  {outcome.event.title}") if not whole else line)
+    out.print(line.append(f"  {visible(outcome.event.title)}") if not whole else line)
     if whole:
         for label, probability in sorted(decision.probabilities.items(), key=lambda item: -item[1]):
             bar = "█" * round(probability * BAR_CELLS)
@@ -92,16 +92,21 @@ def print_record(record: Record, *, as_json: bool) -> None:
         sys.stdout.flush()
         return
     place = f"{record.topic}/{record.partition}@{record.offset}"
-    if isinstance(value, dict) and "tag" in value and "confidence" in value:
-        tag = str(value["tag"])
-        reasons = f"  [{', '.join(value['reasons'])}]" if value.get("reasons") else ""
-        what = Text.assemble(
-            f"{value['confidence']:.4f}  ", (f"{tag:<27}", TAG_STYLES.get(tag, "")), f"  {value.get('title', '')}{reasons}"
-        )
-    else:
-        codes = [_text(header) for name, header in record.headers if name == "x-dlq-code"]
-        what = Text(f"{'[' + str(codes[-1]) + ']  ' if codes else ''}{visible(_text(record.value))}")
+    what = _decision_line(value)
+    if what is None:
+        codes = [visible(_text(header)) for name, header in record.headers if name == "x-dlq-code"]
+        what = Text(f"{'[' + codes[-1] + ']  ' if codes else ''}{visible(_text(record.value))}")
     out.print(Text.assemble((f"{place:<24}", "dim"), what))
+
+
+def _decision_line(value: Any) -> Text | None:
+    """A decision in short; None for what is none, though a producer may have given it a decision's names."""
+    if not isinstance(value, dict) or not isinstance(value.get("tag"), str) or not isinstance(value.get("confidence"), float):
+        return None
+    tag, reasons, title = visible(value["tag"]), value.get("reasons"), value.get("title")
+    why = f"  [{visible(', '.join(map(str, reasons)))}]" if reasons and isinstance(reasons, list) else ""
+    shown = visible(title) if isinstance(title, str) else ""
+    return Text.assemble(f"{value['confidence']:.4f}  ", (f"{tag:<27}", TAG_STYLES.get(tag, "")), f"  {shown}{why}")
 
 
 def _json_value(value: bytes | None) -> Any:
@@ -118,7 +123,12 @@ def _text(value: bytes | None) -> str | None:
 
 
 def visible(text: str | None, limit: int = 160) -> str:
-    """Event text for a terminal: control characters escaped, so that a record cannot move the cursor."""
+    r"""
+    Event text for a terminal: what is invisible, moves the cursor or reorders is escaped, so that a record cannot draw on it.
+
+    >>> print(visible("a\x1b[2Jb \u202ec"))
+    a\x1b[2Jb \u202ec
+    """
     if text is None:
         return "(no value)"
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:limit])

@@ -1,0 +1,77 @@
+"""One hostile record, and what must become of it. Pure."""
+
+import json
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from monitoring.observer import Reason, TextFlag
+from stream.events import Headers, RawEvent
+
+# Each record of the corpus carries its number, so that its outcome is found whatever its id says.
+NUMBER = "x-hostile-number"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hostile:
+    """
+    A record for `content`.
+
+    Attributes:
+        key: Of the record.
+        value: Of the record.
+        headers: Of the record.
+        timestamp_ms: Of the record; None for the time of sending.
+        codes: The dead-letter codes that are right; empty where the event must be decided, by which door is the model's affair.
+        flags: The text flags that it must have; None where nothing is said of them.
+    """
+
+    key: bytes | None = field(default=None, repr=False)
+    value: bytes | None = field(repr=False)
+    headers: Headers = field(default=(), repr=False)
+    timestamp_ms: int | None = None
+    codes: frozenset[Reason] = frozenset()
+    flags: frozenset[TextFlag] | None = None
+
+    def raw(self, offset: int = 0) -> RawEvent:
+        """As the worker gets it."""
+        return RawEvent(
+            topic="content",
+            partition=0,
+            offset=offset,
+            timestamp_ms=1_700_000_000_000 if self.timestamp_ms is None else self.timestamp_ms,
+            key=self.key,
+            value=self.value,
+            headers=self.headers,
+        )
+
+
+Make = Callable[[random.Random, int], Hostile]
+"""A class of hostile records: chance and a number that keeps its records apart, to one of them."""
+
+
+def text(value: str | bytes) -> bytes:
+    """Bytes of a value written down as text."""
+    return value.encode() if isinstance(value, str) else value
+
+
+def dead(value: str | bytes | None, *codes: Reason, key: bytes | None = None, headers: Headers = ()) -> Hostile:
+    """A record that must become a dead letter with one of these codes."""
+    return Hostile(key=key, value=None if value is None else text(value), headers=headers, codes=frozenset(codes))
+
+
+def decided(
+    value: str | bytes, *, key: bytes | None = None, headers: Headers = (), flags: frozenset[TextFlag] | None = None
+) -> Hostile:
+    """A record that must be decided, by the model or by a person."""
+    return Hostile(key=key, value=text(value), headers=headers, flags=flags)
+
+
+def event(number: int, title: str = "Attention over long documents", **fields: object) -> dict[str, object]:
+    """A valid event."""
+    return {"id": f"hostile-{number}", "title": title, **fields}
+
+
+def encoded(chance: random.Random, fields: dict[str, object]) -> str:
+    """JSON, escaped or not as chance has it."""
+    return json.dumps(fields, ensure_ascii=chance.random() < 0.5)

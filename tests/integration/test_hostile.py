@@ -1,0 +1,213 @@
+"""The fixed 10,000 hostile records through a real worker on Apache Kafka, with the model that is shipped."""
+
+import json
+import os
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kafka import KafkaProducer
+from prometheus_client.parser import text_string_to_metric_families
+
+from stream.broker.processes import Processes
+from stream.clients import Record
+from stream.settings import Settings
+from tests.faults.fleet import ROOT, without_settings
+from tests.faults.onlooker import Onlooker
+from tests.hostile.corpus import SIZE, corpus
+from tests.hostile.judge import complaints
+from tests.hostile.record import NUMBER, Hostile
+from tests.integration.test_worker import RunningWorker
+
+pytestmark = [
+    pytest.mark.broker,
+    pytest.mark.timeout(300),
+    # kafka-python leaves a socket to the garbage collector for each connection that was refused.
+    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
+]
+
+FIRST = 1_000
+WORK_SECONDS = 120.0
+READY_SECONDS = 30.0
+CONFIRM_SECONDS = 60
+POLL_SECONDS = 0.25
+# Stated in docs/hostile-input.md.
+MOST_RESIDENT_BYTES = 512 * 1024 * 1024
+# The edges of histograms aside; `reason` has the most.
+MOST_LABEL_VALUES = 32
+
+
+class Watch:
+    """
+    What a worker says of itself while it works, asked by a thread until it is told to stop.
+
+    Attributes:
+        looks: How often it was asked.
+        unready: What /readyz said whenever it did not say 200.
+        resident_bytes: The most that it had in RAM.
+    """
+
+    def __init__(self, worker: RunningWorker) -> None:
+        """Ask once, then start asking."""
+        self.worker = worker
+        self.looks = 0
+        self.unready: list[str] = []
+        self.resident_bytes = 0
+        self._stopped = threading.Event()
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def series(self) -> frozenset[tuple[str, tuple[tuple[str, str], ...]]]:
+        """Every series that is exported now, with its labels."""
+        return frozenset((sample.name, tuple(sorted(sample.labels.items()))) for sample in self._samples())
+
+    def check(self) -> None:
+        """Nothing, while the worker runs and answers."""
+        assert self.worker.process.running(), self.worker.process.output()[-4_000:]
+        if self._error is not None:
+            raise self._error
+
+    def stop(self) -> None:
+        """Ask no more."""
+        self._stopped.set()
+        self._thread.join()
+        self.check()
+
+    def _samples(self) -> list[Any]:
+        families = text_string_to_metric_families(self.worker.get("/metrics")[1])
+        return [sample for family in families for sample in family.samples]
+
+    def _run(self) -> None:
+        try:
+            while not self._stopped.wait(POLL_SECONDS):
+                status, body = self.worker.get("/readyz")
+                if status != HTTPStatus.OK:
+                    self.unready.append(body)
+                resident = next(s.value for s in self._samples() if s.name == "process_resident_memory_bytes")
+                self.resident_bytes = max(self.resident_bytes, int(resident))
+                self.looks += 1
+        except (OSError, ValueError, StopIteration) as error:
+            self._error = error
+
+
+def all_committed(onlooker: Onlooker) -> bool:
+    """Do the commits reach the ends of the log? A partition without an event has no commit."""
+    committed = onlooker.committed()
+    return all(committed.get(partition, 0) == end for partition, end in onlooker.ends().items())
+
+
+def until_done(onlooker: Onlooker, watch: Watch, count: int) -> None:
+    """Wait until there are so many outcomes and all is committed."""
+    deadline = time.monotonic() + WORK_SECONDS
+    while sum(onlooker.sample().written.values()) < count or not all_committed(onlooker):
+        watch.check()
+        assert time.monotonic() < deadline, f"{onlooker.sample()}\n{watch.worker.process.output()[-4_000:]}"
+        time.sleep(POLL_SECONDS)
+
+
+def send(settings: Settings, records: Iterable[Hostile]) -> None:
+    """Send as any producer might, and wait until the broker has all of it."""
+    producer = KafkaProducer(
+        bootstrap_servers=settings.broker_list, acks="all", enable_idempotence=True, linger_ms=20, max_request_size=2_000_000
+    )
+    try:
+        futures = [
+            producer.send(
+                settings.topics.content,
+                key=record.key,
+                value=record.value,
+                headers=list(record.headers),
+                timestamp_ms=record.timestamp_ms,
+            )
+            for record in records
+        ]
+        producer.flush(timeout=CONFIRM_SECONDS)
+        for future in futures:
+            future.get(timeout=CONFIRM_SECONDS)
+    finally:
+        producer.close(timeout=CONFIRM_SECONDS)
+
+
+def sendable(record: Hostile) -> Hostile:
+    """The record, with an empty key where it has neither key nor value: no client at hand sends that; the unit tests have it."""
+    return replace(record, key=b"") if record.key is None and record.value is None else record
+
+
+def number_of(record: Record) -> int:
+    """The number that our producer gave the record, ahead of all other headers."""
+    return int(next(value for name, value in record.headers if name == NUMBER))
+
+
+def test_ten_thousand_hostile_records(
+    environ: dict[str, str],
+    settings: Settings,
+    bundle_folder: Path,
+    processes: Processes,
+    tmp_path: Path,
+    publish_report: Callable[[object], None],
+) -> None:
+    """Each by exactly one door, the right one; no restart, always ready, no new metric series, memory below the stated limit."""
+    planted: Sequence[Hostile] = [sendable(record) for _, record in corpus()]
+    started = time.monotonic()
+    worker = RunningWorker(
+        processes.start(
+            [sys.executable, "-m", "stream.cli", "worker", "--bundle", bundle_folder],
+            env={**without_settings(os.environ), "PYTHONPATH": str(ROOT), **environ, "TAGSTREAM_BATCH_MAX_EVENTS": "64"},
+            log_file=tmp_path / "worker.log",
+        )
+    )
+    deadline = time.monotonic() + READY_SECONDS
+    while worker.get("/readyz")[0] != HTTPStatus.OK:
+        assert time.monotonic() < deadline, worker.get("/readyz")[1]
+        time.sleep(POLL_SECONDS)
+    watch = Watch(worker)
+    with Onlooker(settings) as onlooker:
+        send(settings, planted[:FIRST])
+        until_done(onlooker, watch, FIRST)
+        early = watch.series()
+        send(settings, planted[FIRST:])
+        until_done(onlooker, watch, SIZE)
+        late = watch.series()
+        watch.stop()
+        seconds = time.monotonic() - started
+        outcomes = onlooker.outcomes()
+
+    numbers = Counter(number_of(record) for records in outcomes.values() for record in records)
+    assert numbers == Counter(range(SIZE))
+    found = [
+        what
+        for destination, records in outcomes.items()
+        for record in records
+        for what in complaints(
+            planted[number_of(record)],
+            destination=destination,
+            key=record.key,
+            value=record.value,
+            headers=record.headers,
+        )
+    ]
+    assert Counter(found) == {}
+
+    assert watch.unready == []
+    assert late == early
+    label_values = Counter(name for name, _ in {label for _, labels in late for label in labels} if name != "le")
+    assert max(label_values.values()) <= MOST_LABEL_VALUES, label_values
+    assert watch.resident_bytes < MOST_RESIDENT_BYTES
+    for line in worker.process.output().splitlines():
+        assert line.isprintable(), "a log line that a terminal would obey"
+        json.loads(line)
+    exit_code, _ = worker.stop()
+    assert exit_code == 0
+    doors = {door.value: len(records) for door, records in outcomes.items()}
+    publish_report(
+        f"{bundle_folder.name} bundle: {SIZE} hostile records in {seconds:.0f} s, {doors}, ready in all of {watch.looks} looks, "
+        f"{len(late)} series before and after, at most {watch.resident_bytes / 2**20:.0f} MiB resident"
+    )
