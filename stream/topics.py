@@ -11,8 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
-from aiokafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailableError
+from aiokafka.errors import (
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
+    NodeNotReadyError,
+    RequestTimedOutError,
+    for_code,
+)
 from aiokafka.errors import GroupAuthorizationFailedError as AIOGroupAuthorizationFailedError
+from aiokafka.errors import KafkaConnectionError as AIOKafkaConnectionError
 from aiokafka.errors import KafkaError as AIOKafkaError
 from aiokafka.protocol.group import HeartbeatRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
@@ -30,6 +37,8 @@ from stream.rights import NotAuthorizedError, Operation, Resource, Right, Role, 
 from stream.security import client_options
 from stream.settings import Settings
 
+# Between two questions to brokers that say "later".
+PROBE_SECONDS = 0.2
 MAX_MESSAGE = "max.message.bytes"
 # Their newest record of a key is what counts.
 COMPACTED = frozenset({"reviewed", "replays"})
@@ -301,9 +310,23 @@ async def has_idempotent_producer(settings: Settings) -> bool:
         BrokerUnreachableError: No broker answered.
     """
     async with _probe(settings) as client:
-        response = await client.send(client.get_random_node(), InitProducerIdRequest(None, 60_000))
-        # A broker that refuses them to a user who may write nowhere has them, and a user who may write gets them.
-        return response.error_code in {0, ClusterAuthorizationFailedError.errno}
+        while True:
+            code = await _producer_id_code(client)
+            # A broker that refuses them to a user who may write nowhere has them, and a user who may write gets them.
+            if code in {0, ClusterAuthorizationFailedError.errno}:
+                return True
+            # One that has just started, or is about to go, says "later": taken for "never", a worker would do without for its life.
+            if not for_code(code).retriable:
+                return False
+            await asyncio.sleep(PROBE_SECONDS)
+
+
+async def _producer_id_code(client: AIOKafkaClient) -> int:
+    try:
+        return int((await client.send(client.get_random_node(), InitProducerIdRequest(None, 60_000))).error_code)
+    except (NodeNotReadyError, AIOKafkaConnectionError):
+        # This node is down; the next one may not be.
+        return int(RequestTimedOutError.errno)
 
 
 @contextlib.asynccontextmanager
