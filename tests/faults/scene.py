@@ -113,7 +113,10 @@ class Scene:
 
     def play(self) -> None:
         """Until all is committed, or nothing moves any more, or the time is over."""
-        for number in range(1, self._plan.workers + 1):
+        struck = [strike.fault for strike in self.strikes]
+        # Of an earlier process: who had joined and not left.
+        joined = struck.count(Fault.JOIN) - struck.count(Fault.LEAVE)
+        for number in range(1, self._plan.workers + joined + 1):
             self._fleet.add(number)
         self._look()
         self._disturbed()
