@@ -194,7 +194,8 @@ def faust_app(settings: Settings, *, idempotent: bool) -> faust.App:
         broker_session_timeout=settings.session_timeout_seconds,
         broker_heartbeat_interval=min(3.0, settings.session_timeout_seconds / 3),
         broker_rebalance_timeout=60.0,
-        broker_request_timeout=30.0,
+        # Faust refuses to start with a session that is longer.
+        broker_request_timeout=max(30.0, settings.session_timeout_seconds + 5),
         # Five minutes by default: so long nobody would read a partition that was added.
         consumer_metadata_max_age_ms=METADATA_MAX_AGE_MS,
         producer_metadata_max_age_ms=METADATA_MAX_AGE_MS,

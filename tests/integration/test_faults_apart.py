@@ -183,13 +183,14 @@ def test_a_member_with_a_name_of_its_own_keeps_its_partitions_over_a_restart(
 ) -> None:
     """Static membership: who comes back under its name within the session gets its partitions, and nobody else is disturbed."""
     inputs = send(settings, plant(EVENTS, malformed=6, seed="static"))
-    staying = start(TAGSTREAM_GROUP_INSTANCE_ID="staying")
-    leaving = start(TAGSTREAM_GROUP_INSTANCE_ID="leaving")
+    session = {"TAGSTREAM_SESSION_TIMEOUT_SECONDS": "40"}
+    staying = start(TAGSTREAM_GROUP_INSTANCE_ID="staying", **session)
+    leaving = start(TAGSTREAM_GROUP_INSTANCE_ID="leaving", **session)
     assert all_committed(onlooker)
     assert until(lambda: staying.metric("tagstream_assigned_partitions") == HALF, WORK_SECONDS)
     before = staying.process.output().count('"partitions_assigned"')
     leaving.stop()
-    back = start(TAGSTREAM_GROUP_INSTANCE_ID="leaving")
+    back = start(TAGSTREAM_GROUP_INSTANCE_ID="leaving", **session)
     inputs += send(settings, plant(EVENTS, malformed=6, seed="static-2", first=10_000))
 
     assert all_committed(onlooker)

@@ -24,6 +24,7 @@ from tests.faults.inputs import Input, Planted, plant
 from tests.faults.onlooker import Onlooker, send
 from tests.faults.poison_worker import ABORT, RAISE, pipeline_of
 from tests.faults.stub import HANG
+from tests.integration.running import RunningWorker, until
 
 pytestmark = [
     pytest.mark.broker,
@@ -128,6 +129,9 @@ def test_an_event_that_kills_the_worker_is_given_up_after_so_many_deaths(
     with Onlooker(settings) as onlooker:
         seen = list(samples(onlooker, fleet))
         exits = list(fleet.exits)
+        # Who was given up is a suspect until the worker has seen the commit, at most a second later.
+        worker = RunningWorker(fleet.members[0].process)
+        assert until(lambda: worker.metric("tagstream_crash_suspects_events") == 0, 30)
         fleet.stop()
         verdict = check(
             Evidence(inputs=inputs, outcomes=onlooker.outcomes(), samples=seen, ends=onlooker.ends(), idle_bound_seconds=60)

@@ -217,7 +217,7 @@ def admin_of(settings: Settings) -> Iterator[KafkaAdminClient]:
 
 def test_a_stalled_worker_is_not_ready_and_still_ends(start: Start, settings: Settings) -> None:
     """A model that hangs: alive, not ready after the stall, and SIGTERM ends it loudly at its bound instead of never."""
-    worker = start(TAGSTREAM_STALL_TIMEOUT_SECONDS="3", TAGSTREAM_INFERENCE_THREADS="1", TAGSTREAM_SHUTDOWN_TIMEOUT_SECONDS="3")
+    worker = start(TAGSTREAM_STALL_TIMEOUT_SECONDS="6", TAGSTREAM_INFERENCE_THREADS="1", TAGSTREAM_SHUTDOWN_TIMEOUT_SECONDS="3")
     assert until(lambda: worker.get("/readyz")[0] == 200, START_SECONDS)
     send(settings, [event(HANG)])
     assert until(lambda: worker.get("/readyz")[0] == 503, START_SECONDS)
