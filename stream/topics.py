@@ -31,6 +31,7 @@ from stream.security import client_options
 from stream.settings import Settings
 
 MAX_MESSAGE = "max.message.bytes"
+RETRY_SECONDS = 0.1
 # Their newest record of a key is what counts.
 COMPACTED = frozenset({"reviewed", "replays"})
 # What a worker cannot be without, and what it must be allowed to do with it.
@@ -301,7 +302,12 @@ async def has_idempotent_producer(settings: Settings) -> bool:
         BrokerUnreachableError: No broker answered.
     """
     async with _probe(settings) as client:
-        response = await client.send(client.get_random_node(), InitProducerIdRequest(None, 60_000))
+        while True:
+            response = await client.send(client.get_random_node(), InitProducerIdRequest(None, 60_000))
+            if response.error_code != CoordinatorLoadInProgressError.errno:
+                break
+            # A broker that has just started has none at hand yet.
+            await asyncio.sleep(RETRY_SECONDS)
         # A broker that refuses them to a user who may write nowhere has them, and a user who may write gets them.
         return response.error_code in {0, ClusterAuthorizationFailedError.errno}
 
