@@ -24,6 +24,7 @@ from kafka import TopicPartition as PlainTopicPartition
 
 from stream.logs import logger
 from stream.outcomes import Publication
+from stream.rights import transactional_prefix
 from stream.security import client_options
 from stream.settings import Settings
 
@@ -147,10 +148,11 @@ class Transactions:
         return fresh
 
     async def _started(self, partition: TopicPartition) -> Any:
+        options = client_options(self._settings)
         producer = Producer(
-            **client_options(self._settings),
+            **options,
             client_id=f"tagstream-{partition.topic}-{partition.partition}",
-            transactional_id=transactional_id(self._settings.group, partition.topic, partition.partition),
+            transactional_id=f"{transactional_prefix(self._settings.group, partition.topic)}{partition.partition}",
             # No longer than a worker waits for a transaction before it ends itself: an open one holds readers up.
             transaction_timeout_ms=int(self._settings.produce_timeout_seconds * 1000),
             acks="all",
@@ -169,8 +171,9 @@ class Transactions:
     def _committed(self, partitions: Sequence[TopicPartition]) -> list[int | None]:
         """The group's offsets. kafka-python, as it can ask for offsets that no open transaction will move; aiokafka cannot."""
         timeout_ms = int(self._settings.startup_timeout_seconds * 1000)
+        options = client_options(self._settings)
         consumer = KafkaConsumer(
-            **client_options(self._settings),
+            **options,
             client_id="tagstream-offsets",
             group_id=self._settings.group,
             enable_auto_commit=False,
@@ -184,16 +187,6 @@ class Transactions:
             ]
         finally:
             consumer.close()
-
-
-def transactional_id(group: str, topic: str, partition: int) -> str:
-    """
-    The name under which the brokers know whoever works on a partition for a group.
-
-    >>> transactional_id("tagstream", "content", 3)
-    'tagstream-content-3'
-    """
-    return f"{group}-{topic}-{partition}"
 
 
 async def _stop(producer: Any) -> None:

@@ -271,10 +271,9 @@ def faulty_transactions(base: type[Any], arms: Arms) -> type[Any]:
     class FaultyTransactions(faulty_producer(base, arms)):  # type: ignore[misc]
         async def commit_transaction(self) -> None:
             if arms.fires(Point.KILL_BEFORE_COMMITTING):
-                _asking = asyncio.create_task(super().commit_transaction())
                 # At once nobody was asked; some milliseconds later somebody was, and may have answered.
-                await asyncio.sleep(random.choice(KILL_AFTER_SECONDS))  # noqa: S311 - no secret
-                os.kill(os.getpid(), signal.SIGKILL)
+                after = random.choice(KILL_AFTER_SECONDS)  # noqa: S311 - no secret
+                asyncio.get_running_loop().call_later(after, os.kill, os.getpid(), signal.SIGKILL)
             await super().commit_transaction()
 
     return FaultyTransactions
