@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -25,7 +25,7 @@ from stream.transactions import TransactionsUnavailableError
 from tests.faults.checker import Evidence, Verdict, check
 from tests.faults.faults import Fault
 from tests.faults.fleet import ROOT, without_settings
-from tests.faults.harness import Plan, run
+from tests.faults.harness import Plan, Report, run
 from tests.faults.inputs import Input, plant
 from tests.faults.onlooker import Onlooker, doors, fault_environment, send
 from tests.integration.running import WORK_SECONDS, Start, all_committed, until
@@ -46,21 +46,47 @@ FAULTS = (
     Fault.FREEZE,
     Fault.PRODUCE_FAILURE,
 )
+UNFENCED_FAULTS = (Fault.FREEZE, Fault.FREEZE, Fault.FREEZE)
 HALF = 50
 
 
-def test_no_outcome_is_read_twice_under_faults(kafka: Broker, tmp_path: Path, publish_report: Callable[[object], None]) -> None:
+@pytest.fixture(scope="module")
+def reports(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Report]:
+    """The run of ours and that of a worker that fences nobody, at the same time: they mostly wait."""
+
+    def report(module: str, faults: tuple[Fault, ...]) -> Report:
+        folder = tmp_path_factory.mktemp(module)
+        environ = fault_environment(kafka.bootstrap, "exactly-once") | ONCE
+        topics.create(load(environ, folder=ROOT).settings)
+        plan = Plan(module=f"tests.faults.{module}", seconds_per_batch=0.4, faults=faults, patience_seconds=60.0, seed="once")
+        planted = plant(5_000, malformed=50, seed="once")
+        with Processes(grace_seconds=0) as processes:
+            return run(plan, planted, environ=environ, folder=folder, processes=processes)
+
+    runs = {"worker": FAULTS, "variants.unfenced": UNFENCED_FAULTS}
+    with ThreadPoolExecutor(len(runs)) as executor:
+        return dict(zip(runs, executor.map(report, runs.keys(), runs.values()), strict=True))
+
+
+def test_no_outcome_is_read_twice_under_faults(reports: dict[str, Report], publish_report: Callable[[object], None]) -> None:
     """Killed in the middle of a transaction and around its end, frozen beyond the session, joined: each outcome is there once."""
-    environ = fault_environment(kafka.bootstrap, "exactly-once") | ONCE
-    topics.create(load(environ, folder=ROOT).settings)
-    plan = Plan(seconds_per_batch=0.4, faults=FAULTS, patience_seconds=60.0, seed="once")
-    with Processes(grace_seconds=0) as processes:
-        report = run(plan, plant(6_000, malformed=60, seed="once"), environ=environ, folder=tmp_path, processes=processes)
+    report = reports["worker"]
     publish_report(report)
 
     assert report.verdict.broken == [], str(report)
     assert report.faults == Counter(FAULTS), str(report)
     assert report.verdict.duplicates == 0, str(report)
+
+
+def test_without_the_fence_outcomes_are_read_twice(
+    reports: dict[str, Report], publish_report: Callable[[object], None]
+) -> None:
+    """Transactions alone are not enough: a worker that was frozen commits what its successor has done, and the harness sees it."""
+    report = reports["variants.unfenced"]
+    publish_report(report)
+
+    assert report.faults, str(report)
+    assert report.verdict.duplicates > 0, str(report)
 
 
 def verdict(onlooker: Onlooker, inputs: list[Input]) -> Verdict:
