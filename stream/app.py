@@ -106,7 +106,9 @@ class TransactedConsumer(Consumer):
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Fence whoever had them; then as Faust, which seeks to the offsets as they are after that."""
         try:
-            await self.app.transactions.hold(assigned)
+            # A worker that stops reads nothing more, and need not fence whoever will.
+            if not self.app.should_stop:
+                await self.app.transactions.hold(assigned)
         except Exception as error:  # noqa: BLE001 - Faust would stop gracefully, and go on for as long as that takes
             die(error)
         await super().on_partitions_assigned(assigned, generation_id)
