@@ -376,9 +376,9 @@ def run(
         )
     existing = topics.partitions(settings)
     found = topics.require(settings, {key: getattr(settings.topics, key) for key in topics.NEEDED}, operations=topics.NEEDED)
-    denied = asyncio.run(topics.group_denied(settings))
-    if denied is not None:
-        raise NotAuthorizedError(denied)
+    for denied in (asyncio.run(topics.group_denied(settings)), asyncio.run(topics.transactions_denied(settings))):
+        if denied is not None:
+            raise NotAuthorizedError(denied)
     idempotent = topics.idempotent(settings)
     if settings.delivery == "exactly_once" and not idempotent:
         msg = (
