@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import faust
@@ -19,6 +19,7 @@ import faust.auth
 import faust.streams
 import faust.transport.drivers.aiokafka as driver
 import mode
+from aiokafka.errors import IllegalStateError
 from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 from prometheus_client import CollectorRegistry
@@ -81,6 +82,26 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         # Read when the consumer starts. Faust has no setting for it.
         consumer._isolation_level = "read_committed"  # noqa: SLF001
         return consumer
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """
+        Also back to the beginning of what was never committed.
+
+        During a rebalance Faust drops records that it has already taken from aiokafka, and relies on this to read them again. But
+        aiokafka only seeks where there is a commit: without one its position stays behind the dropped records, and the partition
+        stands still with its events unread until the worker is restarted.
+        """
+        found = await super().seek_to_committed()
+        never = [tp for tp, offset in found.items() if not offset]
+        if never:
+            await self.call_thread(self._seek_to_beginning, never)
+        return cast("Mapping[TP, int]", found)
+
+    async def _seek_to_beginning(self, partitions: Sequence[TP]) -> None:
+        consumer = self._ensure_consumer()
+        # A rebalance that came in between brings its own seek.
+        with contextlib.suppress(IllegalStateError):
+            await consumer.seek_to_beginning(*partitions)
 
 
 class Consumer(driver.Consumer):  # type: ignore[misc]

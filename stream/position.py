@@ -27,6 +27,7 @@ class Place:
     One partition.
 
     Attributes:
+        begin: The first offset that is still there.
         end: The end of what may be read.
         committed: The group's offset; None before the first commit.
         fetched: Up to where records were fetched; None if that is not known.
@@ -34,6 +35,7 @@ class Place:
         acknowledged: The offset behind the last event that this process has acknowledged; None if there was none.
     """
 
+    begin: int
     end: int
     committed: int | None
     fetched: int | None
@@ -46,16 +48,20 @@ class Place:
         Events between the commit and the end.
 
         Offsets are not events: a transaction leaves markers in the log that nobody is given. Where all was fetched up to the end
-        and nothing of it waits, only what was acknowledged is still to be committed.
+        and nothing of it waits, only what was acknowledged is still to be committed. Where nothing was ever done, though, nothing
+        is excused: that records were fetched does not mean that anybody was given them.
 
-        >>> Place(end=10, committed=4, fetched=10, waiting=True).lag
+        >>> Place(begin=0, end=10, committed=4, fetched=10, waiting=True).lag
         6
-        >>> Place(end=10, committed=9, fetched=10, waiting=False, acknowledged=9).lag
+        >>> Place(begin=0, end=10, committed=9, fetched=10, waiting=False, acknowledged=9).lag
         0
+        >>> Place(begin=3, end=10, committed=None, fetched=10, waiting=False).lag
+        7
         """
-        drained = not self.waiting and self.fetched is not None and self.fetched >= self.end
-        end = self.acknowledged or 0 if drained else self.end
-        return max(0, end - (self.committed or 0))
+        done = max((offset for offset in (self.committed, self.acknowledged) if offset is not None), default=None)
+        drained = done is not None and not self.waiting and self.fetched is not None and self.fetched >= self.end
+        end = (done or 0) if drained else self.end
+        return max(0, end - (self.begin if self.committed is None else self.committed))
 
 
 class Position:
@@ -96,7 +102,8 @@ class Position:
         assigned = sorted(consumer.assignment())
         await self._count_expired(consumer)
         ends = await consumer.highwaters(*assigned) if assigned else {}
-        places = await self._places(assigned, ends)
+        begins = await consumer.earliest_offsets(*assigned) if assigned else {}
+        places = await self._places(assigned, begins, ends)
         committed = {tp: place.committed for tp, place in places.items() if place.committed is not None}
         moved = {tp: offset for tp, offset in committed.items() if self._committed.get(tp) != offset}
         if moved:
@@ -126,7 +133,7 @@ class Position:
                 next="raise retention.ms or retention.bytes of the topic above the longest outage that you must survive",
             )
 
-    async def _places(self, assigned: list[TP], ends: Mapping[TP, int]) -> dict[TP, Place]:
+    async def _places(self, assigned: list[TP], begins: Mapping[TP, int], ends: Mapping[TP, int]) -> dict[TP, Place]:
         # Faust keeps its consumer in a thread of its own and passes neither `committed` nor `position` through.
         consumer = self._app.consumer
         thread = consumer._thread  # noqa: SLF001
@@ -135,8 +142,10 @@ class Position:
         async def read() -> dict[TP, Place]:
             inner = thread._ensure_consumer()  # noqa: SLF001
             found: dict[TP, Place] = {}
-            for tp in assigned:
+            # A rebalance may have taken some of them away since.
+            for tp in (tp for tp in assigned if tp in inner.assignment()):
                 found[tp] = Place(
+                    begin=begins.get(tp, 0),
                     end=ends.get(tp, 0),
                     committed=await inner.committed(tp),
                     fetched=await inner.position(tp),

@@ -25,7 +25,7 @@ AT_ONCE = 20_000
 # A broker that is down must not keep the harness from looking for long.
 LOOK_TIMEOUT_MS = 3_000
 LOOK_SECONDS = 5.0
-LOOKING = {"request_timeout_ms": LOOK_TIMEOUT_MS, "reconnect_backoff_max_ms": 500}
+BACKOFF_MS = 500
 
 
 def fresh_environment(bootstrap: str, test: str, *, partitions: int = 6) -> dict[str, str]:
@@ -113,7 +113,8 @@ class Onlooker:
             group_id=None,
             enable_auto_commit=False,
             metadata_max_age_ms=LOOK_TIMEOUT_MS,
-            **LOOKING,
+            request_timeout_ms=LOOK_TIMEOUT_MS,
+            reconnect_backoff_max_ms=BACKOFF_MS,
         )
         self._admin: KafkaAdminClient | None = None
         self._started = time.monotonic()
@@ -128,7 +129,13 @@ class Onlooker:
 
     def _ready_admin(self) -> KafkaAdminClient:
         if self._admin is None:
-            self._admin = KafkaAdminClient(**client_options(self._settings), bootstrap_timeout_ms=LOOK_TIMEOUT_MS, **LOOKING)
+            settings = self._settings
+            self._admin = KafkaAdminClient(
+                **client_options(settings),
+                bootstrap_timeout_ms=LOOK_TIMEOUT_MS,
+                request_timeout_ms=LOOK_TIMEOUT_MS,
+                reconnect_backoff_max_ms=BACKOFF_MS,
+            )
         return self._admin
 
     def _close_admin(self) -> None:

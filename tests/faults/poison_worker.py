@@ -17,7 +17,7 @@ from stream.events import Limits
 from stream.pipeline import Pipeline
 from stream.routing import Router
 from stream.settings import Settings, load
-from tests.faults.stub import MODEL, THRESHOLD, VARIABLE, Arms, StubClassifier, StubMetrics
+from tests.faults.stub import MODEL, SECONDS_VARIABLE, THRESHOLD, Arms, FaultyClassifier, FaultyMetrics, StubClassifier
 
 ABORT = "abort-the-model"
 RAISE = "raise-in-the-model"
@@ -44,7 +44,7 @@ class PoisonableClassifier(StubClassifier):
 def pipeline_of(settings: Settings, observer: Observer, *, seconds_per_batch: float) -> Pipeline:
     """The real pipeline around it."""
     return Pipeline(
-        classifier=PoisonableClassifier(Arms(), seconds_per_batch),
+        classifier=FaultyClassifier(PoisonableClassifier(), Arms(), seconds_per_batch),
         router=Router(model=MODEL, threshold=THRESHOLD),
         observer=observer,
         limits=Limits(max_bytes=settings.max_event_bytes),
@@ -57,9 +57,9 @@ def main() -> None:
     settings = load(os.environ).settings
     logs.configure(level=settings.log_level, form=settings.log_format)
     registry = CollectorRegistry()
-    metrics = StubMetrics(registry, Arms(), settings.topics.content)
+    metrics = FaultyMetrics(registry, Arms(), settings.topics.content)
     metrics.model_loaded(name=MODEL.name, version=MODEL.version, digest=MODEL.digest, now=0)
-    pipeline = pipeline_of(settings, metrics, seconds_per_batch=float(os.environ.get(VARIABLE, "0")))
+    pipeline = pipeline_of(settings, metrics, seconds_per_batch=float(os.environ.get(SECONDS_VARIABLE, "0")))
     stream.app.run(settings, pipeline=pipeline, metrics=metrics, registry=registry)
 
 

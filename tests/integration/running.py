@@ -75,5 +75,8 @@ def all_written(onlooker: Onlooker, count: int) -> bool:
 
 
 def all_committed(onlooker: Onlooker) -> bool:
-    """Do the commits reach the ends of the log?"""
-    return bool(until(lambda: onlooker.committed() == onlooker.ends(), WORK_SECONDS))
+    """Do the commits reach the ends of the log? Prints where they stand if they do not."""
+    found = bool(until(lambda: onlooker.committed() == onlooker.ends(), WORK_SECONDS))
+    if not found:
+        print(f"committed {onlooker.committed()}, ends {onlooker.ends()}")  # noqa: T201 - pytest shows it with the failure
+    return found

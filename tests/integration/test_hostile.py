@@ -24,7 +24,7 @@ from tests.faults.onlooker import Onlooker
 from tests.hostile.corpus import SIZE, corpus
 from tests.hostile.judge import complaints
 from tests.hostile.record import NUMBER, Hostile
-from tests.integration.test_worker import RunningWorker
+from tests.integration.running import RunningWorker
 
 pytestmark = [
     pytest.mark.broker,

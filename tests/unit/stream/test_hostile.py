@@ -19,6 +19,7 @@ from model_export.prediction import Classifier
 from monitoring.metrics import Metrics
 from monitoring.observer import Destination, NullObserver, Reason, TextFlag
 from stream import view
+from stream.breaker import OF_THE_MODEL
 from stream.classifier import OnnxClassifier
 from stream.clients import Record
 from stream.events import decode
@@ -100,9 +101,9 @@ def test_the_corpus_is_the_same_for_everyone_and_has_every_class() -> None:
 
 
 def test_every_code_and_every_flag_is_planted() -> None:
-    """No way out of `decode` and no flag is without a record that asks for it."""
+    """No way out of `decode` and no flag is without a record that asks for it; the model and the topic's limit have tests of their own."""
     records = [record for _, record in corpus()]
-    assert {code for record in records for code in record.codes} == set(Reason)
+    assert {code for record in records for code in record.codes} == set(Reason) - OF_THE_MODEL - {Reason.OUTCOME_TOO_LARGE}
     assert {flag for record in records for flag in record.flags or ()} == set(TextFlag)
 
 
