@@ -43,6 +43,8 @@ WATCHED: Mapping[DriftSignal, Watched] = MappingProxyType(
         DriftSignal.CONFIDENCE: Watched(low=0.0, high=1.0, least=0.03),
         DriftSignal.ENERGY: Watched(low=-12.0, high=0.0, least=0.3),
         DriftSignal.TOKENS_PER_WORD: Watched(low=1.0, high=4.0, least=0.1),
+        # Of each event 0 or 1: the share of events with a description.
+        DriftSignal.DESCRIBED: Watched(low=0.0, high=1.0, least=0.1),
     }
 )
 READ: Mapping[DriftSignal, Callable[[float, Signals], float]] = MappingProxyType(
@@ -50,6 +52,7 @@ READ: Mapping[DriftSignal, Callable[[float, Signals], float]] = MappingProxyType
         DriftSignal.CONFIDENCE: lambda confidence, _: confidence,
         DriftSignal.ENERGY: lambda _, signals: signals.energy,
         DriftSignal.TOKENS_PER_WORD: lambda _, signals: signals.tokens_per_word,
+        DriftSignal.DESCRIBED: lambda _, signals: float(signals.described),
     }
 )
 

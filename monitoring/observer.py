@@ -88,6 +88,7 @@ class DriftSignal(StrEnum):
     CONFIDENCE = "confidence"
     ENERGY = "energy"
     TOKENS_PER_WORD = "tokens_per_word"
+    DESCRIBED = "described"
 
 
 class DriftScore(StrEnum):

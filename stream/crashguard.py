@@ -37,7 +37,7 @@ Decide = Callable[[Sequence[RawEvent]], list[Publication]]
 _EVENT_BYTES = 48
 CONSEQUENCE = "an event that kills the worker will do so again and again; delivery goes on"
 # A disk that is full now need not keep a worker from starting; a folder that cannot be used is a mistake.
-_PASSING = {errno.ENOSPC, errno.EDQUOT}
+_PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class StateFolderError(Exception):

@@ -11,8 +11,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
-from aiokafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailableError, TransactionalIdAuthorizationFailed
+from aiokafka.errors import (
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
+    NodeNotReadyError,
+    RequestTimedOutError,
+    TransactionalIdAuthorizationFailed,
+    for_code,
+)
 from aiokafka.errors import GroupAuthorizationFailedError as AIOGroupAuthorizationFailedError
+from aiokafka.errors import KafkaConnectionError as AIOKafkaConnectionError
 from aiokafka.errors import KafkaError as AIOKafkaError
 from aiokafka.protocol.group import HeartbeatRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
@@ -30,8 +38,9 @@ from stream.rights import NotAuthorizedError, Operation, Resource, Right, Role, 
 from stream.security import client_options
 from stream.settings import Settings
 
+# Between two questions to brokers that say "later".
+PROBE_SECONDS = 0.2
 MAX_MESSAGE = "max.message.bytes"
-RETRY_SECONDS = 0.1
 # Their newest record of a key is what counts.
 COMPACTED = frozenset({"reviewed", "replays"})
 # What a worker cannot be without, and what it must be allowed to do with it.
@@ -323,13 +332,22 @@ async def has_idempotent_producer(settings: Settings) -> bool:
     """
     async with _probe(settings) as client:
         while True:
-            response = await client.send(client.get_random_node(), InitProducerIdRequest(None, 60_000))
-            if response.error_code != CoordinatorLoadInProgressError.errno:
-                break
-            # A broker that has just started has none at hand yet.
-            await asyncio.sleep(RETRY_SECONDS)
-        # A broker that refuses them to a user who may write nowhere has them, and a user who may write gets them.
-        return response.error_code in {0, ClusterAuthorizationFailedError.errno}
+            code = await _producer_id_code(client)
+            # A broker that refuses them to a user who may write nowhere has them, and a user who may write gets them.
+            if code in {0, ClusterAuthorizationFailedError.errno}:
+                return True
+            # One that has just started, or is about to go, says "later": taken for "never", a worker would do without for its life.
+            if not for_code(code).retriable:
+                return False
+            await asyncio.sleep(PROBE_SECONDS)
+
+
+async def _producer_id_code(client: AIOKafkaClient) -> int:
+    try:
+        return int((await client.send(client.get_random_node(), InitProducerIdRequest(None, 60_000))).error_code)
+    except (NodeNotReadyError, AIOKafkaConnectionError):
+        # This node is down; the next one may not be.
+        return int(RequestTimedOutError.errno)
 
 
 @contextlib.asynccontextmanager

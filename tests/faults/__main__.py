@@ -20,6 +20,7 @@ from tests.faults.fleet import ROOT
 from tests.faults.ground import Ground
 from tests.faults.harness import Plan, Report, run
 from tests.faults.inputs import plant
+from tests.faults.journal import Journal
 from tests.faults.onlooker import fault_environment
 
 MOST_DUPLICATES = 0.02
@@ -55,8 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         seed=chosen.seed,
     )
     with Ground(folder=folder / "kafka") as ground, Processes(grace_seconds=0) as processes:
-        environ = fault_environment(ground.proxied, "faults", partitions=chosen.partitions, replication=ground.nodes)
-        environ["TAGSTREAM_DELIVERY"] = chosen.delivery
+        fresh = fault_environment(ground.proxied, "faults", partitions=chosen.partitions, replication=ground.nodes)
+        environ = Journal(folder).environment({**fresh, "TAGSTREAM_DELIVERY": chosen.delivery})
         topics.create(load({**environ, "TAGSTREAM_BROKERS": ground.bootstrap}, folder=ROOT).settings)
         planted = plant(chosen.events, malformed=chosen.events // 100, seed=chosen.seed)
         report = run(plan, planted, environ=environ, folder=folder, processes=processes, ground=ground)

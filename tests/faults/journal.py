@@ -1,11 +1,12 @@
 """What a fault run has seen and done so far, on disk: a run that is cut off goes on where it was.
 
 FOLDER/inputs.json     where the broker keeps each planted record, in the order of planting
-FOLDER/journal.jsonl   samples, strikes and exits, as they come
+FOLDER/journal.jsonl   samples, strikes, exits and records that were added, as they come
+FOLDER/environment.json  TAGSTREAM_* of the run: the names of its topics and group
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ class Journal:
         """Nothing is written yet."""
         self._inputs = folder / "inputs.json"
         self._journal = folder / "journal.jsonl"
+        self._environment = folder / "environment.json"
 
     def sent(self, inputs: Sequence[Input]) -> None:
         """The ledger is complete."""
@@ -64,6 +66,22 @@ class Journal:
         places = json.loads(self._inputs.read_text())
         pairs = zip(planted, places, strict=True)
         return [Input(planted=one, partition=partition, offset=offset) for one, (partition, offset) in pairs]
+
+    def environment(self, fresh: Mapping[str, str]) -> dict[str, str]:
+        """That of an earlier process, with the addresses of `fresh`; `fresh` where there was none, which is then kept."""
+        if self._environment.exists():
+            return {**json.loads(self._environment.read_text()), "TAGSTREAM_BROKERS": fresh["TAGSTREAM_BROKERS"]}
+        self._environment.write_text(json.dumps(dict(fresh)))
+        return dict(fresh)
+
+    def added(self, *, partition: int, first: int, inputs: Sequence[Input]) -> None:
+        """Records were sent to a partition that was added; `first` is the number in their first id."""
+        places = [(one.partition, one.offset) for one in inputs]
+        self._append({"added": {"partition": partition, "first": first, "places": places}})
+
+    def additions(self) -> list[dict[str, Any]]:
+        """All such additions so far, as `added` was told of them."""
+        return list(self._lines("added"))
 
     def saw(self, sample: Sample) -> None:
         """Keep one look."""

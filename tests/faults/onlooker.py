@@ -7,7 +7,7 @@ from typing import Self
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient
-from kafka.errors import KafkaError
+from kafka.errors import InvalidPartitionsError, KafkaError
 
 from stream import clients, topics
 from stream.security import client_options
@@ -196,8 +196,19 @@ class Onlooker:
         """Add one partition to `content` and give its number when its leader is known."""
         name = self._settings.topics.content
         added = len(self._content)
-        self._ready_admin().create_partitions({name: added + 1})
         deadline = time.monotonic() + COORDINATOR_SECONDS
+        while True:
+            try:
+                self._ready_admin().create_partitions({name: added + 1})
+            except InvalidPartitionsError:
+                # An answer that was lost: it is there.
+                break
+            except KafkaError:
+                if time.monotonic() > deadline:
+                    raise
+                self._close_admin()
+            else:
+                break
         while added not in (self._consumer.partitions_for_topic(name) or ()):
             if time.monotonic() > deadline:
                 msg = f"partition {added} of {name} was not seen within {COORDINATOR_SECONDS:g} s"

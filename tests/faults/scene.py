@@ -17,7 +17,7 @@ from tests.faults.checker import Sample
 from tests.faults.faults import BROKERS, GROUP, NETWORK, POINTS, Fault
 from tests.faults.fleet import Fleet, Member
 from tests.faults.ground import Ground
-from tests.faults.inputs import Input, plant
+from tests.faults.inputs import Input, Planted, plant
 from tests.faults.journal import Journal, Strike
 from tests.faults.onlooker import INFERENCE_TIMEOUT_SECONDS, PRODUCE_TIMEOUT_SECONDS, Onlooker, send_to
 from tests.faults.proxy import Weather
@@ -95,6 +95,7 @@ class Scene:
         self._ground = ground
         self._journal = journal
         self.inputs = list(inputs)
+        self._recall_additions()
         self.samples: list[Sample] = list(journal.samples())
         self.strikes: list[Strike] = journal.strikes()
         self.blind_looks = 0
@@ -112,7 +113,10 @@ class Scene:
 
     def play(self) -> None:
         """Until all is committed, or nothing moves any more, or the time is over."""
-        for number in range(1, self._plan.workers + 1):
+        struck = [strike.fault for strike in self.strikes]
+        # Of an earlier process: who had joined and not left.
+        joined = struck.count(Fault.JOIN) - struck.count(Fault.LEAVE)
+        for number in range(1, self._plan.workers + joined + 1):
             self._fleet.add(number)
         self._look()
         self._disturbed()
@@ -338,10 +342,22 @@ class Scene:
         return self._ground
 
     def _add_partition(self) -> None:
-        added = self._onlooker.add_partition()
-        planted = plant(ADDED_EVENTS, malformed=2, seed=f"{self._plan.seed}:{added}", first=len(self.inputs))
-        self.inputs += send_to(self._settings, planted, [added])
+        added, first = self._onlooker.add_partition(), len(self.inputs)
+        inputs = send_to(self._settings, self._planted(added, first), [added])
+        self._journal.added(partition=added, first=first, inputs=inputs)
+        self.inputs += inputs
         self.ends = self._onlooker.ends()
+
+    def _planted(self, partition: int, first: int) -> list[Planted]:
+        return plant(ADDED_EVENTS, malformed=2, seed=f"{self._plan.seed}:{partition}", first=first)
+
+    def _recall_additions(self) -> None:
+        for addition in self._journal.additions():
+            planted = self._planted(addition["partition"], addition["first"])
+            self.inputs += [
+                Input(planted=one, partition=partition, offset=offset)
+                for one, (partition, offset) in zip(planted, addition["places"], strict=True)
+            ]
 
     def _freeze(self, victim: Member, seconds: float) -> None:
         self._fleet.freeze(victim)

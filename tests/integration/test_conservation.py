@@ -152,7 +152,8 @@ KNOWN_BAD = {
     "take_awaited": KnownBad(faults=(Fault.EXCEPTION, Fault.TERM), breaks=frozenset({"I1", "I4"})),
     "unawaited_send": KnownBad(faults=(Fault.PRODUCE_FAILURE,), breaks=frozenset({"I1", "I4"})),
     "noack_take": KnownBad(faults=(Fault.EXCEPTION,), breaks=frozenset({"I8"}), patience_seconds=8.0),
-    "typed_topic": KnownBad(faults=(Fault.TERM,), breaks=frozenset({"I1", "I4"})),
+    # The malformed events are fault enough.
+    "typed_topic": KnownBad(faults=(), breaks=frozenset({"I1", "I4"}), patience_seconds=8.0),
     "concurrency": KnownBad(faults=(Fault.SLOW_MODEL, Fault.KILL), breaks=frozenset({"I4"})),
     "restarted_agent": KnownBad(faults=(Fault.EXCEPTION,), breaks=frozenset({"I8"}), patience_seconds=8.0),
 }
@@ -193,7 +194,7 @@ def test_an_agent_that_loses_events_is_caught(
     publish_report(report)
 
     # One that loses what waits has nothing left for the next fault.
-    assert report.faults, str(report)
+    assert report.faults or not KNOWN_BAD[variant].faults, str(report)
     assert report.verdict.outcomes > 0, str(report)
     assert set(report.verdict.broken) >= KNOWN_BAD[variant].breaks, str(report)
 

@@ -6,17 +6,20 @@ checker notices: a harness that finds nothing in these would find nothing in our
 
 import asyncio
 import os
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import faust
 import mode
 from prometheus_client import CollectorRegistry
 
 import stream.app
+from monitoring.health import Progress
 from stream import logs
-from stream.delivery import raw_event
+from stream.batcher import Batcher
+from stream.delivery import Delivery, die, raw_event
 from stream.outcomes import Publication
 from stream.settings import Settings, load
 from tests.faults.stub import SECONDS_VARIABLE, Arms, FaultyMetrics, StubPipeline, faulty_producer
@@ -37,6 +40,43 @@ class Parts:
     async def decide(self, events: list[Any]) -> list[Publication]:
         """The outcomes of Faust's events, by the real pipeline in a thread."""
         return await asyncio.to_thread(self.pipeline.publications, [raw_event(event.message) for event in events])
+
+    def delivery(
+        self,
+        *,
+        send: Callable[[Publication], Awaitable[Awaitable[Any]]] | None = None,
+        fail: Callable[[BaseException], NoReturn] = die,
+    ) -> Delivery:
+        """Our own, which is not what is wrong; with another producer or end where that is."""
+        return Delivery(
+            decide=self.pipeline.publications,
+            send=send or self.send,
+            observer=self.metrics,
+            progress=Progress(stall_seconds=20, monotonic=time.monotonic),
+            settings=self.settings,
+            fail=fail,
+        )
+
+    def batches(self, deliver: Callable[[Any, list[Any]], Awaitable[None]]) -> None:
+        """Declare an agent that takes batches in order, hands each with its stream to `deliver`, and dies of what that raises."""
+        batcher: Batcher[Any] = Batcher(limit=32)
+
+        @self.app.agent(stream.app.source(self.app, self.settings), name="classify")  # type: ignore[untyped-decorator]
+        async def classify(stream: Any) -> None:
+            stream = stream.noack()
+            work = asyncio.create_task(work_off(stream))
+            try:
+                async for event in stream.events():
+                    await batcher.put(event)
+            finally:
+                work.cancel()
+
+        async def work_off(stream: Any) -> None:
+            try:
+                while True:
+                    await deliver(stream, await batcher.next_batch())
+            except Exception as error:  # noqa: BLE001 - as our delivery does
+                die(error)
 
 
 def run(define: Callable[[Parts], None], *, restart_agents: bool) -> None:

@@ -1,11 +1,8 @@
 """Known bad: our own delivery in four actors at once. Events of one partition are acknowledged out of order, across a gap."""
 
-import time
 from typing import Any
 
 import stream.app
-from monitoring.health import Progress
-from stream.delivery import Delivery
 from tests.faults.variants.bad_worker import Parts, run
 
 ACTORS = 4
@@ -13,19 +10,11 @@ ACTORS = 4
 
 def define(parts: Parts) -> None:
     """Declare the agent."""
+    content = stream.app.source(parts.app, parts.settings)
 
-    @parts.app.agent(  # type: ignore[untyped-decorator]
-        stream.app.source(parts.app, parts.settings), name="classify", concurrency=ACTORS
-    )
+    @parts.app.agent(content, name="classify", concurrency=ACTORS)  # type: ignore[untyped-decorator]
     async def classify(stream: Any) -> None:
-        delivery = Delivery(
-            decide=parts.pipeline.publications,
-            send=parts.send,
-            observer=parts.metrics,
-            progress=Progress(stall_seconds=20, monotonic=time.monotonic),
-            settings=parts.settings,
-        )
-        await delivery.run(stream.noack())
+        await parts.delivery().run(stream.noack())
 
 
 if __name__ == "__main__":

@@ -410,6 +410,7 @@ def test_drift_says_what_it_saw() -> None:
         "confidence": 0,
         "energy": 1,
         "tokens_per_word": 0,
+        "described": 0,
     }
     assert {s.value: value(registry, "tagstream_drift_score", signal=s) for s in DriftScore} == {
         "words": 3.5,
