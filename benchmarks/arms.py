@@ -1,9 +1,10 @@
 """The programs that `benchmarks.throughput` measures, each a process of its own: `python -m benchmarks.arms NAME`.
 
-    tagstream   the worker as it is shipped, with a model that costs nothing
-    bare        a Faust agent that only forwards bytes, by Faust's own `topic.send`, and acknowledges safely
-    bare-fast   the same through Faust's producer, without the topic's encoding
-    raw         aiokafka alone: getmany, send, wait, commit
+    tagstream     the worker as it is shipped, with a model that costs nothing
+    exactly-once  the same with `delivery = exactly_once`
+    bare          a Faust agent that only forwards bytes, by Faust's own `topic.send`, and acknowledges safely
+    bare-fast     the same through Faust's producer, without the topic's encoding
+    raw           aiokafka alone: getmany, send, wait, commit
 
 All read `content` from the beginning and write to the topics that the environment names (TAGSTREAM_TOPICS__*).
 """
@@ -126,6 +127,8 @@ def main() -> None:
     match sys.argv[1]:
         case "tagstream":
             tagstream(settings)
+        case "exactly-once":
+            tagstream(settings.model_copy(update={"delivery": "exactly_once"}))
         case "bare":
             bare(settings, by_topic=True)
         case "bare-fast":
@@ -133,7 +136,7 @@ def main() -> None:
         case "raw":
             asyncio.run(raw(settings))
         case other:
-            sys.exit(f"no arm {other!r}; there are tagstream, bare, bare-fast and raw")
+            sys.exit(f"no arm {other!r}; there are tagstream, exactly-once, bare, bare-fast and raw")
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from monitoring.server import application, serve
 from stream import records, topics
 from stream.breaker import Opened
 from stream.crashguard import Guard, Unguarded, open_guard
-from stream.delivery import Delivery
+from stream.delivery import Delivery, die
 from stream.drift import DriftObserver
 from stream.logs import logger
 from stream.outcomes import Publication
@@ -40,6 +40,7 @@ from stream.position import Position
 from stream.rights import NotAuthorizedError
 from stream.security import client_options, warnings
 from stream.settings import Settings
+from stream.transactions import Transactions, TransactionsUnavailableError
 
 log = logger("tagstream.app")
 
@@ -120,8 +121,29 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         self.resumed_at.update({tp: offset for tp, offset in self._committed_offset.items() if offset and tp in assigned})
 
 
+class TransactedConsumer(Consumer):
+    """Takes partitions over before anything of them is read, and commits nothing: the offsets are in the transactions."""
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Fence whoever had them; then as Faust, which seeks to the offsets as they are after that."""
+        try:
+            # A worker that stops reads nothing more, and need not fence whoever will.
+            if not self.app.should_stop:
+                await self.app.transactions.hold(assigned)
+        except Exception as error:  # noqa: BLE001 - Faust would stop gracefully, and go on for as long as that takes
+            die(error)
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Acknowledged is committed here. Faust clears its notes and believes to have done it."""
+        self._thread.tp_last_committed_at.update(dict.fromkeys(offsets, time.monotonic()))
+        return True
+
+
 class App(faust.App):  # type: ignore[misc]
     """A Faust app without tables, so without the folders that Faust would make in the working directory."""
+
+    transactions: Transactions | None = None
 
     def _create_directories(self) -> None:
         pass
@@ -169,7 +191,7 @@ def faust_app(settings: Settings, *, idempotent: bool) -> faust.App:
         )
         raise RuntimeError(msg)
     driver.Transport.Producer = Producer if idempotent else PlainProducer
-    driver.Transport.Consumer = Consumer
+    driver.Transport.Consumer = TransactedConsumer if settings.delivery == "exactly_once" else Consumer
     # A dead letter with what is kept fits into its topic, and is larger than an event may be.
     records.install(max(settings.max_dead_letter_bytes - DEAD_LETTER_ADDED_BYTES, settings.max_event_bytes + 1))
     return App(
@@ -294,6 +316,8 @@ def build(  # noqa: PLR0913 - parts are named arguments
         drift = DriftObserver(watch, recorder=metrics, send=drift_sender(app, settings) if drift_topic else None)
         app.task(drift.run)
     guard = guard or Unguarded()
+    if settings.delivery == "exactly_once":
+        app.transactions = Transactions(settings)
 
     async def stop(why: str) -> None:
         progress.refuse(why)
@@ -320,6 +344,7 @@ def build(  # noqa: PLR0913 - parts are named arguments
         settings=settings,
         guard=guard,
         stop=stop,
+        transact=app.transactions.deliver if app.transactions is not None else None,
     )
     position = Position(app, delivery, metrics, progress, guard)
 
@@ -373,10 +398,16 @@ def run(
         )
     existing = topics.partitions(settings)
     found = topics.require(settings, {key: getattr(settings.topics, key) for key in topics.NEEDED}, operations=topics.NEEDED)
-    denied = asyncio.run(topics.group_denied(settings))
-    if denied is not None:
-        raise NotAuthorizedError(denied)
+    for denied in (asyncio.run(topics.group_denied(settings)), asyncio.run(topics.transactions_denied(settings))):
+        if denied is not None:
+            raise NotAuthorizedError(denied)
     idempotent = topics.idempotent(settings)
+    if settings.delivery == "exactly_once" and not idempotent:
+        msg = (
+            "delivery is exactly_once, and there are no producer ids, so no transactions: the broker has none, or idempotent_producer "
+            "is off. Next: use Apache Kafka with idempotent_producer auto, or set TAGSTREAM_DELIVERY=at_least_once."
+        )
+        raise TransactionsUnavailableError(msg)
     progress = Progress(stall_seconds=settings.stall_timeout_seconds, monotonic=time.monotonic)
     with _metrics_server(settings, registry, progress) as port:
         log.info(
@@ -387,6 +418,7 @@ def run(
             topic=settings.topics.content,
             partitions=found[settings.topics.content],
             idempotent_producer=idempotent,
+            delivery=settings.delivery,
             metrics=f"http://{settings.metrics_host}:{port}/metrics",
         )
         _wait_for_an_answer(Opened(settings, release=pipeline.release), metrics, progress)

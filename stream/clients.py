@@ -128,6 +128,8 @@ def _consumer(settings: Settings) -> Iterator[KafkaConsumer]:
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
+            # What a transaction has rolled back is no outcome; see docs/exactly-once.md.
+            isolation_level="read_committed",
             bootstrap_timeout_ms=timeout_ms,
             fetch_max_wait_ms=100,
         )

@@ -40,6 +40,8 @@ log = logger("tagstream.delivery")
 Decide = Callable[[Sequence[RawEvent]], list[Publication]]
 # Two awaits: the first has queued the record, the second has the broker's word for it.
 Send = Callable[[Publication], Awaitable[Awaitable[Any]]]
+# Commits outcomes together with the offsets of their events, and says which of them were not committed before.
+Transact = Callable[[Sequence[Any], Sequence[Publication]], Awaitable[list[Publication]]]
 
 
 class Stream(Protocol):
@@ -103,6 +105,7 @@ class Delivery:
         settings: Settings,
         guard: Guard | None = None,
         stop: Callable[[str], Awaitable[None]] | None = None,
+        transact: Transact | None = None,
         fail: Callable[[BaseException], NoReturn] = die,
     ) -> None:
         """
@@ -116,8 +119,10 @@ class Delivery:
             settings: Batch size, threads and bounds.
             guard: Knows which events killed a worker; None: nobody does.
             stop: Ends the process for the reason given, once all that was sent is acknowledged; None: never.
+            transact: Delivers a batch, events and publications, instead of `send`: exactly once.
             fail: What ends the process.
         """
+        self._transact = transact
         self._guard = guard or Unguarded()
         self._decide = self._guard.guarded(decide)
         self._stop = stop
@@ -245,7 +250,7 @@ class Delivery:
                 publications = await self._decided(batch, executor)
                 turn.decided.set()
                 started = time.perf_counter()
-                await self._confirmed(publications, before, turn)
+                sent = await self._confirmed(batch, publications, before, turn)
                 self._observer.stage("publish", time.perf_counter() - started)
                 await before.acknowledged.wait()
                 for event in batch:
@@ -253,7 +258,7 @@ class Delivery:
                     self.acknowledged[event.message.topic, event.message.partition] = event.message.offset + 1
                 turn.acknowledged.set()
                 self._progress.moved()
-                self._observer.published([publication.observation for publication in publications], int(time.time() * 1000))
+                self._observer.published([publication.observation for publication in sent], int(time.time() * 1000))
         finally:
             self.inflight -= len(batch)
             for _ in batch:
@@ -290,7 +295,10 @@ class Delivery:
             raise DeliveryError(msg)
         return publications
 
-    async def _confirmed(self, publications: Sequence[Publication], before: _Turn, turn: _Turn) -> None:
+    async def _confirmed(
+        self, batch: Sequence[Any], publications: Sequence[Publication], before: _Turn, turn: _Turn
+    ) -> Sequence[Publication]:
+        """What was sent: without transactions all of it."""
         await before.sent.wait()
         why = None if self._stop is None else self._breaker.trips([publication.observation for publication in publications])
         if why is not None and self._stop is not None:
@@ -302,9 +310,15 @@ class Delivery:
         seconds = self._settings.produce_timeout_seconds
         try:
             async with asyncio.timeout(seconds):
+                if self._transact is not None:
+                    # What is sent is committed: the next batch sends only then.
+                    sent = await self._transact([event.message for event in batch], publications)
+                    turn.sent.set()
+                    return sent
                 confirmations = [await self._send(publication) for publication in publications]
                 turn.sent.set()
                 await asyncio.gather(*confirmations)
+                return publications
         except TimeoutError as error:
             msg = f"the broker did not confirm {len(publications)} outcomes within {seconds:g} s (produce_timeout_seconds)"
             raise DeliveryError(msg) from error

@@ -256,7 +256,7 @@ def _topic(settings: Settings, key: str, name: str, seen: topics.Seen, rights: S
 
 
 def _group(settings: Settings, rights: Status) -> Finding:
-    denied = asyncio.run(topics.group_denied(settings))
+    denied = asyncio.run(topics.group_denied(settings)) or asyncio.run(topics.transactions_denied(settings))
     if denied is None:
         return Finding(check="group", status=Status.OK, detail=f"may be a member of {settings.group}")
     what, _, fix = denied.partition(" Next: ")

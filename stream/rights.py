@@ -26,6 +26,8 @@ class Resource(StrEnum):
 
     TOPIC = "topic"
     GROUP = "group"
+    # A prefix: one id for each partition of `content`, however many there are.
+    TRANSACTIONAL_ID = "transactional-id"
 
 
 class Role(StrEnum):
@@ -41,7 +43,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Right:
-    """May do `operations` with one topic or group."""
+    """May do `operations` with one topic, one group, or all transactional ids that begin with a name."""
 
     resource: Resource
     name: str
@@ -66,7 +68,11 @@ def rights(settings: Settings, role: Role) -> list[Right]:
         case Role.WORKER:
             group = Right(resource=Resource.GROUP, name=settings.group, operations=(Operation.READ,))
             out = (topics.tagged, topics.review, topics.dlq, topics.drift)
-            return [*_topics(_READ, topics.content), group, *_topics(_WRITE, *out)]
+            found = [*_topics(_READ, topics.content), group, *_topics(_WRITE, *out)]
+            if settings.delivery == "exactly_once":
+                ids = transactional_prefix(settings.group, topics.content)
+                found.append(Right(resource=Resource.TRANSACTIONAL_ID, name=ids, operations=_WRITE))
+            return found
         case Role.PRODUCER:
             return _topics(_WRITE, topics.content)
         case Role.CONSUMER:
@@ -79,6 +85,16 @@ def rights(settings: Settings, role: Role) -> list[Right]:
             return [*_topics(_READ, *every), group, *_topics(_WRITE, topics.content)]
         case Role.CREATOR:
             return _topics((Operation.CREATE, Operation.DESCRIBE), *every)
+
+
+def transactional_prefix(group: str, topic: str) -> str:
+    """
+    What the transactional ids of a group's workers on a topic begin with; the partition's number follows.
+
+    >>> transactional_prefix("tagstream", "content")
+    'tagstream-content-'
+    """
+    return f"{group}-{topic}-"
 
 
 def _topics(operations: tuple[Operation, ...], *names: str) -> list[Right]:
@@ -99,6 +115,8 @@ def command(settings: Settings, rights: Sequence[Right], user: str) -> str:
         words += ["--operation", operation.capitalize()]
     for right in rights:
         words += [f"--{right.resource}", right.name]
+    if rights[0].resource is Resource.TRANSACTIONAL_ID:
+        words += ["--resource-pattern-type", "prefixed"]
     return shlex.join(words)
 
 

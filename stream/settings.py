@@ -156,6 +156,9 @@ class Settings(BaseSettings):
     drift_sources_ratio: float = Field(
         default=SOURCES_RATIO, gt=0, le=1, description="share of events from producers not seen before, likewise"
     )
+    delivery: Literal["at_least_once", "exactly_once"] = Field(
+        default="at_least_once", description="exactly_once: a transaction a batch and partition; see docs/exactly-once.md"
+    )
     idempotent_producer: Literal["auto", "on", "off"] = Field(
         default="auto", description="auto: on where the broker can (Tansu cannot)"
     )

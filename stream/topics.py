@@ -16,6 +16,7 @@ from aiokafka.errors import (
     CoordinatorNotAvailableError,
     NodeNotReadyError,
     RequestTimedOutError,
+    TransactionalIdAuthorizationFailed,
     for_code,
 )
 from aiokafka.errors import GroupAuthorizationFailedError as AIOGroupAuthorizationFailedError
@@ -247,6 +248,26 @@ async def group_denied(settings: Settings) -> str | None:
             # The first group of a cluster makes its offsets topic: Faust waits for that, and a refusal then ends the worker.
             return None
         return missing(settings, right, ()) if answer.error_code == GroupAuthorizationFailedError.errno else None
+
+
+async def transactions_denied(settings: Settings) -> str | None:
+    """
+    The same for the transactional ids of `delivery = exactly_once`, of which partition 0 speaks for all: asking for one fences nobody.
+
+    Raises:
+        BrokerUnreachableError: No broker answered.
+    """
+    right = next((right for right in rights(settings, Role.WORKER) if right.resource is Resource.TRANSACTIONAL_ID), None)
+    if right is None:
+        return None
+    async with _probe(settings) as client:
+        try:
+            await client.coordinator_lookup(CoordinationType.TRANSACTION, f"{right.name}0")
+        except TransactionalIdAuthorizationFailed:
+            return missing(settings, right, ())
+        except (CoordinatorNotAvailableError, CoordinatorLoadInProgressError):
+            return None
+    return None
 
 
 def create(settings: Settings) -> Created:

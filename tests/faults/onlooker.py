@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Self
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
@@ -19,7 +19,6 @@ CONFIRM_SECONDS = 60
 # The workers' watchdogs in fault runs: above a model that is slow and a network that is silent, as faults.py has them.
 INFERENCE_TIMEOUT_SECONDS = 10.0
 PRODUCE_TIMEOUT_SECONDS = 12.0
-READ_SECONDS = 60.0
 COORDINATOR_SECONDS = 30.0
 RETRY_SECONDS = 0.1
 AT_ONCE = 20_000
@@ -220,31 +219,14 @@ class Onlooker:
         return added
 
     def outcomes(self) -> dict[Door, list[clients.Record]]:
-        """Every record behind every door up to now, in the order of each partition."""
-        topics_of = doors(self._settings)
-        written = self._consumer.end_offsets(list(self._doors))
-        left = {(partition.topic, partition.partition): end for partition, end in written.items() if end}
-        found: dict[str, list[clients.Record]] = {topic: [] for topic in topics_of.values()}
-        for record in _read(self._settings, left):
-            found[record.topic].append(record)
-        return {door: found[topic] for door, topic in topics_of.items()}
+        """
+        Every record behind every door up to now, in the order of each partition; of a transaction only what it has committed.
 
-
-def _read(settings: Settings, left: dict[tuple[str, int], int]) -> Iterator[clients.Record]:
-    """All records up to these ends."""
-    if not left:
-        return
-    deadline = time.monotonic() + READ_SECONDS
-    waiting = set(left)
-    for records in clients.read(settings, sorted({topic for topic, _ in left}), from_beginning=True):
-        for record in records:
-            place = (record.topic, record.partition)
-            if record.offset < left.get(place, 0):
-                yield record
-            if record.offset >= left.get(place, 0) - 1:
-                waiting.discard(place)
-        if not waiting:
-            return
-        if time.monotonic() > deadline:
-            msg = f"{sorted(waiting)} could not be read to their ends within {READ_SECONDS:g} s"
-            raise TimeoutError(msg)
+        Raises:
+            BrokerUnreachableError: The records could not be read to the ends of the logs.
+        """
+        found: dict[Door, list[clients.Record]] = {}
+        for door, topic in doors(self._settings).items():
+            with clients.log_of(self._settings, topic) as log:
+                found[door] = list(log.read(log.starts(), log.ends()))
+        return found

@@ -6,6 +6,7 @@ The stub classifier decides from the text alone. A slow one is what makes faults
 import asyncio
 import hashlib
 import os
+import random
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -38,6 +39,7 @@ SLOW_SECONDS = 7.0
 BLOCKED_SECONDS = 8.0
 # No machine has so much: the allocation fails as it does on one that has run out.
 UNHEARD_OF_BYTES = 1 << 46
+KILL_AFTER_SECONDS = (0.0, 0.001, 0.002, 0.004, 0.008, 0.02)
 
 
 class InjectedError(OSError):
@@ -261,3 +263,17 @@ def faulty_producer(base: type[Any], arms: Arms) -> type[Any]:
             return answer
 
     return FaultyProducer
+
+
+def faulty_transactions(base: type[Any], arms: Arms) -> type[Any]:
+    """The same for the producer of a transaction, which is also killed around its end: before, while and after it is asked for."""
+
+    class FaultyTransactions(faulty_producer(base, arms)):  # type: ignore[misc]
+        async def commit_transaction(self) -> None:
+            if arms.fires(Point.KILL_BEFORE_COMMITTING):
+                # At once nobody was asked; some milliseconds later somebody was, and may have answered.
+                after = random.choice(KILL_AFTER_SECONDS)  # noqa: S311 - no secret
+                asyncio.get_running_loop().call_later(after, os.kill, os.getpid(), signal.SIGKILL)
+            await super().commit_transaction()
+
+    return FaultyTransactions

@@ -10,6 +10,7 @@ import sys
 from prometheus_client import CollectorRegistry
 
 import stream.app
+import stream.transactions
 from model_export.bundle import read
 from stream import logs
 from stream.classifier import OnnxClassifier
@@ -25,6 +26,7 @@ from tests.faults.stub import (
     FaultyPipeline,
     StubPipeline,
     faulty_producer,
+    faulty_transactions,
 )
 
 
@@ -37,6 +39,7 @@ def main() -> None:
     registry = CollectorRegistry()
     metrics, pipeline = _parts(settings, arms, registry)
     stream.app.Producer = faulty_producer(stream.app.Producer, arms)  # type: ignore[misc]
+    stream.transactions.Producer = faulty_transactions(stream.transactions.Producer, arms)  # type: ignore[misc]
     stream.app.run(settings, pipeline=pipeline, metrics=metrics, registry=registry)
 
 

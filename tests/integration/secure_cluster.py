@@ -223,6 +223,8 @@ def _operation(operation: Operation) -> ACLOperation:
 
 
 def _pattern(right: Right) -> ResourcePattern:
+    if right.resource is Resource.TRANSACTIONAL_ID:
+        return ResourcePattern(ResourceType.TRANSACTIONAL_ID, right.name, ACLResourcePatternType.PREFIXED)
     kind = ResourceType.TOPIC if right.resource is Resource.TOPIC else ResourceType.GROUP
     return ResourcePattern(kind, right.name)
 

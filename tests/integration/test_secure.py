@@ -86,7 +86,7 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
         pytest.skip(f"Apache Kafka cannot be had, so nothing can be said of TLS, users and ACLs: {error}")
     with made as cluster:
         names = fresh_environment(cluster.bootstrap, "secure") | {"TAGSTREAM_TOPIC_REPLICATION": "3"}
-        users = (ADMIN, *Role, "stranger", "dismissed", *LACKING)
+        users = (ADMIN, *Role, "stranger", "dismissed", "transacting", *LACKING)
         found = Secure(cluster=cluster, folder=folder, names=names, passwords=cluster.add_users(*users))
         settings = found.settings(ADMIN)
         printed = [
@@ -191,6 +191,32 @@ def test_a_worker_that_lacks_a_right_names_it(secure: Secure, run_worker: Start,
     assert f"user '{user}' is not authorised for {operation} on the {kind} '{name}'" in said
     assert f"--operation {operation.capitalize()} --{kind} {name}" in said
     assert STARTED not in said
+
+
+def test_a_worker_of_exactly_once_needs_the_right_to_its_transactional_ids_and_no_more(
+    secure: Secure, run_worker: Start
+) -> None:
+    """Without it the command is named; with what is printed an event comes through."""
+    once = {"TAGSTREAM_DELIVERY": "exactly_once", "TAGSTREAM_GROUP": "once"}
+    settings = secure.settings("transacting", **once)
+    needed = rights(settings, Role.WORKER)
+    secure.cluster.allow("transacting", needed[:-1])
+    worker = run_worker(secure.environ("transacting", **once))
+    assert worker.wait(REFUSED_SECONDS), worker.output()
+    assert worker.exit_code == 2
+    assert "not authorised for WRITE and DESCRIBE on the transactional-id 'once-" in worker.output()
+    assert "--resource-pattern-type prefixed" in worker.output()
+
+    secure.cluster.allow("transacting", needed[-1:])
+    sent = command("send", "-", environ=secure.environ(Role.PRODUCER), stdin=b'{"title": "Attention"}\n')
+    assert sent.returncode == 0, sent
+    worker = run_worker(secure.environ("transacting", **once))
+    deadline = time.monotonic() + WORK_SECONDS
+    with Onlooker(secure.settings(ADMIN, **once)) as onlooker:
+        while sum(onlooker.committed().values()) != sum(onlooker.ends().values()):
+            assert worker.running(), worker.output()
+            assert time.monotonic() < deadline, worker.output()[-3000:]
+            time.sleep(0.2)
 
 
 def test_the_doctor_says_what_a_user_may(secure: Secure) -> None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from monitoring.health import Progress
 from monitoring.observer import Destination, Observation
-from stream.delivery import EXIT_BROKEN, Delivery, DeliveryError, raw_event
+from stream.delivery import EXIT_BROKEN, Delivery, DeliveryError, Transact, raw_event
 from stream.events import RawEvent
 from stream.outcomes import Publication
 from stream.settings import Settings
@@ -63,6 +63,7 @@ async def rig(
     stream: FakeStream | None = None,
     observer: RecordingObserver | None = None,
     feed: Sequence[int] = (),
+    transact: Transact | None = None,
     **knobs: Any,
 ) -> AsyncIterator[Rig]:
     """Run a delivery until the block ends, then cancel it; what the fakes raised in tasks is no news to the loop."""
@@ -75,6 +76,7 @@ async def rig(
         observer=observer,
         progress=Progress(stall_seconds=20, monotonic=Clock()),
         settings=Settings(**knobs),
+        transact=transact,
         fail=death,
     )
     asyncio.get_running_loop().set_exception_handler(lambda _, __: None)
@@ -607,5 +609,49 @@ def test_an_event_from_the_future_has_no_negative_age() -> None:
             it.stream.coming.put_nowait(at(0, 2_000.0))
             await until(lambda: it.broker.sent == [0])
             assert it.delivery.oldest_seconds(1_000.0) == 0.0
+
+    drive(scenario)
+
+
+# --- exactly once ------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_acknowledged_before_its_transaction_is_over_and_one_batch_has_one_at_a_time() -> None:
+    """What the transaction did not send, since it was committed before, is acknowledged and not counted as an outcome."""
+    under_way: list[list[int]] = []
+    over = asyncio.Event()
+
+    async def transact(messages: Sequence[Any], publications: Sequence[Publication]) -> list[Publication]:
+        under_way.append([message.offset for message in messages])
+        await over.wait()
+        return [publication for publication in publications if offset_of(publication) != 1]
+
+    async def scenario() -> None:
+        async with rig(transact=transact, feed=range(8)) as found:
+            await until(lambda: bool(under_way))
+            await quiet()
+            assert under_way == [[0, 1, 2, 3]]
+            assert found.stream.acknowledged == []
+            over.set()
+            await until(lambda: len(found.stream.acknowledged) == 8)
+            assert found.stream.acknowledged == list(range(8))
+            assert found.broker.sent == []
+            assert len(found.observer.observations) == 7
+
+    drive(scenario)
+
+
+def test_a_transaction_that_does_not_end_ends_the_process() -> None:
+    """With nothing acknowledged."""
+
+    async def transact(_: Sequence[Any], __: Sequence[Publication]) -> list[Publication]:
+        await asyncio.Event().wait()
+        return []
+
+    async def scenario() -> None:
+        async with rig(transact=transact, feed=range(2), produce_timeout_seconds=0.05) as found:
+            await until(lambda: bool(found.death.causes))
+            assert isinstance(found.death.causes[0], DeliveryError)
+            assert found.stream.acknowledged == []
 
     drive(scenario)

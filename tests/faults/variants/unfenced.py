@@ -1,0 +1,10 @@
+"""Known bad for exactly once: transactional ids of the worker's own, so that nobody who takes a partition over fences anybody."""
+
+import os
+
+import stream.transactions
+from tests.faults.worker import main
+
+if __name__ == "__main__":
+    stream.transactions.transactional_prefix = lambda group, topic: f"{group}-{topic}-{os.getpid()}-"
+    main()

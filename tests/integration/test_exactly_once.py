@@ -1,0 +1,209 @@
+"""The exactly-once mode on Apache Kafka: a reader of what is committed sees each outcome once, whatever happens to the workers."""
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.structs import TopicPartition
+from kafka import KafkaConsumer
+from kafka import TopicPartition as PlainTopicPartition
+
+from stream import topics
+from stream.broker import Broker
+from stream.broker.processes import Processes
+from stream.delivery import EXIT_BROKEN
+from stream.rights import transactional_prefix
+from stream.settings import Settings, load
+from stream.transactions import TransactionsUnavailableError
+from tests.faults.checker import Evidence, Verdict, check
+from tests.faults.faults import Fault
+from tests.faults.fleet import ROOT, without_settings
+from tests.faults.harness import Plan, Report, run
+from tests.faults.inputs import Input, plant
+from tests.faults.onlooker import Onlooker, doors, fault_environment, send
+from tests.integration.running import WORK_SECONDS, Start, all_committed, until
+
+pytestmark = [
+    pytest.mark.broker,
+    pytest.mark.timeout(240),
+    # kafka-python leaves a socket to the garbage collector for each connection that was refused.
+    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
+]
+
+ONCE = {"TAGSTREAM_DELIVERY": "exactly_once"}
+EVENTS = 600
+FAULTS = (
+    Fault.KILL_BEFORE_COMMITTING,
+    Fault.KILL_AMONG_SENDS,
+    Fault.FREEZE,
+    Fault.PRODUCE_FAILURE,
+)
+UNFENCED_FAULTS = (Fault.FREEZE, Fault.FREEZE)
+HALF = 50
+
+
+@pytest.fixture(scope="module")
+def reports(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Report]:
+    """The run of ours and that of a worker that fences nobody, at the same time: they mostly wait."""
+
+    def report(module: str, folder: Path, faults: tuple[Fault, ...], patience_seconds: float) -> Report:
+        environ = fault_environment(kafka.bootstrap, "exactly-once") | ONCE
+        topics.create(load(environ, folder=ROOT).settings)
+        plan = Plan(
+            module=f"tests.faults.{module}",
+            seconds_per_batch=0.4,
+            faults=faults,
+            patience_seconds=patience_seconds,
+            seed="once",
+        )
+        planted = plant(4_000, malformed=40, seed="once")
+        with Processes(grace_seconds=0) as processes:
+            return run(plan, planted, environ=environ, folder=folder, processes=processes)
+
+    with ThreadPoolExecutor(2) as executor:
+        ours = executor.submit(report, "worker", tmp_path_factory.mktemp("ours"), FAULTS, 60.0)
+        # It may commit an offset back, and then it stalls.
+        unfenced = executor.submit(report, "variants.unfenced", tmp_path_factory.mktemp("unfenced"), UNFENCED_FAULTS, 15.0)
+        return {"worker": ours.result(), "variants.unfenced": unfenced.result()}
+
+
+def test_no_outcome_is_read_twice_under_faults(reports: dict[str, Report], publish_report: Callable[[object], None]) -> None:
+    """Killed in the middle of a transaction and around its end, frozen beyond the session: each outcome is there once."""
+    report = reports["worker"]
+    publish_report(report)
+
+    assert report.verdict.broken == [], str(report)
+    assert report.faults == Counter(FAULTS), str(report)
+    assert report.verdict.duplicates == 0, str(report)
+
+
+def test_without_the_fence_outcomes_are_read_twice(
+    reports: dict[str, Report], publish_report: Callable[[object], None]
+) -> None:
+    """Transactions alone are not enough: a worker that was frozen commits what its successor has done, and the harness sees it."""
+    report = reports["variants.unfenced"]
+    publish_report(report)
+
+    assert report.faults, str(report)
+    assert report.verdict.duplicates > 0, str(report)
+
+
+def verdict(onlooker: Onlooker, inputs: list[Input]) -> Verdict:
+    """What the checker says now."""
+    return check(
+        Evidence(
+            inputs=inputs,
+            outcomes=onlooker.outcomes(),
+            samples=[onlooker.sample()],
+            ends=onlooker.ends(),
+            idle_bound_seconds=60.0,
+        )
+    )
+
+
+@contextlib.asynccontextmanager
+async def producer_of(settings: Settings, partition: int) -> AsyncIterator[AIOKafkaProducer]:
+    """Somebody else who takes a partition over; it ends without ending its transaction."""
+    name = f"{transactional_prefix(settings.group, settings.topics.content)}{partition}"
+    producer = AIOKafkaProducer(bootstrap_servers=settings.broker_list, transactional_id=name)
+    await producer.start()
+    try:
+        yield producer
+    finally:
+        await producer.stop()
+
+
+def test_a_worker_whose_partitions_somebody_has_taken_over_ends_itself(
+    start: Start, settings: Settings, onlooker: Onlooker
+) -> None:
+    """It cannot commit any more, and says why; whoever comes next goes on where the last commit ended."""
+    inputs = send(settings, plant(EVENTS, malformed=6, seed="fenced"))
+    worker = start(seconds_per_batch=0.5, **ONCE)
+    assert until(onlooker.committed, WORK_SECONDS)
+
+    async def take_over() -> None:
+        for partition in onlooker.ends():
+            async with producer_of(settings, partition):
+                pass
+
+    asyncio.run(take_over())
+
+    assert worker.process.wait(WORK_SECONDS), worker.process.output()
+    assert worker.process.exit_code == EXIT_BROKEN
+    assert "ProducerFenced" in worker.process.output()
+    assert onlooker.committed() != onlooker.ends()
+    start(**ONCE)
+    assert all_committed(onlooker), onlooker.committed()
+    found = verdict(onlooker, inputs)
+    assert found.broken == [], found
+    assert found.duplicates == 0, found
+
+
+def test_what_a_dead_worker_has_left_open_is_rolled_back_before_its_offset_is_read(
+    start: Start, settings: Settings, onlooker: Onlooker
+) -> None:
+    """Its outcomes lie in the log, its offset waits to be committed: neither counts."""
+    inputs = send(settings, plant(EVENTS, malformed=6, seed="open"))
+
+    async def half_a_transaction() -> None:
+        async with producer_of(settings, 0) as producer:
+            await producer.begin_transaction()
+            await producer.send_and_wait(settings.topics.tagged, b"half", b"half")
+            await producer.send_offsets_to_transaction({TopicPartition(settings.topics.content, 0): HALF}, settings.group)
+
+    asyncio.run(half_a_transaction())
+    start(**ONCE)
+
+    assert all_committed(onlooker), onlooker.committed()
+    found = verdict(onlooker, inputs)
+    assert found.broken == [], found
+    assert found.duplicates == 0, found
+    assert found.outcomes == EVENTS
+    assert uncommitted(settings) == EVENTS + 1
+
+
+def uncommitted(settings: Settings) -> int:
+    """Records behind all doors as a reader sees them that does not set `isolation.level`."""
+    reader = KafkaConsumer(bootstrap_servers=settings.broker_list, group_id=None, enable_auto_commit=False)
+    try:
+        assigned = [
+            PlainTopicPartition(topic, partition)
+            for topic in doors(settings).values()
+            for partition in sorted(reader.partitions_for_topic(topic) or ())
+        ]
+        reader.assign(assigned)
+        reader.seek_to_beginning(*assigned)
+        ends = reader.end_offsets(assigned)
+        count = 0
+
+        def read_on() -> bool:
+            nonlocal count
+            count += sum(map(len, reader.poll(timeout_ms=200).values()))
+            return all(reader.position(partition) >= end for partition, end in ends.items())
+
+        assert until(read_on, WORK_SECONDS)
+        return count
+    finally:
+        reader.close()
+
+
+def test_it_does_not_start_where_there_are_no_transactions(environ: dict[str, str]) -> None:
+    """A worker that was asked for exactly once must not do less."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.faults.worker"],
+        cwd=ROOT,
+        env={**without_settings(os.environ), **environ, **ONCE, "TAGSTREAM_IDEMPOTENT_PRODUCER": "off"},
+        capture_output=True,
+        timeout=WORK_SECONDS,
+        check=False,
+    )
+    assert done.returncode == TransactionsUnavailableError.exit_code, done
+    assert b"TAGSTREAM_DELIVERY=at_least_once" in done.stderr
