@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +28,8 @@ class Process:
         self.log_file = log_file
         self.pid = 0
         self.exit_code: int | None = None
+        # On the clock of `time.monotonic`, when the end was told.
+        self.ended_at: float | None = None
         self._log_start = log_file.stat().st_size if log_file.exists() else 0
         self._owner = owner
         self._number = number
@@ -138,6 +141,7 @@ class Processes:
                 if fact["fact"] == "started":
                     process.pid = fact["pid"]
                 else:
+                    process.ended_at = time.monotonic()
                     process.exit_code = fact["code"]
                 self.changed.notify_all()
         with self.changed:

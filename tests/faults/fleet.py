@@ -107,7 +107,8 @@ class Fleet:
             code = member.process.exit_code
             if code is None:
                 continue
-            asked = None if member.terminated_at is None else time.monotonic() - member.terminated_at
+            ended_at = member.process.ended_at or time.monotonic()
+            asked = None if member.terminated_at is None else ended_at - member.terminated_at
             ended.append(Exit(number=member.number, code=code, worked=bool(member.partitions), asked_seconds=asked))
             if member.leaving:
                 del self.members[member.number]

@@ -98,7 +98,8 @@ def reports(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 def fault_run(
     model: str, faults: tuple[Fault, ...], events: int, environ: dict[str, str], folder: Path, ground: Ground | None
 ) -> Report:
-    """Two workers, so many events, these faults."""
+    """Two workers, so many events, these faults. What is in hand when a worker dies is done twice: batches are small."""
+    environ = environ | {"TAGSTREAM_BATCH_MAX_EVENTS": "16"}
     past_the_network = {"TAGSTREAM_BROKERS": ground.bootstrap} if ground else {}
     topics.create(load(environ | past_the_network, folder=ROOT).settings)
     plan = Plan(
