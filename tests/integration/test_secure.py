@@ -20,6 +20,7 @@ from stream.settings import Settings
 from tests.faults.fleet import ROOT, Fleet, without_settings
 from tests.faults.inputs import plant
 from tests.faults.onlooker import Onlooker, fresh_environment
+from tests.integration.running import until
 from tests.integration.secure_cluster import ADMIN, Authority, SecureCluster, settings_of
 
 pytestmark = [
@@ -253,9 +254,13 @@ def test_a_right_that_is_taken_away_ends_the_worker(secure: Secure, run_worker: 
         assert worker.running(), worker.output()
         assert time.monotonic() < deadline, worker.output()
         time.sleep(0.1)
-    for topic in (settings.topics.tagged, settings.topics.review):
-        secure.cluster.forbid("dismissed", topic)
     with Onlooker(secure.settings(Role.OPERATOR)) as onlooker:
+        # What other tests have sent is worked off first.
+        assert until(
+            lambda: onlooker.committed() == {place: end for place, end in onlooker.ends().items() if end}, WORK_SECONDS
+        )
+        for topic in (settings.topics.tagged, settings.topics.review):
+            secure.cluster.forbid("dismissed", topic)
         before = onlooker.committed()
         sent = command("send", "-", environ=secure.environ(Role.PRODUCER), stdin=b'{"title": "Attention"}\n')
         assert sent.returncode == 0, sent
