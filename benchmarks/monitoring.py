@@ -21,6 +21,7 @@ from prometheus_client import CollectorRegistry
 from model_export.bundle import DEFAULT_BUNDLE, Bundle, read
 from model_export.prediction import Prediction
 from model_export.text import compose
+from model_export.text import read as read_text
 from monitoring.drift import DriftWatch, Plan
 from monitoring.findings import Model
 from monitoring.metrics import STAGES, Metrics
@@ -102,9 +103,12 @@ def measure(rounds: int) -> list[Counter[str]]:
     for _ in range(rounds + 1):
         spent: Counter[str] = Counter()
         for events in itertools.islice(coming, BATCHES):
-            texts = [compose(event.title, event.description) for event in events]
+            readings = [read_text(event.title, event.description) for event in events]
+            texts = [reading.text for reading in readings]
             predictions = classifier.classify(texts)
-            outcomes: list[Tagged | NeedsReview] = [routed.route(*both) for both in zip(events, predictions, strict=True)]
+            outcomes: list[Tagged | NeedsReview] = [
+                routed.route(*three) for three in zip(events, predictions, readings, strict=True)
+            ]
             observations = [publication.observation for publication in publish_all(outcomes, 2)]
             spent["inference"] += timed(partial(classifier.classify, texts))
             spent["signals"] += timed(partial(signals, events, predictions))

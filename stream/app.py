@@ -40,13 +40,17 @@ from stream.position import Position
 from stream.rights import NotAuthorizedError
 from stream.security import client_options, warnings
 from stream.settings import Settings
-from stream.transactions import Transactions, TransactionsUnavailableError
+from stream.transactions import (
+    MAX_BATCH_BYTES,
+    MAX_REQUEST_BYTES,
+    METADATA_MAX_AGE_MS,
+    Transactions,
+    TransactionsUnavailableError,
+)
 
 log = logger("tagstream.app")
 
 TICK_SECONDS = 1.0
-METADATA_MAX_AGE_MS = 15_000
-PRODUCER_MAX_REQUEST_BYTES = 4 * 1024 * 1024
 EXIT_SHUTDOWN_TIMED_OUT = 1
 EXIT_BREAKER_OPEN = 1
 COMMIT_SECONDS = 5.0
@@ -223,8 +227,8 @@ def faust_app(settings: Settings, *, idempotent: bool) -> faust.App:
         producer_metadata_max_age_ms=METADATA_MAX_AGE_MS,
         producer_request_timeout=settings.produce_timeout_seconds,
         producer_linger=0.005,
-        producer_max_batch_size=131_072,
-        producer_max_request_size=PRODUCER_MAX_REQUEST_BYTES,
+        producer_max_batch_size=MAX_BATCH_BYTES,
+        producer_max_request_size=MAX_REQUEST_BYTES,
         # Topics are made by `tagstream doctor`, never by a worker; without leader election there is no leader topic either.
         topic_allow_declare=False,
         topic_disable_leader=True,
@@ -389,15 +393,9 @@ def run(
     _exit_when_stopped_early()
     for warning in warnings(settings.security):
         log.warning("security_could_be_better", what=warning, see="docs/security.md")
-    if lacking := records.missing_codecs():
-        log.warning(
-            "codecs_missing",
-            codecs=lacking,
-            consequence="a batch that a producer compressed with one of them ends the worker",
-            next="install cramjam beside tagstream",
-        )
-    existing = topics.partitions(settings)
-    found = topics.require(settings, {key: getattr(settings.topics, key) for key in topics.NEEDED}, operations=topics.NEEDED)
+    needed = {key: getattr(settings.topics, key) for key in topics.NEEDED}
+    seen = topics.seen(settings, [*needed.values(), settings.topics.drift])
+    found = topics.require(settings, needed, operations=topics.NEEDED, found=seen)
     for denied in (asyncio.run(topics.group_denied(settings)), asyncio.run(topics.transactions_denied(settings))):
         if denied is not None:
             raise NotAuthorizedError(denied)
@@ -430,7 +428,7 @@ def run(
                 progress=progress,
                 idempotent=idempotent,
                 watch=watch,
-                drift_topic=watch is not None and _has_drift_topic(settings, existing),
+                drift_topic=watch is not None and _has_drift_topic(settings, seen),
                 guard=guard,
             )
 
@@ -495,9 +493,9 @@ def _metrics_server(settings: Settings, registry: CollectorRegistry, progress: P
         yield port
 
 
-def _has_drift_topic(settings: Settings, existing: Mapping[str, int]) -> bool:
+def _has_drift_topic(settings: Settings, seen: Mapping[str, topics.Seen]) -> bool:
     """Findings are no reason to refuse to work: a worker without their topic says so and logs them."""
-    found = settings.topics.drift in existing
+    found = seen[settings.topics.drift].partitions is not None
     if not found:
         log.warning(
             "drift_topic_missing",

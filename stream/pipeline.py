@@ -9,7 +9,7 @@ from importlib import metadata
 
 from model_export.bundle import Bundle
 from model_export.prediction import Classifier, Prediction
-from model_export.text import compose
+from model_export.text import Reading, read
 from monitoring.observer import Observer, Reason, Stage
 from stream.events import DEFAULT_LIMITS, ContentEvent, Limits, RawEvent, Rejected, decode
 from stream.isolation import PROBE, Isolation, Unclassifiable
@@ -50,18 +50,19 @@ class Pipeline:
         started = time.perf_counter()
         decoded = [decode(event, self.limits) for event in events]
         inference = time.perf_counter()
-        valid = [event for event in decoded if isinstance(event, ContentEvent)]
-        answers = iter(self._isolation.classify([compose(event.title, event.description) for event in valid]))
+        readings = [read(event.title, event.description) for event in decoded if isinstance(event, ContentEvent)]
+        answers = self._isolation.classify([reading.text for reading in readings])
+        answered = zip(answers, readings, strict=True)
         outcomes: list[Outcome] = [
-            event if isinstance(event, Rejected) else self._outcome(event, next(answers)) for event in decoded
+            event if isinstance(event, Rejected) else self._outcome(event, *next(answered)) for event in decoded
         ]
         self._observer.stage("decode", inference - started)
         self._observer.stage("inference", time.perf_counter() - inference)
         return outcomes
 
-    def _outcome(self, event: ContentEvent, answer: Prediction | Unclassifiable) -> Outcome:
+    def _outcome(self, event: ContentEvent, answer: Prediction | Unclassifiable, reading: Reading) -> Outcome:
         if isinstance(answer, Prediction):
-            return self._router.route(event, answer)
+            return self._router.route(event, answer, reading)
         message = f"the model raised {answer.error} for this event alone, each time, and for no other text"
         return Rejected(raw=event.raw, stage=Stage.INFER, reason=Reason.MODEL_RAISED, message=message, attempts=answer.attempts)
 

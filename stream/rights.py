@@ -81,8 +81,8 @@ def rights(settings: Settings, role: Role) -> list[Right]:
             return [*_topics(_READ, topics.review), *_topics(_WRITE, topics.reviewed)]
         case Role.OPERATOR:
             group = Right(resource=Resource.GROUP, name=settings.group, operations=(Operation.DESCRIBE,))
-            # Replaying a dead letter writes it to `content` again.
-            return [*_topics(_READ, *every), group, *_topics(_WRITE, topics.content)]
+            # Replaying a dead letter writes it to `content` again, and notes that it did.
+            return [*_topics(_READ, *every), group, *_topics(_WRITE, topics.content, topics.replays)]
         case Role.CREATOR:
             return _topics((Operation.CREATE, Operation.DESCRIBE), *every)
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from model_export.prediction import Prediction
-from model_export.text import Reading, is_described, read, tokens_per_word, words
+from model_export.text import Reading, is_described, tokens_per_word, words
 from monitoring.observer import MAX_SOURCE_CHARACTERS, ReviewReason, Signals
 from stream.events import ContentEvent
 from stream.outcomes import Decision, ModelRef, NeedsReview, ReviewDecision, Tagged, prediction_id
@@ -21,9 +21,12 @@ class Router:
     threshold: float
     ood_energy: float | None = None
 
-    def route(self, event: ContentEvent, prediction: Prediction) -> Tagged | NeedsReview:
-        """NeedsReview if there is a reason to ask, else Tagged. The tag and all probabilities are published either way."""
-        reading = read(event.title, event.description)
+    def route(self, event: ContentEvent, prediction: Prediction, reading: Reading) -> Tagged | NeedsReview:
+        """
+        NeedsReview if there is a reason to ask, else Tagged. The tag and all probabilities are published either way.
+
+        `reading` is the text that the prediction is of.
+        """
         reasons = self._reasons(prediction, reading)
         decided = self._decision(event, prediction, reading)
         signals = signals_of(event, prediction, text=reading.text, out_of_distribution=self._is_strange(prediction))

@@ -182,26 +182,25 @@ def require(
     names: Mapping[str, str],
     *,
     operations: Mapping[str, Operation] | None = None,
+    found: Mapping[str, Seen] | None = None,
 ) -> dict[str, int]:
     """
     Partitions of the topics `names` (setting key to topic name), which we may see and do `operations` with.
+
+    `found` is what `seen` gave, where it was asked already.
 
     Raises:
         BrokerUnreachableError: No broker answered, or one refused us.
         NotAuthorizedError: We may not see one of them, or not do what is asked; the message has the ACL that is missing.
         TopicsMissingError: One of them does not exist.
     """
-    with admin(settings) as client:
-        try:
-            seen = look(client, names.values())
-        except KafkaError as error:
-            raise unreachable(settings, error) from error
+    found = seen(settings, names.values()) if found is None else found
     for key, name in names.items():
         wanted = ((operations or {}).get(key, Operation.DESCRIBE),)
-        refused = missing(settings, Right(resource=Resource.TOPIC, name=name, operations=wanted), seen[name].operations)
+        refused = missing(settings, Right(resource=Resource.TOPIC, name=name, operations=wanted), found[name].operations)
         if refused is not None:
             raise NotAuthorizedError(refused)
-    absent = {key: name for key, name in names.items() if seen[name].partitions is None}
+    absent = {key: name for key, name in names.items() if found[name].partitions is None}
     if absent:
         listed = ", ".join(f"{name!r} (topics.{key})" for key, name in absent.items())
         msg = (
@@ -209,7 +208,21 @@ def require(
             f"Next: `tagstream doctor --create-topics`, or set TAGSTREAM_TOPICS__* to the names in use."
         )
         raise TopicsMissingError(msg)
-    return {name: seen[name].partitions or 0 for name in names.values()}
+    return {name: found[name].partitions or 0 for name in names.values()}
+
+
+def seen(settings: Settings, names: Collection[str]) -> dict[str, Seen]:
+    """
+    Each of these topics as the brokers tell us of it.
+
+    Raises:
+        BrokerUnreachableError: No broker answered, or one refused us.
+    """
+    with admin(settings) as client:
+        try:
+            return look(client, names)
+        except KafkaError as error:
+            raise unreachable(settings, error) from error
 
 
 def look(client: KafkaAdminClient, names: Collection[str]) -> dict[str, Seen]:

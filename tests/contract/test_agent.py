@@ -11,6 +11,7 @@ from typing import Any
 import faust
 import faust.transport.drivers.aiokafka as driver
 import pytest
+from faust.types import TP
 from prometheus_client import CollectorRegistry
 
 from monitoring.health import Progress
@@ -306,3 +307,36 @@ def test_importing_a_room_loads_nothing_that_it_does_not_need(module: str, heavy
     loaded = loaded_by(module)
     assert module.partition(".")[0] in loaded
     assert loaded & heavy == set()
+
+
+class _Positions:
+    """In the place of aiokafka's consumer: knows the commits, and remembers where it was sent."""
+
+    def __init__(self, commits: dict[TP, int | None]) -> None:
+        self._commits = commits
+        self.rewound: list[TP] = []
+
+    async def seek_to_committed(self) -> dict[TP, int | None]:
+        """As aiokafka's: seeks where there is a commit, and nowhere else."""
+        return self._commits
+
+    async def seek_to_beginning(self, *partitions: TP) -> None:
+        """Remember."""
+        self.rewound += partitions
+
+
+def test_what_was_never_committed_is_read_from_its_beginning() -> None:
+    """Records that Faust drops in a rebalance come again although there is no commit to seek to."""
+    never, begun, done = TP("content", 0), TP("content", 1), TP("content", 2)
+    positions = _Positions({never: None, begun: 0, done: 7})
+    thread = object.__new__(stream_app.ConsumerThread)
+    thread._consumer = positions
+
+    async def call_thread(work: Any, *arguments: Any) -> Any:
+        return await work(*arguments)
+
+    thread.call_thread = call_thread
+    found = asyncio.run(thread.seek_to_committed())
+
+    assert found == {never: None, begun: 0, done: 7}
+    assert positions.rewound == [never, begun]

@@ -5,7 +5,6 @@ import hashlib
 import tracemalloc
 from typing import Any
 
-import aiokafka.codec
 import pytest
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatchBuilder, _DefaultRecordBatchBuilderPy
@@ -121,8 +120,6 @@ def test_a_large_value_of_a_small_batch_is_cut_only_if_it_was_compressed() -> No
 @pytest.mark.parametrize("codec", [3, 4])
 def test_what_cannot_be_streamed_is_bounded_too(codec: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """LZ4 and Zstandard: read whole up to a bound; beyond it every record is a dead letter without its bytes."""
-    if aiokafka.codec.cramjam is None:
-        pytest.skip("cramjam is not installed: nothing reads LZ4 and Zstandard here, and the doctor says so")
     large: list[Row] = [(b"k", bytes(100_000), [])] * 100
     data = batch_of(large, codec=codec)
     assert len(data) < 100_000

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_export.prediction import Prediction
+from model_export.text import read
 from monitoring.observer import ReviewReason, Signals
 from stream.events import ContentEvent, decode
 from stream.outcomes import ModelRef, NeedsReview, Tagged, prediction_id
@@ -31,9 +32,14 @@ def event() -> ContentEvent:
     return decoded
 
 
+def routed(router: Router, decoded: ContentEvent, prediction: Prediction) -> Tagged | NeedsReview:
+    """The router's word on an event, with the text that the prediction is of."""
+    return router.route(decoded, prediction, read(decoded.title, decoded.description))
+
+
 def route(confidence: float, threshold: float) -> Tagged | NeedsReview:
     """What becomes of some event."""
-    return Router(model=MODEL, threshold=threshold).route(event(), predicted(confidence))
+    return routed(Router(model=MODEL, threshold=threshold), event(), predicted(confidence))
 
 
 @pytest.mark.parametrize(
@@ -86,7 +92,7 @@ def test_low_confidence_is_the_reason() -> None:
 
 def test_a_cut_text_is_flagged_and_decided_like_any_other() -> None:
     """`truncated` reaches the consumer, and is no reason for review."""
-    outcome = Router(model=MODEL, threshold=0.5).route(event(), predicted(0.9, truncated=True))
+    outcome = routed(Router(model=MODEL, threshold=0.5), event(), predicted(0.9, truncated=True))
     assert isinstance(outcome, Tagged)
     assert outcome.decision.truncated
 
@@ -104,7 +110,7 @@ def test_a_strange_text_is_a_reason_beside_the_other(
     confidence: float, energy: float, reasons: tuple[ReviewReason, ...]
 ) -> None:
     """Sure of what it has never seen: a person is asked, and told of every reason, in one order."""
-    found = Router(model=MODEL, threshold=0.9, ood_energy=-2.0).route(event(), predicted(confidence, energy=energy))
+    found = routed(Router(model=MODEL, threshold=0.9, ood_energy=-2.0), event(), predicted(confidence, energy=energy))
     assert (found.decision.reasons if isinstance(found, NeedsReview) else ()) == reasons
     assert found.signals is not None
     assert found.signals.out_of_distribution == (ReviewReason.OUT_OF_DISTRIBUTION in reasons)
@@ -112,7 +118,7 @@ def test_a_strange_text_is_a_reason_beside_the_other(
 
 def test_nothing_is_strange_to_a_bundle_that_does_not_say_what_is() -> None:
     """An older bundle has no such figure."""
-    found = Router(model=MODEL, threshold=0.5).route(event(), predicted(0.9, energy=99.0))
+    found = routed(Router(model=MODEL, threshold=0.5), event(), predicted(0.9, energy=99.0))
     assert isinstance(found, Tagged)
     assert found.signals is not None
     assert not found.signals.out_of_distribution
@@ -122,7 +128,7 @@ def signals(**fields: object) -> Signals:
     """The signals of an event with these fields."""
     decoded = decode(raw(json.dumps({"id": "e-1", "title": "Hello", **fields}).encode()))
     assert isinstance(decoded, ContentEvent)
-    found = Router(model=MODEL, threshold=0.5).route(decoded, predicted(0.9, energy=-3.5)).signals
+    found = routed(Router(model=MODEL, threshold=0.5), decoded, predicted(0.9, energy=-3.5)).signals
     assert found is not None
     return found
 
@@ -163,7 +169,7 @@ def test_an_envelope_names_the_source_where_the_event_does_not(own: dict[str, st
     whole = {"specversion": "1.0", "id": "1", "type": "t", "source": "/forum", "data": data}
     for decoded in (decode(raw(json.dumps(data).encode(), headers=header)), decode(raw(json.dumps(whole).encode()))):
         assert isinstance(decoded, ContentEvent)
-        found = Router(model=MODEL, threshold=0.5).route(decoded, predicted(0.9)).signals
+        found = routed(Router(model=MODEL, threshold=0.5), decoded, predicted(0.9)).signals
         assert found is not None
         assert found.source == "/forum"
 

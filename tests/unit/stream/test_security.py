@@ -240,3 +240,11 @@ def test_the_demo_does_not_pretend_to_use_tls(tmp_path: Path) -> None:
     """Its broker is its own: settings that ask for more are refused and not left out in silence."""
     with pytest.raises(SettingsError, match="without TLS"):
         demo(settings=settings_with(tmp_path, protocol="SSL"), seconds=1, rate=1, console=Console())
+
+
+def test_an_operator_may_replay_dead_letters() -> None:
+    """A replay writes the event to `content` and what it did to the ledger, and reads all three topics."""
+    topics = Settings().topics
+    found = {right.name: right.operations for right in rights(Settings(), Role.OPERATOR) if Operation.WRITE in right.operations}
+
+    assert set(found) == {topics.content, topics.replays}
