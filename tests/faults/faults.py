@@ -66,6 +66,8 @@ BROKERS = frozenset(
         Fault.OUTAGE,
     }
 )
+# SIGKILL of one worker, wherever it stands.
+KILLS = frozenset({Fault.KILL} | {fault for fault in POINTS if fault.name.startswith("KILL_")})
 # These need no more than a broker that somebody else keeps.
 OF_WORKERS = tuple(fault for fault in Fault if fault not in NETWORK | BROKERS | {Fault.PARTITIONS})
 # A worker answers these by ending itself: it is broken, and says so.

@@ -2,7 +2,7 @@
 
 import bisect
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,39 +10,14 @@ from stream.broker.processes import Processes
 from stream.delivery import EXIT_BROKEN
 from stream.settings import load
 from tests.faults.checker import Evidence, Verdict, check
-from tests.faults.faults import Fault
+from tests.faults.faults import KILLS, Fault
 from tests.faults.fleet import Exit, Fleet
 from tests.faults.ground import Ground
 from tests.faults.inputs import Planted
 from tests.faults.journal import Journal, Strike
 from tests.faults.onlooker import Onlooker, send
+from tests.faults.plan import Plan
 from tests.faults.scene import Scene
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """
-    What is done to whom.
-
-    Attributes:
-        module: The worker to run, `python -m module`.
-        model: "stub", or "bundle" for the settings' own.
-        seconds_per_batch: How slow the model is made: slow enough that work is left for the last fault.
-        faults: The faults in their order, each struck once.
-        workers: How many run when nothing happens.
-        max_seconds: When the run is broken off; the verdict then says what was not reached.
-        patience_seconds: A run without a new outcome or commit for so long is broken off, and I7's bound.
-        seed: Fixes victims and pauses.
-    """
-
-    module: str = "tests.faults.worker"
-    model: str = "stub"
-    seconds_per_batch: float
-    faults: Sequence[Fault]
-    workers: int = 2
-    max_seconds: float = 150.0
-    patience_seconds: float = 30.0
-    seed: str = "0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,41 +67,62 @@ class Report:
         """The longest time from SIGTERM to the end."""
         return max((one.asked_seconds or 0.0 for one in self.stops), default=0.0)
 
-    @property
-    def hand_overs(self) -> tuple[float, ...]:
-        """
-        How long each fault kept the whole from being well again, in seconds.
-
-        From the strike to the first look at which every partition had one owner, outcomes flowed and each busy worker had committed.
-        """
-        return tuple(strike.recovered_seconds for strike in self.strikes if strike.recovered_seconds is not None)
-
     def __str__(self) -> str:
-        struck = ", ".join(f"{count} x {fault}" for fault, count in sorted(self.faults.items()))
         duplicates, inputs = self.verdict.duplicates, max(1, self.inputs)
-        recovered = sorted(self.hand_overs)
-        after = sorted(self.duplicates_by_fault.items(), key=lambda item: -item[1])
-        median = recovered[len(recovered) // 2] if recovered else 0.0
+        killed = self._recoveries(KILLS)
         lines = (
             (
                 f"{self.inputs} events in {self.seconds:.0f} s, {self.verdict.outcomes} outcomes, "
                 f"{duplicates} duplicates ({duplicates / inputs:.2%})"
             ),
+            f"{sum(self.faults.values())} faults of {len(self.faults)} classes on busy workers; on idle ones: {self.idle_faults}",
+            *self._table(),
             (
-                f"{sum(self.faults.values())} faults of {len(self.faults)} classes on busy workers: {struck or 'none'}; "
-                f"on idle ones: {self.idle_faults}"
+                f"well again after any fault: {_spread(self._recoveries(frozenset(Fault)))}; "
+                f"after kill -9 of one worker: {_spread(killed)} ({len(killed)} times)"
             ),
-            f"duplicates after: {', '.join(f'{count} x {fault}' for fault, count in after) or 'none'}",
-            f"at: {', '.join(f'{strike.at_seconds:.0f} s' for strike in self.strikes)}",
-            f"well again after a fault: median {median:.1f} s, at most {recovered[-1] if recovered else 0.0:.1f} s",
             (
-                f"exit codes {dict(Counter(one.code for one in self.exits))}; "
-                f"SIGTERM answered in at most {self.slowest_stop_seconds:.1f} s"
+                f"exit codes {dict(Counter(one.code for one in self.exits))}; {len(self.stops)} times SIGTERM, "
+                f"answered in at most {self.slowest_stop_seconds:.1f} s"
             ),
             f"{self.looks} looks, and {self.blind_looks} at which no broker answered",
             *(str(finding) for finding in self.verdict.findings),
         )
         return "\n".join(lines)
+
+    def _recoveries(self, of: frozenset[Fault]) -> list[float]:
+        """
+        How long faults of these classes kept the whole from being well again, in seconds, in order.
+
+        From the strike to the first look at which every partition had one owner, outcomes flowed and each busy worker had committed.
+        """
+        return sorted(
+            strike.recovered_seconds for strike in self.strikes if strike.fault in of and strike.recovered_seconds is not None
+        )
+
+    def _table(self) -> Iterator[str]:
+        """A row a class, the slowest first; as Markdown, so that a report can be kept."""
+        after = self.duplicates_by_fault
+        recovered = {fault: self._recoveries(frozenset({fault})) for fault in self.faults}
+        yield "| fault | times | well again, median s | at most s | duplicates until the next fault |"
+        yield "|---|---:|---:|---:|---:|"
+        for fault in sorted(recovered, key=lambda fault: -max(recovered[fault], default=0.0)):
+            median, most = _quantile(recovered[fault], 0.5), _quantile(recovered[fault], 1.0)
+            yield f"| {fault} | {self.faults[fault]} | {median:.1f} | {most:.1f} | {after.get(fault, 0)} |"
+
+
+def _spread(seconds: Sequence[float]) -> str:
+    return f"median {_quantile(seconds, 0.5):.1f} s, 95th percentile {_quantile(seconds, 0.95):.1f} s, at most {_quantile(seconds, 1.0):.1f} s"
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float:
+    """
+    The value below or at which so large a share lies; 0 of nothing.
+
+    >>> _quantile([1.0, 2.0, 3.0, 4.0], 0.5), _quantile([], 0.5)
+    (3.0, 0.0)
+    """
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 
 
 def run(

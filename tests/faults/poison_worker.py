@@ -4,7 +4,6 @@ Run as `python -m tests.faults.poison_worker` with TAGSTREAM_* in the environmen
 """
 
 import os
-import sys
 from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry
@@ -18,6 +17,7 @@ from stream.pipeline import Pipeline
 from stream.routing import Router
 from stream.settings import Settings, load
 from tests.faults.stub import MODEL, SECONDS_VARIABLE, THRESHOLD, Arms, FaultyClassifier, FaultyMetrics, StubClassifier
+from tests.faults.worker import in_a_sentence
 
 ABORT = "abort-the-model"
 RAISE = "raise-in-the-model"
@@ -64,10 +64,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except Exception as error:
-        if not hasattr(error, "exit_code"):
-            raise
-        sys.stderr.write(f"{error}\n")
-        sys.exit(error.exit_code)
+    in_a_sentence(main)

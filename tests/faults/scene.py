@@ -8,7 +8,6 @@ import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from kafka.errors import KafkaError
 
@@ -20,10 +19,8 @@ from tests.faults.ground import Ground
 from tests.faults.inputs import Input, Planted, plant
 from tests.faults.journal import Journal, Strike
 from tests.faults.onlooker import INFERENCE_TIMEOUT_SECONDS, PRODUCE_TIMEOUT_SECONDS, Onlooker, send_to
+from tests.faults.plan import Plan
 from tests.faults.proxy import Weather
-
-if TYPE_CHECKING:
-    from tests.faults.harness import Plan
 
 LOOK_SECONDS = 0.25
 # The first outcome may take so long: the hosts of tests are shared.
@@ -79,7 +76,7 @@ class Scene:
 
     def __init__(
         self,
-        plan: "Plan",
+        plan: Plan,
         settings: Settings,
         fleet: Fleet,
         onlooker: Onlooker,

@@ -6,6 +6,7 @@ or with TESTS_FAULTS_MODEL=bundle the settings' own bundle.
 
 import os
 import sys
+from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry
 
@@ -61,11 +62,16 @@ def _parts(settings: Settings, arms: Arms, registry: CollectorRegistry) -> tuple
     return metrics, pipeline
 
 
-if __name__ == "__main__":
+def in_a_sentence(run: Callable[[], None]) -> None:
+    """Run; end with the sentence and code of an error that has them, as `tagstream` does."""
     try:
-        main()
+        run()
     except Exception as error:
         if not hasattr(error, "exit_code"):
             raise
         sys.stderr.write(f"{error}\n")
         sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    in_a_sentence(main)

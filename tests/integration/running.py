@@ -10,6 +10,8 @@ from typing import TypeVar
 from prometheus_client.parser import text_string_to_metric_families
 
 from stream.broker.processes import Process
+from tests.faults.checker import Evidence, Verdict, check
+from tests.faults.inputs import Input
 from tests.faults.onlooker import Onlooker
 
 START_SECONDS = 60.0
@@ -80,3 +82,16 @@ def all_committed(onlooker: Onlooker) -> bool:
     if not found:
         print(f"committed {onlooker.committed()}, ends {onlooker.ends()}")  # noqa: T201 - pytest shows it with the failure
     return found
+
+
+def verdict(onlooker: Onlooker, inputs: list[Input]) -> Verdict:
+    """What the checker says now."""
+    return check(
+        Evidence(
+            inputs=inputs,
+            outcomes=onlooker.outcomes(),
+            samples=[onlooker.sample()],
+            ends=onlooker.ends(),
+            idle_bound_seconds=60.0,
+        )
+    )

@@ -15,9 +15,10 @@ from stream.settings import load
 from tests.faults.faults import ANSWERED_BY_EXIT, Fault
 from tests.faults.fleet import ROOT
 from tests.faults.ground import Ground
-from tests.faults.harness import Plan, Report, run
+from tests.faults.harness import Report, run
 from tests.faults.inputs import plant
 from tests.faults.onlooker import fault_environment
+from tests.faults.plan import Plan
 
 pytestmark = [
     pytest.mark.broker,

@@ -23,13 +23,13 @@ from stream.delivery import EXIT_BROKEN
 from stream.rights import transactional_prefix
 from stream.settings import Settings, load
 from stream.transactions import TransactionsUnavailableError
-from tests.faults.checker import Evidence, Verdict, check
 from tests.faults.faults import Fault
 from tests.faults.fleet import ROOT, without_settings
-from tests.faults.harness import Plan, Report, run
-from tests.faults.inputs import Input, plant
+from tests.faults.harness import Report, run
+from tests.faults.inputs import plant
 from tests.faults.onlooker import Onlooker, doors, fault_environment, send
-from tests.integration.running import WORK_SECONDS, Start, all_committed, until
+from tests.faults.plan import Plan
+from tests.integration.running import WORK_SECONDS, Start, all_committed, until, verdict
 
 pytestmark = [
     pytest.mark.broker,
@@ -94,19 +94,6 @@ def test_without_the_fence_outcomes_are_read_twice(
 
     assert report.faults, str(report)
     assert report.verdict.duplicates > 0, str(report)
-
-
-def verdict(onlooker: Onlooker, inputs: list[Input]) -> Verdict:
-    """What the checker says now."""
-    return check(
-        Evidence(
-            inputs=inputs,
-            outcomes=onlooker.outcomes(),
-            samples=[onlooker.sample()],
-            ends=onlooker.ends(),
-            idle_bound_seconds=60.0,
-        )
-    )
 
 
 @contextlib.asynccontextmanager

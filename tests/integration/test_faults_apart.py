@@ -14,12 +14,11 @@ from aiokafka import AIOKafkaProducer
 from kafka import KafkaAdminClient, TopicPartition
 
 from stream.settings import Settings
-from tests.faults.checker import Evidence, Verdict, check
 from tests.faults.fleet import ROOT, without_settings
-from tests.faults.inputs import Input, Planted, plant
+from tests.faults.inputs import Planted, plant
 from tests.faults.onlooker import Onlooker, send
 from tests.faults.stub import MODEL, MODEL_VARIABLE, OTHER_MODEL
-from tests.integration.running import Start, all_committed, all_written, until
+from tests.integration.running import Start, all_committed, all_written, until, verdict
 
 pytestmark = [
     pytest.mark.broker,
@@ -43,19 +42,6 @@ def admin(settings: Settings) -> Iterator[KafkaAdminClient]:
         yield client
     finally:
         client.close()
-
-
-def verdict(onlooker: Onlooker, inputs: list[Input]) -> Verdict:
-    """What the checker says now."""
-    return check(
-        Evidence(
-            inputs=inputs,
-            outcomes=onlooker.outcomes(),
-            samples=[onlooker.sample()],
-            ends=onlooker.ends(),
-            idle_bound_seconds=60.0,
-        )
-    )
 
 
 def test_a_group_that_lost_its_offsets_begins_anew(start: Start, settings: Settings, onlooker: Onlooker) -> None:
