@@ -100,9 +100,11 @@ class Position:
     async def _read(self) -> None:
         consumer = self._app.consumer
         assigned = sorted(consumer.assignment())
-        await self._count_expired(consumer)
         ends = await consumer.highwaters(*assigned) if assigned else {}
-        begins = await consumer.earliest_offsets(*assigned) if assigned else {}
+        # Where the log begins matters to what was just taken up, and to what was never committed.
+        unknown = [tp for tp in assigned if tp not in self._committed or tp in consumer.resumed_at]
+        begins = await consumer.earliest_offsets(*unknown) if unknown else {}
+        self._count_expired(consumer, begins)
         places = await self._places(assigned, begins, ends)
         committed = {tp: place.committed for tp, place in places.items() if place.committed is not None}
         moved = {tp: offset for tp, offset in committed.items() if self._committed.get(tp) != offset}
@@ -114,15 +116,10 @@ class Position:
         self._lag = sum(place.lag for place in places.values())
         self._partitions = len(assigned)
 
-    async def _count_expired(self, consumer: Any) -> None:
+    def _count_expired(self, consumer: Any, begins: Mapping[TP, int]) -> None:
         """Events that retention has deleted behind the commit: they are lost to everybody, and that must not be in silence."""
-        resumed = dict(consumer.resumed_at)
-        if not resumed:
-            return
-        earliest = await consumer.earliest_offsets(*resumed)
-        for tp in resumed:
-            consumer.resumed_at.pop(tp, None)
-        expired = {tp.partition: earliest[tp] - at for tp, at in resumed.items() if earliest.get(tp, 0) > at}
+        resumed = {tp: consumer.resumed_at.pop(tp) for tp in begins if tp in consumer.resumed_at}
+        expired = {tp.partition: begins[tp] - at for tp, at in resumed.items() if begins[tp] > at}
         if expired:
             self._metrics.expired(sum(expired.values()))
             log.error(
