@@ -38,6 +38,8 @@ LATER_END_SECONDS = {
     Fault.BLOCKED_LOOP: 9.0,
 }
 SHORT_FREEZE_SECONDS = 2.0
+# Beyond the session: so long that a successor has the partitions and works, and does not just wait for whoever thaws.
+FREEZE_BEYOND_SECONDS = 6.0
 WEATHER = {
     Fault.CUT: (Weather.CUT, 5.0),
     Fault.SILENT: (Weather.SILENT, 8.0),
@@ -286,7 +288,7 @@ class Scene:
                 self._fleet.terminate(victim)
                 self._fleet.terminate(victim)
             case Fault.FREEZE:
-                self._freeze(victim, self._settings.session_timeout_seconds + 2)
+                self._freeze(victim, self._settings.session_timeout_seconds + FREEZE_BEYOND_SECONDS)
             case Fault.SHORT_FREEZE:
                 self._freeze(victim, SHORT_FREEZE_SECONDS)
             case _:

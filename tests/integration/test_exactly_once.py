@@ -46,7 +46,7 @@ FAULTS = (
     Fault.FREEZE,
     Fault.PRODUCE_FAILURE,
 )
-UNFENCED_FAULTS = (Fault.FREEZE, Fault.FREEZE)
+UNFENCED_FAULTS = (Fault.FREEZE,) * 3
 HALF = 50
 
 
