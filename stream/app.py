@@ -55,6 +55,8 @@ EXIT_SHUTDOWN_TIMED_OUT = 1
 EXIT_BREAKER_OPEN = 1
 COMMIT_SECONDS = 5.0
 BREAKER_SECONDS = 1.0
+# From the last commit to the end: leave the group, close the connections.
+LEAVE_SECONDS = 4.0
 # Key, headers of the record and of ours.
 DEAD_LETTER_ADDED_BYTES = 256 * 1024
 
@@ -115,6 +117,27 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         super().__init__(*args, **options)
         self.resumed_at: dict[TP, int] = {}
 
+    async def wait_empty(self) -> None:
+        """
+        Finish what is under way and commit it; before partitions go, and before a stop.
+
+        Faust waits for all that agents have taken, and collects garbage for each acknowledgement: half a minute, while the group
+        waits, for events that are decided one at a time. Ours begins nothing more, and hands back what has not begun.
+        """
+        delivery = self.app.delivery
+        if delivery is None:
+            await super().wait_empty()
+            return
+        if not self.should_stop:
+            await delivery.hand_back()
+        await self.commit_and_end_transactions()
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """As Faust; what was handed back will be read again where it is still ours."""
+        if self.app.delivery is not None:
+            self.app.delivery.take_again()
+        await super().on_partitions_assigned(assigned, generation_id)
+
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
@@ -148,9 +171,25 @@ class App(faust.App):  # type: ignore[misc]
     """A Faust app without tables, so without the folders that Faust would make in the working directory."""
 
     transactions: Transactions | None = None
+    delivery: Delivery | None = None
 
     def _create_directories(self) -> None:
         pass
+
+    async def _on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """As Faust; but a stop that meets a rebalance finishes what is in hand."""
+        if self.should_stop:
+            await self.consumer.wait_empty()
+        else:
+            await super()._on_partitions_revoked(revoked)
+
+    def _on_rebalance_when_stopped(self) -> None:
+        """
+        Let the rebalance be.
+
+        Faust closes the client here, on another loop than the client's: what is in hand could not be committed any more, and the
+        coordinator would retry for ever with the closed client while the stop waits for it.
+        """
 
 
 class Worker(faust.Worker):  # type: ignore[misc]
@@ -161,6 +200,11 @@ class Worker(faust.Worker):  # type: ignore[misc]
         self.spinner = None
         self._shutdown_seconds = shutdown_seconds
         self._on_stopping = on_stopping
+        self._drained = threading.Event()
+        app.on_before_shutdown.connect(self._nothing_in_hand, weak=False)
+
+    async def _nothing_in_hand(self, *_: Any, **__: Any) -> None:
+        self._drained.set()
 
     def _schedule_shutdown(self, received: signal.Signals) -> None:
         if not self._signal_stop_time:
@@ -171,7 +215,16 @@ class Worker(faust.Worker):  # type: ignore[misc]
         super()._schedule_shutdown(received)
 
     def _exit_when_late(self) -> None:
-        time.sleep(self._shutdown_seconds)
+        started = time.monotonic()
+        if self._drained.wait(self._shutdown_seconds):
+            time.sleep(max(0.0, min(LEAVE_SECONDS, started + self._shutdown_seconds - time.monotonic())))
+            log.warning(
+                "shutdown_cut_short",
+                waited_for="Faust to leave the group and to close its connections",
+                consequence="none for events, all is finished; the group notices after its session timeout",
+            )
+            logging.shutdown()
+            os._exit(0)
         log.error(
             "shutdown_timed_out",
             seconds=self._shutdown_seconds,
@@ -350,6 +403,7 @@ def build(  # noqa: PLR0913 - parts are named arguments
         stop=stop,
         transact=app.transactions.deliver if app.transactions is not None else None,
     )
+    app.delivery = delivery
     position = Position(app, delivery, metrics, progress, guard)
 
     @app.agent(source(app, settings), name="classify")  # type: ignore[untyped-decorator]

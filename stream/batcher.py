@@ -34,12 +34,27 @@ class Batcher(Generic[T]):
         self._worth = max(1, limit // WORTH_A_TRIP)
         self._queue: asyncio.Queue[T] = asyncio.Queue(maxsize=limit)
         self._changed = asyncio.Event()
+        self._cleared = 0
 
-    async def put(self, event: T) -> None:
-        """Add one event; waits while `limit` events wait."""
+    async def put(self, event: T) -> bool:
+        """Add one event; waits while `limit` events wait. False: it was not added, since `clear` came in between."""
+        cleared = self._cleared
         await self._queue.put(event)
+        if cleared != self._cleared:
+            # Alone in the queue, since nobody has run since it was put there.
+            self._queue.get_nowait()
+            return False
         if self._queue.qsize() >= self._worth:
             self._changed.set()
+        return True
+
+    def clear(self) -> int:
+        """Drop what waits, and what waits to be added; how many events waited."""
+        self._cleared += 1
+        dropped = self._queue.qsize()
+        while not self._queue.empty():
+            self._queue.get_nowait()
+        return dropped
 
     def idle(self) -> None:
         """Nothing is under way any more: whoever waits in `worth_a_trip` looks again."""

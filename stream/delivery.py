@@ -10,6 +10,9 @@ Owns the promise of conservation. What it relies on, and why nothing else is all
 
 Several batches are under way at once, so that the model works while the broker confirms; a batch sends only after the one
 before it has sent, and acknowledges only after the one before it has acknowledged.
+
+When partitions are taken away, or the worker stops, what is under way is finished and what has not begun is handed back: dropped
+without an acknowledgement, so that it is read again by whoever has its partition then.
 """
 
 import asyncio
@@ -136,7 +139,12 @@ class Delivery:
         self._progress = progress
         self._settings = settings
         self._fail = fail
+        # Events whose batch has begun and is not over.
         self.inflight = 0
+        self._nothing_under_way = asyncio.Event()
+        self._nothing_under_way.set()
+        self._handing_back = False
+        self._batcher: Batcher[Any] = Batcher(limit=settings.batch_max_events)
         # By topic and partition, the offset behind the last event that was acknowledged.
         self.acknowledged: dict[tuple[str, int], int] = {}
         self._taken = Taken()
@@ -147,18 +155,43 @@ class Delivery:
         """The age, at `now` in Unix seconds, of the oldest event that was taken and is not yet acknowledged; 0 if none is."""
         return max(0.0, now - min(self._in_hand)) if self._in_hand else 0.0
 
+    async def hand_back(self) -> None:
+        """
+        Begin no batch any more, and return when none is under way: all that was begun is acknowledged then.
+
+        What was taken and not begun is dropped. Nothing is taken until `take_again`: an event behind dropped ones would be
+        acknowledged before them. Bounded by the bounds of model and broker, which end the process.
+        """
+        self._handing_back = True
+        self._drop(self._batcher.clear())
+        await self._nothing_under_way.wait()
+
+    def take_again(self) -> None:
+        """Partitions are assigned, and will be read from their commits."""
+        self._handing_back = False
+
+    def _drop(self, count: int) -> None:
+        """The last that were taken are no longer in hand."""
+        for _ in range(count):
+            self._in_hand.pop()
+
     async def run(self, stream: Stream) -> None:
         """Deliver until the stream ends or is cancelled; what is then unacknowledged will be read again."""
-        batcher: Batcher[Any] = Batcher(limit=self._settings.batch_max_events)
+        batcher = self._batcher = Batcher(limit=self._settings.batch_max_events)
         self._in_hand.clear()
+        self.inflight = 0
+        self._nothing_under_way.set()
         executor = ThreadPoolExecutor(self._settings.inference_threads, thread_name_prefix="inference")
         dispatcher = asyncio.create_task(self._dispatch(stream, batcher, executor))
         try:
             async for event in stream.events():
+                if self._handing_back:
+                    continue
                 # A record may come without a time of its own; it has waited since it was taken, at least.
                 written = event.message.timestamp or 0
                 self._in_hand.append(written if written > 0 else time.time())
-                await batcher.put(event)
+                if not await batcher.put(event):
+                    self._drop(1)
         # An agent that raises makes Faust stop gracefully, which commits.
         except Exception as error:  # noqa: BLE001
             self._die(error)
@@ -181,12 +214,17 @@ class Delivery:
                     await batcher.worth_a_trip(lambda: bool(running))
                     taken = await batcher.next_batch()
                     while True:
-                        batch, taken, alone = self._next_part(taken)
-                        turn = _Turn()
+                        batch, rest, alone = self._next_part(taken)
                         deciding = [other for other in deciding if not other.decided.is_set()]
                         for other in deciding if alone else ():
                             await other.decided.wait()
+                        if self._handing_back:
+                            self._drop(len(taken))
+                            free.release()
+                            break
+                        turn = _Turn()
                         deciding.append(turn)
+                        self._begun(len(batch))
                         task = asyncio.create_task(self._deliver(stream, batch, executor, before, turn))
                         running.add(task)
                         task.add_done_callback(lambda done: self._ended(done, running, batcher))
@@ -194,8 +232,9 @@ class Delivery:
                         before = turn
                         if alone:
                             await turn.decided.wait()
-                        if not taken:
+                        if not rest:
                             break
+                        taken = rest
                         await free.acquire()
         finally:
             for task in running:
@@ -215,6 +254,17 @@ class Delivery:
         running.discard(task)
         if not running:
             batcher.idle()
+
+    def _begun(self, count: int) -> None:
+        self.inflight += count
+        self._nothing_under_way.clear()
+
+    def _over(self, count: int) -> None:
+        for _ in range(count):
+            self._in_hand.popleft()
+        self.inflight -= count
+        if not self.inflight:
+            self._nothing_under_way.set()
 
     @contextlib.contextmanager
     def _fatal(self) -> Iterator[None]:
@@ -240,7 +290,6 @@ class Delivery:
         self._fail(error)
 
     async def _deliver(self, stream: Stream, batch: Sequence[Any], executor: Executor, before: _Turn, turn: _Turn) -> None:
-        self.inflight += len(batch)
         try:
             with self._fatal():
                 self._observer.received(len(batch))
@@ -260,9 +309,7 @@ class Delivery:
                 self._progress.moved()
                 self._observer.published([publication.observation for publication in sent], int(time.time() * 1000))
         finally:
-            self.inflight -= len(batch)
-            for _ in batch:
-                self._in_hand.popleft()
+            self._over(len(batch))
 
     async def _decided(self, batch: Sequence[Any], executor: Executor) -> list[Publication]:
         seconds = self._settings.inference_timeout_seconds

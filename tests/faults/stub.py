@@ -51,7 +51,11 @@ class InjectedModelError(Exception):
 
 
 class Point(Enum):
-    """Where a process may be made to break: each is armed by a signal of its own and breaks once, at its next passing."""
+    """
+    Where a process may be made to break: each is armed by a signal of its own and breaks once, at its next passing.
+
+    Not by the environment: a fault is timed by what a running worker has done.
+    """
 
     EXCEPTION = signal.SIGRTMIN + 1
     PRODUCE_FAILURE = signal.SIGRTMIN + 2

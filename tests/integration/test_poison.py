@@ -1,6 +1,7 @@
 """Promise 3 on Apache Kafka: an event that breaks the model, or kills the worker, is one dead letter, and costs its neighbours nothing."""
 
 import json
+import os
 import random
 import signal
 import time
@@ -23,8 +24,8 @@ from tests.faults.fleet import ROOT, Fleet
 from tests.faults.inputs import Input, Planted, plant
 from tests.faults.onlooker import Onlooker, send
 from tests.faults.poison_worker import ABORT, RAISE, pipeline_of
-from tests.faults.stub import HANG
-from tests.integration.running import RunningWorker, until
+from tests.faults.stub import HANG, Point
+from tests.integration.running import RunningWorker, Start, all_committed, all_written, until
 
 pytestmark = [
     pytest.mark.broker,
@@ -37,6 +38,7 @@ MODULE = "tests.faults.poison_worker"
 DEATHS = 3
 LOOK_SECONDS = 0.1
 FINISH_SECONDS = 240.0
+STOP_SECONDS = 10.0
 
 
 @pytest.fixture
@@ -228,6 +230,30 @@ def test_killing_workers_at_random_makes_no_dead_letter(
     assert verdict.broken == [], verdict.findings
     assert outcomes[Door.DLQ] == []
     assert_decided_as_alone(settings, inputs, outcomes)
+
+
+def test_who_joins_waits_for_one_suspect_and_not_for_the_whole_row(
+    start: Start, settings: Settings, onlooker: Onlooker
+) -> None:
+    """A worker that decides suspects one at a time hands the others back when the group changes, and when it stops."""
+    send(settings, plant(400, malformed=0, seed="suspects"))
+    dead = start(seconds_per_batch=0.3)
+    # From its second batch on they are full.
+    assert all_written(onlooker, 20)
+    os.kill(dead.process.pid, Point.KILL_BEFORE_DECIDING.value)
+    assert dead.process.wait(60)
+    careful = start(seconds_per_batch=2.0)
+    suspects = until(lambda: careful.metric("tagstream_crash_suspects_events"), 30)
+    assert suspects >= 16
+    assert until(lambda: careful.metric("tagstream_assigned_partitions") == settings.topic_partitions, 30)
+    joining = start()
+    assert until(lambda: joining.metric("tagstream_assigned_partitions") > 0, 60)
+    assert careful.metric("tagstream_events_published_total") < suspects / 2
+    code, seconds = careful.stop()
+
+    assert (code, seconds < STOP_SECONDS) == (0, True)
+    assert all_written(onlooker, 400)
+    assert all_committed(onlooker)
 
 
 def test_a_worker_whose_events_are_all_dead_stops_until_a_person_answers(

@@ -43,6 +43,24 @@ def test_a_batch_takes_what_is_there_and_waits_for_nothing_more() -> None:
     assert asyncio.run(asyncio.wait_for(scenario(), 5)) == ["a", "b"]
 
 
+def test_what_is_cleared_is_gone_with_the_event_that_waits_for_room() -> None:
+    """Who has to wait learns that its event was not added; the next one is."""
+
+    async def scenario() -> None:
+        batcher: Batcher[int] = Batcher(limit=2)
+        assert await batcher.put(1)
+        assert await batcher.put(2)
+        third = asyncio.create_task(batcher.put(3))
+        await asyncio.sleep(0.01)
+        assert batcher.clear() == 2
+        assert not await third
+        assert batcher.clear() == 0
+        assert await batcher.put(4)
+        assert await batcher.next_batch() == [4]
+
+    asyncio.run(asyncio.wait_for(scenario(), 5))
+
+
 def test_putting_waits_while_the_limit_waits() -> None:
     """The bound that keeps a backlog in Kafka."""
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from monitoring.health import Progress
 from monitoring.observer import Destination, Observation
+from stream.crashguard import Guard, Unguarded
 from stream.delivery import EXIT_BROKEN, Delivery, DeliveryError, Transact, raw_event
 from stream.events import RawEvent
 from stream.outcomes import Publication
@@ -64,6 +65,7 @@ async def rig(
     observer: RecordingObserver | None = None,
     feed: Sequence[int] = (),
     transact: Transact | None = None,
+    guard: Guard | None = None,
     **knobs: Any,
 ) -> AsyncIterator[Rig]:
     """Run a delivery until the block ends, then cancel it; what the fakes raised in tasks is no news to the loop."""
@@ -77,6 +79,7 @@ async def rig(
         progress=Progress(stall_seconds=20, monotonic=Clock()),
         settings=Settings(**knobs),
         transact=transact,
+        guard=guard,
         fail=death,
     )
     asyncio.get_running_loop().set_exception_handler(lambda _, __: None)
@@ -424,6 +427,81 @@ def test_an_error_of_the_stream_itself_ends_the_process() -> None:
             await until(lambda: bool(it.death.causes))
             assert isinstance(it.death.causes[0], ConnectionResetError)
             assert it.stream.acknowledged == []
+
+    drive(scenario)
+
+
+# --- partitions that go ------------------------------------------------------------------------------------------------
+
+
+class Suspicious(Unguarded):
+    """Takes some offsets for what killed a worker, so that they are decided alone."""
+
+    def __init__(self, suspects: set[int]) -> None:
+        self._offsets = suspects
+
+    def suspects(self, partition: int, offset: int) -> bool:  # noqa: ARG002
+        """Is it one of them?"""
+        return offset in self._offsets
+
+
+@hypothesis_settings(max_examples=60, deadline=None)
+@given(
+    turns=st.integers(0, 60),
+    suspects=st.sets(st.integers(0, 29)),
+    limit=st.integers(1, 5),
+    threads=st.integers(1, 3),
+    slow=st.booleans(),
+)
+def test_whenever_partitions_go_what_was_begun_is_finished_and_the_rest_handed_back(
+    turns: int, suspects: set[int], limit: int, threads: int, slow: bool
+) -> None:
+    """After `hand_back` what was sent is acknowledged, a head of the log; read again from there, every event leaves once."""
+    events = 30
+
+    def decide(batch: Sequence[RawEvent]) -> list[Publication]:
+        if slow:
+            time.sleep(0.0005)
+        return decided(batch)
+
+    async def scenario() -> None:
+        async with rig(
+            decide=decide, feed=range(events), guard=Suspicious(suspects), batch_max_events=limit, inference_threads=threads
+        ) as it:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await it.delivery.hand_back()
+            done = len(it.stream.acknowledged)
+            assert it.stream.acknowledged == it.broker.sent == list(range(done))
+            assert it.delivery.inflight == 0
+            await until(it.stream.coming.empty)
+            await quiet()
+            assert len(it.broker.sent) == done
+            assert it.delivery.oldest_seconds(time.time()) == 0
+            it.delivery.take_again()
+            it.stream.feed(*range(done, events))
+            await until(lambda: len(it.stream.acknowledged) == events)
+            assert it.stream.acknowledged == it.broker.sent == list(range(events))
+            assert it.observer.repeated == 0
+            assert it.death.causes == []
+
+    drive(scenario)
+
+
+def test_partitions_that_go_wait_for_one_suspect_and_not_for_all() -> None:
+    """Suspects are decided one at a time; the group does not wait for the whole row of them."""
+
+    async def scenario() -> None:
+        gate = Gate(decided, 0)
+        async with rig(decide=gate, feed=range(4), guard=Suspicious(set(range(4)))) as it:
+            await until(lambda: gate.batches == [[0]])
+            going = asyncio.create_task(it.delivery.hand_back())
+            await quiet()
+            assert not going.done()
+            gate.open()
+            await going
+            assert gate.batches == [[0]]
+            assert it.stream.acknowledged == [0]
 
     drive(scenario)
 

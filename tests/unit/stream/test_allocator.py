@@ -1,0 +1,43 @@
+"""One heap for all threads, where the C library has a choice."""
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+# Each thread allocates what does not fit into Python's own small blocks, and holds it; glibc writes down its heaps as XML.
+PROGRAM = """
+import ctypes, sys, threading
+from stream.allocator import keep_one_heap
+if sys.argv[1] == "one":
+    assert keep_one_heap()
+barrier = threading.Barrier(5)
+def hold():
+    kept = [bytes(2000) for _ in range(200)]
+    barrier.wait(10)
+    barrier.wait(10)
+threads = [threading.Thread(target=hold) for _ in range(4)]
+for thread in threads: thread.start()
+barrier.wait(10)
+libc = ctypes.CDLL(None)
+libc.fdopen.restype = ctypes.c_void_p
+out = ctypes.c_void_p(libc.fdopen(1, b"w"))
+libc.malloc_info(0, out)
+libc.fflush(out)
+barrier.wait(10)
+for thread in threads: thread.join()
+"""
+
+
+def heaps(how: str) -> int:
+    """How many heaps a process with five busy threads has."""
+    done = subprocess.run([sys.executable, "-c", PROGRAM, how], capture_output=True, text=True, timeout=60, check=True)
+    return done.stdout.count("<heap nr=")
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has a heap for each thread")
+def test_threads_share_one_heap() -> None:
+    """Without it each thread takes a heap of its own, which is what makes a worker grow."""
+    assert heaps("many") > 1
+    assert heaps("one") == 1
