@@ -37,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--partitions", type=int, default=12)
     parser.add_argument("--model", choices=["stub", "bundle"], default="stub")
     parser.add_argument("--seconds-per-batch", type=float, default=0.2, help="how slow the model is made for 32 events")
+    parser.add_argument("--batch-max-events", type=int, help="what a worker has in hand when it dies is done twice")
     parser.add_argument("--max-seconds", type=float, default=7200.0)
     parser.add_argument("--delivery", choices=["at_least_once", "exactly_once"], default="at_least_once")
     parser.add_argument("--module", default="tests.faults.worker", help="or one of tests.faults.variants")
@@ -58,6 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     with Ground(folder=folder / "kafka") as ground, Processes(grace_seconds=0) as processes:
         fresh = fault_environment(ground.proxied, "faults", partitions=chosen.partitions, replication=ground.nodes)
+        if chosen.batch_max_events:
+            fresh["TAGSTREAM_BATCH_MAX_EVENTS"] = str(chosen.batch_max_events)
         environ = Journal(folder).environment({**fresh, "TAGSTREAM_DELIVERY": chosen.delivery})
         topics.create(load({**environ, "TAGSTREAM_BROKERS": ground.bootstrap}, folder=ROOT).settings)
         planted = plant(chosen.events, malformed=chosen.events // 100, seed=chosen.seed)

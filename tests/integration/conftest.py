@@ -19,7 +19,7 @@ from tests.faults.onlooker import Onlooker, fresh_environment
 from tests.integration.running import RunningWorker, Start
 
 COMMAND_SECONDS = 60
-REPORTS = pytest.StashKey[list[tuple[str, str]]]()
+FAULT_RUN = "fault run"
 
 Command = Callable[..., subprocess.CompletedProcess[bytes]]
 
@@ -120,13 +120,16 @@ def publish_report(request: pytest.FixtureRequest) -> Callable[[object], None]:
     """Adds a fault run's report to the summary at the end of the session: figures are for reading, also when all is well."""
 
     def publish(report: object) -> None:
-        request.config.stash.setdefault(REPORTS, []).append((request.node.name, str(report)))
+        # A property of the test: it comes to where the summary is written, also from another process.
+        request.node.user_properties.append((FAULT_RUN, str(report)))
 
     return publish
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the reports."""
-    for name, report in config.stash.get(REPORTS, []):
-        terminalreporter.section(f"fault run: {name}")
-        terminalreporter.write_line(report)
+    for done in (done for outcome in ("passed", "failed") for done in terminalreporter.stats.get(outcome, [])):
+        for name, report in getattr(done, "user_properties", []):
+            if name == FAULT_RUN and done.when == "call":
+                terminalreporter.section(f"fault run: {done.nodeid.rpartition('::')[2]}")
+                terminalreporter.write_line(report)
