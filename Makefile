@@ -34,11 +34,13 @@ demo: setup ## start a broker, a worker and sample events, and watch (DEMO_SECON
 
 test: .venv/.dev check unit broker ## all checks and tests
 
+# Side by side; every process of the broker tests has a broker of its own, and each file stays in one process.
+TEST_PROCESSES ?= 2
 unit: .venv/.dev ## tests that need no broker
-	$(BIN)/pytest -m "not broker and not images" --durations=5
+	$(BIN)/pytest -m "not broker and not images" -n $(TEST_PROCESSES) --durations=5
 
 broker: .venv/.dev ## tests on a real Apache Kafka
-	$(BIN)/pytest -m broker --durations=10
+	$(BIN)/pytest -m broker -n $(TEST_PROCESSES) --dist loadfile --durations=10
 
 faults: .venv/.dev ## 40 faults of 34 classes with the stub and with the model, and the known-bad variants (part of `make test`)
 	$(BIN)/pytest tests/integration/test_conservation.py tests/integration/test_faults_apart.py -m broker --durations=5
