@@ -43,7 +43,7 @@ broker: .venv/.dev ## tests on a real Apache Kafka
 	$(BIN)/pytest -m broker -n $(TEST_PROCESSES) --dist loadfile --durations=10
 
 faults: .venv/.dev ## 40 faults of 34 classes with the stub and with the model, and the known-bad variants (part of `make test`)
-	$(BIN)/pytest tests/integration/test_conservation.py tests/integration/test_faults_apart.py -m broker --durations=5
+	$(BIN)/pytest tests/integration/test_conservation.py tests/integration/test_known_bad.py tests/integration/test_faults_apart.py -m broker --durations=5
 
 FAULTS_FOLDER ?= .faults
 faults-long: .venv/.dev ## 1,000,000 events under 222 faults, then 100,000 with the real model under 60; goes on where it was cut off

@@ -1,9 +1,8 @@
-"""Promise 1 on Apache Kafka: every event leaves by exactly one door, whatever happens to the workers. And proof that we would see it."""
+"""Promise 1 on Apache Kafka: every event leaves by exactly one door, whatever happens to the workers."""
 
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -136,75 +135,3 @@ def test_a_stop_that_was_asked_for_comes_in_time(reports: dict[str, Report]) -> 
         assert stop.code == 0, str(report)
         assert stop.asked_seconds is not None
         assert stop.asked_seconds < STOP_SECONDS, str(report)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnownBad:
-    """A module of tests.faults.variants, what strikes it, the invariants that it must be seen to break, and how long it may stall."""
-
-    faults: tuple[Fault, ...]
-    breaks: frozenset[str]
-    patience_seconds: float = 30.0
-
-
-KNOWN_BAD = {
-    "take_unawaited": KnownBad(faults=(Fault.EXCEPTION, Fault.TERM, Fault.EXCEPTION), breaks=frozenset({"I1", "I4"})),
-    "acknowledge_first": KnownBad(faults=(Fault.KILL,), breaks=frozenset({"I4"})),
-    "swallowed_failure": KnownBad(faults=(Fault.PRODUCE_FAILURE,), breaks=frozenset({"I1", "I4"})),
-    "take_awaited": KnownBad(faults=(Fault.EXCEPTION, Fault.TERM), breaks=frozenset({"I1", "I4"})),
-    "unawaited_send": KnownBad(faults=(Fault.PRODUCE_FAILURE,), breaks=frozenset({"I1", "I4"})),
-    # Behind the lost batch the commits stand still (I8), or go on where the partition had none yet (I4).
-    "noack_take": KnownBad(faults=(Fault.EXCEPTION,), breaks=frozenset({"I1"}), patience_seconds=8.0),
-    # The malformed events are fault enough.
-    "typed_topic": KnownBad(faults=(), breaks=frozenset({"I1", "I4"}), patience_seconds=8.0),
-    "concurrency": KnownBad(faults=(Fault.SLOW_MODEL, Fault.KILL), breaks=frozenset({"I4"})),
-    "restarted_agent": KnownBad(faults=(Fault.EXCEPTION,), breaks=frozenset({"I8"}), patience_seconds=8.0),
-}
-
-
-@pytest.fixture(scope="module")
-def bad_reports(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Report]:
-    """One run of every known-bad variant, all at once: they mostly wait."""
-
-    def report(variant: str) -> Report:
-        environ = {**fault_environment(kafka.bootstrap, variant), "TAGSTREAM_SHUTDOWN_TIMEOUT_SECONDS": "3"}
-        topics.create(load(environ, folder=ROOT).settings)
-        bad = KNOWN_BAD[variant]
-        with Processes(grace_seconds=0) as processes:
-            return run(
-                Plan(
-                    module=f"tests.faults.variants.{variant}",
-                    seconds_per_batch=0.25,
-                    faults=bad.faults,
-                    patience_seconds=bad.patience_seconds,
-                ),
-                plant(6_000, malformed=60, seed=variant),
-                environ=environ,
-                folder=tmp_path_factory.mktemp(variant),
-                processes=processes,
-            )
-
-    with ThreadPoolExecutor(len(KNOWN_BAD)) as executor:
-        return dict(zip(KNOWN_BAD, executor.map(report, KNOWN_BAD), strict=True))
-
-
-@pytest.mark.parametrize("variant", KNOWN_BAD)
-def test_an_agent_that_loses_events_is_caught(
-    variant: str, bad_reports: dict[str, Report], publish_report: Callable[[object], None]
-) -> None:
-    """With the agent replaced by a known-bad one the same run must fail, or it proves nothing of ours."""
-    report = bad_reports[variant]
-    publish_report(report)
-
-    # One that loses what waits has nothing left for the next fault.
-    assert report.faults or not KNOWN_BAD[variant].faults, str(report)
-    assert report.verdict.outcomes > 0, str(report)
-    assert set(report.verdict.broken) >= KNOWN_BAD[variant].breaks, str(report)
-
-
-def test_the_naive_agent_loses_events_for_good(bad_reports: dict[str, Report]) -> None:
-    """`stream.take` with unawaited sends: events are gone, while the offsets say that all is well."""
-    verdict = bad_reports["take_unawaited"].verdict
-
-    assert verdict["I1"].cases > 0
-    assert verdict["I8"].holds
