@@ -130,11 +130,20 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             return
         if not self.should_stop:
             await delivery.hand_back()
+        # Whoever commits while another commit is under way only waits for that.
+        await self.maybe_wait_for_commit_to_finish()
         await self.commit_and_end_transactions()
 
-    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """As Faust; what was handed back will be read again where it is still ours."""
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """As Faust, once all is committed: the first that Faust does here is to forget what was acknowledged."""
         if self.app.delivery is not None:
+            self.stop_flow()
+            await self.wait_empty()
+        await super().on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """As Faust; what was handed back will be read again where it is still ours. A worker that stops takes nothing more."""
+        if self.app.delivery is not None and not self.app.should_stop:
             self.app.delivery.take_again()
         await super().on_partitions_assigned(assigned, generation_id)
 
@@ -176,16 +185,9 @@ class App(faust.App):  # type: ignore[misc]
     def _create_directories(self) -> None:
         pass
 
-    async def _on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """As Faust; but a stop that meets a rebalance finishes what is in hand."""
-        if self.should_stop:
-            await self.consumer.wait_empty()
-        else:
-            await super()._on_partitions_revoked(revoked)
-
     def _on_rebalance_when_stopped(self) -> None:
         """
-        Let the rebalance be.
+        Let the rebalance be; the consumer has finished what was in hand.
 
         Faust closes the client here, on another loop than the client's: what is in hand could not be committed any more, and the
         coordinator would retry for ever with the closed client while the stop waits for it.
@@ -221,7 +223,7 @@ class Worker(faust.Worker):  # type: ignore[misc]
             log.warning(
                 "shutdown_cut_short",
                 waited_for="Faust to leave the group and to close its connections",
-                consequence="none for events, all is finished; the group notices after its session timeout",
+                consequence="the group notices after its session timeout; all is finished, what could not be committed is sent again",
             )
             logging.shutdown()
             os._exit(0)

@@ -148,12 +148,16 @@ class Delivery:
         # By topic and partition, the offset behind the last event that was acknowledged.
         self.acknowledged: dict[tuple[str, int], int] = {}
         self._taken = Taken()
-        # When each event in hand was written, in the order of taking, which is the order of acknowledging.
-        self._in_hand: deque[float] = deque()
+        # When each event in hand was written, and where, in the order of taking, which is the order of acknowledging.
+        self._in_hand: deque[tuple[float, tuple[str, int]]] = deque()
 
     def oldest_seconds(self, now: float) -> float:
         """The age, at `now` in Unix seconds, of the oldest event that was taken and is not yet acknowledged; 0 if none is."""
-        return max(0.0, now - min(self._in_hand)) if self._in_hand else 0.0
+        return max(0.0, now - min(written for written, _ in self._in_hand)) if self._in_hand else 0.0
+
+    def holds(self) -> set[tuple[str, int]]:
+        """Topic and partition of all that was taken and is neither acknowledged nor handed back."""
+        return {place for _, place in self._in_hand}
 
     async def hand_back(self) -> None:
         """
@@ -189,7 +193,8 @@ class Delivery:
                     continue
                 # A record may come without a time of its own; it has waited since it was taken, at least.
                 written = event.message.timestamp or 0
-                self._in_hand.append(written if written > 0 else time.time())
+                place = (event.message.topic, event.message.partition)
+                self._in_hand.append((written if written > 0 else time.time(), place))
                 if not await batcher.put(event):
                     self._drop(1)
         # An agent that raises makes Faust stop gracefully, which commits.

@@ -31,7 +31,8 @@ class Place:
         end: The end of what may be read.
         committed: The group's offset; None before the first commit.
         fetched: Up to where records were fetched; None if that is not known.
-        waiting: Does an event of it wait to be acknowledged?
+        read: The offset of the last record that Faust has put into its buffer, or where it goes on after a seek; None: neither.
+        waiting: Does an event of it wait in our hands to be acknowledged?
         acknowledged: The offset behind the last event that this process has acknowledged; None if there was none.
     """
 
@@ -40,6 +41,7 @@ class Place:
     committed: int | None
     fetched: int | None
     waiting: bool
+    read: int | None = None
     acknowledged: int | None = None
 
     @property
@@ -48,18 +50,22 @@ class Place:
         Events between the commit and the end.
 
         Offsets are not events: a transaction leaves markers in the log that nobody is given. Where all was fetched up to the end
-        and nothing of it waits, only what was acknowledged is still to be committed. Where nothing was ever done, though, nothing
+        and nothing of it waits, in Faust's buffer or in hand, only what was acknowledged is still to be committed. Where nothing was ever done, though, nothing
         is excused: that records were fetched does not mean that anybody was given them.
 
         >>> Place(begin=0, end=10, committed=4, fetched=10, waiting=True).lag
         6
         >>> Place(begin=0, end=10, committed=9, fetched=10, waiting=False, acknowledged=9).lag
         0
+        >>> Place(begin=0, end=10, committed=4, fetched=10, read=9, waiting=False, acknowledged=4).lag
+        6
         >>> Place(begin=3, end=10, committed=None, fetched=10, waiting=False).lag
         7
         """
         done = max((offset for offset in (self.committed, self.acknowledged) if offset is not None), default=None)
-        drained = done is not None and not self.waiting and self.fetched is not None and self.fetched >= self.end
+        fetched = self.fetched is not None and self.fetched >= self.end
+        buffered = self.read is not None and done is not None and self.read > done
+        drained = done is not None and fetched and not buffered and not self.waiting
         end = (done or 0) if drained else self.end
         return max(0, end - (self.begin if self.committed is None else self.committed))
 
@@ -134,7 +140,8 @@ class Position:
         # Faust keeps its consumer in a thread of its own and passes neither `committed` nor `position` through.
         consumer = self._app.consumer
         thread = consumer._thread  # noqa: SLF001
-        waiting = {message.tp for message in list(consumer._unacked_messages)}  # noqa: SLF001
+        waiting = self._delivery.holds()
+        last_read = dict(consumer._read_offset)  # noqa: SLF001
 
         async def read() -> dict[TP, Place]:
             inner = thread._ensure_consumer()  # noqa: SLF001
@@ -146,7 +153,8 @@ class Position:
                     end=ends.get(tp, 0),
                     committed=await inner.committed(tp),
                     fetched=await inner.position(tp),
-                    waiting=tp in waiting,
+                    read=last_read.get(tp),
+                    waiting=tuple(tp) in waiting,
                     acknowledged=self._delivery.acknowledged.get(tp),
                 )
             return found

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any
 
 import faust
@@ -307,6 +308,100 @@ def test_importing_a_room_loads_nothing_that_it_does_not_need(module: str, heavy
     loaded = loaded_by(module)
     assert module.partition(".")[0] in loaded
     assert loaded & heavy == set()
+
+
+class _Delivery:
+    """In the place of the delivery: remembers the order of things."""
+
+    def __init__(self, order: list[str]) -> None:
+        self._order = order
+
+    async def hand_back(self) -> None:
+        """Remember."""
+        self._order.append("handed back")
+
+    def take_again(self) -> None:
+        """Remember."""
+        self._order.append("takes again")
+
+
+class _Transactions(_Delivery):
+    """In the place of the transactions: likewise."""
+
+    async def hold(self, _: set[TP]) -> None:
+        """Remember."""
+        self._order.append("fenced")
+
+
+@pytest.fixture
+def order(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What happens around a rebalance, in its order; Faust's part is only noted."""
+    found: list[str] = []
+
+    def noted(what: str) -> Callable[..., Any]:
+        async def note(*_: Any) -> None:
+            found.append(what)
+
+        return note
+
+    for name, what in [
+        ("maybe_wait_for_commit_to_finish", "a commit under way has ended"),
+        ("commit_and_end_transactions", "committed"),
+        ("on_partitions_revoked", "Faust forgets"),
+        ("on_partitions_assigned", "Faust assigns"),
+    ]:
+        monkeypatch.setattr(driver.Consumer, name, noted(what))
+    monkeypatch.setattr(driver.Consumer, "stop_flow", lambda _: found.append("flow stopped"))
+    monkeypatch.setattr(driver.Consumer, "should_stop", False)
+    return found
+
+
+def consumer_of(kind: type[Any], order: list[str], *, stops: bool = False) -> Any:
+    """A consumer without a broker."""
+    consumer = object.__new__(kind)
+    consumer.app = SimpleNamespace(delivery=_Delivery(order), transactions=_Transactions(order), should_stop=stops)
+    return consumer
+
+
+@pytest.mark.parametrize("kind", [stream_app.Consumer, stream_app.TransactedConsumer])
+def test_all_is_finished_and_committed_before_faust_forgets_what_was_acknowledged(kind: type[Any], order: list[str]) -> None:
+    """Faust forgets it first, and commits then: what was done since the last commit would be done again."""
+    asyncio.run(consumer_of(kind, order).on_partitions_revoked({TP("content", 0)}))
+
+    assert order == ["flow stopped", "handed back", "a commit under way has ended", "committed", "Faust forgets"]
+
+
+def test_whoever_had_a_partition_is_fenced_before_anything_of_it_is_taken(order: list[str]) -> None:
+    """With exactly once the offset to go on from is only known then."""
+    asyncio.run(consumer_of(stream_app.TransactedConsumer, order).on_partitions_assigned({TP("content", 0)}))
+
+    assert order == ["fenced", "takes again", "Faust assigns"]
+
+
+def test_a_worker_that_stops_takes_nothing_more_when_it_is_given_partitions(order: list[str]) -> None:
+    """A stop that meets a rebalance is still a stop."""
+    asyncio.run(consumer_of(stream_app.Consumer, order, stops=True).on_partitions_assigned({TP("content", 0)}))
+
+    assert order == ["Faust assigns"]
+
+
+@pytest.mark.parametrize(("drained", "code"), [(True, 0), (False, 1)], ids=["committed", "in hand"])
+def test_a_stop_that_hangs_ends_by_itself_and_says_whether_all_was_finished(
+    drained: bool,
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Code 0 once Faust has said that nothing is in hand, however long its connections take; else code 1."""
+    monkeypatch.setattr(stream_app, "LEAVE_SECONDS", 0.01)
+    monkeypatch.setattr(stream_app.os, "_exit", sys.exit)
+    app = stream_app.faust_app(Settings(), idempotent=True)
+    worker = stream_app.Worker(app, shutdown_seconds=0.1, on_stopping=lambda: None)
+    if drained:
+        asyncio.run(app.on_before_shutdown.send())
+    with pytest.raises(SystemExit) as ended:
+        worker._exit_when_late()
+
+    assert ended.value.code == code
 
 
 class _Positions:

@@ -21,7 +21,7 @@ from stream.settings import Settings
 from tests.faults.checker import Door
 from tests.faults.fleet import Fleet
 from tests.faults.inputs import Planted, plant
-from tests.faults.onlooker import Onlooker, send
+from tests.faults.onlooker import Onlooker, send, send_to
 from tests.faults.stub import HANG, LABELS, MODEL, THRESHOLD, decide
 from tests.integration.conftest import Command
 from tests.integration.running import START_SECONDS, Start, all_committed, all_written, until
@@ -167,6 +167,23 @@ def test_a_loaded_worker_stops_in_time_and_hands_over(start: Start, settings: Se
     assert all_written(onlooker, 2_000)
     assert all_committed(onlooker)
     assert sum(onlooker.sample().written.values()) == 2_000
+
+
+def test_the_lag_counts_what_waits_in_buffers(start: Start, settings: Settings, onlooker: Onlooker) -> None:
+    """Events that were fetched behind those of another partition are not in hand: they are lag all the same."""
+    send_to(settings, plant(2, malformed=0, seed="lag"), [0, 1])
+    worker = start(seconds_per_batch=1.0)
+    assert until(lambda: sum(onlooker.committed().values()) == 2, WORK_SECONDS)
+    send_to(settings, plant(300, malformed=0, seed="first"), [0])
+    time.sleep(1)
+    send_to(settings, plant(200, malformed=0, seed="second"), [1])
+    before = sum(onlooker.ends().values()) - sum(onlooker.committed().values())
+    # The worker looks once a second.
+    time.sleep(2.5)
+    said = worker.metric("tagstream_committed_lag_events")
+    after = sum(onlooker.ends().values()) - sum(onlooker.committed().values())
+
+    assert after <= said <= before
 
 
 def test_two_workers_share_the_partitions_on_one_host(start: Start, settings: Settings, onlooker: Onlooker) -> None:

@@ -447,14 +447,14 @@ class Suspicious(Unguarded):
 
 @hypothesis_settings(max_examples=60, deadline=None)
 @given(
-    turns=st.integers(0, 60),
+    turns=st.lists(st.integers(0, 60), min_size=1, max_size=6),
     suspects=st.sets(st.integers(0, 29)),
     limit=st.integers(1, 5),
     threads=st.integers(1, 3),
     slow=st.booleans(),
 )
 def test_whenever_partitions_go_what_was_begun_is_finished_and_the_rest_handed_back(
-    turns: int, suspects: set[int], limit: int, threads: int, slow: bool
+    turns: list[int], suspects: set[int], limit: int, threads: int, slow: bool
 ) -> None:
     """After `hand_back` what was sent is acknowledged, a head of the log; read again from there, every event leaves once."""
     events = 30
@@ -468,22 +468,60 @@ def test_whenever_partitions_go_what_was_begun_is_finished_and_the_rest_handed_b
         async with rig(
             decide=decide, feed=range(events), guard=Suspicious(suspects), batch_max_events=limit, inference_threads=threads
         ) as it:
-            for _ in range(turns):
-                await asyncio.sleep(0)
-            await it.delivery.hand_back()
-            done = len(it.stream.acknowledged)
-            assert it.stream.acknowledged == it.broker.sent == list(range(done))
-            assert it.delivery.inflight == 0
-            await until(it.stream.coming.empty)
-            await quiet()
-            assert len(it.broker.sent) == done
-            assert it.delivery.oldest_seconds(time.time()) == 0
-            it.delivery.take_again()
-            it.stream.feed(*range(done, events))
+            for wait in turns:
+                for _ in range(wait):
+                    await asyncio.sleep(0)
+                await it.delivery.hand_back()
+                done = len(it.stream.acknowledged)
+                assert it.stream.acknowledged == it.broker.sent == list(range(done))
+                assert it.delivery.inflight == 0
+                await until(it.stream.coming.empty)
+                await quiet()
+                assert len(it.broker.sent) == done
+                assert it.delivery.oldest_seconds(time.time()) == 0
+                assert it.delivery.holds() == set()
+                it.delivery.take_again()
+                it.stream.feed(*range(done, events))
             await until(lambda: len(it.stream.acknowledged) == events)
             assert it.stream.acknowledged == it.broker.sent == list(range(events))
             assert it.observer.repeated == 0
             assert it.death.causes == []
+
+    drive(scenario)
+
+
+def test_an_event_that_still_comes_after_its_partition_went_is_not_taken() -> None:
+    """Else it would be acknowledged, and committed, over those before it that were handed back."""
+
+    async def scenario() -> None:
+        async with rig() as it:
+            await it.delivery.hand_back()
+            it.stream.feed(7)
+            await until(lambda: it.stream.taken == 1)
+            it.delivery.take_again()
+            await quiet()
+            assert it.broker.sent == []
+            it.stream.feed(5, 6, 7)
+            await until(lambda: it.stream.acknowledged == [5, 6, 7])
+
+    drive(scenario)
+
+
+def test_a_suspect_that_waits_for_the_batch_before_it_is_handed_back() -> None:
+    """It has not begun, whatever it waits for."""
+
+    async def scenario() -> None:
+        gate = Gate(decided, 0)
+        async with rig(decide=gate, feed=range(3), guard=Suspicious({2})) as it:
+            await until(lambda: gate.batches != [])
+            await quiet()
+            going = asyncio.create_task(it.delivery.hand_back())
+            await quiet()
+            gate.open()
+            await going
+            await quiet()
+            assert 2 not in [offset for batch in gate.batches for offset in batch]
+            assert it.broker.sent == it.stream.acknowledged
 
     drive(scenario)
 
@@ -648,8 +686,10 @@ def test_the_oldest_event_in_hand_is_that_of_the_batches_under_way_and_of_those_
     async def scenario() -> None:
         async with rig(broker=FakeBroker(confirms=False), inference_threads=1) as it:
             assert it.delivery.oldest_seconds(1_000.0) == 0.0
+            assert it.delivery.holds() == set()
             it.stream.coming.put_nowait(at(0, 900.0))
             await until(lambda: it.broker.sent == [0])
+            assert it.delivery.holds() == {("content", 0)}
             it.stream.coming.put_nowait(at(1, 700.0))
             it.stream.coming.put_nowait(at(2, 950.0))
             await until(lambda: it.stream.taken == 3)
