@@ -169,6 +169,25 @@ def test_a_loaded_worker_stops_in_time_and_hands_over(start: Start, settings: Se
     assert sum(onlooker.sample().written.values()) == 2_000
 
 
+def test_a_group_that_changes_in_order_repeats_nothing(start: Start, settings: Settings, onlooker: Onlooker) -> None:
+    """Workers join and leave under load, two at once: whoever had a partition has committed all that it did before it goes."""
+    send(settings, plant(3_000, malformed=30, seed="orderly"))
+    first = start(seconds_per_batch=0.2)
+    assert all_written(onlooker, 200)
+    second = start(seconds_per_batch=0.2)
+    assert until(lambda: second.metric("tagstream_assigned_partitions") > 0, START_SECONDS)
+    third = start(seconds_per_batch=0.2)
+    assert until(lambda: third.metric("tagstream_assigned_partitions") > 0, START_SECONDS)
+    for worker in (first, second):
+        worker.process.ask_to_end()
+    assert all(worker.process.wait(STOP_SECONDS) for worker in (first, second))
+    assert [worker.process.exit_code for worker in (first, second)] == [0, 0]
+    start()
+    assert all_written(onlooker, 3_000)
+    assert all_committed(onlooker)
+    assert sum(onlooker.sample().written.values()) == 3_000
+
+
 def test_the_lag_counts_what_waits_in_buffers(start: Start, settings: Settings, onlooker: Onlooker) -> None:
     """Events that were fetched behind those of another partition are not in hand: they are lag all the same."""
     send_to(settings, plant(2, malformed=0, seed="lag"), [0, 1])
