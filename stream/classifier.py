@@ -6,8 +6,10 @@ what remains is arithmetic on independent rows, which the bundle's export gate h
 """
 
 import os
+import threading
 from collections import defaultdict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +28,8 @@ from model_export.prediction import Prediction, predict
 LENGTH_STEP = 8
 ROWS_PER_RUN = 16
 GOLDEN_TOLERANCE = 0.02
+# Others' turn of one batch; some tenths of a second where the machine is not wholly taken.
+WARM_UP_SECONDS = 60.0
 
 Ids = npt.NDArray[np.int64]
 
@@ -46,6 +50,28 @@ class OnnxClassifier:
         self._tokenizer = _tokenizer(bundle)
         self._session = _session(bundle)
         self._check_golden()
+
+    def warm_up(self, threads: int) -> None:
+        """
+        Decide the largest batches once in so many threads at the same time: what memory that takes is taken now.
+
+        The runtime keeps what it has allocated, and touches it as batches happen to be large: a worker that starts small would grow
+        for hours, and meet its limit of memory when the load does. Lengths from the longest down, since a shorter batch does not
+        always fit into the holes of a longer one.
+        """
+        longest = self._bundle.manifest.max_length
+        lengths = [longest >> halvings for halvings in range(longest.bit_length()) if longest >> halvings >= LENGTH_STEP]
+        together = threading.Barrier(threads)
+
+        def decide() -> None:
+            for length in lengths:
+                together.wait(WARM_UP_SECONDS)
+                # Truncated to the longest; two tokens are the model's own.
+                self.classify(["memory " * length] * ROWS_PER_RUN)
+
+        with ThreadPoolExecutor(threads, thread_name_prefix="warm-up") as executor:
+            for done in [executor.submit(decide) for _ in range(threads)]:
+                done.result()
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -46,8 +46,10 @@ def main(settings: Settings) -> None:
         known_sources=settings.known_source_names,
     )
     routed = router(bundle, settings.confidence_threshold)
+    classifier = OnnxClassifier(bundle)
+    classifier.warm_up(settings.inference_threads)
     pipeline = Pipeline(
-        classifier=OnnxClassifier(bundle),
+        classifier=classifier,
         router=routed,
         observer=metrics,
         limits=settings.limits,

@@ -2,14 +2,17 @@
 
 import itertools
 import math
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from model_export.bundle import Bundle
+from model_export.bundle import DEFAULT_BUNDLE, Bundle
 from model_export.prediction import Classifier, Prediction
 from stream.classifier import OnnxClassifier
 from tests.fakes import LABELS, KeywordClassifier
@@ -136,3 +139,38 @@ def test_the_golden_texts_have_their_probabilities(tiny_bundle: Bundle, tiny_cla
     golden = tiny_bundle.manifest.golden
     for text, prediction in zip(golden, tiny_classifier.classify([text.text for text in golden]), strict=True):
         assert tuple(prediction.probabilities.values()) == pytest.approx(text.probabilities, abs=0.02)
+
+
+# Its own process: memory is the process's, and what other tests have taken would hide it.
+GROWTH = """
+import sys
+from pathlib import Path
+from model_export.bundle import read
+from stream.allocator import keep_one_heap
+from stream.classifier import ROWS_PER_RUN, OnnxClassifier
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+keep_one_heap()
+classifier = OnnxClassifier(read(Path(sys.argv[1])))
+if sys.argv[2] == "warm":
+    classifier.warm_up(1)
+before = resident()
+for words in range(1, 130, 8):
+    classifier.classify(["word " * words] * ROWS_PER_RUN)
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux says how much is resident")
+def test_a_classifier_that_is_warm_has_most_of_its_memory() -> None:
+    """Whatever size batches have later, they hardly need more than was taken at the start."""
+
+    def growth(how: str) -> int:
+        done = subprocess.run(
+            [sys.executable, "-c", GROWTH, str(DEFAULT_BUNDLE), how], capture_output=True, text=True, timeout=60, check=True
+        )
+        return int(done.stdout)
+
+    assert 4 * growth("warm") < growth("cold")
