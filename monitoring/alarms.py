@@ -140,7 +140,7 @@ def _changes(figures: Figures) -> Iterator[Alarm]:
     silent, window = figures.detectors.silent_seconds or 0.0, figures.window
     if silent > limits.COMPARED_SECONDS and window.seconds:
         meanwhile = window.decisions / window.seconds * limits.COMPARED_SECONDS
-        if meanwhile > limits.COMPARED_DECISIONS:
+        if meanwhile > limits.COMPARED_WINDOWS * max(limits.COMPARED_LEAST, figures.detectors.window_events):
             what = f"No window of events has been compared with the reference for {silent / 3600:.0f} h: silence means nothing."
             next_step = "read the workers' logs for drift, then restart them."
             yield Alarm(name="DriftEvaluationStale", tier=Tier.TICKET, what=what, next=next_step)

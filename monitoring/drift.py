@@ -116,6 +116,11 @@ class DriftWatch:
         """Is the baseline of words and sources still being learned?"""
         return self._baseline is None
 
+    @property
+    def window_events(self) -> int:
+        """Decisions in a window."""
+        return self._plan.window_events
+
     def reset(self) -> None:
         """
         Other partitions are read: forget what was seen, and what was learned from it.

@@ -143,12 +143,14 @@ class Detectors:
         scores: Of the last windows of words, tags and sources.
         compared_seconds_ago: When the last of them was compared with the reference; None before the first.
         silent_seconds: The same, or since the start before the first; None where the workers do not compare at all.
+        window_events: Decisions in a window, the largest of the workers'; 0 where none of them says.
     """
 
     changes: Mapping[str, int]
     scores: Mapping[str, float]
     compared_seconds_ago: float | None
     silent_seconds: float | None
+    window_events: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -378,4 +380,5 @@ def _detectors(judged: Snapshot, total: Snapshot) -> Detectors:
         scores=judged.gauge_by("tagstream_drift_score", "signal"),
         compared_seconds_ago=ago,
         silent_seconds=total.seconds if last == 0 else ago,
+        window_events=max(judged.gauge("tagstream_drift_window_events"), default=0.0),
     )

@@ -317,3 +317,4 @@ def test_one_workers_figure_is_not_the_whole(run: Run) -> None:
 def test_both_workers_have_looked_for_drift(run: Run) -> None:
     """Windows were closed and compared in each, so that the boards' figures of drift are figures of something."""
     assert run.prometheus.value("min(tagstream_drift_window_events)") == 200
+    assert (run.prometheus.value("min(tagstream_drift_last_evaluated_timestamp_seconds)") or 0) > run.prometheus.since
