@@ -9,7 +9,7 @@ from rich.text import Text
 
 from monitoring.observer import Destination
 from stream.demo.ledger import Landing, Totals
-from stream.view import TAG_STYLES
+from stream.view import TAG_STYLES, visible
 
 # From here on there is room for whole tag names and for latencies.
 WIDE_COLUMNS = 100
@@ -38,6 +38,7 @@ class Moment:
         recent: What landed, oldest first; the last ones are shown.
         shown: Which part of all that landed is in `recent`: "all", or how many a second.
         phase: What the demo does, in a few words.
+        findings: What the worker says that has moved, the latest last; one line each.
     """
 
     broker: str
@@ -49,6 +50,7 @@ class Moment:
     recent: Sequence[Landing]
     shown: str
     phase: str
+    findings: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,12 @@ class Frame:
         """Head, figures, tags, as many events as fit, addresses."""
         width = options.max_width
         height = options.height or console.height
-        above = [*_head(self.moment, width), *_figures(self.moment, width), *_tags(self.moment.totals.tags, width)]
+        above = [
+            *_head(self.moment, width),
+            *_figures(self.moment, width),
+            *_tags(self.moment.totals.tags, width),
+            *_moved(self.moment.findings, width),
+        ]
         below = [_rule("", width), _foot(self.moment, width)]
         room = max(1, height - len(above) - len(below) - 1)
         rows = [row(landing, width) for landing in self.moment.recent[-room:]]
@@ -113,6 +120,13 @@ def _tags(tags: Mapping[str, int], width: int) -> list[Text]:
         )
         for tag, count in tags.items()
     ] + [Text("")]
+
+
+def _moved(findings: Sequence[str], width: int) -> list[Text]:
+    """Nothing until something has moved: a healthy stream has no place for it."""
+    if not findings:
+        return []
+    return [_rule("what moved", width), *(Text(f" {_fitted(visible(one), width - 2)}", style="yellow") for one in findings)]
 
 
 def _foot(moment: Moment, width: int) -> Text:
