@@ -117,9 +117,9 @@ class DriftWatch:
         return self._baseline is None
 
     @property
-    def window_events(self) -> int:
-        """Decisions in a window."""
-        return self._plan.window_events
+    def plan(self) -> Plan:
+        """How it watches."""
+        return self._plan
 
     def reset(self) -> None:
         """

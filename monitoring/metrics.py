@@ -53,6 +53,7 @@ What drift detection of this worker says:
     tagstream_drift_changes_total{signal}              sudden changes of confidence, energy or tokens_per_word
     tagstream_drift_score{signal}                      last window: largest likelihood-ratio z of a word, stability index of labels, share
                                                        of sources that are unseen or missing
+    tagstream_drift_threshold{signal}                  the score from which a window is a finding; 0 where drift detection is off
     tagstream_drift_window_events                      decisions in a window; 0 where drift detection is switched off
     tagstream_drift_last_evaluated_timestamp_seconds   when a window was last evaluated; 0 before the first
     tagstream_drift_findings_total{kind}               drift events published: change, words, labels or sources
@@ -251,6 +252,12 @@ class Metrics:
             ["signal"],
             registry=registry,
         )
+        self._thresholds = Gauge(
+            "tagstream_drift_threshold",
+            "The score from which a window is a finding; 0 where drift detection is switched off.",
+            ["signal"],
+            registry=registry,
+        )
         self._window = Gauge(
             "tagstream_drift_window_events",
             "Decisions in a window; 0 where drift detection is switched off.",
@@ -283,6 +290,7 @@ class Metrics:
             (self._sources, SourceKind),
             (self._changes, DriftSignal),
             (self._scores, DriftScore),
+            (self._thresholds, DriftScore),
             (self._findings, DriftKind),
             (self._unpublished, DriftKind),
         )
@@ -406,9 +414,11 @@ class Metrics:
         """A finding of this kind, one of `DriftKind`, did not get to its topic."""
         self._unpublished.labels(DriftKind(kind).value).inc()
 
-    def drift_window(self, events: int) -> None:
-        """So many decisions are a window."""
-        self._window.set(events)
+    def drift_plan(self, window_events: int, thresholds: Mapping[str, float]) -> None:
+        """So many decisions are a window, and from these scores, by `DriftScore`, on it is a finding."""
+        self._window.set(window_events)
+        for score, value in thresholds.items():
+            self._thresholds.labels(DriftScore(score).value).set(value)
 
     def expired(self, events: int) -> None:
         """So many `events` were deleted before they were read."""

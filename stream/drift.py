@@ -19,7 +19,7 @@ from model_export.bundle import Bundle
 from monitoring import baseline
 from monitoring.drift import DriftWatch, Plan, Report
 from monitoring.findings import Finding, Model
-from monitoring.observer import Observation, Observer
+from monitoring.observer import DriftScore, Observation, Observer
 from monitoring.thresholds import Thresholds
 from stream.logs import logger
 from stream.settings import Settings
@@ -55,8 +55,8 @@ class Recorder(Observer, Protocol):
         """A finding of this kind was not: there is no topic `drift`, or the broker did not take it."""
         ...
 
-    def drift_window(self, events: int) -> None:
-        """So many decisions are a window of the watch."""
+    def drift_plan(self, window_events: int, thresholds: Mapping[str, float]) -> None:
+        """So many decisions are a window of the watch, and from these scores on it is a finding."""
         ...
 
 
@@ -86,7 +86,8 @@ class DriftObserver:
         self._broken = False
         self._learning = watch.learning
         # Known before the first window is full, so that who waits for one knows how long.
-        recorder.drift_window(watch.window_events)
+        thresholds = {score.value: watch.plan.thresholds.of(score) for score in DriftScore}
+        recorder.drift_plan(watch.plan.window_events, thresholds)
 
     def received(self, events: int) -> None:
         """See `Observer`."""

@@ -297,7 +297,11 @@ _MOVED = (
         ),
         then="When it jumps, read the words in `tagstream drift tail`: they say what the new topic is.",
         unit="short",
-        queries=(Query(f'max(tagstream_drift_score{{{_JOB}, signal="words"}})', "words"),),
+        queries=(
+            Query(f'max(tagstream_drift_score{{{_JOB}, signal="words"}})', "words"),
+            Query(f'min(tagstream_drift_threshold{{{_JOB}, signal="words"}})', "a finding from here on"),
+        ),
+        alerts=("ContentDrift",),
     ),
     Panel(
         title="Labels and sources of the last window",

@@ -157,6 +157,7 @@ def test_every_series_is_there_from_the_start_at_zero() -> None:
         "tagstream_events_by_source_total": ("source", SourceKind),
         "tagstream_drift_changes_total": ("signal", DriftSignal),
         "tagstream_drift_score": ("signal", DriftScore),
+        "tagstream_drift_threshold": ("signal", DriftScore),
         "tagstream_drift_findings_total": ("kind", DriftKind),
         "tagstream_drift_findings_unpublished_total": ("kind", DriftKind),
     }
@@ -402,7 +403,8 @@ def test_another_bundles_reference_replaces_the_one_before() -> None:
 def test_drift_says_what_it_saw() -> None:
     """Changes and findings are counted; scores, window and time are those of the last evaluation."""
     metrics, registry = made()
-    metrics.drift_window(500)
+    metrics.drift_plan(500, {"words": 6.0, "labels": 0.1, "sources": 0.02})
+    assert value(registry, "tagstream_drift_threshold", signal="words") == 6.0
     assert value(registry, "tagstream_drift_window_events") == 500
     metrics.drift_unpublished("labels")
     metrics.drift_change("energy")

@@ -38,7 +38,7 @@ class Recorder(RecordingObserver):
         self.windows: list[tuple[int, Mapping[str, float], float]] = []
         self.findings: list[str] = []
         self.unpublished: list[str] = []
-        self.window_events = 0
+        self.plan: tuple[int, dict[str, float]] = (0, {})
 
     def drift_change(self, signal: str) -> None:
         """Keep it."""
@@ -56,9 +56,9 @@ class Recorder(RecordingObserver):
         """Keep it."""
         self.unpublished.append(kind)
 
-    def drift_window(self, events: int) -> None:
+    def drift_plan(self, window_events: int, thresholds: Mapping[str, float]) -> None:
         """Keep it."""
-        self.window_events = events
+        self.plan = (window_events, dict(thresholds))
 
 
 class Topic:
@@ -202,10 +202,10 @@ def test_a_finding_without_a_topic_is_counted_as_unpublished() -> None:
     assert (recorder.findings, recorder.unpublished) == ([], ["words"])
 
 
-def test_the_size_of_a_window_is_told_before_the_first_is_full() -> None:
-    """Who waits for an evaluation knows how many decisions it takes."""
+def test_windows_and_thresholds_are_told_before_the_first_window_is_full() -> None:
+    """Who waits for an evaluation knows how many decisions it takes, and from where on a score is a finding."""
     _, recorder = made()
-    assert recorder.window_events == PLAN.window_events
+    assert recorder.plan == (PLAN.window_events, {"words": 6.0, "labels": 0.1, "sources": 0.02})
 
 
 def test_a_bug_in_here_ends_the_watching_and_nothing_else() -> None:
