@@ -12,7 +12,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ GO_VERSION = "1.24.9"
 SELF_HELPING_GO = (1, 21)
 # What podman needs beside itself: the runtime that works on every cgroup layout, networks with names, and what makes base images.
 PROGRAMS = ("podman", "runc", "iptables", "debootstrap", "go")
+UNSHARE = ("unshare", "--mount", "--pid", "--net", "--uts", "--ipc", "--fork", "true")
 HELPERS = ("/usr/lib/podman/netavark", "/usr/lib/podman/aardvark-dns")
 # Podman's database notes where it runs and refuses another place later.
 RUN_ROOT = Path("/run/tagstream-images")
@@ -52,7 +54,7 @@ class Engine:
     Attributes:
         description: What it is, for people.
         program: The program that builds, inspects and executes.
-        compose: The words that begin a command of Compose.
+        compose: Gives the words that begin a command of Compose; waits until there is such a program.
         build_options: What `build` needs here.
         environ: What all of them need.
         needs_health_checks: Nobody runs the containers' health checks by itself.
@@ -60,7 +62,7 @@ class Engine:
 
     description: str
     program: str
-    compose: tuple[str, ...]
+    compose: Callable[[], tuple[str, ...]]
     build_options: tuple[str, ...]
     environ: Mapping[str, str]
     needs_health_checks: bool
@@ -100,7 +102,7 @@ def engine(folder: Path) -> Iterator[Engine]:
         yield Engine(
             description="Docker",
             program="docker",
-            compose=("docker", "compose"),
+            compose=lambda: ("docker", "compose"),
             build_options=(),
             environ=os.environ,
             needs_health_checks=False,
@@ -126,22 +128,35 @@ def _podman(folder: Path) -> Iterator[Engine]:
             msg = f"another run of these tests uses {cache}: wait for its end"
             raise NoEngineError(msg) from None
         environ = {**os.environ, **_configuration(folder, cache), "DOCKER_HOST": f"unix://{folder}/podman.sock"}
+        _must_isolate(environ)
         # What a run that was killed has left; nobody else uses this store.
         _run(("podman", "rm", "--all", "--force", "--volumes"), environ, DOWN_SECONDS)
         _run(("podman", "network", "prune", "--force"), environ, ASK_SECONDS)
         # Layers of older trees; younger ones save the next build its downloads.
         _run(("podman", "image", "prune", "--force", "--filter", "until=168h"), environ, DOWN_SECONDS)
-        compose = _compose(cache)
-        _bases(cache, environ)
-        with _service(folder, environ):
-            yield Engine(
-                description=_run(("podman", "--version"), environ, ASK_SECONDS),
-                program="podman",
-                compose=(str(compose),),
-                build_options=("--network", "host", "--format", "docker", "--quiet"),
-                environ=environ,
-                needs_health_checks=True,
-            )
+        # Compose is compiled while packages are fetched: the one waits for the processor, the other for the network.
+        with ThreadPoolExecutor(1) as background:
+            compose = background.submit(_compose, cache)
+            _bases(cache, environ)
+            with _service(folder, environ):
+                yield Engine(
+                    description=_run(("podman", "--version"), environ, ASK_SECONDS),
+                    program="podman",
+                    compose=lambda: (str(compose.result()),),
+                    build_options=("--network", "host", "--format", "docker", "--quiet"),
+                    environ=environ,
+                    needs_health_checks=True,
+                )
+
+
+def _must_isolate(environ: Mapping[str, str]) -> None:
+    """Root within a container may have podman and no right to what a container is made of."""
+    for words in (UNSHARE, ("podman", "info")):
+        try:
+            _run(words, environ, ASK_SECONDS)
+        except EngineError as error:
+            msg = f"podman cannot make containers here: {' '.join(str(error).split())[-300:]}"
+            raise NoEngineError(msg) from error
 
 
 @contextmanager

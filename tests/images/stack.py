@@ -38,7 +38,7 @@ class Stack:
             EngineError: It failed, or did not end in time.
         """
         profiles = tuple(word for name in PROFILES for word in ("--profile", name))
-        command = (*self.engine.compose, "--project-name", self.project, "--progress", "quiet", *profiles, *words)
+        command = (*self.engine.compose(), "--project-name", self.project, "--progress", "quiet", *profiles, *words)
         try:
             done = subprocess.run(
                 command,

@@ -98,13 +98,24 @@ def bundle_folder(tiny_bundle_folder: Path) -> Path:
 @pytest.fixture
 def tagstream(tmp_path: Path) -> Command:
     """Runs the `tagstream` command to its end, in a folder of its own, without the developer's settings."""
+    return command(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def tagstream_in() -> Callable[[Path], Command]:
+    """The same for fixtures that outlive a test: in a folder of theirs."""
+    return command
+
+
+def command(folder: Path) -> Command:
+    """See `tagstream`."""
 
     def run(
         *words: str | Path, environ: dict[str, str] | None = None, stdin: bytes = b""
     ) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
             [sys.executable, "-m", "stream.cli", *map(str, words)],
-            cwd=tmp_path,
+            cwd=folder,
             env={**without_settings(os.environ), "PYTHONPATH": str(ROOT), "COLUMNS": "200", **(environ or {})},
             input=stdin,
             capture_output=True,
@@ -128,5 +139,5 @@ def publish_report(request: pytest.FixtureRequest) -> Callable[[object], None]:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Print the reports."""
     for name, report in config.stash.get(REPORTS, []):
-        terminalreporter.section(f"fault run: {name}")
+        terminalreporter.section(name)
         terminalreporter.write_line(report)

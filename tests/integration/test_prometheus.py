@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from model_export.bundle import read
 from model_export.data import CORPUS, read_corpus
@@ -28,7 +27,7 @@ from tests.faults.inputs import MALFORMED, Planted
 from tests.faults.onlooker import Onlooker, fresh_environment, send
 from tests.integration.running import until
 from tests.integration.watching import START_SECONDS, Prometheus, started, watching
-from tests.prometheus import FOLDER
+from tests.prometheus import rules
 
 pytestmark = [
     pytest.mark.broker,
@@ -150,18 +149,12 @@ def test_prometheus_sees_two_workers_and_no_rule_fails(run: Run) -> None:
     assert len(shares) == WORKERS
     assert min(shares.values()) > EVENTS / 10
     groups = run.prometheus.get("/api/v1/rules")["groups"]
-    rules = [rule for group in groups for rule in group["rules"]]
-    assert len({rule["name"] for rule in rules if rule["type"] == "alerting"}) == len(written_rules("alerts.yml", "alert"))
-    assert [(rule["name"], rule.get("lastError")) for rule in rules if rule["health"] != "ok"] == []
+    loaded = [rule for group in groups for rule in group["rules"]]
+    assert len({rule["name"] for rule in loaded if rule["type"] == "alerting"}) == len(rules("alerts.yml"))
+    assert [(rule["name"], rule.get("lastError")) for rule in loaded if rule["health"] != "ok"] == []
 
 
-def written_rules(name: str, kind: str) -> list[str]:
-    """Names of the rules of a file."""
-    groups = yaml.safe_load((FOLDER / name).read_text(encoding="utf-8"))["groups"]
-    return [rule[kind] for group in groups for rule in group["rules"]]
-
-
-@pytest.mark.parametrize("name", written_rules("recording.yml", "record"))
+@pytest.mark.parametrize("name", [rule["record"] for rule in rules("recording.yml")])
 def test_every_recording_rule_returns_data(run: Run, name: str) -> None:
     """A number, not only a series that is NaN."""
     assert run.prometheus.ever(name) > 0
