@@ -50,7 +50,7 @@ pytestmark = [
 
 STABLE, SHORT_STABLE = 10_000, 3_000
 # Ordinary events before a shift, and events of the shift: two windows of a worker and more.
-BEFORE, AFTER = 500, 2_100
+BEFORE, AFTER = 300, 2_100
 # So many events are under way at most: an event that waits for a minute is late, which is another alert.
 AT_ONCE = 500
 # An odd number: every second event is one of the shift's, and each partition gets its share of them.
