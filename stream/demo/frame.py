@@ -15,6 +15,10 @@ from stream.view import TAG_STYLES, visible
 WIDE_COLUMNS = 100
 TAG_COLUMNS = {False: 15, True: 27}
 BAR_COLUMNS = {False: 8, True: 12}
+# The phase that needs no colour.
+ORDINARY = "an ordinary stream"
+# Lines of events that are left whatever else there is to say.
+LEAST_EVENTS = 3
 MARKS = {Destination.TAGGED: "●", Destination.REVIEW: "○", Destination.DLQ: "x"}
 DOOR_STYLES = {Destination.TAGGED: "green", Destination.REVIEW: "bold yellow", Destination.DLQ: "bold red"}
 DOOR_NAMES = {Destination.TAGGED: "tagged", Destination.REVIEW: "review", Destination.DLQ: "dead"}
@@ -63,14 +67,14 @@ class Frame:
         """Head, figures, tags, as many events as fit, addresses."""
         width = options.max_width
         height = options.height or console.height
-        above = [
-            *_head(self.moment, width),
-            *_figures(self.moment, width),
-            *_tags(self.moment.totals.tags, width),
-            *_moved(self.moment.findings, width),
-        ]
+        above = [*_head(self.moment, width), *_figures(self.moment, width), *_tags(self.moment.totals.tags, width)]
         below = [_rule("", width), _foot(self.moment, width)]
         room = max(1, height - len(above) - len(below) - 1)
+        # What moved has its heading; on a small terminal the events need the place more.
+        fits = room - LEAST_EVENTS - 1
+        moved = _moved(self.moment.findings[-fits:] if fits > 0 else (), width)
+        above += moved
+        room -= len(moved)
         rows = [row(landing, width) for landing in self.moment.recent[-room:]]
         blank = [Text("")] * (room - len(rows))
         heading = _rule(f"events ({self.moment.shown})", width)
@@ -82,7 +86,7 @@ class Frame:
 
 def _head(moment: Moment, width: int) -> list[Text]:
     clock = minutes(moment.elapsed_seconds) + (f" of {minutes(moment.seconds)}" if moment.seconds else "")
-    left = Text.assemble((" tagstream demo", "bold"), "  ", (moment.phase, "" if moment.phase == "running" else "yellow"))
+    left = Text.assemble((" tagstream demo", "bold"), "  ", (moment.phase, "" if moment.phase == ORDINARY else "yellow"))
     share = min(1.0, moment.elapsed_seconds / moment.seconds) if moment.seconds else 0.0
     return [
         _ends(left, Text(f"{clock} "), width),

@@ -20,6 +20,7 @@ from stream import topics
 from stream.broker import Broker, broker
 from stream.clients import Record, SendError
 from stream.demo import samples
+from stream.demo.frame import ORDINARY
 from stream.demo.interrupt import Interrupt, interrupts
 from stream.demo.ledger import Ledger
 from stream.demo.opening import Opening
@@ -174,7 +175,7 @@ class _Demo:
     def _while_sending(self, pump: "_Pump", seconds: float | None) -> None:
         healthy = self._drift.after_seconds if self._drift.shift is not Shift.NONE else float("inf")
         end = float("inf") if seconds is None else seconds
-        pump.run(lambda _: self._interrupt.asked, at_most_seconds=min(healthy, end), phase="an ordinary stream")
+        pump.run(lambda _: self._interrupt.asked, at_most_seconds=min(healthy, end), phase=ORDINARY)
         if healthy < end and not self._interrupt.asked:
             phase = f"it drifts: {ABOUT[self._drift.shift]}"
             pump.run(lambda _: self._interrupt.asked, at_most_seconds=end - healthy, phase=phase)

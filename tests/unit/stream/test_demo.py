@@ -267,9 +267,11 @@ def drawn(shown: Moment, width: int, height: int) -> list[str]:
 def test_the_picture_fits_its_terminal(width: int, height: int) -> None:
     """At every size it has as many lines as the terminal, none of them wider."""
     titles = ["short", "a title that is far too long for any terminal " * 5, "広い文字の題名" * 20, "Finnish 😅 review"]
-    lines = drawn(moment([titled(title) for title in titles * 20]), width, height)
-    assert len(lines) == height
-    assert max(cell_len(line) for line in lines) <= width
+    shown = moment([titled(title) for title in titles * 20])
+    for findings in ((), tuple(titles)):
+        lines = drawn(replace(shown, findings=findings), width, height)
+        assert len(lines) == height
+        assert max(cell_len(line) for line in lines) <= width
 
 
 @pytest.mark.parametrize("title", ["short", "x" * 300, "広い文字の題名" * 20, "広" * 18 + "x" * 90, ""])
