@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from stream.broker.ports import free_ports
-from tests.images.engine import ROOT, Engine, EngineError, health_checks
+from tests.images.compose import ROOT, EngineError
+from tests.images.engine import Engine, health_checks
 
 UP_SECONDS, DOWN_SECONDS, ASK_SECONDS = 600.0, 180.0, 120.0
 SERVICES = ("kafka", "topics", "worker", "prometheus", "producer")

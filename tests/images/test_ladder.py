@@ -10,7 +10,8 @@ import pytest
 
 from stream import clients, topics
 from stream.settings import Settings
-from tests.images.engine import ROOT, Engine
+from tests.images.compose import ROOT
+from tests.images.engine import Engine
 from tests.images.stack import soon
 
 # The engine and its base images are made within the first test's time.
