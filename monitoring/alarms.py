@@ -151,7 +151,7 @@ def _windows(figures: Figures) -> Iterator[Alarm]:
     if figures.window.decisions < limits.LEAST_DECISIONS:
         return
     sentences: dict[str, Callable[[float], str]] = {
-        "words": lambda score: f"Words are in far more events than in the reference (z {score:.1f}).",
+        "words": lambda score: f"Words that were rare are in many events now (z {score:.1f}).",
         "sources": lambda score: f"{score:.0%} of the events are from producers that the reference does not explain.",
     }
     for signal, sentence in sentences.items():
