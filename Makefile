@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit broker faults faults-long soak check fix bench drift-bench bench-monitoring images-test lock clean
+.PHONY: help setup demo test unit broker faults faults-long soak check fix bench drift-bench bench-monitoring see-it-long images-test lock clean
 
 help: ## print this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -37,10 +37,13 @@ test: .venv/.dev check unit broker ## all checks and tests
 # Side by side; every process of the broker tests has a broker of its own, and each file stays in one process.
 TEST_PROCESSES ?= 2
 unit: .venv/.dev ## tests that need no broker
-	$(BIN)/pytest -m "not broker and not images" -n $(TEST_PROCESSES) --durations=5
+	$(BIN)/pytest -m "not broker and not images and not long" -n $(TEST_PROCESSES) --durations=5
 
 broker: .venv/.dev ## tests on a real Apache Kafka
-	$(BIN)/pytest -m broker -n $(TEST_PROCESSES) --dist loadfile --durations=10
+	$(BIN)/pytest -m "broker and not long" -n $(TEST_PROCESSES) --dist loadfile --durations=10
+
+see-it-long: .venv/.dev ## 10,000 ordinary events raise no alert, five shifts raise theirs, on Kafka and Prometheus (a short form is part of `make test`)
+	$(BIN)/pytest tests/integration/test_see_it.py -m long --durations=5
 
 faults: .venv/.dev ## 40 faults of 34 classes with the stub and with the model, and the known-bad variants (part of `make test`)
 	$(BIN)/pytest tests/integration/test_conservation.py tests/integration/test_known_bad.py tests/integration/test_faults_apart.py -m broker --durations=5

@@ -42,6 +42,7 @@ def alarms(figures: Figures) -> list[Alarm]:
         *_distances(figures),
         *_shares(figures),
         *_changes(figures),
+        *_windows(figures),
     ]
     return sorted(found, key=lambda alarm: alarm.tier is Tier.TICKET)
 
@@ -140,10 +141,23 @@ def _changes(figures: Figures) -> Iterator[Alarm]:
     silent, window = figures.detectors.silent_seconds or 0.0, figures.window
     if silent > limits.COMPARED_SECONDS and window.seconds:
         meanwhile = window.decisions / window.seconds * limits.COMPARED_SECONDS
-        if meanwhile > limits.COMPARED_DECISIONS:
+        if meanwhile > limits.COMPARED_WINDOWS * max(limits.COMPARED_LEAST, figures.detectors.window_events):
             what = f"No window of events has been compared with the reference for {silent / 3600:.0f} h: silence means nothing."
             next_step = "read the workers' logs for drift, then restart them."
             yield Alarm(name="DriftEvaluationStale", tier=Tier.TICKET, what=what, next=next_step)
+
+
+def _windows(figures: Figures) -> Iterator[Alarm]:
+    if figures.window.decisions < limits.LEAST_DECISIONS:
+        return
+    sentences: dict[str, Callable[[float], str]] = {
+        "words": lambda score: f"Words that were rare are in many events now (z {score:.1f}).",
+        "sources": lambda score: f"{score:.0%} of the events are from producers that the reference does not explain.",
+    }
+    for signal, sentence in sentences.items():
+        score, threshold = figures.detectors.scores.get(signal), figures.detectors.thresholds.get(signal)
+        if score is not None and threshold and score >= threshold:
+            yield Alarm(name="ContentDrift", tier=Tier.TICKET, what=sentence(score), next=DRIFT)
 
 
 def _judged(

@@ -3,8 +3,8 @@
 Knows no Kafka, no Prometheus and no clock: decisions come with the time of their publication, findings go out as values. Not
 safe to call from two threads at once; who owns a `DriftWatch` calls it from one at a time.
 
-What a worker sees is what its partitions hold, so its findings explain, and do not alarm by themselves: the figures that are
-alarmed on are pooled over all workers by the recording rules.
+What a worker sees is what its partitions hold, so its findings explain: the figures that are alarmed on are pooled over all workers
+by the recording rules. Only words and producers, which no rule sees, are alarmed on as they are (ContentDrift).
 """
 
 from collections import deque
@@ -115,6 +115,11 @@ class DriftWatch:
     def learning(self) -> bool:
         """Is the baseline of words and sources still being learned?"""
         return self._baseline is None
+
+    @property
+    def plan(self) -> Plan:
+        """How it watches."""
+        return self._plan
 
     def reset(self) -> None:
         """

@@ -141,14 +141,18 @@ class Detectors:
     Attributes:
         changes: Sudden changes in the window, by signal.
         scores: Of the last windows of words, tags and sources.
+        thresholds: From where on they are findings; empty where the workers do not say.
         compared_seconds_ago: When the last of them was compared with the reference; None before the first.
         silent_seconds: The same, or since the start before the first; None where the workers do not compare at all.
+        window_events: Decisions in a window, the largest of the workers'; 0 where none of them says.
     """
 
     changes: Mapping[str, int]
     scores: Mapping[str, float]
+    thresholds: Mapping[str, float]
     compared_seconds_ago: float | None
     silent_seconds: float | None
+    window_events: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -376,6 +380,8 @@ def _detectors(judged: Snapshot, total: Snapshot) -> Detectors:
             for signal, count in sorted(judged.counter_by("tagstream_drift_changes_total", "signal").items())
         },
         scores=judged.gauge_by("tagstream_drift_score", "signal"),
+        thresholds=judged.gauge_by("tagstream_drift_threshold", "signal"),
         compared_seconds_ago=ago,
         silent_seconds=total.seconds if last == 0 else ago,
+        window_events=max(judged.gauge("tagstream_drift_window_events"), default=0.0),
     )

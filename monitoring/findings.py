@@ -7,6 +7,8 @@ import msgspec
 from monitoring.observer import DriftKind, DriftSignal
 
 MOST_EXAMPLES = 10
+# In one line.
+MOST_SHOWN = 5
 MOST_ITEMS = 10
 
 
@@ -97,3 +99,21 @@ def moment(milliseconds: int) -> str:
     '2023-11-14T22:13:20.123Z'
     """
     return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def what_moved(finding: Finding) -> str:
+    """
+    A finding in a line.
+
+    The first thing that its kind names; the others are in the record.
+    """
+    match finding.kind:
+        case DriftKind.CHANGE:
+            return f"{finding.signal} from {finding.before} to {finding.after}"
+        case DriftKind.WORDS:
+            parts = [f"{word.word} {word.share:.1%} (was {word.reference_share:.1%})" for word in finding.words]
+        case DriftKind.LABELS:
+            parts = [f"{label.label} {label.share:.0%} (was {label.reference_share:.0%})" for label in finding.labels]
+        case DriftKind.SOURCES:
+            parts = [f"{source.source or 'no source'} {source.share:.1%}" for source in finding.sources]
+    return ", ".join(parts[:MOST_SHOWN])

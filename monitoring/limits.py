@@ -25,8 +25,9 @@ OUT_OF_DISTRIBUTION_TIMES = 5.0
 OUT_OF_DISTRIBUTION_LEAST = 0.005
 # More decisions on a title alone than the reference has.
 WITHOUT_DESCRIPTION_MORE = 0.2
-# The windows of words, tags and sources: compared with the reference at least so often, while so many events come in that time.
+# The windows of words, tags and sources: compared with the reference at least so often, while so many windows of decisions come
+# in that time; a window counts as so many decisions at least.
 COMPARED_SECONDS = 6 * 3600.0
-COMPARED_DECISIONS = 3 * 1000
+COMPARED_WINDOWS, COMPARED_LEAST = 3, 1000
 # Events of producers that `known_sources` does not name.
 UNSEEN_SOURCE_RATIO = 0.1

@@ -53,9 +53,11 @@ What drift detection of this worker says:
     tagstream_drift_changes_total{signal}              sudden changes of confidence, energy or tokens_per_word
     tagstream_drift_score{signal}                      last window: largest likelihood-ratio z of a word, stability index of labels, share
                                                        of sources that are unseen or missing
-    tagstream_drift_window_events                      events in the last evaluated window
+    tagstream_drift_threshold{signal}                  the score from which a window is a finding; 0 where drift detection is off
+    tagstream_drift_window_events                      decisions in a window; 0 where drift detection is switched off
     tagstream_drift_last_evaluated_timestamp_seconds   when a window was last evaluated; 0 before the first
     tagstream_drift_findings_total{kind}               drift events published: change, words, labels or sources
+    tagstream_drift_findings_unpublished_total{kind}   findings that did not get to the topic: there is none, or the broker refused
 
 Base units, closed label sets, every combination present from the start: a counter that is missing until its first event drops
 silently out of sums.
@@ -250,13 +252,29 @@ class Metrics:
             ["signal"],
             registry=registry,
         )
-        self._window = Gauge("tagstream_drift_window_events", "Events in the last evaluated window.", registry=registry)
+        self._thresholds = Gauge(
+            "tagstream_drift_threshold",
+            "The score from which a window is a finding; 0 where drift detection is switched off.",
+            ["signal"],
+            registry=registry,
+        )
+        self._window = Gauge(
+            "tagstream_drift_window_events",
+            "Decisions in a window; 0 where drift detection is switched off.",
+            registry=registry,
+        )
         self._evaluated = Gauge(
             "tagstream_drift_last_evaluated_timestamp_seconds",
             "When a window was last evaluated; 0 before the first.",
             registry=registry,
         )
         self._findings = Counter("tagstream_drift_findings", "Drift events published, by kind.", ["kind"], registry=registry)
+        self._unpublished = Counter(
+            "tagstream_drift_findings_unpublished",
+            "Findings that did not get to the topic `drift`, by kind: there is no such topic, or the broker did not take them.",
+            ["kind"],
+            registry=registry,
+        )
 
     def _create_series(self, labels: Sequence[str]) -> None:
         for label in labels:
@@ -272,7 +290,9 @@ class Metrics:
             (self._sources, SourceKind),
             (self._changes, DriftSignal),
             (self._scores, DriftScore),
+            (self._thresholds, DriftScore),
             (self._findings, DriftKind),
+            (self._unpublished, DriftKind),
         )
         for metric, values in closed:
             for value in values:
@@ -389,6 +409,16 @@ class Metrics:
     def drift_finding(self, kind: str) -> None:
         """A drift event of this kind, one of `DriftKind`, was published."""
         self._findings.labels(DriftKind(kind).value).inc()
+
+    def drift_unpublished(self, kind: str) -> None:
+        """A finding of this kind, one of `DriftKind`, did not get to its topic."""
+        self._unpublished.labels(DriftKind(kind).value).inc()
+
+    def drift_plan(self, window_events: int, thresholds: Mapping[str, float]) -> None:
+        """So many decisions are a window, and from these scores, by `DriftScore`, on it is a finding."""
+        self._window.set(window_events)
+        for score, value in thresholds.items():
+            self._thresholds.labels(DriftScore(score).value).set(value)
 
     def expired(self, events: int) -> None:
         """So many `events` were deleted before they were read."""

@@ -169,13 +169,18 @@ def demo(
         float | None, typer.Option(help="Stop by itself; until Ctrl-C unless given.", envvar="DEMO_SECONDS", min=1)
     ] = None,
     rate: Annotated[float, typer.Option(help="Sample events a second.", min=0.1, max=2000)] = 20.0,
+    drift: Annotated[Drift, typer.Option(help="How the samples drift.")] = "language",
+    drift_after: Annotated[float, typer.Option(help="When they begin to, in seconds.", min=0)] = 75.0,
 ) -> None:
-    """Start a broker, a worker and a producer of sample events, and watch."""
+    """Start a broker, a worker and a producer of sample events that drift after a while, and watch."""
     from rich.console import Console
 
+    from stream.demo.run import Drift as Moves
     from stream.demo.run import demo as run
+    from stream.demo.shifts import Shift
 
-    raise typer.Exit(run(seconds=seconds, rate=rate, settings=_settings(), console=Console()))
+    moves = Moves(shift=Shift(drift), after_seconds=drift_after)
+    raise typer.Exit(run(seconds=seconds, rate=rate, settings=_settings(), console=Console(), drift=moves))
 
 
 @app.command()

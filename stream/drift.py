@@ -1,8 +1,8 @@
 """Drift beside the delivery: an observer that lets a `DriftWatch` see every decision, and publishes what it finds.
 
 The stream never waits for it. `published` only appends to a list; once a second what was appended is looked at in a thread of
-its own, and findings are sent through the worker's producer. A finding that the broker does not take is logged and forgotten,
-a fault in here ends the watching (the time of the last evaluation stands still, which has an alert), and neither touches an
+its own, and findings are sent through the worker's producer. A finding that the broker does not take is logged, counted
+and forgotten, a fault in here ends the watching (the time of the last evaluation stands still, which has an alert), and neither touches an
 acknowledgement. What comes faster than it can be looked at is passed over, and said.
 """
 
@@ -19,7 +19,7 @@ from model_export.bundle import Bundle
 from monitoring import baseline
 from monitoring.drift import DriftWatch, Plan, Report
 from monitoring.findings import Finding, Model
-from monitoring.observer import Observation, Observer
+from monitoring.observer import DriftScore, Observation, Observer
 from monitoring.thresholds import Thresholds
 from stream.logs import logger
 from stream.settings import Settings
@@ -51,6 +51,14 @@ class Recorder(Observer, Protocol):
         """A finding of this kind was published."""
         ...
 
+    def drift_unpublished(self, kind: str) -> None:
+        """A finding of this kind was not: there is no topic `drift`, or the broker did not take it."""
+        ...
+
+    def drift_plan(self, window_events: int, thresholds: Mapping[str, float]) -> None:
+        """So many decisions are a window of the watch, and from these scores on it is a finding."""
+        ...
+
 
 class DriftObserver:
     """
@@ -77,7 +85,9 @@ class DriftObserver:
         self._reset_due = False
         self._broken = False
         self._learning = watch.learning
-        self.unpublished = 0
+        # Known before the first window is full, so that who waits for one knows how long.
+        thresholds = {score.value: watch.plan.thresholds.of(score) for score in DriftScore}
+        recorder.drift_plan(watch.plan.window_events, thresholds)
 
     def received(self, events: int) -> None:
         """See `Observer`."""
@@ -163,19 +173,15 @@ class DriftObserver:
 
     async def _publish(self, finding: Finding) -> None:
         if self._send is None:
+            self._recorder.drift_unpublished(finding.kind.value)
             return
         try:
             async with asyncio.timeout(PUBLISH_SECONDS):
                 await (await self._send(finding.kind.value.encode(), msgspec.json.encode(finding)))
         # Faust's, aiokafka's and asyncio's errors share no narrower type.
         except Exception as error:  # noqa: BLE001
-            self.unpublished += 1
-            log.warning(
-                "drift_unpublished",
-                kind=finding.kind.value,
-                why=f"{type(error).__name__}: {error}",
-                unpublished=self.unpublished,
-            )
+            self._recorder.drift_unpublished(finding.kind.value)
+            log.warning("drift_unpublished", kind=finding.kind.value, why=f"{type(error).__name__}: {error}")
         else:
             self._recorder.drift_finding(finding.kind.value)
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from model_export.bundle import read as read_bundle
 from monitoring import baseline
-from monitoring.findings import Finding
+from monitoring.findings import Finding, what_moved
 from monitoring.observer import DriftKind, Observation
 from monitoring.replay import Calibrated, calibrate
 from stream import rows, tail, view
@@ -22,7 +22,6 @@ from stream.settings import Settings
 
 ROWS_AT_ONCE = 256
 KIND_STYLES = {DriftKind.CHANGE: "yellow", DriftKind.WORDS: "cyan", DriftKind.LABELS: "magenta", DriftKind.SOURCES: "blue"}
-MOST_SHOWN = 5
 
 
 class DriftError(Exception):
@@ -117,24 +116,6 @@ def follow(
         max_records=max_records,
         idle_seconds=idle_seconds,
     )
-
-
-def what_moved(finding: Finding) -> str:
-    """
-    A finding in a line.
-
-    The first thing that its kind names; the others are in the record.
-    """
-    match finding.kind:
-        case DriftKind.CHANGE:
-            return f"{finding.signal} from {finding.before} to {finding.after}"
-        case DriftKind.WORDS:
-            parts = [f"{word.word} {word.share:.1%} (was {word.reference_share:.1%})" for word in finding.words]
-        case DriftKind.LABELS:
-            parts = [f"{label.label} {label.share:.0%} (was {label.reference_share:.0%})" for label in finding.labels]
-        case DriftKind.SOURCES:
-            parts = [f"{source.source or 'no source'} {source.share:.1%}" for source in finding.sources]
-    return ", ".join(parts[:MOST_SHOWN])
 
 
 def _show(record: Record, *, as_json: bool) -> None:

@@ -3,6 +3,9 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 FOLDER = Path(__file__).parents[1] / "monitoring" / "prometheus"
 # A stream that lasts a minute or two, scraped every second.
@@ -37,3 +40,9 @@ def final(text: str) -> str:
     """
     text = re.sub(r"^( +- name:) ", r"\1 final_", text, flags=re.MULTILINE)
     return _RECORDED.sub(r"\1:final_tagstream_", _INCREASE.sub(r"\1", text))
+
+
+def rules(name: str) -> list[dict[str, Any]]:
+    """The rules of a file, whatever their group."""
+    groups = yaml.safe_load((FOLDER / name).read_text(encoding="utf-8"))["groups"]
+    return [rule for group in groups for rule in group["rules"]]

@@ -297,7 +297,11 @@ _MOVED = (
         ),
         then="When it jumps, read the words in `tagstream drift tail`: they say what the new topic is.",
         unit="short",
-        queries=(Query(f'max(tagstream_drift_score{{{_JOB}, signal="words"}})', "words"),),
+        queries=(
+            Query(f'max(tagstream_drift_score{{{_JOB}, signal="words"}})', "words"),
+            Query(f'min(tagstream_drift_threshold{{{_JOB}, signal="words"}})', "a finding from here on"),
+        ),
+        alerts=("ContentDrift",),
     ),
     Panel(
         title="Labels and sources of the last window",
@@ -308,11 +312,14 @@ _MOVED = (
         limits=(Limit(value=limits.LABEL_PSI, colour="orange"),),
     ),
     Panel(
-        title="Findings published",
-        shows="Drift events published to the topic `drift` within one hour, by kind.",
-        then="Read them with `tagstream drift tail`.",
+        title="Findings",
+        shows="Drift events published to the topic `drift` within one hour, by kind, and those that did not get there.",
+        then="Read them with `tagstream drift tail`; of those that are not there the worker's log has the kind and why.",
         unit="none",
-        queries=(Query(f"sum by (kind) (increase(tagstream_drift_findings_total{{{_JOB}}}[1h]))", "{{kind}}"),),
+        queries=(
+            Query(f"sum by (kind) (increase(tagstream_drift_findings_total{{{_JOB}}}[1h]))", "{{kind}}"),
+            Query(f"sum (increase(tagstream_drift_findings_unpublished_total{{{_JOB}}}[1h]))", "not published"),
+        ),
     ),
     Panel(
         title="Last evaluation",
@@ -326,8 +333,8 @@ _MOVED = (
         alerts=("DriftEvaluationStale",),
     ),
     Panel(
-        title="Events in the last window",
-        shows="Events that stood in the last evaluated window, by worker.",
+        title="Decisions in a window",
+        shows="Decisions that are compared with the reference at once, by worker; 0 where drift detection is switched off.",
         then="A small window makes large scores by chance: wait for the next one before you act.",
         unit="short",
         queries=(Query(f"max by (instance) (tagstream_drift_window_events{{{_JOB}}})", "{{instance}}"),),

@@ -9,12 +9,16 @@ from rich.text import Text
 
 from monitoring.observer import Destination
 from stream.demo.ledger import Landing, Totals
-from stream.view import TAG_STYLES
+from stream.view import TAG_STYLES, visible
 
 # From here on there is room for whole tag names and for latencies.
 WIDE_COLUMNS = 100
 TAG_COLUMNS = {False: 15, True: 27}
 BAR_COLUMNS = {False: 8, True: 12}
+# The phase that needs no colour.
+ORDINARY = "an ordinary stream"
+# Lines of events that are left whatever else there is to say.
+LEAST_EVENTS = 3
 MARKS = {Destination.TAGGED: "●", Destination.REVIEW: "○", Destination.DLQ: "x"}
 DOOR_STYLES = {Destination.TAGGED: "green", Destination.REVIEW: "bold yellow", Destination.DLQ: "bold red"}
 DOOR_NAMES = {Destination.TAGGED: "tagged", Destination.REVIEW: "review", Destination.DLQ: "dead"}
@@ -38,6 +42,7 @@ class Moment:
         recent: What landed, oldest first; the last ones are shown.
         shown: Which part of all that landed is in `recent`: "all", or how many a second.
         phase: What the demo does, in a few words.
+        findings: What the worker says that has moved, the latest last; one line each.
     """
 
     broker: str
@@ -49,6 +54,7 @@ class Moment:
     recent: Sequence[Landing]
     shown: str
     phase: str
+    findings: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,11 @@ class Frame:
         above = [*_head(self.moment, width), *_figures(self.moment, width), *_tags(self.moment.totals.tags, width)]
         below = [_rule("", width), _foot(self.moment, width)]
         room = max(1, height - len(above) - len(below) - 1)
+        # What moved has its heading; on a small terminal the events need the place more.
+        fits = room - LEAST_EVENTS - 1
+        moved = _moved(self.moment.findings[-fits:] if fits > 0 else (), width)
+        above += moved
+        room -= len(moved)
         rows = [row(landing, width) for landing in self.moment.recent[-room:]]
         blank = [Text("")] * (room - len(rows))
         heading = _rule(f"events ({self.moment.shown})", width)
@@ -75,7 +86,7 @@ class Frame:
 
 def _head(moment: Moment, width: int) -> list[Text]:
     clock = minutes(moment.elapsed_seconds) + (f" of {minutes(moment.seconds)}" if moment.seconds else "")
-    left = Text.assemble((" tagstream demo", "bold"), "  ", (moment.phase, "" if moment.phase == "running" else "yellow"))
+    left = Text.assemble((" tagstream demo", "bold"), "  ", (moment.phase, "" if moment.phase == ORDINARY else "yellow"))
     share = min(1.0, moment.elapsed_seconds / moment.seconds) if moment.seconds else 0.0
     return [
         _ends(left, Text(f"{clock} "), width),
@@ -113,6 +124,13 @@ def _tags(tags: Mapping[str, int], width: int) -> list[Text]:
         )
         for tag, count in tags.items()
     ] + [Text("")]
+
+
+def _moved(findings: Sequence[str], width: int) -> list[Text]:
+    """Nothing until something has moved: a healthy stream has no place for it."""
+    if not findings:
+        return []
+    return [_rule("what moved", width), *(Text(f" {_fitted(visible(one), width - 2)}", style="yellow") for one in findings)]
 
 
 def _foot(moment: Moment, width: int) -> Text:

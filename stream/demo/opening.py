@@ -32,10 +32,12 @@ class Opening:
         self._took = ""
 
     def addresses(self, worker: str, bootstrap: str) -> None:
-        """What can be opened and tried meanwhile."""
+        """What can be opened and tried meanwhile, in another terminal."""
         for number, path in enumerate(("/", "/metrics", "/healthz", "/readyz")):
             self.tell("" if number else "open", worker + path)
         self.tell("follow", f"TAGSTREAM_BROKERS={bootstrap} tagstream tail review")
+        self.tell("", f"TAGSTREAM_BROKERS={bootstrap} tagstream drift tail --from-beginning")
+        self.tell("", f"tagstream top {worker.removeprefix('http://')}")
 
     @contextmanager
     def _shown(self, what: str) -> Iterator[Callable[[str], None]]:

@@ -1,25 +1,32 @@
 """`tagstream demo`: a broker, a worker and sample events, watched until every event is accounted for."""
 
+import itertools
 import os
 import queue
 import secrets
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 from rich.console import Console
 
+from monitoring.findings import Finding, what_moved
 from monitoring.observer import Destination
 from stream import topics
 from stream.broker import Broker, broker
-from stream.clients import SendError
+from stream.clients import Record, SendError
 from stream.demo import samples
+from stream.demo.frame import ORDINARY
 from stream.demo.interrupt import Interrupt, interrupts
 from stream.demo.ledger import Ledger
 from stream.demo.opening import Opening
 from stream.demo.process import Worker, WorkerError, worker
+from stream.demo.samples import Sample
+from stream.demo.shifts import ABOUT, Shift, shifted
 from stream.demo.summary import print_summary
 from stream.demo.traffic import Broke, Came, Fact, Sent, Traffic
 from stream.demo.watch import REFRESH_SECONDS, Scene, Watch, watch
@@ -28,10 +35,30 @@ from stream.settings import Settings, SettingsError, load
 DRAIN_SECONDS = 20.0
 # Joining a group on Tansu takes half of this; it is the least that a setting may be.
 TANSU_SESSION_SECONDS = 6.0
+# At 20 events a second the worker knows after half a minute what is ordinary, and looks every quarter of a minute from then on.
+WINDOW_EVENTS, REFERENCE_WINDOWS = 300, 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drift:
+    """What moves in the stream, and from which second on. The stream is healthy before."""
+
+    shift: Shift = Shift.LANGUAGE
+    after_seconds: float = 75.0
+
+    def begins(self, rate: float) -> int:
+        """How many events come before it."""
+        return round(self.after_seconds * rate)
 
 
 def demo(
-    *, seconds: float | None, rate: float, settings: Settings | None = None, console: Console, prefer: str | None = None
+    *,
+    seconds: float | None,
+    rate: float,
+    settings: Settings | None = None,
+    console: Console,
+    prefer: str | None = None,
+    drift: Drift | None = None,
 ) -> int:
     """
     Run the demo; when it returns or raises, nothing that it started runs any more.
@@ -42,6 +69,7 @@ def demo(
         settings: Those of the worker and the clients; None reads the environment.
         console: Where everything is shown: as a picture on a terminal, else as lines.
         prefer: The only kind of broker to try; see `stream.broker.broker`.
+        drift: What moves and when; None: other languages, after 75 s.
 
     Returns:
         0 if every event is accounted for and everything ended in order, else 1.
@@ -65,7 +93,8 @@ def demo(
         raise SettingsError(msg)
     with interrupts() as interrupt, tempfile.TemporaryDirectory(prefix="tagstream-demo-") as folder:
         try:
-            return _Demo(console, Path(folder), interrupt).run(given, seconds=seconds, rate=rate, prefer=prefer)
+            running = _Demo(console, Path(folder), interrupt, drift or Drift())
+            return running.run(given, seconds=seconds, rate=rate, prefer=prefer)
         except KeyboardInterrupt:
             console.print("stopped before anything was sent")
             return 1
@@ -74,11 +103,13 @@ def demo(
 class _Demo:
     """One run, from the first process to the last word."""
 
-    def __init__(self, console: Console, folder: Path, interrupt: Interrupt) -> None:
+    def __init__(self, console: Console, folder: Path, interrupt: Interrupt, drift: Drift) -> None:
         self._console = console
+        self._drift = drift
         self._folder = folder
         self._interrupt = interrupt
         self._problems: list[str] = []
+        self._findings: Sequence[Finding] = ()
         self._log = ""
 
     def run(self, given: Settings, *, seconds: float | None, rate: float, prefer: str | None) -> int:
@@ -98,7 +129,7 @@ class _Demo:
             opening.addresses(running.address, found.bootstrap)
             ledger = self._watched(settings, found, running, seconds=seconds, rate=rate)
         problems = [*ledger.problems(), *self._problems]
-        print_summary(self._console, ledger.totals(), problems)
+        print_summary(self._console, ledger.totals(), problems, [what_moved(finding) for finding in self._findings])
         if problems:
             self._console.print(f"The end of the worker's log:\n{self._log}", soft_wrap=True, highlight=False, markup=False)
         return 1 if problems or not ledger.totals().sent else 0
@@ -110,26 +141,28 @@ class _Demo:
             {names.tagged: Destination.TAGGED, names.review: Destination.REVIEW, names.dlq: Destination.DLQ}, alone=alone
         )
         # On a broker that outlives the demo, the events of the last one bear the plain ids.
-        mixed = samples.mix(samples.load_events(), samples.load_malformed(), run="" if alone else secrets.token_hex(3))
+        mixed = mixed_samples(self._drift, rate, run="" if alone else secrets.token_hex(3))
         traffic = Traffic(settings, mixed, rate=rate)
         self._interrupt.postpone()
         with traffic.reading(from_beginning=alone):
             scene = Scene(broker=f"{found.description} at {found.bootstrap}", address=running.address, seconds=seconds)
             with watch(self._console, scene) as view:
-                self._send_and_account(_Pump(traffic, ledger, view, running), traffic, seconds)
+                pump = _Pump(traffic, ledger, view, running, names.drift)
+                self._send_and_account(pump, traffic, seconds)
+                self._findings = pump.findings
                 view.refresh(ledger.totals(), "stopping the worker")
                 unclean = running.stop()
                 self._log = running.tail()
                 self._problems += [unclean] if unclean else []
         # What came while the worker stopped: a duplicate would be among it.
         for fact in _left(traffic.facts):
-            _account(fact, ledger)
+            pump.take(fact)
         return ledger
 
     def _send_and_account(self, pump: "_Pump", traffic: Traffic, seconds: float | None) -> None:
         try:
             with traffic.sending():
-                pump.run(lambda _: self._interrupt.asked, at_most_seconds=seconds, phase="running")
+                self._while_sending(pump, seconds)
             pump.run(
                 lambda waiting: not waiting or self._interrupt.insisted,
                 at_most_seconds=DRAIN_SECONDS,
@@ -139,11 +172,21 @@ class _Demo:
         except (WorkerError, SendError) as error:
             self._problems.append(str(error))
 
+    def _while_sending(self, pump: "_Pump", seconds: float | None) -> None:
+        healthy = self._drift.after_seconds if self._drift.shift is not Shift.NONE else float("inf")
+        end = float("inf") if seconds is None else seconds
+        pump.run(lambda _: self._interrupt.asked, at_most_seconds=min(healthy, end), phase=ORDINARY)
+        if healthy < end and not self._interrupt.asked:
+            phase = f"it drifts: {ABOUT[self._drift.shift]}"
+            pump.run(lambda _: self._interrupt.asked, at_most_seconds=end - healthy, phase=phase)
+
 
 class _Pump:
-    """Takes facts to the ledger and what landed to the view."""
+    """Takes facts to the ledger, and what landed and what moved to the view. `findings`: what the worker says that moved."""
 
-    def __init__(self, traffic: Traffic, ledger: Ledger, view: Watch, running: Worker) -> None:
+    def __init__(self, traffic: Traffic, ledger: Ledger, view: Watch, running: Worker, drift_topic: str) -> None:
+        self.findings: list[Finding] = []
+        self._drift_topic = drift_topic
         self._facts = traffic.facts
         self._ledger = ledger
         self._view = view
@@ -166,20 +209,38 @@ class _Pump:
                 fact = self._facts.get(timeout=max(0.001, min(self._due, end) - now))
             except queue.Empty:
                 continue
-            _account(fact, self._ledger, self._view)
+            self.take(fact, self._view)
+
+    def take(self, fact: Fact, view: Watch | None = None) -> None:
+        """One fact into the account, and before the eyes of whoever still looks."""
+        match fact:
+            case Sent(sample=sample, at_ms=at_ms):
+                self._ledger.sent(sample, at_ms)
+            case Came(records=records):
+                for record in records:
+                    self._came(record, view)
+            case Broke(error=error):
+                raise error
+
+    def _came(self, record: Record, view: Watch | None) -> None:
+        if record.topic != self._drift_topic:
+            landing = self._ledger.received(record)
+            if landing is not None and view is not None:
+                view.landed(landing)
+            return
+        finding = msgspec.json.decode(record.value or b"", type=Finding)
+        # On a shared broker there may be other workers, with other streams.
+        if finding.worker.endswith(f"-{self._running.pid}"):
+            self.findings.append(finding)
+            if view is not None:
+                view.moved(finding)
 
 
-def _account(fact: Fact, ledger: Ledger, view: Watch | None = None) -> None:
-    match fact:
-        case Sent(sample=sample, at_ms=at_ms):
-            ledger.sent(sample, at_ms)
-        case Came(records=records):
-            for record in records:
-                landing = ledger.received(record)
-                if landing is not None and view is not None:
-                    view.landed(landing)
-        case Broke(error=error):
-            raise error
+def mixed_samples(drift: Drift, rate: float, *, run: str) -> Iterator[Sample]:
+    """The samples, ordinary until they drift. Those that drift have ids of their own."""
+    events, malformed = samples.load_events(), samples.load_malformed()
+    yield from itertools.islice(samples.mix(events, malformed, run=run), drift.begins(rate))
+    yield from samples.mix(shifted(events, drift.shift), malformed, run="-".join(part for part in ("later", run) if part))
 
 
 def _left(facts: "queue.SimpleQueue[Fact]") -> Iterator[Fact]:
@@ -197,6 +258,8 @@ def _environ(settings: Settings) -> dict[str, str]:
 
 def _settings(given: Settings, found: Broker) -> Settings:
     changed: dict[str, object] = {"brokers": found.bootstrap}
+    if not {"drift_window_events", "drift_reference", "drift_reference_windows"} & given.model_fields_set:
+        changed |= {"drift_window_events": WINDOW_EVENTS, "drift_reference_windows": REFERENCE_WINDOWS}
     if found.kind == "tansu":
         changed["session_timeout_seconds"] = TANSU_SESSION_SECONDS
     return given.model_copy(update=changed)

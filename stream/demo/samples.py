@@ -1,17 +1,33 @@
-"""What the demo sends: sample events, and among them, at a steady cadence, bytes that are no event."""
+"""
+What the demo sends: sample events, and among them, at a steady cadence, bytes that are no event.
+
+The events are 441 that were written for the demo, and the rows of the authored corpus that no bundle is trained on: the texts that
+a bundle's reference is made from, so that a stream of them is an ordinary one.
+"""
 
 import base64
 import itertools
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 
 import msgspec
 
+from model_export.data import CORPUS, NOT_ML, CorpusLine, part_of_topic
 from monitoring.observer import Reason
 
-# One in 25: often enough to be seen within seconds, rare enough to look like life.
-EVENTS_PER_MALFORMED = 24
+# One in 125: the first within seconds, and fewer than the one in a hundred that wakes somebody up.
+EVENTS_PER_MALFORMED = 124
+# Who sends what: a row of the corpus has no producer, only a register.
+SOURCES = {
+    "paper": "papers",
+    "repository": "repositories",
+    "release": "repositories",
+    "question": "forum",
+    "announcement": "announcements",
+}
+OTHER_SOURCE = "posts"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +55,11 @@ class _Malformed(msgspec.Struct, frozen=True):
 
 
 def load_events() -> list[dict[str, str]]:
-    """The sample events, as JSON objects."""
-    return msgspec.json.decode(b"[" + b",".join(_lines("samples.jsonl")) + b"]", type=list[dict[str, str]])
+    """The sample events, as JSON objects, in an order that is always the same and has nothing to do with their subjects."""
+    written = msgspec.json.decode(b"[" + b",".join(_lines("samples.jsonl")) + b"]", type=list[dict[str, str]])
+    events = [*written, *(_event(row, number) for number, row in enumerate(_held_out(), len(written) + 1))]
+    random.Random("samples").shuffle(events)  # noqa: S311 - the same for everybody, not secret
+    return events
 
 
 def load_malformed() -> list[Sample]:
@@ -79,6 +98,24 @@ def mix(events: Sequence[dict[str, str]], malformed: Sequence[Sample], *, run: s
         for key, position in itertools.islice(bad, 1):
             sample = malformed[position]
             yield Sample(key=key, value=sample.value, title=sample.title, code=sample.code)
+
+
+def _held_out() -> Iterator[CorpusLine]:
+    for path in sorted(CORPUS.glob("*.jsonl")):
+        for line in path.read_bytes().splitlines():
+            row = msgspec.json.decode(line, type=CorpusLine)
+            if row.tag != NOT_ML and part_of_topic(row.topic) != "train":
+                yield row
+
+
+def _event(row: CorpusLine, number: int) -> dict[str, str]:
+    described = {"description": row.description} if row.description else {}
+    return {
+        "id": f"sample-{number:04d}",
+        "title": row.title,
+        **described,
+        "source": SOURCES.get(row.register, OTHER_SOURCE),
+    }
 
 
 def _rounds(ids: Sequence[str], run: str) -> Iterator[tuple[str, int]]:

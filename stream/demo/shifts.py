@@ -31,6 +31,17 @@ class Shift(StrEnum):
     CONFIDENCE = "confidence"
 
 
+ABOUT = {
+    Shift.NONE: "nothing moves",
+    Shift.CLASS_MIX: "half of the events are about computer vision",
+    Shift.NEW_TOPIC: "half of the events are about everyday life",
+    Shift.LANGUAGE: "half of the events are in other languages",
+    Shift.NO_DESCRIPTION: "all events are titles alone",
+    Shift.CONFIDENCE: "all texts break off after two words",
+}
+"""What a person would see who reads the events."""
+
+
 def shifted(events: Sequence[Event], shift: Shift) -> list[Event]:
     """The same events in the same order under the same ids and sources, with other texts."""
     return _SHIFTS[shift](events)

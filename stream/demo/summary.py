@@ -10,13 +10,14 @@ from monitoring.observer import Destination
 from stream.demo.frame import milliseconds, style_of
 from stream.demo.ledger import Totals
 from stream.demo.watch import can_draw
+from stream.view import visible
 
 # Name, value, style.
 Row = tuple[str, str, str]
 
 
-def print_summary(console: Console, totals: Totals, problems: Sequence[str]) -> None:
-    """Figures, then the verdict; side by side on a terminal, one below the other in a file."""
+def print_summary(console: Console, totals: Totals, problems: Sequence[str], moved: Sequence[str] = ()) -> None:
+    """Figures, what moved, then the verdict; side by side on a terminal, one below the other in a file."""
     blocks = [_block(rows) for rows in (figures(totals), tags(totals), codes(totals)) if rows]
     console.print()
     if can_draw(console):
@@ -28,6 +29,11 @@ def print_summary(console: Console, totals: Totals, problems: Sequence[str]) -> 
         for block in blocks:
             console.print(block)
             console.print()
+    if moved:
+        console.print(Text("what moved, by tagstream drift tail", style="bold"))
+        for one in moved:
+            console.print(Text(f" {visible(one, limit=400)}"), soft_wrap=True, highlight=False)
+        console.print()
     console.print(verdict(totals, problems), soft_wrap=True, highlight=False)
 
 

@@ -76,7 +76,7 @@ class Traffic:
 
     @contextmanager
     def reading(self, *, from_beginning: bool) -> Iterator[None]:
-        """Read the three doors while the context lasts; entered when the reader stands where it starts from."""
+        """Read the three doors and what drifts while the context lasts; entered when the reader stands where it starts from."""
         self._from_beginning = from_beginning
         self._reader.start()
         try:
@@ -112,8 +112,8 @@ class Traffic:
 
     def _read(self) -> None:
         topics = self._settings.topics
-        doors = (topics.tagged, topics.review, topics.dlq)
-        for records in clients.read(self._settings, doors, from_beginning=self._from_beginning):
+        read = (topics.tagged, topics.review, topics.dlq, topics.drift)
+        for records in clients.read(self._settings, read, from_beginning=self._from_beginning):
             self._reading.set()
             if records:
                 self.facts.put(Came(records=records))

@@ -12,9 +12,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from monitoring.findings import Finding, what_moved
 from monitoring.observer import Destination
 from stream.demo.frame import Frame, Moment, milliseconds
 from stream.demo.ledger import Landing, Totals
+from stream.view import visible
 
 # One event a refresh: faster than five lines a second nobody reads, and line by line the list moves evenly.
 REFRESH_SECONDS = 0.2
@@ -22,6 +24,7 @@ REFRESH_SECONDS = 0.2
 PENDING = 5
 RATE_SECONDS = 5.0
 KEPT = 200
+FINDINGS = 4
 
 
 class Watch(Protocol):
@@ -37,6 +40,10 @@ class Watch(Protocol):
 
     def landed(self, landing: Landing) -> None:
         """An outcome has come."""
+        ...
+
+    def moved(self, finding: Finding) -> None:
+        """The worker has found that something moved."""
         ...
 
     def refresh(self, totals: Totals, phase: str) -> None:
@@ -75,6 +82,7 @@ class Picture:
         self._pending: list[Landing] = []
         self._recent: deque[Landing] = deque(maxlen=KEPT)
         self._counts: deque[tuple[float, int]] = deque()
+        self._findings: deque[str] = deque(maxlen=FINDINGS)
 
     def __enter__(self) -> Self:
         """Take the screen."""
@@ -90,6 +98,10 @@ class Picture:
         """See `Watch`."""
         self._fresh += 1
         self._pending = pick([*self._pending, landing], PENDING)
+
+    def moved(self, finding: Finding) -> None:
+        """See `Watch`."""
+        self._findings.append(f"{finding.kind.value}: {what_moved(finding)}")
 
     def refresh(self, totals: Totals, phase: str) -> None:
         """See `Watch`."""
@@ -112,6 +124,7 @@ class Picture:
             recent=tuple(self._recent),
             shown="all of them" if per_second <= most else f"{most:.0f} of {per_second:.0f} a second",
             phase=phase,
+            findings=tuple(self._findings),
         )
         self._live.update(Frame(moment), refresh=True)
 
@@ -122,6 +135,7 @@ class Lines:
     def __init__(self, console: Console) -> None:
         """Lines go to the console's own file."""
         self._console = console
+        self._phase = ""
 
     def __enter__(self) -> Self:
         """Nothing to take."""
@@ -134,8 +148,16 @@ class Lines:
         """See `Watch`."""
         self._console.print(Text(line(landing)), soft_wrap=True, highlight=False)
 
+    def moved(self, finding: Finding) -> None:
+        """See `Watch`."""
+        found = f"{finding.at[11:23]}  drift   {finding.kind.value:<8}  {what_moved(finding)}"
+        self._console.print(Text(visible(found, limit=400)), soft_wrap=True, highlight=False)
+
     def refresh(self, totals: Totals, phase: str) -> None:
-        """Lines come with their events; figures come at the end."""
+        """Lines come with their events; figures come at the end. Says once what begins."""
+        if phase != self._phase:
+            self._phase = phase
+            self._console.print(Text(f"--- after {totals.sent} events: {phase}"), soft_wrap=True, highlight=False)
 
 
 def line(landing: Landing) -> str:

@@ -5,43 +5,34 @@ CACHE/tagstream/kafka-*          Apache Kafka's jars, as the tests with a broker
 """
 
 import fcntl
-import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from stream.broker.jars import get_jars
 from stream.broker.rung import RungUnavailable
+from tests.images.compose import ASK_SECONDS, BUILD_SECONDS, ROOT, EngineError, cache_folder, compose_program, run_to_end
 
-ROOT = Path(__file__).parents[2]
-COMPOSE_VERSION = "v2.40.3"
-COMPOSE_MODULE = "github.com/docker/compose/v2"
-# What this Compose asks for. From 1.21 on a Go fetches the toolchain that it lacks; for an older one we do.
-GO_VERSION = "1.24.9"
-SELF_HELPING_GO = (1, 21)
 # What podman needs beside itself: the runtime that works on every cgroup layout, networks with names, and what makes base images.
 PROGRAMS = ("podman", "runc", "iptables", "debootstrap", "go")
+UNSHARE = ("unshare", "--mount", "--pid", "--net", "--uts", "--ipc", "--fork", "true")
 HELPERS = ("/usr/lib/podman/netavark", "/usr/lib/podman/aardvark-dns")
 # Podman's database notes where it runs and refuses another place later.
 RUN_ROOT = Path("/run/tagstream-images")
-ASK_SECONDS, BASES_SECONDS, BUILD_SECONDS, SERVICE_SECONDS = 60.0, 2400.0, 1800.0, 60.0
+BASES_SECONDS, SERVICE_SECONDS = 2400.0, 60.0
 DOWN_SECONDS = 120.0
 LOOK_SECONDS = 2.0
 
 
 class NoEngineError(Exception):
     """Nothing here runs images: the message is one sentence."""
-
-
-class EngineError(Exception):
-    """Something that an engine was told to do went wrong: the message has the end of what it said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +43,7 @@ class Engine:
     Attributes:
         description: What it is, for people.
         program: The program that builds, inspects and executes.
-        compose: The words that begin a command of Compose.
+        compose: Gives the words that begin a command of Compose; waits until there is such a program.
         build_options: What `build` needs here.
         environ: What all of them need.
         needs_health_checks: Nobody runs the containers' health checks by itself.
@@ -60,7 +51,7 @@ class Engine:
 
     description: str
     program: str
-    compose: tuple[str, ...]
+    compose: Callable[[], tuple[str, ...]]
     build_options: tuple[str, ...]
     environ: Mapping[str, str]
     needs_health_checks: bool
@@ -72,7 +63,7 @@ class Engine:
         Raises:
             EngineError: It failed, or did not end in time.
         """
-        return _run((self.program, *words), self.environ, seconds)
+        return run_to_end((self.program, *words), self.environ, seconds)
 
     def build(self, tag: str) -> None:
         """
@@ -100,7 +91,7 @@ def engine(folder: Path) -> Iterator[Engine]:
         yield Engine(
             description="Docker",
             program="docker",
-            compose=("docker", "compose"),
+            compose=lambda: ("docker", "compose"),
             build_options=(),
             environ=os.environ,
             needs_health_checks=False,
@@ -116,7 +107,7 @@ def engine(folder: Path) -> Iterator[Engine]:
 
 @contextmanager
 def _podman(folder: Path) -> Iterator[Engine]:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tagstream" / "images"
+    cache = cache_folder()
     (cache / "networks").mkdir(parents=True, exist_ok=True)
     RUN_ROOT.mkdir(mode=0o700, exist_ok=True)
     with (cache / "lock").open("w", encoding="utf-8") as lock:
@@ -126,22 +117,35 @@ def _podman(folder: Path) -> Iterator[Engine]:
             msg = f"another run of these tests uses {cache}: wait for its end"
             raise NoEngineError(msg) from None
         environ = {**os.environ, **_configuration(folder, cache), "DOCKER_HOST": f"unix://{folder}/podman.sock"}
+        _must_isolate(environ)
         # What a run that was killed has left; nobody else uses this store.
-        _run(("podman", "rm", "--all", "--force", "--volumes"), environ, DOWN_SECONDS)
-        _run(("podman", "network", "prune", "--force"), environ, ASK_SECONDS)
+        run_to_end(("podman", "rm", "--all", "--force", "--volumes"), environ, DOWN_SECONDS)
+        run_to_end(("podman", "network", "prune", "--force"), environ, ASK_SECONDS)
         # Layers of older trees; younger ones save the next build its downloads.
-        _run(("podman", "image", "prune", "--force", "--filter", "until=168h"), environ, DOWN_SECONDS)
-        compose = _compose(cache)
-        _bases(cache, environ)
-        with _service(folder, environ):
-            yield Engine(
-                description=_run(("podman", "--version"), environ, ASK_SECONDS),
-                program="podman",
-                compose=(str(compose),),
-                build_options=("--network", "host", "--format", "docker", "--quiet"),
-                environ=environ,
-                needs_health_checks=True,
-            )
+        run_to_end(("podman", "image", "prune", "--force", "--filter", "until=168h"), environ, DOWN_SECONDS)
+        # Compose is compiled while packages are fetched: the one waits for the processor, the other for the network.
+        with ThreadPoolExecutor(1) as background:
+            compose = background.submit(compose_program, cache)
+            _bases(cache, environ)
+            with _service(folder, environ):
+                yield Engine(
+                    description=run_to_end(("podman", "--version"), environ, ASK_SECONDS),
+                    program="podman",
+                    compose=lambda: (str(compose.result()),),
+                    build_options=("--network", "host", "--format", "docker", "--quiet"),
+                    environ=environ,
+                    needs_health_checks=True,
+                )
+
+
+def _must_isolate(environ: Mapping[str, str]) -> None:
+    """Root within a container may have podman and no right to what a container is made of."""
+    for words in (UNSHARE, ("podman", "info")):
+        try:
+            run_to_end(words, environ, ASK_SECONDS)
+        except EngineError as error:
+            msg = f"podman cannot make containers here: {' '.join(str(error).split())[-300:]}"
+            raise NoEngineError(msg) from error
 
 
 @contextmanager
@@ -177,47 +181,6 @@ def _configuration(folder: Path, cache: Path) -> dict[str, str]:
     return {"CONTAINERS_CONF": str(containers), "CONTAINERS_STORAGE_CONF": str(storage)}
 
 
-def _compose(cache: Path) -> Path:
-    """Compose's program from the cache, or built into it; the checksum database vouches for its modules."""
-    program = cache / f"docker-compose-{COMPOSE_VERSION}"
-    if program.is_file():
-        return program
-    module = cache / "compose"
-    shutil.rmtree(module, ignore_errors=True)
-    module.mkdir()
-    (module / "go.mod").write_text(
-        f"module images\n\ngo {GO_VERSION}\n\nrequire {COMPOSE_MODULE} {COMPOSE_VERSION}\n", encoding="utf-8"
-    )
-    (module / "main.go").write_text(
-        f'package main\n\nimport _ "{COMPOSE_MODULE}/cmd/compose"\n\nfunc main() {{}}\n', encoding="utf-8"
-    )
-    environ = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=mod"}
-    go = _go(module, environ)
-    _run((go, "mod", "tidy"), environ, BUILD_SECONDS, folder=module)
-    words = (go, "build", "-trimpath", "-ldflags", "-s -w", "-o", "docker-compose", f"{COMPOSE_MODULE}/cmd")
-    _run(words, environ, BUILD_SECONDS, folder=module)
-    # A rename, so that a build that was broken off leaves no half program.
-    (module / "docker-compose").rename(program)
-    shutil.rmtree(module)
-    return program
-
-
-def _go(folder: Path, environ: Mapping[str, str]) -> str:
-    """A Go that is new enough: the one on PATH, or the toolchain that the one on PATH fetches, as Debian's 1.19 can."""
-    version = _run(("go", "env", "GOVERSION"), environ, ASK_SECONDS).removeprefix("go").split(".")
-    if tuple(int(part) for part in version[:2] if part.isdigit()) >= SELF_HELPING_GO:
-        return "go"
-    architecture = _run(("go", "env", "GOARCH"), environ, ASK_SECONDS)
-    toolchain = f"golang.org/toolchain@v0.0.1-go{GO_VERSION}.linux-{architecture}"
-    fetched = json.loads(_run(("go", "mod", "download", "-json", toolchain), environ, BUILD_SECONDS, folder=folder.parent))
-    # A module's files have no right to be executed; a toolchain's need it.
-    root = folder / "go"
-    shutil.copytree(fetched["Dir"], root, copy_function=shutil.copyfile)
-    for program in (*(root / "bin").iterdir(), *(path for path in (root / "pkg" / "tool").rglob("*") if path.is_file())):
-        program.chmod(0o755)
-    return str(root / "bin" / "go")
-
-
 def _bases(cache: Path, environ: Mapping[str, str]) -> None:
     try:
         jars = get_jars(environ, lambda _: None)
@@ -229,7 +192,7 @@ def _bases(cache: Path, environ: Mapping[str, str]) -> None:
         *(_named("docker-compose.yml", f"image: {name}:") for name in ("apache/kafka", "prom/prometheus")),
     ]
     full = [name if name.startswith("docker.io/") else f"docker.io/{name}" for name in names]
-    _run((str(Path(__file__).parent / "bases" / "make"), str(cache), *full, str(jars.folder)), environ, BASES_SECONDS)
+    run_to_end((str(Path(__file__).parent / "bases" / "make"), str(cache), *full, str(jars.folder)), environ, BASES_SECONDS)
 
 
 def _named(file: str, beginning: str) -> str:
@@ -289,30 +252,3 @@ def _answers(words: Sequence[str]) -> bool:
         return subprocess.run(words, capture_output=True, timeout=ASK_SECONDS, check=False).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
         return False
-
-
-def _run(words: Sequence[str], environ: Mapping[str, str], seconds: float, folder: Path | None = None) -> str:
-    # A session of its own, so that what a script has started ends with it.
-    with subprocess.Popen(
-        words,
-        env=dict(environ),
-        cwd=folder or ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        try:
-            out, errors = process.communicate(timeout=seconds)
-        except BaseException as error:
-            os.killpg(process.pid, signal.SIGKILL)
-            if not isinstance(error, subprocess.TimeoutExpired):
-                raise
-            msg = f"{' '.join(words[:4])} ... did not end within {seconds:.0f} s"
-            raise EngineError(msg) from error
-    if process.returncode != 0:
-        said = (out + errors).strip()[-2000:]
-        msg = f"{' '.join(words[:4])} ... ended with code {process.returncode}:\n{said}"
-        raise EngineError(msg)
-    return out.strip()

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from stream.broker.ports import free_ports
-from tests.images.engine import ROOT, Engine, EngineError, health_checks
+from tests.images.compose import ROOT, EngineError
+from tests.images.engine import Engine, health_checks
 
 UP_SECONDS, DOWN_SECONDS, ASK_SECONDS = 600.0, 180.0, 120.0
 SERVICES = ("kafka", "topics", "worker", "prometheus", "producer")
@@ -38,7 +39,7 @@ class Stack:
             EngineError: It failed, or did not end in time.
         """
         profiles = tuple(word for name in PROFILES for word in ("--profile", name))
-        command = (*self.engine.compose, "--project-name", self.project, "--progress", "quiet", *profiles, *words)
+        command = (*self.engine.compose(), "--project-name", self.project, "--progress", "quiet", *profiles, *words)
         try:
             done = subprocess.run(
                 command,

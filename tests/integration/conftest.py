@@ -19,7 +19,7 @@ from tests.faults.onlooker import Onlooker, fresh_environment
 from tests.integration.running import RunningWorker, Start
 
 COMMAND_SECONDS = 60
-FAULT_RUN = "fault run"
+REPORT = "report"
 
 Command = Callable[..., subprocess.CompletedProcess[bytes]]
 
@@ -98,13 +98,24 @@ def bundle_folder(tiny_bundle_folder: Path) -> Path:
 @pytest.fixture
 def tagstream(tmp_path: Path) -> Command:
     """Runs the `tagstream` command to its end, in a folder of its own, without the developer's settings."""
+    return command(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def tagstream_in() -> Callable[[Path], Command]:
+    """The same for fixtures that outlive a test: in a folder of theirs."""
+    return command
+
+
+def command(folder: Path) -> Command:
+    """See `tagstream`."""
 
     def run(
         *words: str | Path, environ: dict[str, str] | None = None, stdin: bytes = b""
     ) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
             [sys.executable, "-m", "stream.cli", *map(str, words)],
-            cwd=tmp_path,
+            cwd=folder,
             env={**without_settings(os.environ), "PYTHONPATH": str(ROOT), "COLUMNS": "200", **(environ or {})},
             input=stdin,
             capture_output=True,
@@ -121,7 +132,7 @@ def publish_report(request: pytest.FixtureRequest) -> Callable[[object], None]:
 
     def publish(report: object) -> None:
         # A property of the test: it comes to where the summary is written, also from another process.
-        request.node.user_properties.append((FAULT_RUN, str(report)))
+        request.node.user_properties.append((REPORT, str(report)))
 
     return publish
 
@@ -130,6 +141,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the reports."""
     for done in (done for outcome in ("passed", "failed") for done in terminalreporter.stats.get(outcome, [])):
         for name, report in getattr(done, "user_properties", []):
-            if name == FAULT_RUN and done.when == "call":
-                terminalreporter.section(f"fault run: {done.nodeid.rpartition('::')[2]}")
+            if name == REPORT and done.when == "call":
+                terminalreporter.section(done.nodeid.rpartition("::")[2])
                 terminalreporter.write_line(report)

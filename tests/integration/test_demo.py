@@ -19,7 +19,7 @@ from rich.console import Console
 
 from stream.broker import Broker, broker
 from stream.demo.process import WorkerError
-from stream.demo.run import demo
+from stream.demo.run import Drift, demo
 from stream.settings import Settings
 
 pytestmark = [
@@ -100,7 +100,7 @@ def test_a_demo_accounts_for_every_event_and_leaves_nothing_behind(settings: Set
     events = figure("events in", text)
     assert events == pytest.approx(160, abs=8)
     assert len(OUTCOME.findall(text)) == events
-    assert figure("dead-lettered", text) == events // 25
+    assert figure("dead-lettered", text) == events // 125
     assert figure("tagged", text) + figure("in review", text) + figure("dead-lettered", text) == events
     assert figure("unaccounted", text) == 0
     assert f"All {events} events are accounted for" in text
@@ -111,6 +111,22 @@ def test_a_demo_accounts_for_every_event_and_leaves_nothing_behind(settings: Set
     assert found
     with pytest.raises(ProcessLookupError):
         os.kill(int(found[1]), 0)
+
+
+def test_a_demo_that_drifts_says_what_moved(settings: Settings, shared: Broker) -> None:
+    """First nothing, then words of other languages, as the worker found them; and the account balances."""
+    output = io.StringIO()
+    given = settings.model_copy(update={"brokers": shared.bootstrap})
+    code = demo(seconds=10, rate=200, settings=given, console=Console(file=output), drift=Drift(after_seconds=4.5))
+    text = output.getvalue()
+    assert code == 0, text
+    healthy, _, drifting = text.partition("it drifts: half of the events are in other languages")
+    assert "an ordinary stream" in healthy
+    assert "  drift   words " not in healthy
+    found = re.search(r"  drift   words +(.*)", drifting)
+    assert found, text
+    assert {"de", "la", "und", "der", "en", "ve", "et", "que"} & set(found[1].split())
+    assert "what moved" in drifting
 
 
 def test_a_second_demo_on_the_same_broker_keeps_its_own_account(settings: Settings, shared: Broker) -> None:

@@ -17,6 +17,7 @@ from stream.settings import load
 from tests.faults.fleet import ROOT, without_settings
 from tests.faults.onlooker import Onlooker
 from tests.integration.conftest import Command
+from tests.integration.running import RunningWorker, until
 
 pytestmark = [
     pytest.mark.broker,
@@ -91,7 +92,7 @@ def test_the_topic_names_the_planted_word_and_producer(
 def test_without_its_topic_a_worker_works_on_and_says_so(
     environ: dict[str, str], bundle_folder: Path, tagstream: Command, processes: Processes, tmp_path: Path
 ) -> None:
-    """Findings are logged; every event is delivered; the stop is quick."""
+    """Findings are counted and logged; every event is delivered; the stop is quick."""
     settings = load(environ, folder=ROOT).settings
     admin = KafkaAdminClient(bootstrap_servers=settings.broker_list)
     try:
@@ -108,6 +109,7 @@ def test_without_its_topic_a_worker_works_on_and_says_so(
     while "drift_found" not in log.read_text():
         assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.1)
+    assert until(lambda: RunningWorker(worker).metric("tagstream_drift_findings_unpublished_total"), 20)
     assert "drift_topic_missing" in log.read_text()
     assert PLANTED not in log.read_text()
     asked = time.monotonic()

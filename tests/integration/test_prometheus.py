@@ -2,14 +2,8 @@
 
 import json
 import math
-import os
 import random
 import shutil
-import sys
-import time
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from model_export.bundle import read
 from model_export.data import CORPUS, read_corpus
@@ -26,15 +19,15 @@ from monitoring.edges import CONFIDENCE
 from monitoring.grafana.boards import BOARDS, DASHBOARDS, queries
 from stream import topics
 from stream.broker import Broker
-from stream.broker.ports import free_ports
-from stream.broker.processes import Process, Processes
+from stream.broker.processes import Processes
 from stream.settings import load
 from tests.faults.checker import Door
-from tests.faults.fleet import ROOT, without_settings
+from tests.faults.fleet import ROOT
 from tests.faults.inputs import MALFORMED, Planted
 from tests.faults.onlooker import Onlooker, fresh_environment, send
-from tests.integration.running import RunningWorker, until
-from tests.prometheus import FOLDER, final, quick
+from tests.integration.running import until
+from tests.integration.watching import START_SECONDS, Prometheus, started, watching
+from tests.prometheus import rules
 
 pytestmark = [
     pytest.mark.broker,
@@ -49,56 +42,11 @@ pytestmark = [
 
 WORKERS = 2
 EVENTS, BAD = 3_000, 60
-START_SECONDS, WORK_SECONDS, SCRAPE_SECONDS = 120.0, 300.0, 60.0
-STEP_SECONDS = 2
+WORK_SECONDS, SCRAPE_SECONDS = 300.0, 60.0
 # Every figure of a board has data after a stream like this one, except where the reason stands here.
 EXPECTED_EMPTY = {
     'sum by (kind) (increase(tagstream_drift_findings_total{job="tagstream"}[5m])) > 0': "a stream like its reference has no findings",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prometheus:
-    """A Prometheus process. `since` is when it began, Unix seconds."""
-
-    url: str
-    process: Process
-    since: float
-
-    def get(self, path: str, **parameters: object) -> Any:
-        """The data of an answer of its API."""
-        asked = f"{self.url}{path}?{urllib.parse.urlencode(parameters)}"
-        try:
-            with urllib.request.urlopen(asked, timeout=30) as answer:  # noqa: S310 - loopback
-                return json.load(answer)["data"]
-        except urllib.error.HTTPError as error:
-            with error:
-                raise AssertionError(parameters, error.read().decode()) from error
-
-    def ready(self) -> bool:
-        """Does it answer?"""
-        try:
-            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=5) as answer:  # noqa: S310 - loopback
-                return bool(answer.status == 200)
-        except OSError:
-            return False
-
-    def now(self, expression: str) -> list[tuple[dict[str, str], float]]:
-        """The series of an expression at this moment."""
-        found = self.get("/api/v1/query", query=expression)["result"]
-        return [(one["metric"], float(one["value"][1])) for one in found]
-
-    def value(self, expression: str) -> float | None:
-        """The only series of an expression; None without one."""
-        found = self.now(expression)
-        assert len(found) < 2, found
-        return found[0][1] if found else None
-
-    def ever(self, expression: str) -> int:
-        """How many series of an expression had a number at any moment since the beginning."""
-        asked = {"query": expression, "start": self.since, "end": time.time(), "step": STEP_SECONDS}
-        found = self.get("/api/v1/query_range", **asked)["result"]
-        return sum(any(not math.isnan(float(value)) for _, value in one["values"]) for one in found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +89,7 @@ def run(kafka: Broker, folder: Path, compared_bundle: Path) -> Iterator[Run]:
     with Processes(grace_seconds=5) as processes, Onlooker(settings) as onlooker:
         workers = [started(processes, environ, folder / f"worker-{number}.log") for number in range(WORKERS)]
         assert until(lambda: all(worker.metric("tagstream_assigned_partitions") for worker in workers), START_SECONDS)
-        prometheus = watching(processes, [worker.url for worker in workers], folder)
+        prometheus = watching(processes, {"tagstream": [worker.url for worker in workers]}, folder)
         assert until(
             lambda: prometheus.value('count(tagstream_events_received_total{job="tagstream"})') == WORKERS, SCRAPE_SECONDS
         )
@@ -164,43 +112,6 @@ def run(kafka: Broker, folder: Path, compared_bundle: Path) -> Iterator[Run]:
 def decided(outcomes: dict[Door, list[Any]]) -> int:
     """Records that are decisions."""
     return len(outcomes[Door.TAGGED]) + len(outcomes[Door.REVIEW])
-
-
-def started(processes: Processes, environ: dict[str, str], log_file: Path) -> RunningWorker:
-    """A worker as `tagstream worker` starts it."""
-    clean = {**without_settings(os.environ), "PYTHONPATH": str(ROOT), **environ}
-    return RunningWorker(processes.start([sys.executable, "-m", "stream.cli", "worker"], env=clean, log_file=log_file))
-
-
-def watching(processes: Processes, workers: list[str], folder: Path) -> Prometheus:
-    """Prometheus over these workers, with the project's rules at a pace that a test can wait for, and over whole counters."""
-    recording, alerts = ((FOLDER / name).read_text(encoding="utf-8") for name in ("recording.yml", "alerts.yml"))
-    files = {"recording.yml": quick(recording), "final.yml": quick(final(recording)), "alerts.yml": quick(alerts)}
-    for name, text in files.items():
-        (folder / name).write_text(text, encoding="utf-8")
-    pace = f"{STEP_SECONDS}s"
-    configuration = {
-        "global": {"scrape_interval": pace, "scrape_timeout": pace, "evaluation_interval": pace},
-        "rule_files": list(files),
-        "scrape_configs": [
-            {"job_name": "tagstream", "static_configs": [{"targets": [url.removeprefix("http://") for url in workers]}]}
-        ],
-    }
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration), encoding="utf-8")
-    (port,) = free_ports(1)
-    process = processes.start(
-        [
-            shutil.which("prometheus") or "prometheus",
-            f"--config.file={folder / 'prometheus.yml'}",
-            f"--storage.tsdb.path={folder / 'data'}",
-            f"--web.listen-address=127.0.0.1:{port}",
-        ],
-        env=without_settings(os.environ),
-        log_file=folder / "prometheus.log",
-    )
-    found = Prometheus(url=f"http://127.0.0.1:{port}", process=process, since=time.time())
-    assert until(found.ready, START_SECONDS), process.output()
-    return found
 
 
 def rows() -> list[Planted]:
@@ -238,18 +149,12 @@ def test_prometheus_sees_two_workers_and_no_rule_fails(run: Run) -> None:
     assert len(shares) == WORKERS
     assert min(shares.values()) > EVENTS / 10
     groups = run.prometheus.get("/api/v1/rules")["groups"]
-    rules = [rule for group in groups for rule in group["rules"]]
-    assert len({rule["name"] for rule in rules if rule["type"] == "alerting"}) == len(written_rules("alerts.yml", "alert"))
-    assert [(rule["name"], rule.get("lastError")) for rule in rules if rule["health"] != "ok"] == []
+    loaded = [rule for group in groups for rule in group["rules"]]
+    assert len({rule["name"] for rule in loaded if rule["type"] == "alerting"}) == len(rules("alerts.yml"))
+    assert [(rule["name"], rule.get("lastError")) for rule in loaded if rule["health"] != "ok"] == []
 
 
-def written_rules(name: str, kind: str) -> list[str]:
-    """Names of the rules of a file."""
-    groups = yaml.safe_load((FOLDER / name).read_text(encoding="utf-8"))["groups"]
-    return [rule[kind] for group in groups for rule in group["rules"]]
-
-
-@pytest.mark.parametrize("name", written_rules("recording.yml", "record"))
+@pytest.mark.parametrize("name", [rule["record"] for rule in rules("recording.yml")])
 def test_every_recording_rule_returns_data(run: Run, name: str) -> None:
     """A number, not only a series that is NaN."""
     assert run.prometheus.ever(name) > 0
@@ -317,3 +222,4 @@ def test_one_workers_figure_is_not_the_whole(run: Run) -> None:
 def test_both_workers_have_looked_for_drift(run: Run) -> None:
     """Windows were closed and compared in each, so that the boards' figures of drift are figures of something."""
     assert run.prometheus.value("min(tagstream_drift_window_events)") == 200
+    assert (run.prometheus.value("min(tagstream_drift_last_evaluated_timestamp_seconds)") or 0) > run.prometheus.since

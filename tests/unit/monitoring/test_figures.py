@@ -168,6 +168,16 @@ def test_a_sudden_change_is_an_alarm() -> None:
     assert whats == ["A worker saw the mean of confidence jump.", "A worker saw the mean of tokens per word jump, 2 times."]
 
 
+@pytest.mark.parametrize(("scores", "said"), [({"words": 5.9}, 0), ({"words": 6.0}, 1), ({"words": 24.5, "sources": 0.2}, 2)])
+def test_a_window_with_other_words_or_producers_is_an_alarm(scores: dict[str, float], said: int) -> None:
+    """From the worker's own threshold on; a worker that does not watch for drift has none."""
+    stream = ran()
+    stream.metrics.drift_evaluated(1000, scores, stream.now)
+    assert "ContentDrift" not in names(alarms(seen(stream)))
+    stream.metrics.drift_plan(1000, {"words": 6.0, "labels": 0.1, "sources": 0.02})
+    assert [alarm.name for alarm in alarms(seen(stream))].count("ContentDrift") == said
+
+
 @pytest.mark.parametrize(("compared", "rate", "alarm"), [(0.0, 20, True), (0.0, 0.1, False), (7 * 3600.0, 20, False)])
 def test_silence_about_drift_is_an_alarm_where_nobody_looks(compared: float, rate: float, alarm: bool) -> None:
     """Seven hours without a comparison, unless hardly anything came."""

@@ -157,7 +157,9 @@ def test_every_series_is_there_from_the_start_at_zero() -> None:
         "tagstream_events_by_source_total": ("source", SourceKind),
         "tagstream_drift_changes_total": ("signal", DriftSignal),
         "tagstream_drift_score": ("signal", DriftScore),
+        "tagstream_drift_threshold": ("signal", DriftScore),
         "tagstream_drift_findings_total": ("kind", DriftKind),
+        "tagstream_drift_findings_unpublished_total": ("kind", DriftKind),
     }
     for name, (label, values) in expected.items():
         assert {item: value(registry, name, **{label: item}) for item in values} == dict.fromkeys(values, 0.0)
@@ -401,6 +403,10 @@ def test_another_bundles_reference_replaces_the_one_before() -> None:
 def test_drift_says_what_it_saw() -> None:
     """Changes and findings are counted; scores, window and time are those of the last evaluation."""
     metrics, registry = made()
+    metrics.drift_plan(500, {"words": 6.0, "labels": 0.1, "sources": 0.02})
+    assert value(registry, "tagstream_drift_threshold", signal="words") == 6.0
+    assert value(registry, "tagstream_drift_window_events") == 500
+    metrics.drift_unpublished("labels")
     metrics.drift_change("energy")
     metrics.drift_finding("words")
     metrics.drift_finding("words")
@@ -418,6 +424,7 @@ def test_drift_says_what_it_saw() -> None:
         "sources": 0.0,
     }
     assert value(registry, "tagstream_drift_findings_total", kind="words") == 2
+    assert value(registry, "tagstream_drift_findings_unpublished_total", kind="labels") == 1
     assert value(registry, "tagstream_drift_window_events") == 1000
     assert value(registry, "tagstream_drift_last_evaluated_timestamp_seconds") == 20.0
 
@@ -429,6 +436,7 @@ def test_drift_knows_no_other_names() -> None:
     for mistaken in (
         lambda: metrics.drift_change("words"),
         lambda: metrics.drift_finding("energy"),
+        lambda: metrics.drift_unpublished("energy"),
         lambda: metrics.drift_evaluated(1, {"energy": 1.0}, 1.0),
     ):
         with pytest.raises(ValueError, match="is not a valid Drift"):

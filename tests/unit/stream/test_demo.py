@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -14,15 +15,18 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from monitoring.observer import Destination
+from monitoring import limits
+from monitoring.findings import Finding, Model, Span, Word
+from monitoring.observer import Destination, DriftKind
 from stream.clients import Record
 from stream.demo import frame, process, samples, summary
 from stream.demo.frame import Frame, Moment
 from stream.demo.interrupt import interrupts
 from stream.demo.ledger import Landing, Ledger, percentile
 from stream.demo.opening import Opening
-from stream.demo.run import demo
+from stream.demo.run import Drift, demo, mixed_samples
 from stream.demo.samples import Sample
+from stream.demo.shifts import Shift
 from stream.demo.watch import Lines, Picture, Scene, pick, watch
 from stream.events import ContentEvent, RawEvent, Rejected, decode
 from stream.settings import Settings, load
@@ -95,18 +99,31 @@ def test_a_short_run_sees_every_code_once_before_any_twice() -> None:
     assert len(set(codes[: len(set(codes))])) == len(set(codes)) > 8
 
 
-def test_one_sample_in_25_is_malformed_at_a_steady_cadence() -> None:
-    """The malformed stand at every 25th place and nowhere else."""
+def test_one_sample_in_125_is_malformed_at_a_steady_cadence() -> None:
+    """The malformed stand at every 125th place and nowhere else: too few for a page."""
     mixed = itertools.islice(samples.mix(samples.load_events(), samples.load_malformed()), 1_000)
-    assert [number for number, sample in enumerate(mixed, 1) if sample.code is not None] == list(range(25, 1_001, 25))
+    places = [number for number, sample in enumerate(mixed, 1) if sample.code is not None]
+    assert places == list(range(125, 1_001, 125))
+    assert len(places) / 1_000 < limits.DEAD_LETTER_RATIO
+
+
+def test_the_samples_come_in_one_order_that_mixes_their_sources() -> None:
+    """Every run is the same stream, and no part of it is another stream than the whole."""
+    events = samples.load_events()
+    assert events == samples.load_events()
+    assert len({event["id"] for event in events}) == len(events) > 2_000
+    sources = Counter(event["source"] for event in events)
+    for start in range(0, len(events) - 500, 500):
+        part = Counter(event["source"] for event in events[start : start + 500])
+        assert all(abs(part[source] / 500 - count / len(events)) < 0.1 for source, count in sources.items())
 
 
 def test_a_new_round_brings_new_ids() -> None:
     """Events and malformed are numbered from their second round on; a shared broker's runs end differently."""
     events, malformed = [{"id": "a", "title": "A"}, {"id": "b", "title": "B"}], [MALFORMED]
-    keys = [sample.key for sample in itertools.islice(samples.mix(events, malformed), 50)]
+    keys = [sample.key for sample in itertools.islice(samples.mix(events, malformed), 250)]
     assert keys[:4] == ["a", "b", "a-2", "b-2"]
-    assert [keys[24], keys[49]] == ["malformed-1", "malformed-1-2"]
+    assert [keys[124], keys[249]] == ["malformed-1", "malformed-1-2"]
     assert [sample.key for sample in itertools.islice(samples.mix(events, [], run="f3"), 3)] == ["a-f3", "b-f3", "a-2-f3"]
 
 
@@ -250,9 +267,11 @@ def drawn(shown: Moment, width: int, height: int) -> list[str]:
 def test_the_picture_fits_its_terminal(width: int, height: int) -> None:
     """At every size it has as many lines as the terminal, none of them wider."""
     titles = ["short", "a title that is far too long for any terminal " * 5, "広い文字の題名" * 20, "Finnish 😅 review"]
-    lines = drawn(moment([titled(title) for title in titles * 20]), width, height)
-    assert len(lines) == height
-    assert max(cell_len(line) for line in lines) <= width
+    shown = moment([titled(title) for title in titles * 20])
+    for findings in ((), tuple(titles)):
+        lines = drawn(replace(shown, findings=findings), width, height)
+        assert len(lines) == height
+        assert max(cell_len(line) for line in lines) <= width
 
 
 @pytest.mark.parametrize("title", ["short", "x" * 300, "広い文字の題名" * 20, "広" * 18 + "x" * 90, ""])
@@ -276,6 +295,38 @@ def test_the_picture_at_80_columns_tells_what_matters() -> None:
     assert letter.split() == ["x", "array", "not_an_object", "dead"]
     assert "http://127.0.0.1:9108/  /metrics  /healthz  /readyz" in text
     assert all(label in text for label in LABELS)
+
+
+def test_what_moved_has_a_place_once_something_has() -> None:
+    """A healthy stream shows no heading for it; a drifting one names the words, whatever they are made of."""
+    healthy = moment([])
+    assert "what moved" not in "".join(drawn(healthy, 80, 24))
+    text = "\n".join(drawn(replace(healthy, findings=("words: und 16.0%\x1b[2J",)), 80, 24))
+    assert "what moved" in text
+    assert "words: und 16.0%" in text
+    assert "\x1b" not in text
+
+
+def found_words(word: str) -> Finding:
+    """A worker has found that this word moved."""
+    return Finding(
+        kind=DriftKind.WORDS,
+        at="2026-11-24T21:03:12.000Z",
+        worker="w-1",
+        window=Span(events=300, start="2026-11-24T21:03:00.000Z", end="2026-11-24T21:03:12.000Z"),
+        reference_digest="",
+        model=Model(name="m", version="1", digest="d"),
+        words=(Word(word=word, z=9.0, share=0.16, reference_share=0.001),),
+    )
+
+
+def test_the_stream_is_ordinary_and_then_drifts_under_other_ids() -> None:
+    """After the given seconds, and no event is told twice."""
+    mixed = list(itertools.islice(mixed_samples(Drift(shift=Shift.NO_DESCRIPTION, after_seconds=10), 20, run=""), 400))
+    described = ["description" in msgspec.json.decode(sample.value) for sample in mixed if sample.code is None]
+    assert any(described[:198])
+    assert not any(described[199:])
+    assert len({sample.key for sample in mixed}) == len(mixed)
 
 
 def test_a_run_without_an_end_shows_no_end() -> None:
@@ -302,9 +353,12 @@ def test_a_pipe_gets_a_line_an_outcome_and_no_escape_codes() -> None:
         for landing in landings(*BALANCED):
             view.landed(landing)
         view.refresh(account(*BALANCED).totals(), "running")
-    first, second = output(console).splitlines()
+        view.moved(found_words("und"))
+    first, second, phase, moved = output(console).splitlines()
     assert first.split() == ["00:00:01.020", "tagged", "mlops", "0.9000", "20", "ms", "sample-1", "A", "title"]
     assert second.split() == ["00:00:01.020", "dlq", "not_an_object", "20", "ms", "malformed-1"]
+    assert phase == "--- after 2 events: running"
+    assert moved == "21:03:12.000  drift   words     und 16.0% (was 0.1%)"
 
 
 def test_a_terminal_gets_the_picture_and_is_given_back() -> None:

@@ -37,6 +37,8 @@ class Recorder(RecordingObserver):
         self.changes: list[str] = []
         self.windows: list[tuple[int, Mapping[str, float], float]] = []
         self.findings: list[str] = []
+        self.unpublished: list[str] = []
+        self.plan: tuple[int, dict[str, float]] = (0, {})
 
     def drift_change(self, signal: str) -> None:
         """Keep it."""
@@ -49,6 +51,14 @@ class Recorder(RecordingObserver):
     def drift_finding(self, kind: str) -> None:
         """Keep it."""
         self.findings.append(kind)
+
+    def drift_unpublished(self, kind: str) -> None:
+        """Keep it."""
+        self.unpublished.append(kind)
+
+    def drift_plan(self, window_events: int, thresholds: Mapping[str, float]) -> None:
+        """Keep it."""
+        self.plan = (window_events, dict(thresholds))
 
 
 class Topic:
@@ -174,9 +184,28 @@ def test_a_finding_that_the_broker_does_not_take_is_counted_and_forgotten(
         await observer.turn(executor)
 
     drive(scenario)
-    assert observer.unpublished == 1
+    assert recorder.unpublished == ["words"]
     assert recorder.findings == ["words"]
     assert len(recorder.observations) == 800
+
+
+def test_a_finding_without_a_topic_is_counted_as_unpublished() -> None:
+    """Otherwise a deployment that lacks the topic looks like a stream without drift."""
+    observer, recorder = made()
+
+    async def scenario(executor: ThreadPoolExecutor) -> None:
+        for batch in (list(ordinary(200)), drifting()):
+            observer.published(batch, NOW_MS)
+            await observer.turn(executor)
+
+    drive(scenario)
+    assert (recorder.findings, recorder.unpublished) == ([], ["words"])
+
+
+def test_windows_and_thresholds_are_told_before_the_first_window_is_full() -> None:
+    """Who waits for an evaluation knows how many decisions it takes, and from where on a score is a finding."""
+    _, recorder = made()
+    assert recorder.plan == (PLAN.window_events, {"words": 6.0, "labels": 0.1, "sources": 0.02})
 
 
 def test_a_bug_in_here_ends_the_watching_and_nothing_else() -> None:

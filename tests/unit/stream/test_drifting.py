@@ -12,12 +12,12 @@ from model_export.bundle import DEFAULT_BUNDLE, read
 from monitoring import baseline
 from monitoring.baseline import BaselineError
 from monitoring.drift import DriftWatch, Plan
-from monitoring.findings import Finding
+from monitoring.findings import Finding, what_moved
 from monitoring.observer import DriftKind, DriftSignal, NullObserver
 from monitoring.replay import TooFewError
 from stream import drifting
 from stream.clients import Record
-from stream.drifting import DriftError, what_moved
+from stream.drifting import DriftError
 from stream.outcomes import ModelRef
 from stream.pipeline import Pipeline
 from stream.routing import Router

@@ -1,0 +1,397 @@
+"""The whole of it at once: Apache Kafka, real workers with the default bundle, a real Prometheus with the shipped rules.
+
+First an ordinary stream, which must raise nothing. Then five ways to drift, each on a worker of its own in a job of its own: each
+must raise its alert, and the topic `drift` must name what was planted. The rules are the shipped ones; only their durations are
+shorter (an hour is a minute, `for:` is two seconds), so that an alert fires here on less than it would in production.
+
+`make test` runs a short form of it, `make see-it-long` all of it.
+"""
+
+import itertools
+import json
+import random
+import re
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stream import topics
+from stream.broker import Broker
+from stream.broker.processes import Processes
+from stream.demo import samples
+from stream.demo.shifts import Shift, shifted
+from stream.settings import Settings, load
+from tests.faults.fleet import ROOT
+from tests.faults.inputs import Planted
+from tests.faults.onlooker import Onlooker, fresh_environment, send
+from tests.integration.conftest import Command
+from tests.integration.running import RunningWorker, until
+from tests.integration.watching import START_SECONDS, Prometheus, started, watching
+from tests.prometheus import rules
+
+pytestmark = [
+    pytest.mark.broker,
+    pytest.mark.timeout(1500),
+    # kafka-python leaves a socket to the garbage collector for each connection that was refused.
+    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.skipif(
+        shutil.which("prometheus") is None,
+        reason="there is no prometheus, so nothing can be said of alerts on real workers: install the package prometheus",
+    ),
+]
+
+STABLE, SHORT_STABLE = 10_000, 3_000
+# Ordinary events before a shift, and events of the shift: two windows of a worker and more.
+BEFORE, AFTER = 300, 2_100
+# So many events are under way at most: an event that waits for a minute is late, which is another alert.
+AT_ONCE = 500
+# An odd number: every second event is one of the shift's, and each partition gets its share of them.
+PARTITIONS = 5
+STABLE_JOB, STABLE_WORKERS = "tagstream", 2
+WORK_SECONDS, ALERT_SECONDS = 300.0, 60.0
+REFERENCE_EVENTS = 1_000
+PAGES = {rule["alert"] for rule in rules("alerts.yml") if rule["labels"]["tier"] == "page"}
+NEW_WORDS = ("quantabyte", "lorvane", "zephyrnet")
+NEW_SOURCE = "press-releases"
+WORD = re.compile(r"[^\W\d_]+")
+
+Event = dict[str, str]
+Finding = dict[str, Any]
+
+
+def words_of(events: Sequence[Event]) -> Counter[str]:
+    """In how many events each word is."""
+    texts = (f"{event['title']} {event.get('description', '')}".lower() for event in events)
+    return Counter(word for text in texts for word in set(WORD.findall(text)))
+
+
+def planted(shift: Shift) -> list[Event]:
+    """
+    The sample events with a shift in every second one; a new subject has new words, broken texts come from a new producer.
+
+    Confidence decays in all of them.
+    """
+    ordinary = samples.load_events()
+    moved = shifted(ordinary, shift)
+    whole = moved if shift is Shift.CONFIDENCE else ordinary
+    return [_marked(other, shift) if at % 2 else event for at, (event, other) in enumerate(zip(whole, moved, strict=True))]
+
+
+def _marked(event: Event, shift: Shift) -> Event:
+    if shift is Shift.NEW_TOPIC:
+        return {**event, "title": f"{event['title']} {' '.join(NEW_WORDS)}"}
+    if shift in {Shift.NO_DESCRIPTION, Shift.CONFIDENCE}:
+        return {**event, "source": NEW_SOURCE}
+    return event
+
+
+def names_computer_vision(findings: Sequence[Finding]) -> bool:
+    """The tag that was planted has the largest term."""
+    return any(finding["kind"] == "labels" and finding["labels"][0]["label"] == "computer-vision" for finding in findings)
+
+
+def names_the_new_words(findings: Sequence[Finding]) -> bool:
+    """All three are among the first five."""
+    return any(set(NEW_WORDS) <= first_words(finding) for finding in findings)
+
+
+def names_other_languages(findings: Sequence[Finding]) -> bool:
+    """The first five are words of the planted texts, and not of the ordinary ones: each ten times as frequent in them."""
+    ordinary = words_of(samples.load_events())
+    foreign = words_of(planted(Shift.LANGUAGE)[1::2])
+    return any(
+        len(first_words(finding)) == 5 and all(foreign[word] > 10 * ordinary[word] for word in first_words(finding))
+        for finding in findings
+    )
+
+
+def names_the_new_producer(findings: Sequence[Finding]) -> bool:
+    """Among the first five sources."""
+    return any(NEW_SOURCE in [source["source"] for source in finding.get("sources", ())[:5]] for finding in findings)
+
+
+def first_words(finding: Finding) -> set[str]:
+    """The first five."""
+    return {word["word"] for word in finding.get("words", ())[:5]}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """The alerts that a shift must raise, those that it must not, and what the findings must name."""
+
+    raised: frozenset[str]
+    not_raised: frozenset[str]
+    named: Callable[[Sequence[Finding]], bool]
+
+
+EXPECTED = {
+    Shift.CLASS_MIX: Expected(
+        raised=frozenset({"PredictionDrift"}),
+        not_raised=frozenset({"TokensPerWordDrift", "WithoutDescriptionShare"}),
+        named=names_computer_vision,
+    ),
+    Shift.NEW_TOPIC: Expected(
+        raised=frozenset({"ContentDrift"}), not_raised=frozenset({"WithoutDescriptionShare"}), named=names_the_new_words
+    ),
+    Shift.LANGUAGE: Expected(
+        raised=frozenset({"TokensPerWordDrift", "ContentDrift"}), not_raised=frozenset(), named=names_other_languages
+    ),
+    Shift.NO_DESCRIPTION: Expected(
+        raised=frozenset({"WithoutDescriptionShare"}),
+        not_raised=frozenset({"TokensPerWordDrift"}),
+        named=names_the_new_producer,
+    ),
+    Shift.CONFIDENCE: Expected(raised=frozenset({"ConfidenceDrift"}), not_raised=frozenset(), named=names_the_new_producer),
+}
+
+
+@dataclass(slots=True, kw_only=True)
+class Seen:
+    """
+    What became of one stream.
+
+    Attributes:
+        events: How many were sent; all of them have left by a door.
+        seconds: How long that took.
+        fired: Alerts that fired, with the values of their label `signal`.
+        paged: Those of them that are pages, while there was work: a minute after its end a stream that has run dry is Stalled by
+            the shortened rules, whose windows are as long as the time that a figure takes to fall.
+        findings: Records of the topic `drift`, in order.
+        largest: The largest value of each pooled figure of drift, from 500 decisions in the window on.
+        windows: For each worker, whether it has compared a window.
+    """
+
+    events: int
+    seconds: float
+    fired: dict[str, set[str]]
+    paged: set[str]
+    findings: list[Finding]
+    largest: dict[str, float]
+    windows: list[bool]
+
+    def __str__(self) -> str:
+        """For the report."""
+        fired = ", ".join(
+            f"{name} {'/'.join(sorted(filter(None, signals)))}".strip() for name, signals in sorted(self.fired.items())
+        )
+        figures = ", ".join(f"{name} {value:.3f}" for name, value in self.largest.items())
+        kinds = Counter(finding.get("signal") or finding["kind"] for finding in self.findings)
+        return (
+            f"{self.events} events in {self.seconds:.0f} s; alerts: {fired or 'none'}; largest: {figures}; "
+            f"findings: {dict(kinds) or 'none'}"
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class Stream:
+    """A stream's own topics, workers and job."""
+
+    job: str
+    environ: dict[str, str]
+    workers: list[RunningWorker] = field(default_factory=list)
+
+    @property
+    def settings(self) -> Settings:
+        """As the workers have them."""
+        return load(self.environ, folder=ROOT).settings
+
+
+@pytest.fixture(scope="module")
+def reference(bundle_folder: Path, tagstream_in: Callable[[Path], Command], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What is ordinary, made as an operator makes it; another draw of the samples than any window is."""
+    folder = tmp_path_factory.mktemp("reference")
+    rows = random.Random("reference").sample(samples.load_events(), REFERENCE_EVENTS)  # noqa: S311 - the same every time
+    (folder / "stable.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    out = folder / "reference.json"
+    words = ("drift", "reference", folder / "stable.jsonl", "--out", out, "--bundle", bundle_folder, "--allow-few")
+    made = tagstream_in(folder)(*words)
+    assert made.returncode == 0, made.stderr.decode()
+    return out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """Everything that a run needs."""
+
+    kafka: Broker
+    bundle: Path
+    reference: Path
+    folder: Path
+    tagstream: Command
+
+
+@pytest.fixture(scope="module")
+def scene(
+    kafka: Broker,
+    bundle_folder: Path,
+    reference: Path,
+    tagstream_in: Callable[[Path], Command],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Scene:
+    """The broker and the files."""
+    folder = tmp_path_factory.mktemp("see-it")
+    return Scene(kafka=kafka, bundle=bundle_folder, reference=reference, folder=folder, tagstream=tagstream_in(folder))
+
+
+def see(scene: Scene, *, stable: int, shifts: Sequence[Shift]) -> Mapping[Shift, Seen]:
+    """One Prometheus over all workers; the streams run one after the other."""
+    with ExitStack() as stack:
+        processes = stack.enter_context(Processes(grace_seconds=5))
+        streams = {shift: _stream(scene, shift) for shift in (Shift.NONE, *shifts)}
+        for shift, stream in streams.items():
+            for number in range(STABLE_WORKERS if shift is Shift.NONE else 1):
+                stream.workers.append(started(processes, stream.environ, scene.folder / f"{stream.job}-{number}.log"))
+        workers = [worker for stream in streams.values() for worker in stream.workers]
+        assert until(lambda: all(worker.metric("tagstream_assigned_partitions") for worker in workers), START_SECONDS)
+        jobs = {stream.job: [worker.url for worker in stream.workers] for stream in streams.values()}
+        # A database of its own for every run.
+        prometheus = watching(processes, jobs, Path(tempfile.mkdtemp(dir=scene.folder)))
+        assert until(lambda: prometheus.value("sum(up)") == len(workers), START_SECONDS)
+        # Before its first scrape Prometheus knew of no worker, which is an alert.
+        assert until(lambda: not prometheus.now("ALERTS"), START_SECONDS), prometheus.now("ALERTS")
+        seen = {}
+        for shift, stream in streams.items():
+            ordinary = samples.mix(samples.load_events(), ())
+            moved = samples.mix(planted(shift), (), run="moved")
+            if shift is Shift.NONE:
+                events = list(itertools.islice(ordinary, stable))
+            else:
+                events = [*itertools.islice(ordinary, BEFORE), *itertools.islice(moved, AFTER)]
+            expected = EXPECTED[shift].raised if shift in EXPECTED else frozenset()
+            seen[shift] = _seen(scene, prometheus, stream, events, expected)
+            for worker in stream.workers:
+                worker.process.kill()
+        return seen
+
+
+def _stream(scene: Scene, shift: Shift) -> Stream:
+    job = STABLE_JOB if shift is Shift.NONE else shift.value
+    environ = {
+        **fresh_environment(scene.kafka.bootstrap, job, partitions=PARTITIONS),
+        "TAGSTREAM_BUNDLE": str(scene.bundle),
+        "TAGSTREAM_DRIFT_REFERENCE": str(scene.reference),
+        "TAGSTREAM_STATE_FOLDER": str(scene.folder / f"{job}-state"),
+        "TAGSTREAM_STARTUP_TIMEOUT_SECONDS": str(START_SECONDS),
+        # A machine that is busy with something else is not what is tested here.
+        "TAGSTREAM_SESSION_TIMEOUT_SECONDS": "30",
+    }
+    stream = Stream(job=job, environ=environ)
+    topics.create(stream.settings)
+    return stream
+
+
+def _seen(
+    scene: Scene, prometheus: Prometheus, stream: Stream, events: Sequence[samples.Sample], expected: frozenset[str]
+) -> Seen:
+    began = time.time()
+    with Onlooker(stream.settings) as onlooker:
+        for start in range(0, len(events), AT_ONCE):
+            part = events[start : start + AT_ONCE]
+            send(stream.settings, [Planted(event_id=one.key, key=one.key.encode(), value=one.value) for one in part])
+            # One part waits while the next is sent, and no more.
+            assert until(lambda sent=start: written(onlooker) >= sent, WORK_SECONDS), f"not all of {stream.job} was decided"
+        assert until(lambda: written(onlooker) >= len(events), WORK_SECONDS), f"not all of {stream.job} was decided"
+    ended = time.time()
+    # What must fire may take its time; what must not has had as many looks as the rest.
+    until(lambda: expected <= prometheus.fired(stream.job, since=began, until=time.time()).keys(), ALERT_SECONDS)
+    time.sleep(5)
+    tail = ("drift", "tail", "--json", "--from-beginning", "--idle", "2")
+    shown = scene.tagstream(*tail, environ=stream.environ)
+    assert shown.returncode == 0, shown.stderr.decode()
+    return Seen(
+        events=len(events),
+        seconds=ended - began,
+        paged=PAGES & prometheus.fired(stream.job, since=began, until=ended).keys(),
+        fired=prometheus.fired(stream.job, since=began, until=time.time()),
+        findings=[json.loads(line) for line in shown.stdout.splitlines()],
+        largest={
+            name: prometheus.value(
+                f'max_over_time((job:tagstream_{rule}1h{{job="{stream.job}"}}'
+                " and on (job) job:tagstream_predictions:count1h >= 500)[30m:1s])"
+            )
+            or 0.0
+            for name, rule in {
+                "psi of labels": "prediction_drift:psi",
+                "ks of confidence": "confidence_drift:ks",
+                "ks of energy": "energy_drift:ks",
+                "ks of tokens a word": "tokens_per_word_drift:ks",
+                "titles alone": "without_description:ratio",
+            }.items()
+        },
+        windows=[worker.metric("tagstream_drift_last_evaluated_timestamp_seconds") > began for worker in stream.workers],
+    )
+
+
+def written(onlooker: Onlooker) -> int:
+    """Outcomes at all doors."""
+    return sum(onlooker.sample().written.values())
+
+
+@pytest.fixture(scope="module")
+def short(scene: Scene) -> Mapping[Shift, Seen]:
+    """What every run of the tests has time for."""
+    return see(scene, stable=SHORT_STABLE, shifts=[Shift.NEW_TOPIC])
+
+
+@pytest.fixture(scope="module")
+def whole(scene: Scene) -> Mapping[Shift, Seen]:
+    """All of it."""
+    return see(scene, stable=STABLE, shifts=list(EXPECTED))
+
+
+def assert_stable(seen: Seen) -> None:
+    """Every worker has looked, and there was nothing to say: no alert of any tier, and no finding."""
+    assert all(seen.windows)
+    assert seen.fired == {}, str(seen)
+    assert seen.findings == []
+
+
+def assert_shift_is_seen(shift: Shift, seen: Seen) -> None:
+    """The right alert, no page, and by name what was planted."""
+    expected = EXPECTED[shift]
+    assert expected.raised <= seen.fired.keys(), str(seen)
+    assert not expected.not_raised & seen.fired.keys(), str(seen)
+    assert seen.paged == set(), str(seen)
+    assert expected.named(seen.findings), seen.findings
+
+
+def test_an_ordinary_stream_raises_nothing(short: Mapping[Shift, Seen], publish_report: Callable[[object], None]) -> None:
+    """3,000 events through two workers."""
+    publish_report(short[Shift.NONE])
+    assert_stable(short[Shift.NONE])
+
+
+def test_a_new_subject_raises_its_alert_and_is_named(
+    short: Mapping[Shift, Seen], publish_report: Callable[[object], None]
+) -> None:
+    """The shift that no pooled figure shows: the three planted words are among the first five."""
+    publish_report(short[Shift.NEW_TOPIC])
+    assert_shift_is_seen(Shift.NEW_TOPIC, short[Shift.NEW_TOPIC])
+
+
+@pytest.mark.long
+def test_ten_thousand_ordinary_events_raise_nothing(
+    whole: Mapping[Shift, Seen], publish_report: Callable[[object], None]
+) -> None:
+    """Through two workers, each of which compares several windows."""
+    publish_report(whole[Shift.NONE])
+    assert whole[Shift.NONE].events == STABLE
+    assert_stable(whole[Shift.NONE])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("shift", EXPECTED)
+def test_each_shift_raises_its_alert_and_is_named(
+    shift: Shift, whole: Mapping[Shift, Seen], publish_report: Callable[[object], None]
+) -> None:
+    """Five ways to drift, each with the words, tags or producers that were planted."""
+    publish_report(whole[shift])
+    assert_shift_is_seen(shift, whole[shift])
