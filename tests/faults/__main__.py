@@ -15,7 +15,7 @@ from pathlib import Path
 from stream import topics
 from stream.broker.processes import Processes
 from stream.settings import load
-from tests.faults.faults import Fault
+from tests.faults.faults import DISORDERS, Fault
 from tests.faults.fleet import ROOT
 from tests.faults.ground import Ground
 from tests.faults.harness import Report, run
@@ -66,14 +66,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         planted = plant(chosen.events, malformed=chosen.events // 100, seed=chosen.seed)
         report = run(plan, planted, environ=environ, folder=folder, processes=processes, ground=ground)
     print(report)  # noqa: T201
-    most = 0.0 if chosen.delivery == "exactly_once" else MOST_DUPLICATES
-    return int(not is_good(report, faults=chosen.faults, most_duplicates=most))
+    return int(not is_good(report, faults=chosen.faults, exactly_once=chosen.delivery == "exactly_once"))
 
 
-def is_good(report: Report, *, faults: int, most_duplicates: float = MOST_DUPLICATES) -> bool:
-    """Did all invariants hold, did all faults strike, and are there few duplicates, or none?"""
+def is_good(report: Report, *, faults: int, exactly_once: bool) -> bool:
+    """
+    Did all invariants hold, did all faults strike, and are there few duplicates, or none with exactly once?
+
+    At least once promises no order across the faults that `DISORDERS` names: I5 may break for one event each.
+    """
+    most_disorder = 0 if exactly_once else sum(count for fault, count in report.faults.items() if fault in DISORDERS)
+    forgiven = {"I5"} if report.verdict["I5"].cases <= most_disorder else set()
+    most_duplicates = 0.0 if exactly_once else MOST_DUPLICATES
     return (
-        not report.verdict.broken
+        set(report.verdict.broken) <= forgiven
         and sum(report.faults.values()) == faults
         and report.verdict.duplicates <= most_duplicates * report.inputs
     )

@@ -70,6 +70,19 @@ BROKERS = frozenset(
 KILLS = frozenset({Fault.KILL} | {fault for fault in POINTS if fault.name.startswith("KILL_")})
 # These need no more than a broker that somebody else keeps.
 OF_WORKERS = tuple(fault for fault in Fault if fault not in NETWORK | BROKERS | {Fault.PARTITIONS})
+# Without transactions the order of first outcomes may break by an event each: one record is lost on its way while later ones arrive,
+# or a worker that was thought dead writes beside its successor.
+DISORDERS = frozenset(
+    {
+        Fault.PRODUCE_FAILURE,
+        Fault.PRODUCE_SILENCE,
+        Fault.FREEZE,
+        Fault.BLOCKED_LOOP,
+        Fault.CUT,
+        Fault.SILENT,
+        Fault.DEAF,
+    }
+)
 # A worker answers these by ending itself: it is broken, and says so.
 ANSWERED_BY_EXIT = frozenset(
     {
