@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model_export import bundle, data
+from model_export import bundle, data, suites
 from model_export.bundle import Bundle
 from model_export.invariance import Invariance, check_invariance
 from model_export.prediction import LoadClassifier
@@ -142,6 +142,17 @@ def evaluate_bundle(
         for part, rows in parts.items()
         if rows
     }
+
+
+def behaviour(folder: Path, *, load: LoadClassifier) -> tuple[suites.GroupReport, ...]:
+    """
+    Ask a bundle the behaviour suites that come with the project.
+
+    Raises:
+        BundleError: The bundle is refused.
+        DataError: A suite cannot be read.
+    """
+    return suites.run(load(bundle.read(folder)))
 
 
 def verify(folder: Path, *, load: LoadClassifier) -> Verified:

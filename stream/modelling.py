@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from model_export import commands, madewithml
+from model_export import commands, madewithml, suites
 from model_export.bundle import Bundle
 from stream import logs, view
 from stream.classifier import OnnxClassifier
@@ -49,7 +49,7 @@ def export(settings: Settings, *, checkpoint: Path, folder: Path, precision: flo
 
 
 def evaluate(settings: Settings, *, as_json: bool) -> None:
-    """Measure a bundle on rows that it never saw."""
+    """Measure a bundle on rows that it never saw, and ask it the behaviour suites."""
     _require_export()
     found = commands.evaluate_bundle(settings.bundle, load=OnnxClassifier, data_folder=data_folder(settings))
     for part, evaluation in found.items():
@@ -57,6 +57,12 @@ def evaluate(settings: Settings, *, as_json: bool) -> None:
             sys.stdout.buffer.write(msgspec.json.encode({"part": part, **evaluation.as_json()}) + b"\n")
         else:
             view.show(evaluation.render(part))
+    behaviour = commands.behaviour(settings.bundle, load=OnnxClassifier)
+    if as_json:
+        for report in behaviour:
+            sys.stdout.buffer.write(msgspec.json.encode(report.as_json()) + b"\n")
+    else:
+        view.show(suites.render(behaviour))
 
 
 def verify(settings: Settings, *, as_json: bool) -> None:
