@@ -85,7 +85,10 @@ def assemble(
     compared = _compare(networks, calibration[:PARITY_ROWS], target.limits)
     logits = parity.run(networks.quantised, calibration)
     answers = np.array([trained.labels.index(row.tag) for row in splits.calibration])
-    draft = _draft(networks.quantised, own.to_str().encode(), trained, target, calibrate.fit_temperature(logits, answers))
+    # The authored rows are harder and many more: unweighted, a temperature for them would be too modest for plain ones.
+    level = calibrate.level_sources([row.source for row in splits.calibration])
+    temperature = calibrate.fit_temperature(logits, answers, level)
+    draft = _draft(networks.quantised, own.to_str().encode(), trained, target, temperature)
     with tempfile.TemporaryDirectory(prefix="tagstream-bundle-") as name:
         classifier = load(_write(Path(name), draft))
     predictions = classifier.classify([row.text for row in splits.calibration])

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers import get_linear_schedule_with_warmup
 
 from model_export import batches
-from model_export.calibrate import fit_temperature, log_loss
+from model_export.calibrate import fit_temperature, level_sources, log_loss
 from model_export.network import TagNetwork
 
 logger = logging.getLogger(__name__)
@@ -160,6 +160,5 @@ def balanced_loss(network: TagNetwork, examples: Examples) -> float:
     """Log loss after temperature scaling, the mean over sources, so that a large one does not drown a small one."""
     logits = batches.logits(network, examples.rows).double().numpy()
     targets = np.array(examples.targets)
-    temperature = fit_temperature(logits, targets)
-    sources = np.array(examples.sources)
-    return float(np.mean([log_loss(logits[sources == s], targets[sources == s], temperature) for s in np.unique(sources)]))
+    level = level_sources(examples.sources)
+    return log_loss(logits, targets, fit_temperature(logits, targets, level), level)

@@ -261,11 +261,16 @@ def model_export(
 
 
 @model.command("evaluate")
-def model_evaluate(folder: BundleArgument = None, data: DataFolder = None, json: Json = False) -> None:
-    """Measure a bundle on the gold holdout and the corpus' test split (needs the extra `export`)."""
+def model_evaluate(
+    folder: BundleArgument = None,
+    data: DataFolder = None,
+    baselines: Annotated[bool, typer.Option("--baselines", help="Train and measure the simpler rivals too.")] = False,
+    json: Json = False,
+) -> None:
+    """Measure a bundle on the gold holdout, the corpus' test split and the behaviour suites (needs the extra `export`)."""
     from stream import modelling
 
-    modelling.evaluate(_settings(data=data, bundle=folder), as_json=json)
+    modelling.evaluate(_settings(data=data, bundle=folder), baselines=baselines, as_json=json)
 
 
 @model.command("verify")

@@ -48,10 +48,13 @@ def export(settings: Settings, *, checkpoint: Path, folder: Path, precision: flo
     view.show(made.render())
 
 
-def evaluate(settings: Settings, *, as_json: bool) -> None:
-    """Measure a bundle on rows that it never saw, and ask it the behaviour suites."""
+def evaluate(settings: Settings, *, baselines: bool, as_json: bool) -> None:
+    """Measure a bundle on rows that it never saw, and ask it the behaviour suites; with `baselines`, its simpler rivals too."""
     _require_export()
     found = commands.evaluate_bundle(settings.bundle, load=OnnxClassifier, data_folder=data_folder(settings))
+    if baselines:
+        threshold = commands.inspect(settings.bundle).manifest.threshold.confidence
+        found |= commands.compare(data_folder=data_folder(settings), threshold=threshold)
     for part, evaluation in found.items():
         if as_json:
             sys.stdout.buffer.write(msgspec.json.encode({"part": part, **evaluation.as_json()}) + b"\n")
