@@ -72,7 +72,7 @@ def fit(base: base_model.BaseModel, splits: Splits, plan: Plan) -> tuple[TagNetw
     started = time.monotonic()
     torch.set_num_threads(plan.threads)
     tokenizer = batches.load_tokenizer(base.tokenizer)
-    train, calibration = (_examples(tokenizer, rows) for rows in (splits.train, splits.calibration))
+    train, calibration = (examples(tokenizer, rows) for rows in (splits.train, splits.calibration))
     tuned = tune(TagNetwork.from_bert(base.bert, labels=len(data.LABELS)), train, calibration, plan.teacher)
     network = tuned.network
     losses = {"teacher": min(tuned.losses.values())}
@@ -85,7 +85,8 @@ def fit(base: base_model.BaseModel, splits: Splits, plan: Plan) -> tuple[TagNetw
     return network, Trained(labels=data.LABELS, record=record)
 
 
-def _examples(tokenizer: Tokenizer, rows: tuple[Row, ...]) -> Examples:
+def examples(tokenizer: Tokenizer, rows: tuple[Row, ...]) -> Examples:
+    """Rows as tokens, label numbers and sources."""
     return Examples(
         rows=batches.encode(tokenizer, [row.text for row in rows]),
         targets=[data.LABELS.index(row.tag) for row in rows],

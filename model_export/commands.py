@@ -117,6 +117,32 @@ def export(  # noqa: PLR0913 - the options of one command
     return Made(bundle=built.bundle, evaluations=built.evaluations, seconds=time.monotonic() - started)
 
 
+def refit(  # noqa: PLR0913 - the options of one command
+    folder: Path,
+    *,
+    source: Path,
+    load: LoadClassifier,
+    data_folder: Path | None,
+    corpus_folder: Path = data.CORPUS,
+    name: str = "tagstream-minilm",
+    version: str = "2026.11.2",
+    target_precision: float = 0.98,
+) -> Made:
+    """Keep the encoder of the bundle in `source`, fit its head anew, and write the result to `folder`; arguments as in `train`."""
+    from model_export import assemble
+    from model_export.refit import refit_bundle
+
+    started = time.monotonic()
+    built = refit_bundle(
+        folder,
+        bundle=bundle.read(source),
+        splits=data.load(data_folder, corpus_folder),
+        load=load,
+        target=assemble.Target(name=name, version=version, precision=target_precision),
+    )
+    return Made(bundle=built.bundle, evaluations=built.evaluations, seconds=time.monotonic() - started)
+
+
 def evaluate_bundle(
     folder: Path, *, load: LoadClassifier, data_folder: Path | None, corpus_folder: Path = data.CORPUS
 ) -> dict[str, "Evaluation"]:

@@ -260,6 +260,19 @@ def model_export(
     modelling.export(_settings(data=data), checkpoint=checkpoint, folder=folder, precision=precision)
 
 
+@model.command("refit")
+def model_refit(
+    folder: OutFolder,
+    data: DataFolder = None,
+    bundle: BundleFolder = None,
+    precision: Precision = 0.98,
+) -> None:
+    """Keep a bundle's encoder and fit its head anew to the labels of today (needs the extra `export`)."""
+    from stream import modelling
+
+    modelling.refit(_settings(data=data, bundle=bundle), folder=folder, precision=precision)
+
+
 @model.command("evaluate")
 def model_evaluate(
     folder: BundleArgument = None,

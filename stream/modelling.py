@@ -48,6 +48,20 @@ def export(settings: Settings, *, checkpoint: Path, folder: Path, precision: flo
     view.show(made.render())
 
 
+def refit(settings: Settings, *, folder: Path, precision: float) -> None:
+    """Fit a new head on the encoder of the settings' bundle; prints the figures of the bundle that is written."""
+    _require_export()
+    logs.configure(level="info", form="console")
+    made = commands.refit(
+        folder,
+        source=settings.bundle,
+        load=OnnxClassifier,
+        data_folder=data_folder(settings),
+        target_precision=precision,
+    )
+    view.show(made.render())
+
+
 def evaluate(settings: Settings, *, baselines: bool, as_json: bool) -> None:
     """Measure a bundle on rows that it never saw, and ask it the behaviour suites; with `baselines`, its simpler rivals too."""
     _require_export()
