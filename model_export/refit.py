@@ -1,14 +1,13 @@
-"""A new head on an encoder that stays as it is: minutes instead of hours, and no torch in the arithmetic that counts.
+"""A new head on an encoder that stays as it is: a minute or two where training takes an hour.
 
 What the encoder of a bundle sees is often right where its head is not: the head was fitted together with it, on the labels of that
 day. So the int8 file is asked for the vector of every training text, as production would compute it, and logistic regression
-draws the lines anew. Weak on purpose (`HeadRecipe.strength`): the encoder has seen most of these texts, and lines
-that follow it too closely follow what it learned by heart.
+draws the lines anew (`train.HeadRecipe`).
 """
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,6 @@ import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 from onnx import numpy_helper
-from sklearn.linear_model import LogisticRegression
 
 from model_export import assemble, batches, build, export, parity
 from model_export.assemble import Built, Target
@@ -24,7 +22,7 @@ from model_export.bundle import Bundle
 from model_export.checkpoint import Trained
 from model_export.data import Splits
 from model_export.prediction import LoadClassifier
-from model_export.train import Examples, drawing_weights
+from model_export.train import Head, HeadRecipe, fit_head
 
 logger = logging.getLogger(__name__)
 
@@ -39,24 +37,6 @@ class HeadError(Exception):
     """The file has no head of the shape that this module can replace."""
 
     exit_code = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeadRecipe:
-    """Everything that decides the outcome, besides the encoder and the data."""
-
-    strength: float = 0.3
-    source_shares: dict[str, float] = field(default_factory=lambda: {"madewithml": 0.4, "corpus": 0.4, "lexicon": 0.2})
-    class_levelling: float = 0.5
-    iterations: int = 2000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
-    """Logits are `vectors @ weight.T + bias`. Shapes: weight (labels, width), bias (labels,)."""
-
-    weight: Floats
-    bias: Floats
 
 
 def refit_bundle(
@@ -82,7 +62,7 @@ def refit_bundle(
     labels = bundle.manifest.labels
     tokenizer = batches.load_tokenizer(bundle.tokenizer, target.max_length)
     train = build.examples(tokenizer, splits.train)
-    head = fit(embed(bundle.model, train.rows), train, recipe)
+    head = fit_head(embed(bundle.model, train.rows), train, recipe)
     model = with_head(bundle.model, head, labels)
     rows = batches.encode(tokenizer, [row.text for row in splits.calibration[: assemble.PARITY_ROWS]])
     wanted = embed(bundle.model, rows) @ head.weight.T + head.bias
@@ -112,14 +92,6 @@ def record(bundle: Bundle, splits: Splits, recipe: HeadRecipe) -> dict[str, obje
         "data": {"rows": splits.counts(), "sha256": splits.digests, "near_duplicates_removed": splits.near_duplicates_removed},
         "encoder": {"bundle": bundle.digest, "parity": bundle.manifest.parity, **bundle.manifest.training},
     }
-
-
-def fit(vectors: Floats, train: Examples, recipe: HeadRecipe) -> Head:
-    """Logistic regression on the vectors of the training texts, drawn in the recipe's shares."""
-    weights = drawing_weights(train, recipe.source_shares, recipe.class_levelling)
-    regression = LogisticRegression(C=recipe.strength, max_iter=recipe.iterations)
-    regression.fit(vectors, train.targets, sample_weight=(weights / weights.mean()).double().numpy())
-    return Head(weight=regression.coef_, bias=regression.intercept_)
 
 
 def embed(model: bytes, rows: Sequence[Sequence[int]]) -> Floats:

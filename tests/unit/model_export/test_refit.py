@@ -8,8 +8,8 @@ import torch
 from model_export import export, parity, quantize, refit
 from model_export.data import LABELS
 from model_export.network import Shape, TagNetwork
-from model_export.refit import Head, HeadError, HeadRecipe
-from model_export.train import Examples
+from model_export.refit import HeadError
+from model_export.train import Examples, Head, HeadRecipe, fit_head
 
 WIDTH = 32
 SHAPE = Shape(vocabulary=64, positions=64, width=WIDTH, inner=64, heads=4, layers=2, labels=len(LABELS))
@@ -58,7 +58,7 @@ def test_the_head_learns_what_its_rows_say() -> None:
     generator = np.random.default_rng(5)
     vectors = np.concatenate([generator.normal(size=(60, 4)) + 3, generator.normal(size=(60, 4)) - 3, np.full((5, 4), 3.0)])
     train = Examples(rows=[], targets=[0] * 60 + [1] * 60 + [1] * 5, sources=["corpus"] * 120 + ["rumour"] * 5)
-    found = refit.fit(vectors, train, HeadRecipe(source_shares={"corpus": 1.0, "rumour": 0.0}))
+    found = fit_head(vectors, train, HeadRecipe(source_shares={"corpus": 1.0, "rumour": 0.0}))
     # Two labels have one line between them: positive is the second.
     assert float(vectors[0] @ found.weight[0] + found.bias[0]) < 0 < float(vectors[100] @ found.weight[0] + found.bias[0])
 
