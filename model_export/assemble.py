@@ -83,9 +83,49 @@ def assemble(
     networks = _export(network, own_rows(splits.train, own), trained.labels)
     calibration = batches.encode(own, [row.text for row in splits.calibration])
     compared = _compare(networks, calibration[:PARITY_ROWS], target.limits)
-    logits = parity.run(networks.quantised, calibration)
+    return finish(
+        folder,
+        model=networks.quantised,
+        compared=compared,
+        trained=trained,
+        tokenizer=own,
+        splits=splits,
+        load=load,
+        target=target,
+    )
+
+
+def finish(  # noqa: PLR0913 - what a bundle is made of
+    folder: Path,
+    *,
+    model: bytes,
+    compared: "Compared",
+    trained: Trained,
+    tokenizer: Tokenizer,
+    splits: Splits,
+    load: LoadClassifier,
+    target: Target,
+) -> Built:
+    """
+    Calibrate, measure and write a network that exists as a file.
+
+    Args:
+        folder: Where the bundle goes.
+        model: The file.
+        compared: How far it is from what was trained, on the first calibration rows.
+        trained: What is known of it.
+        tokenizer: Its tokenizer, which truncates.
+        splits: Calibration rows, and gold.
+        load: Makes the classifier that production uses.
+        target: The bundle's name and promise.
+    """
+    calibration = batches.encode(tokenizer, [row.text for row in splits.calibration])
+    logits = parity.run(model, calibration)
     answers = np.array([trained.labels.index(row.tag) for row in splits.calibration])
-    draft = _draft(networks.quantised, own.to_str().encode(), trained, target, calibrate.fit_temperature(logits, answers))
+    # The authored rows are harder and many more: unweighted, a temperature for them would be too modest for plain ones.
+    level = calibrate.level_sources([row.source for row in splits.calibration])
+    temperature = calibrate.fit_temperature(logits, answers, level)
+    draft = _draft(model, tokenizer.to_str().encode(), trained, target, temperature)
     with tempfile.TemporaryDirectory(prefix="tagstream-bundle-") as name:
         classifier = load(_write(Path(name), draft))
     predictions = classifier.classify([row.text for row in splits.calibration])
@@ -181,7 +221,7 @@ def _draft(model: bytes, tokenizer: bytes, trained: Trained, target: Target, tem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Compared:
+class Compared:
     """What the two files say of the same rows, and how far the three networks are apart."""
 
     plain: parity.Floats
@@ -190,12 +230,12 @@ class _Compared:
     quantisation: parity.Difference
 
 
-def _compare(networks: _Networks, tokens: Sequence[Sequence[int]], limits: parity.Limits) -> _Compared:
+def _compare(networks: _Networks, tokens: Sequence[Sequence[int]], limits: parity.Limits) -> Compared:
     trained = batches.logits(networks.trained, tokens).double().numpy()
     plain = parity.run(networks.plain, tokens)
     exported = parity.check_export(trained, plain, limits)
     quantised = parity.run(networks.quantised, tokens)
-    return _Compared(
+    return Compared(
         plain=plain,
         quantised=quantised,
         export=exported,
@@ -204,7 +244,7 @@ def _compare(networks: _Networks, tokens: Sequence[Sequence[int]], limits: parit
 
 
 def _prove(
-    compared: _Compared,
+    compared: Compared,
     classifier: Classifier,
     rows: Sequence[Row],
     temperature: float,

@@ -17,7 +17,7 @@ from model_export.data import Row, Splits
 from model_export.distil import StudentRecipe, distil
 from model_export.network import TagNetwork
 from model_export.prediction import LoadClassifier
-from model_export.train import Examples, Recipe, Tuned, balanced_loss, tune
+from model_export.train import Examples, HeadRecipe, Recipe, Tuned, balanced_loss, probe, tune
 
 logger = logging.getLogger(__name__)
 
@@ -26,10 +26,11 @@ LIBRARIES = ("torch", "transformers", "tokenizers", "onnx", "onnxscript", "onnxr
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How to train: the teacher, the student if there is to be one, and how many cores to use."""
+    """How to train: the teacher, the student if there is to be one, the head of the last of them, and how many cores to use."""
 
     teacher: Recipe = dataclasses.field(default_factory=Recipe)
     student: StudentRecipe | None = dataclasses.field(default_factory=StudentRecipe)
+    head: HeadRecipe = dataclasses.field(default_factory=HeadRecipe)
     threads: int = 2
 
 
@@ -72,7 +73,7 @@ def fit(base: base_model.BaseModel, splits: Splits, plan: Plan) -> tuple[TagNetw
     started = time.monotonic()
     torch.set_num_threads(plan.threads)
     tokenizer = batches.load_tokenizer(base.tokenizer)
-    train, calibration = (_examples(tokenizer, rows) for rows in (splits.train, splits.calibration))
+    train, calibration = (examples(tokenizer, rows) for rows in (splits.train, splits.calibration))
     tuned = tune(TagNetwork.from_bert(base.bert, labels=len(data.LABELS)), train, calibration, plan.teacher)
     network = tuned.network
     losses = {"teacher": min(tuned.losses.values())}
@@ -80,12 +81,15 @@ def fit(base: base_model.BaseModel, splits: Splits, plan: Plan) -> tuple[TagNetw
         unlabelled = batches.encode(tokenizer, [row.text for row in splits.unlabelled])
         network = distil(network, train, unlabelled, plan.student)
         losses["student"] = balanced_loss(network, calibration)
+    probe(network, train, plan.head)
+    losses["head"] = balanced_loss(network, calibration)
     logger.info("network_trained layers=%d calibration_losses=%s", network.shape.layers, losses)
     record = _record(splits, plan, tuned, losses, time.monotonic() - started)
     return network, Trained(labels=data.LABELS, record=record)
 
 
-def _examples(tokenizer: Tokenizer, rows: tuple[Row, ...]) -> Examples:
+def examples(tokenizer: Tokenizer, rows: tuple[Row, ...]) -> Examples:
+    """Rows as tokens, label numbers and sources."""
     return Examples(
         rows=batches.encode(tokenizer, [row.text for row in rows]),
         targets=[data.LABELS.index(row.tag) for row in rows],
@@ -103,6 +107,7 @@ def _record(splits: Splits, plan: Plan, tuned: Tuned, losses: dict[str, float], 
         },
         "teacher": dataclasses.asdict(plan.teacher) | {"tuned_share": tuned.tuned_share},
         "student": dataclasses.asdict(plan.student) if plan.student is not None else None,
+        "head": dataclasses.asdict(plan.head),
         "calibration_losses": {name: round(loss, 6) for name, loss in losses.items()},
         "libraries": {name: version(name) for name in LIBRARIES},
         "seconds": round(seconds, 1),

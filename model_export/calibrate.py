@@ -24,13 +24,14 @@ class CalibrationError(Exception):
     exit_code = 1
 
 
-def fit_temperature(logits: Floats, targets: Ints) -> float:
+def fit_temperature(logits: Floats, targets: Ints, weights: Floats | None = None) -> float:
     """
     The temperature whose softmax(logits / temperature) has the smallest log loss (Guo et al. 2017), to four decimals.
 
     Args:
         logits: Shape (rows, labels).
         targets: The index of each row's label, shape (rows,).
+        weights: What each row counts, shape (rows,); all alike by default.
 
     Raises:
         CalibrationError: There are no rows.
@@ -39,14 +40,28 @@ def fit_temperature(logits: Floats, targets: Ints) -> float:
         msg = "no calibration rows: a temperature cannot be fitted. Next: give data whose calibration part is not empty."
         raise CalibrationError(msg)
     low, high = np.log(TEMPERATURE_RANGE)
-    found = minimize_scalar(lambda log: log_loss(logits, targets, float(np.exp(log))), bounds=(low, high), method="bounded")
+    found = minimize_scalar(
+        lambda log: log_loss(logits, targets, float(np.exp(log)), weights), bounds=(low, high), method="bounded"
+    )
     return round(float(np.exp(found.x)), 4)
 
 
-def log_loss(logits: Floats, targets: Ints, temperature: float) -> float:
+def log_loss(logits: Floats, targets: Ints, temperature: float, weights: Floats | None = None) -> float:
     """Mean negative log probability of the right label."""
     logged = log_softmax(logits / temperature, axis=1)
-    return float(-logged[np.arange(len(targets)), targets].mean())
+    return float(-np.average(logged[np.arange(len(targets)), targets], weights=weights))
+
+
+def level_sources(sources: Sequence[str]) -> Floats:
+    """
+    Weights by which every source counts the same, however many rows it has; their mean is 1.
+
+    >>> level_sources(["a", "a", "a", "b"]).round(2).tolist()
+    [0.67, 0.67, 0.67, 2.0]
+    """
+    _, places, counts = np.unique(np.asarray(sources), return_inverse=True, return_counts=True)
+    weights: Floats = len(sources) / (len(counts) * counts[places].astype(np.float64))
+    return weights
 
 
 def calibration_error(confidences: Sequence[float], correct: Sequence[bool], bins: int = ECE_BINS) -> float:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model_export import bundle, data
+from model_export import bundle, data, suites
 from model_export.bundle import Bundle
 from model_export.invariance import Invariance, check_invariance
 from model_export.prediction import LoadClassifier
@@ -117,6 +117,32 @@ def export(  # noqa: PLR0913 - the options of one command
     return Made(bundle=built.bundle, evaluations=built.evaluations, seconds=time.monotonic() - started)
 
 
+def refit(  # noqa: PLR0913 - the options of one command
+    folder: Path,
+    *,
+    source: Path,
+    load: LoadClassifier,
+    data_folder: Path | None,
+    corpus_folder: Path = data.CORPUS,
+    name: str = "tagstream-minilm",
+    version: str = "2026.11.2",
+    target_precision: float = 0.98,
+) -> Made:
+    """Keep the encoder of the bundle in `source`, fit its head anew, and write the result to `folder`; arguments as in `train`."""
+    from model_export import assemble
+    from model_export.refit import refit_bundle
+
+    started = time.monotonic()
+    built = refit_bundle(
+        folder,
+        bundle=bundle.read(source),
+        splits=data.load(data_folder, corpus_folder),
+        load=load,
+        target=assemble.Target(name=name, version=version, precision=target_precision),
+    )
+    return Made(bundle=built.bundle, evaluations=built.evaluations, seconds=time.monotonic() - started)
+
+
 def evaluate_bundle(
     folder: Path, *, load: LoadClassifier, data_folder: Path | None, corpus_folder: Path = data.CORPUS
 ) -> dict[str, "Evaluation"]:
@@ -142,6 +168,44 @@ def evaluate_bundle(
         for part, rows in parts.items()
         if rows
     }
+
+
+def compare(*, data_folder: Path | None, corpus_folder: Path = data.CORPUS, threshold: float) -> dict[str, "Evaluation"]:
+    """
+    Measure the simpler rivals on the parts that `evaluate_bundle` measures on; they are trained first, in a minute or two.
+
+    Args:
+        data_folder: The folder with `dataset.csv` and `holdout.csv`.
+        corpus_folder: The folder with the authored corpus.
+        threshold: The bundle's, for a rival's coverage; a rival's confidence is not calibrated.
+
+    Returns:
+        Evaluations by rival and part, as in `"tfidf, holdout"`.
+    """
+    from model_export import baselines
+    from model_export.evaluate import evaluate
+
+    splits = data.load(data_folder, corpus_folder)
+    parts = {"holdout": splits.holdout, "corpus_test": splits.corpus_test}
+    return {
+        f"{name}, {part}": evaluate(
+            predict([row.text for row in rows]), [row.tag for row in rows], labels=data.LABELS, threshold=threshold
+        )
+        for name, predict in baselines.rivals(splits.train).items()
+        for part, rows in parts.items()
+        if rows
+    }
+
+
+def behaviour(folder: Path, *, load: LoadClassifier) -> tuple[suites.GroupReport, ...]:
+    """
+    Ask a bundle the behaviour suites that come with the project.
+
+    Raises:
+        BundleError: The bundle is refused.
+        DataError: A suite cannot be read.
+    """
+    return suites.run(load(bundle.read(folder)))
 
 
 def verify(folder: Path, *, load: LoadClassifier) -> Verified:

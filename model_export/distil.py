@@ -34,7 +34,7 @@ class StudentRecipe:
     learning_rate: float = 2e-4
     epochs: int = 4
     batch_rows: int = 32
-    source_shares: dict[str, float] = field(default_factory=lambda: {"madewithml": 0.5, "corpus": 0.5})
+    source_shares: dict[str, float] = field(default_factory=lambda: {"madewithml": 0.45, "corpus": 0.4, "lexicon": 0.15})
     class_levelling: float = 0.0
     temperature: float = 2.0
     vector_weight: float = 8.0

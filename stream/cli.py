@@ -265,12 +265,30 @@ def model_export(
     modelling.export(_settings(data=data), checkpoint=checkpoint, folder=folder, precision=precision)
 
 
-@model.command("evaluate")
-def model_evaluate(folder: BundleArgument = None, data: DataFolder = None, json: Json = False) -> None:
-    """Measure a bundle on the gold holdout and the corpus' test split (needs the extra `export`)."""
+@model.command("refit")
+def model_refit(
+    folder: OutFolder,
+    data: DataFolder = None,
+    bundle: BundleFolder = None,
+    precision: Precision = 0.98,
+) -> None:
+    """Keep a bundle's encoder and fit its head anew to the labels of today (needs the extra `export`)."""
     from stream import modelling
 
-    modelling.evaluate(_settings(data=data, bundle=folder), as_json=json)
+    modelling.refit(_settings(data=data, bundle=bundle), folder=folder, precision=precision)
+
+
+@model.command("evaluate")
+def model_evaluate(
+    folder: BundleArgument = None,
+    data: DataFolder = None,
+    baselines: Annotated[bool, typer.Option("--baselines", help="Train and measure the simpler rivals too.")] = False,
+    json: Json = False,
+) -> None:
+    """Measure a bundle on the gold holdout, the corpus' test split and the behaviour suites (needs the extra `export`)."""
+    from stream import modelling
+
+    modelling.evaluate(_settings(data=data, bundle=folder), baselines=baselines, as_json=json)
 
 
 @model.command("verify")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from model_export import commands, madewithml
+from model_export import commands, madewithml, suites
 from model_export.bundle import Bundle
 from stream import logs, view
 from stream.classifier import OnnxClassifier
@@ -48,15 +48,38 @@ def export(settings: Settings, *, checkpoint: Path, folder: Path, precision: flo
     view.show(made.render())
 
 
-def evaluate(settings: Settings, *, as_json: bool) -> None:
-    """Measure a bundle on rows that it never saw."""
+def refit(settings: Settings, *, folder: Path, precision: float) -> None:
+    """Fit a new head on the encoder of the settings' bundle; prints the figures of the bundle that is written."""
+    _require_export()
+    logs.configure(level="info", form="console")
+    made = commands.refit(
+        folder,
+        source=settings.bundle,
+        load=OnnxClassifier,
+        data_folder=data_folder(settings),
+        target_precision=precision,
+    )
+    view.show(made.render())
+
+
+def evaluate(settings: Settings, *, baselines: bool, as_json: bool) -> None:
+    """Measure a bundle on rows that it never saw, and ask it the behaviour suites; with `baselines`, its simpler rivals too."""
     _require_export()
     found = commands.evaluate_bundle(settings.bundle, load=OnnxClassifier, data_folder=data_folder(settings))
+    if baselines:
+        threshold = commands.inspect(settings.bundle).manifest.threshold.confidence
+        found |= commands.compare(data_folder=data_folder(settings), threshold=threshold)
     for part, evaluation in found.items():
         if as_json:
             sys.stdout.buffer.write(msgspec.json.encode({"part": part, **evaluation.as_json()}) + b"\n")
         else:
             view.show(evaluation.render(part))
+    behaviour = commands.behaviour(settings.bundle, load=OnnxClassifier)
+    if as_json:
+        for report in behaviour:
+            sys.stdout.buffer.write(msgspec.json.encode(report.as_json()) + b"\n")
+    else:
+        view.show(suites.render(behaviour))
 
 
 def verify(settings: Settings, *, as_json: bool) -> None:

@@ -28,7 +28,7 @@ pytestmark = [
 
 ROWS = 191
 # What the shipped bundle has must not be lost. The target is 0.95 and is not reached: docs/decisions/0003-model.md.
-LEAST_WEIGHTED_F1 = 0.90
+LEAST_WEIGHTED_F1 = 0.92
 WORK_SECONDS = 120.0
 
 

@@ -31,6 +31,15 @@ def test_temperature_lowers_the_loss() -> None:
     assert losses[1] == min(losses)
 
 
+def test_a_large_source_does_not_drown_a_small_one() -> None:
+    """Many rows that were spoiled by 3 and few by 1: levelled, the answer lies between; unweighted, it is the many's."""
+    (many, many_targets), (few, few_targets) = overconfident(3.0, 4000), overconfident(1.0, 200)
+    logits, targets = np.concatenate([many, few]), np.concatenate([many_targets, few_targets])
+    level = calibrate.level_sources(["many"] * 4000 + ["few"] * 200)
+    assert level[:4000].sum() == pytest.approx(level[4000:].sum()) == pytest.approx(2100)
+    assert calibrate.fit_temperature(logits, targets, level) < 0.9 * calibrate.fit_temperature(logits, targets)
+
+
 def test_no_rows_is_an_error_with_a_next_step() -> None:
     """Nothing can be calibrated on nothing."""
     with pytest.raises(CalibrationError, match="Next:"):

@@ -1,0 +1,158 @@
+"""A new head on an encoder that stays as it is: a minute or two where training takes an hour.
+
+What the encoder of a bundle sees is often right where its head is not: the head was fitted together with it, on the labels of that
+day. So the int8 file is asked for the vector of every training text, as production would compute it, and logistic regression
+draws the lines anew (`train.HeadRecipe`).
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime as ort
+from onnx import numpy_helper
+
+from model_export import assemble, batches, build, export, parity
+from model_export.assemble import Built, Target
+from model_export.bundle import Bundle
+from model_export.checkpoint import Trained
+from model_export.data import Splits
+from model_export.prediction import LoadClassifier
+from model_export.train import Head, HeadRecipe, fit_head
+
+logger = logging.getLogger(__name__)
+
+Floats = npt.NDArray[np.float64]
+
+# Seven bits, as everywhere in the file: see quantize.py.
+INT_MAX = 64
+BATCH = 16
+
+
+class HeadError(Exception):
+    """The file has no head of the shape that this module can replace."""
+
+    exit_code = 1
+
+
+def refit_bundle(
+    folder: Path, *, bundle: Bundle, splits: Splits, load: LoadClassifier, target: Target, recipe: HeadRecipe | None = None
+) -> Built:
+    """
+    Fit a head anew and write the bundle that has it.
+
+    Args:
+        folder: Where the new bundle goes.
+        bundle: The one whose encoder is kept.
+        splits: What `data.load` returned.
+        load: Makes the classifier that production uses.
+        target: The new bundle's name and promise.
+        recipe: Every number of the procedure.
+
+    Raises:
+        HeadError: The bundle's file has another head than `quantize` writes.
+        ParityError: The head in seven bits is not the one that was fitted, or predictions depend on their batch.
+        CalibrationError: The promise cannot be kept on the calibration rows.
+    """
+    recipe = recipe or HeadRecipe()
+    labels = bundle.manifest.labels
+    tokenizer = batches.load_tokenizer(bundle.tokenizer, target.max_length)
+    train = build.examples(tokenizer, splits.train)
+    head = fit_head(embed(bundle.model, train.rows), train, recipe)
+    model = with_head(bundle.model, head, labels)
+    rows = batches.encode(tokenizer, [row.text for row in splits.calibration[: assemble.PARITY_ROWS]])
+    wanted = embed(bundle.model, rows) @ head.weight.T + head.bias
+    compared = assemble.Compared(
+        plain=wanted,
+        quantised=(found := parity.run(model, rows)),
+        # The encoder's own gates were passed when it was exported; what is new here is the head.
+        export=parity.Difference(**bundle.manifest.parity["export"]),
+        quantisation=parity.check_quantised(wanted, found, target.limits),
+    )
+    return assemble.finish(
+        folder,
+        model=model,
+        compared=compared,
+        trained=Trained(labels=labels, record=record(bundle, splits, recipe)),
+        tokenizer=tokenizer,
+        splits=splits,
+        load=load,
+        target=target,
+    )
+
+
+def record(bundle: Bundle, splits: Splits, recipe: HeadRecipe) -> dict[str, object]:
+    """What the new manifest says of its making: the head's recipe and data, and all that the old one said of the encoder's."""
+    return {
+        "head": asdict(recipe),
+        "data": {"rows": splits.counts(), "sha256": splits.digests, "near_duplicates_removed": splits.near_duplicates_removed},
+        "encoder": {"bundle": bundle.digest, "parity": bundle.manifest.parity, **bundle.manifest.training},
+    }
+
+
+def embed(model: bytes, rows: Sequence[Sequence[int]]) -> Floats:
+    """What enters the head of an int8 file for tokenised texts, [rows, width], in order."""
+    graph = export.load(model)
+    name = _gemm(graph).input[0]
+    graph.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", "width"]))
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    session = ort.InferenceSession(
+        graph.SerializeToString(), options, providers=["CPUExecutionProvider"], disabled_optimizers=["SkipLayerNormFusion"]
+    )
+    parts: dict[int, Floats] = {}
+    for places in batches.by_length(rows, BATCH):
+        ids, mask = batches.pad([rows[place] for place in places])
+        (found,) = session.run([name], {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})
+        parts.update(zip(places, found.astype(np.float64), strict=True))
+    return np.array([parts[place] for place in range(len(rows))])
+
+
+def with_head(model: bytes, head: Head, labels: Sequence[str]) -> bytes:
+    """
+    The file with another head, in seven bits a weight with a scale a label, as `quantize` writes it.
+
+    Raises:
+        HeadError: The file's head is of another shape.
+    """
+    graph = export.load(model)
+    gemm = _gemm(graph)
+    producers = {output: node for node in graph.graph.node for output in node.output}
+    constants = {constant.name: constant for constant in graph.graph.initializer}
+    try:
+        into, weight, bias = (producers[name] for name in gemm.input)
+        step = float(numpy_helper.to_array(constants[into.input[1]]))
+        scales = np.abs(head.weight).max(axis=1) / INT_MAX
+        changed = {
+            weight.input[0]: np.round(head.weight / scales[:, None]).astype(np.int8),
+            weight.input[1]: scales.astype(np.float32),
+            bias.input[0]: np.round(head.bias / (scales * step)).astype(np.int32),
+            bias.input[1]: (scales * step).astype(np.float32),
+        }
+        for name, values in changed.items():
+            before = numpy_helper.to_array(constants[name])
+            if (before.shape, before.dtype) != (values.shape, values.dtype):
+                msg = f"the head's {name} is {before.dtype}{list(before.shape)}, not {values.dtype}{list(values.shape)}"
+                raise _foreign(msg)
+            constants[name].CopyFrom(numpy_helper.from_array(values, name))
+    except (KeyError, ValueError, IndexError) as error:
+        msg = f"the head's constants are not where they are expected: {error}"
+        raise _foreign(msg) from error
+    return export.finish(graph, labels)
+
+
+def _gemm(graph: onnx.ModelProto) -> onnx.NodeProto:
+    for node in graph.graph.node:
+        if node.op_type == "Gemm" and export.OUTPUT in node.output:
+            return node
+    msg = "no product gives the logits"
+    raise _foreign(msg)
+
+
+def _foreign(why: str) -> HeadError:
+    return HeadError(f"the bundle's head cannot be replaced: {why}. Next: train anew, with `tagstream model train`.")
