@@ -55,9 +55,9 @@ class OnnxClassifier:
         """
         Decide the largest batches once in so many threads at the same time: what memory that takes is taken now.
 
-        The runtime keeps what it has allocated, and touches it as batches happen to be large: a worker that starts small would grow
-        for hours, and meet its limit of memory when the load does. Lengths from the longest down, since a shorter batch does not
-        always fit into the holes of a longer one.
+        The runtime keeps what it has allocated, and allocates as batches happen to be large: a worker that starts small would meet its
+        limit of memory when the load does, and not when it is deployed. Lengths from the longest down, since a shorter batch does
+        not always fit into the holes of a longer one.
         """
         longest = self._bundle.manifest.max_length
         lengths = [longest >> halvings for halvings in range(longest.bit_length()) if longest >> halvings >= LENGTH_STEP]

@@ -181,12 +181,13 @@ class Delivery:
 
     async def run(self, stream: Stream) -> None:
         """Deliver until the stream ends or is cancelled; what is then unacknowledged will be read again."""
-        batcher = self._batcher = Batcher(limit=self._settings.batch_max_events)
+        # Of an earlier run nothing is left.
+        self._batcher.clear()
         self._in_hand.clear()
         self.inflight = 0
         self._nothing_under_way.set()
         executor = ThreadPoolExecutor(self._settings.inference_threads, thread_name_prefix="inference")
-        dispatcher = asyncio.create_task(self._dispatch(stream, batcher, executor))
+        dispatcher = asyncio.create_task(self._dispatch(stream, executor))
         try:
             async for event in stream.events():
                 if self._handing_back:
@@ -195,7 +196,7 @@ class Delivery:
                 written = event.message.timestamp or 0
                 place = (event.message.topic, event.message.partition)
                 self._in_hand.append((written if written > 0 else time.time(), place))
-                if not await batcher.put(event):
+                if not await self._batcher.put(event):
                     self._drop(1)
         # An agent that raises makes Faust stop gracefully, which commits.
         except Exception as error:  # noqa: BLE001
@@ -206,7 +207,7 @@ class Delivery:
             # Waiting for a thread would stop the event loop for as long as the model takes, for ever if it hangs.
             executor.shutdown(wait=False, cancel_futures=True)
 
-    async def _dispatch(self, stream: Stream, batcher: Batcher[Any], executor: Executor) -> None:
+    async def _dispatch(self, stream: Stream, executor: Executor) -> None:
         # One batch in each thread, and one whose outcomes the broker is confirming.
         free = asyncio.Semaphore(self._settings.inference_threads + 1)
         before = _Turn.over()
@@ -216,8 +217,8 @@ class Delivery:
             with self._fatal():
                 while True:
                     await free.acquire()
-                    await batcher.worth_a_trip(lambda: bool(running))
-                    taken = await batcher.next_batch()
+                    await self._batcher.worth_a_trip(lambda: bool(running))
+                    taken = await self._batcher.next_batch()
                     while True:
                         batch, rest, alone = self._next_part(taken)
                         deciding = [other for other in deciding if not other.decided.is_set()]
@@ -232,7 +233,7 @@ class Delivery:
                         self._begun(len(batch))
                         task = asyncio.create_task(self._deliver(stream, batch, executor, before, turn))
                         running.add(task)
-                        task.add_done_callback(lambda done: self._ended(done, running, batcher))
+                        task.add_done_callback(lambda done: self._ended(done, running))
                         task.add_done_callback(lambda _: free.release())
                         before = turn
                         if alone:
@@ -254,11 +255,10 @@ class Delivery:
         size = suspected.index(True) if True in suspected else len(taken)
         return taken[:size], taken[size:], False
 
-    @staticmethod
-    def _ended(task: asyncio.Task[None], running: set[asyncio.Task[None]], batcher: Batcher[Any]) -> None:
+    def _ended(self, task: asyncio.Task[None], running: set[asyncio.Task[None]]) -> None:
         running.discard(task)
         if not running:
-            batcher.idle()
+            self._batcher.idle()
 
     def _begun(self, count: int) -> None:
         self.inflight += count

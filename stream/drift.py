@@ -1,9 +1,9 @@
 """Drift beside the delivery: an observer that lets a `DriftWatch` see every decision, and publishes what it finds.
 
 The stream never waits for it. `published` only appends to a list; once a second what was appended is looked at in a thread of
-its own, and findings are sent through the worker's producer. A finding that the broker does not take is logged, counted
-and forgotten, a fault in here ends the watching (the time of the last evaluation stands still, which has an alert), and neither touches an
-acknowledgement. What comes faster than it can be looked at is passed over, and said.
+its own, and findings are sent through the worker's producer. A finding that the broker does not take is logged, counted and
+forgotten, a fault in here ends the watching (the time of the last evaluation stands still, which has an alert), and neither
+touches an acknowledgement. What comes faster than it can be looked at is passed over, and said.
 """
 
 import asyncio

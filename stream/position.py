@@ -50,8 +50,8 @@ class Place:
         Events between the commit and the end.
 
         Offsets are not events: a transaction leaves markers in the log that nobody is given. Where all was fetched up to the end
-        and nothing of it waits, in Faust's buffer or in hand, only what was acknowledged is still to be committed. Where nothing was ever done, though, nothing
-        is excused: that records were fetched does not mean that anybody was given them.
+        and nothing of it waits, in Faust's buffer or in hand, only what was acknowledged is still to be committed. Where nothing was
+        ever done, though, nothing is excused: that records were fetched does not mean that anybody was given them.
 
         >>> Place(begin=0, end=10, committed=4, fetched=10, waiting=True).lag
         6

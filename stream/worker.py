@@ -8,7 +8,7 @@ from model_export.bundle import read
 from monitoring.drift import DriftWatch
 from monitoring.metrics import Metrics
 from stream import app, logs
-from stream.allocator import keep_one_heap
+from stream.allocator import limit_fragmentation
 from stream.classifier import OnnxClassifier
 from stream.drift import watch_of
 from stream.isolation import PROBE
@@ -35,7 +35,7 @@ def main(settings: Settings) -> None:
         PortTakenError: The metrics port is taken.
         StateFolderError: `state_folder` was named and cannot be used.
     """
-    keep_one_heap()
+    limit_fragmentation()
     logs.configure(level=settings.log_level, form=settings.log_format)
     bundle = read(settings.bundle)
     registry = process_registry()

@@ -146,13 +146,13 @@ GROWTH = """
 import sys
 from pathlib import Path
 from model_export.bundle import read
-from stream.allocator import keep_one_heap
+from stream.allocator import limit_fragmentation
 from stream.classifier import ROWS_PER_RUN, OnnxClassifier
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
-keep_one_heap()
+limit_fragmentation()
 classifier = OnnxClassifier(read(Path(sys.argv[1])))
 if sys.argv[2] == "warm":
     classifier.warm_up(1)

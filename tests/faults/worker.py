@@ -14,7 +14,7 @@ import stream.app
 import stream.transactions
 from model_export.bundle import read
 from stream import logs
-from stream.allocator import keep_one_heap
+from stream.allocator import limit_fragmentation
 from stream.classifier import OnnxClassifier
 from stream.pipeline import router
 from stream.settings import Settings, load
@@ -34,7 +34,7 @@ from tests.faults.stub import (
 
 def main() -> None:
     """Run until stopped."""
-    keep_one_heap()
+    limit_fragmentation()
     arms = Arms()
     arms.listen()
     settings = load(os.environ).settings
