@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime as ort
 from onnx import numpy_helper
 
 from model_export import assemble, batches, build, export, parity
@@ -99,16 +98,11 @@ def embed(model: bytes, rows: Sequence[Sequence[int]]) -> Floats:
     graph = export.load(model)
     name = _gemm(graph).input[0]
     graph.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", "width"]))
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    session = ort.InferenceSession(
-        graph.SerializeToString(), options, providers=["CPUExecutionProvider"], disabled_optimizers=["SkipLayerNormFusion"]
-    )
+    running = parity.session(graph.SerializeToString())
     parts: dict[int, Floats] = {}
     for places in batches.by_length(rows, BATCH):
         ids, mask = batches.pad([rows[place] for place in places])
-        (found,) = session.run([name], {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})
+        (found,) = running.run([name], {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})
         parts.update(zip(places, found.astype(np.float64), strict=True))
     return np.array([parts[place] for place in range(len(rows))])
 
