@@ -48,13 +48,14 @@ class CorpusLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One labelled text. `described`: it is more than a title."""
+    """One labelled text. `described`: it is more than a title. `register`: one of `REGISTERS`, of authored rows only."""
 
     text: str
     tag: str
     source: str
     topic: str
     described: bool = True
+    register: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +162,14 @@ def read_corpus(folder: Path) -> list[Row]:
             line = _corpus_line(raw, f"{path.name}:{number}")
             text = compose(line.title, line.description)
             rows.append(
-                Row(text=text, tag=line.tag, source="corpus", topic=line.topic, described=is_described(line.description))
+                Row(
+                    text=text,
+                    tag=line.tag,
+                    source="corpus",
+                    topic=line.topic,
+                    described=is_described(line.description),
+                    register=line.register,
+                )
             )
     if not rows:
         msg = f"{folder} holds no *.jsonl rows. Next: give the folder of the authored corpus."

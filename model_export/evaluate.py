@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.metrics import f1_score, precision_recall_fscore_support
 
 from model_export.calibrate import Ints, calibration_error
+from model_export.intervals import Interval, class_intervals
 from model_export.prediction import Prediction
 
 BOOTSTRAP_DRAWS = 1000
@@ -16,13 +17,14 @@ INTERVAL = (2.5, 97.5)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassReport:
-    """One label: precision, recall, F1, and how many rows carry it."""
+    """One label: precision, recall, F1 with its 95 % bootstrap interval, and how many rows carry it."""
 
     label: str
     precision: float
     recall: float
     f1: float
     rows: int
+    f1_interval: Interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,12 +60,14 @@ class Evaluation:
             f"  weighted F1 {self.weighted_f1:.4f} [{low:.4f}, {high:.4f}]   macro F1 {self.macro_f1:.4f}",
             f"  accuracy {self.accuracy:.4f}   ECE {self.calibration_error:.4f}",
             f"  at confidence >= {self.threshold:.4f}: {self.coverage:.1%} of rows, {self.precision_at_threshold:.4f} of them right",
-            f"  {'label':<28} {'precision':>9} {'recall':>7} {'F1':>7} {'rows':>5}   given as",
+            f"  {'label':<28} {'precision':>9} {'recall':>7} {'F1':>7}  {'95 %':<16} {'rows':>5}   given as",
         ]
         for report, given in zip(self.classes, self.confusion, strict=True):
             counts = " ".join(f"{count:>4}" for count in given)
+            least, most = report.f1_interval
             lines.append(
-                f"  {report.label:<28} {report.precision:>9.4f} {report.recall:>7.4f} {report.f1:>7.4f} {report.rows:>5}   {counts}"
+                f"  {report.label:<28} {report.precision:>9.4f} {report.recall:>7.4f} {report.f1:>7.4f}  [{least:.4f}, {most:.4f}] "
+                f"{report.rows:>5}   {counts}"
             )
         return "\n".join(lines)
 
@@ -129,9 +133,17 @@ def _f1(truth: Ints, found: Ints, average: str) -> float:
 
 def _classes(truth: Ints, found: Ints, labels: Sequence[str]) -> tuple[ClassReport, ...]:
     columns = precision_recall_fscore_support(truth, found, labels=range(len(labels)), zero_division=0)
+    intervals = class_intervals(np.array(_confusion(truth, found, len(labels))))
     return tuple(
-        ClassReport(label=label, precision=round(float(p), 6), recall=round(float(r), 6), f1=round(float(f), 6), rows=int(n))
-        for label, p, r, f, n in zip(labels, *columns, strict=True)
+        ClassReport(
+            label=label,
+            precision=round(float(p), 6),
+            recall=round(float(r), 6),
+            f1=round(float(f), 6),
+            rows=int(n),
+            f1_interval=interval,
+        )
+        for label, interval, p, r, f, n in zip(labels, intervals, *columns, strict=True)
     )
 
 

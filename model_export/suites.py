@@ -1,13 +1,15 @@
 """Behaviour suites: small files of texts with what must hold of them, after CheckList (Ribeiro et al., ACL 2020).
 
-    breadth      plain titles of every territory: the label that anybody would give (minimum functionality)
+    minimum      the plainest titles of every class, a group a class: whoever misses these does not know the class
+    breadth      plain titles of every territory: the label that anybody would give
     direction    the same title with another decisive word: the label must follow the word
-    invariance   the same title with a typo, other case, an address, a decoration: the label must stay
+    invariance   the same title with a typo, other case or spelling, synonyms, an address, reordered, decorated: the label must stay
 
 The texts were written for the project. Nothing is trained or calibrated on them.
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -15,12 +17,13 @@ from typing import TypeVar
 import msgspec
 
 from model_export.data import LABELS
+from model_export.intervals import Interval, wilson
 from model_export.madewithml import DataError
 from model_export.prediction import Classifier
 from model_export.text import compose
 
 SUITES = Path(__file__).parent / "suites"
-EXPECTATIONS = ("breadth", "direction")
+EXPECTATIONS = ("minimum", "breadth", "direction")
 INVARIANCE = "invariance"
 
 
@@ -46,7 +49,7 @@ class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupReport:
-    """How many cases of one group of a suite hold. `failed` are the titles of those that do not."""
+    """How many cases of one group of a suite hold. `failed` are the titles of those that do not, each with what was said of it."""
 
     suite: str
     group: str
@@ -58,9 +61,14 @@ class GroupReport:
         """The cases that hold."""
         return self.cases - len(self.failed)
 
+    @property
+    def interval(self) -> Interval:
+        """Wilson's 95 % interval of the share that holds."""
+        return wilson(self.passed, self.cases)
+
     def as_json(self) -> dict[str, object]:
         """The record as plain values."""
-        return {**asdict(self), "passed": self.passed}
+        return {**asdict(self), "passed": self.passed, "interval": self.interval}
 
 
 def run(classifier: Classifier, folder: Path = SUITES) -> tuple[GroupReport, ...]:
@@ -82,12 +90,14 @@ def run(classifier: Classifier, folder: Path = SUITES) -> tuple[GroupReport, ...
             if case.tag not in LABELS:
                 msg = f"{folder / suite}.jsonl expects {case.tag!r}, which is no label. Next: name one of {', '.join(LABELS)}."
                 raise DataError(msg)
-            outcomes[suite, case.group].append((case.title, prediction.label == case.tag))
+            text = f"{case.title} - {case.description}" if case.description else case.title
+            outcomes[suite, case.group].append((f"{text} ({prediction.label}, not {case.tag})", prediction.label == case.tag))
     changes = read(folder / f"{INVARIANCE}.jsonl", Change)
     before = classifier.classify([compose(case.title, None) for case in changes])
     after = classifier.classify([compose(case.change, None) for case in changes])
     for changed, left, right in zip(changes, before, after, strict=True):
-        outcomes[INVARIANCE, changed.group].append((changed.change, left.label == right.label))
+        said = f"{changed.change} ({left.label} became {right.label})"
+        outcomes[INVARIANCE, changed.group].append((said, left.label == right.label))
     return tuple(
         GroupReport(suite=suite, group=group, cases=len(cases), failed=tuple(title for title, holds in cases if not holds))
         for (suite, group), cases in outcomes.items()
@@ -119,11 +129,26 @@ def read(path: Path, kind: type[Case]) -> list[Case]:
     return cases
 
 
-def render(reports: tuple[GroupReport, ...]) -> str:
+def totals(reports: Sequence[GroupReport]) -> tuple[GroupReport, ...]:
+    """The groups of each suite as one, in order."""
+    names = dict.fromkeys(report.suite for report in reports)
+    return tuple(
+        GroupReport(
+            suite=name,
+            group="all",
+            cases=sum(report.cases for report in reports if report.suite == name),
+            failed=tuple(title for report in reports if report.suite == name for title in report.failed),
+        )
+        for name in names
+    )
+
+
+def render(reports: Sequence[GroupReport]) -> str:
     """The suites as a table, and the titles of the cases that do not hold."""
-    lines = [f"  {'suite':<12} {'group':<22} {'holds':>9}"]
+    lines = [f"  {'suite':<12} {'group':<27} {'holds':>10}  95 %"]
     for report in reports:
-        lines.append(f"  {report.suite:<12} {report.group:<22} {report.passed:>4} / {report.cases:<2}")
+        low, high = report.interval
+        lines.append(f"  {report.suite:<12} {report.group:<27} {report.passed:>4} / {report.cases:<3} [{low:.2f}, {high:.2f}]")
         lines.extend(f"      not: {title}" for title in report.failed)
     passed, cases = (sum(counts) for counts in zip(*((report.passed, report.cases) for report in reports), strict=True))
     return "\n".join([f"behaviour: {passed} of {cases} cases hold", *lines])
