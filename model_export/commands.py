@@ -1,17 +1,19 @@
 """What `tagstream model` does, without a command line: typed arguments in, records out, failures as exceptions."""
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model_export import bundle, data, suites
+from model_export import bundle, data
 from model_export.bundle import Bundle
 from model_export.invariance import Invariance, check_invariance
 from model_export.prediction import LoadClassifier
 
 if TYPE_CHECKING:
     from model_export.evaluate import Evaluation
+    from model_export.measured import Measured
 
 VERIFY_SEED = 23
 
@@ -143,69 +145,67 @@ def refit(  # noqa: PLR0913 - the options of one command
     return Made(bundle=built.bundle, evaluations=built.evaluations, seconds=time.monotonic() - started)
 
 
-def evaluate_bundle(
-    folder: Path, *, load: LoadClassifier, data_folder: Path | None, corpus_folder: Path = data.CORPUS
-) -> dict[str, "Evaluation"]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """A model on disk that is to be put beside the bundle; a bundle without a name is called by its manifest's."""
+
+    path: Path
+    name: str | None = None
+
+
+def evaluate(  # noqa: PLR0913 - the options of one command
+    folder: Path,
+    *,
+    load: LoadClassifier,
+    data_folder: Path | None,
+    corpus_folder: Path = data.CORPUS,
+    baselines: bool = False,
+    against: Sequence[Named] = (),
+    checkpoints: Sequence[Named] = (),
+    say: Callable[[str], None],
+) -> "Measured":
     """
-    Measure a bundle on the gold parts: `holdout` if there is a data folder, and `corpus_test`.
+    Measure a bundle on the gold parts (`holdout` if there is a data folder, and `corpus_test`), the behaviour suites and the clock.
 
     The classifier is the one that production uses, so that these are the figures of the stream.
-    """
-    # scikit-learn comes with the extra too.
-    from model_export.evaluate import evaluate
-
-    verified = bundle.read(folder)
-    classifier = load(verified)
-    splits = data.load(data_folder, corpus_folder)
-    parts = {"holdout": splits.holdout, "corpus_test": splits.corpus_test}
-    return {
-        part: evaluate(
-            classifier.classify([row.text for row in rows]),
-            [row.tag for row in rows],
-            labels=classifier.labels,
-            threshold=verified.manifest.threshold.confidence,
-        )
-        for part, rows in parts.items()
-        if rows
-    }
-
-
-def compare(*, data_folder: Path | None, corpus_folder: Path = data.CORPUS, threshold: float) -> dict[str, "Evaluation"]:
-    """
-    Measure the simpler rivals on the parts that `evaluate_bundle` measures on; they are trained first, in a minute or two.
 
     Args:
+        folder: The bundle.
+        load: Makes the classifier that production uses.
         data_folder: The folder with `dataset.csv` and `holdout.csv`.
         corpus_folder: The folder with the authored corpus.
-        threshold: The bundle's, for a rival's coverage; a rival's confidence is not calibrated.
-
-    Returns:
-        Evaluations by rival and part, as in `"tfidf, holdout"`.
-    """
-    from model_export import baselines
-    from model_export.evaluate import evaluate
-
-    splits = data.load(data_folder, corpus_folder)
-    parts = {"holdout": splits.holdout, "corpus_test": splits.corpus_test}
-    return {
-        f"{name}, {part}": evaluate(
-            predict([row.text for row in rows]), [row.tag for row in rows], labels=data.LABELS, threshold=threshold
-        )
-        for name, predict in baselines.rivals(splits.train).items()
-        for part, rows in parts.items()
-        if rows
-    }
-
-
-def behaviour(folder: Path, *, load: LoadClassifier) -> tuple[suites.GroupReport, ...]:
-    """
-    Ask a bundle the behaviour suites that come with the project.
+        baselines: Train the simpler rivals, in a minute or two, and measure them too.
+        against: Other bundles to measure on the same rows.
+        checkpoints: Networks in full precision, as `train` keeps them, to measure on the same rows.
+        say: Told what is being done.
 
     Raises:
-        BundleError: The bundle is refused.
-        DataError: A suite cannot be read.
+        BundleError: A bundle is refused, or has other labels than the rows.
+        CheckpointError: A file is no checkpoint, or none that the bundle's tokenizer can read for.
+        DataError: The data or a suite cannot be read, or two models have the same name.
     """
-    return suites.run(load(bundle.read(folder)))
+    # scikit-learn and torch come with the extra.
+    from model_export import contestants, measured
+
+    read = bundle.read(folder)
+    splits = data.load(data_folder, corpus_folder)
+    threshold = read.manifest.threshold
+    models = [contestants.of_bundle(read, load)]
+    models += [contestants.of_bundle(bundle.read(other.path), load, other.name) for other in against]
+    for given in checkpoints:
+        name = given.name or given.path.stem
+        models.append(contestants.of_checkpoint(name, given.path, bundle=read, calibration=splits.calibration))
+    contestants.distinct(models)
+    if baselines:
+        say(f"training the simpler rivals on {len(splits.train)} rows")
+        models += contestants.of_rivals(splits.train, threshold.confidence)
+    return measured.measure(
+        contestants.distinct(models),
+        {"holdout": splits.holdout, "corpus_test": splits.corpus_test},
+        digest=read.digest,
+        target_precision=threshold.target_precision,
+        say=say,
+    )
 
 
 def verify(folder: Path, *, load: LoadClassifier) -> Verified:

@@ -235,6 +235,12 @@ BundleArgument = Annotated[
     Path | None, typer.Argument(help="Folder of the bundle; the settings' unless given.", metavar="FOLDER")
 ]
 Checkpoint = Annotated[Path | None, typer.Option(help="Keep the trained network in this file.", metavar="FILE")]
+Against = Annotated[list[str] | None, typer.Option(help="Another bundle on the same rows.", metavar="[NAME=]FOLDER")]
+Rivals = Annotated[
+    list[str] | None,
+    typer.Option("--checkpoint", help="A network that `train --checkpoint` kept, on the same rows.", metavar="[NAME=]FILE"),
+]
+Report = Annotated[Path | None, typer.Option(help="Write a Markdown and an HTML report here.", metavar="FOLDER")]
 Precision = Annotated[float, typer.Option(help="Share right that the threshold shall reach.", min=0.5, max=1.0)]
 
 
@@ -283,12 +289,22 @@ def model_evaluate(
     folder: BundleArgument = None,
     data: DataFolder = None,
     baselines: Annotated[bool, typer.Option("--baselines", help="Train and measure the simpler rivals too.")] = False,
+    against: Against = None,
+    checkpoint: Rivals = None,
+    report: Report = None,
     json: Json = False,
 ) -> None:
-    """Measure a bundle on the gold holdout, the corpus' test split and the behaviour suites (needs the extra `export`)."""
+    """Measure a bundle, and what is put beside it, on rows that it never saw: figures, slices, behaviour, speed (needs the extra `export`)."""
     from stream import modelling
 
-    modelling.evaluate(_settings(data=data, bundle=folder), baselines=baselines, as_json=json)
+    modelling.evaluate(
+        _settings(data=data, bundle=folder),
+        baselines=baselines,
+        against=against or (),
+        checkpoints=checkpoint or (),
+        report=report,
+        as_json=json,
+    )
 
 
 @model.command("verify")

@@ -3,11 +3,12 @@
 import importlib.util
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-from model_export import commands, madewithml, suites
+from model_export import commands, madewithml
 from model_export.bundle import Bundle
 from stream import logs, view
 from stream.classifier import OnnxClassifier
@@ -62,24 +63,55 @@ def refit(settings: Settings, *, folder: Path, precision: float) -> None:
     view.show(made.render())
 
 
-def evaluate(settings: Settings, *, baselines: bool, as_json: bool) -> None:
-    """Measure a bundle on rows that it never saw, and ask it the behaviour suites; with `baselines`, its simpler rivals too."""
+def evaluate(
+    settings: Settings,
+    *,
+    baselines: bool,
+    against: Sequence[str],
+    checkpoints: Sequence[str],
+    report: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure a bundle on rows that it never saw, with whatever is put beside it; with `report`, write pages about it too."""
     _require_export()
-    found = commands.evaluate_bundle(settings.bundle, load=OnnxClassifier, data_folder=data_folder(settings))
-    if baselines:
-        threshold = commands.inspect(settings.bundle).manifest.threshold.confidence
-        found |= commands.compare(data_folder=data_folder(settings), threshold=threshold)
-    for part, evaluation in found.items():
-        if as_json:
-            sys.stdout.buffer.write(msgspec.json.encode({"part": part, **evaluation.as_json()}) + b"\n")
-        else:
-            view.show(evaluation.render(part))
-    behaviour = commands.behaviour(settings.bundle, load=OnnxClassifier)
+    if report is not None:
+        _require_plots()
+    measured = commands.evaluate(
+        settings.bundle,
+        load=OnnxClassifier,
+        data_folder=data_folder(settings),
+        baselines=baselines,
+        against=[named(given) for given in against],
+        checkpoints=[named(given) for given in checkpoints],
+        say=view.talk,
+    )
     if as_json:
-        for report in behaviour:
-            sys.stdout.buffer.write(msgspec.json.encode(report.as_json()) + b"\n")
+        for record in measured.records():
+            sys.stdout.buffer.write(msgspec.json.encode(record) + b"\n")
     else:
-        view.show(suites.render(behaviour))
+        from model_export.measured import render
+
+        view.show(render(measured))
+    if report is not None:
+        from model_export.report import write
+
+        for path in write(measured, report):
+            view.talk(f"wrote {path}")
+
+
+def named(given: str) -> commands.Named:
+    """
+    `NAME=PATH` taken apart; a path alone has no name, and what exists as it stands is a path.
+
+    >>> named("teacher fp32=models/teacher.safetensors").name
+    'teacher fp32'
+    >>> named("models/teacher.safetensors").name is None
+    True
+    """
+    name, equals, path = given.partition("=")
+    if not equals or not name or Path(given).exists():
+        return commands.Named(path=Path(given))
+    return commands.Named(path=Path(path), name=name)
 
 
 def verify(settings: Settings, *, as_json: bool) -> None:
@@ -111,4 +143,10 @@ def data_folder(settings: Settings) -> Path:
 def _require_export() -> None:
     if importlib.util.find_spec("torch") is None or importlib.util.find_spec("sklearn") is None:
         msg = "this command needs PyTorch and scikit-learn, which a worker does not. Next: pip install 'tagstream[export]'."
+        raise ExtraMissingError(msg)
+
+
+def _require_plots() -> None:
+    if importlib.util.find_spec("matplotlib") is None:
+        msg = "a report needs matplotlib for its plots. Next: pip install 'tagstream[export]', or leave out --report."
         raise ExtraMissingError(msg)
