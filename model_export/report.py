@@ -386,19 +386,23 @@ def _behaviour(measured: Measured) -> Section:
 
 def _method(measured: Measured) -> Section:
     first = measured.bundle.speed
-    points = (
-        *(
-            f"{_title(part)}: {measured.bundle.parts[part].evaluation.rows} rows; {PARTS[part][1]}."
-            for part in measured.bundle.parts
-        ),
+    points = [
+        f"{_title(part)}: {found.evaluation.rows} rows; {PARTS[part][1]}." for part, found in measured.bundle.parts.items()
+    ]
+    points += [
         "The bundle is run by the code that the stream runs: its figures are those of the stream.",
-        "Intervals are at 95 %: bootstrap over rows for F1 and its differences, Wilson's for shares. Both speak of the luck of these rows, "
-        "not of other data.",
-        f"Speed is from a text to its prediction with threads={first.threads}: all models in turn on the same {first.texts} texts, one round "
-        f"that does not count, then the median of {first.rounds}. Compare the models with each other, not with another machine's figures.",
+        (
+            "Intervals are at 95 %: bootstrap over rows for F1 and its differences, Wilson's for shares. They speak of the luck of these "
+            "rows, not of other data."
+        ),
+        (
+            f"Speed is from a text to its prediction with threads={first.threads}: all models in turn on the same {first.texts} texts, one "
+            f"round that does not count, then the median of {first.rounds}. Compare the models with each other, not with another "
+            f"machine's figures."
+        ),
         f"Everything above is in {RECORDS}, one object a line, as tagstream model evaluate --json prints it.",
-    )
-    return Section(title="How it was measured", blocks=(Listing(points=points),))
+    ]
+    return Section(title="How it was measured", blocks=(Listing(points=tuple(points)),))
 
 
 def _gallery(measured: Measured, pictures: dict[str, Picture], name: str, title: str) -> Gallery:
