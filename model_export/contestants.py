@@ -16,6 +16,8 @@ from model_export.network import TagNetwork
 from model_export.prediction import LoadClassifier, Prediction, predict
 from model_export.speed import Predict
 
+# What a reader calls the rivals of `baselines`.
+RIVALS = {"rules": "keyword rules", "tfidf": "TF-IDF", "frozen head": "frozen head"}
 BUNDLE, NETWORK, RIVAL = "bundle", "network", "rival"
 
 
@@ -136,7 +138,8 @@ def of_rivals(train: Sequence[Row], threshold: float) -> list[Contestant]:
     from model_export import baselines
 
     return [
-        Contestant(name=name, kind=RIVAL, predict=rival, threshold=threshold) for name, rival in baselines.rivals(train).items()
+        Contestant(name=RIVALS.get(name, name), kind=RIVAL, predict=rival, threshold=threshold)
+        for name, rival in baselines.rivals(train).items()
     ]
 
 

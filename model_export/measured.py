@@ -14,6 +14,11 @@ from model_export.slices import SliceReport
 from model_export.speed import Speed
 from model_export.suites import GroupReport
 
+# The parts of the data that are measured on, as a reader may call them, and what they are.
+PARTS = {
+    "holdout": ("holdout", "Made With ML's gold rows, never learned from and never used to choose"),
+    "corpus_test": ("corpus test", "authored rows on topics that training never saw"),
+}
 BETTER, WORSE, UNDECIDED = "better", "worse", "not told apart"
 
 
@@ -201,6 +206,11 @@ def _versus(
             name: Versus(test=test, corrected_p=p) for name, test, p in zip(names[1:], tests, corrected, strict=True)
         }
     return found
+
+
+def title(part: str) -> str:
+    """What a reader may call a part of the data; a part that is not known keeps its name."""
+    return PARTS[part][0] if part in PARTS else part
 
 
 def render(measured: Measured) -> str:

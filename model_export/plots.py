@@ -19,7 +19,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import PercentFormatter
 
 from model_export.intervals import Interval
-from model_export.measured import Measured, PartReport
+from model_export.measured import Measured, PartReport, title
 from model_export.slices import FEW_ROWS
 
 # By name of the style's variable: what it is in light and in dark. Each light value is used once, to be found again in the SVG.
@@ -37,22 +37,22 @@ COLOURS = {
     "other-6": ("#8a3668", "#f09ccb"),
 }
 DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
-WIDTH = 5.0
+WIDTH = 4.4
 FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"
 STRONGEST_CELL = 0.45
 
 # Matplotlib types its keys as a literal of hundreds.
 _STYLE: Any = {
     "font.family": ["DejaVu Sans"],
-    "font.size": 9,
+    "font.size": 8.5,
     "text.parse_math": False,
     "svg.fonttype": "none",
     "svg.hashsalt": "tagstream",
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.labelsize": 9,
-    "xtick.labelsize": 8.5,
-    "ytick.labelsize": 8.5,
+    "axes.labelsize": 8.5,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
 }
 _LIGHT = {name: light for name, (light, _) in COLOURS.items()}
 
@@ -113,7 +113,9 @@ def _rivals(measured: Measured, part: str) -> Picture:
     axes.set_xlabel("weighted F1, 95 % interval")
     best = max(measured.models, key=lambda model: model.parts[part].evaluation.weighted_f1)
     figures = "; ".join(f"{model.name} {model.parts[part].evaluation.weighted_f1:.3f}" for model in measured.models)
-    return _picture(figure, f"rivals-{part}", f"Weighted F1 on {part} with 95 % intervals: {figures}. Highest: {best.name}.")
+    return _picture(
+        figure, f"rivals-{part}", f"Weighted F1 on the {title(part)} with 95 % intervals: {figures}. Highest: {best.name}."
+    )
 
 
 def _reliability(found: PartReport, part: str) -> Picture:
@@ -137,7 +139,7 @@ def _reliability(found: PartReport, part: str) -> Picture:
     return _picture(
         figure,
         f"reliability-{part}",
-        f"Reliability on {part}: share right by confidence, with 95 % intervals; on the dashed line a confidence is what it says. "
+        f"Reliability on the {title(part)}: share right by confidence, with 95 % intervals; on the dashed line a confidence is what it says. "
         f"Expected calibration error {error:.3f}.",
     )
 
@@ -169,17 +171,18 @@ def _risk_coverage(measured: Measured, part: str) -> Picture:
         axes.plot(evaluation.coverage, 1 - evaluation.precision_at_threshold, "o", color=_LIGHT["ours"], markersize=7, zorder=4)
     axes.set_xlim(0, 1.01)
     axes.set_ylim(0, _headroom(measured, part))
-    axes.xaxis.set_major_formatter(PercentFormatter(1))
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set_xlabel("rows answered, surest first")
     axes.set_ylabel("of them wrong")
-    axes.legend(
+    legend = axes.legend(
         loc="upper left", frameon=False, fontsize=8, title="mean risk in brackets", title_fontsize=8, labelcolor=_LIGHT["ink"]
     )
+    legend.get_title().set_color(_LIGHT["quiet"])
     return _picture(
         figure,
         f"risk-coverage-{part}",
-        f"Risk by coverage on {part}. At its threshold the bundle answers {evaluation.coverage:.0%} of rows and "
+        f"Risk by coverage on the {title(part)}. At its threshold the bundle answers {evaluation.coverage:.0%} of rows and "
         f"{1 - evaluation.precision_at_threshold:.1%} of them are wrong (the dot); the band is its 95 % interval.",
     )
 
@@ -207,12 +210,12 @@ def _confusion(measured: Measured, part: str) -> Picture:
     for spine in axes.spines.values():
         spine.set_visible(False)
     axes.set_xlabel("given as")
-    axes.set_ylabel("is")
+    axes.set_ylabel("label")
     right = sum(counts[place][place] for place in places)
     return _picture(
         figure,
         f"confusion-{part}",
-        f"Confusion matrix on {part}: rows by their label, columns by the label given; {right} of {sum(map(sum, counts))} are on the "
+        f"Confusion matrix on the {title(part)}: rows by their label, columns by the label given; {right} of {sum(map(sum, counts))} are on the "
         f"diagonal. Percentages are of the row.",
     )
 
@@ -234,7 +237,7 @@ def _slices(found: PartReport, part: str) -> Picture:
     return _picture(
         figure,
         f"slices-{part}",
-        f"Share right by slice on {part}, rows in brackets; the dashed line is that of all rows, hollow dots have fewer than "
+        f"Share right by slice on the {title(part)}, rows in brackets; the dashed line is that of all rows, hollow dots have fewer than "
         f"{FEW_ROWS} rows.{lowest}",
     )
 

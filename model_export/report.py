@@ -10,15 +10,11 @@ from model_export import suites
 from model_export.contestants import BUNDLE, NETWORK, RIVAL
 from model_export.evaluate import Evaluation
 from model_export.intervals import Interval, wilson
-from model_export.measured import BETTER, UNDECIDED, WORSE, Measured, ModelReport, PartReport
+from model_export.measured import BETTER, PARTS, UNDECIDED, WORSE, Measured, ModelReport, PartReport, title
 from model_export.paired import SIGNIFICANT
 from model_export.plots import Picture, draw
 from model_export.slices import FEW_ROWS
 
-PARTS = {
-    "holdout": ("Holdout", "Made With ML's gold rows, never learned from and never used to choose"),
-    "corpus_test": ("Corpus test", "authored rows on topics that training never saw"),
-}
 KINDS = {BUNDLE: "int8, as in production", NETWORK: "network in full precision", RIVAL: "simpler rival"}
 RECORDS, MARKDOWN, PAGE = "evaluation.jsonl", "report.md", "report.html"
 
@@ -154,7 +150,7 @@ def summary(measured: Measured) -> str:
     for part, found in measured.bundle.parts.items():
         evaluation = found.evaluation
         sentences.append(
-            f"On the {_title(part).lower()} ({evaluation.rows} rows) its weighted F1 is {evaluation.weighted_f1:.3f} "
+            f"On the {title(part)} ({evaluation.rows} rows) its weighted F1 is {evaluation.weighted_f1:.3f} "
             f"{_bounds(evaluation.weighted_f1_interval)}{_beside(measured, part)}."
         )
     passed, cases = _cases(measured.bundle)
@@ -175,23 +171,30 @@ def _beside(measured: Measured, part: str) -> str:
 
 
 def _tiles(measured: Measured) -> Tiles:
-    tiles = []
-    for part, found in measured.bundle.parts.items():
-        evaluation = found.evaluation
+    evaluations = {part: found.evaluation for part, found in measured.bundle.parts.items()}
+    tiles = [
+        Tile(
+            name=f"Weighted F1, {title(part)}",
+            figure=f"{evaluation.weighted_f1:.3f}",
+            note=f"{_bounds(evaluation.weighted_f1_interval)}, {evaluation.rows} rows",
+        )
+        for part, evaluation in evaluations.items()
+    ]
+    for part, evaluation in evaluations.items():
         kept, right = _kept(evaluation)
-        tiles += [
+        note = (
+            f"{evaluation.precision_at_threshold:.1%} of them right {_bounds(wilson(right, kept))}"
+            if kept
+            else "nothing is sure enough"
+        )
+        promise = f"the promise, on calibration rows, is {measured.target_precision:.0%}"
+        tiles.append(
             Tile(
-                name=f"Weighted F1, {_title(part).lower()}",
-                figure=f"{evaluation.weighted_f1:.3f}",
-                note=f"{_bounds(evaluation.weighted_f1_interval)}, {evaluation.rows} rows",
-            ),
-            Tile(
-                name=f"Published without a person, {_title(part).lower()}",
+                name=f"Published without a person, {title(part)}",
                 figure=f"{evaluation.coverage:.0%}",
-                note=f"{evaluation.precision_at_threshold:.1%} of them right {_bounds(wilson(right, kept))}; the promise is "
-                f"{measured.target_precision:.0%} of calibration rows",
-            ),
-        ]
+                note=f"{note}; {promise}",
+            )
+        )
     passed, cases = _cases(measured.bundle)
     found_speed = measured.bundle.speed
     tiles += [
@@ -245,7 +248,7 @@ def _rivals_table(measured: Measured, part: str) -> Table:
             ]
         rows.append(tuple(row))
     return Table(
-        title=f"{_title(part)}, {measured.bundle.parts[part].evaluation.rows} rows",
+        title=f"{title(part).capitalize()}, {measured.bundle.parts[part].evaluation.rows} rows",
         head=("model", "weighted F1, 95 %", "macro F1", "difference, 95 %", "alone right", "p", "the bundle is"),
         rows=tuple(rows),
         strong=0,
@@ -287,7 +290,9 @@ def _classes(measured: Measured, pictures: dict[str, Picture]) -> Section:
             )
             for each in found.evaluation.classes
         )
-        tables.append(Table(title=_title(part), head=("class", "F1, 95 %", "precision", "recall", "rows"), rows=rows))
+        tables.append(
+            Table(title=title(part).capitalize(), head=("class", "F1, 95 %", "precision", "recall", "rows"), rows=rows)
+        )
     return Section(title="Per class", blocks=(_gallery(measured, pictures, "confusion", "Given as"), *tables))
 
 
@@ -307,7 +312,7 @@ def _confidence(measured: Measured, pictures: dict[str, Picture]) -> Section:
                 f"{found.evaluation.precision_at_threshold:.3f} {_bounds(wilson(right, kept))}" if kept else "-",
             ))  # fmt: skip
         head = ("model", "calibration error", "mean risk", "threshold", "published", "of them right, 95 %")
-        tables.append(Table(title=_title(part), head=head, rows=tuple(rows), strong=0))
+        tables.append(Table(title=title(part).capitalize(), head=head, rows=tuple(rows), strong=0))
     return Section(
         title="What its confidence is worth",
         blocks=(
@@ -318,9 +323,9 @@ def _confidence(measured: Measured, pictures: dict[str, Picture]) -> Section:
             ),
             Gallery(
                 pictures=tuple(
-                    Shown(title=f"{title}: {_title(part).lower()}", picture=pictures[f"{name}-{part}"])
+                    Shown(title=f"{heading}: {title(part)}", picture=pictures[f"{name}-{part}"])
                     for part in measured.bundle.parts
-                    for name, title in (("reliability", "Reliability"), ("risk-coverage", "Risk by coverage"))
+                    for name, heading in (("reliability", "Reliability"), ("risk-coverage", "Risk by coverage"))
                 )
             ),
             *tables,
@@ -349,7 +354,7 @@ def _slice_table(part: str, found: PartReport) -> Table:
         )
         for each in found.slices
     )
-    return Table(title=_title(part), head=("slice", "rows", "share right, 95 %", "weighted F1, 95 %"), rows=rows)
+    return Table(title=title(part).capitalize(), head=("slice", "rows", "share right, 95 %", "weighted F1, 95 %"), rows=rows)
 
 
 def _behaviour(measured: Measured) -> Section:
@@ -387,7 +392,8 @@ def _behaviour(measured: Measured) -> Section:
 def _method(measured: Measured) -> Section:
     first = measured.bundle.speed
     points = [
-        f"{_title(part)}: {found.evaluation.rows} rows; {PARTS[part][1]}." for part, found in measured.bundle.parts.items()
+        f"{title(part).capitalize()}: {found.evaluation.rows} rows; {PARTS[part][1]}."
+        for part, found in measured.bundle.parts.items()
     ]
     points += [
         "The bundle is run by the code that the stream runs: its figures are those of the stream.",
@@ -405,15 +411,11 @@ def _method(measured: Measured) -> Section:
     return Section(title="How it was measured", blocks=(Listing(points=tuple(points)),))
 
 
-def _gallery(measured: Measured, pictures: dict[str, Picture], name: str, title: str) -> Gallery:
+def _gallery(measured: Measured, pictures: dict[str, Picture], name: str, heading: str) -> Gallery:
     parts = measured.bundle.parts
     return Gallery(
-        pictures=tuple(Shown(title=f"{title}: {_title(part).lower()}", picture=pictures[f"{name}-{part}"]) for part in parts)
+        pictures=tuple(Shown(title=f"{heading}: {title(part)}", picture=pictures[f"{name}-{part}"]) for part in parts)
     )
-
-
-def _title(part: str) -> str:
-    return PARTS[part][0]
 
 
 def _kept(evaluation: Evaluation) -> tuple[int, int]:
