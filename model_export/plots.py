@@ -44,15 +44,15 @@ STRONGEST_CELL = 0.45
 # Matplotlib types its keys as a literal of hundreds.
 _STYLE: Any = {
     "font.family": ["DejaVu Sans"],
-    "font.size": 8.5,
+    "font.size": 9,
     "text.parse_math": False,
     "svg.fonttype": "none",
     "svg.hashsalt": "tagstream",
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.labelsize": 8.5,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
+    "axes.labelsize": 9,
+    "xtick.labelsize": 8.6,
+    "ytick.labelsize": 8.6,
 }
 _LIGHT = {name: light for name, (light, _) in COLOURS.items()}
 
@@ -199,7 +199,7 @@ def _confusion(measured: Measured, part: str) -> Picture:
                 Rectangle((column - 0.48, row - 0.48), 0.96, 0.96, color=colour, alpha=0.04 + STRONGEST_CELL * share, lw=0)
             )
             axes.text(column, row - 0.1, str(count), ha="center", va="center", fontsize=11, color=_LIGHT["ink"])
-            axes.text(column, row + 0.24, f"{share:.0%}", ha="center", va="center", fontsize=8, color=_LIGHT["quiet"])
+            axes.text(column, row + 0.24, f"{share:.0%}", ha="center", va="center", fontsize=8, color=_LIGHT["ink"])
     places = range(len(labels))
     broken = [broken_label(label) for label in labels]
     axes.set_xticks(places, broken)

@@ -4,17 +4,17 @@ TAGSTREAM_IMAGES=FOLDER keeps the screenshots that the documentation shows.
 """
 
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from monitoring.health import Verdict
 from monitoring.server import application, serve
+from tests.legibility import CONTRASTS, LEAST_CONTRAST, SCHEMES, SIZES
 from tests.observations import Stream
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
@@ -23,12 +23,8 @@ READY = Verdict(ready=True, why="6 partitions, 0 events wait")
 POLL_MS = 2000
 # Most that anything may take: the machine may be busy.
 SECONDS = 60
-SIZES = {"wide": (1440, 900), "narrow": (390, 844)}
-SCHEMES = ("light", "dark")
 DASH = "\N{EN DASH}"
 CHARTS = ("flow", "latency", "confidence")
-# Ratio of two luminances below which text is hard to read (WCAG AA).
-LEAST_CONTRAST = 4.5
 
 
 class Worker:
@@ -55,19 +51,6 @@ class Worker:
         """The stream's clock, after some seconds of events."""
         self.stream.run(self.seconds, rate=self.rate, drift=self.drift)
         return self.stream.now
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Debian's chromium; the tests are skipped where there is none."""
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("there is no chromium on the PATH (Debian: apt-get install chromium)")
-    with sync_playwright() as playwright:
-        # Without its sandbox it runs as root too, as in containers; it opens nothing but this page.
-        started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture
@@ -244,28 +227,3 @@ def test_it_fits_and_can_be_read(page: Page, address: str, worker: Worker, size:
     folder = os.environ.get("TAGSTREAM_IMAGES")
     if folder:
         page.screenshot(path=Path(folder) / f"page-{width}-{scheme}.png")
-
-
-# Every element with text of its own: the text, and its contrast with the nearest background behind it.
-CONTRASTS = """() => {
-  const light = (color) => {
-    const [r, g, b] = color.match(/[\\d.]+/g).map(Number).slice(0, 3)
-      .map((one) => one / 255).map((one) => (one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4));
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const behind = (element) => {
-    for (let one = element; one; one = one.parentElement) {
-      const color = getComputedStyle(one).backgroundColor;
-      if (!color.endsWith(", 0)") && color !== "transparent") return color;
-    }
-    return "rgb(255, 255, 255)";
-  };
-  return [...document.querySelectorAll("body *")]
-    .filter((one) => [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim()))
-    .filter((one) => !["SCRIPT", "STYLE", "NOSCRIPT"].includes(one.tagName) && one.getClientRects().length)
-    .map((one) => {
-      const style = getComputedStyle(one);
-      const [high, low] = [light(one instanceof SVGElement ? style.fill : style.color), light(behind(one))].sort((a, b) => b - a);
-      return [one.textContent.trim(), (high + 0.05) / (low + 0.05)];
-    });
-}"""

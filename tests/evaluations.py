@@ -1,0 +1,58 @@
+"""A record of an evaluation without a network: models whose answers are known, for the tests of reports."""
+
+from collections.abc import Sequence
+
+from model_export import contestants, measured
+from model_export.contestants import Contestant
+from model_export.data import LABELS, REGISTERS, Row
+from model_export.prediction import Prediction
+
+# A name that is markup in HTML, mathematics in a plot, and a table's border in Markdown.
+NASTY = '<b>$x_1$|"&amp;'
+
+ROWS = [
+    Row(
+        text=f"{tag} text number {number} " + "word " * (number % 4 * 8),
+        tag=tag,
+        source="corpus",
+        topic=f"{tag}{number}",
+        register=REGISTERS[number % len(REGISTERS)],
+        described=number % 2 == 0,
+    )
+    for tag in LABELS
+    for number in range(40)
+]
+TRUTH = {row.text: row.tag for row in ROWS}
+
+
+def model(name: str, *, every: int, kind: str = contestants.RIVAL) -> Contestant:
+    """A model that has one in `every` rows wrong, and is as sure of it as a place in a circle says."""
+
+    def answer(text: str) -> Prediction:
+        place = sum(map(ord, text))
+        wrong = place % every == 0
+        return Prediction(
+            label=LABELS[(LABELS.index(TRUTH.get(text, "other")) + wrong) % len(LABELS)],
+            confidence=round(0.3 + place % 71 / 101 - 0.1 * wrong, 4),
+            probabilities={},
+            energy=-1.0,
+            tokens=5,
+            truncated=False,
+        )
+
+    def predict(texts: Sequence[str]) -> list[Prediction]:
+        return [answer(text) for text in texts]
+
+    return Contestant(
+        name=name, kind=kind, predict=predict, threshold=0.8, megabytes=18.1 if kind == contestants.BUNDLE else None
+    )
+
+
+def evaluation(*, others: bool = True) -> measured.Measured:
+    """A bundle, with a much worse model and one called `NASTY` beside it unless told otherwise."""
+    models = [model("tagstream-test 1", every=9, kind=contestants.BUNDLE)]
+    if others:
+        models += [model("worse", every=2), model(NASTY, every=8, kind=contestants.NETWORK)]
+    return measured.measure(
+        models, {"corpus_test": ROWS}, digest="0123456789abcdef" * 4, target_precision=0.95, rounds=1, say=lambda _: None
+    )
