@@ -10,9 +10,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from typer.testing import CliRunner
 
 from model_export import measured, plots, report
 from stream import modelling
+from stream.cli import app
 from stream.settings import Settings
 from tests.evaluations import NASTY, evaluation
 
@@ -158,6 +160,20 @@ def test_missing_extras_are_a_sentence(
     wanted: dict[str, Any] = {"baselines": False, "against": (), "checkpoints": (), "as_json": False}
     with pytest.raises(modelling.ExtraMissingError, match=rf"{sentence}.*pip install 'tagstream\[export\]'"):
         modelling.evaluate(Settings(), report=tmp_path if folder_given else None, **wanted)
+
+
+def test_the_command_prints_lines_of_json_and_writes_the_report(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_bundle_folder: Path
+) -> None:
+    """With another bundle beside it, named; stdout is data alone, and what was written is said beside it."""
+    monkeypatch.setattr(modelling, "data_folder", lambda _: None)
+    options = ["--against", f"twin={tiny_bundle_folder}", "--report", str(tmp_path / "out"), "--json"]
+    result = CliRunner().invoke(app, ["model", "evaluate", str(tiny_bundle_folder), *options])
+    assert result.exit_code == 0, result.output
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line["model"] for line in lines if line["record"] == "speed"][1:] == ["twin"]
+    assert (tmp_path / "out" / "evaluation.jsonl").read_text(encoding="utf-8") == result.stdout
+    assert (tmp_path / "out" / "report.html").is_file()
 
 
 @pytest.mark.parametrize(
