@@ -213,6 +213,16 @@ def title(part: str) -> str:
     return PARTS[part][0] if part in PARTS else part
 
 
+def shown_p(value: float) -> str:
+    """
+    A p-value as it is shown: never as zero.
+
+    >>> [shown_p(p) for p in (0.00001, 0.04)]
+    ['< 0.0001', '0.0400']
+    """
+    return "< 0.0001" if value < 0.0001 else f"{value:.4f}"  # noqa: PLR2004 - the last digit that is shown
+
+
 def render(measured: Measured) -> str:
     """The record as text for a terminal: the bundle in full, the others beside it."""
     blocks = []
@@ -227,7 +237,7 @@ def _models(measured: Measured, part: str) -> str:
     width = max(len(model.name) for model in measured.models)
     lines = [
         f"models on {part}: weighted F1, and the bundle less each other, on the same rows",
-        f"  {'model':<{width}} {'F1':>6}  {'95 %':<16} {'difference':>10}  {'95 %':<18} {'alone right':>11} {'p':>7}  bundle is",
+        f"  {'model':<{width}} {'F1':>6}  {'95 %':<16} {'difference':>10}  {'95 %':<18} {'alone right':>11} {'p':>8}  bundle is",
     ]
     for model in measured.models:
         evaluation, versus = model.parts[part].evaluation, model.parts[part].versus
@@ -236,7 +246,7 @@ def _models(measured: Measured, part: str) -> str:
         if versus is not None:
             (least, most), test = versus.test.interval, versus.test
             line += f"   {test.difference:>+10.3f}  [{least:+.3f}, {most:+.3f}]   {test.only_ours:>5} :{test.only_theirs:>4}"
-            line += f" {versus.corrected_p:>7.4f}  {versus.verdict}"
+            line += f" {shown_p(versus.corrected_p):>8}  {versus.verdict}"
         lines.append(line)
     return "\n".join(lines)
 
@@ -253,4 +263,5 @@ def _speeds(measured: Measured) -> str:
         size = f"{model.megabytes:.1f}" if model.megabytes is not None else "-"
         extremes = f"{found.slowest:,.0f} to {found.fastest:,.0f}"
         lines.append(f"  {model.name:<{width}} {found.texts_per_second:>9,.0f}  {extremes:<21} {found.cores:>5.2f} {size:>6}")
-    return "\n".join(lines)
+    note = speed.shared([model.speed for model in measured.models])
+    return "\n".join([*lines, f"  {note}"] if note else lines)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import msgspec
 
-from model_export import suites
+from model_export import speed, suites
 from model_export.contestants import BUNDLE, NETWORK, RIVAL
 from model_export.evaluate import Evaluation
 from model_export.intervals import Interval, wilson
-from model_export.measured import BETTER, PARTS, UNDECIDED, WORSE, Measured, ModelReport, PartReport, title
+from model_export.measured import BETTER, PARTS, UNDECIDED, WORSE, Measured, ModelReport, PartReport, shown_p, title
 from model_export.paired import SIGNIFICANT
 from model_export.plots import Picture, draw
 from model_export.slices import FEW_ROWS
@@ -206,7 +206,8 @@ def _tiles(measured: Measured) -> Tiles:
         Tile(
             name="Texts a second, one core",
             figure=f"{found_speed.texts_per_second:,.0f}",
-            note=f"tokenisation included; {found_speed.slowest:,.0f} to {found_speed.fastest:,.0f} over {found_speed.rounds} rounds",
+            note=f"tokenisation included; {found_speed.slowest:,.0f} to {found_speed.fastest:,.0f} over {found_speed.rounds} rounds"
+            + (", on a shared processor" if speed.shared([found_speed]) else ""),
         ),
     ]
     return Tiles(tiles=tuple(tiles))
@@ -243,7 +244,7 @@ def _rivals_table(measured: Measured, part: str) -> Table:
             row += [
                 f"{test.difference:+.3f} [{test.interval[0]:+.3f}, {test.interval[1]:+.3f}]",
                 f"{test.only_ours} : {test.only_theirs}",
-                _p(versus.corrected_p),
+                shown_p(versus.corrected_p),
                 versus.verdict,
             ]
         rows.append(tuple(row))
@@ -259,19 +260,20 @@ def _speed_table(measured: Measured) -> Table:
     first = measured.bundle.speed
     rows = []
     for model in measured.models:
-        speed = model.speed
+        taken = model.speed
         passed, cases = _cases(model)
         rows.append((
             model.name,
             KINDS[model.kind],
-            f"{speed.texts_per_second:,.0f}",
-            f"{speed.slowest:,.0f} to {speed.fastest:,.0f}",
+            f"{taken.texts_per_second:,.0f}",
+            f"{taken.slowest:,.0f} to {taken.fastest:,.0f}",
+            f"{taken.cores:.2f}",
             f"{model.megabytes:.1f}" if model.megabytes is not None else "-",
             f"{passed} of {cases}",
         ))  # fmt: skip
     return Table(
-        title=f"Speed (threads={first.threads}, {first.texts} texts, median of {first.rounds} rounds in turn), size and behaviour",
-        head=("model", "kind", "texts/s", "slowest to fastest", "MB", "cases that hold"),
+        title=f"Speed (threads={first.threads}), size, behaviour",
+        head=("model", "kind", "texts/s", "slowest to fastest", "cores", "MB", "cases that hold"),
         rows=tuple(rows),
         strong=0,
     )
@@ -317,9 +319,9 @@ def _confidence(measured: Measured, pictures: dict[str, Picture]) -> Section:
         title="What its confidence is worth",
         blocks=(
             Paragraph(
-                text="A confidence of 0.9 should be right nine times in ten (left), and a model should be wrong mostly where it is unsure "
-                "(right). Bundles have thresholds of their own; the others are read at this bundle's, which was not chosen for them, and "
-                "only the networks' confidences were calibrated."
+                text="A confidence of 0.9 should be right nine times in ten (reliability), and a model should be wrong mostly where it is unsure (risk by "
+                "coverage). Bundles have thresholds of their own; the others are read at this bundle's, which was not chosen for them, and "
+                "the simpler rivals' confidences were never calibrated."
             ),
             Gallery(
                 pictures=tuple(
@@ -404,8 +406,8 @@ def _method(measured: Measured) -> Section:
         (
             f"Speed is from a text to its prediction with threads={first.threads}: all models in turn on the same {first.texts} texts, one "
             f"round that does not count, then the median of {first.rounds}. Compare the models with each other, not with another "
-            f"machine's figures."
-        ),
+            f"machine's figures. {speed.shared([model.speed for model in measured.models])}"
+        ).rstrip(),
         f"Everything above is in {RECORDS}, one object a line, as tagstream model evaluate --json prints it.",
     ]
     return Section(title="How it was measured", blocks=(Listing(points=tuple(points)),))
@@ -435,10 +437,6 @@ def _bounds(interval: Interval) -> str:
 
 def _few(rows: int) -> str:
     return " (few)" if rows < FEW_ROWS else ""
-
-
-def _p(value: float) -> str:
-    return "< 0.0001" if value < 0.0001 else f"{value:.4f}"  # noqa: PLR2004 - the last digit that is shown
 
 
 def _and(names: Sequence[str]) -> str:

@@ -16,6 +16,8 @@ Predict = Callable[[Sequence[str]], list[Prediction]]
 
 THREADS = 1
 ROUNDS = 5
+# Below this share of a core, others had the processor for so long that every figure is too low.
+SHARED = 0.9
 TEXTS = 128
 _TOKENIZERS = "TOKENIZERS_PARALLELISM"
 
@@ -45,6 +47,17 @@ class Speed:
     def as_json(self) -> dict[str, object]:
         """The record as plain values."""
         return asdict(self)
+
+
+def shared(speeds: Sequence[Speed]) -> str:
+    """A sentence where the processor was not all theirs while models were measured, else nothing."""
+    least = min(speed.cores for speed in speeds)
+    if least >= SHARED:
+        return ""
+    return (
+        f"The processor was shared meanwhile ({least:.2f} of a core): the figures are lower than this machine's own, "
+        f"and only their ratios may be trusted."
+    )
 
 
 def measure(

@@ -63,6 +63,17 @@ def test_one_core_is_one_core_and_then_as_before(monkeypatch: pytest.MonkeyPatch
         torch.set_num_threads(before)
 
 
+def test_a_shared_processor_is_said() -> None:
+    """Figures that others made lower must not pass for the machine's own; a core that was all theirs needs no word."""
+    clock = Clock()
+    half, whole = (
+        speed.measure({"a": clock.model("a", 1.0)}, ["a"], clock=clock, processor=lambda part=part: clock.now * part)["a"]
+        for part in (0.5, 1.0)
+    )
+    assert "0.50 of a core" in speed.shared([whole, half])
+    assert speed.shared([whole]) == ""
+
+
 @pytest.mark.parametrize(("texts", "rounds"), [([], 5), (["a"], 0)])
 def test_nothing_to_measure_is_an_error(texts: list[str], rounds: int) -> None:
     """A speed of nothing would divide by nothing."""
