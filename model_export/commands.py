@@ -189,7 +189,6 @@ def evaluate(  # noqa: PLR0913 - the options of one command
 
     read = bundle.read(folder)
     splits = data.load(data_folder, corpus_folder)
-    threshold = read.manifest.threshold
     models = [contestants.of_bundle(read, load)]
     models += [contestants.of_bundle(bundle.read(other.path), load, other.name) for other in against]
     for given in checkpoints:
@@ -198,12 +197,12 @@ def evaluate(  # noqa: PLR0913 - the options of one command
     contestants.distinct(models)
     if baselines:
         say(f"training the simpler rivals on {len(splits.train)} rows")
-        models += contestants.of_rivals(splits.train, threshold.confidence)
+        models += contestants.of_rivals(splits.train, read)
     return measured.measure(
         contestants.distinct(models),
         {"holdout": splits.holdout, "corpus_test": splits.corpus_test},
         digest=read.digest,
-        target_precision=threshold.target_precision,
+        target_precision=read.manifest.threshold.target_precision,
         say=say,
     )
 

@@ -1,6 +1,6 @@
 """Whoever is measured beside a bundle: other bundles, networks in full precision, and simpler rivals, all asked in the same way."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +30,8 @@ class Contestant:
         name: What it is called in tables; no two have the same.
         kind: `bundle` (int8, as in production), `network` (a checkpoint in full precision) or `rival`.
         predict: Texts to predictions.
-        threshold: The confidence from which it would publish.
+        threshold: One confidence for all labels, at which its evaluation is read.
+        asked_below: The confidence below which a person would be asked, by predicted label.
         megabytes: The size of its file, where it is one.
     """
 
@@ -38,6 +39,7 @@ class Contestant:
     kind: str
     predict: Predict
     threshold: float
+    asked_below: Mapping[str, float]
     megabytes: float | None = None
 
 
@@ -75,7 +77,8 @@ def of_bundle(bundle: Bundle, load: LoadClassifier, name: str | None = None) -> 
         name=name or f"{manifest.name} {manifest.version}",
         kind=BUNDLE,
         predict=load(bundle).classify,
-        threshold=manifest.threshold.confidence,
+        threshold=bundle.manifest.threshold.confidence,
+        asked_below=asked_below(bundle),
         megabytes=round(len(bundle.model) / 1e6, 1),
     )
 
@@ -124,13 +127,19 @@ def of_checkpoint(name: str, path: Path, *, bundle: Bundle, calibration: Sequenc
         kind=NETWORK,
         predict=ask,
         threshold=bundle.manifest.threshold.confidence,
+        asked_below=asked_below(bundle),
         megabytes=round(path.stat().st_size / 1e6, 1),
     )
 
 
-def of_rivals(train: Sequence[Row], threshold: float) -> list[Contestant]:
+def asked_below(bundle: Bundle) -> dict[str, float]:
+    """The confidence below which the stream asks a person, by predicted label."""
+    return dict.fromkeys(bundle.manifest.labels, bundle.manifest.threshold.confidence)
+
+
+def of_rivals(train: Sequence[Row], bundle: Bundle) -> list[Contestant]:
     """
-    Keyword rules, TF-IDF and a frozen head, trained on `train` in a minute or two; `threshold` is that of the bundle beside them.
+    Keyword rules, TF-IDF and a frozen head, trained on `train` in a minute or two; their thresholds are those of the bundle beside them.
 
     Raises:
         BaseModelError: The base model of the frozen head is missing.
@@ -138,7 +147,13 @@ def of_rivals(train: Sequence[Row], threshold: float) -> list[Contestant]:
     from model_export import baselines
 
     return [
-        Contestant(name=RIVALS.get(name, name), kind=RIVAL, predict=rival, threshold=threshold)
+        Contestant(
+            name=RIVALS.get(name, name),
+            kind=RIVAL,
+            predict=rival,
+            threshold=bundle.manifest.threshold.confidence,
+            asked_below=asked_below(bundle),
+        )
         for name, rival in baselines.rivals(train).items()
     ]
 

@@ -8,6 +8,7 @@ from model_export.contestants import Asked, Contestant
 from model_export.curves import Bin, RiskCoverage
 from model_export.data import LABELS, Row
 from model_export.evaluate import Evaluation, evaluate
+from model_export.intervals import Interval
 from model_export.paired import SIGNIFICANT, Paired
 from model_export.prediction import Prediction
 from model_export.slices import SliceReport
@@ -42,10 +43,36 @@ class Versus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """What would be published without asking a person: of `rows` rows `kept`, and `right` of those; `asked_below` by predicted label."""
+
+    rows: int
+    kept: int
+    right: int
+    interval: Interval
+    asked_below: dict[str, float]
+
+    @property
+    def share(self) -> float:
+        """Of all rows."""
+        return self.kept / self.rows
+
+    @property
+    def precision(self) -> float | None:
+        """The share right of what is published; None where that is nothing."""
+        return self.right / self.kept if self.kept else None
+
+    def as_json(self) -> dict[str, object]:
+        """The record as plain values."""
+        return {**asdict(self), "share": round(self.share, 6), "precision": self.precision and round(self.precision, 6)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PartReport:
     """One model on one part of the data; `versus` is the bundle against it, and None for the bundle itself."""
 
     evaluation: Evaluation
+    published: Published
     reliability: tuple[Bin, ...]
     risk_coverage: RiskCoverage
     slices: tuple[SliceReport, ...]
@@ -104,6 +131,7 @@ class Measured:
             for part, found in model.parts.items():
                 where = {"model": model.name, "part": part}
                 yield {"record": "evaluation", **where, **found.evaluation.as_json()}
+                yield {"record": "published", **where, **found.published.as_json()}
                 yield {"record": "reliability", **where, "bins": [asdict(each) for each in found.reliability]}
                 yield {"record": "risk_coverage", **where, **asdict(found.risk_coverage)}
                 yield from ({"record": "slice", **where, **each.as_json()} for each in found.slices)
@@ -160,7 +188,7 @@ def measure(
                 kind=each.kind,
                 megabytes=each.megabytes,
                 parts={
-                    part: replace(_part(rows, asked[each.name][part], each.threshold), versus=versus[part].get(each.name))
+                    part: replace(_part(rows, asked[each.name][part], each), versus=versus[part].get(each.name))
                     for part, rows in given.items()
                 },
                 behaviour=behaviour[each.name],
@@ -182,14 +210,30 @@ def speed_texts(rows: Sequence[Row], texts: int = speed.TEXTS) -> list[str]:
     return [rows[place * len(rows) // wanted].text for place in range(wanted)]
 
 
-def _part(rows: Sequence[Row], predictions: Sequence[Prediction], threshold: float) -> PartReport:
+def _part(rows: Sequence[Row], predictions: Sequence[Prediction], contestant: Contestant) -> PartReport:
     confidences = [prediction.confidence for prediction in predictions]
     correct = [prediction.label == row.tag for prediction, row in zip(predictions, rows, strict=True)]
     return PartReport(
-        evaluation=evaluate(predictions, [row.tag for row in rows], labels=LABELS, threshold=threshold),
+        evaluation=evaluate(predictions, [row.tag for row in rows], labels=LABELS, threshold=contestant.threshold),
+        published=_published(predictions, correct, contestant.asked_below),
         reliability=curves.reliability(confidences, correct),
         risk_coverage=curves.risk_coverage(confidences, correct),
         slices=slices.measure(rows, predictions, labels=LABELS),
+    )
+
+
+def _published(predictions: Sequence[Prediction], correct: Sequence[bool], asked_below: Mapping[str, float]) -> Published:
+    kept = [
+        right
+        for prediction, right in zip(predictions, correct, strict=True)
+        if prediction.confidence >= asked_below[prediction.label]
+    ]
+    return Published(
+        rows=len(predictions),
+        kept=len(kept),
+        right=sum(kept),
+        interval=intervals.wilson(sum(kept), len(kept)),
+        asked_below=dict(asked_below),
     )
 
 

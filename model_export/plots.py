@@ -166,9 +166,9 @@ def _risk_coverage(measured: Measured, part: str) -> Picture:
             label=f"{model.name} ({area:.3f})",
             zorder=3,
         )
-    evaluation = measured.bundle.parts[part].evaluation
-    if evaluation.coverage:
-        axes.plot(evaluation.coverage, 1 - evaluation.precision_at_threshold, "o", color=_LIGHT["ours"], markersize=7, zorder=4)
+    published = measured.bundle.parts[part].published
+    if published.precision is not None:
+        axes.plot(published.share, 1 - published.precision, "o", color=_LIGHT["ours"], markersize=7, zorder=4)
     axes.set_xlim(0, 1.01)
     axes.set_ylim(0, _headroom(measured, part))
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -182,8 +182,9 @@ def _risk_coverage(measured: Measured, part: str) -> Picture:
     return _picture(
         figure,
         f"risk-coverage-{part}",
-        f"Risk by coverage on the {title(part)}. At its threshold the bundle answers {evaluation.coverage:.0%} of rows and "
-        f"{1 - evaluation.precision_at_threshold:.1%} of them are wrong (the dot); the band is its 95 % interval.",
+        f"Risk by coverage on the {title(part)}, one confidence for all labels. By its own thresholds the bundle answers "
+        f"{published.share:.0%} of rows and {published.kept - published.right} of those {published.kept} are wrong (the dot); the band is "
+        f"the 95 % interval of its curve.",
     )
 
 

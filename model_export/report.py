@@ -8,9 +8,8 @@ import msgspec
 
 from model_export import speed, suites
 from model_export.contestants import BUNDLE, NETWORK, RIVAL
-from model_export.evaluate import Evaluation
-from model_export.intervals import Interval, wilson
-from model_export.measured import BETTER, PARTS, UNDECIDED, WORSE, Measured, ModelReport, PartReport, shown_p, title
+from model_export.intervals import Interval
+from model_export.measured import BETTER, PARTS, UNDECIDED, WORSE, Measured, ModelReport, PartReport, Published, shown_p, title
 from model_export.paired import SIGNIFICANT
 from model_export.plots import Picture, draw
 from model_export.slices import FEW_ROWS
@@ -180,21 +179,11 @@ def _tiles(measured: Measured) -> Tiles:
         )
         for part, evaluation in evaluations.items()
     ]
-    for part, evaluation in evaluations.items():
-        kept, right = _kept(evaluation)
-        note = (
-            f"{evaluation.precision_at_threshold:.1%} of them right {_bounds(wilson(right, kept))}"
-            if kept
-            else "nothing is sure enough"
-        )
-        promise = f"the promise, on calibration rows, is {measured.target_precision:.0%}"
-        tiles.append(
-            Tile(
-                name=f"Published without a person, {title(part)}",
-                figure=f"{evaluation.coverage:.0%}",
-                note=f"{note}; {promise}",
-            )
-        )
+    promise = f"the promise, on calibration rows, is {measured.target_precision:.0%}"
+    for part, found in measured.bundle.parts.items():
+        share = found.published.share
+        name = f"Published without a person, {title(part)}"
+        tiles.append(Tile(name=name, figure=f"{share:.0%}", note=f"{_right(found.published)} of them right; {promise}"))
     passed, cases = _cases(measured.bundle)
     found_speed = measured.bundle.speed
     tiles += [
@@ -304,14 +293,13 @@ def _confidence(measured: Measured, pictures: dict[str, Picture]) -> Section:
         rows = []
         for model in measured.models:
             found = model.parts[part]
-            kept, right = _kept(found.evaluation)
             rows.append((
                 model.name,
                 f"{found.evaluation.calibration_error:.3f}",
                 f"{found.risk_coverage.area:.3f}",
-                f"{found.evaluation.threshold:.4f}",
-                f"{found.evaluation.coverage:.1%}",
-                f"{found.evaluation.precision_at_threshold:.3f} {_bounds(wilson(right, kept))}" if kept else "-",
+                _thresholds(found.published),
+                f"{found.published.share:.1%}",
+                _right(found.published),
             ))  # fmt: skip
         head = ("model", "calibration error", "mean risk", "threshold", "published", "of them right, 95 %")
         tables.append(Table(title=title(part).capitalize(), head=head, rows=tuple(rows), strong=0))
@@ -420,10 +408,15 @@ def _gallery(measured: Measured, pictures: dict[str, Picture], name: str, headin
     )
 
 
-def _kept(evaluation: Evaluation) -> tuple[int, int]:
-    """Rows at or above the threshold, and those of them that are right."""
-    kept = round(evaluation.coverage * evaluation.rows)
-    return kept, round(evaluation.precision_at_threshold * kept)
+def _right(published: Published) -> str:
+    """The share right of what is published, with its interval."""
+    return "-" if published.precision is None else f"{published.precision:.3f} {_bounds(published.interval)}"
+
+
+def _thresholds(published: Published) -> str:
+    """One figure, or the least and the most where labels have their own."""
+    least, most = min(published.asked_below.values()), max(published.asked_below.values())
+    return f"{least:.4f}" if least == most else f"{least:.4f} to {most:.4f}"
 
 
 def _cases(model: ModelReport) -> tuple[int, int]:

@@ -44,7 +44,12 @@ def model(name: str, *, every: int, kind: str = contestants.RIVAL) -> Contestant
         return [answer(text) for text in texts]
 
     return Contestant(
-        name=name, kind=kind, predict=predict, threshold=0.8, megabytes=18.1 if kind == contestants.BUNDLE else None
+        name=name,
+        kind=kind,
+        predict=predict,
+        threshold=0.8,
+        asked_below=dict.fromkeys(LABELS, 0.8),
+        megabytes=18.1 if kind == contestants.BUNDLE else None,
     )
 
 

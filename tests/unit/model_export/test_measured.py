@@ -1,6 +1,7 @@
 """The record of an evaluation: a bundle beside others on the same rows, by models whose answers are known."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -49,7 +50,9 @@ def model(name: str, *, wrong: int = 0, kind: str = contestants.RIVAL, threshold
             for text in texts
         ]
 
-    return Contestant(name=name, kind=kind, predict=predict, threshold=threshold, megabytes=None)
+    return Contestant(
+        name=name, kind=kind, predict=predict, threshold=threshold, asked_below=dict.fromkeys(LABELS, threshold), megabytes=None
+    )
 
 
 def record(*models: Contestant) -> measured.Measured:
@@ -101,7 +104,17 @@ def test_records_say_everything_in_lines_of_json(found: measured.Measured) -> No
     """Every kind, of every model; a program that reads them finds the figures of the record."""
     lines = [msgspec.json.decode(msgspec.json.encode(each)) for each in found.records()]
     kinds = {line["record"] for line in lines}
-    assert kinds == {"bundle", "evaluation", "reliability", "risk_coverage", "slice", "paired", "behaviour", "speed"}
+    assert kinds == {
+        "bundle",
+        "evaluation",
+        "published",
+        "reliability",
+        "risk_coverage",
+        "slice",
+        "paired",
+        "behaviour",
+        "speed",
+    }
     accuracy = {line["model"]: line["accuracy"] for line in lines if line["record"] == "evaluation"}
     assert accuracy == {"ours": 0.95, "worse": 0.625, "perfect": 1.0, "alike": 0.9375}
     paired = [line for line in lines if line["record"] == "paired"]
@@ -117,6 +130,20 @@ def test_text_has_every_model_and_says_how_many_threads(found: measured.Measured
     assert "threads=1, tokenisation included" in text
     assert "slices of corpus_test" in text
     assert "better" in text
+
+
+def test_published_goes_by_the_threshold_of_the_label_that_was_given() -> None:
+    """A label that is always asked about publishes nothing, whatever its confidence; the others go by their own."""
+    ours = replace(
+        model("ours", wrong=4, kind=contestants.BUNDLE),
+        asked_below=dict.fromkeys(LABELS, 0.5) | {LABELS[0]: 1.0001, "other": 0.7},
+    )
+    published = record(ours).bundle.parts["corpus_test"].published
+    # Of 80 rows, 20 carry the first label: 4 of those are given as the second at 0.6, which that one publishes.
+    assert (published.rows, published.kept, published.right) == (80, 64, 60)
+    assert published.precision == pytest.approx(60 / 64)
+    none = record(replace(ours, asked_below=dict.fromkeys(LABELS, 1.0001))).bundle.parts["corpus_test"].published
+    assert (none.kept, none.precision, none.share) == (0, None, 0.0)
 
 
 def test_speed_is_of_texts_from_all_over_the_rows() -> None:
