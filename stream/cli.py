@@ -42,6 +42,9 @@ BundleFolder = Annotated[Path | None, typer.Option(help="Folder of the model bun
 Drift = Literal["none", "class-mix", "new-topic", "language", "no-description", "confidence"]
 # The values of stream.rights.Role.
 AclRole = Literal["worker", "producer", "consumer", "reviewer", "operator", "creator"]
+DeciderOption = Annotated[
+    Literal["model", "rules"] | None, typer.Option(help="rules: no model; keywords guess, and every event goes to review.")
+]
 ThresholdOption = Annotated[float | None, typer.Option(help="Ask a person below this confidence.", metavar="0..1")]
 
 
@@ -52,9 +55,17 @@ def worker(
     group: Annotated[str | None, typer.Option(help="Consumer group.")] = None,
     metrics_port: Annotated[int | None, typer.Option(help="Port of /metrics; 0 takes a free one.")] = None,
     threshold: ThresholdOption = None,
+    decider: DeciderOption = None,
 ) -> None:
     """Read events, tag them, publish; run until stopped."""
-    settings = _settings(brokers=brokers, bundle=bundle, group=group, metrics_port=metrics_port, confidence_threshold=threshold)
+    settings = _settings(
+        brokers=brokers,
+        bundle=bundle,
+        group=group,
+        metrics_port=metrics_port,
+        confidence_threshold=threshold,
+        decider=decider,
+    )
     from stream import worker as run
 
     run.main(settings)
@@ -68,9 +79,10 @@ def classify(
     json: Json = False,
     bundle: BundleFolder = None,
     threshold: ThresholdOption = None,
+    decider: DeciderOption = None,
 ) -> None:
     """Tag a text or a file, without Kafka."""
-    settings = _settings(bundle=bundle, confidence_threshold=threshold)
+    settings = _settings(bundle=bundle, confidence_threshold=threshold, decider=decider)
     from stream import classify as run
     from stream import rows, view
     from stream.events import Rejected
