@@ -48,13 +48,18 @@ class CorpusLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One labelled text. `described`: it is more than a title."""
+    """
+    One labelled text.
+
+    `described`: it is more than a title. `tags`: every label that it carries, `tag` among them; empty where it carries `tag` alone.
+    """
 
     text: str
     tag: str
     source: str
     topic: str
     described: bool = True
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +166,14 @@ def read_corpus(folder: Path) -> list[Row]:
             line = _corpus_line(raw, f"{path.name}:{number}")
             text = compose(line.title, line.description)
             rows.append(
-                Row(text=text, tag=line.tag, source="corpus", topic=line.topic, described=is_described(line.description))
+                Row(
+                    text=text,
+                    tag=line.tag,
+                    source="corpus",
+                    topic=line.topic,
+                    described=is_described(line.description),
+                    tags=line.tags,
+                )
             )
     if not rows:
         msg = f"{folder} holds no *.jsonl rows. Next: give the folder of the authored corpus."
@@ -179,6 +191,7 @@ def _corpus_line(raw: bytes, where: str) -> CorpusLine:
         f"tag {line.tag!r} is none of {LABELS} and not {NOT_ML!r}": line.tag not in {*LABELS, NOT_ML},
         f"register {line.register!r} is none of {REGISTERS}": line.register not in REGISTERS,
         f"tags {line.tags!r} name an unknown label": not set(line.tags) <= {*LABELS, NOT_ML},
+        f"tags {line.tags!r} lack the tag {line.tag!r}": bool(line.tags) and line.tag not in line.tags,
         "title is empty": not line.title.strip(),
         "topic is empty": not line.topic.strip(),
     }

@@ -247,6 +247,9 @@ BundleArgument = Annotated[
     Path | None, typer.Argument(help="Folder of the bundle; the settings' unless given.", metavar="FOLDER")
 ]
 Checkpoint = Annotated[Path | None, typer.Option(help="Keep the trained network in this file.", metavar="FILE")]
+MultilabelOption = Annotated[
+    bool, typer.Option("--multilabel", help="Add a second head: decisions say in `tags` what else a text is about.")
+]
 Precision = Annotated[float, typer.Option(help="Share right that the threshold shall reach.", min=0.5, max=1.0)]
 
 
@@ -257,11 +260,19 @@ def model_train(
     checkpoint: Checkpoint = None,
     precision: Precision = 0.98,
     corpus_only: Annotated[bool, typer.Option("--corpus-only", help="Train on the authored corpus alone.")] = False,
+    multilabel: MultilabelOption = False,
 ) -> None:
     """Train a model, prove it, and write its bundle (needs the extra `export`)."""
     from stream import modelling
 
-    modelling.train(_settings(data=data), folder=folder, checkpoint=checkpoint, precision=precision, corpus_only=corpus_only)
+    modelling.train(
+        _settings(data=data),
+        folder=folder,
+        checkpoint=checkpoint,
+        precision=precision,
+        corpus_only=corpus_only,
+        multilabel=multilabel,
+    )
 
 
 @model.command("export")
@@ -283,11 +294,12 @@ def model_refit(
     data: DataFolder = None,
     bundle: BundleFolder = None,
     precision: Precision = 0.98,
+    multilabel: MultilabelOption = False,
 ) -> None:
     """Keep a bundle's encoder and fit its head anew to the labels of today (needs the extra `export`)."""
     from stream import modelling
 
-    modelling.refit(_settings(data=data, bundle=bundle), folder=folder, precision=precision)
+    modelling.refit(_settings(data=data, bundle=bundle), folder=folder, precision=precision, multilabel=multilabel)
 
 
 @model.command("evaluate")

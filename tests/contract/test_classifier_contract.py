@@ -39,12 +39,14 @@ TEXTS = st.one_of(
 )
 
 
-@pytest.fixture(scope="session", params=["onnx", "rules", "keywords", "stub"])
+@pytest.fixture(scope="session", params=["onnx", "multilabel", "rules", "keywords", "stub"])
 def classifier(request: pytest.FixtureRequest) -> Classifier:
     """Every implementation that decides something."""
     if request.param == "onnx":
         found: Classifier = request.getfixturevalue("tiny_classifier")
         return found
+    if request.param == "multilabel":
+        return OnnxClassifier(request.getfixturevalue("tiny_multilabel"))
     made: dict[str, Classifier] = {
         "rules": RulesClassifier(),
         "keywords": KeywordClassifier(),
@@ -63,6 +65,10 @@ def check(classifier: Classifier, prediction: Prediction) -> None:
     assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-3)
     assert math.isfinite(prediction.energy)
     assert prediction.tokens >= 0
+    if prediction.tags:
+        assert prediction.label in prediction.tags
+        assert prediction.tags == tuple(label for label in classifier.labels if label in prediction.tags)
+        assert all(0 <= score <= 1 and score == round(score, 4) for score in prediction.label_scores.values())
 
 
 def test_labels_are_two_or_more_and_different(classifier: Classifier) -> None:
