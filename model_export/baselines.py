@@ -4,10 +4,7 @@ A network that does not beat them is not worth its milliseconds. They learn from
 nothing is tuned on what they are measured on.
 """
 
-import re
-import tomllib
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +16,10 @@ from model_export import base_model, batches
 from model_export.data import LABELS, Row
 from model_export.network import TagNetwork
 from model_export.prediction import SCORE_DECIMALS, Prediction
+from model_export.rules import RulesClassifier
 from model_export.train import Examples, Recipe, drawing_weights
 
-RULES = Path(__file__).parent / "rules.toml"
 TFIDF_STRENGTH = 20.0
-NOTHING_FOUND = "other"
 
 Floats = npt.NDArray[np.float64]
 Rival = Callable[[Sequence[str]], list[Prediction]]
@@ -39,26 +35,7 @@ def rivals(train: Sequence[Row]) -> dict[str, Rival]:
     Raises:
         BaseModelError: The base model of the frozen head is missing.
     """
-    return {"rules": rules(), "tfidf": tfidf(train), "frozen head": frozen_head(train)}
-
-
-def rules(path: Path = RULES) -> Rival:
-    """Count keywords: the label with most of them; its share of all that were found is the confidence."""
-    words: Mapping[str, Sequence[str]] = tomllib.loads(path.read_text(encoding="utf-8"))["words"]
-    patterns = {label: [_pattern(word) for word in words[label]] for label in words}
-
-    def predict(texts: Sequence[str]) -> list[Prediction]:
-        found = []
-        for text in texts:
-            hits = {label: sum(pattern.search(text) is not None for pattern in each) for label, each in patterns.items()}
-            total = sum(hits.values())
-            hits = hits if total else {label: int(label == NOTHING_FOUND) for label in hits}
-            best = max(hits, key=lambda label: hits[label])
-            shares = np.array([hits[label] / max(1, total) for label in LABELS])
-            found.append(_prediction(shares, label=best))
-        return found
-
-    return predict
+    return {"rules": RulesClassifier().classify, "tfidf": tfidf(train), "frozen head": frozen_head(train)}
 
 
 def tfidf(train: Sequence[Row]) -> Rival:
@@ -96,15 +73,10 @@ def _weights(train: Sequence[Row]) -> Floats:
     return weights
 
 
-def _pattern(word: str) -> re.Pattern[str]:
-    ending = r"\w*" if word.endswith("*") else ""
-    return re.compile(rf"(?<!\w){re.escape(word.removesuffix('*'))}{ending}(?!\w)", re.IGNORECASE)
-
-
-def _prediction(shares: Floats, label: str | None = None) -> Prediction:
+def _prediction(shares: Floats) -> Prediction:
     """A rival has no tokens and no energy: nothing here reads them."""
     probabilities = {name: round(float(share), SCORE_DECIMALS) for name, share in zip(LABELS, shares, strict=True)}
-    best = label or max(probabilities, key=lambda name: probabilities[name])
+    best = max(probabilities, key=lambda name: probabilities[name])
     return Prediction(
         label=best, confidence=probabilities[best], probabilities=probabilities, energy=0.0, tokens=0, truncated=False
     )

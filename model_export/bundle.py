@@ -1,6 +1,7 @@
 """The bundle: one folder that is everything a worker needs to know about a model, and no more.
 
-    model.onnx       the network: `input_ids`, `attention_mask` (int64, [batch, length]) -> `logits` (float32, [batch, labels])
+    model.onnx       the network: `input_ids`, `attention_mask` (int64, [batch, length]) -> `logits` (float32, [batch, labels]) and,
+                     with the option `multilabel`, `label_logits` of the same shape
     tokenizer.json   the tokenizer, as the `tokenizers` library reads it
     bundle.json      this module's `Manifest`, in one canonical form
 
@@ -79,7 +80,25 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
     words: dict[str, Annotated[int, msgspec.Meta(ge=0)]] | None = None
 
 
-class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Multilabel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """
+    The option of saying more than one tag: the network has a second output, `label_logits`.
+
+    Attributes:
+        thresholds: The score, sigmoid(label logit) rounded to four decimals, from which a label is among the `tags`; by label.
+        golden: The scores of every golden text, in label order, as the exporting machine saw them.
+        metrics: What was measured, by the name of the part; see `multilabel.measure`.
+        training: How the second head was fitted, and how far its eight-bit form is from it.
+    """
+
+    thresholds: dict[str, float]
+    golden: tuple[tuple[float, ...], ...]
+    metrics: dict[str, Any]
+    training: dict[str, Any]
+
+
+# Defaults are not written: a bundle without an option is byte for byte what it was before there was one.
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """What `bundle.json` says. Probabilities are softmax(logits / temperature), rounded to four decimals."""
 
     format: int
@@ -95,6 +114,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     parity: dict[str, Any]
     training: dict[str, Any]
     files: dict[str, str]
+    multilabel: Multilabel | None = None
 
 
 class Bundle(msgspec.Struct, frozen=True, kw_only=True):
@@ -184,10 +204,26 @@ def _check_values(folder: Path, manifest: Manifest) -> None:
     for rule, broken in wrong.items():
         if broken:
             raise _refused(folder, f"{MANIFEST}: {rule}")
+    if manifest.multilabel is not None:
+        _check_multilabel(folder, manifest, manifest.multilabel)
     try:
         msgspec.convert(manifest.reference, type=Reference)
     except msgspec.ValidationError as error:
         raise _refused(folder, f"{MANIFEST}: the reference is not one that a stream can be compared with: {error}") from error
+
+
+def _check_multilabel(folder: Path, manifest: Manifest, option: Multilabel) -> None:
+    labels, thresholds = manifest.labels, option.thresholds
+    wrong = {
+        "multilabel.thresholds must be one a label": set(thresholds) != set(labels),
+        "multilabel.thresholds must lie in 0 to 1": not all(0 <= threshold <= 1 for threshold in thresholds.values()),
+        "multilabel.golden must be one score a label for each golden text": (
+            len(option.golden) != len(manifest.golden) or any(len(scores) != len(labels) for scores in option.golden)
+        ),
+    }
+    for rule, broken in wrong.items():
+        if broken:
+            raise _refused(folder, f"{MANIFEST}: {rule}")
 
 
 def _check_graph(folder: Path, manifest: Manifest, model: bytes) -> None:

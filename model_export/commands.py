@@ -1,5 +1,6 @@
 """What `tagstream model` does, without a command line: typed arguments in, records out, failures as exceptions."""
 
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from model_export.invariance import Invariance, check_invariance
 from model_export.prediction import LoadClassifier
 
 if TYPE_CHECKING:
+    from model_export.assemble import Built
     from model_export.evaluate import Evaluation
     from model_export.measured import Measured
 
@@ -47,7 +49,12 @@ class Made:
             f"temperature {manifest.temperature}, threshold {threshold.confidence}: {threshold.coverage:.1%} of calibration rows",
             f"precision there {threshold.precision:.4f}, at least {threshold.precision_lower_bound:.4f} at {threshold.bound_level:.0%}",
         ]
-        return "\n".join([*lines, *(found.render(part) for part, found in self.evaluations.items())])
+        lines += [found.render(part) for part, found in self.evaluations.items()]
+        if manifest.multilabel is not None:
+            from model_export.multilabel import render
+
+            lines.append(render(manifest.multilabel))
+        return "\n".join(lines)
 
 
 def train(  # noqa: PLR0913 - the options of one command
@@ -62,6 +69,7 @@ def train(  # noqa: PLR0913 - the options of one command
     student: bool = True,
     threads: int = 2,
     checkpoint: Path | None = None,
+    multilabel: bool = False,
 ) -> Made:
     """
     Train, prove, calibrate and measure a model, and write its bundle to `folder`.
@@ -77,21 +85,25 @@ def train(  # noqa: PLR0913 - the options of one command
         student: Distil the tuned network into a shallow one; else the tuned network itself is the model.
         threads: Cores to train on.
         checkpoint: Keep the trained network in this file, for `export`.
+        multilabel: Add the second head, that says what else a text is about.
     """
     # torch and transformers come with the extra `export`; verify and inspect must do without.
     from model_export import assemble, build
     from model_export.distil import StudentRecipe
 
-    started = time.monotonic()
-    built = build.train_bundle(
-        folder,
-        splits=data.load(data_folder, corpus_folder),
-        load=load,
-        plan=build.Plan(student=StudentRecipe() if student else None, threads=threads),
-        target=assemble.Target(name=name, version=version, precision=target_precision),
-        checkpoint_path=checkpoint,
-    )
-    return Made(bundle=built.bundle, evaluations=built.evaluations, seconds=time.monotonic() - started)
+    splits = data.load(data_folder, corpus_folder)
+
+    def make(where: Path) -> "Built":
+        return build.train_bundle(
+            where,
+            splits=splits,
+            load=load,
+            plan=build.Plan(student=StudentRecipe() if student else None, threads=threads),
+            target=assemble.Target(name=name, version=version, precision=target_precision),
+            checkpoint_path=checkpoint,
+        )
+
+    return _made(folder, make, splits=splits, load=load, multilabel=multilabel)
 
 
 def export(  # noqa: PLR0913 - the options of one command
@@ -129,20 +141,35 @@ def refit(  # noqa: PLR0913 - the options of one command
     name: str = "tagstream-minilm",
     version: str = "2026.11.2",
     target_precision: float = 0.98,
+    multilabel: bool = False,
 ) -> Made:
     """Keep the encoder of the bundle in `source`, fit its head anew, and write the result to `folder`; arguments as in `train`."""
     from model_export import assemble
     from model_export.refit import refit_bundle
 
+    kept, splits = bundle.read(source), data.load(data_folder, corpus_folder)
+
+    def make(where: Path) -> "Built":
+        target = assemble.Target(name=name, version=version, precision=target_precision)
+        return refit_bundle(where, bundle=kept, splits=splits, load=load, target=target)
+
+    return _made(folder, make, splits=splits, load=load, multilabel=multilabel)
+
+
+def _made(
+    folder: Path, make: Callable[[Path], "Built"], *, splits: data.Splits, load: LoadClassifier, multilabel: bool
+) -> Made:
+    """Make a bundle in `folder`; with the option `multilabel` only once that has passed its gates too."""
     started = time.monotonic()
-    built = refit_bundle(
-        folder,
-        bundle=bundle.read(source),
-        splits=data.load(data_folder, corpus_folder),
-        load=load,
-        target=assemble.Target(name=name, version=version, precision=target_precision),
-    )
-    return Made(bundle=built.bundle, evaluations=built.evaluations, seconds=time.monotonic() - started)
+    if not multilabel:
+        built = make(folder)
+        return Made(bundle=built.bundle, evaluations=built.evaluations, seconds=time.monotonic() - started)
+    from model_export.multilabel import add_to
+
+    with tempfile.TemporaryDirectory(prefix="tagstream-single-") as name:
+        built = make(Path(name))
+        written = add_to(folder, bundle=built.bundle, splits=splits, load=load)
+    return Made(bundle=written, evaluations=built.evaluations, seconds=time.monotonic() - started)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,7 +48,12 @@ class CorpusLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One labelled text. `described`: it is more than a title. `register`: one of `REGISTERS`, of authored rows only."""
+    """
+    One labelled text.
+
+    `described`: it is more than a title. `register`: one of `REGISTERS`, of authored rows only.
+    `tags`: every label that it carries, `tag` among them; empty where it carries `tag` alone.
+    """
 
     text: str
     tag: str
@@ -56,6 +61,7 @@ class Row:
     topic: str
     described: bool = True
     register: str | None = None
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +175,7 @@ def read_corpus(folder: Path) -> list[Row]:
                     topic=line.topic,
                     described=is_described(line.description),
                     register=line.register,
+                    tags=line.tags,
                 )
             )
     if not rows:
@@ -187,6 +194,7 @@ def _corpus_line(raw: bytes, where: str) -> CorpusLine:
         f"tag {line.tag!r} is none of {LABELS} and not {NOT_ML!r}": line.tag not in {*LABELS, NOT_ML},
         f"register {line.register!r} is none of {REGISTERS}": line.register not in REGISTERS,
         f"tags {line.tags!r} name an unknown label": not set(line.tags) <= {*LABELS, NOT_ML},
+        f"tags {line.tags!r} lack the tag {line.tag!r}": bool(line.tags) and line.tag not in line.tags,
         "title is empty": not line.title.strip(),
         "topic is empty": not line.topic.strip(),
     }

@@ -44,6 +44,7 @@ def check_invariance(classifier: Classifier, texts: Sequence[str], *, seed: int)
             places = order[start : start + size]
             for place, found in zip(places, classifier.classify([texts[place] for place in places]), strict=True):
                 gaps = [abs(found.probabilities[label] - alone[place].probabilities[label]) for label in classifier.labels]
+                gaps += [abs(found.label_scores[label] - score) for label, score in alone[place].label_scores.items()]
                 worst_probability = max(worst_probability, *gaps)
                 worst_energy = max(worst_energy, abs(found.energy - alone[place].energy))
     if worst_probability or worst_energy:

@@ -41,13 +41,13 @@ class Difference:
     agreement: float
 
 
-def run(model: bytes, rows: Sequence[Sequence[int]]) -> Floats:
-    """Logits of tokenised texts from an ONNX file, each text alone, as the reference for every comparison."""
+def run(model: bytes, rows: Sequence[Sequence[int]], output: str = "logits") -> Floats:
+    """Logits (or another output) of tokenised texts from an ONNX file, each text alone, as the reference for every comparison."""
     running = session(model)
     found = []
     for row in rows:
         ids, mask = batches.pad([row])
-        (logits,) = running.run(["logits"], {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})
+        (logits,) = running.run([output], {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})
         found.append(logits[0])
     return np.asarray(found, dtype=np.float64)
 

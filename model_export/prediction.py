@@ -1,8 +1,8 @@
 """What a classifier says of one text, and the one rule by which logits become published scores."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from model_export.bundle import Bundle
@@ -16,12 +16,14 @@ class Prediction:
     One decision.
 
     Attributes:
-        label: The most probable label; the first of the bundle's order where rounded scores tie.
+        label: The most probable label; the first of the bundle's order (of the rules' own, if they decide) where rounded scores tie.
         confidence: Calibrated probability of `label`, 0 to 1, rounded as published.
         probabilities: Calibrated probability of every label in the bundle's order, rounded as published.
         energy: `-logsumexp(logits)`, in logit units; higher is stranger.
         tokens: Tokens that the network read, special ones included.
         truncated: The text was longer than the bundle's `max_length`.
+        tags: `label` and what else the text is about, in the bundle's order; empty without the option `multilabel`.
+        label_scores: What `tags` was decided by, one score a label, 0 to 1, rounded to four decimals; empty likewise.
     """
 
     label: str
@@ -30,6 +32,8 @@ class Prediction:
     energy: float
     tokens: int
     truncated: bool
+    tags: tuple[str, ...] = ()
+    label_scores: dict[str, float] = field(default_factory=dict)
 
 
 class Classifier(Protocol):
@@ -101,3 +105,38 @@ def predict(logits: Sequence[float], *, labels: Sequence[str], temperature: floa
         tokens=tokens,
         truncated=truncated,
     )
+
+
+def add_tags(prediction: Prediction, label_logits: Sequence[float], thresholds: Mapping[str, float]) -> Prediction:
+    """
+    The same decision with `tags`: every label whose score, sigmoid(logit), reaches its threshold, and the decision's own.
+
+    Args:
+        prediction: The decision.
+        label_logits: A logit a label, in the bundle's order.
+        thresholds: The score that a label must reach, compared with the rounded one.
+
+    Raises:
+        ValueError: A logit is no finite number: the network is broken.
+
+    >>> one = predict([2.0, 0.0], labels=["a", "b"], temperature=1.0, tokens=3, truncated=False)
+    >>> add_tags(one, [-1.0, 2.0], {"a": 0.5, "b": 0.5}).tags, add_tags(one, [1.0, -2.0], {"a": 0.5, "b": 0.5}).tags
+    (('a', 'b'), ('a',))
+    """
+    if not all(map(math.isfinite, label_logits)):
+        msg = "the network gave a label score that is not a finite number"
+        raise ValueError(msg)
+    scores = dict(zip(prediction.probabilities, map(sigmoid, label_logits), strict=True))
+    tags = tuple(label for label, found in scores.items() if label == prediction.label or found >= thresholds[label])
+    return replace(prediction, tags=tags, label_scores=scores)
+
+
+def sigmoid(logit: float) -> float:
+    """
+    1 / (1 + exp(-logit)), rounded to four decimals, without overflow.
+
+    >>> sigmoid(0.0), sigmoid(-1000.0), sigmoid(1000.0)
+    (0.5, 0.0, 1.0)
+    """
+    small = math.exp(-abs(logit))
+    return round((1.0 if logit >= 0 else small) / (1.0 + small), SCORE_DECIMALS)

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,8 @@ Floats = npt.NDArray[np.float64]
 
 # Seven bits, as everywhere in the file: see quantize.py.
 INT_MAX = 64
+# The second output, and what every part of the head that gives it is called by.
+LABEL_OUTPUT = "label_logits"
 BATCH = 16
 
 
@@ -96,7 +99,7 @@ def record(bundle: Bundle, splits: Splits, recipe: HeadRecipe) -> dict[str, obje
 def embed(model: bytes, rows: Sequence[Sequence[int]]) -> Floats:
     """What enters the head of an int8 file for tokenised texts, [rows, width], in order."""
     graph = export.load(model)
-    name = _gemm(graph).input[0]
+    name = head_of(graph).input[0]
     graph.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", "width"]))
     running = parity.session(graph.SerializeToString())
     parts: dict[int, Floats] = {}
@@ -115,38 +118,60 @@ def with_head(model: bytes, head: Head, labels: Sequence[str]) -> bytes:
         HeadError: The file's head is of another shape.
     """
     graph = export.load(model)
-    gemm = _gemm(graph)
+    drop_label_head(graph)
+    gemm = head_of(graph)
     producers = {output: node for node in graph.graph.node for output in node.output}
     constants = {constant.name: constant for constant in graph.graph.initializer}
     try:
         into, weight, bias = (producers[name] for name in gemm.input)
         step = float(numpy_helper.to_array(constants[into.input[1]]))
-        scales = np.abs(head.weight).max(axis=1) / INT_MAX
-        changed = {
-            weight.input[0]: np.round(head.weight / scales[:, None]).astype(np.int8),
-            weight.input[1]: scales.astype(np.float32),
-            bias.input[0]: np.round(head.bias / (scales * step)).astype(np.int32),
-            bias.input[1]: (scales * step).astype(np.float32),
-        }
-        for name, values in changed.items():
+        names = (*weight.input[:2], *bias.input[:2])
+        for name, values in zip(names, rounded(head, step), strict=True):
             before = numpy_helper.to_array(constants[name])
             if (before.shape, before.dtype) != (values.shape, values.dtype):
                 msg = f"the head's {name} is {before.dtype}{list(before.shape)}, not {values.dtype}{list(values.shape)}"
-                raise _foreign(msg)
+                raise foreign(msg)
             constants[name].CopyFrom(numpy_helper.from_array(values, name))
     except (KeyError, ValueError, IndexError) as error:
         msg = f"the head's constants are not where they are expected: {error}"
-        raise _foreign(msg) from error
+        raise foreign(msg) from error
     return export.finish(graph, labels)
 
 
-def _gemm(graph: onnx.ModelProto) -> onnx.NodeProto:
+def rounded(head: Head, step: float) -> tuple[npt.NDArray[Any], ...]:
+    """
+    A head in seven bits, as the file keeps it.
+
+    Args:
+        head: What was fitted.
+        step: The step of the vectors' own rounding.
+
+    Returns:
+        Weight (int8, as the head's), its scale a label (float32), bias (int32), its scale a label (float32).
+    """
+    scales = np.abs(head.weight).max(axis=1) / INT_MAX
+    weight = np.round(head.weight / scales[:, None]).astype(np.int8)
+    bias = np.round(head.bias / (scales * step)).astype(np.int32)
+    return weight, scales.astype(np.float32), bias, (scales * step).astype(np.float32)
+
+
+def drop_label_head(graph: onnx.ModelProto) -> None:
+    """Take a second head (multilabel.py) out of the graph, where there is one: fitted beside another first one, it is of another bundle."""
+    for kept in (graph.graph.output, graph.graph.node, graph.graph.initializer):
+        ours = [item for item in kept if item.name.startswith(LABEL_OUTPUT)]
+        for item in ours:
+            kept.remove(item)
+
+
+def head_of(graph: onnx.ModelProto) -> onnx.NodeProto:
+    """The product that gives the logits."""
     for node in graph.graph.node:
         if node.op_type == "Gemm" and export.OUTPUT in node.output:
             return node
     msg = "no product gives the logits"
-    raise _foreign(msg)
+    raise foreign(msg)
 
 
-def _foreign(why: str) -> HeadError:
+def foreign(why: str) -> HeadError:
+    """What is said of a file whose head is of another make."""
     return HeadError(f"the bundle's head cannot be replaced: {why}. Next: train anew, with `tagstream model train`.")

@@ -3,7 +3,7 @@
     tagstream_events_received_total{topic}             events taken from the topic
     tagstream_redelivered_events_total                 of these, taken before by this same process; a restart forgets
     tagstream_events_published_total{destination}      outcomes that the broker has acknowledged
-    tagstream_predictions_total{label}                 of these, decisions of the model
+    tagstream_predictions_total{label}                 of these, decisions of the model (the rules have none)
     tagstream_review_requested_total{reason}           of these, sent to a person, by reason (an event may have several)
     tagstream_events_dead_lettered_total{reason}       of these, dead letters
     tagstream_events_expired_total                     events that retention had deleted before they were read
@@ -17,7 +17,7 @@
     tagstream_assigned_partitions                      partitions that this worker has
     tagstream_last_event_timestamp_seconds             when an outcome was last acknowledged
     tagstream_last_commit_timestamp_seconds            when the committed offset last moved
-    tagstream_model_info{name,version,digest}          which bundle decides (always 1)
+    tagstream_model_info{name,version,digest}          which bundle decides, or which rules (always 1)
     tagstream_model_loaded_timestamp_seconds           when it was loaded
     tagstream_model_exceptions_total                   calls of the model that raised, for a batch or for a part of one
     tagstream_crash_guard_active                       1 while what is in the model is written down; 0: a crash loop has no end
@@ -176,7 +176,7 @@ class Metrics:
         self._last_commit = Gauge(
             "tagstream_last_commit_timestamp_seconds", "When the committed offset last moved.", registry=registry
         )
-        self._model = Info("tagstream_model", "Which bundle decides.", registry=registry)
+        self._model = Info("tagstream_model", "Which bundle decides, or which rules.", registry=registry)
         self._model_loaded = Gauge("tagstream_model_loaded_timestamp_seconds", "When the bundle was loaded.", registry=registry)
         self._labels = frozenset(labels)
         self._known_sources = frozenset(known_sources)

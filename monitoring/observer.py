@@ -143,13 +143,13 @@ class Observation:
     Attributes:
         destination: The door.
         created_ms: When the record was written to `content`, Unix milliseconds.
-        label: The predicted label; None for a dead letter.
-        confidence: Calibrated, 0 to 1; None for a dead letter.
+        label: The predicted label; None for a dead letter, and where no model decided.
+        confidence: Calibrated, 0 to 1; None likewise.
         truncated: The text did not fit into the network.
         rejection: Why it is a dead letter, else None.
         review_reasons: Why a person is asked, else empty.
         text_flags: What the text holds that its reader does not see; empty for a dead letter.
-        signals: What drift is looked for in; None for a dead letter.
+        signals: What drift is looked for in; None for a dead letter, and where no model decided.
     """
 
     destination: Destination

@@ -86,7 +86,9 @@ class Opened:
 
     def __init__(self, settings: Settings, *, release: str) -> None:
         """`release`: what decides, program and bundle."""
-        self.path: Path = settings.state_folder.expanduser() / f"{stem_of(settings)}.breaker"
+        # The rules have a file of their own: while they stand in, the model's answer is still due.
+        who = "" if settings.decider == "model" else f".{settings.decider}"
+        self.path: Path = settings.state_folder.expanduser() / f"{stem_of(settings)}{who}.breaker"
         self._settings = settings
         self._release = release
 

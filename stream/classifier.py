@@ -23,7 +23,7 @@ import onnxruntime as ort
 from tokenizers import Tokenizer
 
 from model_export.bundle import Bundle, BundleError
-from model_export.prediction import Prediction, predict
+from model_export.prediction import Prediction, add_tags, predict
 
 LENGTH_STEP = 8
 ROWS_PER_RUN = 16
@@ -47,6 +47,8 @@ class OnnxClassifier:
         """
         self._bundle = bundle
         self._labels = bundle.manifest.labels
+        # What is not asked for is not computed.
+        self._outputs = _outputs(bundle)
         self._tokenizer = _tokenizer(bundle)
         self._session = _session(bundle)
         self._check_golden()
@@ -96,37 +98,43 @@ class OnnxClassifier:
         for length, positions in by_length.items():
             for start in range(0, len(positions), ROWS_PER_RUN):
                 rows = positions[start : start + ROWS_PER_RUN]
-                logits = self._run([encodings[row].ids for row in rows], length)
-                for row, values in zip(rows, logits, strict=True):
+                logits, *label_logits = self._run([encodings[row].ids for row in rows], length)
+                for place, row in enumerate(rows):
                     encoding = encodings[row]
-                    predictions[row] = predict(
-                        values,
+                    found = predict(
+                        logits[place],
                         labels=self._labels,
                         temperature=manifest.temperature,
                         tokens=len(encoding.ids),
                         truncated=bool(encoding.overflowing),
                     )
+                    if manifest.multilabel is not None:
+                        found = add_tags(found, label_logits[0][place], manifest.multilabel.thresholds)
+                    predictions[row] = found
         return [predictions[position] for position in range(len(encodings))]
 
-    def _run(self, rows: Sequence[list[int]], length: int) -> list[list[float]]:
+    def _run(self, rows: Sequence[list[int]], length: int) -> list[list[list[float]]]:
+        """What each output says of each row."""
         ids: Ids = np.zeros((len(rows), length), dtype=np.int64)
         mask: Ids = np.zeros((len(rows), length), dtype=np.int64)
         for row, tokens in enumerate(rows):
             ids[row, : len(tokens)] = tokens
             mask[row, : len(tokens)] = 1
-        (logits,) = self._session.run(["logits"], {"input_ids": ids, "attention_mask": mask})
-        result: list[list[float]] = np.asarray(logits, dtype=np.float64).tolist()
-        return result
+        found = self._session.run(self._outputs, {"input_ids": ids, "attention_mask": mask})
+        return [np.asarray(output, dtype=np.float64).tolist() for output in found]
 
     def _check_golden(self) -> None:
-        golden = self._bundle.manifest.golden
-        for expected, found in zip(golden, self.classify([text.text for text in golden]), strict=True):
-            seen = tuple(found.probabilities.values())
-            worst = max(abs(a - b) for a, b in zip(expected.probabilities, seen, strict=True))
+        golden, option = self._bundle.manifest.golden, self._bundle.manifest.multilabel
+        label_scores = option.golden if option is not None else [()] * len(golden)
+        predictions = self.classify([text.text for text in golden])
+        for text, scores, found in zip(golden, label_scores, predictions, strict=True):
+            expected = (*text.probabilities, *scores)
+            seen = (*found.probabilities.values(), *found.label_scores.values())
+            worst = max(abs(a - b) for a, b in zip(expected, seen, strict=True))
             if worst > GOLDEN_TOLERANCE:
                 msg = (
                     f"bundle {self._bundle.path} is refused: this machine's runtime moves a probability of a golden text by "
-                    f"{worst:.4f} (at most {GOLDEN_TOLERANCE}): {expected.probabilities} became {seen}. The processor may "
+                    f"{worst:.4f} (at most {GOLDEN_TOLERANCE}): {expected} became {seen}. The processor may "
                     f"saturate int8 products. Next: export the bundle on a machine like this one (tagstream model export)."
                 )
                 raise BundleError(msg)
@@ -140,6 +148,11 @@ def padded_length(tokens: int, max_length: int) -> int:
     [8, 8, 16, 128]
     """
     return min(-(-tokens // LENGTH_STEP) * LENGTH_STEP, max_length)
+
+
+def _outputs(bundle: Bundle) -> list[str]:
+    """What the network must give, by the manifest: no more and no less."""
+    return ["logits"] if bundle.manifest.multilabel is None else ["logits", "label_logits"]
 
 
 def _tokenizer(bundle: Bundle) -> Tokenizer:
@@ -175,11 +188,12 @@ def _session(bundle: Bundle) -> ort.InferenceSession:
         raise BundleError(msg) from error
     inputs = {node.name for node in session.get_inputs()}
     outputs = [node.name for node in session.get_outputs()]
-    width = session.get_outputs()[0].shape[-1]
-    if inputs != {"input_ids", "attention_mask"} or outputs != ["logits"] or width != len(bundle.manifest.labels):
+    widths = [node.shape[-1] for node in session.get_outputs()]
+    expected, labels = _outputs(bundle), len(bundle.manifest.labels)
+    if inputs != {"input_ids", "attention_mask"} or outputs != expected or set(widths) != {labels}:
         msg = (
-            f"bundle {bundle.path} is refused: model.onnx takes {sorted(inputs)} and gives {outputs} of width {width}; expected "
-            f"input_ids and attention_mask, and logits of width {len(bundle.manifest.labels)}. Next: export it again."
+            f"bundle {bundle.path} is refused: model.onnx takes {sorted(inputs)} and gives {outputs} of width {widths}; by the manifest "
+            f"it would be input_ids and attention_mask, and {expected} of width {labels}. Next: export it again."
         )
         raise BundleError(msg)
     return session

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import msgspec
 
-from model_export.bundle import read as read_bundle
 from monitoring.observer import Destination, NullObserver
-from stream.classifier import OnnxClassifier
+from stream.deciders import decider_of
 from stream.events import RawEvent, Rejected
 from stream.outcomes import NeedsReview, Outcome, publish_all
-from stream.pipeline import Pipeline, router
+from stream.pipeline import Pipeline
 from stream.settings import Settings
 
 ROWS_AT_ONCE = 256
@@ -28,15 +27,15 @@ class Classified:
 
 def load_pipeline(settings: Settings) -> Pipeline:
     """
-    The pipeline of the settings' bundle, unobserved.
+    The pipeline of whoever decides by the settings, unobserved.
 
     Raises:
         BundleError: The bundle is refused.
     """
-    bundle = read_bundle(settings.bundle)
+    decider = decider_of(settings)
     return Pipeline(
-        classifier=OnnxClassifier(bundle),
-        router=router(bundle, settings.confidence_threshold),
+        classifier=decider.classifier,
+        router=decider.router,
         observer=NullObserver(),
         limits=settings.limits,
     )

@@ -42,6 +42,9 @@ BundleFolder = Annotated[Path | None, typer.Option(help="Folder of the model bun
 Drift = Literal["none", "class-mix", "new-topic", "language", "no-description", "confidence"]
 # The values of stream.rights.Role.
 AclRole = Literal["worker", "producer", "consumer", "reviewer", "operator", "creator"]
+DeciderOption = Annotated[
+    Literal["model", "rules"] | None, typer.Option(help="rules: no model; keywords guess, and every event goes to review.")
+]
 ThresholdOption = Annotated[float | None, typer.Option(help="Ask a person below this confidence.", metavar="0..1")]
 
 
@@ -52,9 +55,17 @@ def worker(
     group: Annotated[str | None, typer.Option(help="Consumer group.")] = None,
     metrics_port: Annotated[int | None, typer.Option(help="Port of /metrics; 0 takes a free one.")] = None,
     threshold: ThresholdOption = None,
+    decider: DeciderOption = None,
 ) -> None:
     """Read events, tag them, publish; run until stopped."""
-    settings = _settings(brokers=brokers, bundle=bundle, group=group, metrics_port=metrics_port, confidence_threshold=threshold)
+    settings = _settings(
+        brokers=brokers,
+        bundle=bundle,
+        group=group,
+        metrics_port=metrics_port,
+        confidence_threshold=threshold,
+        decider=decider,
+    )
     from stream import worker as run
 
     run.main(settings)
@@ -68,9 +79,10 @@ def classify(
     json: Json = False,
     bundle: BundleFolder = None,
     threshold: ThresholdOption = None,
+    decider: DeciderOption = None,
 ) -> None:
     """Tag a text or a file, without Kafka."""
-    settings = _settings(bundle=bundle, confidence_threshold=threshold)
+    settings = _settings(bundle=bundle, confidence_threshold=threshold, decider=decider)
     from stream import classify as run
     from stream import rows, view
     from stream.events import Rejected
@@ -241,6 +253,9 @@ Rivals = Annotated[
     typer.Option("--checkpoint", help="A network that `train --checkpoint` kept, on the same rows.", metavar="[NAME=]FILE"),
 ]
 Report = Annotated[Path | None, typer.Option(help="Write a Markdown and an HTML report here.", metavar="FOLDER")]
+MultilabelOption = Annotated[
+    bool, typer.Option("--multilabel", help="Add a second head: decisions say in `tags` what else a text is about.")
+]
 Precision = Annotated[float, typer.Option(help="Share right that the threshold shall reach.", min=0.5, max=1.0)]
 
 
@@ -251,11 +266,19 @@ def model_train(
     checkpoint: Checkpoint = None,
     precision: Precision = 0.98,
     corpus_only: Annotated[bool, typer.Option("--corpus-only", help="Train on the authored corpus alone.")] = False,
+    multilabel: MultilabelOption = False,
 ) -> None:
     """Train a model, prove it, and write its bundle (needs the extra `export`)."""
     from stream import modelling
 
-    modelling.train(_settings(data=data), folder=folder, checkpoint=checkpoint, precision=precision, corpus_only=corpus_only)
+    modelling.train(
+        _settings(data=data),
+        folder=folder,
+        checkpoint=checkpoint,
+        precision=precision,
+        corpus_only=corpus_only,
+        multilabel=multilabel,
+    )
 
 
 @model.command("export")
@@ -277,11 +300,12 @@ def model_refit(
     data: DataFolder = None,
     bundle: BundleFolder = None,
     precision: Precision = 0.98,
+    multilabel: MultilabelOption = False,
 ) -> None:
     """Keep a bundle's encoder and fit its head anew to the labels of today (needs the extra `export`)."""
     from stream import modelling
 
-    modelling.refit(_settings(data=data, bundle=bundle), folder=folder, precision=precision)
+    modelling.refit(_settings(data=data, bundle=bundle), folder=folder, precision=precision, multilabel=multilabel)
 
 
 @model.command("evaluate")

@@ -10,8 +10,8 @@ from enum import StrEnum
 from kafka.errors import KafkaError
 
 from model_export.bundle import BundleError
-from model_export.bundle import read as read_bundle
 from stream import topics
+from stream.deciders import RULES_CONSEQUENCE, decider_of
 from stream.records import missing_codecs
 from stream.rights import Operation, Resource, Right, missing
 from stream.security import SecurityError, client_options, warnings
@@ -81,7 +81,7 @@ def _local(settings: Settings) -> Iterator[Finding]:
     yield Finding(check="python", status=Status.OK, detail=f"{sys.version.split()[0]}")
     yield _stream_engine()
     yield _codecs()
-    yield _bundle(settings)
+    yield from _decider(settings)
     yield _metrics_port(settings)
     yield from _security(settings)
 
@@ -112,18 +112,32 @@ def _codecs() -> Finding:
     )
 
 
-def _bundle(settings: Settings) -> Finding:
-    from stream.classifier import OnnxClassifier
+def _decider(settings: Settings) -> Iterator[Finding]:
+    if settings.decider == "model":
+        yield _bundle(settings, refused=Status.FAIL)
+        return
+    rules = decider_of(settings).router.model
+    # Whether the way back is open is the next thing that a person wants to know.
+    bundle = _bundle(settings.model_copy(update={"decider": "model"}), refused=Status.WARN)
+    yield Finding(
+        check="decider",
+        status=Status.WARN,
+        detail=f"{rules.name} {rules.version}, digest {rules.digest[:12]}: {RULES_CONSEQUENCE}",
+        fix=f"TAGSTREAM_DECIDER=model {'now: the bundle verifies' if bundle.status is Status.OK else 'once the bundle verifies'}",
+    )
+    yield bundle
 
+
+def _bundle(settings: Settings, *, refused: Status) -> Finding:
     try:
-        bundle = read_bundle(settings.bundle)
-        OnnxClassifier(bundle)
+        decider = decider_of(settings)
     except BundleError as error:
         what, _, fix = str(error).partition(" Next: ")
-        return Finding(check="bundle", status=Status.FAIL, detail=what, fix=fix)
-    manifest = bundle.manifest
-    threshold = manifest.threshold.confidence if settings.confidence_threshold is None else settings.confidence_threshold
-    detail = f"{manifest.name} {manifest.version}, digest {bundle.digest[:12]}, threshold {threshold}, golden texts agree"
+        return Finding(check="bundle", status=refused, detail=what, fix=fix)
+    model = decider.router.model
+    detail = (
+        f"{model.name} {model.version}, digest {model.digest[:12]}, threshold {decider.router.threshold}, golden texts agree"
+    )
     return Finding(check="bundle", status=Status.OK, detail=detail)
 
 

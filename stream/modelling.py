@@ -21,7 +21,15 @@ class ExtraMissingError(Exception):
     exit_code = 2
 
 
-def train(settings: Settings, *, folder: Path, checkpoint: Path | None, precision: float, corpus_only: bool) -> None:
+def train(
+    settings: Settings,
+    *,
+    folder: Path,
+    checkpoint: Path | None,
+    precision: float,
+    corpus_only: bool,
+    multilabel: bool,
+) -> None:
     """Train and write a bundle; prints its figures."""
     _require_export()
     logs.configure(level="info", form="console")
@@ -32,6 +40,7 @@ def train(settings: Settings, *, folder: Path, checkpoint: Path | None, precisio
         data_folder=None if corpus_only else data_folder(settings),
         target_precision=precision,
         checkpoint=checkpoint,
+        multilabel=multilabel,
     )
     if corpus_only:
         view.talk("trained on the authored corpus alone: Made With ML's rows were left out as told")
@@ -49,7 +58,7 @@ def export(settings: Settings, *, checkpoint: Path, folder: Path, precision: flo
     view.show(made.render())
 
 
-def refit(settings: Settings, *, folder: Path, precision: float) -> None:
+def refit(settings: Settings, *, folder: Path, precision: float, multilabel: bool) -> None:
     """Fit a new head on the encoder of the settings' bundle; prints the figures of the bundle that is written."""
     _require_export()
     logs.configure(level="info", form="console")
@@ -59,6 +68,7 @@ def refit(settings: Settings, *, folder: Path, precision: float) -> None:
         load=OnnxClassifier,
         data_folder=data_folder(settings),
         target_precision=precision,
+        multilabel=multilabel,
     )
     view.show(made.render())
 

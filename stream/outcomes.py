@@ -35,17 +35,22 @@ _UUID_VERSION_5 = 0x5000 << 64 | 0x8000 << 48
 
 
 class ModelRef(msgspec.Struct, frozen=True, kw_only=True):
-    """Which bundle decided."""
+    """Which bundle decided, or which rules."""
 
     name: str
     version: str
     digest: str
 
 
-class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """The fields that `tagged` adds to an event, in their order on the wire (before `tagged_at`)."""
+class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """
+    The fields that `tagged` adds to an event, in their order on the wire (before `tagged_at`).
+
+    `tags` is there only where the bundle has the option `multilabel`: `tag` and what else the text is about.
+    """
 
     tag: str
+    tags: tuple[str, ...] = ()
     confidence: float
     probabilities: dict[str, float]
     prediction_id: str
@@ -102,7 +107,11 @@ class Publication:
     rejected: Rejected | None = None
 
 
-DECISION_FIELDS = frozenset(name for struct in (Decision, ReviewDecision) for name in struct.__struct_fields__) | {
+# Ours only where the bundle gives it; else a producer's field of this name passes through, as ever.
+OPTIONAL_FIELD = "tags"
+DECISION_FIELDS = frozenset(name for struct in (Decision, ReviewDecision) for name in struct.__struct_fields__) - {
+    OPTIONAL_FIELD
+} | {
     "tagged_at",
     "overridden",
     "destination",
@@ -194,8 +203,8 @@ def _decided(outcome: Tagged | NeedsReview, tail: bytes) -> Publication:
         observation=Observation(
             destination=destination,
             created_ms=event.raw.timestamp_ms,
-            label=decision.tag,
-            confidence=decision.confidence,
+            label=decision.tag if decision.decider == "model" else None,
+            confidence=decision.confidence if decision.decider == "model" else None,
             truncated=decision.truncated,
             review_reasons=review.reasons if review else (),
             text_flags=review.text_flags if review else (),
@@ -206,18 +215,19 @@ def _decided(outcome: Tagged | NeedsReview, tail: bytes) -> Publication:
 
 def value_without_clock(event: ContentEvent, decision: Decision) -> bytes:
     """The JSON object of the input's fields and the decision: all of the value but `tagged_at`."""
-    kept = msgspec.json.encode(_without_collisions(event.fields))
+    ours = DECISION_FIELDS | {OPTIONAL_FIELD} if decision.tags else DECISION_FIELDS
+    kept = msgspec.json.encode(_without_collisions(event.fields, ours))
     return kept[:-1] + b"," + msgspec.json.encode(decision)[1:]
 
 
-def _without_collisions(fields: Fields) -> Fields | dict[str, object]:
+def _without_collisions(fields: Fields, ours: frozenset[str]) -> Fields | dict[str, object]:
     """
     The input's fields; those that bear a name of the decision's go into `overridden`.
 
     The holdout itself has a field `tag`. The decision must be found under the contract's name, and what the producer sent
     must not be lost.
     """
-    colliding = DECISION_FIELDS & fields.keys()
+    colliding = ours & fields.keys()
     if not colliding:
         return fields
     kept: dict[str, object] = {name: raw for name, raw in fields.items() if name not in colliding}

@@ -1,6 +1,7 @@
 """Who decides: the model where it is sure enough, a person otherwise. Pure: no clock, no I/O, no chance."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from model_export.prediction import Prediction
 from model_export.text import Reading, is_described, tokens_per_word, words
@@ -15,11 +16,13 @@ class Router:
     `threshold` is compared with the published (rounded) confidence: what a consumer can recompute is what was decided.
 
     `ood_energy` is the energy above which a text is unlike what the model was made for; None where the bundle does not say.
+    Where `decider` is `rules`, a person is asked about everything: what keywords say is a guess.
     """
 
     model: ModelRef
     threshold: float
     ood_energy: float | None = None
+    decider: Literal["model", "rules"] = "model"
 
     def route(self, event: ContentEvent, prediction: Prediction, reading: Reading) -> Tagged | NeedsReview:
         """
@@ -29,11 +32,12 @@ class Router:
         """
         reasons = self._reasons(prediction, reading)
         decided = self._decision(event, prediction, reading)
-        signals = signals_of(event, prediction, text=reading.text, out_of_distribution=self._is_strange(prediction))
+        signals = self._signals(event, prediction, reading)
         if not reasons:
             return Tagged(event=event, decision=decided, signals=signals)
         review = ReviewDecision(
             tag=decided.tag,
+            tags=decided.tags,
             confidence=decided.confidence,
             probabilities=decided.probabilities,
             prediction_id=decided.prediction_id,
@@ -50,11 +54,17 @@ class Router:
 
     def _reasons(self, prediction: Prediction, reading: Reading) -> tuple[ReviewReason, ...]:
         found = {
-            ReviewReason.LOW_CONFIDENCE: prediction.confidence < self.threshold,
+            ReviewReason.LOW_CONFIDENCE: self.decider == "rules" or prediction.confidence < self.threshold,
             # What is hidden in a text is no part of ordinary traffic, whatever the network makes of it.
             ReviewReason.OUT_OF_DISTRIBUTION: self._is_strange(prediction) or bool(reading.flags),
         }
         return tuple(reason for reason, holds in found.items() if holds)
+
+    def _signals(self, event: ContentEvent, prediction: Prediction, reading: Reading) -> Signals | None:
+        """None where no model decided: its drift cannot be looked for in what rules say."""
+        if self.decider == "rules":
+            return None
+        return signals_of(event, prediction, text=reading.text, out_of_distribution=self._is_strange(prediction))
 
     def _is_strange(self, prediction: Prediction) -> bool:
         return self.ood_energy is not None and prediction.energy > self.ood_energy
@@ -62,10 +72,11 @@ class Router:
     def _decision(self, event: ContentEvent, prediction: Prediction, reading: Reading) -> Decision:
         return Decision(
             tag=prediction.label,
+            tags=prediction.tags,
             confidence=prediction.confidence,
             probabilities=prediction.probabilities,
             prediction_id=prediction_id(event.id, self.model.digest),
-            decider="model",
+            decider=self.decider,
             model=self.model,
             threshold=self.threshold,
             truncated=prediction.truncated or reading.cut,

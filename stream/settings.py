@@ -91,6 +91,10 @@ class Settings(BaseSettings):
     )
     topics: Topics = Field(default_factory=lambda: Topics.model_validate({}), description="names of the topics")
     bundle: Path = Field(default=DEFAULT_BUNDLE, description="folder of the model bundle")
+    decider: Literal["model", "rules"] = Field(
+        default="model",
+        description="rules: no model is loaded, keyword rules guess a tag and every event goes to review, whatever the threshold",
+    )
     data: Path | None = Field(default=None, description="folder with dataset.csv and holdout.csv; else they are downloaded")
     confidence_threshold: float | None = Field(
         default=None, ge=0, le=1, description="below it a person is asked; else the bundle's own"

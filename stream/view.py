@@ -70,6 +70,8 @@ def print_outcome(outcome: Outcome, *, whole: bool) -> None:
         for label, probability in sorted(decision.probabilities.items(), key=lambda item: -item[1]):
             bar = "█" * round(probability * BAR_CELLS)
             out.print(Text.assemble(f"        {probability:.4f}  ", (f"{label:<27}", TAG_STYLES.get(label, "")), f"  {bar}"))
+        if decision.tags:
+            out.print(Text(f"        about {', '.join(decision.tags)}"))
         if unsure:
             out.print(Text(f"        below the threshold {decision.threshold}: a person would be asked", style="dim"))
         out.print(Text(f"        {decision.model.name} {decision.model.version}  {decision.model.digest[:12]}", style="dim"))

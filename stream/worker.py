@@ -4,15 +4,13 @@ import time
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
-from model_export.bundle import read
 from monitoring.drift import DriftWatch
 from monitoring.metrics import Metrics
 from stream import app, logs
 from stream.allocator import limit_fragmentation
-from stream.classifier import OnnxClassifier
+from stream.deciders import RULES_CONSEQUENCE, decider_of
 from stream.drift import watch_of
-from stream.isolation import PROBE
-from stream.pipeline import Pipeline, router
+from stream.pipeline import Pipeline
 from stream.settings import Settings
 
 log = logs.logger("tagstream.worker")
@@ -37,36 +35,46 @@ def main(settings: Settings) -> None:
     """
     limit_fragmentation()
     logs.configure(level=settings.log_level, form=settings.log_format)
-    bundle = read(settings.bundle)
+    decider = decider_of(settings)
     registry = process_registry()
     metrics = Metrics(
         registry,
-        labels=bundle.manifest.labels,
+        labels=decider.classifier.labels,
         topic=settings.topics.content,
         known_sources=settings.known_source_names,
     )
-    routed = router(bundle, settings.confidence_threshold)
-    classifier = OnnxClassifier(bundle)
-    classifier.warm_up(settings.inference_threads)
+    decider.warm_up(settings.inference_threads)
     pipeline = Pipeline(
-        classifier=classifier,
-        router=routed,
+        classifier=decider.classifier,
+        router=decider.router,
         observer=metrics,
         limits=settings.limits,
         attempts=settings.model_attempts,
-        probe=[text.text for text in bundle.manifest.golden] or PROBE,
+        probe=decider.probe,
     )
-    name, version = bundle.manifest.name, bundle.manifest.version
+    model, bundle = decider.router.model, decider.bundle
     metrics.model_loaded(
-        name=name,
-        version=version,
-        digest=bundle.digest,
+        name=model.name,
+        version=model.version,
+        digest=model.digest,
         now=time.time(),
-        threshold=routed.threshold,
-        reference=bundle.manifest.reference,
+        threshold=decider.router.threshold,
+        reference=decider.reference,
     )
-    log.info("bundle_loaded", name=name, version=version, digest=bundle.digest, path=str(bundle.path))
-    run(settings, pipeline=pipeline, metrics=metrics, registry=registry, watch=watch_of(settings, bundle))
+    if bundle is None:
+        log.warning(
+            "rules_decide",
+            name=model.name,
+            version=model.version,
+            digest=model.digest,
+            consequence=RULES_CONSEQUENCE,
+            next="TAGSTREAM_DECIDER=model once there is a bundle that verifies; docs/runbooks/CircuitBreakerOpen.md",
+        )
+    else:
+        log.info("bundle_loaded", name=model.name, version=model.version, digest=model.digest, path=str(bundle.path))
+    # Drift is looked for in what a model says; its reference is of no other decider.
+    watch = watch_of(settings, bundle) if bundle is not None else None
+    run(settings, pipeline=pipeline, metrics=metrics, registry=registry, watch=watch)
 
 
 def run(

@@ -1,4 +1,4 @@
-"""One suite over the fake classifier and the real one: what every implementation of `Classifier` keeps."""
+"""One suite over the real classifier, the rules that stand in for it, and the fakes: what every implementation of `Classifier` keeps."""
 
 import itertools
 import math
@@ -14,8 +14,11 @@ from hypothesis import strategies as st
 
 from model_export.bundle import DEFAULT_BUNDLE, Bundle
 from model_export.prediction import Classifier, Prediction
+from model_export.rules import RulesClassifier
 from stream.classifier import OnnxClassifier
 from tests.fakes import LABELS, KeywordClassifier
+from tests.faults.poison_worker import PoisonableClassifier
+from tests.faults.stub import Arms, FaultyClassifier
 
 ODD_TEXTS = {
     "nothing": "",
@@ -36,13 +39,21 @@ TEXTS = st.one_of(
 )
 
 
-@pytest.fixture(scope="session", params=["fake", "onnx"])
+@pytest.fixture(scope="session", params=["onnx", "multilabel", "rules", "keywords", "stub"])
 def classifier(request: pytest.FixtureRequest) -> Classifier:
-    """Either implementation."""
-    if request.param == "fake":
-        return KeywordClassifier()
-    found: Classifier = request.getfixturevalue("tiny_classifier")
-    return found
+    """Every implementation that decides something."""
+    if request.param == "onnx":
+        found: Classifier = request.getfixturevalue("tiny_classifier")
+        return found
+    if request.param == "multilabel":
+        return OnnxClassifier(request.getfixturevalue("tiny_multilabel"))
+    made: dict[str, Classifier] = {
+        "rules": RulesClassifier(),
+        "keywords": KeywordClassifier(),
+        # As the fault runs wrap it, with nothing armed.
+        "stub": FaultyClassifier(PoisonableClassifier(), Arms(), seconds_per_batch=0.0),
+    }
+    return made[request.param]
 
 
 def check(classifier: Classifier, prediction: Prediction) -> None:
@@ -54,6 +65,10 @@ def check(classifier: Classifier, prediction: Prediction) -> None:
     assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-3)
     assert math.isfinite(prediction.energy)
     assert prediction.tokens >= 0
+    if prediction.tags:
+        assert prediction.label in prediction.tags
+        assert prediction.tags == tuple(label for label in classifier.labels if label in prediction.tags)
+        assert all(0 <= score <= 1 and score == round(score, 4) for score in prediction.label_scores.values())
 
 
 def test_labels_are_two_or_more_and_different(classifier: Classifier) -> None:

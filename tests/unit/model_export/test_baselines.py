@@ -1,30 +1,9 @@
-"""The simpler rivals: rules that can be followed by hand, and TF-IDF that learns what it was shown."""
+"""The simpler rivals: TF-IDF learns what it was shown. The rules have a file of their own."""
 
 import pytest
 
 from model_export import baselines
-from model_export.data import LABELS, Row
-
-
-@pytest.mark.parametrize(
-    ("text", "label", "confidence"),
-    [
-        ("Segmentation of images", "computer-vision", 1.0),
-        ("Sentiment of tweets about images", "natural-language-processing", 0.6667),
-        ("Monitoring drift in production", "mlops", 1.0),
-        ("Reimagining contexts", "other", 1.0),
-        ("", "other", 1.0),
-    ],
-)
-def test_rules_count_whole_words(text: str, label: str, confidence: float) -> None:
-    """The label with most words wins, its share is the confidence; part of a word is no word."""
-    (found,) = baselines.rules()([text])
-    assert (found.label, found.confidence) == (label, confidence)
-
-
-def test_every_label_has_rules() -> None:
-    """One that had none would never be said of a text with words in it."""
-    assert {baselines.rules()([word])[0].label for word in ("mlops", "nlp", "image", "speech")} == set(LABELS)
+from model_export.data import Row
 
 
 def test_tfidf_learns_what_it_was_shown() -> None:

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import onnx
@@ -10,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from model_export import bundle
-from model_export.bundle import MANIFEST, MODEL, TOKENIZER, Bundle, BundleError, Manifest
+from model_export.bundle import MANIFEST, MODEL, TOKENIZER, Bundle, BundleError, Manifest, Multilabel
 
 TINY = Path(__file__).parents[2] / "data" / "tiny_bundle"
 FILES = (MANIFEST, MODEL, TOKENIZER)
@@ -229,3 +230,28 @@ def test_an_older_or_newer_reference_is_accepted(folder: Path, tiny: Bundle, ref
     """What a bundle does not say is not compared; what this program does not know is kept."""
     rewrite(folder, tiny, reference=reference)
     assert bundle.read(folder).manifest.reference == reference
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"thresholds": {"other": 0.5}}, "one a label"),
+        ({"thresholds": dict.fromkeys(("computer-vision", "mlops", "natural-language-processing", "other"), 1.5)}, "0 to 1"),
+        ({"golden": ()}, "each golden text"),
+        ({"golden": ((0.5,),) * 6}, "one score a label"),
+    ],
+)
+def test_half_of_the_option_multilabel_is_refused(folder: Path, tiny: Bundle, changes: dict[str, Any], rule: str) -> None:
+    """A label without a threshold would be found out by the first event that is about it."""
+    labels = tiny.manifest.labels
+    whole = Multilabel(
+        thresholds=dict.fromkeys(labels, 0.5),
+        golden=((0.5,) * len(labels),) * len(tiny.manifest.golden),
+        metrics={},
+        training={},
+    )
+    rewrite(folder, tiny, multilabel=whole)
+    assert bundle.read(folder).manifest.multilabel == whole
+    rewrite(folder, tiny, multilabel=msgspec.structs.replace(whole, **changes))
+    with pytest.raises(BundleError, match=rf"{rule}.*Next:"):
+        bundle.read(folder)

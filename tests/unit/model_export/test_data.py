@@ -103,6 +103,7 @@ def test_rows_of_no_class_are_unlabelled() -> None:
         ({"title": " "}, "title is empty"),
         ({"topic": ""}, "topic is empty"),
         ({"tags": ["mlops", "nlp"]}, "unknown label"),
+        ({"tags": ["other", "computer-vision"]}, "lack the tag 'mlops'"),
         ({"extra": 1}, "extra"),
         ({"title": 3}, "title"),
     ],
@@ -175,3 +176,10 @@ def test_unreachable_download_says_what_to_do(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(madewithml.urllib.request, "urlopen", unreachable)
     with pytest.raises(DataError, match="TAGSTREAM_DATA"):
         madewithml.download(tmp_path)
+
+
+def test_a_row_keeps_every_label_that_it_carries(tmp_path: Path) -> None:
+    """Beside the main one, by which it is split and learned; most rows carry no other."""
+    two, one = data.read_corpus(corpus(tmp_path, line(tags=["mlops", "other"]), line(title="Another")))
+    assert (two.tag, two.tags) == ("mlops", ("mlops", "other"))
+    assert one.tags == ()

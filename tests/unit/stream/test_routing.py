@@ -1,6 +1,7 @@
 """Who decides: at the threshold the model, just below it a person."""
 
 import json
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -177,3 +178,18 @@ def test_an_envelope_names_the_source_where_the_event_does_not(own: dict[str, st
 def test_signals_do_not_show_event_text_in_their_repr() -> None:
     """An outcome may stand in a traceback."""
     assert "hello" not in repr(signals()).lower()
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.99])
+def test_tags_go_where_the_decision_goes(threshold: float) -> None:
+    """To consumers and to reviewers alike, as the prediction has them."""
+    prediction = replace(predicted(0.9), tags=("mlops", "other"))
+    assert routed(Router(model=MODEL, threshold=threshold), event(), prediction).decision.tags == ("mlops", "other")
+
+
+def test_under_the_rules_a_person_is_asked_whatever_the_confidence() -> None:
+    """Even at a confidence and a threshold that would let a model decide; nothing of it is a signal of a model."""
+    outcome = routed(Router(model=MODEL, threshold=0.0, decider="rules"), event(), predicted(1.0))
+    assert isinstance(outcome, NeedsReview)
+    assert (outcome.decision.reasons, outcome.decision.decider) == ((ReviewReason.LOW_CONFIDENCE,), "rules")
+    assert outcome.signals is None

@@ -1,0 +1,94 @@
+"""Bundles with the option `multilabel`: a tiny one, and one that the project's own machinery made of the default bundle."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from tokenizers import Tokenizer
+
+from model_export import bundle, data
+from model_export.bundle import DEFAULT_BUNDLE, Bundle, Multilabel
+from model_export.data import Row, Splits
+from model_export.prediction import sigmoid
+from stream.classifier import OnnxClassifier
+
+# So many rows of one label beside all that carry two: enough to learn something in a few seconds.
+SINGLE_ROWS = 300
+
+
+@pytest.fixture(scope="session")
+def tiny_multilabel(tiny_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The tiny bundle with the option: a label with a vote of 1 is among the tags."""
+    labels = tiny_bundle.manifest.labels
+    network = with_second_output(tiny_bundle.model, len(labels))
+    texts = [text.text for text in tiny_bundle.manifest.golden]
+    option = Multilabel(
+        thresholds=dict.fromkeys(labels, 0.5),
+        golden=tuple(label_scores(network, Tokenizer.from_buffer(tiny_bundle.tokenizer), text) for text in texts),
+        metrics={},
+        training={},
+    )
+    return bundle.write(
+        tmp_path_factory.mktemp("tiny-multilabel"),
+        manifest=msgspec.structs.replace(tiny_bundle.manifest, multilabel=option),
+        model=network,
+        tokenizer=tiny_bundle.tokenizer,
+    )
+
+
+def with_second_output(model: bytes, labels: int) -> bytes:
+    """The tiny network with `label_logits`: every label's votes less one."""
+    graph = onnx.load_model_from_string(model)
+    graph.graph.initializer.append(numpy_helper.from_array(np.array(1.0, dtype=np.float32), "one"))
+    graph.graph.node.append(helper.make_node("Sub", ["logits", "one"], ["label_logits"]))
+    graph.graph.output.append(helper.make_tensor_value_info("label_logits", TensorProto.FLOAT, ["batch", labels]))
+    return bytes(graph.SerializeToString(deterministic=True))
+
+
+def label_scores(network: bytes, tokenizer: Tokenizer, text: str) -> tuple[float, ...]:
+    """What the second output says of a text."""
+    ids = np.array([tokenizer.encode(text).ids], dtype=np.int64)
+    running = ort.InferenceSession(network, providers=["CPUExecutionProvider"])
+    (logits,) = running.run(["label_logits"], {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+    return tuple(map(sigmoid, logits[0].tolist()))
+
+
+@pytest.fixture(scope="session")
+def small_splits() -> Splits:
+    """A part of the corpus that is learned from in seconds: all rows with two labels, and some with one."""
+
+    def some(rows: list[Row], part: str) -> tuple[Row, ...]:
+        of_part = [row for row in rows if row.tag != data.NOT_ML and data.part_of_topic(row.topic) == part]
+        single = [row for row in of_part if not row.tags]
+        return tuple([row for row in of_part if row.tags] + single[:: max(1, len(single) // SINGLE_ROWS)])
+
+    rows = data.read_corpus(data.CORPUS)
+    return Splits(
+        train=some(rows, "train"),
+        calibration=some(rows, "calibration"),
+        holdout=(),
+        corpus_test=some(rows, "corpus_test"),
+        unlabelled=(),
+        near_duplicates_removed=0,
+    )
+
+
+@pytest.fixture(scope="session")
+def default_multilabel(small_splits: Splits, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The default bundle with a second head, as `tagstream model refit --multilabel` adds it."""
+    # PyTorch and scikit-learn take seconds to import: only for those who ask.
+    from model_export.multilabel import add_to
+
+    folder: Path = tmp_path_factory.mktemp("default-multilabel")
+    calibration = small_splits.calibration[:100]
+    return add_to(
+        folder,
+        bundle=bundle.read(DEFAULT_BUNDLE),
+        splits=replace(small_splits, calibration=calibration),
+        load=OnnxClassifier,
+    )

@@ -1,0 +1,126 @@
+"""The option `multilabel`, end to end: a bundle that has it says `tags` beside `tag`, and one that has not is what it was."""
+
+import json
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnx
+import pytest
+
+from model_export import bundle
+from model_export.bundle import DEFAULT_BUNDLE, MANIFEST, Bundle, BundleError
+from model_export.data import Splits
+from model_export.invariance import check_invariance
+from stream.classifier import OnnxClassifier
+from stream.classify import classify, load_pipeline
+from stream.outcomes import Tagged, publish_all
+from stream.settings import Settings
+from tests.fakes import raw
+
+EVENT = b'{"id":"e-1","title":"Sentiment of image captions","tags":["mine"],"n":1.10}'
+
+
+def refused(given: Bundle, folder: Path) -> None:
+    """Load what does not go together."""
+    with pytest.raises(BundleError, match=r"by the manifest it would be .*Next: export it again"):
+        OnnxClassifier(bundle.write(folder, manifest=given.manifest, model=given.model, tokenizer=given.tokenizer))
+
+
+def test_an_event_comes_out_of_the_pipeline_with_every_label_that_it_is_about(
+    default_multilabel: Bundle, small_splits: Splits
+) -> None:
+    """The decision's own among them, in the bundle's order, `tags` behind `tag`; some texts are about two."""
+    pipeline = load_pipeline(Settings(bundle=default_multilabel.path, confidence_threshold=0.0))
+    events = [raw(json.dumps({"id": str(n), "title": row.text}).encode()) for n, row in enumerate(small_splits.train[:60])]
+    outcomes = [outcome for outcome in pipeline.decide(events) if isinstance(outcome, Tagged)]
+    assert len(outcomes) > 30
+    found = [json.loads(one.value or b"") for one in publish_all(outcomes, 0)]
+    for record in found:
+        names = list(record)
+        assert names[names.index("tag") + 1] == "tags"
+        assert record["tag"] in record["tags"]
+        assert record["tags"] == [label for label in record["probabilities"] if label in record["tags"]]
+        assert record["model"]["digest"] == default_multilabel.digest
+    assert {len(record["tags"]) for record in found} >= {1, 2}
+
+
+def test_the_option_adds_to_a_decision_and_changes_nothing_of_it(default_multilabel: Bundle) -> None:
+    """Apart from `tags` and from who decided, the bytes are those of the bundle without it."""
+    without, with_it = (
+        json.loads(next(iter(classify(load_pipeline(Settings(bundle=folder)), [EVENT]))).line)
+        for folder in (DEFAULT_BUNDLE, default_multilabel.path)
+    )
+    own = {"tags", "overridden", "model", "prediction_id", "tagged_at"}
+    assert {name: value for name, value in with_it.items() if name not in own} == {
+        name: value for name, value in without.items() if name not in own
+    }
+    assert (without["tags"], "overridden" in without) == (["mine"], False), "a producer's field, as ever"
+    assert with_it["overridden"] == {"tags": ["mine"]}, "ours now, and nothing is lost"
+
+
+def test_a_bundle_without_the_option_does_not_mention_it(tiny_bundle_folder: Path) -> None:
+    """Its manifest is byte for byte what it was before there was one."""
+    raw_manifest = (tiny_bundle_folder / MANIFEST).read_bytes()
+    assert b"multilabel" not in raw_manifest
+    assert bundle.render(bundle.read(tiny_bundle_folder).manifest) == raw_manifest
+
+
+def test_tags_do_not_depend_on_the_batch(default_multilabel: Bundle, small_splits: Splits) -> None:
+    """Scores of labels to the last digit, as probabilities."""
+    classifier = OnnxClassifier(default_multilabel)
+    texts = [row.text for row in small_splits.corpus_test[:40]]
+    assert check_invariance(classifier, texts, seed=5).max_probability == 0
+    assert classifier.classify(texts) == classifier.classify(texts[::-1])[::-1]
+
+
+def test_the_manifest_says_how_it_was_made_and_how_good_it_is(default_multilabel: Bundle, small_splits: Splits) -> None:
+    """Thresholds a label, the recipe, and figures on rows that it did not learn from, beside the tag alone."""
+    option = default_multilabel.manifest.multilabel
+    assert option is not None
+    assert set(option.thresholds) == set(default_multilabel.manifest.labels)
+    assert set(option.metrics) == {"corpus_test", "calibration"}
+    found = option.metrics["corpus_test"]
+    assert found["two_label_rows"] == sum(len(row.tags) == 2 for row in small_splits.corpus_test) > 20
+    said = OnnxClassifier(default_multilabel).classify([row.text for row in small_splits.corpus_test])
+    right = sum(set(one.tags) == {row.tag, *row.tags} for one, row in zip(said, small_splits.corpus_test, strict=True))
+    assert found["subset_accuracy"] == round(right / len(said), 6)
+    assert found["tags_added"] == sum(len(one.tags) - 1 for one in said) > 0
+    assert option.training["two_label_rows"] > 80
+    assert option.training["max_logit_of_rounding"] < 0.3
+
+
+def test_a_network_that_says_more_or_less_than_its_manifest_is_refused(
+    tiny_multilabel: Bundle, tiny_bundle: Bundle, tmp_path: Path
+) -> None:
+    """Half of an option is a mistake of whoever made the bundle."""
+    silent = msgspec.structs.replace(
+        tiny_multilabel, manifest=msgspec.structs.replace(tiny_multilabel.manifest, multilabel=None)
+    )
+    refused(silent, tmp_path / "manifest is silent")
+    refused(msgspec.structs.replace(tiny_multilabel, model=tiny_bundle.model), tmp_path / "network is silent")
+
+
+def test_a_machine_that_moves_a_label_score_is_refused(tiny_multilabel: Bundle, tmp_path: Path) -> None:
+    """Golden texts guard the second head as they guard the first."""
+    option = tiny_multilabel.manifest.multilabel
+    assert option is not None
+    moved = msgspec.structs.replace(option, golden=tuple(tuple(score / 2 for score in row) for row in option.golden))
+    manifest = msgspec.structs.replace(tiny_multilabel.manifest, multilabel=moved)
+    made = bundle.write(tmp_path, manifest=manifest, model=tiny_multilabel.model, tokenizer=tiny_multilabel.tokenizer)
+    with pytest.raises(BundleError, match="golden text"):
+        OnnxClassifier(made)
+
+
+def test_a_new_first_head_drops_the_second(default_multilabel: Bundle) -> None:
+    """It was fitted beside another one; `refit` without the option gives a bundle without it, whose other bytes are the old."""
+    from model_export import refit
+    from model_export.train import Head
+
+    plain = bundle.read(DEFAULT_BUNDLE)
+    labels = plain.manifest.labels
+    width = refit.embed(plain.model, [[1, 2, 3]]).shape[1]
+    head = Head(weight=np.eye(len(labels), width) + 0.1, bias=np.zeros(len(labels)))
+    dropped = refit.with_head(default_multilabel.model, head, labels)
+    assert [output.name for output in onnx.load_model_from_string(dropped).graph.output] == ["logits"]
+    assert dropped == refit.with_head(plain.model, head, labels)
