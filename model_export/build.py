@@ -10,14 +10,14 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer
 
-from model_export import base_model, batches, checkpoint, data
+from model_export import advisor, base_model, batches, checkpoint, data
 from model_export.assemble import Built, Target, assemble
 from model_export.checkpoint import Trained
 from model_export.data import Row, Splits
 from model_export.distil import StudentRecipe, distil
 from model_export.network import TagNetwork
 from model_export.prediction import LoadClassifier
-from model_export.train import Examples, HeadRecipe, Recipe, Tuned, balanced_loss, probe, tune
+from model_export.train import Examples, HeadRecipe, Lessons, Recipe, Tuned, balanced_loss, lessons_of, probe, tune
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +28,7 @@ LIBRARIES = ("torch", "transformers", "tokenizers", "onnx", "onnxscript", "onnxr
 class Plan:
     """How to train: the teacher, the student if there is to be one, the head of the last of them, and how many cores to use."""
 
+    advice: advisor.AdviceRecipe | None = dataclasses.field(default_factory=advisor.AdviceRecipe)
     teacher: Recipe = dataclasses.field(default_factory=Recipe)
     student: StudentRecipe | None = dataclasses.field(default_factory=StudentRecipe)
     head: HeadRecipe = dataclasses.field(default_factory=HeadRecipe)
@@ -74,18 +75,35 @@ def fit(base: base_model.BaseModel, splits: Splits, plan: Plan) -> tuple[TagNetw
     torch.set_num_threads(plan.threads)
     tokenizer = batches.load_tokenizer(base.tokenizer)
     train, calibration = (examples(tokenizer, rows) for rows in (splits.train, splits.calibration))
-    tuned = tune(TagNetwork.from_bert(base.bert, labels=len(data.LABELS)), train, calibration, plan.teacher)
+    lessons, advised = _lessons(splits, train, batches.encode(tokenizer, [row.text for row in splits.unlabelled]), plan)
+    tuned = tune(TagNetwork.from_bert(base.bert, labels=len(data.LABELS)), train, calibration, plan.teacher, lessons)
     network = tuned.network
     losses = {"teacher": min(tuned.losses.values())}
     if plan.student is not None:
-        unlabelled = batches.encode(tokenizer, [row.text for row in splits.unlabelled])
-        network = distil(network, train, unlabelled, plan.student)
+        network = distil(network, train, lessons, plan.student)
         losses["student"] = balanced_loss(network, calibration)
     probe(network, train, plan.head)
     losses["head"] = balanced_loss(network, calibration)
     logger.info("network_trained layers=%d calibration_losses=%s", network.shape.layers, losses)
-    record = _record(splits, plan, tuned, losses, time.monotonic() - started)
+    record = _record(splits, plan, tuned, losses, time.monotonic() - started, advised=advised)
     return network, Trained(labels=data.LABELS, record=record)
+
+
+def _lessons(splits: Splits, train: Examples, unlabelled: list[list[int]], plan: Plan) -> tuple[Lessons, bool]:
+    """What there is to learn, and whether the adviser was asked."""
+    encoder = advisor.find() if plan.advice is not None else None
+    if plan.advice is None or encoder is None:
+        logger.warning("advice_missing next=pip install -r requirements/advisor.txt; training goes on with labels alone")
+        return lessons_of(train, unlabelled), False
+    advice = advisor.advise(
+        encoder,
+        train,
+        texts=[row.text for row in splits.train],
+        topics=[row.topic for row in splits.train],
+        unlabelled=[row.text for row in splits.unlabelled],
+        recipe=plan.advice,
+    )
+    return lessons_of(train, unlabelled, advice=(advice.train, advice.unlabelled), advice_share=plan.teacher.advice_share), True
 
 
 def examples(tokenizer: Tokenizer, rows: tuple[Row, ...]) -> Examples:
@@ -97,7 +115,9 @@ def examples(tokenizer: Tokenizer, rows: tuple[Row, ...]) -> Examples:
     )
 
 
-def _record(splits: Splits, plan: Plan, tuned: Tuned, losses: dict[str, float], seconds: float) -> dict[str, object]:
+def _record(
+    splits: Splits, plan: Plan, tuned: Tuned, losses: dict[str, float], seconds: float, *, advised: bool
+) -> dict[str, object]:
     return {
         "base_model": {"name": base_model.NAME, "revision": base_model.REVISION, "sha256": base_model.SHA256},
         "data": {
@@ -105,6 +125,9 @@ def _record(splits: Splits, plan: Plan, tuned: Tuned, losses: dict[str, float], 
             "sha256": splits.digests,
             "near_duplicates_removed": splits.near_duplicates_removed,
         },
+        "advisor": {"name": advisor.NAME, "sha256": advisor.SHA256, **dataclasses.asdict(plan.advice)}
+        if advised and plan.advice is not None
+        else None,
         "teacher": dataclasses.asdict(plan.teacher) | {"tuned_share": tuned.tuned_share},
         "student": dataclasses.asdict(plan.student) if plan.student is not None else None,
         "head": dataclasses.asdict(plan.head),

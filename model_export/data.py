@@ -4,7 +4,8 @@
     calibration   a held-back part of dataset.csv, and the corpus topics that fall to calibration; also chooses models
     holdout       holdout.csv: gold. Never trained on, never used to choose anything
     corpus_test   the corpus topics that fall to testing; as gold as the holdout
-    unlabelled    the corpus' `not-ml` rows: they have no class, but a student may imitate its teacher on them
+    unlabelled    texts without a class that a network may imitate another on: the corpus' `not-ml` rows, and the titles alone of what is
+                  learned from
 
 A corpus topic never straddles two parts: rows of one topic share their words, and a row beside its siblings would be
 recognised rather than understood.
@@ -25,6 +26,9 @@ from model_export.text import compose, is_described
 
 LABELS = ("computer-vision", "mlops", "natural-language-processing", "other")
 NOT_ML = "not-ml"
+# The sources of authored rows: borderline on purpose, and plain as a stream has them (files `plain-*.jsonl`).
+AUTHORED, PLAIN = "corpus", "plain"
+TITLES = "titles"
 REGISTERS = (
     "paper", "repository", "blog", "course", "announcement", "release", "question", "terse", "long", "noisy",
 )  # fmt: skip
@@ -51,7 +55,7 @@ class Row:
     """
     One labelled text.
 
-    `described`: it is more than a title. `register`: one of `REGISTERS`, of authored rows only.
+    `described`: it is more than a title, and `title` is that alone. `register`: one of `REGISTERS`, of authored rows only.
     `tags`: every label that it carries, `tag` among them; empty where it carries `tag` alone.
     """
 
@@ -60,6 +64,7 @@ class Row:
     source: str
     topic: str
     described: bool = True
+    title: str = ""
     register: str | None = None
     tags: tuple[str, ...] = ()
 
@@ -121,12 +126,13 @@ def split(
         parts[part].append(row)
     parts["train"] = [replace(row, tag="other") if row.topic in SOUND_ROWS else row for row in parts["train"]]
     parts["train"].extend(plain)
+    parts["unlabelled"].extend(_titles(parts["train"]))
     removed = 0
     for part, guarded in (
         ("corpus_test", holdout),
         ("calibration", [*holdout, *parts["corpus_test"]]),
         ("train", [*holdout, *parts["corpus_test"], *parts["calibration"]]),
-        ("unlabelled", holdout),
+        ("unlabelled", [*holdout, *parts["corpus_test"], *parts["calibration"]]),
     ):
         kept, repeated = split_near_duplicates(parts[part], guarded, key=lambda row: row.text)
         parts[part] = kept
@@ -140,6 +146,19 @@ def split(
         near_duplicates_removed=removed,
         digests=digests,
     )
+
+
+def _titles(rows: Sequence[Row]) -> list[Row]:
+    """
+    The titles of described rows: what a label says of the whole, it need not say of the title.
+
+    Their tag is that of the row, for the record; nobody learns it.
+    """
+    return [
+        replace(row, text=compose(row.title, None), source=TITLES, described=False, register=None, tags=())
+        for row in rows
+        if row.described and row.title
+    ]
 
 
 def part_of_topic(topic: str) -> str:
@@ -171,9 +190,10 @@ def read_corpus(folder: Path) -> list[Row]:
                 Row(
                     text=text,
                     tag=line.tag,
-                    source="corpus",
+                    source=PLAIN if path.name.startswith(PLAIN) else AUTHORED,
                     topic=line.topic,
                     described=is_described(line.description),
+                    title=line.title,
                     register=line.register,
                     tags=line.tags,
                 )
@@ -235,6 +255,7 @@ def _made_with_ml(folder: Path, name: str) -> list[Row]:
             source="madewithml",
             topic=f"{name}:{row['id']}",
             described=is_described(row["description"]),
+            title=row["title"],
         )
         for row in rows
     ]

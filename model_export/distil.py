@@ -7,7 +7,6 @@ learns, so that quantising it afterwards changes next to nothing.
 """
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -17,11 +16,10 @@ from transformers import get_linear_schedule_with_warmup
 from model_export import batches
 from model_export.network import TagNetwork
 from model_export.rounding import rounded_activations
-from model_export.train import Examples, drawing_weights
+from model_export.train import Examples, Lessons, lesson_weights, soft_loss
 
 logger = logging.getLogger(__name__)
 
-NO_LABEL = -100
 LOG_EVERY = 50
 
 
@@ -34,8 +32,11 @@ class StudentRecipe:
     learning_rate: float = 2e-4
     epochs: int = 4
     batch_rows: int = 32
-    source_shares: dict[str, float] = field(default_factory=lambda: {"madewithml": 0.45, "corpus": 0.4, "lexicon": 0.15})
-    class_levelling: float = 0.0
+    source_shares: dict[str, float] = field(
+        default_factory=lambda: {"madewithml": 0.3, "corpus": 0.3, "plain": 0.35, "lexicon": 0.05}
+    )
+    class_levelling: float = 0.3
+    unlabelled_share: float = 0.25
     temperature: float = 2.0
     vector_weight: float = 8.0
     label_weight: float = 0.3
@@ -46,19 +47,18 @@ class StudentRecipe:
     max_gradient: float = 1.0
 
 
-def distil(teacher: TagNetwork, train: Examples, unlabelled: Sequence[list[int]], recipe: StudentRecipe) -> TagNetwork:
+def distil(teacher: TagNetwork, train: Examples, lessons: Lessons, recipe: StudentRecipe) -> TagNetwork:
     """
     Train a student.
 
     Args:
         teacher: The network to imitate; it is not changed.
         train: Labelled texts.
-        unlabelled: Texts without a label.
+        lessons: These, texts without a label behind them, and what is known of each besides the teacher.
         recipe: Every number of the procedure.
     """
     torch.manual_seed(recipe.seed)
-    rows = [*train.rows, *unlabelled]
-    targets = torch.tensor([*train.targets, *[NO_LABEL] * len(unlabelled)])
+    rows = lessons.rows
     vectors = batches.embed(teacher, rows)
     with torch.no_grad():
         wanted: Tensor = teacher.head(vectors)
@@ -67,15 +67,15 @@ def distil(teacher: TagNetwork, train: Examples, unlabelled: Sequence[list[int]]
     steps = recipe.epochs * (len(rows) // recipe.batch_rows)
     student.words.requires_grad_(requires_grad=False)
     moving = [parameter for parameter in student.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(moving, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    optimiser = torch.optim.AdamW(moving, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
     schedule = get_linear_schedule_with_warmup(optimiser, round(steps * recipe.warmup_share), steps)
-    labelled = drawing_weights(train, recipe.source_shares, recipe.class_levelling)
-    weights = torch.cat([labelled, torch.full((len(unlabelled),), float(labelled.mean()))])
+    weights = lesson_weights(train, lessons, recipe.source_shares, recipe.class_levelling, recipe.unlabelled_share)
     student.train()
     with rounded_activations(student):
         for step, drawn in enumerate(batches.plan(rows, weights, size=recipe.batch_rows, steps=steps, seed=recipe.seed)):
-            found = student.embed(*batches.pad([rows[place] for place in drawn]))
-            loss = _loss(student.head(found), found, wanted[drawn], vectors[drawn], targets[drawn], recipe)
+            with batches.fast():
+                found = student.embed(*batches.pad([rows[place] for place in drawn])).float()
+            loss = _loss(student.head(found), found, wanted[drawn], vectors[drawn], lessons.targets[drawn], recipe)
             torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(student.parameters(), recipe.max_gradient)
             optimiser.step()
@@ -92,13 +92,8 @@ def _loss(logits: Tensor, found: Tensor, wanted: Tensor, vectors: Tensor, target
         torch.log_softmax(logits / heat, dim=-1), torch.softmax(wanted / heat, dim=-1), reduction="batchmean"
     )
     near = (found - vectors).square().sum(dim=-1).mean()
-    labelled = targets != NO_LABEL
-    hard = (
-        nn.functional.cross_entropy(logits[labelled], targets[labelled], label_smoothing=recipe.label_smoothing)
-        if bool(labelled.any())
-        else torch.zeros(())
-    )
-    return soft * heat**2 + recipe.vector_weight * near + recipe.label_weight * hard
+    taught = soft_loss(logits, targets, recipe.label_smoothing)
+    return soft * heat**2 + recipe.vector_weight * near + recipe.label_weight * taught
 
 
 def _set_dropout(network: TagNetwork, share: float) -> None:

@@ -34,4 +34,4 @@ def in_steps(values: Tensor) -> Tensor:
 
 
 def _round_input(_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return tuple(in_steps(values) for values in inputs)
+    return tuple(in_steps(values.float()) for values in inputs)

@@ -8,7 +8,7 @@ anything moves (LP-FT, Kumar et al. 2022), lower layers move less, and the tuned
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,10 +32,14 @@ class Recipe:
     probe_strength: float = 10.0
     learning_rate: float = 5e-5
     layer_decay: float = 0.9
-    epochs: int = 2
+    epochs: int = 3
     batch_rows: int = 32
-    source_shares: dict[str, float] = field(default_factory=lambda: {"madewithml": 0.45, "corpus": 0.4, "lexicon": 0.15})
-    class_levelling: float = 0.0
+    source_shares: dict[str, float] = field(
+        default_factory=lambda: {"madewithml": 0.3, "corpus": 0.3, "plain": 0.35, "lexicon": 0.05}
+    )
+    class_levelling: float = 0.3
+    advice_share: float = 0.5
+    unlabelled_share: float = 0.2
     label_smoothing: float = 0.05
     weight_decay: float = 0.01
     warmup_share: float = 0.1
@@ -52,7 +56,9 @@ class HeadRecipe:
     """
 
     strength: float = 0.3
-    source_shares: dict[str, float] = field(default_factory=lambda: {"madewithml": 0.4, "corpus": 0.4, "lexicon": 0.2})
+    source_shares: dict[str, float] = field(
+        default_factory=lambda: {"madewithml": 0.35, "corpus": 0.25, "plain": 0.35, "lexicon": 0.05}
+    )
     class_levelling: float = 0.5
     iterations: int = 2000
 
@@ -75,6 +81,19 @@ class Examples:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lessons:
+    """
+    What a network is to learn: tokenised texts, the labelled ones first, and of each the probability of every label, [texts, labels].
+
+    Of a text about which neither a label nor an opinion says anything all are zero. `labelled` counts those that have a label.
+    """
+
+    rows: list[list[int]]
+    targets: Tensor
+    labelled: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tuned:
     """A trained network and what the choice of it was based on."""
 
@@ -83,7 +102,7 @@ class Tuned:
     losses: dict[str, float]
 
 
-def tune(network: TagNetwork, train: Examples, calibration: Examples, recipe: Recipe) -> Tuned:
+def tune(network: TagNetwork, train: Examples, calibration: Examples, recipe: Recipe, lessons: Lessons | None = None) -> Tuned:
     """
     Fit the head, tune all layers, and choose how much of the tuning to keep.
 
@@ -92,6 +111,7 @@ def tune(network: TagNetwork, train: Examples, calibration: Examples, recipe: Re
         train: What is learned from.
         calibration: What the share of tuning is chosen on.
         recipe: Every number of the procedure.
+        lessons: What is learned beside the labels of `train`; those alone by default.
     """
     torch.manual_seed(recipe.seed)
     first = HeadRecipe(
@@ -99,7 +119,7 @@ def tune(network: TagNetwork, train: Examples, calibration: Examples, recipe: Re
     )
     probe(network, train, first)
     base = {name: value.clone() for name, value in network.state_dict().items()}
-    run_epochs(network, train, recipe)
+    run_epochs(network, train, lessons or lessons_of(train), recipe)
     tuned = {name: value.clone() for name, value in network.state_dict().items()}
     losses: dict[float, float] = {}
     for share in recipe.tuned_shares:
@@ -127,22 +147,71 @@ def fit_head(vectors: Floats, train: Examples, recipe: HeadRecipe) -> Head:
     return Head(weight=regression.coef_, bias=regression.intercept_)
 
 
-def run_epochs(network: TagNetwork, train: Examples, recipe: Recipe) -> None:
+def lessons_of(
+    train: Examples,
+    unlabelled: Sequence[list[int]] = (),
+    *,
+    advice: tuple[Tensor, Tensor] | None = None,
+    advice_share: float = 0.5,
+) -> Lessons:
+    """
+    Labels and opinions as one target a text.
+
+    Args:
+        train: The labelled texts.
+        unlabelled: Tokenised texts without a label.
+        advice: Probabilities of every label for the labelled and for the unlabelled texts; None where nobody was asked.
+        advice_share: What an opinion counts beside a label, 0 to 1.
+    """
+    labels = max(train.targets) + 1 if advice is None else advice[0].shape[1]
+    certain = nn.functional.one_hot(torch.tensor(train.targets), labels).float()
+    known, others = certain, torch.zeros(len(unlabelled), labels)
+    if advice is not None:
+        known, others = torch.lerp(certain, advice[0], advice_share), advice[1]
+    return Lessons(rows=[*train.rows, *unlabelled], targets=torch.cat([known, others]), labelled=len(train.rows))
+
+
+def soft_loss(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
+    """
+    Mean cross entropy with target probabilities, [batch, labels]; a row of zeros adds nothing.
+
+    >>> bool(soft_loss(torch.tensor([[2.0, 0.0]]), torch.zeros(1, 2), 0.1) == 0)
+    True
+    """
+    known = targets.sum(dim=-1, keepdim=True)
+    smoothed = targets * (1 - smoothing) + known * smoothing / targets.shape[-1]
+    return -(smoothed * torch.log_softmax(logits, dim=-1)).sum(dim=-1).mean()
+
+
+def lesson_weights(
+    train: Examples, lessons: Lessons, shares: Mapping[str, float], levelling: float, unlabelled: float
+) -> Tensor:
+    """How often each lesson is drawn: labelled ones by `drawing_weights`, the others `unlabelled` of all draws (0 to 1) together."""
+    known = drawing_weights(train, shares, levelling)
+    rest = len(lessons.rows) - lessons.labelled
+    each = float(known.sum()) * unlabelled / (1 - unlabelled) / max(1, rest)
+    return torch.cat([known, torch.full((rest,), each)])
+
+
+def run_epochs(network: TagNetwork, train: Examples, lessons: Lessons, recipe: Recipe) -> None:
     """
     Tune every layer but the word embeddings.
 
     Those stay as they are: words that the training texts lack keep their place beside those that they have.
     """
     steps = recipe.epochs * (len(train.rows) // recipe.batch_rows)
-    optimiser = torch.optim.AdamW(parameter_groups(network, recipe), weight_decay=recipe.weight_decay)
+    optimiser = torch.optim.AdamW(parameter_groups(network, recipe), weight_decay=recipe.weight_decay, fused=True)
     schedule = get_linear_schedule_with_warmup(optimiser, round(steps * recipe.warmup_share), steps)
-    loss_of = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
-    targets = torch.tensor(train.targets)
     network.words.requires_grad_(requires_grad=False)
-    weights = drawing_weights(train, recipe.source_shares, recipe.class_levelling)
+    taught = bool(lessons.targets[lessons.labelled :].any())
+    weights = lesson_weights(
+        train, lessons, recipe.source_shares, recipe.class_levelling, recipe.unlabelled_share if taught else 0.0
+    )
     network.train()
-    for step, drawn in enumerate(batches.plan(train.rows, weights, size=recipe.batch_rows, steps=steps, seed=recipe.seed)):
-        loss = loss_of(network(*batches.pad([train.rows[place] for place in drawn])), targets[drawn])
+    for step, drawn in enumerate(batches.plan(lessons.rows, weights, size=recipe.batch_rows, steps=steps, seed=recipe.seed)):
+        with batches.fast():
+            logits = network(*batches.pad([lessons.rows[place] for place in drawn]))
+        loss = soft_loss(logits.float(), lessons.targets[drawn], recipe.label_smoothing)
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(network.parameters(), recipe.max_gradient)
         optimiser.step()
