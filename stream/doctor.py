@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from kafka.errors import KafkaError
 
-from model_export.bundle import BundleError
+from model_export.bundle import BundleError, Manifest
 from model_export.bundle import read as read_bundle
 from stream import topics
 from stream.records import missing_codecs
@@ -122,9 +122,20 @@ def _bundle(settings: Settings) -> Finding:
         what, _, fix = str(error).partition(" Next: ")
         return Finding(check="bundle", status=Status.FAIL, detail=what, fix=fix)
     manifest = bundle.manifest
-    threshold = manifest.threshold.confidence if settings.confidence_threshold is None else settings.confidence_threshold
-    detail = f"{manifest.name} {manifest.version}, digest {bundle.digest[:12]}, threshold {threshold}, golden texts agree"
+    asked = _asked_below(manifest, settings.confidence_threshold)
+    detail = f"{manifest.name} {manifest.version}, digest {bundle.digest[:12]}, {asked}, golden texts agree"
     return Finding(check="bundle", status=Status.OK, detail=detail)
+
+
+def _asked_below(manifest: Manifest, threshold: float | None) -> str:
+    """The thresholds that a worker would apply, and for how many labels they are certified."""
+    if threshold is not None:
+        return f"threshold {threshold} for every tag (setting confidence_threshold)"
+    if not manifest.thresholds:
+        return f"threshold {manifest.threshold.confidence}"
+    own = ", ".join(f"{label} {found.confidence}" for label, found in manifest.thresholds.items())
+    certified = sum(found.certified for found in manifest.thresholds.values())
+    return f"thresholds {own} ({certified} of {len(manifest.thresholds)} certified)"
 
 
 def _metrics_port(settings: Settings) -> Finding:

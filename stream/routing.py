@@ -1,6 +1,7 @@
 """Who decides: the model where it is sure enough, a person otherwise. Pure: no clock, no I/O, no chance."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from model_export.prediction import Prediction
 from model_export.text import Reading, is_described, tokens_per_word, words
@@ -12,14 +13,20 @@ from stream.outcomes import Decision, ModelRef, NeedsReview, ReviewDecision, Tag
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Router:
     """
-    `threshold` is compared with the published (rounded) confidence: what a consumer can recompute is what was decided.
+    The threshold of the predicted label is compared with the published (rounded) confidence: what a consumer can recompute is what was
+    decided. It is the label's in `thresholds`, else `threshold`; the number that was applied is published.
 
     `ood_energy` is the energy above which a text is unlike what the model was made for; None where the bundle does not say.
     """
 
     model: ModelRef
     threshold: float
+    thresholds: Mapping[str, float] = field(default_factory=dict)
     ood_energy: float | None = None
+
+    def asked_below(self, label: str) -> float:
+        """The confidence below which a person is asked about what the model calls by this label."""
+        return self.thresholds.get(label, self.threshold)
 
     def route(self, event: ContentEvent, prediction: Prediction, reading: Reading) -> Tagged | NeedsReview:
         """
@@ -50,7 +57,7 @@ class Router:
 
     def _reasons(self, prediction: Prediction, reading: Reading) -> tuple[ReviewReason, ...]:
         found = {
-            ReviewReason.LOW_CONFIDENCE: prediction.confidence < self.threshold,
+            ReviewReason.LOW_CONFIDENCE: prediction.confidence < self.asked_below(prediction.label),
             # What is hidden in a text is no part of ordinary traffic, whatever the network makes of it.
             ReviewReason.OUT_OF_DISTRIBUTION: self._is_strange(prediction) or bool(reading.flags),
         }
@@ -67,7 +74,7 @@ class Router:
             prediction_id=prediction_id(event.id, self.model.digest),
             decider="model",
             model=self.model,
-            threshold=self.threshold,
+            threshold=self.asked_below(prediction.label),
             truncated=prediction.truncated or reading.cut,
         )
 

@@ -62,7 +62,7 @@ def main(settings: Settings) -> None:
         version=version,
         digest=bundle.digest,
         now=time.time(),
-        threshold=routed.threshold,
+        thresholds={label: routed.asked_below(label) for label in bundle.manifest.labels},
         reference=bundle.manifest.reference,
     )
     log.info("bundle_loaded", name=name, version=version, digest=bundle.digest, path=str(bundle.path))
