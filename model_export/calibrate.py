@@ -18,8 +18,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
-from scipy.stats import beta, binom
+from scipy.special import bdtr, log_softmax
+from scipy.stats import beta
 
 from model_export.bundle import ALWAYS_ASK, MOST_LABELS, LabelThreshold, Threshold
 
@@ -217,7 +217,7 @@ def p_value(wrong: int, rows: int, target: float) -> float:
     >>> round(p_value(0, 59, 0.95), 4)
     0.0485
     """
-    return float(binom.cdf(wrong, rows, 1.0 - target))
+    return float(bdtr(wrong, rows, 1.0 - target))
 
 
 def least_rows(target: float, risk: float, mistakes: int = 0) -> float:
@@ -232,7 +232,7 @@ def least_rows(target: float, risk: float, mistakes: int = 0) -> float:
     enough = mistakes + 1
     while p_value(mistakes, enough, target) > risk:
         enough *= 2
-    return bisect_left(range(enough), True, key=lambda rows: p_value(mistakes, rows, target) <= risk, lo=enough // 2)
+    return bisect_left(range(enough), -risk, key=lambda rows: -p_value(mistakes, rows, target), lo=enough // 2)
 
 
 def first_rows(label_rows: Ints, *, target: float, risk: float) -> Floats:
@@ -267,7 +267,7 @@ def labels_needed(rows: Ints, wrong: Ints, label_rows: int, *, target: float, ri
     for count, mistakes in zip(rows.tolist(), wrong.tolist(), strict=True):
         kept = count * totals // label_rows
         begins = waiting & (kept >= enough)
-        passing[begins] = binom.cdf(-(-mistakes * totals[begins] // label_rows), kept[begins], 1.0 - target) <= risk
+        passing[begins] = bdtr(-(-mistakes * totals[begins] // label_rows), kept[begins], 1.0 - target) <= risk
         waiting &= ~begins
     return int(totals[passing.argmax()]) - label_rows if passing.any() else None
 

@@ -1,7 +1,7 @@
 """What `tagstream model` does, without a command line: typed arguments in, records out, failures as exceptions."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +11,15 @@ from model_export.invariance import Invariance, check_invariance
 from model_export.prediction import LoadClassifier
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from model_export.assemble import Built
     from model_export.evaluate import Evaluation
+    from model_export.measure import Measured
 
 VERIFY_SEED = 23
+# Measured, never chosen by.
+GOLD = ("holdout", "corpus_test")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +38,7 @@ class Made:
     """A bundle that was written, what was measured on it, and how long it took."""
 
     bundle: Bundle
-    evaluations: dict[str, "Evaluation"]
+    measured: "Measured"
     seconds: float
 
     def render(self) -> str:
@@ -42,10 +48,12 @@ class Made:
         lines = [
             f"{manifest.name} {manifest.version}, digest {self.bundle.digest[:12]}, in {self.bundle.path}",
             f"{len(self.bundle.model) / 1e6:.1f} MB, made in {self.seconds / 60:.1f} minutes",
-            f"temperature {manifest.temperature}, threshold {threshold.confidence}: {threshold.coverage:.1%} of calibration rows",
-            f"precision there {threshold.precision:.4f}, at least {threshold.precision_lower_bound:.4f} at {threshold.bound_level:.0%}",
+            f"temperature {manifest.temperature}",
+            f"precision {threshold.precision:.4f} on {threshold.coverage:.1%} of calibration rows from {threshold.confidence} on",
+            *(found.sentence(label) for label, found in manifest.thresholds.items()),
+            *(found.render(part) for part, found in self.measured.evaluations.items()),
         ]
-        return "\n".join([*lines, *(found.render(part) for part, found in self.evaluations.items())])
+        return "\n".join(lines if self.measured.gate is None else [*lines, self.measured.gate.render()])
 
 
 def train(  # noqa: PLR0913 - the options of one command
@@ -89,7 +97,7 @@ def train(  # noqa: PLR0913 - the options of one command
         target=assemble.Target(name=name, version=version, precision=target_precision),
         checkpoint_path=checkpoint,
     )
-    return Made(bundle=built.bundle, evaluations=built.evaluations, seconds=time.monotonic() - started)
+    return _made(built, started)
 
 
 def export(  # noqa: PLR0913 - the options of one command
@@ -114,7 +122,7 @@ def export(  # noqa: PLR0913 - the options of one command
         load=load,
         target=assemble.Target(name=name, version=version, precision=target_precision),
     )
-    return Made(bundle=built.bundle, evaluations=built.evaluations, seconds=time.monotonic() - started)
+    return _made(built, started)
 
 
 def refit(  # noqa: PLR0913 - the options of one command
@@ -140,44 +148,83 @@ def refit(  # noqa: PLR0913 - the options of one command
         load=load,
         target=assemble.Target(name=name, version=version, precision=target_precision),
     )
-    return Made(bundle=built.bundle, evaluations=built.evaluations, seconds=time.monotonic() - started)
+    return _made(built, started)
+
+
+def calibrate(
+    folder: Path,
+    *,
+    source: Path,
+    load: LoadClassifier,
+    data_folder: Path | None,
+    corpus_folder: Path = data.CORPUS,
+    version: str | None = None,
+    target_precision: float = 0.98,
+) -> Made:
+    """
+    Keep network and tokenizer of the bundle in `source`; do temperature, thresholds, reference and metrics anew.
+
+    Args:
+        folder: Where the new bundle goes.
+        source: The folder of the old one.
+        load: Makes the classifier that production uses.
+        data_folder: The folder with `dataset.csv` and `holdout.csv`.
+        corpus_folder: The folder with the authored corpus.
+        version: The new bundle's version; the old one's with `-calibrated` unless given.
+        target_precision: The share right that the thresholds promise.
+    """
+    from model_export.recalibrate import recalibrate_bundle
+
+    started = time.monotonic()
+    built = recalibrate_bundle(
+        folder,
+        bundle=bundle.read(source),
+        splits=data.load(data_folder, corpus_folder),
+        load=load,
+        precision=target_precision,
+        version=version,
+    )
+    return _made(built, started)
+
+
+def _made(built: "Built", started: float) -> Made:
+    return Made(bundle=built.bundle, measured=built.measured, seconds=time.monotonic() - started)
 
 
 def evaluate_bundle(
     folder: Path, *, load: LoadClassifier, data_folder: Path | None, corpus_folder: Path = data.CORPUS
-) -> dict[str, "Evaluation"]:
+) -> "Measured":
     """
-    Measure a bundle on the gold parts: `holdout` if there is a data folder, and `corpus_test`.
+    Measure a bundle on the gold parts, `holdout` if there is a data folder and `corpus_test`, and its gate on these, on the
+    calibration rows, and on the rows that are not about machine learning.
 
     The classifier is the one that production uses, so that these are the figures of the stream.
     """
     # scikit-learn comes with the extra too.
-    from model_export.evaluate import evaluate
+    from model_export.measure import measure
 
     verified = bundle.read(folder)
-    classifier = load(verified)
-    splits = data.load(data_folder, corpus_folder)
-    parts = {"holdout": splits.holdout, "corpus_test": splits.corpus_test}
-    return {
-        part: evaluate(
-            classifier.classify([row.text for row in rows]),
-            [row.tag for row in rows],
-            labels=classifier.labels,
-            threshold=verified.manifest.threshold.confidence,
-        )
-        for part, rows in parts.items()
-        if rows
-    }
+    manifest = verified.manifest
+    found = measure(
+        load(verified),
+        data.load(data_folder, corpus_folder),
+        thresholds=manifest.asked_below(),
+        ood_energy=manifest.reference.get("ood_energy"),
+    )
+    # Calibration rows chose the thresholds: they measure nothing but the gate's own choice.
+    return replace(found, evaluations={part: one for part, one in found.evaluations.items() if part in GOLD})
 
 
-def compare(*, data_folder: Path | None, corpus_folder: Path = data.CORPUS, threshold: float) -> dict[str, "Evaluation"]:
+def compare(
+    *, data_folder: Path | None, corpus_folder: Path = data.CORPUS, thresholds: "Mapping[str, float]"
+) -> dict[str, "Evaluation"]:
     """
     Measure the simpler rivals on the parts that `evaluate_bundle` measures on; they are trained first, in a minute or two.
 
     Args:
         data_folder: The folder with `dataset.csv` and `holdout.csv`.
         corpus_folder: The folder with the authored corpus.
-        threshold: The bundle's, for a rival's coverage; a rival's confidence is not calibrated.
+        thresholds: The bundle's, for a rival's coverage; a rival's confidence is not calibrated.
 
     Returns:
         Evaluations by rival and part, as in `"tfidf, holdout"`.
@@ -186,14 +233,13 @@ def compare(*, data_folder: Path | None, corpus_folder: Path = data.CORPUS, thre
     from model_export.evaluate import evaluate
 
     splits = data.load(data_folder, corpus_folder)
-    parts = {"holdout": splits.holdout, "corpus_test": splits.corpus_test}
     return {
         f"{name}, {part}": evaluate(
-            predict([row.text for row in rows]), [row.tag for row in rows], labels=data.LABELS, threshold=threshold
+            predict([row.text for row in rows]), [row.tag for row in rows], labels=data.LABELS, thresholds=thresholds
         )
         for name, predict in baselines.rivals(splits.train).items()
-        for part, rows in parts.items()
-        if rows
+        for part in GOLD
+        if (rows := getattr(splits, part))
     }
 
 

@@ -235,7 +235,7 @@ BundleArgument = Annotated[
     Path | None, typer.Argument(help="Folder of the bundle; the settings' unless given.", metavar="FOLDER")
 ]
 Checkpoint = Annotated[Path | None, typer.Option(help="Keep the trained network in this file.", metavar="FILE")]
-Precision = Annotated[float, typer.Option(help="Share right that the threshold shall reach.", min=0.5, max=1.0)]
+Precision = Annotated[float, typer.Option(help="Share right that the thresholds shall reach.", min=0.5, max=1.0)]
 
 
 @model.command("train")
@@ -276,6 +276,19 @@ def model_refit(
     from stream import modelling
 
     modelling.refit(_settings(data=data, bundle=bundle), folder=folder, precision=precision)
+
+
+@model.command("calibrate")
+def model_calibrate(
+    out: Annotated[Path, typer.Option(help="Folder to write the new bundle to.", metavar="FOLDER")],
+    folder: BundleArgument = None,
+    data: DataFolder = None,
+    precision: Precision = 0.98,
+) -> None:
+    """Keep a bundle's network; do its temperature, thresholds, reference and metrics anew (needs the extra `export`)."""
+    from stream import modelling
+
+    modelling.calibrate(_settings(data=data, bundle=folder), folder=out, precision=precision)
 
 
 @model.command("evaluate")

@@ -62,18 +62,37 @@ def refit(settings: Settings, *, folder: Path, precision: float) -> None:
     view.show(made.render())
 
 
+def calibrate(settings: Settings, *, folder: Path, precision: float) -> None:
+    """Make the promises of the settings' bundle anew; prints the figures of the bundle that is written."""
+    _require_export()
+    logs.configure(level="info", form="console")
+    made = commands.calibrate(
+        folder,
+        source=settings.bundle,
+        load=OnnxClassifier,
+        data_folder=data_folder(settings),
+        target_precision=precision,
+    )
+    view.show(made.render())
+
+
 def evaluate(settings: Settings, *, baselines: bool, as_json: bool) -> None:
     """Measure a bundle on rows that it never saw, and ask it the behaviour suites; with `baselines`, its simpler rivals too."""
     _require_export()
     found = commands.evaluate_bundle(settings.bundle, load=OnnxClassifier, data_folder=data_folder(settings))
+    evaluations = found.evaluations
     if baselines:
-        threshold = commands.inspect(settings.bundle).manifest.threshold.confidence
-        found |= commands.compare(data_folder=data_folder(settings), threshold=threshold)
-    for part, evaluation in found.items():
+        thresholds = commands.inspect(settings.bundle).manifest.asked_below()
+        evaluations |= commands.compare(data_folder=data_folder(settings), thresholds=thresholds)
+    for part, evaluation in evaluations.items():
         if as_json:
             sys.stdout.buffer.write(msgspec.json.encode({"part": part, **evaluation.as_json()}) + b"\n")
         else:
             view.show(evaluation.render(part))
+    if found.gate is not None and as_json:
+        sys.stdout.buffer.write(msgspec.json.encode({"part": "out_of_distribution", **found.gate.as_json()}) + b"\n")
+    elif found.gate is not None:
+        view.show(found.gate.render())
     behaviour = commands.behaviour(settings.bundle, load=OnnxClassifier)
     if as_json:
         for report in behaviour:
@@ -101,6 +120,8 @@ def inspect(settings: Settings, *, as_json: bool) -> None:
     shown = {"digest": bundle.digest, **msgspec.to_builtins(bundle.manifest)}
     text = msgspec.json.encode(shown)
     view.show((text if as_json else msgspec.json.format(text, indent=2)).decode())
+    for label, threshold in bundle.manifest.thresholds.items():
+        view.talk(threshold.sentence(label))
 
 
 def data_folder(settings: Settings) -> Path:

@@ -372,6 +372,17 @@ def test_the_reference_stands_beside_the_live_figures() -> None:
     assert value(registry, "tagstream_confidence_threshold_ratio", label="mlops") == 0.9
 
 
+def test_every_label_has_its_threshold_and_only_the_bundles_that_decides() -> None:
+    """Another bundle with other labels leaves none of the old ones behind; above 1 stands as it is."""
+    metrics, registry = made()
+    metrics.model_loaded(name="other", version="2", digest="e", now=8.0, thresholds={"mlops": 0.6, "other": 1.0001})
+    assert value(registry, "tagstream_confidence_threshold_ratio", label="other") == 1.0001
+    assert [line for line in series(registry) if "threshold_ratio" in line] == [
+        'tagstream_confidence_threshold_ratio{label="mlops"}',
+        'tagstream_confidence_threshold_ratio{label="other"}',
+    ]
+
+
 def edges_of(registry: CollectorRegistry, name: str) -> set[str]:
     """The values of `le`."""
     return {sample.labels["le"] for metric in registry.collect() for sample in metric.samples if sample.name == name}
