@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from tokenizers import Tokenizer
 
-from model_export import batches, bundle, calibrate, evaluate, export, invariance, measure, parity, quantize, reference
+from model_export import batches, bundle, calibrate, export, invariance, measure, parity, quantize, reference
 from model_export.bundle import Bundle, GoldenText, Manifest, Threshold
 from model_export.checkpoint import Trained
 from model_export.data import Row, Splits
@@ -40,11 +40,6 @@ class Built:
 
     bundle: Bundle
     measured: measure.Measured
-
-    @property
-    def evaluations(self) -> dict[str, evaluate.Evaluation]:
-        """What was measured on the parts with labels, by their names."""
-        return self.measured.evaluations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
