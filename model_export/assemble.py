@@ -10,12 +10,12 @@ import msgspec
 import numpy as np
 from tokenizers import Tokenizer
 
-from model_export import batches, bundle, calibrate, evaluate, export, invariance, parity, quantize, reference
+from model_export import batches, bundle, bundle_metrics, calibrate, export, invariance, parity, quantize, reference
 from model_export.bundle import Bundle, GoldenText, Manifest, Threshold
 from model_export.checkpoint import Trained
 from model_export.data import Row, Splits
 from model_export.network import TagNetwork
-from model_export.prediction import Classifier, LoadClassifier, score
+from model_export.prediction import Classifier, LoadClassifier, Prediction, score
 
 logger = logging.getLogger(__name__)
 
@@ -36,10 +36,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """The bundle that was written and what was measured on rows that it never saw, by the name of their part."""
+    """The bundle that was written and what was measured on it."""
 
     bundle: Bundle
-    evaluations: dict[str, evaluate.Evaluation]
+    metrics: bundle_metrics.BundleMetrics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,36 +129,26 @@ def finish(  # noqa: PLR0913 - what a bundle is made of
     with tempfile.TemporaryDirectory(prefix="tagstream-bundle-") as name:
         classifier = load(_write(Path(name), draft))
     predictions = classifier.classify([row.text for row in splits.calibration])
-    right = [found.label == row.tag for found, row in zip(predictions, splits.calibration, strict=True)]
-    threshold = calibrate.choose_threshold(
-        [found.confidence for found in predictions], right, target_precision=target.precision
+    promised = _promise(draft.manifest, predictions, splits.calibration, target.precision)
+    described = reference.describe(
+        predictions,
+        trained.labels,
+        texts=[row.text for row in splits.calibration],
+        described=[row.described for row in splits.calibration],
     )
-    evaluations = {
-        part: _evaluate(classifier, rows, threshold)
-        for part, rows in (
-            ("holdout", splits.holdout),
-            ("corpus_test", splits.corpus_test),
-            ("calibration", splits.calibration),
-        )
-        if rows
-    }
-    record = _prove(compared, classifier, splits.calibration, draft.manifest.temperature, threshold, target)
+    metrics = bundle_metrics.measure(
+        classifier, splits, thresholds=promised.asked_below(), ood_energy=reference.strange_from(predictions)
+    )
     manifest = msgspec.structs.replace(
-        draft.manifest,
-        threshold=threshold,
+        promised,
         golden=_golden(classifier),
-        reference=reference.describe(
-            predictions,
-            trained.labels,
-            texts=[row.text for row in splits.calibration],
-            described=[row.described for row in splits.calibration],
-        ),
-        metrics={part: found.as_json() for part, found in evaluations.items()},
-        parity=record,
+        reference=described,
+        metrics=metrics.as_json(),
+        parity=_prove(compared, classifier, splits.calibration, promised, target),
     )
     written = _write(folder, replace(draft, manifest=manifest))
     load(written)
-    return Built(bundle=written, evaluations=evaluations)
+    return Built(bundle=written, metrics=metrics)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +158,22 @@ class _Draft:
     manifest: Manifest
     model: bytes
     tokenizer: bytes
+
+
+def _promise(manifest: Manifest, predictions: Sequence[Prediction], rows: Sequence[Row], precision: float) -> Manifest:
+    """The manifest with its thresholds: one for all labels together, and each label's own with its certificate."""
+    confidences = [found.confidence for found in predictions]
+    right = [found.label == row.tag for found, row in zip(predictions, rows, strict=True)]
+    together = calibrate.choose_threshold(confidences, right, target_precision=precision)
+    own = calibrate.choose_thresholds(
+        [found.label for found in predictions],
+        confidences,
+        right,
+        labels=manifest.labels,
+        target_precision=precision,
+        floor=together.confidence,
+    )
+    return msgspec.structs.replace(manifest, threshold=together, thresholds=own)
 
 
 def own_rows(rows: Sequence[Row], tokenizer: Tokenizer) -> list[list[int]]:
@@ -222,10 +228,14 @@ def _draft(model: bytes, tokenizer: bytes, trained: Trained, target: Target, tem
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """What the two files say of the same rows, and how far the three networks are apart."""
+    """
+    How far the trained network and its two files are apart, and what the files say of the same rows.
 
-    plain: parity.Floats
-    quantised: parity.Floats
+    `logits` are the float32 file's and the int8 file's; None where only the int8 file is left, so that nobody can say what
+    rounding does at another threshold.
+    """
+
+    logits: tuple[parity.Floats, parity.Floats] | None
     export: parity.Difference
     quantisation: parity.Difference
 
@@ -236,8 +246,7 @@ def _compare(networks: _Networks, tokens: Sequence[Sequence[int]], limits: parit
     exported = parity.check_export(trained, plain, limits)
     quantised = parity.run(networks.quantised, tokens)
     return Compared(
-        plain=plain,
-        quantised=quantised,
+        logits=(plain, quantised),
         export=exported,
         quantisation=parity.check_quantised(plain, quantised, limits),
     )
@@ -247,24 +256,21 @@ def _prove(
     compared: Compared,
     classifier: Classifier,
     rows: Sequence[Row],
-    temperature: float,
-    threshold: Threshold,
+    manifest: Manifest,
     target: Target,
 ) -> dict[str, object]:
     texts = [row.text for row in rows[:PARITY_ROWS]]
-    flips = parity.routing_flips(compared.plain, compared.quantised, temperature=temperature, threshold=threshold.confidence)
+    flips: dict[str, object] = {}
+    if compared.logits is not None:
+        below = list(manifest.asked_below().values())
+        share = parity.routing_flips(*compared.logits, temperature=manifest.temperature, thresholds=below)
+        flips["routing_flips"] = parity.check_flips(share, target.limits)
     return parity.as_record(
         export=compared.export,
         quantised=compared.quantisation,
-        routing_flips=parity.check_flips(flips, target.limits),
         batch_invariance=invariance.check_invariance(classifier, texts, seed=QUANTISE_SEED),
+        **flips,
     )
-
-
-def _evaluate(classifier: Classifier, rows: Sequence[Row], threshold: Threshold) -> evaluate.Evaluation:
-    predictions = classifier.classify([row.text for row in rows])
-    tags = [row.tag for row in rows]
-    return evaluate.evaluate(predictions, tags, labels=classifier.labels, threshold=threshold.confidence)
 
 
 def _golden(classifier: Classifier) -> tuple[GoldenText, ...]:

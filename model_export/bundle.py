@@ -23,6 +23,13 @@ MANIFEST, MODEL, TOKENIZER = "bundle.json", "model.onnx", "tokenizer.json"
 MAX_FILE_BYTES = 512 * 1024 * 1024
 LABELS_METADATA_KEY = "tagstream.labels"
 DEFAULT_BUNDLE = Path(__file__).parent / "bundles" / "default"
+# The threshold of a label that the model never decides alone: the least published number that no confidence reaches.
+ALWAYS_ASK = 1.0001
+# More rows than anybody will label: a certificate that would need more is out of reach.
+MOST_LABELS = 100_000
+
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Rows = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class BundleError(Exception):
@@ -40,7 +47,7 @@ class GoldenText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Threshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
-    The confidence below which a person is asked, and the evidence on which it was chosen.
+    One confidence for all labels together, and the evidence on which it was chosen; a bundle without `thresholds` routes by it.
 
     `target_precision` is what was asked for on the calibration rows; `precision` and `coverage` what was seen there at
     `confidence`; `precision_lower_bound` the one-sided exact binomial bound at `bound_level`.
@@ -55,7 +62,53 @@ class Threshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rows: int
 
 
-Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+class LabelThreshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """
+    The confidence below which a person is asked about what the model calls by one label, and its certificate.
+
+    Attributes:
+        confidence: At and above it the model decides; `ALWAYS_ASK` where it never does.
+        target_precision: The share right that was asked for.
+        precision: The share right of the calibration rows that were given the label at this confidence or more; None if there are none.
+        precision_lower_bound: The one-sided exact binomial bound of that share, on the rows as they are.
+        bound_level: The level of the bound, for this label alone; all labels' certificates hold together at `1 - labels * (1 - bound_level)`.
+        rows: How many rows `precision` is of.
+        label_rows: How many rows were given the label at any confidence.
+        certified: The target is proved at the level. Else `confidence` is what was seen, without a promise.
+        labels_needed: Rows that are to be labelled, among those that the model calls by this label, until the rows would certify
+            the target if they went on as they are; None where it is certified, or where `MOST_LABELS` would not do.
+    """
+
+    confidence: Annotated[float, msgspec.Meta(ge=0, le=ALWAYS_ASK)]
+    target_precision: Share
+    precision: Share | None
+    precision_lower_bound: Share
+    bound_level: Share
+    rows: Rows
+    label_rows: Rows
+    certified: bool
+    labels_needed: Annotated[int, msgspec.Meta(gt=0)] | None = None
+
+    def sentence(self, label: str) -> str:
+        """The certificate of `label`, or the refusal of one, as a person reads it."""
+        where = f"{self.rows} calibration rows at {self.confidence} or more"
+        if self.certified:
+            return (
+                f"{label}: {self.target_precision} is certified ({self.bound_level:.2%}) from confidence {self.confidence} on: "
+                f"{self.precision:.4f} of {where} are right, at least {self.precision_lower_bound:.4f}"
+            )
+        needed = (
+            f"{self.labels_needed:,} more labels of {label} needed"
+            if self.labels_needed is not None
+            else f"not even {MOST_LABELS:,} more labels of {label} would do, if they are like these"
+        )
+        meanwhile = (
+            "a person is asked about all of it"
+            if self.precision is None
+            else f"its threshold {self.confidence} is no promise: {self.precision:.4f} of {where} are right, "
+            f"at least {self.precision_lower_bound:.4f}"
+        )
+        return f"{label}: {self.target_precision} is not certified: {needed}. Until then {meanwhile}"
 
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +119,7 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
     worker exports these figures and routes by one of them.
     """
 
-    rows: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    rows: Rows | None = None
     label_ratio: dict[str, Share] | None = None
     confidence_cdf: dict[str, Share] | None = None
     energy_cdf: dict[str, Share] | None = None
@@ -77,7 +130,7 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
     ood_ratio: Share | None = None
     truncated_ratio: Share | None = None
     without_description_ratio: Share | None = None
-    words: dict[str, Annotated[int, msgspec.Meta(ge=0)]] | None = None
+    words: dict[str, Rows] | None = None
 
 
 class Multilabel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -97,7 +150,8 @@ class Multilabel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     training: dict[str, Any]
 
 
-# Defaults are not written: a bundle without an option is byte for byte what it was before there was one.
+# Defaults are not written: a bundle without an option, or of before there were thresholds by label, is byte for byte what it was, and
+# reading it does not find it changed.
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """What `bundle.json` says. Probabilities are softmax(logits / temperature), rounded to four decimals."""
 
@@ -114,7 +168,13 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     parity: dict[str, Any]
     training: dict[str, Any]
     files: dict[str, str]
+    thresholds: dict[str, LabelThreshold] = {}
     multilabel: Multilabel | None = None
+
+    def asked_below(self) -> dict[str, float]:
+        """The confidence below which a person is asked, by predicted label: of the certificates, else the one of all labels."""
+        own = {label: found.confidence for label, found in self.thresholds.items()}
+        return dict.fromkeys(self.labels, self.threshold.confidence) | own
 
 
 class Bundle(msgspec.Struct, frozen=True, kw_only=True):
@@ -197,6 +257,11 @@ def _check_values(folder: Path, manifest: Manifest) -> None:
         "max_length must be 8 to 512 tokens": not 8 <= manifest.max_length <= 512,  # noqa: PLR2004
         "temperature must be over 0 and at most 100": not 0 < manifest.temperature <= 100,  # noqa: PLR2004
         "threshold.confidence must lie in 0 to 1": not 0 <= manifest.threshold.confidence <= 1,
+        "thresholds must be none, or one a label": set(manifest.thresholds) not in (set(), set(labels)),
+        "a label's threshold must lie in 0 to 1, or be 1.0001": any(
+            1 < found.confidence < ALWAYS_ASK for found in manifest.thresholds.values()
+        ),
+        "a certificate must be borne out by its own bound": not all(map(_is_sound, manifest.thresholds.values())),
         "golden needs at least one text": not manifest.golden,
         "golden probabilities must be one a label": any(len(g.probabilities) != len(labels) for g in manifest.golden),
         "files must be exactly model.onnx and tokenizer.json": set(manifest.files) != {MODEL, TOKENIZER},
@@ -224,6 +289,14 @@ def _check_multilabel(folder: Path, manifest: Manifest, option: Multilabel) -> N
     for rule, broken in wrong.items():
         if broken:
             raise _refused(folder, f"{MANIFEST}: {rule}")
+
+
+def _is_sound(found: LabelThreshold) -> bool:
+    """A precision is of rows, and a promise is made only where the bound reaches the target."""
+    if (found.precision is None) != (found.rows == 0) or found.rows > found.label_rows:
+        return False
+    reached = found.rows > 0 and found.precision_lower_bound >= round(found.target_precision, 6)
+    return not found.certified or (reached and found.labels_needed is None)
 
 
 def _check_graph(folder: Path, manifest: Manifest, model: bytes) -> None:

@@ -3,7 +3,7 @@
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from model_export.prediction import LoadClassifier
 
 if TYPE_CHECKING:
     from model_export.assemble import Built
-    from model_export.evaluate import Evaluation
+    from model_export.bundle_metrics import BundleMetrics
     from model_export.measured import Measured
 
 VERIFY_SEED = 23
@@ -36,7 +36,7 @@ class Made:
     """A bundle that was written, what was measured on it, and how long it took."""
 
     bundle: Bundle
-    evaluations: dict[str, "Evaluation"]
+    metrics: "BundleMetrics"
     seconds: float
 
     def render(self) -> str:
@@ -46,10 +46,13 @@ class Made:
         lines = [
             f"{manifest.name} {manifest.version}, digest {self.bundle.digest[:12]}, in {self.bundle.path}",
             f"{len(self.bundle.model) / 1e6:.1f} MB, made in {self.seconds / 60:.1f} minutes",
-            f"temperature {manifest.temperature}, threshold {threshold.confidence}: {threshold.coverage:.1%} of calibration rows",
-            f"precision there {threshold.precision:.4f}, at least {threshold.precision_lower_bound:.4f} at {threshold.bound_level:.0%}",
+            f"temperature {manifest.temperature}",
+            f"precision {threshold.precision:.4f} on {threshold.coverage:.1%} of calibration rows from {threshold.confidence} on",
+            *(found.sentence(label) for label, found in manifest.thresholds.items()),
+            *(found.render(part) for part, found in self.metrics.evaluations.items()),
         ]
-        lines += [found.render(part) for part, found in self.evaluations.items()]
+        if self.metrics.gate is not None:
+            lines.append(self.metrics.gate.render())
         if manifest.multilabel is not None:
             from model_export.multilabel import render
 
@@ -103,7 +106,7 @@ def train(  # noqa: PLR0913 - the options of one command
             checkpoint_path=checkpoint,
         )
 
-    return _made(folder, make, splits=splits, load=load, multilabel=multilabel)
+    return _make(folder, make, splits=splits, load=load, multilabel=multilabel)
 
 
 def export(  # noqa: PLR0913 - the options of one command
@@ -128,7 +131,7 @@ def export(  # noqa: PLR0913 - the options of one command
         load=load,
         target=assemble.Target(name=name, version=version, precision=target_precision),
     )
-    return Made(bundle=built.bundle, evaluations=built.evaluations, seconds=time.monotonic() - started)
+    return _made(built, started)
 
 
 def refit(  # noqa: PLR0913 - the options of one command
@@ -153,23 +156,62 @@ def refit(  # noqa: PLR0913 - the options of one command
         target = assemble.Target(name=name, version=version, precision=target_precision)
         return refit_bundle(where, bundle=kept, splits=splits, load=load, target=target)
 
-    return _made(folder, make, splits=splits, load=load, multilabel=multilabel)
+    return _make(folder, make, splits=splits, load=load, multilabel=multilabel)
 
 
-def _made(
+def calibrate(
+    folder: Path,
+    *,
+    source: Path,
+    load: LoadClassifier,
+    data_folder: Path | None,
+    corpus_folder: Path = data.CORPUS,
+    version: str | None = None,
+    target_precision: float = 0.98,
+) -> Made:
+    """
+    Keep network and tokenizer of the bundle in `source`; do temperature, thresholds, reference and metrics anew.
+
+    Args:
+        folder: Where the new bundle goes.
+        source: The folder of the old one.
+        load: Makes the classifier that production uses.
+        data_folder: The folder with `dataset.csv` and `holdout.csv`.
+        corpus_folder: The folder with the authored corpus.
+        version: The new bundle's version; the old one's with `-calibrated` unless given.
+        target_precision: The share right that the thresholds promise.
+    """
+    from model_export.recalibrate import recalibrate_bundle
+
+    started = time.monotonic()
+    built = recalibrate_bundle(
+        folder,
+        bundle=bundle.read(source),
+        splits=data.load(data_folder, corpus_folder),
+        load=load,
+        precision=target_precision,
+        version=version,
+    )
+    return _made(built, started)
+
+
+def _make(
     folder: Path, make: Callable[[Path], "Built"], *, splits: data.Splits, load: LoadClassifier, multilabel: bool
 ) -> Made:
     """Make a bundle in `folder`; with the option `multilabel` only once that has passed its gates too."""
     started = time.monotonic()
     if not multilabel:
-        built = make(folder)
-        return Made(bundle=built.bundle, evaluations=built.evaluations, seconds=time.monotonic() - started)
+        return _made(make(folder), started)
     from model_export.multilabel import add_to
 
     with tempfile.TemporaryDirectory(prefix="tagstream-single-") as name:
         built = make(Path(name))
         written = add_to(folder, bundle=built.bundle, splits=splits, load=load)
-    return Made(bundle=written, evaluations=built.evaluations, seconds=time.monotonic() - started)
+    return _made(replace(built, bundle=written), started)
+
+
+def _made(built: "Built", started: float) -> Made:
+    return Made(bundle=built.bundle, metrics=built.metrics, seconds=time.monotonic() - started)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,7 +236,8 @@ def evaluate(  # noqa: PLR0913 - the options of one command
     """
     Measure a bundle on the gold parts (`holdout` if there is a data folder, and `corpus_test`), the behaviour suites and the clock.
 
-    The classifier is the one that production uses, so that these are the figures of the stream.
+    The classifier is the one that production uses, so that these are the figures of the stream. Its gate is measured on the calibration
+    rows too, which chose it, and on the rows that are not about machine learning.
 
     Args:
         folder: The bundle.
@@ -212,7 +255,7 @@ def evaluate(  # noqa: PLR0913 - the options of one command
         DataError: The data or a suite cannot be read, or two models have the same name.
     """
     # scikit-learn and torch come with the extra.
-    from model_export import contestants, measured
+    from model_export import contestants, gate, measured
 
     read = bundle.read(folder)
     splits = data.load(data_folder, corpus_folder)
@@ -228,6 +271,8 @@ def evaluate(  # noqa: PLR0913 - the options of one command
     return measured.measure(
         contestants.distinct(models),
         {"holdout": splits.holdout, "corpus_test": splits.corpus_test},
+        calibration=splits.calibration,
+        foreign=gate.foreign(splits),
         digest=read.digest,
         target_precision=read.manifest.threshold.target_precision,
         say=say,

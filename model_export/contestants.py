@@ -30,16 +30,16 @@ class Contestant:
         name: What it is called in tables; no two have the same.
         kind: `bundle` (int8, as in production), `network` (a checkpoint in full precision) or `rival`.
         predict: Texts to predictions.
-        threshold: One confidence for all labels, at which its evaluation is read.
         asked_below: The confidence below which a person would be asked, by predicted label.
+        ood_energy: The energy above which a text is strange to it; None where it does not say.
         megabytes: The size of its file, where it is one.
     """
 
     name: str
     kind: str
     predict: Predict
-    threshold: float
     asked_below: Mapping[str, float]
+    ood_energy: float | None = None
     megabytes: float | None = None
 
 
@@ -77,8 +77,8 @@ def of_bundle(bundle: Bundle, load: LoadClassifier, name: str | None = None) -> 
         name=name or f"{manifest.name} {manifest.version}",
         kind=BUNDLE,
         predict=load(bundle).classify,
-        threshold=bundle.manifest.threshold.confidence,
         asked_below=asked_below(bundle),
+        ood_energy=manifest.reference.get("ood_energy"),
         megabytes=round(len(bundle.model) / 1e6, 1),
     )
 
@@ -90,7 +90,7 @@ def of_checkpoint(name: str, path: Path, *, bundle: Bundle, calibration: Sequenc
     Args:
         name: What it shall be called.
         path: The file that `train --checkpoint` kept.
-        bundle: Its tokenizer cuts the texts, its threshold stands in for one that a checkpoint does not have.
+        bundle: Its tokenizer cuts the texts, its thresholds stand in for those that a checkpoint does not have.
         calibration: The rows that the temperature is fitted to.
 
     Raises:
@@ -126,7 +126,6 @@ def of_checkpoint(name: str, path: Path, *, bundle: Bundle, calibration: Sequenc
         name=name,
         kind=NETWORK,
         predict=ask,
-        threshold=bundle.manifest.threshold.confidence,
         asked_below=asked_below(bundle),
         megabytes=round(path.stat().st_size / 1e6, 1),
     )
@@ -134,7 +133,7 @@ def of_checkpoint(name: str, path: Path, *, bundle: Bundle, calibration: Sequenc
 
 def asked_below(bundle: Bundle) -> dict[str, float]:
     """The confidence below which the stream asks a person, by predicted label."""
-    return dict.fromkeys(bundle.manifest.labels, bundle.manifest.threshold.confidence)
+    return bundle.manifest.asked_below()
 
 
 def of_rivals(train: Sequence[Row], bundle: Bundle) -> list[Contestant]:
@@ -151,7 +150,6 @@ def of_rivals(train: Sequence[Row], bundle: Bundle) -> list[Contestant]:
             name=RIVALS.get(name, name),
             kind=RIVAL,
             predict=rival,
-            threshold=bundle.manifest.threshold.confidence,
             asked_below=asked_below(bundle),
         )
         for name, rival in baselines.rivals(train).items()

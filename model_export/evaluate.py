@@ -1,23 +1,31 @@
 """How good a classifier is on labelled rows: one frozen record, as text for people and as JSON for programs."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 from sklearn.metrics import f1_score, precision_recall_fscore_support
 
-from model_export.calibrate import Ints, calibration_error
+from model_export.calibrate import Bools, Floats, Ints, calibration_error
+from model_export.curves import risk_coverage
 from model_export.intervals import Interval, class_intervals
 from model_export.prediction import Prediction
 
 BOOTSTRAP_DRAWS = 1000
 BOOTSTRAP_SEED = 7
 INTERVAL = (2.5, 97.5)
+COVERAGES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassReport:
-    """One label: precision, recall, F1 with its 95 % bootstrap interval, and how many rows carry it."""
+    """
+    One label: precision, recall, F1 with its 95 % bootstrap interval, and how many rows carry it.
+
+    `published` counts the rows that were given the label with at least its `threshold`; `published_precision` is the share of them
+    that is right, None if there are none.
+    """
 
     label: str
     precision: float
@@ -25,6 +33,9 @@ class ClassReport:
     f1: float
     rows: int
     f1_interval: Interval
+    threshold: float
+    published: int
+    published_precision: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +44,10 @@ class Evaluation:
     What was measured on one set of rows.
 
     `weighted_f1_interval` is a 95 % bootstrap interval over rows. `confusion[i][j]` counts rows of label i that were
-    given label j. `precision_at_threshold` and `coverage` are of the rows whose confidence reaches `threshold`.
+    given label j. `precision_at_threshold` and `coverage` are of the rows whose confidence reaches the threshold of their predicted label.
+    `precision_at_coverage` is the share right of the surest half of the rows, and so on, by coverage in percent; `risk_area` the mean, over
+    all coverages, of the share wrong (AURC, as `curves.risk_coverage` has it). Both go by published confidences, and rows that tie are
+    one group; where a share of the rows ends within one, a part of it counts as that part of its hits.
     """
 
     rows: int
@@ -42,9 +56,10 @@ class Evaluation:
     macro_f1: float
     accuracy: float
     calibration_error: float
-    threshold: float
     precision_at_threshold: float
     coverage: float
+    precision_at_coverage: dict[str, float]
+    risk_area: float
     classes: tuple[ClassReport, ...]
     confusion: tuple[tuple[int, ...], ...]
 
@@ -55,24 +70,29 @@ class Evaluation:
     def render(self, title: str) -> str:
         """The record as a few lines of text."""
         low, high = self.weighted_f1_interval
+        curve = "  ".join(f"{coverage} % {precision:.4f}" for coverage, precision in self.precision_at_coverage.items())
         lines = [
             f"{title}: {self.rows} rows",
             f"  weighted F1 {self.weighted_f1:.4f} [{low:.4f}, {high:.4f}]   macro F1 {self.macro_f1:.4f}",
             f"  accuracy {self.accuracy:.4f}   ECE {self.calibration_error:.4f}",
-            f"  at confidence >= {self.threshold:.4f}: {self.coverage:.1%} of rows, {self.precision_at_threshold:.4f} of them right",
-            f"  {'label':<28} {'precision':>9} {'recall':>7} {'F1':>7}  {'95 %':<16} {'rows':>5}   given as",
+            f"  published at its label's threshold or more: {self.coverage:.1%} of rows, {self.precision_at_threshold:.4f} of them right",
+            f"  right among the surest: {curve}; area under the share wrong {self.risk_area:.4f}",
+            f"  {'label':<28} {'precision':>9} {'recall':>7} {'F1':>7}  {'95 %':<16} {'rows':>5} {'from':>7} {'publ.':>5} {'right':>7}   given as",
         ]
         for report, given in zip(self.classes, self.confusion, strict=True):
             counts = " ".join(f"{count:>4}" for count in given)
             least, most = report.f1_interval
+            right = "-" if report.published_precision is None else f"{report.published_precision:.4f}"
             lines.append(
                 f"  {report.label:<28} {report.precision:>9.4f} {report.recall:>7.4f} {report.f1:>7.4f}  [{least:.4f}, {most:.4f}] "
-                f"{report.rows:>5}   {counts}"
+                f"{report.rows:>5} {report.threshold:>7.4f} {report.published:>5} {right:>7}   {counts}"
             )
         return "\n".join(lines)
 
 
-def evaluate(predictions: Sequence[Prediction], tags: Sequence[str], *, labels: Sequence[str], threshold: float) -> Evaluation:
+def evaluate(
+    predictions: Sequence[Prediction], tags: Sequence[str], *, labels: Sequence[str], thresholds: Mapping[str, float]
+) -> Evaluation:
     """
     Measure predictions against the labels that people gave.
 
@@ -80,7 +100,7 @@ def evaluate(predictions: Sequence[Prediction], tags: Sequence[str], *, labels: 
         predictions: One a row.
         tags: The right label of each row.
         labels: All labels, in the bundle's order.
-        threshold: The confidence from which a prediction is published without asking.
+        thresholds: By predicted label, the confidence from which a prediction is published without asking.
 
     Raises:
         ValueError: There are no rows, or not one tag a prediction.
@@ -92,7 +112,8 @@ def evaluate(predictions: Sequence[Prediction], tags: Sequence[str], *, labels: 
     truth = np.array([labels.index(tag) for tag in tags])
     confidences = [prediction.confidence for prediction in predictions]
     right = found == truth
-    kept = np.array(confidences) >= threshold
+    kept = np.array(confidences) >= np.array([thresholds[prediction.label] for prediction in predictions])
+    precisions = precision_by_rows(np.array(confidences), right)
     low, high = bootstrap_interval(truth, found)
     return Evaluation(
         rows=len(tags),
@@ -101,12 +122,29 @@ def evaluate(predictions: Sequence[Prediction], tags: Sequence[str], *, labels: 
         macro_f1=round(_f1(truth, found, "macro"), 6),
         accuracy=round(float(right.mean()), 6),
         calibration_error=round(calibration_error(confidences, right.tolist()), 6),
-        threshold=threshold,
         precision_at_threshold=round(float(right[kept].mean()), 6) if kept.any() else 0.0,
         coverage=round(float(kept.mean()), 6),
-        classes=_classes(truth, found, labels),
+        precision_at_coverage={
+            f"{coverage:.0%}".removesuffix("%"): round(float(precisions[math.ceil(coverage * len(tags)) - 1]), 6)
+            for coverage in COVERAGES
+        },
+        risk_area=risk_coverage(confidences, right.tolist()).area,
+        classes=_classes(truth, found, kept, labels, thresholds),
         confusion=_confusion(truth, found, len(labels)),
     )
+
+
+def precision_by_rows(confidence: Floats, right: Bools) -> Floats:
+    """
+    The share right of the surest row, of the surest two, and so on to all; a row of a tie counts as the mean of the tie.
+
+    >>> precision_by_rows(np.array([0.5, 0.9, 0.5]), np.array([False, True, True])).round(4).tolist()
+    [1.0, 0.75, 0.6667]
+    """
+    _, group, sizes = np.unique(confidence, return_inverse=True, return_counts=True)
+    share = np.bincount(group, weights=right) / sizes
+    precisions: Floats = np.cumsum(share[group][np.argsort(-confidence)]) / np.arange(1, len(confidence) + 1)
+    return precisions
 
 
 def bootstrap_interval(truth: Ints, found: Ints) -> tuple[float, float]:
@@ -131,9 +169,12 @@ def _f1(truth: Ints, found: Ints, average: str) -> float:
     return float(f1_score(truth, found, average=average, zero_division=0))
 
 
-def _classes(truth: Ints, found: Ints, labels: Sequence[str]) -> tuple[ClassReport, ...]:
+def _classes(
+    truth: Ints, found: Ints, kept: Bools, labels: Sequence[str], thresholds: Mapping[str, float]
+) -> tuple[ClassReport, ...]:
     columns = precision_recall_fscore_support(truth, found, labels=range(len(labels)), zero_division=0)
     intervals = class_intervals(np.array(_confusion(truth, found, len(labels))))
+    published = [(found == place) & kept for place in range(len(labels))]
     return tuple(
         ClassReport(
             label=label,
@@ -142,8 +183,11 @@ def _classes(truth: Ints, found: Ints, labels: Sequence[str]) -> tuple[ClassRepo
             f1=round(float(f), 6),
             rows=int(n),
             f1_interval=interval,
+            threshold=thresholds[label],
+            published=int(out.sum()),
+            published_precision=round(float((truth == found)[out].mean()), 6) if out.any() else None,
         )
-        for label, interval, p, r, f, n in zip(labels, intervals, *columns, strict=True)
+        for label, out, interval, p, r, f, n in zip(labels, published, intervals, *columns, strict=True)
     )
 
 

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from model_export import curves, intervals, paired, slices, speed, suites
+from model_export import curves, gate, intervals, paired, slices, speed, suites
 from model_export.contestants import Asked, Contestant
 from model_export.curves import Bin, RiskCoverage
 from model_export.data import LABELS, Row
 from model_export.evaluate import Evaluation, evaluate
+from model_export.gate import Gate
 from model_export.intervals import Interval
 from model_export.paired import SIGNIFICANT, Paired
 from model_export.prediction import Prediction
@@ -81,7 +82,7 @@ class PartReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelReport:
-    """One model on everything; `kind` as in `contestants.Contestant`."""
+    """One model on everything; `kind` as in `contestants.Contestant`, `gate` of a bundle that has one."""
 
     name: str
     kind: str
@@ -89,6 +90,7 @@ class ModelReport:
     parts: dict[str, PartReport]
     behaviour: tuple[GroupReport, ...]
     speed: Speed
+    gate: Gate | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +101,7 @@ class Measured:
     Attributes:
         digest: Of the bundle.
         labels: Of all models, in the order of every confusion matrix.
-        target_precision: What the bundle's threshold promises.
+        target_precision: What the bundle's thresholds are to reach.
         models: The bundle first, then the others as they were given.
     """
 
@@ -137,14 +139,18 @@ class Measured:
                 yield from ({"record": "slice", **where, **each.as_json()} for each in found.slices)
                 if found.versus is not None:
                     yield {"record": "paired", "against": self.bundle.name, **where, **found.versus.as_json()}
+            if model.gate is not None:
+                yield {"record": "out_of_distribution", "model": model.name, **model.gate.as_json()}
             yield from ({"record": "behaviour", "model": model.name, **each.as_json()} for each in model.behaviour)
             yield {"record": "speed", "model": model.name, "megabytes": model.megabytes, **model.speed.as_json()}
 
 
-def measure(
+def measure(  # noqa: PLR0913 - all that is measured on
     contestants: Sequence[Contestant],
     parts: Mapping[str, Sequence[Row]],
     *,
+    calibration: Sequence[Row] = (),
+    foreign: Sequence[Row] = (),
     digest: str,
     target_precision: float,
     rounds: int = speed.ROUNDS,
@@ -156,8 +162,10 @@ def measure(
     Args:
         contestants: The bundle first.
         parts: Rows by the name of their part; a part without rows is left out.
+        calibration: The rows that chose a bundle's promises; they measure nothing but the gate's own choice.
+        foreign: Rows that are not about machine learning, for the gate.
         digest: Of the bundle.
-        target_precision: What its threshold promises.
+        target_precision: What its thresholds are to reach.
         rounds: Rounds of the measurement of speed.
         say: Told what is being done: it takes minutes.
 
@@ -169,10 +177,12 @@ def measure(
         msg = "no part of the data has rows: nothing can be measured"
         raise ValueError(msg)
     asked: dict[str, dict[str, list[Prediction]]] = {}
+    gates: dict[str, Gate | None] = {}
     behaviour: dict[str, tuple[GroupReport, ...]] = {}
     for contestant in contestants:
         say(f"measuring {contestant.name} on {sum(map(len, given.values()))} rows and the behaviour suites")
         asked[contestant.name] = {part: contestant.predict([row.text for row in rows]) for part, rows in given.items()}
+        gates[contestant.name] = _gate(contestant, asked[contestant.name], calibration, foreign)
         behaviour[contestant.name] = suites.run(Asked(contestant))
     texts = speed_texts([row for rows in given.values() for row in rows])
     say(f"measuring speed: {len(texts)} texts, {rounds} rounds, one core, all models in turn")
@@ -193,6 +203,7 @@ def measure(
                 },
                 behaviour=behaviour[each.name],
                 speed=speeds[each.name],
+                gate=gates[each.name],
             )
             for each in contestants
         ),
@@ -214,11 +225,25 @@ def _part(rows: Sequence[Row], predictions: Sequence[Prediction], contestant: Co
     confidences = [prediction.confidence for prediction in predictions]
     correct = [prediction.label == row.tag for prediction, row in zip(predictions, rows, strict=True)]
     return PartReport(
-        evaluation=evaluate(predictions, [row.tag for row in rows], labels=LABELS, threshold=contestant.threshold),
+        evaluation=evaluate(predictions, [row.tag for row in rows], labels=LABELS, thresholds=contestant.asked_below),
         published=_published(predictions, correct, contestant.asked_below),
         reliability=curves.reliability(confidences, correct),
         risk_coverage=curves.risk_coverage(confidences, correct),
         slices=slices.measure(rows, predictions, labels=LABELS),
+    )
+
+
+def _gate(
+    contestant: Contestant, asked: Mapping[str, Sequence[Prediction]], calibration: Sequence[Row], foreign: Sequence[Row]
+) -> Gate | None:
+    if contestant.ood_energy is None:
+        return None
+    chosen_on = {"calibration": contestant.predict([row.text for row in calibration])} if calibration else {}
+    return gate.count(
+        {**asked, **chosen_on},
+        contestant.predict([row.text for row in foreign]),
+        thresholds=contestant.asked_below,
+        ood_energy=contestant.ood_energy,
     )
 
 
@@ -273,6 +298,8 @@ def render(measured: Measured) -> str:
     for part, found in measured.bundle.parts.items():
         blocks += [found.evaluation.render(part), slices.render(part, found.slices)]
     blocks += [_models(measured, part) for part in measured.bundle.parts]
+    if measured.bundle.gate is not None:
+        blocks.append(measured.bundle.gate.render())
     blocks += [_speeds(measured), suites.render(measured.bundle.behaviour)]
     return "\n".join(blocks)
 

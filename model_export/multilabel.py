@@ -72,16 +72,39 @@ def add_to(
     train = build.examples(tokenizer, splits.train)
     vectors = refit.embed(bundle.model, train.rows)
     head = fit(vectors, train, truth(splits.train, labels), recipe)
-    draft = _Draft(bundle=bundle, model=with_label_head(bundle.model, head, labels))
+    model = with_label_head(bundle.model, head, labels)
+    training = {
+        "head": asdict(recipe),
+        "two_label_rows": sum(len(set(row.tags)) > 1 for row in splits.train),
+        "max_logit_of_rounding": _gap(model, head, train.rows[: assemble.PARITY_ROWS], vectors),
+    }
+    return promise(folder, bundle=bundle, model=model, training=training, splits=splits, load=load)
+
+
+def promise(
+    folder: Path, *, bundle: Bundle, model: bytes, training: dict[str, Any], splits: Splits, load: LoadClassifier
+) -> Bundle:
+    """
+    Choose and measure what a second head that exists promises, and write the bundle that has it.
+
+    Args:
+        folder: Where it goes; nothing is written there unless every gate is passed.
+        bundle: The finished bundle of the first head alone.
+        model: Its file with the second head.
+        training: What is known of how that was fitted.
+        splits: Calibration rows for its thresholds, and gold.
+        load: Makes the classifier that production uses.
+
+    Raises:
+        ParityError: A decision is not what it was without the option, or depends on its neighbours.
+    """
+    labels, draft = bundle.manifest.labels, _Draft(bundle=bundle, model=model)
+    tokenizer = batches.load_tokenizer(bundle.tokenizer, bundle.manifest.max_length)
     option = Multilabel(
         thresholds=dict.fromkeys(labels, NEVER),
-        golden=_golden_scores(draft.model, batches.encode(tokenizer, [text.text for text in bundle.manifest.golden])),
+        golden=_golden_scores(model, batches.encode(tokenizer, [text.text for text in bundle.manifest.golden])),
         metrics={},
-        training={
-            "head": asdict(recipe),
-            "two_label_rows": sum(len(set(row.tags)) > 1 for row in splits.train),
-            "max_logit_of_rounding": _gap(draft.model, head, train.rows[: assemble.PARITY_ROWS], vectors),
-        },
+        training=training,
     )
     classifier = draft.loaded(option, load)
     texts = [row.text for row in splits.calibration]
@@ -167,6 +190,13 @@ def with_label_head(model: bytes, head: Head, labels: Sequence[str]) -> bytes:
         graph.graph.node.append(_like(node, [*names, *node.input[2:]], f"{LABEL_OUTPUT}.{role}"))
     graph.graph.node.append(_like(first, [first.input[0], f"{LABEL_OUTPUT}.weight", f"{LABEL_OUTPUT}.bias"], LABEL_OUTPUT))
     graph.graph.output.append(onnx.helper.make_tensor_value_info(LABEL_OUTPUT, onnx.TensorProto.FLOAT, ["batch", len(labels)]))
+    return export.finish(graph, labels)
+
+
+def without_label_head(model: bytes, labels: Sequence[str]) -> bytes:
+    """The file with its first output alone."""
+    graph = export.load(model)
+    refit.drop_label_head(graph)
     return export.finish(graph, labels)
 
 

@@ -71,11 +71,10 @@ def compare(left: Floats, right: Floats) -> Difference:
     )
 
 
-def routing_flips(left: Floats, right: Floats, *, temperature: float, threshold: float) -> float:
-    """The share of texts that one network would send to a person and the other not."""
-    return round(
-        float(((_confidence(left, temperature) >= threshold) != (_confidence(right, temperature) >= threshold)).mean()), 6
-    )
+def routing_flips(left: Floats, right: Floats, *, temperature: float, thresholds: Sequence[float]) -> float:
+    """The share of texts that one network would send to a person and the other not; `thresholds` in label order."""
+    one, other = (_is_sure(logits, temperature, np.asarray(thresholds)) for logits in (left, right))
+    return round(float((one != other).mean()), 6)
 
 
 def check_export(trained: Floats, exported: Floats, limits: Limits) -> Difference:
@@ -124,7 +123,7 @@ def as_record(**found: object) -> dict[str, object]:
     return {name: asdict(value) if isinstance(value, Difference | Invariance) else value for name, value in found.items()}
 
 
-def _confidence(logits: Floats, temperature: float) -> Floats:
+def _is_sure(logits: Floats, temperature: float, thresholds: Floats) -> npt.NDArray[np.bool_]:
     scaled = np.exp((logits - logits.max(axis=1, keepdims=True)) / temperature)
-    confidence: Floats = scaled.max(axis=1) / scaled.sum(axis=1)
-    return confidence
+    sure: npt.NDArray[np.bool_] = scaled.max(axis=1) / scaled.sum(axis=1) >= thresholds[logits.argmax(axis=1)]
+    return sure

@@ -63,7 +63,7 @@ def describe(
     energies = np.array([prediction.energy for prediction in predictions])
     tokens = np.array([prediction.tokens for prediction in predictions])
     ratios = np.array([tokens_per_word(text, found.tokens) for text, found in zip(texts, predictions, strict=True)])
-    ood_energy = round(float(np.quantile(energies, ORDINARY)), 4)
+    ood_energy = strange_from(predictions)
     return {
         "rows": rows,
         "label_ratio": {label: round(counts[label] / rows, 6) for label in labels},
@@ -84,6 +84,11 @@ def describe(
         },
         "truncated_ratio": round(sum(prediction.truncated for prediction in predictions) / rows, 6),
     }
+
+
+def strange_from(predictions: Sequence[Prediction]) -> float:
+    """The energy above which a text is out of distribution: all but `1 - ORDINARY` of these do not exceed it."""
+    return round(float(np.quantile([prediction.energy for prediction in predictions], ORDINARY)), 4)
 
 
 def _cdf(values: npt.NDArray[Any], cuts: Sequence[float]) -> dict[str, float]:

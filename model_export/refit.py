@@ -69,8 +69,7 @@ def refit_bundle(
     rows = batches.encode(tokenizer, [row.text for row in splits.calibration[: assemble.PARITY_ROWS]])
     wanted = embed(bundle.model, rows) @ head.weight.T + head.bias
     compared = assemble.Compared(
-        plain=wanted,
-        quantised=(found := parity.run(model, rows)),
+        logits=(wanted, found := parity.run(model, rows)),
         # The encoder's own gates were passed when it was exported; what is new here is the head.
         export=parity.Difference(**bundle.manifest.parity["export"]),
         quantisation=parity.check_quantised(wanted, found, target.limits),

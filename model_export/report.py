@@ -136,6 +136,7 @@ def compose(measured: Measured) -> Document:
         *([_rivals(measured, pictures)] if measured.others else []),
         _classes(measured, pictures),
         _confidence(measured, pictures),
+        *_strange(measured),
         _slices(measured, pictures),
         _behaviour(measured),
         _method(measured),
@@ -278,12 +279,14 @@ def _classes(measured: Measured, pictures: dict[str, Picture]) -> Section:
                 f"{each.precision:.3f}",
                 f"{each.recall:.3f}",
                 str(each.rows) + _few(each.rows),
+                f"{each.threshold:.4f}" if each.threshold <= 1 else "never",
+                str(each.published),
+                "-" if each.published_precision is None else f"{each.published_precision:.3f}",
             )
             for each in found.evaluation.classes
         )
-        tables.append(
-            Table(title=title(part).capitalize(), head=("class", "F1, 95 %", "precision", "recall", "rows"), rows=rows)
-        )
+        head = ("class", "F1, 95 %", "precision", "recall", "rows", "published from", "published", "of them right")
+        tables.append(Table(title=title(part).capitalize(), head=head, rows=rows))
     return Section(title="Per class", blocks=(_gallery(measured, pictures, "confusion", "Given as"), *tables))
 
 
@@ -321,6 +324,36 @@ def _confidence(measured: Measured, pictures: dict[str, Picture]) -> Section:
             *tables,
         ),
     )
+
+
+def _strange(measured: Measured) -> list[Section]:
+    """What the gates of the bundles do, where they have one; networks and rivals have none."""
+    gates = {model.name: model.gate for model in measured.models if model.gate is not None}
+    if not gates:
+        return []
+    places = list(dict.fromkeys(part for each in gates.values() for part in each.false_rejection))
+    rows = tuple(
+        (
+            name,
+            f"{each.ood_energy:.4f}",
+            *(f"{each.false_rejection[part]:.2%}" for part in places),
+            "-" if each.not_ml_rejection is None else f"{each.not_ml_rejection:.1%}",
+            "-" if each.not_ml_review is None else f"{each.not_ml_review:.1%}",
+        )
+        for name, each in gates.items()
+    )
+    strangers = next(iter(gates.values())).not_ml_rows
+    text = (
+        "A text whose energy is above the model's own goes to a person whatever its confidence. It should seldom be called strange where it is "
+        f"not, and often where it is: on {strangers} authored rows that are not about machine learning. The calibration rows chose the energy."
+    )
+    head = ("model", "energy above", *map(title, places), "not machine learning: strange", "to a person for any reason")
+    return [
+        Section(
+            title="What it was not made for",
+            blocks=(Paragraph(text=text), Table(title="Called strange", head=head, rows=rows)),
+        )
+    ]
 
 
 def _slices(measured: Measured, pictures: dict[str, Picture]) -> Section:

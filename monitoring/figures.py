@@ -104,12 +104,12 @@ class Confidence:
 
     Attributes:
         mean: The estimate of accuracy without labels: right if the model is as sure as it is right, which it cannot see itself.
-        threshold: Below it a person is asked.
+        thresholds: Below it a person is asked, by label (the strictest of the workers); above 1 where one always is.
         bars: The distribution beside the reference's.
     """
 
     mean: float | None
-    threshold: float | None
+    thresholds: Mapping[str, float]
     bars: tuple[Bar, ...]
 
 
@@ -276,7 +276,7 @@ def _confidence(judged: Snapshot) -> Confidence:
     edges = sorted(shares.keys() | reference.keys())
     return Confidence(
         mean=live.mean if live else None,
-        threshold=max(judged.gauge("tagstream_confidence_threshold_ratio"), default=None),
+        thresholds=judged.gauge_by("tagstream_confidence_threshold_ratio", "label"),
         bars=tuple(
             Bar(low=max(0.0, low), high=min(1.0, high), share=shares.get((low, high)), reference=reference.get((low, high)))
             for low, high in edges

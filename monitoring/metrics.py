@@ -33,7 +33,7 @@ What a decision was made of:
     tagstream_events_by_source_total{source}           decisions by producer: known, unseen (not in known_sources), missing
     tagstream_text_flags_total{flag}                   decisions on a text with something hidden in it, by what it is
     tagstream_ood_events_total                         decisions on a text whose energy is above the bundle's ood_energy
-    tagstream_confidence_threshold_ratio               below it a person is asked
+    tagstream_confidence_threshold_ratio{label}        below it a person is asked; above 1 where one always is
     tagstream_oldest_unprocessed_seconds               age of the oldest event taken and not yet acknowledged; 0 if there is none
 
 What the bundle calls ordinary, for comparison; a figure that an older bundle lacks has no series:
@@ -235,7 +235,12 @@ class Metrics:
             ["flag"],
             registry=registry,
         )
-        self._threshold = Gauge("tagstream_confidence_threshold_ratio", "Below it a person is asked.", registry=registry)
+        self._threshold = Gauge(
+            "tagstream_confidence_threshold_ratio",
+            "Below it a person is asked, by predicted label; above 1 where one is asked about all of it.",
+            ["label"],
+            registry=registry,
+        )
         self._oldest = Gauge(
             "tagstream_oldest_unprocessed_seconds",
             "Age of the oldest event taken and not yet acknowledged; 0 if there is none.",
@@ -305,13 +310,15 @@ class Metrics:
         version: str,
         digest: str,
         now: float,
-        threshold: float = 0.0,
+        thresholds: Mapping[str, float] = NOTHING,
         reference: Mapping[str, Any] = NOTHING,
     ) -> None:
-        """This bundle decides from now (Unix seconds) on, with this threshold; `reference` as its manifest has it."""
+        """This bundle decides from now (Unix seconds) on, with these thresholds by label; `reference` as its manifest has it."""
         self._model.info({"name": name, "version": version, "digest": digest})
         self._model_loaded.set(now)
-        self._threshold.set(threshold)
+        self._threshold.clear()
+        for label, threshold in thresholds.items():
+            self._threshold.labels(label).set(threshold)
         self._reference.replace(reference)
 
     def received(self, events: int) -> None:

@@ -74,6 +74,7 @@ def _metrics() -> Iterable[Metric]:
         version="VERSION",
         digest="DIGEST",
         now=0,
+        thresholds=dict.fromkeys(LABELS, 1.0),
         reference={
             **one,
             "label_ratio": dict.fromkeys(LABELS, 1.0),

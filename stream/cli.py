@@ -256,7 +256,7 @@ Report = Annotated[Path | None, typer.Option(help="Write a Markdown and an HTML 
 MultilabelOption = Annotated[
     bool, typer.Option("--multilabel", help="Add a second head: decisions say in `tags` what else a text is about.")
 ]
-Precision = Annotated[float, typer.Option(help="Share right that the threshold shall reach.", min=0.5, max=1.0)]
+Precision = Annotated[float, typer.Option(help="Share right that the thresholds shall reach.", min=0.5, max=1.0)]
 
 
 @model.command("train")
@@ -306,6 +306,19 @@ def model_refit(
     from stream import modelling
 
     modelling.refit(_settings(data=data, bundle=bundle), folder=folder, precision=precision, multilabel=multilabel)
+
+
+@model.command("calibrate")
+def model_calibrate(
+    out: Annotated[Path, typer.Option(help="Folder to write the new bundle to.", metavar="FOLDER")],
+    folder: BundleArgument = None,
+    data: DataFolder = None,
+    precision: Precision = 0.98,
+) -> None:
+    """Keep a bundle's network; do its temperature, thresholds, reference and metrics anew (needs the extra `export`)."""
+    from stream import modelling
+
+    modelling.calibrate(_settings(data=data, bundle=folder), folder=out, precision=precision)
 
 
 @model.command("evaluate")

@@ -9,11 +9,12 @@ from enum import StrEnum
 
 from kafka.errors import KafkaError
 
-from model_export.bundle import BundleError
+from model_export.bundle import BundleError, LabelThreshold
 from stream import topics
 from stream.deciders import RULES_CONSEQUENCE, decider_of
 from stream.records import missing_codecs
 from stream.rights import Operation, Resource, Right, missing
+from stream.routing import Router
 from stream.security import SecurityError, client_options, warnings
 from stream.settings import Settings
 
@@ -135,10 +136,21 @@ def _bundle(settings: Settings, *, refused: Status) -> Finding:
         what, _, fix = str(error).partition(" Next: ")
         return Finding(check="bundle", status=refused, detail=what, fix=fix)
     model = decider.router.model
-    detail = (
-        f"{model.name} {model.version}, digest {model.digest[:12]}, threshold {decider.router.threshold}, golden texts agree"
-    )
+    certificates = decider.bundle.manifest.thresholds if decider.bundle is not None else {}
+    asked = _asked_below(decider.router, certificates, settings.confidence_threshold)
+    detail = f"{model.name} {model.version}, digest {model.digest[:12]}, {asked}, golden texts agree"
     return Finding(check="bundle", status=Status.OK, detail=detail)
+
+
+def _asked_below(router: Router, certificates: Mapping[str, LabelThreshold], threshold: float | None) -> str:
+    """The thresholds that a worker applies, and for how many labels they are certified; `threshold` is the setting."""
+    if threshold is not None:
+        return f"threshold {threshold} for every tag (setting confidence_threshold)"
+    if not certificates:
+        return f"threshold {router.threshold}"
+    own = ", ".join(f"{label} {router.asked_below(label)}" for label in certificates)
+    certified = sum(found.certified for found in certificates.values())
+    return f"thresholds {own} ({certified} of {len(certificates)} certified)"
 
 
 def _metrics_port(settings: Settings) -> Finding:

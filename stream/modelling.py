@@ -73,6 +73,20 @@ def refit(settings: Settings, *, folder: Path, precision: float, multilabel: boo
     view.show(made.render())
 
 
+def calibrate(settings: Settings, *, folder: Path, precision: float) -> None:
+    """Make the promises of the settings' bundle anew; prints the figures of the bundle that is written."""
+    _require_export()
+    logs.configure(level="info", form="console")
+    made = commands.calibrate(
+        folder,
+        source=settings.bundle,
+        load=OnnxClassifier,
+        data_folder=data_folder(settings),
+        target_precision=precision,
+    )
+    view.show(made.render())
+
+
 def evaluate(
     settings: Settings,
     *,
@@ -143,6 +157,8 @@ def inspect(settings: Settings, *, as_json: bool) -> None:
     shown = {"digest": bundle.digest, **msgspec.to_builtins(bundle.manifest)}
     text = msgspec.json.encode(shown)
     view.show((text if as_json else msgspec.json.format(text, indent=2)).decode())
+    for label, threshold in bundle.manifest.thresholds.items():
+        view.talk(threshold.sentence(label))
 
 
 def data_folder(settings: Settings) -> Path:

@@ -1,7 +1,7 @@
 """The terminal's picture of running workers, for `tagstream top`. Pure: figures in, lines out; two columns from 76 on."""
 
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import zip_longest
@@ -158,11 +158,22 @@ def _measure(measure: Measure, width: int, write: Callable[[float | None], str])
     return Text.assemble(" ", _fitted(measure.title, names), " ", drawn, value, (f" {write(measure.limit):>6}", QUIET))
 
 
+def asked_below(thresholds: Mapping[str, float]) -> str:
+    """
+    When a person is asked, in a few words.
+
+    >>> asked_below({"mlops": 0.9, "other": 0.95, "nlp": 1.0001})
+    'a person below 0.90 to 0.95, always: nlp'
+    """
+    reachable = sorted({_score(value) for value in thresholds.values() if value <= 1})
+    always = ", ".join(plain(label) for label, value in sorted(thresholds.items()) if value > 1)
+    below = " to ".join(dict.fromkeys((reachable[0], reachable[-1]))) if reachable else DASH
+    return f"a person below {below}{f', always: {always}' if always else ''}"
+
+
 def _confidence(figures: Figures, width: int) -> list[Text]:
     bars = figures.confidence.bars
-    head = _ends(
-        Text(" confidence", style="bold"), Text(f"a person below {_score(figures.confidence.threshold)}", style=QUIET), width
-    )
+    head = _ends(Text(" confidence", style="bold"), Text(asked_below(figures.confidence.thresholds), style=QUIET), width)
     changes = ", ".join(f"{signal.replace('_', ' ')} {times}" for signal, times in figures.detectors.changes.items() if times)
     looked = figures.detectors.compared_seconds_ago
     totals = figures.totals

@@ -76,12 +76,13 @@ class Pipeline:
 
 
 def router(bundle: Bundle, threshold: float | None) -> Router:
-    """The router of a bundle; `threshold` overrides the bundle's own."""
+    """The router of a bundle; `threshold` overrides the bundle's own, whatever the label."""
     manifest = bundle.manifest
     model = ModelRef(name=manifest.name, version=manifest.version, digest=bundle.digest)
     return Router(
         model=model,
         threshold=manifest.threshold.confidence if threshold is None else threshold,
+        thresholds=manifest.asked_below() if threshold is None else {},
         # A bundle from before there was such a figure asks nobody for this reason.
         ood_energy=manifest.reference.get("ood_energy"),
     )

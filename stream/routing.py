@@ -1,6 +1,7 @@
 """Who decides: the model where it is sure enough, a person otherwise. Pure: no clock, no I/O, no chance."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from model_export.prediction import Prediction
@@ -13,7 +14,8 @@ from stream.outcomes import Decision, ModelRef, NeedsReview, ReviewDecision, Tag
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Router:
     """
-    `threshold` is compared with the published (rounded) confidence: what a consumer can recompute is what was decided.
+    The threshold of the predicted label is compared with the published (rounded) confidence: what a consumer can recompute is what was
+    decided. It is the label's in `thresholds`, else `threshold`; the number that was applied is published.
 
     `ood_energy` is the energy above which a text is unlike what the model was made for; None where the bundle does not say.
     Where `decider` is `rules`, a person is asked about everything: what keywords say is a guess.
@@ -21,8 +23,13 @@ class Router:
 
     model: ModelRef
     threshold: float
+    thresholds: Mapping[str, float] = field(default_factory=dict)
     ood_energy: float | None = None
     decider: Literal["model", "rules"] = "model"
+
+    def asked_below(self, label: str) -> float:
+        """The confidence below which a person is asked about what the model calls by this label."""
+        return self.thresholds.get(label, self.threshold)
 
     def route(self, event: ContentEvent, prediction: Prediction, reading: Reading) -> Tagged | NeedsReview:
         """
@@ -54,7 +61,7 @@ class Router:
 
     def _reasons(self, prediction: Prediction, reading: Reading) -> tuple[ReviewReason, ...]:
         found = {
-            ReviewReason.LOW_CONFIDENCE: self.decider == "rules" or prediction.confidence < self.threshold,
+            ReviewReason.LOW_CONFIDENCE: self.decider == "rules" or prediction.confidence < self.asked_below(prediction.label),
             # What is hidden in a text is no part of ordinary traffic, whatever the network makes of it.
             ReviewReason.OUT_OF_DISTRIBUTION: self._is_strange(prediction) or bool(reading.flags),
         }
@@ -78,7 +85,7 @@ class Router:
             prediction_id=prediction_id(event.id, self.model.digest),
             decider=self.decider,
             model=self.model,
-            threshold=self.threshold,
+            threshold=self.asked_below(prediction.label),
             truncated=prediction.truncated or reading.cut,
         )
 

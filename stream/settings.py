@@ -97,7 +97,7 @@ class Settings(BaseSettings):
     )
     data: Path | None = Field(default=None, description="folder with dataset.csv and holdout.csv; else they are downloaded")
     confidence_threshold: float | None = Field(
-        default=None, ge=0, le=1, description="below it a person is asked; else the bundle's own"
+        default=None, ge=0, le=1, description="below it a person is asked, whatever the tag; else the bundle's own, by tag"
     )
     known_sources: str = Field(
         default="", description="producers that are expected, by their source, comma-separated; empty: whoever names itself"

@@ -13,10 +13,11 @@ from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColum
 from rich.table import Table
 from rich.text import Text
 
+from monitoring.observer import ReviewReason
 from stream.clients import Record
 from stream.doctor import Finding, Status
 from stream.events import Rejected
-from stream.outcomes import NeedsReview, Outcome
+from stream.outcomes import Decision, NeedsReview, Outcome, ReviewDecision
 from stream.security import Security, shown_path
 from stream.settings import Loaded, Settings, known_keys
 
@@ -73,8 +74,20 @@ def print_outcome(outcome: Outcome, *, whole: bool) -> None:
         if decision.tags:
             out.print(Text(f"        about {', '.join(decision.tags)}"))
         if unsure:
-            out.print(Text(f"        below the threshold {decision.threshold}: a person would be asked", style="dim"))
+            out.print(Text(f"        {_why_asked(decision)}: a person would be asked", style="dim"))
         out.print(Text(f"        {decision.model.name} {decision.model.version}  {decision.model.digest[:12]}", style="dim"))
+
+
+def _why_asked(decision: Decision) -> str:
+    """The reasons in words; what is strange may be sure."""
+    reasons = decision.reasons if isinstance(decision, ReviewDecision) else ()
+    unsure = (
+        f"the bundle leaves no {decision.tag} to the model"
+        if decision.threshold > 1
+        else f"below the threshold {decision.threshold} of {decision.tag}"
+    )
+    words = {ReviewReason.LOW_CONFIDENCE: unsure, ReviewReason.OUT_OF_DISTRIBUTION: "unlike what the model was made for"}
+    return ", ".join(words.get(reason, reason.value.replace("_", " ")) for reason in reasons)
 
 
 def print_record(record: Record, *, as_json: bool) -> None:

@@ -58,7 +58,7 @@ def main(settings: Settings) -> None:
         version=model.version,
         digest=model.digest,
         now=time.time(),
-        threshold=decider.router.threshold,
+        thresholds={label: decider.router.asked_below(label) for label in decider.classifier.labels},
         reference=decider.reference,
     )
     if bundle is None:

@@ -36,7 +36,12 @@ class Stream:
         self.now = start
         self._random = random.Random(seed)  # noqa: S311
         self.metrics.model_loaded(
-            name="tagstream-default", version="1.2.0", digest=digest, now=start, threshold=THRESHOLD, reference=reference()
+            name="tagstream-default",
+            version="1.2.0",
+            digest=digest,
+            now=start,
+            thresholds=dict.fromkeys(LABELS, THRESHOLD),
+            reference=reference(),
         )
         self.metrics.position(partitions=6, lag=0, inflight=0, last_commit=None, oldest_seconds=0.0)
 

@@ -50,19 +50,20 @@ _SHARES = (
     ),
     Panel(
         title="Confidence threshold",
-        shows="Under this confidence a person is asked: the lowest and the highest in use among the workers.",
-        then="Two lines mean that workers run with different settings or bundles: make them the same.",
+        shows="Under this confidence a person is asked, by predicted label: the lowest and the highest in use among the workers. "
+        "Above 100 %, a person is asked about all of the label.",
+        then="Two lines of one label mean that workers run with different settings or bundles: make them the same.",
         unit="percentunit",
         queries=(
-            Query(f"min(tagstream_confidence_threshold_ratio{{{_JOB}}})", "lowest"),
-            Query(f"max(tagstream_confidence_threshold_ratio{{{_JOB}}})", "highest"),
+            Query(f"min by (label) (tagstream_confidence_threshold_ratio{{{_ONE}}})", "{{label}} lowest"),
+            Query(f"max by (label) (tagstream_confidence_threshold_ratio{{{_ONE}}})", "{{label}} highest"),
         ),
         high=1,
     ),
     Panel(
         title="The least sure tenth, by label",
-        shows="One decision in ten is less sure than this, by predicted label; dashed is the threshold under which a person is asked.",
-        then="The label that sinks under the threshold is the one that fills the review: read its events with `tagstream tail review`.",
+        shows="One decision in ten is less sure than this, by predicted label; dashed is its threshold, under which a person is asked.",
+        then="The label that sinks under its threshold is the one that fills the review: read its events with `tagstream tail review`.",
         unit="percentunit",
         queries=(
             Query(
@@ -70,7 +71,7 @@ _SHARES = (
                 f" (rate(tagstream_confidence_ratio_bucket{{{_ONE}}}[$__rate_interval])))",
                 "{{label}}",
             ),
-            Query(f"max(tagstream_confidence_threshold_ratio{{{_JOB}}})", "threshold limit"),
+            Query(f"max by (label) (tagstream_confidence_threshold_ratio{{{_ONE}}})", "{{label}} threshold limit"),
         ),
         high=1,
     ),

@@ -132,15 +132,18 @@ function confidence(found) {
       parts.push(svg("text", { x: from + step, y: height - 5, "text-anchor": "middle" }, String(bar.high)));
     }
   });
-  const at = bars.findIndex((bar) => known(found.threshold) && found.threshold <= bar.high);
-  if (at >= 0) {
-    const bar = bars[at];
-    const from = left + step * (at + Math.max(0, (found.threshold - bar.low) / (bar.high - bar.low)));
-    const beyond = from > width / 2;
-    parts.push(
-      svg("line", { class: "threshold", x1: from, x2: from, y1: 6, y2: y(0) }),
-      svg("text", { class: "threshold-name", x: from + (beyond ? -6 : 6), y: 14, "text-anchor": beyond ? "end" : "start" },
-        `a person is asked below ${found.threshold}`));
+  const asked = [...new Set(Object.values(found.thresholds).filter((one) => one <= 1))].sort((one, other) => one - other);
+  const lines = asked.flatMap((one) => {
+    const at = bars.findIndex((bar) => one <= bar.high);
+    return at < 0 ? [] : [left + step * (at + Math.max(0, (one - bars[at].low) / (bars[at].high - bars[at].low)))];
+  });
+  parts.push(...lines.map((from) => svg("line", { class: "threshold", x1: from, x2: from, y1: 6, y2: y(0) })));
+  if (lines.length) {
+    const always = Object.keys(found.thresholds).filter((label) => found.thresholds[label] > 1);
+    const beyond = lines[0] > width / 2;
+    parts.push(svg("text", { class: "threshold-name", x: lines[0] + (beyond ? -6 : 6), y: 14, "text-anchor": beyond ? "end" : "start" },
+      `a person is asked below ${asked[0]}${asked.length > 1 ? ` to ${asked.at(-1)}, by tag` : ""}` +
+      (always.length ? `; always: ${always.join(", ")}` : "")));
   }
   const label = `Share of decisions by confidence; mean ${score(found.mean)}. ` +
     bars.map((bar) => `up to ${bar.high}: ${share(bar.share)}, reference ${share(bar.reference)}`).join("; ");

@@ -11,7 +11,17 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from model_export import bundle
-from model_export.bundle import MANIFEST, MODEL, TOKENIZER, Bundle, BundleError, Manifest, Multilabel
+from model_export.bundle import (
+    ALWAYS_ASK,
+    MANIFEST,
+    MODEL,
+    TOKENIZER,
+    Bundle,
+    BundleError,
+    LabelThreshold,
+    Manifest,
+    Multilabel,
+)
 
 TINY = Path(__file__).parents[2] / "data" / "tiny_bundle"
 FILES = (MANIFEST, MODEL, TOKENIZER)
@@ -254,4 +264,73 @@ def test_half_of_the_option_multilabel_is_refused(folder: Path, tiny: Bundle, ch
     assert bundle.read(folder).manifest.multilabel == whole
     rewrite(folder, tiny, multilabel=msgspec.structs.replace(whole, **changes))
     with pytest.raises(BundleError, match=rf"{rule}.*Next:"):
+        bundle.read(folder)
+
+
+def certificate(**changes: object) -> LabelThreshold:
+    """A sound certificate, but for what is changed."""
+    sound = LabelThreshold(
+        confidence=0.9,
+        target_precision=0.95,
+        precision=0.99,
+        precision_lower_bound=0.96,
+        bound_level=0.9875,
+        rows=300,
+        label_rows=400,
+        certified=True,
+    )
+    return msgspec.structs.replace(sound, **changes)
+
+
+UNCERTIFIED = {"certified": False, "precision_lower_bound": 0.9, "labels_needed": 12}
+ALWAYS = {"confidence": ALWAYS_ASK, "precision": None, "rows": 0, "certified": False, "precision_lower_bound": 0.0}
+
+
+@pytest.mark.parametrize("changes", [{}, UNCERTIFIED, ALWAYS])
+def test_thresholds_are_read_as_they_were_written(folder: Path, tiny: Bundle, changes: dict[str, object]) -> None:
+    """Certified, refused, or never left to the model."""
+    given = dict.fromkeys(tiny.manifest.labels, certificate(**changes))
+    rewrite(folder, tiny, thresholds=given)
+    found = bundle.read(folder).manifest
+    assert found.thresholds == given
+    assert found.asked_below() == dict.fromkeys(tiny.manifest.labels, given[tiny.manifest.labels[0]].confidence)
+
+
+def test_a_bundle_of_before_has_one_threshold_for_every_label(folder: Path, tiny: Bundle) -> None:
+    """It does not name the field, is in canonical form without it, and routes as it did."""
+    rewrite(folder, tiny, thresholds={})
+    assert b'"thresholds"' not in (folder / MANIFEST).read_bytes()
+    found = bundle.read(folder).manifest
+    assert found.asked_below() == dict.fromkeys(tiny.manifest.labels, tiny.manifest.threshold.confidence)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"precision_lower_bound": 0.9499}, "borne out by its own bound"),
+        ({"labels_needed": 5}, "borne out by its own bound"),
+        ({"rows": 0}, "borne out by its own bound"),
+        ({"rows": 401}, "borne out by its own bound"),
+        (ALWAYS | {"certified": True, "precision_lower_bound": 0.96}, "borne out by its own bound"),
+        ({"confidence": 1.00005}, "must lie in 0 to 1, or be 1.0001"),
+        ({"confidence": 1.5}, "does not say what a bundle must say"),
+        ({"precision": -0.1}, "does not say what a bundle must say"),
+        (UNCERTIFIED | {"labels_needed": 0}, "does not say what a bundle must say"),
+    ],
+)
+def test_a_certificate_that_its_own_numbers_do_not_bear_out_is_refused(
+    folder: Path, tiny: Bundle, changes: dict[str, object], why: str
+) -> None:
+    """A promise must not be written by hand, and a threshold is one that a confidence can be compared with."""
+    rewrite(folder, tiny, thresholds=dict.fromkeys(tiny.manifest.labels, certificate(**changes)))
+    with pytest.raises(BundleError, match=why):
+        bundle.read(folder)
+
+
+@pytest.mark.parametrize("drop", [True, False])
+def test_thresholds_are_of_every_label_and_of_no_other(folder: Path, tiny: Bundle, drop: bool) -> None:
+    """A label without one would be routed by a number that nobody chose for it."""
+    given = dict.fromkeys(tiny.manifest.labels[1:] if drop else (*tiny.manifest.labels, "stranger"), certificate())
+    rewrite(folder, tiny, thresholds=given)
+    with pytest.raises(BundleError, match="none, or one a label"):
         bundle.read(folder)

@@ -10,7 +10,8 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel
 
-from model_export import assemble, batches, calibrate, checkpoint, export, parity, quantize, rounding, train
+from model_export import assemble, batches, calibrate, checkpoint, export, multilabel, parity, quantize, rounding, train
+from model_export.assemble import Built
 from model_export.bundle import LABELS_METADATA_KEY
 from model_export.checkpoint import CheckpointError, Trained
 from model_export.data import LABELS, Row, Splits
@@ -18,7 +19,9 @@ from model_export.distil import StudentRecipe, distil
 from model_export.invariance import ParityError
 from model_export.network import Int8Embedding, Shape, TagNetwork
 from model_export.onnx_graph import STANDARD_DOMAINS, summarise
+from model_export.recalibrate import recalibrate_bundle
 from stream.classifier import OnnxClassifier
+from stream.pipeline import router
 
 WORDS = tuple(f"w{number}" for number in range(60))
 SHAPE = Shape(vocabulary=64, positions=64, width=32, inner=64, heads=4, layers=2, labels=len(LABELS))
@@ -196,10 +199,11 @@ def splits() -> Splits:
     )
 
 
-def test_network_becomes_a_bundle_that_the_worker_loads(tmp_path: Path) -> None:
-    """The whole path writes a bundle, and the manifest says what was proved and measured."""
-    built = assemble.assemble(
-        tmp_path / "bundle",
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """The whole path, once."""
+    return assemble.assemble(
+        tmp_path_factory.mktemp("bundles") / "bundle",
         network=network(),
         trained=Trained(labels=LABELS, record={"seed": 0}),
         tokenizer=tokenizer().to_str().encode(),
@@ -207,6 +211,10 @@ def test_network_becomes_a_bundle_that_the_worker_loads(tmp_path: Path) -> None:
         load=OnnxClassifier,
         target=assemble.Target(precision=0.5, limits=parity.Limits(quantised_agreement=0.5, quantised_flips=0.9)),
     )
+
+
+def test_network_becomes_a_bundle_that_the_worker_loads(built: Built) -> None:
+    """The whole path writes a bundle, and the manifest says what was proved and measured."""
     manifest = built.bundle.manifest
     invariance = manifest.parity["batch_invariance"]
     assert (invariance["max_probability"], invariance["max_energy"]) == (0.0, 0.0)
@@ -214,6 +222,56 @@ def test_network_becomes_a_bundle_that_the_worker_loads(tmp_path: Path) -> None:
     assert len(manifest.golden) == 8
     assert manifest.reference["rows"] == 40
     assert manifest.threshold.precision >= 0.5
+
+
+def test_every_label_of_a_new_bundle_has_its_certificate_or_its_refusal(built: Built) -> None:
+    """Four labels, their rows add up, and what is not certified says how many labels are lacking; the router applies these numbers."""
+    manifest = built.bundle.manifest
+    assert set(manifest.thresholds) == set(LABELS)
+    assert sum(found.label_rows for found in manifest.thresholds.values()) == 40
+    assert {found.target_precision for found in manifest.thresholds.values()} == {0.5}
+    classes = {report["label"]: report["threshold"] for report in manifest.metrics["holdout"]["classes"]}
+    assert classes == manifest.asked_below() == {label: router(built.bundle, None).asked_below(label) for label in LABELS}
+
+
+def test_the_gate_is_measured_on_every_part(built: Built) -> None:
+    """The calibration rows chose the energy, and their share is the reference's; the rows without a class are foreign."""
+    gate = built.bundle.manifest.metrics["out_of_distribution"]
+    reference = built.bundle.manifest.reference
+    assert gate["ood_energy"] == reference["ood_energy"]
+    assert gate["false_rejection"].keys() == {"holdout", "calibration"}
+    assert gate["false_rejection"]["calibration"] == reference["ood_ratio"]
+    assert gate["not_ml_rows"] == 0
+
+
+def test_a_bundle_is_calibrated_anew_with_its_network_and_tokenizer(built: Built, tmp_path: Path) -> None:
+    """The two files stay to the byte; the promise is another, and what cannot be known any more is not said."""
+    old = built.bundle
+    changed = recalibrate_bundle(tmp_path, bundle=old, splits=splits(), load=OnnxClassifier, precision=0.9).bundle
+    assert changed.manifest.files == old.manifest.files
+    assert changed.digest != old.digest
+    assert changed.manifest.temperature == old.manifest.temperature
+    assert {found.target_precision for found in changed.manifest.thresholds.values()} == {0.9}
+    assert changed.manifest.version == f"{old.manifest.version}-calibrated"
+    assert changed.manifest.training["calibrated"]["bundle"] == old.digest
+    assert changed.manifest.training["seed"] == old.manifest.training["seed"]
+    assert changed.manifest.parity == {name: kept for name, kept in old.manifest.parity.items() if name != "routing_flips"}
+    again = recalibrate_bundle(tmp_path, bundle=changed, splits=splits(), load=OnnxClassifier, precision=0.9).bundle
+    assert again.manifest.version == changed.manifest.version
+
+
+def test_a_second_head_is_kept_when_a_bundle_is_calibrated_anew(built: Built, tmp_path: Path) -> None:
+    """Its bytes and how it was fitted stay, the promises of both heads are new, and the classifier says `tags` as before."""
+    both = multilabel.add_to(tmp_path / "both", bundle=built.bundle, splits=splits(), load=OnnxClassifier)
+    option = both.manifest.multilabel
+    made = recalibrate_bundle(tmp_path / "new", bundle=both, splits=splits(), load=OnnxClassifier, precision=0.9).bundle
+    assert made.manifest.files == both.manifest.files
+    assert {found.target_precision for found in made.manifest.thresholds.values()} == {0.9}
+    assert made.manifest.training["calibrated"]["bundle"] == both.digest
+    assert option is not None
+    assert made.manifest.multilabel == option, "the rows are the same"
+    text = splits().holdout[0].text
+    assert OnnxClassifier(made).classify([text]) == OnnxClassifier(both).classify([text])
 
 
 def test_nothing_is_written_when_a_gate_refuses(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from model_export import batches, checkpoint, commands, contestants, measured
-from model_export.bundle import Bundle, BundleError
+from model_export.bundle import Bundle, BundleError, LabelThreshold
 from model_export.checkpoint import CheckpointError, Trained
 from model_export.contestants import Contestant
 from model_export.data import LABELS, Row
@@ -50,9 +50,7 @@ def model(name: str, *, wrong: int = 0, kind: str = contestants.RIVAL, threshold
             for text in texts
         ]
 
-    return Contestant(
-        name=name, kind=kind, predict=predict, threshold=threshold, asked_below=dict.fromkeys(LABELS, threshold), megabytes=None
-    )
+    return Contestant(name=name, kind=kind, predict=predict, asked_below=dict.fromkeys(LABELS, threshold), megabytes=None)
 
 
 def record(*models: Contestant) -> measured.Measured:
@@ -123,6 +121,29 @@ def test_records_say_everything_in_lines_of_json(found: measured.Measured) -> No
     assert all(line["few"] == (line["rows"] < 30) for line in lines if line["record"] == "slice")
 
 
+def test_the_gate_is_of_bundles_alone_and_counts_what_each_part_sends_away() -> None:
+    """On the parts, on the rows that chose it, and on rows that are not about machine learning; what has no gate has no record."""
+    ours = replace(model("ours", wrong=4, kind=contestants.BUNDLE), ood_energy=-2.0)
+    strangers = [replace(row, tag="not-ml") for row in ROWS[:8:2]]
+    said = measured.measure(
+        [ours, model("rival")],
+        {"corpus_test": ROWS},
+        calibration=ROWS[:10],
+        foreign=strangers,
+        digest="d" * 64,
+        target_precision=0.95,
+        rounds=1,
+        say=lambda _: None,
+    )
+    gates = [each for each in said.records() if each["record"] == "out_of_distribution"]
+    assert [(each["model"], each["false_rejection"]) for each in gates] == [("ours", {"corpus_test": 1.0, "calibration": 1.0})]
+    assert (gates[0]["not_ml_rows"], gates[0]["not_ml_rejection"]) == (4, 1.0)
+    assert "of 4 rows that are not about machine learning: 100.00% called strange" in measured.render(said)
+    calm = record(replace(ours, ood_energy=0.0)).bundle.gate
+    assert calm is not None
+    assert (calm.false_rejection, calm.not_ml_rows) == ({"corpus_test": 0.0}, 0)
+
+
 def test_text_has_every_model_and_says_how_many_threads(found: measured.Measured) -> None:
     """What a terminal shows."""
     text = measured.render(found)
@@ -141,6 +162,9 @@ def test_published_goes_by_the_threshold_of_the_label_that_was_given() -> None:
     published = record(ours).bundle.parts["corpus_test"].published
     # Of 80 rows, 20 carry the first label: 4 of those are given as the second at 0.6, which that one publishes.
     assert (published.rows, published.kept, published.right) == (80, 64, 60)
+    evaluation = record(ours).bundle.parts["corpus_test"].evaluation
+    assert (evaluation.coverage, evaluation.precision_at_threshold) == (64 / 80, 60 / 64)
+    assert [each.threshold for each in evaluation.classes] == [1.0001, 0.5, 0.5, 0.7]
     assert published.precision == pytest.approx(60 / 64)
     none = record(replace(ours, asked_below=dict.fromkeys(LABELS, 1.0001))).bundle.parts["corpus_test"].published
     assert (none.kept, none.precision, none.share) == (0, None, 0.0)
@@ -156,6 +180,31 @@ def test_two_models_of_one_name_are_an_error() -> None:
     """No table could tell them apart."""
     with pytest.raises(DataError, match=r"two models are called 'a'.*NAME="):
         contestants.distinct([model("a"), model("b"), model("a")])
+
+
+def test_a_bundle_is_measured_at_the_thresholds_of_its_manifest(tiny_bundle: Bundle, tiny_classifier: Classifier) -> None:
+    """One a label where it has them, its one for all where it has not; rivals are read at the same."""
+    labels = tiny_bundle.manifest.labels
+    own = {label: own_threshold(0.5 + place / 10) for place, label in enumerate(labels)}
+    manifest = msgspec.structs.replace(tiny_bundle.manifest, thresholds=own, reference={"ood_energy": -3.5})
+    found = contestants.of_bundle(msgspec.structs.replace(tiny_bundle, manifest=manifest), lambda _: tiny_classifier)
+    assert found.asked_below == {label: 0.5 + place / 10 for place, label in enumerate(labels)}
+    assert found.ood_energy == -3.5
+    assert contestants.asked_below(tiny_bundle) == dict.fromkeys(labels, tiny_bundle.manifest.threshold.confidence)
+
+
+def own_threshold(confidence: float) -> LabelThreshold:
+    """A threshold without a certificate."""
+    return LabelThreshold(
+        confidence=confidence,
+        target_precision=0.95,
+        precision=0.96,
+        precision_lower_bound=0.9,
+        bound_level=0.9875,
+        rows=30,
+        label_rows=40,
+        certified=False,
+    )
 
 
 def network(bundle: Bundle, *, labels: tuple[str, ...] = LABELS, words: int | None = None) -> tuple[TagNetwork, Trained]:

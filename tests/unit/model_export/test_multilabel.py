@@ -62,6 +62,11 @@ def test_a_second_head_takes_the_place_of_another(model: bytes) -> None:
     assert len(once) - len(model) < 4096
 
 
+def test_a_second_head_can_be_taken_away_again(model: bytes) -> None:
+    """What is left is the file without it, to the byte."""
+    assert multilabel.without_label_head(multilabel.with_label_head(model, head(), LABELS), LABELS) == model
+
+
 def test_a_head_of_another_width_is_refused(model: bytes) -> None:
     """With the next step."""
     narrow = Head(weight=head().weight[:, :8], bias=head().bias)

@@ -33,7 +33,8 @@ def test_only_rows_that_part_the_models_are_counted() -> None:
 def test_difference_is_that_of_the_two_evaluations_and_lies_in_its_interval() -> None:
     """The paired figure and the two single ones tell one story."""
     left, right = (
-        evaluate.evaluate(given(labels), TRUTH, labels=LABELS, threshold=0.5).weighted_f1 for labels in (OURS, THEIRS)
+        evaluate.evaluate(given(labels), TRUTH, labels=LABELS, thresholds=dict.fromkeys(LABELS, 0.5)).weighted_f1
+        for labels in (OURS, THEIRS)
     )
     found = paired.compare(given(OURS), given(THEIRS), TRUTH, labels=LABELS)
     assert found.difference == pytest.approx(left - right, abs=2e-6)
@@ -59,7 +60,7 @@ def test_pairing_takes_the_luck_of_the_rows_out() -> None:
     """Two models that differ in a few rows have a much narrower interval of the difference than of either figure."""
     theirs = ["two", *OURS[1:]]
     found = paired.compare(given(OURS), given(theirs), TRUTH, labels=LABELS)
-    low, high = evaluate.evaluate(given(OURS), TRUTH, labels=LABELS, threshold=0.5).weighted_f1_interval
+    low, high = evaluate.evaluate(given(OURS), TRUTH, labels=LABELS, thresholds=dict.fromkeys(LABELS, 0.5)).weighted_f1_interval
     assert found.interval[1] - found.interval[0] < (high - low) * 0.75
     assert found.interval[0] >= 0
 

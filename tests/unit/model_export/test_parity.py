@@ -61,7 +61,7 @@ def test_routing_flips_count_texts_that_change_doors() -> None:
     """Of two texts one crosses the threshold."""
     plain = np.array([[2.0, 0.0], [2.0, 0.0]])
     moved = np.array([[2.0, 0.0], [1.0, 0.0]])
-    assert parity.routing_flips(plain, moved, temperature=1.0, threshold=0.8) == 0.5
+    assert parity.routing_flips(plain, moved, temperature=1.0, thresholds=[0.8] * plain.shape[1]) == 0.5
     with pytest.raises(ParityError, match="another door"):
         parity.check_flips(0.5, Limits())
 

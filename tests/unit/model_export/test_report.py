@@ -90,6 +90,8 @@ def test_page_says_what_the_record_says(folder: Path, found: measured.Measured) 
     for model in found.models:
         figures = model.parts["corpus_test"].evaluation
         assert f"{figures.weighted_f1:.3f} [{figures.weighted_f1_interval[0]:.3f}" in text
+    assert "on 7 authored rows that are not about machine learning" in text
+    assert all(f"{each.published_precision:.3f}" in text for each in found.bundle.parts["corpus_test"].evaluation.classes)
     assert f"better than {found.others[0].name}" in report.summary(found)
     assert report.summary(found) in text
     assert found.digest in text

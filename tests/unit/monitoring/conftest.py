@@ -17,7 +17,8 @@ def series() -> dict[str, list[dict[str, str]]]:
     manifest = json.loads((ROOT / "tests" / "data" / "tiny_bundle" / "bundle.json").read_text(encoding="utf-8"))
     registry = CollectorRegistry()
     metrics = Metrics(registry, labels=manifest["labels"], topic="content")
-    metrics.model_loaded(name="tiny", version="1", digest="d", now=7.0, threshold=0.7, reference=manifest["reference"])
+    thresholds = dict.fromkeys(manifest["labels"], 0.7)
+    metrics.model_loaded(name="tiny", version="1", digest="d", now=7.0, thresholds=thresholds, reference=manifest["reference"])
     found: dict[str, list[dict[str, str]]] = {}
     for metric in registry.collect():
         for sample in metric.samples:

@@ -51,7 +51,7 @@ def test_the_figures_are_those_of_the_events() -> None:
     assert [label.label for label in found.labels] == sorted(LABELS)
     assert sum(label.share or 0 for label in found.labels) == pytest.approx(1)
     assert sum(label.reference or 0 for label in found.labels) == pytest.approx(1)
-    assert found.confidence.threshold == THRESHOLD
+    assert found.confidence.thresholds == dict.fromkeys(LABELS, THRESHOLD)
     assert sum(bar.share or 0 for bar in found.confidence.bars) == pytest.approx(1)
     assert sum(bar.reference or 0 for bar in found.confidence.bars) == pytest.approx(1)
     assert sum(found.dead_letters.values()) == found.totals.dlq

@@ -45,7 +45,9 @@ def made() -> tuple[Metrics, CollectorRegistry]:
     """Metrics on a registry of their own, with a model."""
     registry = CollectorRegistry()
     metrics = Metrics(registry, labels=LABELS, topic="content")
-    metrics.model_loaded(name="tiny", version="1", digest="d", now=7.0, threshold=0.9, reference=REFERENCE)
+    metrics.model_loaded(
+        name="tiny", version="1", digest="d", now=7.0, thresholds=dict.fromkeys(LABELS, 0.9), reference=REFERENCE
+    )
     return metrics, registry
 
 
@@ -367,7 +369,18 @@ def test_the_reference_stands_beside_the_live_figures() -> None:
     assert value(registry, "tagstream_reference_energy_cdf", le="+Inf") == 1.0
     names = ("events", "ood_ratio", "truncated_ratio", "without_description_ratio")
     assert [value(registry, f"tagstream_reference_{name}") for name in names] == [40, 0.005, 0.01, 0.25]
-    assert value(registry, "tagstream_confidence_threshold_ratio") == 0.9
+    assert value(registry, "tagstream_confidence_threshold_ratio", label="mlops") == 0.9
+
+
+def test_every_label_has_its_threshold_and_only_the_bundles_that_decides() -> None:
+    """Another bundle with other labels leaves none of the old ones behind; above 1 stands as it is."""
+    metrics, registry = made()
+    metrics.model_loaded(name="other", version="2", digest="e", now=8.0, thresholds={"mlops": 0.6, "other": 1.0001})
+    assert value(registry, "tagstream_confidence_threshold_ratio", label="other") == 1.0001
+    assert [line for line in series(registry) if "threshold_ratio" in line] == [
+        'tagstream_confidence_threshold_ratio{label="mlops"}',
+        'tagstream_confidence_threshold_ratio{label="other"}',
+    ]
 
 
 def edges_of(registry: CollectorRegistry, name: str) -> set[str]:
@@ -381,7 +394,12 @@ def test_what_a_bundle_does_not_say_has_no_series(lacking: str) -> None:
     metrics, registry = made()
     before = series(registry)
     metrics.model_loaded(
-        name="old", version="0", digest="d", now=8.0, reference={key: REFERENCE[key] for key in REFERENCE if key != lacking}
+        name="old",
+        version="0",
+        digest="d",
+        now=8.0,
+        thresholds=dict.fromkeys(LABELS, 0.9),
+        reference={key: REFERENCE[key] for key in REFERENCE if key != lacking},
     )
     gone = {line.partition("{")[0] for line in before if "model_info" not in line and line not in series(registry)}
     assert len(gone) == 1
@@ -396,7 +414,9 @@ def test_another_bundles_reference_replaces_the_one_before() -> None:
         name="new", version="2", digest="e", now=8.0, reference={"label_ratio": {"x": 1.0}, "confidence_cdf": {"0.123": 0.5}}
     )
     assert not [line for line in series(registry) if line.startswith("tagstream_reference_")]
-    metrics.model_loaded(name="tiny", version="1", digest="d", now=9.0, threshold=0.9, reference=REFERENCE)
+    metrics.model_loaded(
+        name="tiny", version="1", digest="d", now=9.0, thresholds=dict.fromkeys(LABELS, 0.9), reference=REFERENCE
+    )
     assert series(registry) == before
 
 
@@ -448,6 +468,8 @@ def test_the_whole_worker_has_fewer_series_than_the_limit() -> None:
     """Its own and the process's, with the reference of a real bundle."""
     registry = process_registry()
     metrics = Metrics(registry, labels=LABELS, topic="content", known_sources=["posts"])
-    metrics.model_loaded(name="tiny", version="1", digest="d", now=7.0, threshold=0.9, reference=REFERENCE)
+    metrics.model_loaded(
+        name="tiny", version="1", digest="d", now=7.0, thresholds=dict.fromkeys(LABELS, 0.9), reference=REFERENCE
+    )
     metrics.published([seen(label=f"l{item}", signals=signals(source=f"s{item}")) for item in range(1_000)], NOW_MS)
     assert len(series(registry)) < MOST_SERIES

@@ -100,7 +100,14 @@ def scraped(bundle: Bundle, parts: Sequence[Sequence[Observation]]) -> list[dict
     for number, part in enumerate(parts):
         registry = CollectorRegistry()
         metrics = Metrics(registry, labels=bundle.manifest.labels, topic="content")
-        metrics.model_loaded(name="tiny", version="1", digest="d", now=7.0, threshold=0.7, reference=bundle.manifest.reference)
+        metrics.model_loaded(
+            name="tiny",
+            version="1",
+            digest="d",
+            now=7.0,
+            thresholds=bundle.manifest.asked_below(),
+            reference=bundle.manifest.reference,
+        )
         metrics.published(part, NOW_MS)
         for metric in registry.collect():
             for sample in metric.samples:

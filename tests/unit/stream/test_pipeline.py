@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_export.bundle import Bundle
+from model_export.bundle import Bundle, LabelThreshold
 from model_export.prediction import Classifier, Prediction
 from model_export.text import compose
 from monitoring.observer import Destination, NullObserver, ReviewReason
@@ -114,8 +114,36 @@ def test_a_threshold_of_the_settings_wins_over_the_bundles(
 ) -> None:
     """Zero is a threshold, not an absence; the digest is the bundle's."""
     found = router(tiny_bundle, given_threshold)
-    assert found.threshold == (tiny_bundle.manifest.threshold.confidence if given_threshold is None else expected)
+    wanted = tiny_bundle.manifest.threshold.confidence if given_threshold is None else expected
+    assert {found.asked_below(label) for label in tiny_bundle.manifest.labels} == {wanted}
     assert found.model.digest == tiny_bundle.digest
+
+
+@pytest.mark.parametrize(
+    ("given_threshold", "expected"), [(None, {"mlops": 0.97, "other": 0.61}), (0.5, {"mlops": 0.5, "other": 0.5})]
+)
+def test_the_setting_overrides_the_threshold_of_every_label(
+    tiny_bundle: Bundle, given_threshold: float | None, expected: dict[str, float]
+) -> None:
+    """Else each label has its own."""
+    own = {label: threshold(0.97 if label == "mlops" else 0.61) for label in tiny_bundle.manifest.labels}
+    manifest = msgspec.structs.replace(tiny_bundle.manifest, thresholds=own)
+    found = router(msgspec.structs.replace(tiny_bundle, manifest=manifest), given_threshold)
+    assert {label: found.asked_below(label) for label in expected} == expected
+
+
+def threshold(confidence: float) -> LabelThreshold:
+    """A label's threshold without a promise."""
+    return LabelThreshold(
+        confidence=confidence,
+        target_precision=0.95,
+        precision=0.96,
+        precision_lower_bound=0.8,
+        bound_level=0.9875,
+        rows=50,
+        label_rows=60,
+        certified=False,
+    )
 
 
 def test_what_is_strange_is_what_the_bundle_says(tiny_bundle: Bundle, tiny_classifier: Classifier) -> None:

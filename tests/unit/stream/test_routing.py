@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model_export.bundle import ALWAYS_ASK
 from model_export.prediction import Prediction
 from model_export.text import read
 from monitoring.observer import ReviewReason, Signals
@@ -81,6 +82,25 @@ def test_the_decision_is_the_same_whoever_is_asked(confidence: float, threshold:
     assert found["prediction_id"] == prediction_id("e-1", MODEL.digest)
     assert found["threshold"] == threshold
     assert ("reasons" in found) == isinstance(outcome, NeedsReview)
+
+
+@pytest.mark.parametrize(
+    ("own", "confidence", "kind", "applied"),
+    [
+        ({"mlops": 0.95}, 0.9, NeedsReview, 0.95),
+        ({"mlops": 0.5}, 0.6, Tagged, 0.5),
+        ({"other": 0.95}, 0.9, Tagged, 0.9),
+        ({"mlops": ALWAYS_ASK}, 1.0, NeedsReview, ALWAYS_ASK),
+    ],
+)
+def test_the_threshold_of_the_predicted_label_is_applied_and_published(
+    own: dict[str, float], confidence: float, kind: type, applied: float
+) -> None:
+    """Another label's does not matter; without one of its own the label has that of all; above 1 a person is asked however sure it is."""
+    outcome = routed(Router(model=MODEL, threshold=0.9, thresholds=own), event(), predicted(confidence))
+    assert type(outcome) is kind
+    assert outcome.decision.threshold == applied
+    assert (outcome.decision.confidence < outcome.decision.threshold) == (kind is NeedsReview)
 
 
 def test_low_confidence_is_the_reason() -> None:
