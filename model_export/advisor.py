@@ -129,7 +129,7 @@ def advise(
 
     Args:
         encoder: What `find` returned.
-        train: Labels and sources of the labelled texts.
+        train: Labels (three kinds or more) and sources of the labelled texts.
         texts: The labelled texts, as many as `train` has.
         topics: The topic of each of them: no opinion comes from a head that saw the topic.
         unlabelled: Texts without a label; the heads' mean judges them.
