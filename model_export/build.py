@@ -26,12 +26,12 @@ LIBRARIES = ("torch", "transformers", "tokenizers", "onnx", "onnxscript", "onnxr
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How to train: the teacher, the student if there is to be one, the head of the last of them, and how many cores to use."""
+    """How to train: adviser, teacher, student and a head fitted anew, each where there is to be one; and how many cores to use."""
 
     advice: advisor.AdviceRecipe | None = dataclasses.field(default_factory=advisor.AdviceRecipe)
     teacher: Recipe = dataclasses.field(default_factory=Recipe)
     student: StudentRecipe | None = dataclasses.field(default_factory=StudentRecipe)
-    head: HeadRecipe = dataclasses.field(default_factory=HeadRecipe)
+    head: HeadRecipe | None = None
     threads: int = 2
 
 
@@ -82,8 +82,9 @@ def fit(base: base_model.BaseModel, splits: Splits, plan: Plan) -> tuple[TagNetw
     if plan.student is not None:
         network = distil(network, train, lessons, plan.student)
         losses["student"] = balanced_loss(network, calibration)
-    probe(network, train, plan.head)
-    losses["head"] = balanced_loss(network, calibration)
+    if plan.head is not None:
+        probe(network, train, plan.head)
+        losses["head"] = balanced_loss(network, calibration)
     logger.info("network_trained layers=%d calibration_losses=%s", network.shape.layers, losses)
     record = _record(splits, plan, tuned, losses, time.monotonic() - started, advised=advised)
     return network, Trained(labels=data.LABELS, record=record)
@@ -130,7 +131,7 @@ def _record(
         else None,
         "teacher": dataclasses.asdict(plan.teacher) | {"tuned_share": tuned.tuned_share},
         "student": dataclasses.asdict(plan.student) if plan.student is not None else None,
-        "head": dataclasses.asdict(plan.head),
+        "head": dataclasses.asdict(plan.head) if plan.head is not None else None,
         "calibration_losses": {name: round(loss, 6) for name, loss in losses.items()},
         "libraries": {name: version(name) for name in LIBRARIES},
         "seconds": round(seconds, 1),

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import get_linear_schedule_with_warmup
 
 from model_export import batches
-from model_export.network import TagNetwork
+from model_export.network import Pooling, TagNetwork
 from model_export.rounding import rounded_activations
 from model_export.train import Examples, Lessons, lesson_weights, soft_loss
 
@@ -29,6 +29,7 @@ class StudentRecipe:
 
     seed: int = 20261102
     layers: tuple[int, ...] = (0, 2, 5)
+    pooling: Pooling = "mean"
     learning_rate: float = 2e-4
     epochs: int = 4
     batch_rows: int = 32
@@ -62,7 +63,7 @@ def distil(teacher: TagNetwork, train: Examples, lessons: Lessons, recipe: Stude
     vectors = batches.embed(teacher, rows)
     with torch.no_grad():
         wanted: Tensor = teacher.head(vectors)
-    student = teacher.shallow(recipe.layers)
+    student = teacher.shallow(recipe.layers, recipe.pooling)
     _set_dropout(student, recipe.dropout)
     steps = recipe.epochs * (len(rows) // recipe.batch_rows)
     student.words.requires_grad_(requires_grad=False)

@@ -47,6 +47,19 @@ def tokenizer() -> Tokenizer:
     return made
 
 
+def test_first_token_pooling_leaves_out_only_what_nobody_reads() -> None:
+    """Computing one token of the last layer gives that token's state of the whole layer, to the last digit but rounding."""
+    torch.manual_seed(4)
+    whole = TagNetwork(SHAPE).eval()
+    short = whole.shallow([0, 1], "first").eval()
+    ids, mask = batches.pad(rows(6))
+    states = whole.embedded_norm(whole.words(ids) + whole.positions.weight[: ids.shape[1]])
+    for layer in whole.layers:
+        states = layer(states, ((1.0 - mask.float()) * -10_000.0)[:, None, None, :])
+    wanted = torch.nn.functional.normalize(states[:, 0], dim=-1)
+    assert torch.allclose(short.embed(ids, mask), wanted, atol=1e-6)
+
+
 @pytest.fixture(scope="module")
 def exported() -> tuple[TagNetwork, bytes, bytes]:
     """The network for export, its float32 file and its int8 file."""
