@@ -31,16 +31,16 @@ class StudentRecipe:
     layers: tuple[int, ...] = (0, 2, 5)
     pooling: Pooling = "mean"
     learning_rate: float = 2e-4
-    epochs: int = 4
+    epochs: int = 5
     batch_rows: int = 32
     source_shares: dict[str, float] = field(
-        default_factory=lambda: {"madewithml": 0.3, "corpus": 0.3, "plain": 0.35, "lexicon": 0.05}
+        default_factory=lambda: {"madewithml": 0.4, "corpus": 0.25, "plain": 0.3, "lexicon": 0.05}
     )
     class_levelling: float = 0.3
     unlabelled_share: float = 0.25
     temperature: float = 2.0
     vector_weight: float = 8.0
-    label_weight: float = 0.3
+    label_weight: float = 1.0
     label_smoothing: float = 0.05
     weight_decay: float = 0.01
     warmup_share: float = 0.1
