@@ -64,7 +64,7 @@ class AdviceRecipe:
     kernel_strength: float = 3.0
     line_strength: float = 3.0
     source_shares: dict[str, float] = field(
-        default_factory=lambda: {"madewithml": 0.25, "corpus": 0.35, "plain": 0.35, "lexicon": 0.05}
+        default_factory=lambda: {"madewithml": 0.4, "corpus": 0.25, "plain": 0.3, "lexicon": 0.05}
     )
     class_levelling: float = 0.3
 
@@ -129,7 +129,7 @@ def advise(
 
     Args:
         encoder: What `find` returned.
-        train: Labels and sources of the labelled texts.
+        train: Labels (three kinds or more) and sources of the labelled texts.
         texts: The labelled texts, as many as `train` has.
         topics: The topic of each of them: no opinion comes from a head that saw the topic.
         unlabelled: Texts without a label; the heads' mean judges them.

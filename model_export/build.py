@@ -26,12 +26,12 @@ LIBRARIES = ("torch", "transformers", "tokenizers", "onnx", "onnxscript", "onnxr
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How to train: the teacher, the student if there is to be one, the head of the last of them, and how many cores to use."""
+    """How to train: adviser, teacher, student and a head fitted anew, each where there is to be one; and how many cores to use."""
 
     advice: advisor.AdviceRecipe | None = dataclasses.field(default_factory=advisor.AdviceRecipe)
     teacher: Recipe = dataclasses.field(default_factory=Recipe)
     student: StudentRecipe | None = dataclasses.field(default_factory=StudentRecipe)
-    head: HeadRecipe = dataclasses.field(default_factory=HeadRecipe)
+    head: HeadRecipe | None = None
     threads: int = 2
 
 
@@ -53,10 +53,10 @@ def train_bundle(
         load: Makes the classifier that production uses.
         plan: How to train.
         target: The bundle's name and promise.
-        checkpoint_path: Keep the trained network here, for `export_bundle`.
+        checkpoint_path: Keep the trained network here, for `export_bundle`, and its teacher beside it (`teacher_path`).
     """
     base = base_model.load()
-    network, trained = fit(base, splits, plan)
+    network, trained = fit(base, splits, plan, teacher_path(checkpoint_path) if checkpoint_path is not None else None)
     if checkpoint_path is not None:
         checkpoint.save(checkpoint_path, network, trained)
     return assemble(folder, network=network, trained=trained, tokenizer=base.tokenizer, splits=splits, load=load, target=target)
@@ -69,7 +69,17 @@ def export_bundle(folder: Path, *, checkpoint_path: Path, splits: Splits, load: 
     return assemble(folder, network=network, trained=trained, tokenizer=tokenizer, splits=splits, load=load, target=target)
 
 
-def fit(base: base_model.BaseModel, splits: Splits, plan: Plan) -> tuple[TagNetwork, Trained]:
+def teacher_path(checkpoint_path: Path) -> Path:
+    """
+    Where the teacher of a student is kept.
+
+    >>> str(teacher_path(Path("kept/network.safetensors")))
+    'kept/network-teacher.safetensors'
+    """
+    return checkpoint_path.with_stem(f"{checkpoint_path.stem}-teacher")
+
+
+def fit(base: base_model.BaseModel, splits: Splits, plan: Plan, keep_teacher: Path | None = None) -> tuple[TagNetwork, Trained]:
     """Train the teacher and, if the plan has one, the student; return the last of them and its record."""
     started = time.monotonic()
     torch.set_num_threads(plan.threads)
@@ -79,11 +89,16 @@ def fit(base: base_model.BaseModel, splits: Splits, plan: Plan) -> tuple[TagNetw
     tuned = tune(TagNetwork.from_bert(base.bert, labels=len(data.LABELS)), train, calibration, plan.teacher, lessons)
     network = tuned.network
     losses = {"teacher": min(tuned.losses.values())}
+    if keep_teacher is not None and plan.student is not None:
+        checkpoint.save(
+            keep_teacher, network, Trained(labels=data.LABELS, record={"teacher": dataclasses.asdict(plan.teacher)})
+        )
     if plan.student is not None:
         network = distil(network, train, lessons, plan.student)
         losses["student"] = balanced_loss(network, calibration)
-    probe(network, train, plan.head)
-    losses["head"] = balanced_loss(network, calibration)
+    if plan.head is not None:
+        probe(network, train, plan.head)
+        losses["head"] = balanced_loss(network, calibration)
     logger.info("network_trained layers=%d calibration_losses=%s", network.shape.layers, losses)
     record = _record(splits, plan, tuned, losses, time.monotonic() - started, advised=advised)
     return network, Trained(labels=data.LABELS, record=record)
@@ -130,7 +145,7 @@ def _record(
         else None,
         "teacher": dataclasses.asdict(plan.teacher) | {"tuned_share": tuned.tuned_share},
         "student": dataclasses.asdict(plan.student) if plan.student is not None else None,
-        "head": dataclasses.asdict(plan.head),
+        "head": dataclasses.asdict(plan.head) if plan.head is not None else None,
         "calibration_losses": {name: round(loss, 6) for name, loss in losses.items()},
         "libraries": {name: version(name) for name in LIBRARIES},
         "seconds": round(seconds, 1),

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import get_linear_schedule_with_warmup
 
 from model_export import batches
-from model_export.network import TagNetwork
+from model_export.network import Pooling, TagNetwork
 from model_export.rounding import rounded_activations
 from model_export.train import Examples, Lessons, lesson_weights, soft_loss
 
@@ -29,17 +29,18 @@ class StudentRecipe:
 
     seed: int = 20261102
     layers: tuple[int, ...] = (0, 2, 5)
+    pooling: Pooling = "mean"
     learning_rate: float = 2e-4
-    epochs: int = 4
+    epochs: int = 5
     batch_rows: int = 32
     source_shares: dict[str, float] = field(
-        default_factory=lambda: {"madewithml": 0.3, "corpus": 0.3, "plain": 0.35, "lexicon": 0.05}
+        default_factory=lambda: {"madewithml": 0.4, "corpus": 0.25, "plain": 0.3, "lexicon": 0.05}
     )
     class_levelling: float = 0.3
     unlabelled_share: float = 0.25
     temperature: float = 2.0
     vector_weight: float = 8.0
-    label_weight: float = 0.3
+    label_weight: float = 1.0
     label_smoothing: float = 0.05
     weight_decay: float = 0.01
     warmup_share: float = 0.1
@@ -62,7 +63,7 @@ def distil(teacher: TagNetwork, train: Examples, lessons: Lessons, recipe: Stude
     vectors = batches.embed(teacher, rows)
     with torch.no_grad():
         wanted: Tensor = teacher.head(vectors)
-    student = teacher.shallow(recipe.layers)
+    student = teacher.shallow(recipe.layers, recipe.pooling)
     _set_dropout(student, recipe.dropout)
     steps = recipe.epochs * (len(rows) // recipe.batch_rows)
     student.words.requires_grad_(requires_grad=False)

@@ -1,6 +1,6 @@
 """The network as it is trained and as it is exported: one plain module, so that there is no conversion to get wrong.
 
-A BERT encoder, mean pooling, unit length, a linear head. The shape is chosen for what the quantiser and the runtime do well: Q, K and V
+A BERT encoder, mean or first-token pooling, unit length, a linear head. The shape is chosen for what the quantiser and the runtime do well: Q, K and V
 are separate products, GELU is the exact one, layer normalisation is one operator, the one token type is added to the
 positions once and for all. `for_export` stores the word embeddings, two thirds of a small network, as int8 rows with a
 scale each: a lookup is no arithmetic, so it costs 0.4 % of a row's largest value and nothing else.
@@ -9,7 +9,7 @@ scale each: a lookup is no arithmetic, so it costs 0.4 % of a row's largest valu
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,8 @@ from transformers import BertModel
 INT8_MAX = 127.0
 # Far below any score, and far from overflow when summed.
 MASKED = -10_000.0
+# How a text's vector comes from its tokens': their mean, or the first one's alone. For the first the last layer has one token to compute.
+Pooling = Literal["mean", "first"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +35,7 @@ class Shape:
     labels: int
     norm_epsilon: float = 1e-12
     dropout: float = 0.1
+    pooling: Pooling = "mean"
 
 
 class Layer(nn.Module):
@@ -52,9 +55,15 @@ class Layer(nn.Module):
         self.norm = nn.LayerNorm(shape.width, eps=shape.norm_epsilon)
         self.dropout = nn.Dropout(shape.dropout)
 
-    def forward(self, states: Tensor, bias: Tensor) -> Tensor:
-        """Map states [batch, length, width] to states; `bias` [batch, 1, 1, length] hides the padding."""
-        query, key, value = (self._split(project(states)) for project in (self.query, self.key, self.value))
+    def forward(self, states: Tensor, bias: Tensor, *, first_only: bool = False) -> Tensor:
+        """
+        Map states [batch, length, width] to states; `bias` [batch, 1, 1, length] hides the padding.
+
+        `first_only`: give the first token's state alone, [batch, 1, width]; it still looks at all others.
+        """
+        key, value = self._split(self.key(states)), self._split(self.value(states))
+        states = states[:, :1] if first_only else states
+        query = self._split(self.query(states))
         scores = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1]) + bias
         mixed = self.dropout(torch.softmax(scores, dim=-1)) @ value
         joined = mixed.transpose(1, 2).flatten(2)
@@ -127,11 +136,11 @@ class TagNetwork(nn.Module):
         bias = ((1.0 - mask) * MASKED)[:, None, None, :]
         positions = self.positions.weight[: input_ids.shape[1]]
         states = self.dropout(self.embedded_norm(self.words(input_ids) + positions))
-        for layer in self.layers:
-            states = layer(states, bias)
-        weights = mask[:, :, None]
-        # The mean over tokens, up to a factor that the unit length removes.
-        summed = (states * weights).sum(dim=1)
+        first = self.shape.pooling == "first"
+        for number, layer in enumerate(self.layers, start=1):
+            states = layer(states, bias, first_only=first and number == self.shape.layers)
+        # The first token, or the mean over tokens up to a factor that the unit length removes.
+        summed = states[:, 0] if first else (states * mask[:, :, None]).sum(dim=1)
         unit: Tensor = summed / torch.sqrt((summed * summed).sum(dim=-1, keepdim=True))
         return unit
 
@@ -140,9 +149,9 @@ class TagNetwork(nn.Module):
         logits: Tensor = self.head(self.embed(input_ids, attention_mask))
         return logits
 
-    def shallow(self, keep: Sequence[int]) -> "TagNetwork":
-        """Copy the network with only the layers `keep`, in that order."""
-        shape = replace(self.shape, layers=len(keep))
+    def shallow(self, keep: Sequence[int], pooling: Pooling = "mean") -> "TagNetwork":
+        """Copy the network with only the layers `keep`, in that order, and with that pooling."""
+        shape = replace(self.shape, layers=len(keep), pooling=pooling)
         network = TagNetwork(shape)
         state = {name: value for name, value in self.state_dict().items() if not name.startswith("layers.")}
         for place, source in enumerate(keep):

@@ -35,7 +35,7 @@ class Recipe:
     epochs: int = 3
     batch_rows: int = 32
     source_shares: dict[str, float] = field(
-        default_factory=lambda: {"madewithml": 0.3, "corpus": 0.3, "plain": 0.35, "lexicon": 0.05}
+        default_factory=lambda: {"madewithml": 0.4, "corpus": 0.25, "plain": 0.3, "lexicon": 0.05}
     )
     class_levelling: float = 0.3
     advice_share: float = 0.5

@@ -95,6 +95,17 @@ def test_rows_of_no_class_are_unlabelled() -> None:
     assert parts.counts()["unlabelled"] == 1
 
 
+def test_titles_of_what_is_learned_are_unlabelled_and_those_of_gold_are_not() -> None:
+    """A described row gives its title to be judged by others; a measured row gives nothing."""
+    rows = [
+        Row(text=f"t{n} d{n} e{n} f{n}", tag="other", source="corpus", topic=f"topic-{n}", title=f"t{n}", described=True)
+        for n in range(40)
+    ]
+    parts = data.split(authored=rows, given=[], holdout=[], digests={})
+    assert {row.text for row in parts.unlabelled} == {row.title for row in parts.train}
+    assert all(row.source == data.TITLES and not row.described for row in parts.unlabelled)
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [

@@ -50,6 +50,19 @@ def tokenizer() -> Tokenizer:
     return made
 
 
+def test_first_token_pooling_leaves_out_only_what_nobody_reads() -> None:
+    """Computing one token of the last layer gives that token's state of the whole layer, to the last digit but rounding."""
+    torch.manual_seed(4)
+    whole = TagNetwork(SHAPE).eval()
+    short = whole.shallow([0, 1], "first").eval()
+    ids, mask = batches.pad(rows(6))
+    states = whole.embedded_norm(whole.words(ids) + whole.positions.weight[: ids.shape[1]])
+    for layer in whole.layers:
+        states = layer(states, ((1.0 - mask.float()) * -10_000.0)[:, None, None, :])
+    wanted = torch.nn.functional.normalize(states[:, 0], dim=-1)
+    assert torch.allclose(short.embed(ids, mask), wanted, atol=1e-6)
+
+
 @pytest.fixture(scope="module")
 def exported() -> tuple[TagNetwork, bytes, bytes]:
     """The network for export, its float32 file and its int8 file."""
@@ -143,10 +156,38 @@ def test_student_moves_toward_its_teacher() -> None:
     """One layer learns to give the vectors of two."""
     teacher, some = network(), examples(64)
     recipe = StudentRecipe(layers=(0,), epochs=8, learning_rate=3e-3, batch_rows=16)
-    student = distil(teacher, some, rows(16, seed=8), recipe)
+    student = distil(teacher, some, train.lessons_of(some, rows(16, seed=8)), recipe)
     wanted = batches.embed(teacher, some.rows)
     before, after = (float((batches.embed(net, some.rows) - wanted).square().sum()) for net in (teacher.shallow([0]), student))
     assert after < before
+
+
+def test_an_opinion_is_learned_where_there_is_no_label() -> None:
+    """A text without a label moves toward the label that the adviser gives it."""
+    some, silent = examples(64), [[1, 7, 7, 2]]
+    opinion = torch.tensor([[0.0, 0.0, 0.0, 1.0]])
+    lessons = train.lessons_of(some, silent, advice=(torch.full((64, 4), 0.25), opinion))
+    recipe = train.Recipe(epochs=6, batch_rows=16, unlabelled_share=0.5, learning_rate=3e-3, label_smoothing=0.0)
+    net = network()
+    before = float(torch.softmax(batches.logits(net, silent), dim=-1)[0, 3])
+    train.run_epochs(net, some, lessons, recipe)
+    assert float(torch.softmax(batches.logits(net, silent), dim=-1)[0, 3]) > before
+
+
+def test_a_text_that_nobody_judged_teaches_nothing() -> None:
+    """Without an adviser the unlabelled texts are never drawn by the tuning."""
+    some = examples(64)
+    lessons = train.lessons_of(some, rows(16, seed=8))
+    assert not lessons.targets[lessons.labelled :].any()
+    weights = train.lesson_weights(some, lessons, {}, 0.0, 0.0)
+    assert float(weights[lessons.labelled :].sum()) == 0.0
+
+
+def test_label_and_opinion_share_a_target() -> None:
+    """Half a label and half an opinion: each target still adds up to one."""
+    some = train.Examples(rows=[[1], [2]], targets=[0, 1], sources=["corpus", "corpus"])
+    advice = (torch.tensor([[0.2, 0.8], [0.5, 0.5]]), torch.zeros(0, 2))
+    assert torch.allclose(train.lessons_of(some, advice=advice).targets, torch.tensor([[0.6, 0.4], [0.25, 0.75]]))
 
 
 def test_tuning_keeps_the_share_that_loses_least() -> None:
