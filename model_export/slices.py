@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from model_export.data import REGISTERS, Row
+from model_export.data import AUTHORED, PLAIN, REGISTERS, Row
 from model_export.intervals import Interval, bootstrap, confusion, weighted_f1, wilson
 from model_export.prediction import Prediction
 
@@ -72,6 +72,10 @@ def _between(least: int, most: int | None) -> Callable[[Row], bool]:
     return lambda row: least <= words(row) and (most is None or words(row) <= most)
 
 
+def _of_source(source: str) -> Callable[[Row], bool]:
+    return lambda row: row.source == source
+
+
 def _of_register(register: str) -> Callable[[Row], bool]:
     return lambda row: row.register == register
 
@@ -88,6 +92,9 @@ SLICES = (
         )
         for least, most in LENGTHS
     ),
+    # Made With ML's rows are a part of their own.
+    Slice(group="authored", name="borderline", holds=_of_source(AUTHORED)),
+    Slice(group="authored", name="plain", holds=_of_source(PLAIN)),
     *(Slice(group="register", name=register, holds=_of_register(register)) for register in REGISTERS),
 )
 

@@ -7,9 +7,11 @@ from model_export.data import Row
 from model_export.prediction import Prediction
 
 
-def row(text: str, *, tag: str = "other", described: bool = True, register: str | None = None) -> Row:
+def row(
+    text: str, *, tag: str = "other", described: bool = True, register: str | None = None, source: str = "madewithml"
+) -> Row:
     """A labelled row."""
-    return Row(text=text, tag=tag, source="corpus", topic="t", described=described, register=register)
+    return Row(text=text, tag=tag, source=source, topic="t", described=described, register=register)
 
 
 def given(label: str) -> Prediction:
@@ -30,6 +32,8 @@ LONG = " ".join(["word"] * 41)
             row("Serving LLMs", register="terse"),
             {"short: 6 words at most", "with description", "terms of language models", "1 to 6 words", "terse"},
         ),
+        (row("A plain one", source="plain"), {"short: 6 words at most", "with description", "1 to 6 words", "plain"}),
+        (row("A hard one", source="corpus"), {"short: 6 words at most", "with description", "1 to 6 words", "borderline"}),
         (row("Détection"), {"short: 6 words at most", "with description", "not ASCII", "1 to 6 words"}),
     ],
 )
@@ -90,6 +94,14 @@ def test_authored_rows_keep_their_register() -> None:
     """Else there would be nothing to slice by."""
     registers = {each.register for each in data.read_corpus(data.CORPUS)}
     assert registers == set(data.REGISTERS)
+
+
+def test_authored_rows_are_borderline_or_plain() -> None:
+    """Both kinds there are, and every one of them is in one of the two slices."""
+    authored = [kind for kind in slices.SLICES if kind.group == "authored"]
+    rows = data.read_corpus(data.CORPUS)
+    assert all(sum(kind.holds(each) for kind in authored) == 1 for each in rows)
+    assert all(any(kind.holds(each) for each in rows) for kind in authored)
 
 
 def test_unequal_lengths_are_an_error() -> None:
