@@ -171,7 +171,7 @@ def _promise(manifest: Manifest, predictions: Sequence[Prediction], rows: Sequen
         right,
         labels=manifest.labels,
         target_precision=precision,
-        floor=together.confidence,
+        pooled=together.confidence,
     )
     return msgspec.structs.replace(manifest, threshold=together, thresholds=own)
 

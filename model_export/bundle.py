@@ -74,7 +74,7 @@ class LabelThreshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         bound_level: The level of the bound, for this label alone; all labels' certificates hold together at `1 - labels * (1 - bound_level)`.
         rows: How many rows `precision` is of.
         label_rows: How many rows were given the label at any confidence.
-        certified: The target is proved at the level. Else `confidence` is what was seen, without a promise.
+        certified: The target is proved at the level. Else `confidence` is that of all labels together, without a promise of this one.
         labels_needed: Rows that are to be labelled, among those that the model calls by this label, until the rows would certify
             the target if they went on as they are; None where it is certified, or where `MOST_LABELS` would not do.
     """
@@ -102,13 +102,17 @@ class LabelThreshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             if self.labels_needed is not None
             else f"not even {MOST_LABELS:,} more labels of {label} would do, if they are like these"
         )
-        meanwhile = (
-            "a person is asked about all of it"
+        return f"{label}: {self.target_precision} is not certified: {needed}. Until then {self._meanwhile(where)}"
+
+    def _meanwhile(self, where: str) -> str:
+        if self.confidence == ALWAYS_ASK:
+            return "a person is asked about all of it: too little of it is right where all labels together are"
+        seen = (
+            "there are no calibration rows so sure"
             if self.precision is None
-            else f"its threshold {self.confidence} is no promise: {self.precision:.4f} of {where} are right, "
-            f"at least {self.precision_lower_bound:.4f}"
+            else f"{self.precision:.4f} of {where} are right, at least {self.precision_lower_bound:.4f}"
         )
-        return f"{label}: {self.target_precision} is not certified: {needed}. Until then {meanwhile}"
+        return f"its threshold {self.confidence}, that of all labels, is no promise: {seen}"
 
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True):

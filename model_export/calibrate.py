@@ -3,7 +3,8 @@
 A label's threshold is certified by learning, then testing (Angelopoulos et al. 2021): from the strictest confidence of a fixed grid
 downward, "the share right of what is surer than this is below the target" is tested with an exact binomial p-value, and the
 walk ends at the first confidence at which it cannot be refuted. Fixed-sequence testing spends a label's level once, however long the
-walk. The level is split evenly over the labels, so that all certificates hold together.
+walk. The level is split evenly over the labels, so that all certificates hold together. A label without a certificate goes by the
+threshold of all labels together, which more rows stand behind than behind any of its own.
 
 The walk begins where there are rows enough (`first_rows`): before that no outcome could pass, or one mistake would end it, and how
 many rows there are says nothing of how many are right. What this rests on: rows independent and like the traffic, and less sure
@@ -35,6 +36,9 @@ GRID = (0.999, 0.995, *(cent / 100 for cent in range(99, 29, -1)))
 # Where a walk begins: a fifth of the label's rows, or so many as three mistakes need. Of the starts tried, on labels drawn from the
 # calibration rows' confidences alone, it certified about as often as the best at every target and number of rows.
 START_SHARE, START_MISTAKES = 0.2, 3
+# How far short of the target a label may be seen to fall above the threshold of all labels together. Further, it would hide among them: the
+# others' hits would publish its mistakes.
+MOST_SHORT = 0.05
 
 
 class CalibrationError(Exception):
@@ -136,14 +140,13 @@ def choose_thresholds(
     *,
     labels: Sequence[str],
     target_precision: float,
-    floor: float,
+    pooled: float,
 ) -> dict[str, LabelThreshold]:
     """
     The threshold of every predicted label, certified where the rows allow it.
 
-    Where they do not, the threshold is the smallest confidence that keeps the target on the label's own rows, and says that it is not
-    certified; it is never below `floor`, since few rows must not publish more than all rows together would. Where not
-    even that exists, a person is asked about all of the label.
+    Where they do not, the threshold is `pooled`, and says that it is not certified. Only where the label's rows at `pooled` or more are right
+    less often than the target less `MOST_SHORT`, a person is asked about all of it.
 
     Args:
         said: The predicted label of each calibration row.
@@ -151,22 +154,22 @@ def choose_thresholds(
         correct: Whether each row's label was right.
         labels: All labels; each gets an equal part of what `BOUND_LEVEL` leaves.
         target_precision: The share right that is asked for, 0 to 1.
-        floor: The confidence that keeps the target on all labels together.
+        pooled: The confidence that keeps the target on all labels together.
     """
     given, confidence, right = np.asarray(said), np.asarray(confidences, dtype=np.float64), np.asarray(correct, dtype=np.bool_)
     risk = (1.0 - BOUND_LEVEL) / len(labels)
     return {
         label: _label_threshold(
-            confidence[given == label], right[given == label], target=target_precision, risk=risk, floor=floor
+            confidence[given == label], right[given == label], target=target_precision, risk=risk, pooled=pooled
         )
         for label in labels
     }
 
 
-def _label_threshold(confidence: Floats, right: Bools, *, target: float, risk: float, floor: float) -> LabelThreshold:
+def _label_threshold(confidence: Floats, right: Bools, *, target: float, risk: float, pooled: float) -> LabelThreshold:
     rows, wrong = grid_counts(confidence, right)
     certified = lowest_certified(rows, wrong, len(confidence), target=target, risk=risk)
-    chosen = certified if certified is not None else _seen(confidence, right, target=target, floor=floor)
+    chosen = certified if certified is not None else _uncertified(confidence, right, target=target, pooled=pooled)
     kept = confidence >= chosen
     count, hits = int(kept.sum()), int(right[kept].sum())
     return LabelThreshold(
@@ -272,12 +275,11 @@ def labels_needed(rows: Ints, wrong: Ints, label_rows: int, *, target: float, ri
     return int(totals[passing.argmax()]) - label_rows if passing.any() else None
 
 
-def _seen(confidence: Floats, right: Bools, *, target: float, floor: float) -> float:
-    for candidate in np.unique(confidence[confidence >= floor]):
-        kept = confidence >= candidate
-        if right[kept].sum() >= target * kept.sum():
-            return float(candidate)
-    return ALWAYS_ASK
+def _uncertified(confidence: Floats, right: Bools, *, target: float, pooled: float) -> float:
+    kept = confidence >= pooled
+    # Rounded, so that 18 of 20 are not less than 0.95 less 0.05.
+    hides = kept.any() and float(right[kept].mean()) < round(target - MOST_SHORT, 6)
+    return ALWAYS_ASK if hides else pooled
 
 
 def lower_bound(hits: int, rows: int, level: float = BOUND_LEVEL) -> float:
