@@ -27,9 +27,9 @@ QUANTISE_SEED = 11
 class Target:
     """What the bundle is to be called and to promise."""
 
-    name: str = "tagstream-minilm"
-    version: str = "2026.11.1"
-    precision: float = 0.98
+    name: str = bundle.NAME
+    version: str = bundle.VERSION
+    precision: float = bundle.PRECISION
     max_length: int = batches.MAX_LENGTH
     limits: parity.Limits = field(default_factory=parity.Limits)
 

@@ -66,9 +66,9 @@ def train(  # noqa: PLR0913 - the options of one command
     load: LoadClassifier,
     data_folder: Path | None,
     corpus_folder: Path = data.CORPUS,
-    name: str = "tagstream-minilm",
-    version: str = "2026.11.1",
-    target_precision: float = 0.98,
+    name: str = bundle.NAME,
+    version: str = bundle.VERSION,
+    target_precision: float = bundle.PRECISION,
     student: bool = True,
     threads: int = 2,
     checkpoint: Path | None = None,
@@ -116,9 +116,9 @@ def export(  # noqa: PLR0913 - the options of one command
     load: LoadClassifier,
     data_folder: Path | None,
     corpus_folder: Path = data.CORPUS,
-    name: str = "tagstream-minilm",
-    version: str = "2026.11.1",
-    target_precision: float = 0.98,
+    name: str = bundle.NAME,
+    version: str = bundle.VERSION,
+    target_precision: float = bundle.PRECISION,
 ) -> Made:
     """Make a bundle of a checkpoint that `train` kept; arguments as there."""
     from model_export import assemble, build
@@ -141,9 +141,9 @@ def refit(  # noqa: PLR0913 - the options of one command
     load: LoadClassifier,
     data_folder: Path | None,
     corpus_folder: Path = data.CORPUS,
-    name: str = "tagstream-minilm",
-    version: str = "2026.11.2",
-    target_precision: float = 0.98,
+    name: str = bundle.NAME,
+    version: str = bundle.VERSION,
+    target_precision: float = bundle.PRECISION,
     multilabel: bool = False,
 ) -> Made:
     """Keep the encoder of the bundle in `source`, fit its head anew, and write the result to `folder`; arguments as in `train`."""
@@ -167,7 +167,7 @@ def calibrate(
     data_folder: Path | None,
     corpus_folder: Path = data.CORPUS,
     version: str | None = None,
-    target_precision: float = 0.98,
+    target_precision: float = bundle.PRECISION,
 ) -> Made:
     """
     Keep network and tokenizer of the bundle in `source`; do temperature, thresholds, reference and metrics anew.

@@ -242,6 +242,12 @@ def doctor(
 
 
 DataFolder = Annotated[Path | None, typer.Option(help="Folder with dataset.csv and holdout.csv.", metavar="FOLDER")]
+TrainFolder = Annotated[
+    Path,
+    typer.Argument(
+        help="Folder to write the bundle to; with --all, to write bundle, networks and report to.", metavar="FOLDER"
+    ),
+]
 OutFolder = Annotated[Path, typer.Argument(help="Folder to write the bundle to.", metavar="FOLDER")]
 BundleArgument = Annotated[
     Path | None, typer.Argument(help="Folder of the bundle; the settings' unless given.", metavar="FOLDER")
@@ -261,10 +267,13 @@ Precision = Annotated[float, typer.Option(help="Share right that the thresholds 
 
 @model.command("train")
 def model_train(
-    folder: OutFolder,
+    folder: TrainFolder = Path("trained"),
+    everything: Annotated[
+        bool, typer.Option("--all", help="Keep teacher and student, train the simpler rivals, and report on all of them.")
+    ] = False,
     data: DataFolder = None,
     checkpoint: Checkpoint = None,
-    precision: Precision = 0.98,
+    precision: Precision = 0.95,
     corpus_only: Annotated[bool, typer.Option("--corpus-only", help="Train on the authored corpus alone.")] = False,
     multilabel: MultilabelOption = False,
 ) -> None:
@@ -274,6 +283,7 @@ def model_train(
     modelling.train(
         _settings(data=data),
         folder=folder,
+        everything=everything,
         checkpoint=checkpoint,
         precision=precision,
         corpus_only=corpus_only,
@@ -286,7 +296,7 @@ def model_export(
     checkpoint: Annotated[Path, typer.Argument(help="A network that `train --checkpoint` kept.", metavar="FILE")],
     folder: OutFolder,
     data: DataFolder = None,
-    precision: Precision = 0.98,
+    precision: Precision = 0.95,
 ) -> None:
     """Make a bundle of a trained network (needs the extra `export`)."""
     from stream import modelling
@@ -299,7 +309,7 @@ def model_refit(
     folder: OutFolder,
     data: DataFolder = None,
     bundle: BundleFolder = None,
-    precision: Precision = 0.98,
+    precision: Precision = 0.95,
     multilabel: MultilabelOption = False,
 ) -> None:
     """Keep a bundle's encoder and fit its head anew to the labels of today (needs the extra `export`)."""
@@ -313,7 +323,7 @@ def model_calibrate(
     out: Annotated[Path, typer.Option(help="Folder to write the new bundle to.", metavar="FOLDER")],
     folder: BundleArgument = None,
     data: DataFolder = None,
-    precision: Precision = 0.98,
+    precision: Precision = 0.95,
 ) -> None:
     """Keep a bundle's network; do its temperature, thresholds, reference and metrics anew (needs the extra `export`)."""
     from stream import modelling

@@ -25,26 +25,60 @@ def train(
     settings: Settings,
     *,
     folder: Path,
+    everything: bool,
     checkpoint: Path | None,
     precision: float,
     corpus_only: bool,
     multilabel: bool,
 ) -> None:
-    """Train and write a bundle; prints its figures."""
+    """
+    Train and write a bundle; prints its figures.
+
+    With `everything` the folder gets `bundle/`, the networks in full precision, and `report/`, which puts rivals, teacher and student
+    beside the bundle on the same rows.
+    """
     _require_export()
+    if everything:
+        _require_plots()
+        checkpoint = checkpoint or folder / "network.safetensors"
     logs.configure(level="info", form="console")
     logging.getLogger("onnx_ir").setLevel(logging.WARNING)
+    rows = None if corpus_only else _data_folder_if_any(settings)
+    if rows is None:
+        view.talk("training on the authored corpus alone, without Made With ML's rows; there will be no figures on the holdout")
     made = commands.train(
-        folder,
+        folder / "bundle" if everything else folder,
         load=OnnxClassifier,
-        data_folder=None if corpus_only else data_folder(settings),
+        data_folder=rows,
         target_precision=precision,
         checkpoint=checkpoint,
         multilabel=multilabel,
     )
-    if corpus_only:
-        view.talk("trained on the authored corpus alone: Made With ML's rows were left out as told")
     view.show(made.render())
+    if everything and checkpoint is not None:
+        _report_on_all(folder, data_folder=rows, checkpoint=checkpoint)
+
+
+def _report_on_all(folder: Path, *, data_folder: Path | None, checkpoint: Path) -> None:
+    """The report on a bundle that has just been made, beside what it was made of and the simpler rivals."""
+    from model_export.build import teacher_path
+    from model_export.measured import render
+    from model_export.report import write
+
+    measured = commands.evaluate(
+        folder / "bundle",
+        load=OnnxClassifier,
+        data_folder=data_folder,
+        baselines=True,
+        checkpoints=[
+            commands.Named(name="teacher fp32", path=teacher_path(checkpoint)),
+            commands.Named(name="student fp32", path=checkpoint),
+        ],
+        say=view.talk,
+    )
+    view.show(render(measured))
+    for path in write(measured, folder / "report"):
+        view.talk(f"wrote {path}")
 
 
 def export(settings: Settings, *, checkpoint: Path, folder: Path, precision: float) -> None:
@@ -164,6 +198,17 @@ def inspect(settings: Settings, *, as_json: bool) -> None:
 def data_folder(settings: Settings) -> Path:
     """The folder with Made With ML's files: the settings', else a checked download that is kept."""
     return settings.data if settings.data is not None else madewithml.download()
+
+
+def _data_folder_if_any(settings: Settings) -> Path | None:
+    """As `data_folder`; None, with the reason said, where nothing is given and nothing can be fetched."""
+    try:
+        return data_folder(settings)
+    except madewithml.DataError as error:
+        if settings.data is not None:
+            raise
+        view.talk(str(error))
+        return None
 
 
 def _require_export() -> None:
