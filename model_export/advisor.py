@@ -1,6 +1,6 @@
 """A large encoder that is too slow to ship, asked for its opinion of every text that is learned from.
 
-all-mpnet-base-v2 (Apache-2.0) has ten times the weights of the shipped network and, frozen under a small head, places topics that it has
+all-mpnet-base-v2 (Apache-2.0) has six times the weights of the shipped network and, frozen under a small head, places topics that it has
 never seen better than anything that was tuned here. Its heads are fitted five times, each time without a fifth of the topics, and a
 text is judged by the head that has not seen its topic: an opinion, not a memory of the label. Network and student then learn
 label and opinion together (`train.soft_targets`), and of texts without a label the opinion alone.

@@ -106,8 +106,10 @@ def fit(base: base_model.BaseModel, splits: Splits, plan: Plan, keep_teacher: Pa
 
 def _lessons(splits: Splits, train: Examples, unlabelled: list[list[int]], plan: Plan) -> tuple[Lessons, bool]:
     """What there is to learn, and whether the adviser was asked."""
-    encoder = advisor.find() if plan.advice is not None else None
-    if plan.advice is None or encoder is None:
+    if plan.advice is None:
+        return lessons_of(train, unlabelled), False
+    encoder = advisor.find()
+    if encoder is None:
         logger.warning("advice_missing next=pip install -r requirements/advisor.txt; training goes on with labels alone")
         return lessons_of(train, unlabelled), False
     advice = advisor.advise(

@@ -1,6 +1,6 @@
 """A tiny random transformer through the real path: export, quantise, bundle, classify."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -174,13 +174,25 @@ def test_an_opinion_is_learned_where_there_is_no_label() -> None:
     assert float(torch.softmax(batches.logits(net, silent), dim=-1)[0, 3]) > before
 
 
-def test_a_text_that_nobody_judged_teaches_nothing() -> None:
-    """Without an adviser the unlabelled texts are never drawn by the tuning."""
-    some = examples(64)
-    lessons = train.lessons_of(some, rows(16, seed=8))
-    assert not lessons.targets[lessons.labelled :].any()
-    weights = train.lesson_weights(some, lessons, {}, 0.0, 0.0)
-    assert float(weights[lessons.labelled :].sum()) == 0.0
+@pytest.mark.parametrize("judged", [False, True])
+def test_the_tuning_draws_unlabelled_texts_only_where_somebody_judged_them(
+    monkeypatch: pytest.MonkeyPatch, *, judged: bool
+) -> None:
+    """Without an adviser they teach nothing and are never drawn; with one they get their share."""
+    drawn: list[torch.Tensor] = []
+    plan = batches.plan
+
+    def spy(some: Sequence[Sequence[int]], weights: torch.Tensor, **options: int) -> Iterator[list[int]]:
+        drawn.append(weights)
+        return plan(some, weights, **options)
+
+    monkeypatch.setattr(batches, "plan", spy)
+    some, silent = examples(64), rows(16, seed=8)
+    advice = (torch.full((64, 4), 0.25), torch.full((16, 4), 0.25)) if judged else None
+    lessons = train.lessons_of(some, silent, advice=advice)
+    train.run_epochs(network(), some, lessons, train.Recipe(epochs=1, batch_rows=16, unlabelled_share=0.25))
+    share = float(drawn[0][lessons.labelled :].sum() / drawn[0].sum())
+    assert share == pytest.approx(0.25 if judged else 0.0, abs=1e-6)
 
 
 def test_label_and_opinion_share_a_target() -> None:
