@@ -28,6 +28,7 @@ class Fault(StrEnum):
     KILL_BEFORE_DECIDING = "kill -9 before the model"
     KILL_BEFORE_SENDING = "kill -9 before the sends"
     KILL_AMONG_SENDS = "kill -9 between two sends"
+    FREEZE_AMONG_SENDS = "SIGSTOP between two sends, beyond the session"
     KILL_BEFORE_ACKNOWLEDGING = "kill -9 before the acknowledgement"
     KILL_BEFORE_COMMITTING = "kill -9 before the commit"
     ABORT = "native abort in the model"
@@ -77,6 +78,7 @@ DISORDERS = frozenset(
         Fault.PRODUCE_FAILURE,
         Fault.PRODUCE_SILENCE,
         Fault.FREEZE,
+        Fault.FREEZE_AMONG_SENDS,
         Fault.BLOCKED_LOOP,
         Fault.CUT,
         Fault.SILENT,

@@ -288,9 +288,14 @@ class Scene:
                 self._fleet.terminate(victim)
                 self._fleet.terminate(victim)
             case Fault.FREEZE:
-                self._freeze(victim, self._settings.session_timeout_seconds + FREEZE_BEYOND_SECONDS)
+                self._fleet.freeze(victim)
+                self._thaw_after(victim, self._settings.session_timeout_seconds + FREEZE_BEYOND_SECONDS)
             case Fault.SHORT_FREEZE:
-                self._freeze(victim, SHORT_FREEZE_SECONDS)
+                self._fleet.freeze(victim)
+                self._thaw_after(victim, SHORT_FREEZE_SECONDS)
+            case Fault.FREEZE_AMONG_SENDS:
+                self._fleet.arm(victim, POINTS[fault])
+                self._thaw_after(victim, self._settings.session_timeout_seconds + FREEZE_BEYOND_SECONDS)
             case _:
                 self._fleet.arm(victim, POINTS[fault])
 
@@ -358,8 +363,7 @@ class Scene:
                 for one, (partition, offset) in zip(planted, addition["places"], strict=True)
             ]
 
-    def _freeze(self, victim: Member, seconds: float) -> None:
-        self._fleet.freeze(victim)
+    def _thaw_after(self, victim: Member, seconds: float) -> None:
         self._frozen[victim.number] = self._now.at_seconds + seconds
 
     def _thaw(self) -> None:

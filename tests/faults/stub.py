@@ -73,6 +73,7 @@ class Point(Enum):
     HANG = signal.SIGRTMIN + 13
     SLOW_MODEL = signal.SIGRTMIN + 14
     BLOCKED_LOOP = signal.SIGRTMIN + 15
+    FREEZE_AMONG_SENDS = signal.SIGRTMIN + 17
     # No break: from now on the model is as fast as it can be. What is left when the last fault is over need not take long.
     HURRY = signal.SIGRTMIN + 16
 
@@ -96,6 +97,8 @@ class Arms:
         """Let the signals arm."""
         for point in Point:
             signal.signal(point.value, lambda number, _: self.arm(Point(number)))
+        # Whoever thaws this process means all its freezing: what has not come to its point must not stop it later, when nobody looks.
+        signal.signal(signal.SIGCONT, lambda *_: self.fires(Point.FREEZE_AMONG_SENDS))
 
     def arm(self, point: Point) -> None:
         """Break at the next passing of this point."""
@@ -113,6 +116,11 @@ class Arms:
         """SIGKILL this very process, if this is the passing."""
         if self.fires(point):
             os.kill(os.getpid(), signal.SIGKILL)
+
+    def freeze_at(self, point: Point) -> None:
+        """SIGSTOP this very process until somebody sends SIGCONT, if this is the passing."""
+        if self.fires(point):
+            os.kill(os.getpid(), signal.SIGSTOP)
 
 
 class StubClassifier:
@@ -253,11 +261,12 @@ class FaultyMetrics(Metrics):
 
 
 def faulty_producer(base: type[Any], arms: Arms) -> type[Any]:
-    """A producer of Faust's that refuses a record, fails late, never answers, or is killed between two records."""
+    """A producer of Faust's that refuses a record, fails late, never answers, or is killed or frozen between two records."""
 
     class FaultyProducer(base):  # type: ignore[misc]
         async def send(self, *args: Any, **options: Any) -> Any:
             arms.kill_at(Point.KILL_AMONG_SENDS)
+            arms.freeze_at(Point.FREEZE_AMONG_SENDS)
             if arms.fires(Point.PRODUCE_REFUSED):
                 msg = "the producer refused a record"
                 raise InjectedError(msg)
