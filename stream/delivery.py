@@ -20,6 +20,7 @@ import contextlib
 import logging
 import os
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -38,6 +39,7 @@ from stream.redelivery import Taken
 from stream.settings import Settings
 
 EXIT_BROKEN = 70
+THREADS_START_SECONDS = 10.0
 log = logger("tagstream.delivery")
 
 Decide = Callable[[Sequence[RawEvent]], list[Publication]]
@@ -186,7 +188,7 @@ class Delivery:
         self._in_hand.clear()
         self.inflight = 0
         self._nothing_under_way.set()
-        executor = ThreadPoolExecutor(self._settings.inference_threads, thread_name_prefix="inference")
+        executor = _started(self._settings.inference_threads)
         dispatcher = asyncio.create_task(self._dispatch(stream, executor))
         try:
             async for event in stream.events():
@@ -374,6 +376,21 @@ class Delivery:
         except TimeoutError as error:
             msg = f"the broker did not confirm {len(publications)} outcomes within {seconds:g} s (produce_timeout_seconds)"
             raise DeliveryError(msg) from error
+
+
+def _started(threads: int) -> ThreadPoolExecutor:
+    """
+    A pool whose threads are all there from the beginning.
+
+    By itself it starts one when no other is free: a worker would take that thread's memory whenever its load first asked for it,
+    perhaps after days.
+    """
+    executor = ThreadPoolExecutor(threads, thread_name_prefix="inference")
+    together = threading.Barrier(threads)
+    for _ in range(threads):
+        # Each waits for the others, so that none is free when the next one is asked for; no longer, should one be cancelled.
+        executor.submit(together.wait, THREADS_START_SECONDS)
+    return executor
 
 
 def raw_event(message: Any) -> RawEvent:

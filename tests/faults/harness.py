@@ -81,6 +81,7 @@ class Report:
                 f"well again after any fault: {_spread(self._recoveries(frozenset(Fault)))}; "
                 f"after kill -9 of one worker: {_spread(killed)} ({len(killed)} times)"
             ),
+            f"all partitions of a killed worker that had work moved on after: {_spread(self.moved_on)}",
             (
                 f"exit codes {dict(Counter(one.code for one in self.exits))}; {len(self.stops)} times SIGTERM, "
                 f"answered in at most {self.slowest_stop_seconds:.1f} s"
@@ -89,6 +90,11 @@ class Report:
             *(str(finding) for finding in self.verdict.findings),
         )
         return "\n".join(lines)
+
+    @property
+    def moved_on(self) -> list[float]:
+        """After each kill -9 of one worker: seconds until all its partitions moved on, in order."""
+        return sorted(strike.moved_seconds for strike in self.strikes if strike.moved_seconds is not None)
 
     def _recoveries(self, of: frozenset[Fault]) -> list[float]:
         """

@@ -22,13 +22,15 @@ class Strike(msgspec.Struct, kw_only=True):
     """
     One fault: when it struck, and how many events waited for its victim.
 
-    `recovered_seconds` is how long it took until all was well again; None while it is not.
+    `recovered_seconds` is how long it took until all was well again; None while it is not. `moved_seconds`, where one worker was killed:
+    from the last look before its end to the first at which every partition of it that had work has moved on.
     """
 
     fault: Fault
     at_seconds: float
     waiting: int
     recovered_seconds: float | None = None
+    moved_seconds: float | None = None
 
 
 class Journal:

@@ -13,7 +13,7 @@ from kafka.errors import KafkaError
 
 from stream.settings import Settings
 from tests.faults.checker import Sample
-from tests.faults.faults import BROKERS, GROUP, NETWORK, POINTS, Fault
+from tests.faults.faults import BROKERS, GROUP, KILLS, NETWORK, POINTS, Fault
 from tests.faults.fleet import Fleet, Member
 from tests.faults.ground import Ground
 from tests.faults.inputs import Input, Planted, plant
@@ -62,6 +62,21 @@ class _Disturbance:
     written: int
 
 
+@dataclass(slots=True)
+class _Orphans:
+    """
+    The partitions of a worker that is to be killed, until all that have work have moved on without it.
+
+    `ended_at_seconds` and `committed` are those of its end, None before.
+    """
+
+    strike: Strike
+    of: tuple[int, int]
+    partitions: frozenset[int]
+    ended_at_seconds: float | None = None
+    committed: Mapping[int, int] | None = None
+
+
 class Scene:
     """
     One run.
@@ -104,6 +119,7 @@ class Scene:
         self._coming = list(plan.faults)[len(self.strikes) :]
         self._open_strike: Strike | None = None
         self._awaited: tuple[list[Member], list[int], float] | None = None
+        self._orphans: _Orphans | None = None
         self._pause = 0.0
         self._frozen: dict[int, float] = {}
         self._was_broken = False
@@ -184,15 +200,41 @@ class Scene:
         self._pause = self._chance.uniform(0.2, 1.5)
 
     def _tend(self) -> None:
+        before = self._now.at_seconds
         if self._fleet.tend():
             self._journal.ended(self._fleet.take_exits())
+            # A commit may have been under way when the last look was taken.
+            self._look()
+            self._mourn(before)
             self._disturbed()
+        self._see_orphans()
         if self._ground is None:
             return
         broken = self._ground.broken
         if self._was_broken and not broken:
             self._disturbed()
         self._was_broken = broken
+
+    def _mourn(self, before_seconds: float) -> None:
+        orphans = self._orphans
+        if orphans is None or orphans.committed is not None:
+            return
+        number, incarnation = orphans.of
+        member = self._fleet.members.get(number)
+        if member is None or member.incarnation != incarnation:
+            orphans.ended_at_seconds, orphans.committed = before_seconds, dict(self._now.committed)
+
+    def _see_orphans(self) -> None:
+        orphans, now = self._orphans, self._now
+        if orphans is None or orphans.ended_at_seconds is None or orphans.committed is None:
+            return
+        before = orphans.committed
+        if all(
+            now.committed.get(partition, 0) > before.get(partition, 0) or not self._waiting([partition])
+            for partition in orphans.partitions
+        ):
+            orphans.strike.moved_seconds = now.at_seconds - orphans.ended_at_seconds
+            self._orphans = None
 
     def _is_struck(self) -> bool:
         """Is the last fault still at work: somebody frozen, something broken, a victim that has not ended yet?"""
@@ -209,6 +251,8 @@ class Scene:
     def _has_recovered(self) -> bool:
         """Has each partition one owner again, have outcomes flowed, and has every worker with work committed some of it?"""
         now, last = self._now, self._last
+        if self._orphans is not None and self._orphans.committed is not None:
+            return False
         if now.at_seconds - last.at_seconds < self._pause or sum(now.written.values()) <= last.written:
             return False
         owned = [member.partitions for member in self._fleet.members.values()]
@@ -245,6 +289,10 @@ class Scene:
         self._disturbed()
         until = self._now.at_seconds + LATER_END_SECONDS.get(fault, END_SECONDS)
         self._awaited = (victims, [member.incarnation for member in victims], until)
+        self._orphans = None
+        if fault in KILLS:
+            (victim,) = victims
+            self._orphans = _Orphans(self._open_strike, (victim.number, victim.incarnation), victim.partitions or frozenset())
         self._do(fault, victims)
 
     def _victims(self, fault: Fault) -> tuple[list[Member], int]:

@@ -28,6 +28,8 @@ from stream.settings import Settings
 SECONDS_VARIABLE = "TESTS_FAULTS_SECONDS_PER_BATCH"
 # "stub", "other-stub" with a digest and decisions of its own, or "bundle": which model is wrapped.
 MODEL_VARIABLE = "TESTS_FAULTS_MODEL"
+# Points that are armed when the process starts, `NAME` or `NAME:passings`, with commas between.
+FAILPOINTS_VARIABLE = "TESTS_FAULTS_FAILPOINTS"
 LABELS = ("natural-language-processing", "computer-vision", "mlops", "other")
 MODEL = ModelRef(name="stub", version="1", digest=hashlib.sha256(b"stub").hexdigest())
 OTHER_MODEL = ModelRef(name="stub", version="2", digest=hashlib.sha256(b"other stub").hexdigest())
@@ -55,7 +57,8 @@ class Point(Enum):
     """
     Where a process may be made to break: each is armed by a signal of its own and breaks once, at its next passing.
 
-    Not by the environment: a fault is timed by what a running worker has done.
+    By the environment too, before it starts (`FAILPOINTS_VARIABLE`); the runs use signals, since they time a fault by what a running worker
+    has done.
     """
 
     EXCEPTION = signal.SIGRTMIN + 1
@@ -86,12 +89,15 @@ class Arms:
     >>> arms.arm(Point.EXCEPTION)
     >>> arms.fires(Point.EXCEPTION), arms.fires(Point.EXCEPTION)
     (True, False)
+    >>> arms.read("HANG, EXCEPTION:1")
+    >>> arms.fires(Point.HANG), arms.fires(Point.EXCEPTION), arms.fires(Point.EXCEPTION)
+    (True, False, True)
     """
 
     def __init__(self) -> None:
         """Nothing is."""
         # Operations on a dict are atomic; a lock could be held by the very code that a signal interrupts.
-        self._armed: dict[Point, bool] = {}
+        self._armed: dict[Point, int] = {}
 
     def listen(self) -> None:
         """Let the signals arm."""
@@ -100,13 +106,32 @@ class Arms:
         # Whoever thaws this process means all its freezing: what has not come to its point must not stop it later, when nobody looks.
         signal.signal(signal.SIGCONT, lambda *_: self.fires(Point.FREEZE_AMONG_SENDS))
 
-    def arm(self, point: Point) -> None:
-        """Break at the next passing of this point."""
-        self._armed[point] = True
+    def read(self, failpoints: str) -> None:
+        """
+        Arm what `FAILPOINTS_VARIABLE` says.
+
+        Raises:
+            KeyError: A name that is no point's.
+            ValueError: A number of passings that is none.
+        """
+        for word in filter(None, (word.strip() for word in failpoints.split(","))):
+            name, _, passings = word.partition(":")
+            self.arm(Point[name], passings=int(passings or 0))
+
+    def arm(self, point: Point, passings: int = 0) -> None:
+        """Break at the next passing of this point, or after so many more."""
+        self._armed[point] = passings
 
     def fires(self, point: Point) -> bool:
         """Is it this passing? Disarms."""
-        return self._armed.pop(point, False)
+        left = self._armed.get(point)
+        if left is None:
+            return False
+        if left:
+            self._armed[point] = left - 1
+            return False
+        del self._armed[point]
+        return True
 
     def is_armed(self, point: Point) -> bool:
         """Would it be this passing? Stays armed."""

@@ -1,6 +1,6 @@
 """A real worker that breaks when it is told: `stream.app.run`, so the real delivery, the real pipeline, the real producer.
 
-Run as `python -m tests.faults.worker` with TAGSTREAM_* in the environment; signals arm what is to break. The model is the stub,
+Run as `python -m tests.faults.worker` with TAGSTREAM_* in the environment; signals arm what is to break, or TESTS_FAULTS_FAILPOINTS. The model is the stub,
 or with TESTS_FAULTS_MODEL=bundle the settings' own bundle.
 """
 
@@ -19,6 +19,7 @@ from stream.classifier import OnnxClassifier
 from stream.pipeline import router
 from stream.settings import Settings, load
 from tests.faults.stub import (
+    FAILPOINTS_VARIABLE,
     MODEL,
     MODEL_VARIABLE,
     OTHER_MODEL,
@@ -37,6 +38,7 @@ def main() -> None:
     limit_fragmentation()
     arms = Arms()
     arms.listen()
+    arms.read(os.environ.get(FAILPOINTS_VARIABLE, ""))
     settings = load(os.environ).settings
     logs.configure(level=settings.log_level, form=settings.log_format)
     registry = CollectorRegistry()

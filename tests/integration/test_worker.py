@@ -22,7 +22,7 @@ from tests.faults.checker import Door
 from tests.faults.fleet import Fleet
 from tests.faults.inputs import Planted, plant
 from tests.faults.onlooker import Onlooker, send, send_to
-from tests.faults.stub import HANG, LABELS, MODEL, THRESHOLD, decide
+from tests.faults.stub import FAILPOINTS_VARIABLE, HANG, LABELS, MODEL, THRESHOLD, Point, decide
 from tests.integration.conftest import Command
 from tests.integration.running import START_SECONDS, Start, all_committed, all_written, until
 
@@ -267,8 +267,8 @@ def test_a_stalled_worker_is_not_ready_and_still_ends(start: Start, settings: Se
 
 def test_a_model_that_hangs_ends_the_worker(start: Start, settings: Settings, onlooker: Onlooker) -> None:
     """Nothing hangs in silence: after the model's own bound the process exits with the reason, and commits nothing."""
-    worker = start(TAGSTREAM_INFERENCE_TIMEOUT_SECONDS="2")
-    send(settings, [event(HANG)])
+    worker = start(TAGSTREAM_INFERENCE_TIMEOUT_SECONDS="2", **{FAILPOINTS_VARIABLE: Point.HANG.name})
+    send(settings, [event("An ordinary title")])
 
     assert worker.process.wait(WORK_SECONDS)
     assert worker.process.exit_code == EXIT_BROKEN

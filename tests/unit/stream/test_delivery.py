@@ -609,6 +609,21 @@ def test_cancellation_does_not_wait_for_a_model_that_hangs() -> None:
     drive(scenario)
 
 
+def test_all_inference_threads_are_there_before_there_is_work_for_them() -> None:
+    """What memory they take is taken when the worker starts, and not when its load first asks for one more."""
+
+    def inferring() -> int:
+        return sum(thread.name.startswith("inference") for thread in threading.enumerate())
+
+    async def scenario() -> None:
+        await until(lambda: inferring() == 0)
+        async with rig(inference_threads=3) as it:
+            await until(lambda: inferring() == 3)
+            assert it.broker.sent == []
+
+    drive(scenario)
+
+
 def test_the_end_of_the_stream_ends_the_run() -> None:
     """What was confirmed is acknowledged, and nothing is left running."""
 
