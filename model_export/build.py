@@ -15,6 +15,7 @@ from model_export.assemble import Built, Target, assemble
 from model_export.checkpoint import Trained
 from model_export.data import Row, Splits
 from model_export.distil import StudentRecipe, distil
+from model_export.invariance import ParityError
 from model_export.network import TagNetwork
 from model_export.prediction import LoadClassifier
 from model_export.train import Examples, HeadRecipe, Lessons, Recipe, Tuned, balanced_loss, lessons_of, probe, tune
@@ -54,12 +55,25 @@ def train_bundle(
         plan: How to train.
         target: The bundle's name and promise.
         checkpoint_path: Keep the trained network here, for `export_bundle`, and its teacher beside it (`teacher_path`).
+
+    Raises:
+        ParityError: A gate refuses what was trained; the network is kept in any case, and the message says where.
     """
     base = base_model.load()
     network, trained = fit(base, splits, plan, teacher_path(checkpoint_path) if checkpoint_path is not None else None)
     if checkpoint_path is not None:
         checkpoint.save(checkpoint_path, network, trained)
-    return assemble(folder, network=network, trained=trained, tokenizer=base.tokenizer, splits=splits, load=load, target=target)
+    try:
+        return assemble(
+            folder, network=network, trained=trained, tokenizer=base.tokenizer, splits=splits, load=load, target=target
+        )
+    except ParityError as error:
+        # What took half an hour to train is not thrown away for what its file lacks.
+        kept = checkpoint_path or folder.with_name(f"{folder.name}-refused.safetensors")
+        if checkpoint_path is None:
+            checkpoint.save(kept, network, trained)
+        msg = f"{error} Or train with another --seed. The trained network is in {kept}, for `tagstream model export`."
+        raise ParityError(msg) from error
 
 
 def export_bundle(folder: Path, *, checkpoint_path: Path, splits: Splits, load: LoadClassifier, target: Target) -> Built:

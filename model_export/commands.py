@@ -73,6 +73,7 @@ def train(  # noqa: PLR0913 - the options of one command
     threads: int = 2,
     checkpoint: Path | None = None,
     multilabel: bool = False,
+    seed: int | None = None,
 ) -> Made:
     """
     Train, prove, calibrate and measure a model, and write its bundle to `folder`.
@@ -89,19 +90,26 @@ def train(  # noqa: PLR0913 - the options of one command
         threads: Cores to train on.
         checkpoint: Keep the trained network in this file, for `export`.
         multilabel: Add the second head, that says what else a text is about.
+        seed: Draw otherwise: the teacher by this seed, the student by the next. Those of the recipes unless given.
     """
     # torch and transformers come with the extra `export`; verify and inspect must do without.
     from model_export import assemble, build
     from model_export.distil import StudentRecipe
+    from model_export.train import Recipe
 
     splits = data.load(data_folder, corpus_folder)
+    plan = build.Plan(
+        teacher=Recipe() if seed is None else Recipe(seed=seed),
+        student=None if not student else StudentRecipe() if seed is None else StudentRecipe(seed=seed + 1),
+        threads=threads,
+    )
 
     def make(where: Path) -> "Built":
         return build.train_bundle(
             where,
             splits=splits,
             load=load,
-            plan=build.Plan(student=StudentRecipe() if student else None, threads=threads),
+            plan=plan,
             target=assemble.Target(name=name, version=version, precision=target_precision),
             checkpoint_path=checkpoint,
         )

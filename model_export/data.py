@@ -13,7 +13,7 @@ recognised rather than understood.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -29,6 +29,8 @@ NOT_ML = "not-ml"
 # The sources of authored rows: borderline on purpose, and plain as a stream has them (files `plain-*.jsonl`).
 AUTHORED, PLAIN = "corpus", "plain"
 TITLES = "titles"
+# Rows for the option of several labels alone, in the corpus' folder of that name: no network is trained, calibrated or measured on them.
+PAIRS = "pairs"
 REGISTERS = (
     "paper", "repository", "blog", "course", "announcement", "release", "question", "terse", "long", "noisy",
 )  # fmt: skip
@@ -71,7 +73,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Splits:
-    """The parts, and what must be recorded of how they came about."""
+    """
+    The parts, and what must be recorded of how they came about.
+
+    `pairs`: by part (`train`, `calibration`, `corpus_test`), rows of which most carry two labels; of these topics no other part has rows.
+    """
 
     train: tuple[Row, ...]
     calibration: tuple[Row, ...]
@@ -80,6 +86,7 @@ class Splits:
     unlabelled: tuple[Row, ...]
     near_duplicates_removed: int
     digests: dict[str, str] = field(default_factory=dict)
+    pairs: dict[str, tuple[Row, ...]] = field(default_factory=dict)
 
     def counts(self) -> dict[str, int]:
         """Rows a part."""
@@ -100,6 +107,7 @@ def load(data_folder: Path | None, corpus_folder: Path = CORPUS) -> Splits:
     """
     authored = read_corpus(corpus_folder)
     plain = _plain(corpus_folder / lexicon.LEXICON.name)
+    pairs = read_corpus(corpus_folder / PAIRS) if (corpus_folder / PAIRS).is_dir() else []
     given: list[Row] = []
     holdout: list[Row] = []
     digests = _corpus_digests(corpus_folder)
@@ -107,7 +115,7 @@ def load(data_folder: Path | None, corpus_folder: Path = CORPUS) -> Splits:
         given = _made_with_ml(data_folder, madewithml.DATASET)
         holdout = _made_with_ml(data_folder, madewithml.HOLDOUT)
         digests |= madewithml.SHA256
-    return split(authored=authored, given=given, holdout=holdout, plain=plain, digests=digests)
+    return split(authored=authored, given=given, holdout=holdout, plain=plain, pairs=pairs, digests=digests)
 
 
 def split(
@@ -117,6 +125,7 @@ def split(
     holdout: Sequence[Row],
     digests: dict[str, str],
     plain: Sequence[Row] = (),
+    pairs: Sequence[Row] = (),
 ) -> Splits:
     """Apply the frozen rule; rows that nearly repeat a row they must not have seen are left out and counted."""
     parts: defaultdict[str, list[Row]] = defaultdict(list)
@@ -145,7 +154,25 @@ def split(
         unlabelled=tuple(parts["unlabelled"]),
         near_duplicates_removed=removed,
         digests=digests,
+        pairs=_pairs(pairs, parts, holdout),
     )
+
+
+def _pairs(rows: Sequence[Row], parts: Mapping[str, Sequence[Row]], holdout: Sequence[Row]) -> dict[str, tuple[Row, ...]]:
+    """The rows by the part of their topic, without those that nearly repeat what their part must not have seen, or was learned from."""
+    drawn: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        drawn[part_of_topic(row.topic)].append(replace(row, source=PAIRS))
+    gold, learned = [*holdout, *parts["corpus_test"]], parts["train"]
+    guarded = {
+        "corpus_test": [*learned, *parts["calibration"]],
+        "calibration": [*learned, *gold, *drawn["corpus_test"]],
+        "train": [*gold, *parts["calibration"], *drawn["corpus_test"], *drawn["calibration"]],
+    }
+    kept = {
+        part: tuple(split_near_duplicates(drawn[part], others, key=lambda row: row.text)[0]) for part, others in guarded.items()
+    }
+    return {part: found for part, found in kept.items() if found}
 
 
 def _titles(rows: Sequence[Row]) -> list[Row]:

@@ -276,6 +276,9 @@ def model_train(
     precision: Precision = 0.95,
     corpus_only: Annotated[bool, typer.Option("--corpus-only", help="Train on the authored corpus alone.")] = False,
     multilabel: MultilabelOption = False,
+    seed: Annotated[
+        int | None, typer.Option(help="Draw otherwise than the shipped bundle was drawn: what do seeds alone move?", min=0)
+    ] = None,
 ) -> None:
     """Train a model, prove it, and write its bundle (needs the extra `export`)."""
     from stream import modelling
@@ -288,6 +291,7 @@ def model_train(
         precision=precision,
         corpus_only=corpus_only,
         multilabel=multilabel,
+        seed=seed,
     )
 
 

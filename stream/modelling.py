@@ -9,10 +9,13 @@ from pathlib import Path
 import msgspec
 
 from model_export import commands, madewithml
-from model_export.bundle import Bundle
+from model_export.bundle import DEFAULT_BUNDLE, Bundle
+from model_export.bundle import read as read_bundle
 from stream import logs, view
 from stream.classifier import OnnxClassifier
 from stream.settings import Settings
+
+SHIPPED = "shipped"
 
 
 class ExtraMissingError(Exception):
@@ -21,7 +24,7 @@ class ExtraMissingError(Exception):
     exit_code = 2
 
 
-def train(
+def train(  # noqa: PLR0913 - the options of one command
     settings: Settings,
     *,
     folder: Path,
@@ -30,12 +33,13 @@ def train(
     precision: float,
     corpus_only: bool,
     multilabel: bool,
+    seed: int | None = None,
 ) -> None:
     """
     Train and write a bundle; prints its figures.
 
-    With `everything` the folder gets `bundle/`, the networks in full precision, and `report/`, which puts rivals, teacher and student
-    beside the bundle on the same rows.
+    With `everything` the folder gets `bundle/`, the networks in full precision, and `report/`, which puts rivals, teacher, student and
+    the shipped bundle beside the new one on the same rows.
     """
     _require_export()
     if everything:
@@ -53,6 +57,7 @@ def train(
         target_precision=precision,
         checkpoint=checkpoint,
         multilabel=multilabel,
+        seed=seed,
     )
     view.show(made.render())
     if everything and checkpoint is not None:
@@ -60,7 +65,8 @@ def train(
 
 
 def _report_on_all(folder: Path, *, data_folder: Path | None, checkpoint: Path) -> None:
-    """The report on a bundle that has just been made, beside what it was made of and the simpler rivals."""
+    """The report on a bundle that has just been made, beside the shipped one, what it was made of and the simpler rivals."""
+    from model_export import reproduction
     from model_export.build import teacher_path
     from model_export.measured import render
     from model_export.report import write
@@ -70,6 +76,7 @@ def _report_on_all(folder: Path, *, data_folder: Path | None, checkpoint: Path) 
         load=OnnxClassifier,
         data_folder=data_folder,
         baselines=True,
+        against=[commands.Named(name=SHIPPED, path=DEFAULT_BUNDLE)],
         checkpoints=[
             commands.Named(name="teacher fp32", path=teacher_path(checkpoint)),
             commands.Named(name="student fp32", path=checkpoint),
@@ -79,6 +86,10 @@ def _report_on_all(folder: Path, *, data_folder: Path | None, checkpoint: Path) 
     view.show(render(measured))
     for path in write(measured, folder / "report"):
         view.talk(f"wrote {path}")
+    if data_folder is not None:
+        same = read_bundle(folder / "bundle").model == read_bundle(DEFAULT_BUNDLE).model
+        view.show(f"is it the shipped model again? {'To the byte.' if same else 'Not to the byte.'}")
+        view.show("\n".join(f"  {part}" for part in reproduction.reproduced(measured, SHIPPED)))
 
 
 def export(settings: Settings, *, checkpoint: Path, folder: Path, precision: float) -> None:

@@ -3,6 +3,8 @@
 import io
 import json
 import urllib.error
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -134,7 +136,7 @@ def test_empty_corpus_is_an_error(tmp_path: Path) -> None:
 
 def test_the_projects_own_corpus_keeps_its_rules() -> None:
     """Every shipped row is valid, every class is there, and no text stands twice under two tags."""
-    rows = data.read_corpus(data.CORPUS)
+    rows = [*data.read_corpus(data.CORPUS), *data.read_corpus(data.CORPUS / data.PAIRS)]
     assert {row.tag for row in rows} >= set(data.LABELS)
     tags: dict[str, str] = {}
     for row in rows:
@@ -194,3 +196,27 @@ def test_a_row_keeps_every_label_that_it_carries(tmp_path: Path) -> None:
     two, one = data.read_corpus(corpus(tmp_path, line(tags=["mlops", "other"]), line(title="Another")))
     assert (two.tag, two.tags) == ("mlops", ("mlops", "other"))
     assert one.tags == ()
+
+
+def test_rows_for_several_labels_are_split_apart_and_nothing_else_learns_them() -> None:
+    """They have topics of their own, in all three parts; one that nearly repeats a row that was learned measures nothing."""
+    pairs = [replace(row, topic=f"two-{row.topic}", tags=("other", "mlops"), text=f"pair {row.text}") for row in authored(60)]
+    learned = Row(text="one two three four", tag="other", source="corpus", topic="data-versioning")
+    measured = next(row for row in pairs if data.part_of_topic(row.topic) == "corpus_test")
+    repeated = replace(measured, text=learned.text)
+    parts = data.split(authored=[*authored(50), learned], given=[], holdout=[], pairs=[*pairs, repeated], digests={})
+    found = {part: {row.topic for row in rows} for part, rows in parts.pairs.items()}
+    assert found.keys() == {"train", "calibration", "corpus_test"}
+    assert len(set.union(*found.values())) == sum(map(len, found.values())) == 60
+    assert sum(map(len, parts.pairs.values())) == len(pairs)
+    assert {row.source for rows in parts.pairs.values() for row in rows} == {data.PAIRS}
+    elsewhere = {row.text for part in (parts.train, parts.calibration, parts.corpus_test, parts.unlabelled) for row in part}
+    assert not elsewhere & {row.text for row in pairs}
+
+
+def test_the_projects_own_pairs_are_in_every_part_and_on_topics_of_their_own() -> None:
+    """At least sixty rows with two labels learn, choose and measure."""
+    rows = data.read_corpus(data.CORPUS / data.PAIRS)
+    counts = Counter(data.part_of_topic(row.topic) for row in rows if len(row.tags) > 1)
+    assert min(counts[part] for part in ("train", "calibration", "corpus_test")) >= 60
+    assert not {row.topic for row in rows} & {row.topic for row in data.read_corpus(data.CORPUS)}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -10,7 +11,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel
 
-from model_export import assemble, batches, calibrate, checkpoint, export, multilabel, parity, quantize, rounding, train
+from model_export import assemble, batches, build, calibrate, checkpoint, export, multilabel, parity, quantize, rounding, train
 from model_export.assemble import Built
 from model_export.bundle import LABELS_METADATA_KEY
 from model_export.checkpoint import CheckpointError, Trained
@@ -340,6 +341,25 @@ def test_nothing_is_written_when_a_gate_refuses(tmp_path: Path) -> None:
             target=assemble.Target(limits=parity.Limits(quantised_agreement=1.01)),
         )
     assert not (tmp_path / "bundle").exists()
+
+
+def test_a_network_whose_bundle_is_refused_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Half an hour of training is not lost with the file: the message says where the network is, and it can be exported."""
+    trained = Trained(labels=LABELS, record={"seed": 0})
+    base = SimpleNamespace(tokenizer=tokenizer().to_str().encode())
+    monkeypatch.setattr(build.base_model, "load", lambda: base)
+    monkeypatch.setattr(build, "fit", lambda *_: (network(), trained))
+    with pytest.raises(ParityError, match=r"bundle-refused\.safetensors, for `tagstream model export`"):
+        build.train_bundle(
+            tmp_path / "bundle",
+            splits=splits(),
+            load=OnnxClassifier,
+            plan=build.Plan(),
+            target=assemble.Target(limits=parity.Limits(quantised_agreement=1.01)),
+        )
+    kept, record = checkpoint.load(tmp_path / "bundle-refused.safetensors")
+    assert record == trained
+    assert kept.shape == network().shape
 
 
 def test_training_batches_cover_what_was_asked() -> None:

@@ -178,7 +178,7 @@ def test_the_projects_own_corpus_has_no_flag_and_keeps_its_decisions() -> None:
     """5,686 authored texts in many scripts: none is flagged, and no prediction moves in any digit by how it is read."""
     lines = [
         msgspec.json.decode(raw, type=CorpusLine)
-        for path in sorted(CORPUS.glob("*.jsonl"))
+        for path in sorted(CORPUS.rglob("*.jsonl"))
         for raw in path.read_bytes().splitlines()
     ]
     assert len(lines) > 5_000

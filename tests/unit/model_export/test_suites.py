@@ -133,6 +133,7 @@ def test_nothing_of_the_suites_is_learned_from() -> None:
     texts += [case.title for case in suites.read(suites.SUITES / "invariance.jsonl", suites.Change)]
     assert len(texts) > 400
     learned = [row.text for row in data.read_corpus(data.CORPUS)]
+    learned += [row.text for row in data.read_corpus(data.CORPUS / data.PAIRS)]
     learned += [compose(row.title, row.description) for row in lexicon.rows()]
     _, repeated = duplicates.split_near_duplicates(texts, learned, key=str)
     assert repeated == []

@@ -67,3 +67,4 @@ def test_all_puts_teacher_student_and_rivals_beside_the_bundle(monkeypatch: pyte
         ("teacher fp32", "network-teacher.safetensors"),
         ("student fp32", "network.safetensors"),
     ]
+    assert [named.path for named in asked["against"]] == [bundle.DEFAULT_BUNDLE]  # type: ignore[attr-defined]
