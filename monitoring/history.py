@@ -61,6 +61,9 @@ class History:
         """
         total = pool(list(now.values()))
         with self._lock:
+            if self._kept and total.at < self._kept[-1][0]:
+                # The clock was set back: spans to what was kept before would be negative until it has caught up.
+                self._kept.clear()
             earlier = list(self._kept)
             self._keep(total.at, now)
         judged = self._judged(now, earlier, total.at)

@@ -1,6 +1,7 @@
 """`/metrics`, `/healthz`, `/readyz` and a page for people, from a thread of their own: they answer while the event loop does not."""
 
 import contextlib
+import socket
 import socketserver
 import threading
 import time
@@ -29,6 +30,10 @@ WORKER = "of this page"
 
 class _Server(socketserver.ThreadingMixIn, WSGIServer):
     daemon_threads = True
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
 
 
 class _Handler(WSGIRequestHandler):
@@ -112,7 +117,9 @@ def serve(app: "WSGIApplication", *, host: str, port: int) -> Iterator[int]:
     Raises:
         OSError: The address cannot be bound.
     """
-    server = make_server(host, port, app, server_class=_Server, handler_class=_Handler)
+    family = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+    server_class = _Server6 if family == socket.AF_INET6 else _Server
+    server = make_server(host, port, app, server_class=server_class, handler_class=_Handler)
     thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
     thread.start()
     try:

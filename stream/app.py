@@ -11,8 +11,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import Any, cast
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from typing import Any, TypeVar, cast
 
 import faust
 import faust.auth
@@ -31,8 +32,9 @@ from monitoring.server import application, serve
 from stream import records, topics
 from stream.breaker import Opened
 from stream.crashguard import Guard, Unguarded, open_guard
-from stream.delivery import Delivery, die
+from stream.delivery import EXIT_BROKEN, Delivery, die
 from stream.drift import DriftObserver
+from stream.given import Given
 from stream.logs import logger
 from stream.outcomes import Publication
 from stream.pipeline import Pipeline
@@ -48,6 +50,7 @@ from stream.transactions import (
     TransactionsUnavailableError,
 )
 
+T = TypeVar("T")
 log = logger("tagstream.app")
 
 TICK_SECONDS = 1.0
@@ -103,6 +106,25 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             await self.call_thread(self._seek_to_beginning, never)
         return cast("Mapping[TP, int]", found)
 
+    async def beside(self, ask: Callable[..., Coroutine[Any, Any, T]], *arguments: Any) -> T:
+        """
+        Ask in the consumer's thread, beside its queue; whoever waits no longer takes the question back.
+
+        Two calls at a time come out of that queue, fetches and commits too, and one that nobody waits for any more stays: two questions
+        to a broker that does not answer would hold up all partitions of the others.
+
+        Raises:
+            ConsumerNotStarted: The thread has ended.
+        """
+        question = ask(*arguments)
+        try:
+            answer = asyncio.run_coroutine_threadsafe(question, self.thread_loop)
+        except RuntimeError as error:
+            question.close()
+            msg = "the consumer's thread has ended"
+            raise ConsumerNotStarted(msg) from error
+        return await asyncio.wrap_future(answer)
+
     async def _seek_to_beginning(self, partitions: Sequence[TP]) -> None:
         consumer = self._ensure_consumer()
         # A rebalance that came in between brings its own seek.
@@ -111,11 +133,32 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 
 
 class Consumer(driver.Consumer):  # type: ignore[misc]
-    """Remembers where it took its partitions up, for whoever wants to know what had expired by then."""
+    """Knows what it gave out, and remembers where it took its partitions up, for whoever wants to know what had expired by then."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.resumed_at: dict[TP, int] = {}
+        self._given: defaultdict[TP, Given] = defaultdict(Given)
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 - Faust's name for it
+        """As Faust; each record that Faust will not drop for having been read is noted."""
+        async for tp, message in super().getmany(timeout):
+            read = self._read_offset[tp]
+            if read is None or message.offset >= read:
+                self._given[tp].out(message.offset)
+            yield tp, message
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """What was never given out is no gap; and Faust sees none behind offset 0, so that commits stood still there."""
+
+    def _new_offset(self, tp: TP) -> int | None:
+        """Up to where this partition may be committed, by what was given out and not by counting offsets."""
+        acknowledged: set[int] = self._acked_index[tp]
+        behind = self._given[tp].done(acknowledged, self._committed_offset[tp])
+        if behind is not None:
+            acknowledged.difference_update([offset for offset in acknowledged if offset < behind])
+            self._acked[tp][:] = acknowledged
+        return behind
 
     async def wait_empty(self) -> None:
         """
@@ -139,6 +182,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         if self.app.delivery is not None:
             self.stop_flow()
             await self.wait_empty()
+        for tp in revoked:
+            self._given.pop(tp, None)
         await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
@@ -203,6 +248,7 @@ class Worker(faust.Worker):  # type: ignore[misc]
         self._shutdown_seconds = shutdown_seconds
         self._on_stopping = on_stopping
         self._drained = threading.Event()
+        self._asked = True
         app.on_before_shutdown.connect(self._nothing_in_hand, weak=False)
 
     async def _nothing_in_hand(self, *_: Any, **__: Any) -> None:
@@ -212,9 +258,20 @@ class Worker(faust.Worker):  # type: ignore[misc]
         if not self._signal_stop_time:
             log.info("worker_stopping", signal=received.name, at_most_seconds=self._shutdown_seconds)
             self._on_stopping()
-            # A thread, since what hangs may be the event loop.
-            threading.Thread(target=self._exit_when_late, name="shutdown-deadline", daemon=True).start()
+            self._bound()
         super()._schedule_shutdown(received)
+
+    def on_worker_shutdown(self) -> None:
+        """Whatever made Faust stop: where nobody had asked for it, its end has the same bound, and another exit code."""
+        if not self._signal_stop_time:
+            log.error("worker_stopping_by_itself", why=repr(self.crash_reason), at_most_seconds=self._shutdown_seconds)
+            self._asked = False
+            self._bound()
+        super().on_worker_shutdown()
+
+    def _bound(self) -> None:
+        # A thread, since what hangs may be the event loop.
+        threading.Thread(target=self._exit_when_late, name="shutdown-deadline", daemon=True).start()
 
     def _exit_when_late(self) -> None:
         started = time.monotonic()
@@ -226,14 +283,14 @@ class Worker(faust.Worker):  # type: ignore[misc]
                 consequence="the group notices after its session timeout; all is finished, what could not be committed is sent again",
             )
             logging.shutdown()
-            os._exit(0)
+            os._exit(0 if self._asked else EXIT_BROKEN)
         log.error(
             "shutdown_timed_out",
             seconds=self._shutdown_seconds,
             waited_for="Faust to stop its services; unacknowledged events will be read again",
         )
         logging.shutdown()
-        os._exit(EXIT_SHUTDOWN_TIMED_OUT)
+        os._exit(EXIT_SHUTDOWN_TIMED_OUT if self._asked else EXIT_BROKEN)
 
 
 def faust_app(settings: Settings, *, idempotent: bool) -> faust.App:

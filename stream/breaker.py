@@ -19,6 +19,8 @@ from stream.settings import Settings
 
 log = logger("tagstream.breaker")
 
+# A ratio has at most so many decimals that matter; its product with a window may fall short of a whole number by less than this.
+ROUNDING = 1e-9
 # Dead letters of events that could be read, and that the model then failed on.
 OF_THE_MODEL = frozenset({Reason.MODEL_RAISED, Reason.CRASHES_WORKER})
 
@@ -48,12 +50,12 @@ class Breaker:
             self._add(seen.rejection is not None, seen.rejection in OF_THE_MODEL)
         if len(self._seen) < self._window:
             return None
-        if self._dead > math.floor(self._dead_letter_ratio * self._window):
+        if self._dead > _most(self._dead_letter_ratio, self._window):
             return (
                 f"{self._dead} of the last {self._window} events are dead letters, more than "
                 f"{self._dead_letter_ratio:g} of them (breaker_dead_letter_ratio)"
             )
-        if self._failed > math.floor(self._model_failure_ratio * self._window):
+        if self._failed > _most(self._model_failure_ratio, self._window):
             return (
                 f"the model failed on {self._failed} of the last {self._window} events, more than "
                 f"{self._model_failure_ratio:g} of them (breaker_model_failure_ratio)"
@@ -68,6 +70,16 @@ class Breaker:
             was_dead, had_failed = self._seen.popleft()
             self._dead -= was_dead
             self._failed -= had_failed
+
+
+def _most(ratio: float, window: int) -> int:
+    """
+    So many of a window are no more than this ratio.
+
+    >>> _most(0.29, 100), 0.29 * 100
+    (29, 28.999999999999996)
+    """
+    return math.floor(ratio * window + ROUNDING)
 
 
 class Opening(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,9 +122,11 @@ class Opened:
         """Why it is open; None if it is not. A file that was written under another release or limit is removed."""
         try:
             found = msgspec.json.decode(self.path.read_bytes(), type=Opening)
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        except (msgspec.DecodeError, msgspec.ValidationError):
+        except OSError as error:
+            return f"{self.path} cannot be read: {error.strerror}"
+        except (msgspec.DecodeError, UnicodeDecodeError):
             return f"{self.path} cannot be read"
         if found == self._opening(found.why, found.opened_at):
             return found.why

@@ -45,7 +45,7 @@ def reference(settings: Settings, what: str, *, out: Path, allow_few: bool) -> N
     if learning.events < baseline.LEAST_EVENTS and not (allow_few and learning.events):
         msg = (
             f"{what} holds {learning.events} events that can be decided, and a reference needs {baseline.LEAST_EVENTS}: with "
-            f"fewer, ordinary words look new. Next: give more of the stream (`tagstream tail tagged --json`"
+            f"fewer, ordinary words look new. Next: give more of the stream (`tagstream tail content --json`"
             f"{'' if allow_few else ', or --allow-few to take what there is'})."
         )
         raise DriftError(msg)

@@ -3,8 +3,8 @@
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, cast
+from dataclasses import dataclass, field
+from typing import Any
 
 import faust
 from aiokafka.errors import KafkaError
@@ -83,6 +83,8 @@ class Position:
         self._metrics = metrics
         self._progress = progress
         self._committed: dict[TP, int] = {}
+        # Up to where what had expired is counted: nothing new may come, and then the commit stays where it was at every assignment.
+        self._expired: dict[TP, int] = {}
         self._last_commit: float | None = None
         self._partitions = 0
         self._lag = 0
@@ -106,12 +108,13 @@ class Position:
     async def _read(self) -> None:
         consumer = self._app.consumer
         assigned = sorted(consumer.assignment())
-        ends = await consumer.highwaters(*assigned) if assigned else {}
         # Where the log begins matters to what was just taken up, and to what was never committed.
         unknown = [tp for tp in assigned if tp not in self._committed or tp in consumer.resumed_at]
-        begins = await consumer.earliest_offsets(*unknown) if unknown else {}
+        thread = consumer._thread  # noqa: SLF001 - Faust passes neither `committed` nor `position` through
+        looked = await thread.beside(_look, thread, assigned, unknown) if assigned else _Looked()
+        begins = looked.begins
         self._count_expired(consumer, begins)
-        places = await self._places(assigned, begins, ends)
+        places = self._places(consumer, looked)
         committed = {tp: place.committed for tp, place in places.items() if place.committed is not None}
         moved = {tp: offset for tp, offset in committed.items() if self._committed.get(tp) != offset}
         if moved:
@@ -124,8 +127,9 @@ class Position:
 
     def _count_expired(self, consumer: Any, begins: Mapping[TP, int]) -> None:
         """Events that retention has deleted behind the commit: they are lost to everybody, and that must not be in silence."""
-        resumed = {tp: consumer.resumed_at.pop(tp) for tp in begins if tp in consumer.resumed_at}
+        resumed = {tp: max(consumer.resumed_at.pop(tp), self._expired.get(tp, 0)) for tp in begins if tp in consumer.resumed_at}
         expired = {tp.partition: begins[tp] - at for tp, at in resumed.items() if begins[tp] > at}
+        self._expired |= {tp: begins[tp] for tp in resumed}
         if expired:
             self._metrics.expired(sum(expired.values()))
             log.error(
@@ -136,27 +140,43 @@ class Position:
                 next="raise retention.ms or retention.bytes of the topic above the longest outage that you must survive",
             )
 
-    async def _places(self, assigned: list[TP], begins: Mapping[TP, int], ends: Mapping[TP, int]) -> dict[TP, Place]:
-        # Faust keeps its consumer in a thread of its own and passes neither `committed` nor `position` through.
-        consumer = self._app.consumer
-        thread = consumer._thread  # noqa: SLF001
+    def _places(self, consumer: Any, looked: "_Looked") -> dict[TP, Place]:
         waiting = self._delivery.holds()
-        last_read = dict(consumer._read_offset)  # noqa: SLF001
+        return {
+            tp: Place(
+                begin=looked.begins.get(tp, 0),
+                end=looked.ends.get(tp, 0),
+                committed=committed,
+                fetched=fetched,
+                read=consumer._read_offset.get(tp),  # noqa: SLF001
+                waiting=tuple(tp) in waiting,
+                acknowledged=self._delivery.acknowledged.get(tp),
+            )
+            for tp, (committed, fetched) in looked.found.items()
+        }
 
-        async def read() -> dict[TP, Place]:
-            inner = thread._ensure_consumer()  # noqa: SLF001
-            found: dict[TP, Place] = {}
-            # A rebalance may have taken some of them away since.
-            for tp in (tp for tp in assigned if tp in inner.assignment()):
-                found[tp] = Place(
-                    begin=begins.get(tp, 0),
-                    end=ends.get(tp, 0),
-                    committed=await inner.committed(tp),
-                    fetched=await inner.position(tp),
-                    read=last_read.get(tp),
-                    waiting=tuple(tp) in waiting,
-                    acknowledged=self._delivery.acknowledged.get(tp),
-                )
-            return found
 
-        return cast("dict[TP, Place]", await thread.call_thread(read))
+@dataclass(slots=True, kw_only=True)
+class _Looked:
+    """
+    What the brokers say of partitions.
+
+    Attributes:
+        ends: The ends of what may be read.
+        begins: The first offsets that are still there, of those that this was asked of.
+        found: The group's offset, None before the first commit, and up to where records were fetched.
+    """
+
+    ends: Mapping[TP, int] = field(default_factory=dict)
+    begins: Mapping[TP, int] = field(default_factory=dict)
+    found: dict[TP, tuple[int | None, int | None]] = field(default_factory=dict)
+
+
+async def _look(thread: Any, assigned: list[TP], unknown: list[TP]) -> _Looked:
+    """In the consumer's thread."""
+    inner = thread._ensure_consumer()  # noqa: SLF001
+    ends = await thread._highwaters(assigned)  # noqa: SLF001
+    begins = await inner.beginning_offsets(unknown) if unknown else {}
+    # A rebalance may have taken some of them away since.
+    held = [tp for tp in assigned if tp in inner.assignment()]
+    return _Looked(ends=ends, begins=begins, found={tp: (await inner.committed(tp), await inner.position(tp)) for tp in held})

@@ -195,7 +195,7 @@ def _cut(record: Any, kept: int, size: int, digest: str) -> Record:
         timestamp=record.timestamp,
         timestamp_type=record.timestamp_type,
         key=None if record.key is None else record.key[:KEPT_KEY_BYTES],
-        value=None if record.value is None else record.value[: kept - KEPT_KEY_BYTES - KEPT_HEADERS_BYTES],
+        value=None if record.value is None else record.value[: max(0, kept - KEPT_KEY_BYTES - KEPT_HEADERS_BYTES)],
         headers=headers,
     )
 

@@ -153,7 +153,9 @@ class Ledger:
         self._write(dict.fromkeys(keys, State.SENDING), sender)
         first: dict[str, Note] = {}
         for key, note in self.catch_up():
-            first.setdefault(key, note)
+            # What a run has given up, this one too, is no claim: whoever writes next that it sends is the first again.
+            if note.state is State.SENDING:
+                first.setdefault(key, note)
         return [key for key in keys if key in first and first[key].run == self._run]
 
     def finish(self, states: Mapping[str, State], sender: VerbatimSender) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import threading
 import weakref
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
@@ -18,7 +19,7 @@ from prometheus_client import CollectorRegistry
 from monitoring.health import Progress
 from monitoring.metrics import Metrics
 from stream import app as stream_app
-from stream.delivery import Delivery, DeliveryError
+from stream.delivery import EXIT_BROKEN, Delivery, DeliveryError
 from stream.outcomes import ModelRef
 from stream.pipeline import Pipeline
 from stream.routing import Router
@@ -360,6 +361,7 @@ def consumer_of(kind: type[Any], order: list[str], *, stops: bool = False) -> An
     """A consumer without a broker."""
     consumer = object.__new__(kind)
     consumer.app = SimpleNamespace(delivery=_Delivery(order), transactions=_Transactions(order), should_stop=stops)
+    consumer._given = {}
     return consumer
 
 
@@ -402,6 +404,20 @@ def test_a_stop_that_hangs_ends_by_itself_and_says_whether_all_was_finished(
         worker._exit_when_late()
 
     assert ended.value.code == code
+
+
+def test_a_stop_that_nobody_asked_for_has_a_bound_too_and_another_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faust stops without a limit when something of it has crashed; a worker that hangs there is no worker, and says 70."""
+    ended: list[int] = []
+    late = threading.Event()
+    monkeypatch.setattr(stream_app.os, "_exit", lambda code: (ended.append(code), late.set()))
+    worker = stream_app.Worker(
+        stream_app.faust_app(Settings(), idempotent=True), shutdown_seconds=0.1, on_stopping=lambda: None
+    )
+    worker.on_worker_shutdown()
+
+    assert late.wait(5)
+    assert ended == [EXIT_BROKEN]
 
 
 class _Positions:

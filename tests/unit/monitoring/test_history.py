@@ -109,3 +109,18 @@ def test_a_worker_that_is_gone_leaves_with_its_past() -> None:
     found = look(kept, first)
     assert found.flow is not None
     assert found.flow.rate("tagstream_events_received_total") == pytest.approx(4)
+
+
+def test_a_clock_that_is_set_back_costs_the_past_and_not_the_minutes_to_come() -> None:
+    """What was kept lies in the future now: it is forgotten, and the next looks have a flow again."""
+    stream, kept = Stream(), History()
+    for _ in range(4):
+        stream.run(5, rate=4)
+        look(kept, stream)
+    stream.now -= 3600
+    assert look(kept, stream).flow is None
+    for _ in range(3):
+        stream.run(5, rate=4)
+        found = look(kept, stream)
+    assert found.flow is not None
+    assert found.flow.rate("tagstream_events_received_total") == pytest.approx(4)

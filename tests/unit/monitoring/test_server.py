@@ -233,3 +233,19 @@ def test_the_server_ends_with_its_context() -> None:
         get(port, "/healthz")
     thread.join(timeout=5)
     assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("host", ["::", "::1"])
+def test_an_address_of_ipv6_is_served(host: str) -> None:
+    """A cluster may have no other."""
+    try:
+        with contextlib.closing(socket.socket(socket.AF_INET6)) as tried:
+            tried.bind(("::1", 0))
+    except OSError:
+        pytest.skip("this machine has no IPv6 loopback")
+    with (
+        serve(application(CollectorRegistry(), lambda: READY), host=host, port=0) as port,
+        contextlib.closing(http.client.HTTPConnection("::1", port, timeout=5)) as connection,
+    ):
+        connection.request("GET", "/healthz")
+        assert connection.getresponse().status == 200

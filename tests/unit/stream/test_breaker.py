@@ -88,6 +88,11 @@ def test_a_file_that_cannot_be_read_keeps_it_open_and_says_which(tmp_path: Path)
     path = opened(tmp_path).path
     path.write_bytes(path.read_bytes()[:20])
     assert opened(tmp_path).why() == f"{path} cannot be read"
+    path.write_bytes(b'{"why":"\xff"}')
+    assert opened(tmp_path).why() == f"{path} cannot be read"
+    path.unlink()
+    path.mkdir()
+    assert opened(tmp_path).why() == f"{path} cannot be read: Is a directory"
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
@@ -95,3 +100,10 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert not opened(tmp_path / "file").write("too many")
     assert opened(tmp_path / "file").why() is None
+
+
+def test_a_share_that_is_exactly_the_limit_is_not_more() -> None:
+    """0.29 of 100 is 29, although the product of the two is a little less."""
+    breaker = Breaker(window=100, dead_letter_ratio=0.29, model_failure_ratio=1.0)
+    assert breaker.trips([seen(Reason.INVALID_JSON)] * 29 + [seen(None)] * 71) is None
+    assert breaker.trips([seen(Reason.INVALID_JSON)] * 30) is not None

@@ -139,3 +139,14 @@ def test_both_builders_make_the_same_bytes() -> None:
     for builder in (slow, fast):
         builder.append(0, 1, b"k", b"v", [("h", b"1")])
     assert bytes(slow.build()) == bytes(fast.build())
+
+
+def test_a_small_bound_keeps_nothing_of_a_value_rather_than_nearly_all_of_it() -> None:
+    """Key and headers have their own share of what may be kept; what is left for the value cannot be less than nothing."""
+
+    class Small(Records):
+        kept = 50_000
+
+    ((_, _, _, _, value, headers),) = all_of(batch_of([(None, bytes(1_000_000), [])], codec=GZIP), Small)
+    assert value == b""
+    assert dict(headers)[CUT_HEADERS[0]] == b"1000000"

@@ -208,3 +208,13 @@ def test_a_note_is_read_as_it_was_written(ends: dict[int, int]) -> None:
     """Offsets by partition included."""
     note = Note(state=State.SENDING, run="a", at_ms=1, ends=ends)
     assert msgspec.json.decode(msgspec.json.encode(note), type=Note) == note
+
+
+def test_what_a_run_has_given_up_is_no_claim() -> None:
+    """It ran out of time, and claims again while another run claims too: the other one was first, and is the only one."""
+    log = FakeLog()
+    first = ledger(log, "a")
+    assert first.claim([KEY], sender(log)) == [KEY]
+    first.finish({KEY: State.NOT_TAKEN}, sender(log))
+    assert ledger(log, "b").claim([KEY], sender(log)) == [KEY]
+    assert first.claim([KEY], sender(log)) == []
