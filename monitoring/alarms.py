@@ -73,7 +73,7 @@ def _flow(figures: Figures) -> Iterator[Alarm]:
     if _over(dead) and _bad_events(dead, window.events):
         most = max(figures.dead_letters, key=lambda reason: figures.dead_letters[reason], default="unknown")
         what = f"{dead.value:.1%} of the events cannot be read, most of them: {most}."
-        next_step = "tagstream tail dlq --max 20 --from-beginning shows why."
+        next_step = "tagstream dlq list --since 1h shows why."
         yield Alarm(name="DeadLetterRatio", tier=Tier.PAGE, what=what, next=next_step)
 
 
@@ -123,13 +123,17 @@ def _shares(figures: Figures) -> Iterator[Alarm]:
                 "WithoutDescriptionShare",
                 lambda one: f"{one.value:.0%} of the events are a title alone; in the reference {one.reference:.0%}.",
             ),
-            "review": ("ReviewShareOverBudget", lambda one: f"{one.value:.0%} of the decisions go to a person."),
             "unseen_source": (
                 "UnseenSourceShare",
                 lambda one: f"{one.value:.0%} of the events come from unannounced producers.",
             ),
         },
     )
+    (review,) = (one for one in figures.shares if one.name == "review")
+    # Whoever decided: under the keyword rules a person is asked about everything, and the model about nothing.
+    if figures.window.decided >= limits.LEAST_DECISIONS and _over(review):
+        what = f"{review.value:.0%} of the decisions go to a person."
+        yield Alarm(name="ReviewShareOverBudget", tier=Tier.TICKET, what=what, next=DRIFT)
 
 
 def _changes(figures: Figures) -> Iterator[Alarm]:

@@ -35,10 +35,15 @@ class Model:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """What drift is judged on: its length, its decisions and all its events. Seconds are None where a worker does not say them."""
+    """
+    What drift is judged on: its length and its events; seconds are None where a worker does not say them.
+
+    `decisions` are the model's; `decided` left by `tagged` or `review`, whoever decided, the keyword rules too.
+    """
 
     seconds: float | None
     decisions: int
+    decided: int
     events: int
     since_start: bool
 
@@ -191,6 +196,7 @@ def figures(windows: Windows, troubles: Sequence[Trouble] = ()) -> Figures:
         window=Window(
             seconds=judged.seconds,
             decisions=_count(judged, DECISIONS),
+            decided=sum(_count(judged, PUBLISHED, destination=door.value) for door in (Destination.TAGGED, Destination.REVIEW)),
             events=_count(judged, PUBLISHED),
             since_start=windows.since_start,
         ),
@@ -314,8 +320,9 @@ def _shares(judged: Snapshot) -> tuple[Measure, ...]:
 
     usual_ood = reference("tagstream_reference_ood_ratio")
     usual_bare = reference("tagstream_reference_without_description_ratio")
-    decisions = judged.counter(DECISIONS)
+    tagged = judged.counter(PUBLISHED, destination=Destination.TAGGED.value)
     reviewed = judged.counter(PUBLISHED, destination=Destination.REVIEW.value)
+    decided = (tagged or 0) + (reviewed or 0)
     sources = judged.counter_by("tagstream_events_by_source_total", "source")
     ages = judged.histogram(AGE)
     outcomes, dead = judged.counter(PUBLISHED), judged.counter(PUBLISHED, destination=Destination.DLQ.value)
@@ -323,7 +330,7 @@ def _shares(judged: Snapshot) -> tuple[Measure, ...]:
         Measure(
             name="review",
             title="sent to a person",
-            value=None if reviewed is None or not decisions else reviewed / decisions,
+            value=None if reviewed is None or not decided else reviewed / decided,
             limit=limits.REVIEW_RATIO,
         ),
         Measure(

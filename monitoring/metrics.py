@@ -50,9 +50,9 @@ What the bundle calls ordinary, for comparison; a figure that an older bundle la
 
 What drift detection of this worker says:
 
-    tagstream_drift_changes_total{signal}              sudden changes of confidence, energy or tokens_per_word
+    tagstream_drift_changes_total{signal}              sudden changes of confidence, energy, tokens_per_word or described
     tagstream_drift_score{signal}                      last window: largest likelihood-ratio z of a word, stability index of labels, share
-                                                       of sources that are unseen or missing
+                                                       of new producers beyond chance
     tagstream_drift_threshold{signal}                  the score from which a window is a finding; 0 where drift detection is off
     tagstream_drift_window_events                      decisions in a window; 0 where drift detection is switched off
     tagstream_drift_last_evaluated_timestamp_seconds   when a window was last evaluated; 0 before the first

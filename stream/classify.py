@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from monitoring.observer import Destination, NullObserver
+from monitoring.observer import Destination, NullObserver, Reason
 from stream.deciders import decider_of
 from stream.events import RawEvent, Rejected
 from stream.outcomes import NeedsReview, Outcome, publish_all
@@ -15,6 +15,12 @@ from stream.pipeline import Pipeline
 from stream.settings import Settings
 
 ROWS_AT_ONCE = 256
+# What lines of a plain text, or of a file of another kind, are refused for.
+NOT_JSON_LINES = frozenset({Reason.INVALID_UTF8, Reason.INVALID_JSON, Reason.NOT_AN_OBJECT})
+FORM = (
+    "Expected are JSON Lines, an object with a `title` in each line, or CSV whose first line names a column `title`; a plain text "
+    "is an argument: tagstream classify 'TEXT'."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

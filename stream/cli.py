@@ -5,7 +5,7 @@ Heavy modules are imported inside the verbs, so that `--help` answers at once. D
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
@@ -24,7 +24,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=True,
     rich_markup_mode=None,
-    epilog="Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 broker unreachable, 4 contract violated.",
+    epilog="Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 broker unreachable, 4 contract violated. A worker's: "
+    "0 stopped, 1 bundle refused, circuit breaker opened, or not stopped in time, 70 it gave up and is to be started again.",
 )
 config = typer.Typer(help="Look at the settings.", no_args_is_help=True, rich_markup_mode=None)
 model = typer.Typer(help="Make and inspect model bundles.", no_args_is_help=True, rich_markup_mode=None)
@@ -88,21 +89,31 @@ def classify(
     from stream.events import Rejected
 
     is_file = rows.is_file(what)
+    if not is_file and rows.looks_like_a_path(what):
+        _note(f"{view.visible(what)} is taken for a text, since there is no such file")
     values = rows.read(what) if is_file else iter([rows.of_text(what)])
-    rejected = done = 0
+    rejected = done = no_json = 0
     with view.progress(f"classifying {what}", shown=is_file) as advance:
         for classified in run.classify(run.load_pipeline(settings), values):
             done += 1
-            rejected += isinstance(classified.outcome, Rejected)
+            if isinstance(classified.outcome, Rejected):
+                rejected += 1
+                no_json += classified.outcome.reason in run.NOT_JSON_LINES
             if json:
                 sys.stdout.buffer.write(classified.line + b"\n")
             else:
                 view.print_outcome(classified.outcome, whole=not is_file)
             advance()
     sys.stdout.flush()
+    if not done:
+        _note(f"{'standard input' if what == '-' else what} has no row: nothing is classified")
+    if rejected and not is_file:
+        _fail("the text cannot be classified: the output says why. Next: give another one.", EXIT_FAILED)
     if rejected:
+        form = f" {run.FORM}" if no_json else ""
         _fail(
-            f"{rejected} of {done} rows cannot be classified: the output says why at their place. Next: correct them and run again.",
+            f"{rejected} of {done} rows cannot be classified: the output says why at their place, and which they are (the first is "
+            f"row 0). Next: correct them and run again.{form}",
             EXIT_FAILED,
         )
 
@@ -319,7 +330,9 @@ def model_refit(
     """Keep a bundle's encoder and fit its head anew to the labels of today (needs the extra `export`)."""
     from stream import modelling
 
-    modelling.refit(_settings(data=data, bundle=bundle), folder=folder, precision=precision, multilabel=multilabel)
+    settings = _settings(data=data, bundle=bundle)
+    _refuse_no_bundles([settings.bundle])
+    modelling.refit(settings, folder=folder, precision=precision, multilabel=multilabel)
 
 
 @model.command("calibrate")
@@ -332,7 +345,17 @@ def model_calibrate(
     """Keep a bundle's network; do its temperature, thresholds, reference and metrics anew (needs the extra `export`)."""
     from stream import modelling
 
-    modelling.calibrate(_settings(data=data, bundle=folder), folder=out, precision=precision)
+    settings = _settings(data=data, bundle=folder)
+    _refuse_no_bundles([settings.bundle])
+    modelling.calibrate(settings, folder=out, precision=precision)
+
+
+def _refuse_no_bundles(folders: Iterable[Path]) -> None:
+    """Before the data, which may have to be fetched first: a mistyped folder need not wait for a network."""
+    from model_export import commands
+
+    for folder in folders:
+        commands.inspect(folder)
 
 
 @model.command("evaluate")
@@ -348,8 +371,10 @@ def model_evaluate(
     """Measure a bundle, and what is put beside it, on rows that it never saw: figures, slices, behaviour, speed (needs the extra `export`)."""
     from stream import modelling
 
+    settings = _settings(data=data, bundle=folder)
+    _refuse_no_bundles([settings.bundle, *(modelling.named(other).path for other in against or ())])
     modelling.evaluate(
-        _settings(data=data, bundle=folder),
+        settings,
         baselines=baselines,
         against=against or (),
         checkpoints=checkpoint or (),
@@ -513,8 +538,9 @@ def dlq_replay(
 def _selection(*, since: str | None, places: Sequence[str] = (), **filters: Any) -> "Selection":
     import time
 
-    from stream import deadletters
+    from stream import deadletters, dlq
 
+    dlq.check_filters(code=filters["code"], stage=filters["stage"])
     now_ms = int(time.time() * 1000)
     return deadletters.Selection(
         since_ms=None if since is None else deadletters.since_ms(since, now_ms),
@@ -542,6 +568,10 @@ def _loaded(**flags: Any) -> "Loaded":
 
 def _settings(**flags: Any) -> "Settings":
     return _loaded(**flags).settings
+
+
+def _note(message: str) -> None:
+    typer.echo(f"tagstream: {message}", err=True)
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -11,7 +11,7 @@ from kafka.errors import KafkaError, KafkaTimeoutError
 from kafka.serializer import Serializer
 
 from stream.settings import Settings
-from stream.topics import admitted, unreachable
+from stream.topics import admitted, said, unreachable
 
 FLUSH_SECONDS = 30
 # A record that was not confirmed by then is given up; whoever waits for it waits a little longer.
@@ -82,8 +82,8 @@ class Sender:
     def _raise(self) -> None:
         if self._error is not None:
             msg = (
-                f"the broker confirmed {self.acknowledged} records and refused the next: {type(self._error).__name__}: "
-                f"{str(self._error)[:200]}. Next: `tagstream doctor`; then send the rest again: the same ids give the same decisions."
+                f"the broker confirmed {self.acknowledged} records and refused the next: {said(self._error)}. "
+                f"Next: `tagstream doctor`; then send the rest again: the same ids give the same decisions."
             )
             raise SendError(msg) from self._error
 

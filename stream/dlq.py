@@ -1,11 +1,13 @@
 """The dead letters' topic, read: those of a selection in the order of partition and offset."""
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
+from monitoring.observer import Reason, Stage
 from stream import clients, topics
 from stream.clients import Log, Record
-from stream.deadletters import DeadLetter, Place, Selection, read
+from stream.deadletters import DeadLetter, Place, Selection, UsageError, read
 from stream.settings import Settings
 
 
@@ -23,6 +25,29 @@ class Found:
     letter: DeadLetter | None
     record: Record | None = field(default=None, repr=False)
     why: str = ""
+
+
+def check_filters(*, code: str | None, stage: str | None) -> None:
+    """
+    Refuse a code or a stage that no dead letter of this version has: a misspelt one would find nothing, and look like good news.
+
+    Raises:
+        UsageError: It is in no closed list; the message has the list, and how to find what another version wrote.
+    """
+    _known("code", code, [reason.value for reason in Reason])
+    _known("stage", stage, [known.value for known in Stage])
+
+
+def _known(what: str, given: str | None, known: Collection[str]) -> None:
+    if given is None or given in known:
+        return
+    near = difflib.get_close_matches(given, known, n=1)
+    msg = (
+        f"{given!r} is no {what} of a dead letter{f'; the nearest one is {near[0]}' if near else ''}. Next: write one of "
+        f"{', '.join(known)}. (What another version wrote may have one that is not among these: `tagstream dlq list --count` shows "
+        f"every {what} that is there, and `tagstream dlq replay` takes places.)"
+    )
+    raise UsageError(msg)
 
 
 def select(settings: Settings, selection: Selection) -> Iterator[Found]:

@@ -1,22 +1,34 @@
 """`tagstream doctor`: what a worker will need, looked at one by one, each with what to do about it."""
 
 import asyncio
+import errno
+import os
 import socket
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 from kafka.errors import KafkaError
 
 from model_export.bundle import BundleError, LabelThreshold
+from model_export.bundle import read as read_bundle
+from monitoring import baseline
 from stream import topics
+from stream.crashguard import CONSEQUENCE, stem_of
 from stream.deciders import RULES_CONSEQUENCE, decider_of
+from stream.marker import Marker
 from stream.records import missing_codecs
 from stream.rights import Operation, Resource, Right, missing
 from stream.routing import Router
 from stream.security import SecurityError, client_options, warnings
 from stream.settings import Settings
+
+# As in `crashguard`: a disk that is full now does not keep a worker from starting.
+PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+TRIED_BYTES = 4096
 
 
 class Status(StrEnum):
@@ -73,8 +85,7 @@ def examine(settings: Settings, *, create_topics: bool, say: Callable[[Finding],
         return Report(findings=tuple(findings), broker_reachable=reachable)
     except topics.BrokerUnreachableError as error:
         reachable = False
-        what, _, fix = str(error).partition(" Next: ")
-        note(Finding(check="brokers", status=Status.FAIL, detail=what, fix=fix))
+        note(_silent(settings, error) if isinstance(error, topics.BrokerSilentError) else _refused(error))
     return Report(findings=tuple(findings), broker_reachable=reachable)
 
 
@@ -83,7 +94,9 @@ def _local(settings: Settings) -> Iterator[Finding]:
     yield _stream_engine()
     yield _codecs()
     yield from _decider(settings)
+    yield _drift(settings)
     yield _metrics_port(settings)
+    yield _state_folder(settings)
     yield from _security(settings)
 
 
@@ -170,9 +183,98 @@ def _metrics_port(settings: Settings) -> Finding:
             check="metrics",
             status=Status.WARN,
             detail=f"{where} cannot be bound now ({error.strerror}); a running worker may hold it",
-            fix="TAGSTREAM_METRICS_PORT=0 takes a free port for each worker",
+            fix="TAGSTREAM_METRICS_PORT=0 takes a free port for each worker, which a scrape configuration does not know then",
         )
+    if settings.metrics_port == 0:
+        detail = f"a free port of {settings.metrics_host} will be taken and logged; a scrape configuration does not know it"
+        return Finding(check="metrics", status=Status.OK, detail=detail)
     return Finding(check="metrics", status=Status.OK, detail=f"{where} is free")
+
+
+def _drift(settings: Settings) -> Finding:
+    """Read as a worker reads it, which does not start with one that it cannot read."""
+    if not settings.drift_window_events:
+        return Finding(check="drift", status=Status.OK, detail="not looked for (drift_window_events is 0)")
+    path, by_model = settings.drift_reference, settings.decider == "model"
+    if path is None and not by_model:
+        return Finding(check="drift", status=Status.OK, detail="not looked for while the rules decide")
+    if path is None:
+        windows = f"the first {settings.drift_reference_windows} windows of {settings.drift_window_events} decisions"
+        return Finding(check="drift", status=Status.OK, detail=f"a worker learns what is usual from {windows}")
+    try:
+        reference = baseline.read(path)
+    except baseline.BaselineError as error:
+        what, _, fix = str(error).partition(" Next: ")
+        # The rules have nothing that drifts: it is read again when the model decides.
+        return Finding(check="drift", status=Status.FAIL if by_model else Status.WARN, detail=what, fix=fix)
+    detail = f"{path}: {reference.events} events, digest {reference.digest[:12]}"
+    other = _other_model(settings, reference)
+    if other is None:
+        return Finding(check="drift", status=Status.OK, detail=detail)
+    return Finding(
+        check="drift",
+        status=Status.WARN,
+        detail=f"{detail}, {other}: what differs between the two looks like drift",
+        fix=f"make one with this bundle: tagstream drift reference FILE --out {path}",
+    )
+
+
+def _other_model(settings: Settings, reference: baseline.Baseline) -> str | None:
+    """In words, if another bundle decided the events of the reference."""
+    try:
+        digest = read_bundle(settings.bundle).digest
+    except BundleError:
+        # Said already.
+        return None
+    if reference.model in {"", digest}:
+        return None
+    return f"made with the bundle {reference.model[:12]} and not with {digest[:12]}"
+
+
+def _state_folder(settings: Settings) -> Finding:
+    """Tried as a worker uses it; nothing of that stays. The sentences are those of `crashguard.open_guard`."""
+    if not settings.crash_deaths:
+        return Finding(check="state folder", status=Status.OK, detail="no guard against crash loops (crash_deaths is 0)")
+    folder = settings.state_folder.expanduser()
+    try:
+        there = _try(folder, stem=stem_of(settings))
+    except OSError as error:
+        why = error.strerror or str(error)
+        if "state_folder" in settings.model_fields_set and error.errno not in PASSING:
+            return Finding(
+                check="state folder",
+                status=Status.FAIL,
+                detail=f"the folder {folder} (state_folder) cannot be used: {why}.",
+                fix="let this user write there, name another one, or set TAGSTREAM_CRASH_DEATHS=0 to work without the guard against "
+                "crash loops.",
+            )
+        return Finding(
+            check="state folder",
+            status=Status.WARN,
+            detail=f"no guard against crash loops: {folder}: {why}; {CONSEQUENCE}",
+            fix="set TAGSTREAM_STATE_FOLDER to a folder that survives the process",
+        )
+    detail = f"{folder} can be written" if there else f"{folder} can be made"
+    return Finding(check="state folder", status=Status.OK, detail=detail)
+
+
+def _try(folder: Path, *, stem: str) -> bool:
+    """
+    Whether the folder is there; whatever a worker would do in it has succeeded, and has been undone.
+
+    Raises:
+        OSError: A worker could not make it, or not write there.
+    """
+    if folder.exists() or folder.is_symlink():
+        # Refuses what is there and is no folder.
+        folder.mkdir(exist_ok=True)
+        # Held as long as it is there, so that no worker that starts takes it for a dead one's.
+        Marker(folder, stem=stem, payload_bytes=TRIED_BYTES).close(remove=True)
+        return True
+    above = next(parent for parent in folder.absolute().parents if parent.exists())
+    # Under a name of its own: a worker that makes the folder meanwhile keeps it.
+    os.rmdir(tempfile.mkdtemp(prefix=".tagstream-", dir=above))  # noqa: PTH106 - a name, not a path
+    return False
 
 
 def _security(settings: Settings) -> Iterator[Finding]:
@@ -213,6 +315,33 @@ def _remote(settings: Settings, *, create_topics: bool) -> Iterator[Finding]:
     yield from _topics(settings, len(brokers), rights)
     yield _group(settings, rights)
     yield _producer(settings)
+
+
+def _refused(error: topics.BrokerUnreachableError) -> Finding:
+    what, _, fix = str(error).partition(" Next: ")
+    return Finding(check="brokers", status=Status.FAIL, detail=what, fix=fix)
+
+
+def _silent(settings: Settings, error: topics.BrokerSilentError) -> Finding:
+    """Each address by itself: the clients only say that they found nobody."""
+    found = topics.reached(settings)
+    detail = f"no Kafka broker answered within {settings.startup_timeout_seconds:g} s: {'; '.join(map(str, found))}"
+    if any(one.reach is topics.Reach.OPEN for one in found) and error.__cause__ is not None:
+        detail += f". The client says {topics.said(error.__cause__)}"
+    steps = dict.fromkeys(_step(settings, one.reach) for one in found)
+    return Finding(check="brokers", status=Status.FAIL, detail=detail, fix="; ".join(steps))
+
+
+def _step(settings: Settings, reach: topics.Reach) -> str:
+    protocol = settings.security.protocol
+    return {
+        topics.Reach.OPEN: f"is it a Kafka listener for {protocol} (TAGSTREAM_SECURITY__PROTOCOL), and does this machine reach what "
+        "the broker advertises (its advertised.listeners)? Its log says more",
+        topics.Reach.REFUSED: "start the broker, or correct host and port in TAGSTREAM_BROKERS: nothing listens there",
+        topics.Reach.SILENT: "is that host up, and does a firewall or network policy let this machine through to the port?",
+        topics.Reach.UNKNOWN: "correct the name in TAGSTREAM_BROKERS, or this machine's name service",
+        topics.Reach.ELSE: "correct the address in TAGSTREAM_BROKERS, or this machine's route to it",
+    }[reach]
 
 
 def _topics(settings: Settings, brokers: int, rights: Status) -> Iterator[Finding]:

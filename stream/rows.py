@@ -6,6 +6,8 @@
 import contextlib
 import csv
 import json
+import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +15,8 @@ from typing import BinaryIO
 
 CSV_SUFFIXES = frozenset({".csv"})
 JSON_SUFFIXES = frozenset({".jsonl", ".ndjson", ".json"})
+SUFFIXES = ", ".join(sorted(CSV_SUFFIXES | JSON_SUFFIXES))
+_ENDS_LIKE_A_FILE = re.compile(r"\.[A-Za-z]{2,8}$")
 csv.field_size_limit(2**31 - 1)
 
 
@@ -23,12 +27,52 @@ class RowsError(Exception):
 
 
 def is_file(argument: str) -> bool:
-    """Does this argument name a file (or standard input) rather than being a text to classify?"""
-    if argument == "-" or Path(argument).suffix.lower() in CSV_SUFFIXES | JSON_SUFFIXES:
+    """
+    Does this argument name a file (or standard input) rather than being a text to classify?
+
+    Raises:
+        RowsError: It names a folder.
+    """
+    path = Path(argument)
+    if argument == "-" or path.suffix.lower() in CSV_SUFFIXES | JSON_SUFFIXES:
         return True
+    # An empty path is the working directory, and an empty text is a text.
+    if not argument or not _exists(path):
+        return False
+    if path.is_dir():
+        msg = (
+            f"{argument} is a folder. Next: give a file in it ({SUFFIXES}); should it be a text, give it as an event: "
+            f"""echo '{{"title": "..."}}' | tagstream classify -."""
+        )
+        raise RowsError(msg)
+    # Whatever its suffix, and pipes too: what is in it tells.
+    return True
+
+
+def looks_like_a_path(argument: str) -> bool:
+    """
+    Would somebody who typed this have meant a file? Asked of what is no file.
+
+    A text may have a slash in it: among words it is a path's only where it begins like one, or where the folder is there.
+
+    >>> [looks_like_a_path(text) for text in ("papers.parquet", "data/papers", "/no/such file", "TCP/IP")]
+    [True, True, True, True]
+    >>> [looks_like_a_path(text) for text in ("A/B tests for models", "Is it 3.5?", "What is MLOps", "")]
+    [False, False, False, False]
+    """
+    if _ENDS_LIKE_A_FILE.search(argument):
+        return True
+    if os.sep not in argument:
+        return False
+    begins_so = argument.startswith((os.sep, f".{os.sep}", f"..{os.sep}", f"~{os.sep}"))
+    return begins_so or not any(map(str.isspace, argument)) or _exists(Path(argument).parent)
+
+
+def _exists(path: Path) -> bool:
     try:
-        return Path(argument).is_file()
+        return path.exists()
     except (OSError, ValueError):
+        # Too long for a name, or with a NUL: a text.
         return False
 
 

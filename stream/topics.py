@@ -5,9 +5,12 @@ The worker only looks; `tagstream doctor --create-topics` and the demo create.
 
 import asyncio
 import contextlib
+import socket
+import threading
 import time
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
@@ -40,6 +43,8 @@ from stream.settings import Settings
 
 # Between two questions to brokers that say "later".
 PROBE_SECONDS = 0.2
+# For an address that did not answer as Kafka does: time enough for a plain connection around the world.
+CONNECT_SECONDS = 2.0
 MAX_MESSAGE = "max.message.bytes"
 # Their newest record of a key is what counts.
 COMPACTED = frozenset({"reviewed", "replays"})
@@ -56,6 +61,10 @@ class BrokerUnreachableError(Exception):
     """No broker answered in time: the message says which, how long, and what to do."""
 
     exit_code = 3
+
+
+class BrokerSilentError(BrokerUnreachableError):
+    """No broker answered as Kafka does; the error that the client gave is its cause."""
 
 
 class BrokerRefusedError(BrokerUnreachableError):
@@ -126,11 +135,78 @@ def admin(settings: Settings) -> Iterator[KafkaAdminClient]:
         client.close()
 
 
+class Reach(StrEnum):
+    """How a plain connection to an address ended."""
+
+    OPEN = "takes connections"
+    REFUSED = "refuses connections"
+    SILENT = f"did not take a connection within {CONNECT_SECONDS:g} s"
+    UNKNOWN = "has a name that cannot be resolved"
+    ELSE = "cannot be reached"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reached:
+    """What became of a plain connection to `address`, host:port. `why` is the system's word where `reach` says too little."""
+
+    address: str
+    reach: Reach
+    why: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.address} {self.reach}" if not self.why else f"{self.address} {self.reach} ({self.why})"
+
+
+def reached(settings: Settings) -> tuple[Reached, ...]:
+    """What becomes of a plain connection to each of the brokers, at once and in `CONNECT_SECONDS`: why do they not answer?"""
+    found: dict[str, Reached] = {}
+
+    def look(address: str) -> None:
+        found[address] = _reached(address)
+
+    # No pool, whose end would wait for a name service that does not answer.
+    threads = [threading.Thread(target=look, args=(address,), daemon=True) for address in settings.broker_list]
+    for thread in threads:
+        thread.start()
+    # A little more than a connection may take; who is late then waits for the name service.
+    deadline = time.monotonic() + CONNECT_SECONDS + PROBE_SECONDS
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    late = {address: Reached(address=address, reach=Reach.SILENT) for address in settings.broker_list}
+    return tuple((late | found).values())
+
+
+def _reached(address: str) -> Reached:
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS):
+            return Reached(address=address, reach=Reach.OPEN)
+    except (socket.gaierror, UnicodeError):
+        return Reached(address=address, reach=Reach.UNKNOWN)
+    except ConnectionRefusedError:
+        return Reached(address=address, reach=Reach.REFUSED)
+    except TimeoutError:
+        return Reached(address=address, reach=Reach.SILENT)
+    except OSError as error:
+        return Reached(address=address, reach=Reach.ELSE, why=error.strerror or str(error))
+
+
+def said(error: BaseException) -> str:
+    """
+    The kind of an error and what it says, once: those of the Kafka clients say their kind themselves.
+
+    >>> said(KafkaError("no")), said(OSError("no")), said(TimeoutError())
+    ('KafkaError: no', 'OSError: no', 'TimeoutError')
+    """
+    kind, text = type(error).__name__, str(error)[:300]
+    return text if text.startswith(kind) else f"{kind}: {text}" if text else kind
+
+
 def unreachable(settings: Settings, error: BaseException) -> BrokerUnreachableError:
     """The error of a broker that does not answer, in our words."""
-    return BrokerUnreachableError(
+    return BrokerSilentError(
         f"no Kafka broker answered at {settings.brokers} within {settings.startup_timeout_seconds:g} s "
-        f"({type(error).__name__}: {str(error)[:200]}). Next: is the broker up, is the address the one that it advertises, is TAGSTREAM_BROKERS "
+        f"({said(error)}). Next: is the broker up, is the address the one that it advertises, is TAGSTREAM_BROKERS "
         f"right, is TAGSTREAM_SECURITY__PROTOCOL? `tagstream doctor` looks closer."
     )
 
@@ -300,7 +376,7 @@ def create(settings: Settings) -> Created:
                     client.create_topics({name: _options(settings, key)}, timeout_ms=30_000, wait_for_metadata=True)
         except KafkaError as error:
             msg = (
-                f"the cluster at {settings.brokers} did not create the topics: {type(error).__name__}: {str(error)[:300]}. "
+                f"the cluster at {settings.brokers} did not create the topics: {said(error)}. "
                 f"Next: is TAGSTREAM_TOPIC_REPLICATION ({settings.topic_replication}) more than there are brokers? May this "
                 f"client create topics?"
             )

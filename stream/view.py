@@ -58,9 +58,10 @@ def progress(what: str, *, shown: bool) -> Iterator[Callable[[], None]]:
 
 
 def print_outcome(outcome: Outcome, *, whole: bool) -> None:
-    """One outcome for people: a line, or with `whole` every probability."""
+    """One outcome for people: a line, or with `whole` every probability. A row that is refused is found by its number, from 0."""
     if isinstance(outcome, Rejected):
-        out.print(Text.assemble(("rejected", "bold red"), f"  {outcome.reason.value}: {outcome.message}"))
+        row = "" if whole else f"row {outcome.raw.offset}  "
+        out.print(Text.assemble(("rejected", "bold red"), f"  {row}{outcome.reason.value}: {outcome.message}"))
         return
     decision = outcome.decision
     unsure = isinstance(outcome, NeedsReview)
@@ -170,11 +171,18 @@ def finding(*, as_json: bool) -> Callable[[Finding], None]:
 
 
 def print_settings(loaded: Loaded, *, sources: bool, as_json: bool) -> None:
-    """Every setting with its value, its origin if asked, and its meaning."""
+    """Every setting with its value, its origin if asked, and its meaning: a table on a terminal, elsewhere a line each."""
     rows = [(key, _lookup(loaded.settings, key), loaded.origins.get(key, "default")) for key in known_keys()]
     if as_json:
         for key, value, origin in rows:
             sys.stdout.buffer.write(msgspec.json.encode({"key": key, "value": value, "source": origin}) + b"\n")
+        return
+    if not sys.stdout.isatty():
+        # A program reads it, or a file keeps it: a value is in one piece, however long.
+        for key, value, origin in rows:
+            shown = "-" if value is None else visible(str(value), limit=len(str(value)))
+            sys.stdout.write(f"{key} = {shown}{f'  ({origin})' if sources else ''}  # {_meaning(key)}\n")
+        sys.stdout.flush()
         return
     table = Table(box=None, pad_edge=False)
     for column in ("setting", "value", *(["source"] if sources else []), "meaning"):

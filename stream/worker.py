@@ -91,7 +91,8 @@ def run(
     except app.MetricsPortError as error:
         msg = (
             f"the metrics address {settings.metrics_host}:{settings.metrics_port} cannot be bound: {error}. "
-            f"Next: stop what holds it, or set TAGSTREAM_METRICS_PORT=0 for a free port."
+            f"Next: stop what holds it, or set TAGSTREAM_METRICS_PORT=0 for a free port: the log names it, a "
+            f"scrape configuration does not know it then."
         )
         raise PortTakenError(msg) from error
 

@@ -103,7 +103,7 @@ _FLOW = (
     Panel(
         title="Dead letters by reason",
         shows="Events that could not be decided, by the reason in their header `x-dlq-code`. Their bytes are kept untouched.",
-        then="Read some with `tagstream tail dlq --max 20 --from-beginning` and take their code to the producer that sent them.",
+        then="Read some with `tagstream dlq list --since 1h` and take their code to the producer that sent them.",
         unit="eps",
         queries=(
             Query(f"sum by (reason) (rate(tagstream_events_dead_lettered_total{{{_JOB}}}[$__rate_interval]))", "{{reason}}"),

@@ -12,6 +12,7 @@ from monitoring.alarms import Alarm, Tier, alarms
 from monitoring.comparison import psi
 from monitoring.figures import Figures, Position, Trouble, figures
 from monitoring.history import History
+from monitoring.observer import Destination, Observation, ReviewReason
 from monitoring.snapshot import of_families, parse
 from tests.observations import DIGEST, LABELS, THRESHOLD, Stream
 
@@ -245,3 +246,17 @@ def condition(alert: str) -> str:
     found = re.search(rf"- alert: {alert}\n\s+expr: (.*?)\n\s+(?:for|labels):", ALERTS.read_text(encoding="utf-8"), re.DOTALL)
     assert found is not None, alert
     return found[1]
+
+
+def test_under_the_rules_all_goes_to_people_and_the_page_says_so() -> None:
+    """The model decides nothing then: its count is no measure of how many are asked about."""
+    stream = Stream()
+    asked = Observation(
+        destination=Destination.REVIEW, created_ms=0, review_reasons=(ReviewReason.LOW_CONFIDENCE,), label=None, confidence=None
+    )
+    stream.metrics.published([asked] * limits.LEAST_DECISIONS, 0)
+    found = seen(stream)
+    assert found.window.decisions == 0
+    assert found.window.decided == limits.LEAST_DECISIONS
+    assert value(found, "review") == 1.0
+    assert "ReviewShareOverBudget" in names(alarms(found))

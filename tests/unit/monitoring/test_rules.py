@@ -242,6 +242,7 @@ def test_what_is_compared_has_a_least_count_a_wait_and_one_reference(alert: str)
         ("FreshnessBurn", f"stale_ratio1h > {limits.STALE_RATIO}"),
         ("FreshnessBurn", f">= {limits.LEAST_BAD_EVENTS}"),
         ("FreshnessBurn", f'le="{limits.STALE_SECONDS}"'),
+        ("ReviewShareOverBudget", f"job:tagstream_decisions:count1h >= {limits.LEAST_DECISIONS}"),
         ("OutOfDistributionShare", f"{limits.OUT_OF_DISTRIBUTION_TIMES:g} * clamp_min"),
         ("OutOfDistributionShare", f"{limits.OUT_OF_DISTRIBUTION_LEAST}"),
         ("WithoutDescriptionShare", f"{limits.WITHOUT_DESCRIPTION_MORE} + max"),

@@ -1,8 +1,10 @@
 """Files as events: every row one value, in order, and a clear word where a file is no such file."""
 
+import contextlib
 import csv
 import io
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -125,9 +127,38 @@ def test_a_file_is_told_from_a_text(argument: str, expected: bool) -> None:
     assert rows.is_file(argument) is expected
 
 
-def test_an_existing_file_needs_no_suffix(tmp_path: Path) -> None:
-    """What exists is a file."""
-    assert rows.is_file(written(tmp_path, "content", b""))
+@pytest.mark.parametrize("name", ["content", "papers.TXT", "content.v2"])
+def test_an_existing_file_needs_no_suffix(tmp_path: Path, name: str) -> None:
+    """What exists is a file, and what is in it tells the kind."""
+    assert rows.is_file(written(tmp_path, name, b""))
+
+
+def test_a_pipe_is_a_file(tmp_path: Path) -> None:
+    """What a shell makes of `<(...)` has a path, no suffix, and is read."""
+    os.mkfifo(tmp_path / "63")
+    assert rows.is_file(str(tmp_path / "63"))
+
+
+def test_a_folder_is_refused_with_a_way_to_classify_its_name(tmp_path: Path) -> None:
+    """A text of one word may be called like a folder that lies here."""
+    with pytest.raises(rows.RowsError, match=r"is a folder\. Next: .* tagstream classify -"):
+        rows.is_file(str(tmp_path))
+
+
+def test_a_text_with_a_slash_is_a_path_where_its_folder_is_there(tmp_path: Path) -> None:
+    """Among words a slash alone says nothing."""
+    argument = str(tmp_path / "no such file").removeprefix("/")
+    assert rows.looks_like_a_path(f"/{argument}")
+    assert not rows.looks_like_a_path(argument)
+    with contextlib.chdir("/"):
+        assert rows.looks_like_a_path(argument)
+
+
+@pytest.mark.parametrize("text", ["a/" + "b" * 5_000 + " c", "a\0/b c"])
+def test_a_text_that_can_be_no_path_is_none(text: str) -> None:
+    """Too long for one, or with a NUL."""
+    assert not rows.looks_like_a_path(text)
+    assert not rows.is_file(text)
 
 
 @given(st.text(min_size=1).filter(lambda text: text.strip() and "\0" not in text))

@@ -15,8 +15,10 @@ from aiokafka.errors import (
     NodeNotReadyError,
     UnknownError,
 )
+from kafka.errors import KafkaTimeoutError
 
 from stream import topics
+from stream.clients import Sender, SendError
 from stream.settings import load
 
 GRANTED = 0
@@ -69,3 +71,21 @@ def test_later_is_not_never(answers: list[Any], expected: bool, monkeypatch: pyt
     monkeypatch.setattr(topics, "PROBE_SECONDS", 0.0)
 
     assert asyncio.run(topics.has_idempotent_producer(load({}, folder=Path("/nonexistent")).settings)) is expected
+
+
+def test_an_error_says_its_kind_once() -> None:
+    """Those of the Kafka clients say it themselves; a sentence of ours must not say it again."""
+    error = KafkaTimeoutError("Unable to bootstrap")
+    said = str(topics.unreachable(load({}, folder=Path("/nonexistent")).settings, error))
+    assert "(KafkaTimeoutError: Unable to bootstrap). Next: " in said
+    assert "`tagstream doctor`" in said
+
+    class Refusing:
+        """In the place of a producer."""
+
+        def send(self, *_: object, **__: object) -> None:
+            """No."""
+            raise error
+
+    with pytest.raises(SendError, match=r"refused the next: KafkaTimeoutError: Unable to bootstrap\. Next: "):
+        Sender(Refusing()).send("content", key=None, value=b"")

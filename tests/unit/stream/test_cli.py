@@ -1,0 +1,172 @@
+"""The command line without a broker: what is refused before anything is asked, and what is said that is no refusal."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from model_export import madewithml
+from model_export.bundle import BundleError
+from monitoring.observer import Reason, Stage
+from stream import cli, dlq, modelling, view
+from stream.deadletters import UsageError
+from stream.delivery import EXIT_BROKEN
+from stream.rows import RowsError
+from stream.settings import known_keys, load
+from tests.conftest import TINY_BUNDLE
+
+
+def run(*words: object, given: bytes | str = b"") -> Result:
+    """What a command prints and how it ends."""
+    return CliRunner().invoke(cli.app, [str(word) for word in words], input=given)
+
+
+def classify(*words: object, given: bytes | str = b"") -> Result:
+    """`tagstream classify` with the tiny bundle."""
+    return run("classify", *words, "--bundle", TINY_BUNDLE, given=given)
+
+
+def test_help_says_what_a_worker_ends_with() -> None:
+    """A service manager needs to know 70 from the rest."""
+    said = " ".join(run("--help").output.split())
+    assert "3 broker unreachable, 4 contract violated. A worker's: 0 stopped, 1 bundle refused, circuit breaker opened" in said
+    assert f"{EXIT_BROKEN} it gave up" in said
+    assert BundleError.exit_code == 1
+
+
+@pytest.mark.parametrize("json_lines", [True, False])
+def test_an_input_without_a_row_is_said(tmp_path: Path, json_lines: bool) -> None:
+    """Nothing to do is no failure, and nothing printed must not look like a tool that did not work."""
+    path = tmp_path / ("a.jsonl" if json_lines else "a.csv")
+    path.write_bytes(b"\n \n" if json_lines else b"title\n")
+    of_file, of_input = classify(path), classify("-", "--json")
+    assert (of_file.exit_code, of_input.exit_code) == (0, 0)
+    assert of_file.stdout == of_input.stdout == ""
+    assert of_file.stderr == f"tagstream: {path} has no row: nothing is classified\n"
+    assert of_input.stderr == "tagstream: standard input has no row: nothing is classified\n"
+
+
+@pytest.mark.parametrize("given", [b"hello world\n", b'"hello"\n', b"\xff\xfe\n"])
+def test_lines_that_are_no_json_lines_are_told_what_is_expected(given: bytes) -> None:
+    """Somebody who pipes a plain text learns both forms, and where a text goes."""
+    done = classify("-", given=given)
+    assert done.exit_code == 1
+    assert "JSON Lines, an object with a `title` in each line, or CSV whose first line names a column `title`" in done.stderr
+    assert "tagstream classify 'TEXT'" in done.stderr
+
+
+def test_a_row_that_is_refused_has_the_number_that_json_has() -> None:
+    """It is found by it; rows that are JSON objects need no word on the form."""
+    given = b'{"title":"a"}\n\n{"title":7}\n'
+    spoken, written = classify("-", given=given), classify("-", "--json", given=given)
+    assert spoken.exit_code == written.exit_code == 1
+    row = json.loads(written.stdout.splitlines()[1])["row"]
+    assert f"rejected  row {row}  wrong_type: " in spoken.stdout
+    assert "the first is row 0" in spoken.stderr
+    assert "JSON Lines" not in spoken.stderr
+
+
+def test_a_text_that_is_refused_has_no_row() -> None:
+    """There is but one."""
+    done = classify(" ")
+    assert done.exit_code == 1
+    assert done.stdout.startswith("rejected  missing_title: ")
+    assert "row" not in done.stderr
+
+
+def test_what_looks_like_a_file_is_not_a_text_in_silence() -> None:
+    """It is classified, since a text may look so; a text that does not is not commented on."""
+    meant, text = classify("papers.parquet", "--json"), classify("A/B tests of models", "--json")
+    assert (meant.exit_code, text.exit_code) == (0, 0)
+    assert json.loads(meant.stdout)["title"] == "papers.parquet"
+    assert meant.stderr == "tagstream: papers.parquet is taken for a text, since there is no such file\n"
+    assert text.stderr == ""
+
+
+def test_a_folder_and_a_file_of_another_kind_are_no_texts(tmp_path: Path) -> None:
+    """A folder was classified by its name; of a file that is neither CSV nor JSON Lines the note says what is expected."""
+    folder = classify(tmp_path)
+    assert isinstance(folder.exception, RowsError)
+    assert (folder.exception.exit_code, folder.stdout) == (2, "")
+    assert ".csv, .json, .jsonl, .ndjson" in str(folder.exception)
+    (tmp_path / "papers.parquet").write_bytes(b"PAR1")
+    done = classify(tmp_path / "papers.parquet")
+    assert done.exit_code == 1
+    assert "Expected are JSON Lines" in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["list", "replay"])
+@pytest.mark.parametrize(
+    ("option", "given", "says"),
+    [
+        ("--code", "mising_title", "'mising_title' is no code of a dead letter; the nearest one is missing_title."),
+        ("--code", "zzz", "'zzz' is no code of a dead letter. Next: write one of tombstone, empty, "),
+        ("--stage", "foo", "'foo' is no stage of a dead letter. Next: write one of decode, validate, infer, produce."),
+    ],
+)
+def test_a_filter_that_no_dead_letter_has_is_a_mistake(verb: str, option: str, given: str, says: str) -> None:
+    """Before a broker is asked: it would find nothing, and nothing found is good news."""
+    done = run("dlq", verb, option, given, "--brokers", "127.0.0.1:1")
+    assert isinstance(done.exception, UsageError)
+    assert done.exception.exit_code == 2
+    assert says in str(done.exception)
+    assert "tagstream dlq list --count" in str(done.exception)
+
+
+def test_every_code_and_stage_that_is_written_can_be_asked_for() -> None:
+    """The closed lists are the ones that the stream itself writes from."""
+    dlq.check_filters(code=None, stage=None)
+    for code in Reason:
+        dlq.check_filters(code=code.value, stage=None)
+    for stage in Stage:
+        dlq.check_filters(code=None, stage=stage.value)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("evaluate", "NOWHERE"),
+        ("evaluate", TINY_BUNDLE, "--against", "other=NOWHERE"),
+        ("calibrate", "NOWHERE", "--out", "OUT"),
+        ("refit", "OUT", "--bundle", "NOWHERE"),
+    ],
+)
+def test_a_bundle_that_is_not_there_is_said_before_data_is_fetched(
+    words: tuple[object, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Without a network the missing data would be all that is heard of."""
+
+    def download() -> Path:
+        msg = "cannot be fetched"
+        raise madewithml.DataError(msg)
+
+    monkeypatch.setattr(madewithml, "download", download)
+    monkeypatch.setattr(modelling, "_require_export", lambda: None)
+    done = run("model", *(str(word).replace("NOWHERE", str(tmp_path / "none")).replace("OUT", str(tmp_path)) for word in words))
+    assert isinstance(done.exception, BundleError)
+    assert f"bundle {tmp_path / 'none'} is refused" in str(done.exception)
+
+
+@pytest.mark.parametrize("sources", [True, False])
+def test_settings_that_a_program_reads_are_a_line_each(sources: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    """However long the value is; on a terminal they are a table, which has to fold them."""
+    brokers = ",".join(f"kafka-{number}.example.com:9092" for number in range(9))
+    loaded = load({"TAGSTREAM_BROKERS": brokers, "TAGSTREAM_GROUP": "[bold]\x1b[1m"}, folder=Path("/nonexistent"))
+    view.print_settings(loaded, sources=sources, as_json=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(" = ")[0] for line in lines] == known_keys()
+    origin = "  (environment TAGSTREAM_BROKERS)" if sources else ""
+    assert lines[0] == f"brokers = {brokers}{origin}  # Kafka brokers, host:port, comma-separated"
+    assert any(line.startswith("group = [bold]\\x1b[1m  ") for line in lines)
+    assert ("(default)" in lines[1]) == sources
+
+
+def test_settings_on_a_terminal_are_a_table(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A person reads columns."""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    view.print_settings(load({}, folder=Path("/nonexistent")), sources=False, as_json=False)
+    shown = capsys.readouterr().out
+    assert all(column in shown.splitlines()[0] for column in ("setting", "value", "meaning"))
+    assert " = " not in shown
