@@ -254,12 +254,8 @@ def open_guard(settings: Settings, report: Report = unreported) -> Guard:
     try:
         return _opened(settings, folder, report)
     except OSError as error:
-        if "state_folder" in settings.model_fields_set and error.errno not in _PASSING:
-            msg = (
-                f"the folder {folder} (state_folder) cannot be used: {error.strerror or error}. Next: let this user write there, "
-                f"name another one, or set TAGSTREAM_CRASH_DEATHS=0 to work without the guard against crash loops."
-            )
-            raise StateFolderError(msg) from error
+        if (mistake := mistaken(settings, error)) is not None:
+            raise mistake from error
         log.warning(
             "crash_guard_off",
             why=f"{folder}: {error.strerror or error}",
@@ -268,6 +264,16 @@ def open_guard(settings: Settings, report: Report = unreported) -> Guard:
         )
         report(active=False, suspects=0)
         return Unguarded()
+
+
+def mistaken(settings: Settings, error: OSError) -> StateFolderError | None:
+    """The error to end with where the folder was named and cannot be used; None where a worker goes on without the guard."""
+    if "state_folder" not in settings.model_fields_set or error.errno in _PASSING:
+        return None
+    return StateFolderError(
+        f"the folder {settings.state_folder.expanduser()} (state_folder) cannot be used: {error.strerror or error}. Next: let this user "
+        f"write there, name another one, or set TAGSTREAM_CRASH_DEATHS=0 to work without the guard against crash loops."
+    )
 
 
 def stem_of(settings: Settings) -> str:

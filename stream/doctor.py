@@ -1,7 +1,6 @@
 """`tagstream doctor`: what a worker will need, looked at one by one, each with what to do about it."""
 
 import asyncio
-import errno
 import os
 import socket
 import sys
@@ -17,7 +16,7 @@ from model_export.bundle import BundleError, LabelThreshold
 from model_export.bundle import read as read_bundle
 from monitoring import baseline
 from stream import topics
-from stream.crashguard import CONSEQUENCE, stem_of
+from stream.crashguard import CONSEQUENCE, mistaken, stem_of
 from stream.deciders import RULES_CONSEQUENCE, decider_of
 from stream.marker import Marker
 from stream.records import missing_codecs
@@ -26,8 +25,6 @@ from stream.routing import Router
 from stream.security import SecurityError, client_options, warnings
 from stream.settings import Settings
 
-# As in `crashguard`: a disk that is full now does not keep a worker from starting.
-PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 TRIED_BYTES = 4096
 
 
@@ -232,26 +229,20 @@ def _other_model(settings: Settings, reference: baseline.Baseline) -> str | None
 
 
 def _state_folder(settings: Settings) -> Finding:
-    """Tried as a worker uses it; nothing of that stays. The sentences are those of `crashguard.open_guard`."""
+    """Tried as a worker uses it; nothing of that stays."""
     if not settings.crash_deaths:
         return Finding(check="state folder", status=Status.OK, detail="no guard against crash loops (crash_deaths is 0)")
     folder = settings.state_folder.expanduser()
     try:
         there = _try(folder, stem=stem_of(settings))
     except OSError as error:
-        why = error.strerror or str(error)
-        if "state_folder" in settings.model_fields_set and error.errno not in PASSING:
-            return Finding(
-                check="state folder",
-                status=Status.FAIL,
-                detail=f"the folder {folder} (state_folder) cannot be used: {why}.",
-                fix="let this user write there, name another one, or set TAGSTREAM_CRASH_DEATHS=0 to work without the guard against "
-                "crash loops.",
-            )
+        if (mistake := mistaken(settings, error)) is not None:
+            what, _, fix = str(mistake).partition(" Next: ")
+            return Finding(check="state folder", status=Status.FAIL, detail=what, fix=fix)
         return Finding(
             check="state folder",
             status=Status.WARN,
-            detail=f"no guard against crash loops: {folder}: {why}; {CONSEQUENCE}",
+            detail=f"no guard against crash loops: {folder}: {error.strerror or error}; {CONSEQUENCE}",
             fix="set TAGSTREAM_STATE_FOLDER to a folder that survives the process",
         )
     detail = f"{folder} can be written" if there else f"{folder} can be made"
