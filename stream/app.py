@@ -47,7 +47,7 @@ from stream.transactions import (
     MAX_REQUEST_BYTES,
     METADATA_MAX_AGE_MS,
     Transactions,
-    TransactionsUnavailableError,
+    no_transactions,
 )
 
 T = TypeVar("T")
@@ -513,12 +513,8 @@ def run(
         if denied is not None:
             raise NotAuthorizedError(denied)
     idempotent = topics.idempotent(settings)
-    if settings.delivery == "exactly_once" and not idempotent:
-        msg = (
-            "delivery is exactly_once, and there are no producer ids, so no transactions: the broker has none, or idempotent_producer "
-            "is off. Next: use Apache Kafka with idempotent_producer auto, or set TAGSTREAM_DELIVERY=at_least_once."
-        )
-        raise TransactionsUnavailableError(msg)
+    if (lacking := no_transactions(settings, idempotent=idempotent)) is not None:
+        raise lacking
     progress = Progress(stall_seconds=settings.stall_timeout_seconds, monotonic=time.monotonic)
     with _metrics_server(settings, registry, progress) as port:
         log.info(

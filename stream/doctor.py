@@ -24,6 +24,7 @@ from stream.rights import Operation, Resource, Right, missing
 from stream.routing import Router
 from stream.security import SecurityError, client_options, warnings
 from stream.settings import Settings
+from stream.transactions import no_transactions
 
 TRIED_BYTES = 4096
 
@@ -410,7 +411,14 @@ def _group(settings: Settings, rights: Status) -> Finding:
 
 
 def _producer(settings: Settings) -> Finding:
-    if asyncio.run(topics.has_idempotent_producer(settings)):
+    has_ids = asyncio.run(topics.has_idempotent_producer(settings))
+    lacking = no_transactions(
+        settings, idempotent=has_ids if settings.idempotent_producer == "auto" else settings.idempotent_producer == "on"
+    )
+    if lacking is not None:
+        what, _, fix = str(lacking).partition(" Next: ")
+        return Finding(check="producer", status=Status.FAIL, detail=what, fix=fix)
+    if has_ids:
         return Finding(check="producer", status=Status.OK, detail="the broker hands out producer ids: sends are idempotent")
     return Finding(
         check="producer",

@@ -41,6 +41,16 @@ class TransactionsUnavailableError(Exception):
     exit_code = 2
 
 
+def no_transactions(settings: Settings, *, idempotent: bool) -> TransactionsUnavailableError | None:
+    """The error of a worker that was asked for exactly once and whose producers are not idempotent; None where nothing is missing."""
+    if settings.delivery != "exactly_once" or idempotent:
+        return None
+    return TransactionsUnavailableError(
+        "delivery is exactly_once, and there are no producer ids, so no transactions: the broker has none, or idempotent_producer "
+        "is off. Next: use Apache Kafka with idempotent_producer auto, or set TAGSTREAM_DELIVERY=at_least_once."
+    )
+
+
 class NotHeldError(Exception):
     """An event of a partition that this worker does not hold was to be delivered."""
 

@@ -235,3 +235,25 @@ def test_a_free_port_is_one_that_no_scrape_configuration_knows(listening: str, m
     for advice in (taken.fix, str(caught.value)):
         assert "TAGSTREAM_METRICS_PORT=0" in advice
         assert "scrape configuration does not know" in advice
+
+
+@pytest.mark.parametrize(
+    ("knobs", "has_ids", "status"),
+    [
+        ({"delivery": "exactly_once"}, True, Status.OK),
+        ({"delivery": "exactly_once"}, False, Status.FAIL),
+        ({"delivery": "exactly_once", "idempotent_producer": "off"}, True, Status.FAIL),
+        ({"idempotent_producer": "off"}, True, Status.OK),
+        ({}, False, Status.WARN),
+    ],
+)
+def test_exactly_once_without_producer_ids_fails_the_check_as_it_ends_a_worker(
+    knobs: dict[str, Any], has_ids: bool, status: Status, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that was asked for exactly once does not do less."""
+
+    async def asked(_: Settings) -> bool:
+        return has_ids
+
+    monkeypatch.setattr(topics, "has_idempotent_producer", asked)
+    assert doctor._producer(Settings(**knobs)).status is status
