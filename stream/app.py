@@ -148,6 +148,10 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
                 self._given[tp].out(message.offset)
             yield tp, message
 
+    def given_out(self, tp: TP) -> int:
+        """So many records of a partition were given out and are not committable yet."""
+        return len(self._given[tp]) if tp in self._given else 0
+
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """What was never given out is no gap; and Faust sees none behind offset 0, so that commits stood still there."""
 

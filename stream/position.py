@@ -31,7 +31,7 @@ class Place:
         end: The end of what may be read.
         committed: The group's offset; None before the first commit.
         fetched: Up to where records were fetched; None if that is not known.
-        read: The offset of the last record that Faust has put into its buffer, or where it goes on after a seek; None: neither.
+        given: Records that were given out, to Faust's buffer and behind it, and are not committable yet.
         waiting: Does an event of it wait in our hands to be acknowledged?
         acknowledged: The offset behind the last event that this process has acknowledged; None if there was none.
     """
@@ -41,7 +41,7 @@ class Place:
     committed: int | None
     fetched: int | None
     waiting: bool
-    read: int | None = None
+    given: int = 0
     acknowledged: int | None = None
 
     @property
@@ -57,15 +57,14 @@ class Place:
         6
         >>> Place(begin=0, end=10, committed=9, fetched=10, waiting=False, acknowledged=9).lag
         0
-        >>> Place(begin=0, end=10, committed=4, fetched=10, read=9, waiting=False, acknowledged=4).lag
+        >>> Place(begin=0, end=10, committed=4, fetched=10, given=1, waiting=False, acknowledged=4).lag
         6
         >>> Place(begin=3, end=10, committed=None, fetched=10, waiting=False).lag
         7
         """
         done = max((offset for offset in (self.committed, self.acknowledged) if offset is not None), default=None)
         fetched = self.fetched is not None and self.fetched >= self.end
-        buffered = self.read is not None and done is not None and self.read > done
-        drained = done is not None and fetched and not buffered and not self.waiting
+        drained = done is not None and fetched and not self.given and not self.waiting
         end = (done or 0) if drained else self.end
         return max(0, end - (self.begin if self.committed is None else self.committed))
 
@@ -148,7 +147,7 @@ class Position:
                 end=looked.ends.get(tp, 0),
                 committed=committed,
                 fetched=fetched,
-                read=consumer._read_offset.get(tp),  # noqa: SLF001
+                given=consumer.given_out(tp),
                 waiting=tuple(tp) in waiting,
                 acknowledged=self._delivery.acknowledged.get(tp),
             )

@@ -88,7 +88,7 @@ def test_what_has_expired_is_counted_once_however_often_the_partition_is_assigne
     registry = CollectorRegistry()
     metrics = Metrics(registry, labels=LABELS, topic="content")
     thread = Thread(begin=500, committed=100)
-    consumer = SimpleNamespace(assignment=lambda: {PLACE}, _thread=thread, resumed_at={}, _read_offset={})
+    consumer = SimpleNamespace(assignment=lambda: {PLACE}, _thread=thread, resumed_at={}, given_out=lambda _: 0)
     delivery = SimpleNamespace(holds=set, acknowledged={}, inflight=0, oldest_seconds=lambda _: 0.0)
     app = SimpleNamespace(consumer=consumer)
     position = Position(app, delivery, metrics, Progress(stall_seconds=20, monotonic=Clock()))  # type: ignore[arg-type]
