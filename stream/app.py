@@ -1,6 +1,6 @@
 """The Faust application: topics, one agent, the producer, and the settings under which Faust does not lose events.
 
-The only file that knows Faust. Every setting that differs from Faust's default is here with its reason.
+With `consumer.py` all that knows Faust. Every setting that differs from Faust's default is here with its reason.
 """
 
 import asyncio
@@ -11,16 +11,14 @@ import signal
 import sys
 import threading
 import time
-from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
-from typing import Any, TypeVar, cast
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Any, cast
 
 import faust
 import faust.auth
 import faust.streams
 import faust.transport.drivers.aiokafka as driver
 import mode
-from aiokafka.errors import IllegalStateError
 from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 from prometheus_client import CollectorRegistry
@@ -31,10 +29,10 @@ from monitoring.metrics import Metrics
 from monitoring.server import application, serve
 from stream import records, topics
 from stream.breaker import Opened
+from stream.consumer import Consumer, TransactedConsumer
 from stream.crashguard import Guard, Unguarded, open_guard
-from stream.delivery import EXIT_BROKEN, Delivery, die
+from stream.delivery import EXIT_BROKEN, Delivery
 from stream.drift import DriftObserver
-from stream.given import Given
 from stream.logs import logger
 from stream.outcomes import Publication
 from stream.pipeline import Pipeline
@@ -50,7 +48,6 @@ from stream.transactions import (
     no_transactions,
 )
 
-T = TypeVar("T")
 log = logger("tagstream.app")
 
 TICK_SECONDS = 1.0
@@ -81,148 +78,6 @@ class PlainProducer(Producer):
     """For a broker that hands out no producer ids."""
 
     idempotent = False
-
-
-class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
-    """Of a transactional producer only what it has committed is an event; Faust reads it all outside its exactly-once mode."""
-
-    def _create_worker_consumer(self, transport: Any) -> Any:
-        consumer = super()._create_worker_consumer(transport)
-        # Read when the consumer starts. Faust has no setting for it.
-        consumer._isolation_level = "read_committed"  # noqa: SLF001
-        return consumer
-
-    async def seek_to_committed(self) -> Mapping[TP, int]:
-        """
-        Also back to the beginning of what was never committed.
-
-        During a rebalance Faust drops records that it has already taken from aiokafka, and relies on this to read them again. But
-        aiokafka only seeks where there is a commit: without one its position stays behind the dropped records, and the partition
-        stands still with its events unread until the worker is restarted.
-        """
-        found = await super().seek_to_committed()
-        never = [tp for tp, offset in found.items() if not offset]
-        if never:
-            await self.call_thread(self._seek_to_beginning, never)
-        return cast("Mapping[TP, int]", found)
-
-    async def beside(self, ask: Callable[..., Coroutine[Any, Any, T]], *arguments: Any) -> T:
-        """
-        Ask in the consumer's thread, beside its queue; whoever waits no longer takes the question back.
-
-        Two calls at a time come out of that queue, fetches and commits too, and one that nobody waits for any more stays: two questions
-        to a broker that does not answer would hold up all partitions of the others.
-
-        Raises:
-            ConsumerNotStarted: The thread has ended.
-        """
-        question = ask(*arguments)
-        try:
-            answer = asyncio.run_coroutine_threadsafe(question, self.thread_loop)
-        except RuntimeError as error:
-            question.close()
-            msg = "the consumer's thread has ended"
-            raise ConsumerNotStarted(msg) from error
-        return await asyncio.wrap_future(answer)
-
-    async def _seek_to_beginning(self, partitions: Sequence[TP]) -> None:
-        consumer = self._ensure_consumer()
-        # A rebalance that came in between brings its own seek.
-        with contextlib.suppress(IllegalStateError):
-            await consumer.seek_to_beginning(*partitions)
-
-
-class Consumer(driver.Consumer):  # type: ignore[misc]
-    """Knows what it gave out, and remembers where it took its partitions up, for whoever wants to know what had expired by then."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.resumed_at: dict[TP, int] = {}
-        self._given: defaultdict[TP, Given] = defaultdict(Given)
-
-    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 - Faust's name for it
-        """As Faust; each record that Faust will not drop for having been read is noted."""
-        async for tp, message in super().getmany(timeout):
-            read = self._read_offset[tp]
-            if read is None or message.offset >= read:
-                self._given[tp].out(message.offset)
-            yield tp, message
-
-    def given_out(self, tp: TP) -> int:
-        """So many records of a partition were given out and are not committable yet."""
-        return len(self._given[tp]) if tp in self._given else 0
-
-    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        """What was never given out is no gap; and Faust sees none behind offset 0, so that commits stood still there."""
-
-    def _new_offset(self, tp: TP) -> int | None:
-        """Up to where this partition may be committed, by what was given out and not by counting offsets."""
-        acknowledged: set[int] = self._acked_index[tp]
-        behind = self._given[tp].done(acknowledged, self._committed_offset[tp])
-        if behind is not None:
-            acknowledged.difference_update([offset for offset in acknowledged if offset < behind])
-            self._acked[tp][:] = acknowledged
-        return behind
-
-    async def wait_empty(self) -> None:
-        """
-        Finish what is under way and commit it; before partitions go, and before a stop.
-
-        Faust waits for all that agents have taken, and collects garbage for each acknowledgement: half a minute, while the group
-        waits, for events that are decided one at a time. Ours begins nothing more, and hands back what has not begun.
-        """
-        delivery = self.app.delivery
-        if delivery is None:
-            await super().wait_empty()
-            return
-        if not self.should_stop:
-            await delivery.hand_back()
-        # Whoever commits while another commit is under way only waits for that.
-        await self.maybe_wait_for_commit_to_finish()
-        await self.commit_and_end_transactions()
-
-    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """As Faust, once all is committed: the first that Faust does here is to forget what was acknowledged."""
-        if self.app.delivery is not None:
-            self.stop_flow()
-            await self.wait_empty()
-        for tp in revoked:
-            self._given.pop(tp, None)
-        await super().on_partitions_revoked(revoked)
-
-    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """As Faust; what was handed back will be read again where it is still ours. A worker that stops takes nothing more."""
-        if self.app.delivery is not None and not self.app.should_stop:
-            self.app.delivery.take_again()
-        await super().on_partitions_assigned(assigned, generation_id)
-
-    def _new_consumer_thread(self) -> ConsumerThread:
-        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
-
-    async def perform_seek(self) -> None:
-        """As Faust, after every assignment."""
-        await super().perform_seek()
-        assigned = self.assignment()
-        self.resumed_at.update({tp: offset for tp, offset in self._committed_offset.items() if offset and tp in assigned})
-
-
-class TransactedConsumer(Consumer):
-    """Takes partitions over before anything of them is read, and commits nothing: the offsets are in the transactions."""
-
-    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """Fence whoever had them; then as Faust, which seeks to the offsets as they are after that."""
-        try:
-            # A worker that stops reads nothing more, and need not fence whoever will.
-            if not self.app.should_stop:
-                await self.app.transactions.hold(assigned)
-        except Exception as error:  # noqa: BLE001 - Faust would stop gracefully, and go on for as long as that takes
-            die(error)
-        await super().on_partitions_assigned(assigned, generation_id)
-
-    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        """Acknowledged is committed here. Faust clears its notes and believes to have done it."""
-        self._thread.tp_last_committed_at.update(dict.fromkeys(offsets, time.monotonic()))
-        return True
 
 
 class App(faust.App):  # type: ignore[misc]
@@ -270,8 +125,19 @@ class Worker(faust.Worker):  # type: ignore[misc]
         if not self._signal_stop_time:
             log.error("worker_stopping_by_itself", why=repr(self.crash_reason), at_most_seconds=self._shutdown_seconds)
             self._asked = False
+            self._on_stopping()
             self._bound()
         super().on_worker_shutdown()
+
+    def work(self) -> None:
+        """Until told to stop, or until Faust stops for a reason of its own: those ends would all have different exit codes."""
+        try:
+            self.execute_from_commandline()
+        except BaseException as error:
+            if self._asked:
+                raise
+            log.critical("worker_died", error=f"{type(error).__name__}: {error}", exit_code=EXIT_BROKEN, exc_info=error)
+            sys.exit(EXIT_BROKEN)
 
     def _bound(self) -> None:
         # A thread, since what hangs may be the event loop.
@@ -553,7 +419,7 @@ def run(
             with _fresh_loop() as loop:
                 worker = Worker(app, shutdown_seconds=settings.shutdown_timeout_seconds, on_stopping=stopping)
                 worker.loop = loop
-                worker.execute_from_commandline()
+                worker.work()
 
 
 def _wait_for_an_answer(opened: Opened, metrics: Metrics, progress: Progress) -> None:

@@ -188,7 +188,8 @@ class Delivery:
         self._in_hand.clear()
         self.inflight = 0
         self._nothing_under_way.set()
-        executor = _started(self._settings.inference_threads)
+        with self._fatal():
+            executor = _started(self._settings.inference_threads)
         dispatcher = asyncio.create_task(self._dispatch(stream, executor))
         try:
             async for event in stream.events():
@@ -290,6 +291,10 @@ class Delivery:
             self._die(broken)
         except BaseException as error:  # noqa: BLE001
             self._die(error)
+
+    def broken(self, error: DeliveryError) -> NoReturn:
+        """Something around the delivery is broken: end the process, and no event is to blame."""
+        self._die(error)
 
     def _die(self, error: BaseException) -> NoReturn:
         if not isinstance(error, InferenceTimeoutError):

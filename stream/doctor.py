@@ -412,9 +412,7 @@ def _group(settings: Settings, rights: Status) -> Finding:
 
 def _producer(settings: Settings) -> Finding:
     has_ids = asyncio.run(topics.has_idempotent_producer(settings))
-    lacking = no_transactions(
-        settings, idempotent=has_ids if settings.idempotent_producer == "auto" else settings.idempotent_producer == "on"
-    )
+    lacking = no_transactions(settings, idempotent=has_ids and settings.idempotent_producer != "off")
     if lacking is not None:
         what, _, fix = str(lacking).partition(" Next: ")
         return Finding(check="producer", status=Status.FAIL, detail=what, fix=fix)

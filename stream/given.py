@@ -26,6 +26,11 @@ class Given:
     def __len__(self) -> int:
         return len(self._offsets)
 
+    @property
+    def first(self) -> int | None:
+        """The first that is not committable; None if there is none."""
+        return self._offsets[0] if self._offsets else None
+
     def out(self, offset: int) -> None:
         """A record is given out; if it was before, the reader has gone back to it, and all behind it will come again."""
         while self._offsets and self._offsets[-1] >= offset:

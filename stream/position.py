@@ -2,8 +2,9 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import faust
@@ -14,10 +15,12 @@ from faust.types import TP
 from monitoring.health import Progress
 from monitoring.metrics import Metrics
 from stream.crashguard import Guard, Unguarded
-from stream.delivery import Delivery
+from stream.delivery import Delivery, DeliveryError
 from stream.logs import logger
 
 POSITION_TIMEOUT_SECONDS = 5.0
+SHORT_SECONDS = 30.0
+SETTLED_SECONDS = 10.0
 log = logger("tagstream.position")
 
 
@@ -34,6 +37,7 @@ class Place:
         given: Records that were given out, to Faust's buffer and behind it, and are not committable yet.
         waiting: Does an event of it wait in our hands to be acknowledged?
         acknowledged: The offset behind the last event that this process has acknowledged; None if there was none.
+        settled: Has it been quiet for so long that whatever was fetched would have been given out?
     """
 
     begin: int
@@ -43,6 +47,17 @@ class Place:
     waiting: bool
     given: int = 0
     acknowledged: int | None = None
+    settled: bool = False
+
+    @property
+    def quiet(self) -> bool:
+        """All was fetched up to the end, and nothing of it waits."""
+        return self.fetched is not None and self.fetched >= self.end and not self.given and not self.waiting
+
+    @property
+    def ends_short(self) -> bool:
+        """Does the log end before what was done with it? Then it is not the log of before."""
+        return self.end < max(self.committed or 0, self.acknowledged or 0)
 
     @property
     def lag(self) -> int:
@@ -51,7 +66,7 @@ class Place:
 
         Offsets are not events: a transaction leaves markers in the log that nobody is given. Where all was fetched up to the end
         and nothing of it waits, in Faust's buffer or in hand, only what was acknowledged is still to be committed. Where nothing was
-        ever done, though, nothing is excused: that records were fetched does not mean that anybody was given them.
+        ever done, though, nothing is excused at once: that records were fetched does not mean that anybody was given them yet.
 
         >>> Place(begin=0, end=10, committed=4, fetched=10, waiting=True).lag
         6
@@ -61,11 +76,13 @@ class Place:
         6
         >>> Place(begin=3, end=10, committed=None, fetched=10, waiting=False).lag
         7
+        >>> Place(begin=3, end=10, committed=None, fetched=10, waiting=False, settled=True).lag
+        0
         """
         done = max((offset for offset in (self.committed, self.acknowledged) if offset is not None), default=None)
-        fetched = self.fetched is not None and self.fetched >= self.end
-        drained = done is not None and fetched and not self.given and not self.waiting
-        end = (done or 0) if drained else self.end
+        if done is None and self.settled:
+            done = self.begin
+        end = min(done, self.end) if done is not None and self.quiet else self.end
         return max(0, end - (self.begin if self.committed is None else self.committed))
 
 
@@ -84,6 +101,9 @@ class Position:
         self._committed: dict[TP, int] = {}
         # Up to where what had expired is counted: nothing new may come, and then the commit stays where it was at every assignment.
         self._expired: dict[TP, int] = {}
+        # Of quiet partitions their end, and of those whose log ends short nothing: and since when.
+        self._quiet: dict[TP, tuple[int, float]] = {}
+        self._short: dict[TP, float] = {}
         self._last_commit: float | None = None
         self._partitions = 0
         self._lag = 0
@@ -107,13 +127,14 @@ class Position:
     async def _read(self) -> None:
         consumer = self._app.consumer
         assigned = sorted(consumer.assignment())
-        # Where the log begins matters to what was just taken up, and to what was never committed.
-        unknown = [tp for tp in assigned if tp not in self._committed or tp in consumer.resumed_at]
+        # Where the log begins matters to what was just taken up, to what was never committed, and where records are missing.
+        unknown = [tp for tp in assigned if tp not in self._committed or tp in consumer.resumed_at or tp in consumer.skipped]
         thread = consumer._thread  # noqa: SLF001 - Faust passes neither `committed` nor `position` through
         looked = await thread.beside(_look, thread, assigned, unknown) if assigned else _Looked()
         begins = looked.begins
         self._count_expired(consumer, begins)
         places = self._places(consumer, looked)
+        self._look_for_another_log(places)
         committed = {tp: place.committed for tp, place in places.items() if place.committed is not None}
         moved = {tp: offset for tp, offset in committed.items() if self._committed.get(tp) != offset}
         if moved:
@@ -125,23 +146,68 @@ class Position:
         self._partitions = len(assigned)
 
     def _count_expired(self, consumer: Any, begins: Mapping[TP, int]) -> None:
-        """Events that retention has deleted behind the commit: they are lost to everybody, and that must not be in silence."""
-        resumed = {tp: max(consumer.resumed_at.pop(tp), self._expired.get(tp, 0)) for tp in begins if tp in consumer.resumed_at}
-        expired = {tp.partition: begins[tp] - at for tp, at in resumed.items() if begins[tp] > at}
-        self._expired |= {tp: begins[tp] for tp in resumed}
+        """
+        Events that retention has deleted behind the commit: they are lost to everybody, and that must not be in silence.
+
+        Before a partition was taken up, or before a worker that was too slow came to them; then the gap also has what was no event.
+        """
+        missed = [(tp, consumer.resumed_at.pop(tp), begins[tp]) for tp in begins if tp in consumer.resumed_at]
+        for tp in [tp for tp in consumer.skipped if tp in begins]:
+            first, behind = consumer.skipped.pop(tp)
+            missed.append((tp, first, min(behind, begins[tp])))
+        expired: Counter[int] = Counter()
+        for tp, first, behind in missed:
+            expired[tp.partition] += max(0, behind - max(first, self._expired.get(tp, 0)))
+            self._expired[tp] = max(behind, self._expired.get(tp, 0))
+        expired = +expired
         if expired:
             self._metrics.expired(sum(expired.values()))
             log.error(
                 "events_expired_unread",
                 events=sum(expired.values()),
-                by_partition=expired,
+                by_partition=dict(expired),
                 why="the topic's retention has deleted them before this group had committed them",
                 next="raise retention.ms or retention.bytes of the topic above the longest outage that you must survive",
             )
 
+    def _look_for_another_log(self, places: Mapping[TP, Place]) -> None:
+        """
+        A topic that was made anew, or lost its end with a broker: Faust drops what comes below the offsets it knows, in silence.
+
+        A new process knows only the commit, which goes with the topic. Where the commit stays, somebody has to say what is right.
+        A leader that was just elected may not know the end of its log yet.
+        """
+        now = time.monotonic()
+        self._short = {tp: self._short.get(tp, now) for tp, place in places.items() if place.ends_short}
+        for tp, since in self._short.items():
+            if now - since < SHORT_SECONDS:
+                continue
+            self._short[tp] = now
+            place = places[tp]
+            what = f"{tp.topic}/{tp.partition} ends at offset {place.end}, and was done up to {max(place.committed or 0, place.acknowledged or 0)}"
+            if place.end < (place.acknowledged or 0):
+                self._delivery.broken(
+                    DeliveryError(f"{what}: the topic was made anew, or its end was lost. Nothing is wrong here")
+                )
+            log.error(
+                "log_ends_before_commit",
+                what=what,
+                why="the topic was made anew, or its end was lost with a broker; new events below the commit are not read",
+                next="docs/runbooks/Stalled.md: stop the workers and set the group's offset of this partition to the earliest, or to its end",
+            )
+
+    def _settled(self, tp: TP, place: Place) -> bool:
+        end, since = self._quiet.get(tp, (None, 0.0))
+        now = time.monotonic()
+        if not place.quiet:
+            self._quiet.pop(tp, None)
+        elif end != place.end:
+            self._quiet[tp] = (place.end, now)
+        return place.quiet and end == place.end and now - since >= SETTLED_SECONDS
+
     def _places(self, consumer: Any, looked: "_Looked") -> dict[TP, Place]:
         waiting = self._delivery.holds()
-        return {
+        places = {
             tp: Place(
                 begin=looked.begins.get(tp, 0),
                 end=looked.ends.get(tp, 0),
@@ -153,6 +219,7 @@ class Position:
             )
             for tp, (committed, fetched) in looked.found.items()
         }
+        return {tp: replace(place, settled=self._settled(tp, place)) for tp, place in places.items()}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -176,6 +243,18 @@ async def _look(thread: Any, assigned: list[TP], unknown: list[TP]) -> _Looked:
     inner = thread._ensure_consumer()  # noqa: SLF001
     ends = await thread._highwaters(assigned)  # noqa: SLF001
     begins = await inner.beginning_offsets(unknown) if unknown else {}
+    # For all at once: aiokafka's own `committed` asks for each by itself, and a second is not long for two hundred.
+    commits = await inner._coordinator.fetch_committed_offsets(assigned)  # noqa: SLF001
     # A rebalance may have taken some of them away since.
-    held = [tp for tp in assigned if tp in inner.assignment()]
-    return _Looked(ends=ends, begins=begins, found={tp: (await inner.committed(tp), await inner.position(tp)) for tp in held})
+    held = [tp for tp in assigned if tp in inner.assignment() and tp in ends]
+    return _Looked(
+        ends=ends,
+        begins=begins,
+        found={tp: (commits[tp].offset if tp in commits else None, _position(inner, tp)) for tp in held},
+    )
+
+
+def _position(inner: Any, tp: TP) -> int | None:
+    """Up to where was fetched. aiokafka's own `position` waits where that is not known, for as long as a partition has no leader."""
+    state = inner._subscription.subscription.assignment.state_value(tp)  # noqa: SLF001
+    return state.position if state is not None and state.has_valid_position else None

@@ -13,12 +13,14 @@ from typing import Any
 import faust
 import faust.transport.drivers.aiokafka as driver
 import pytest
+from aiokafka.consumer.fetcher import OffsetResetStrategy
 from faust.types import TP
 from prometheus_client import CollectorRegistry
 
 from monitoring.health import Progress
 from monitoring.metrics import Metrics
 from stream import app as stream_app
+from stream import consumer as stream_consumer
 from stream.delivery import EXIT_BROKEN, Delivery, DeliveryError
 from stream.outcomes import ModelRef
 from stream.pipeline import Pipeline
@@ -361,11 +363,11 @@ def consumer_of(kind: type[Any], order: list[str], *, stops: bool = False) -> An
     """A consumer without a broker."""
     consumer = object.__new__(kind)
     consumer.app = SimpleNamespace(delivery=_Delivery(order), transactions=_Transactions(order), should_stop=stops)
-    consumer._given = {}
+    consumer._given, consumer._revocations = {}, 0
     return consumer
 
 
-@pytest.mark.parametrize("kind", [stream_app.Consumer, stream_app.TransactedConsumer])
+@pytest.mark.parametrize("kind", [stream_consumer.Consumer, stream_consumer.TransactedConsumer])
 def test_all_is_finished_and_committed_before_faust_forgets_what_was_acknowledged(kind: type[Any], order: list[str]) -> None:
     """Faust forgets it first, and commits then: what was done since the last commit would be done again."""
     asyncio.run(consumer_of(kind, order).on_partitions_revoked({TP("content", 0)}))
@@ -375,14 +377,14 @@ def test_all_is_finished_and_committed_before_faust_forgets_what_was_acknowledge
 
 def test_whoever_had_a_partition_is_fenced_before_anything_of_it_is_taken(order: list[str]) -> None:
     """With exactly once the offset to go on from is only known then."""
-    asyncio.run(consumer_of(stream_app.TransactedConsumer, order).on_partitions_assigned({TP("content", 0)}))
+    asyncio.run(consumer_of(stream_consumer.TransactedConsumer, order).on_partitions_assigned({TP("content", 0)}))
 
     assert order == ["fenced", "takes again", "Faust assigns"]
 
 
 def test_a_worker_that_stops_takes_nothing_more_when_it_is_given_partitions(order: list[str]) -> None:
     """A stop that meets a rebalance is still a stop."""
-    asyncio.run(consumer_of(stream_app.Consumer, order, stops=True).on_partitions_assigned({TP("content", 0)}))
+    asyncio.run(consumer_of(stream_consumer.Consumer, order, stops=True).on_partitions_assigned({TP("content", 0)}))
 
     assert order == ["Faust assigns"]
 
@@ -420,6 +422,42 @@ def test_a_stop_that_nobody_asked_for_has_a_bound_too_and_another_code(monkeypat
     assert ended == [EXIT_BROKEN]
 
 
+@pytest.mark.parametrize("crash", [RuntimeError("the fetcher broke"), SystemExit(1), asyncio.CancelledError()], ids=repr)
+def test_whatever_faust_ends_with_a_stop_that_nobody_asked_for_is_code_70(
+    crash: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By itself it would be 1, as for a bundle that is refused, or even 0; and who only sees the code would look in the wrong place."""
+    stops: list[str] = []
+    worker = stream_app.Worker(
+        stream_app.faust_app(Settings(), idempotent=True), shutdown_seconds=60, on_stopping=lambda: stops.append("not ready")
+    )
+
+    def crashes() -> None:
+        worker.on_worker_shutdown()
+        raise crash
+
+    monkeypatch.setattr(worker, "execute_from_commandline", crashes)
+    with pytest.raises(SystemExit) as ended:
+        worker.work()
+
+    assert ended.value.code == EXIT_BROKEN
+    assert stops == ["not ready"]
+
+
+def test_an_end_that_somebody_asked_for_keeps_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGTERM, and all is finished: 0."""
+    worker = stream_app.Worker(stream_app.faust_app(Settings(), idempotent=True), shutdown_seconds=60, on_stopping=lambda: None)
+
+    def ends() -> None:
+        raise SystemExit(0)
+
+    monkeypatch.setattr(worker, "execute_from_commandline", ends)
+    with pytest.raises(SystemExit) as ended:
+        worker.work()
+
+    assert ended.value.code == 0
+
+
 class _Positions:
     """In the place of aiokafka's consumer: knows the commits, and remembers where it was sent."""
 
@@ -431,23 +469,33 @@ class _Positions:
         """As aiokafka's: seeks where there is a commit, and nowhere else."""
         return self._commits
 
-    async def seek_to_beginning(self, *partitions: TP) -> None:
-        """Remember."""
+    def assignment(self) -> set[TP]:
+        """All but one that a rebalance has taken away meanwhile."""
+        return set(self._commits) - {TP("content", 3)}
+
+    @property
+    def _fetcher(self) -> "_Positions":
+        return self
+
+    def request_offset_reset(self, partitions: list[TP], strategy: int) -> "asyncio.Future[None]":
+        """Remember, and answer never: that partition has no leader."""
+        assert strategy == OffsetResetStrategy.EARLIEST
         self.rewound += partitions
+        return asyncio.get_running_loop().create_future()
 
 
-def test_what_was_never_committed_is_read_from_its_beginning() -> None:
+def test_what_was_never_committed_is_read_from_its_beginning_and_nobody_waits_for_a_leader() -> None:
     """Records that Faust drops in a rebalance come again although there is no commit to seek to."""
-    never, begun, done = TP("content", 0), TP("content", 1), TP("content", 2)
-    positions = _Positions({never: None, begun: 0, done: 7})
-    thread = object.__new__(stream_app.ConsumerThread)
+    never, begun, done, gone = (TP("content", partition) for partition in range(4))
+    positions = _Positions({never: None, begun: 0, done: 7, gone: None})
+    thread = object.__new__(stream_consumer.ConsumerThread)
     thread._consumer = positions
 
     async def call_thread(work: Any, *arguments: Any) -> Any:
         return await work(*arguments)
 
     thread.call_thread = call_thread
-    found = asyncio.run(thread.seek_to_committed())
+    found = asyncio.run(asyncio.wait_for(thread.seek_to_committed(), 5))
 
-    assert found == {never: None, begun: 0, done: 7}
+    assert found == {never: None, begun: 0, done: 7, gone: None}
     assert positions.rewound == [never, begun]

@@ -40,6 +40,9 @@ LATER_END_SECONDS = {
 SHORT_FREEZE_SECONDS = 2.0
 # Beyond the session: so long that a successor has the partitions and works, and does not just wait for whoever thaws.
 FREEZE_BEYOND_SECONDS = 6.0
+# Between two sends also until a successor has moved on in all that the frozen one had, but no longer than this, and than a worker with
+# a patience of 30 s takes.
+FREEZE_LATER_SECONDS = 10.0
 WEATHER = {
     Fault.CUT: (Weather.CUT, 5.0),
     Fault.SILENT: (Weather.SILENT, 8.0),
@@ -74,6 +77,21 @@ class _Orphans:
     of: tuple[int, int]
     partitions: frozenset[int]
     ended_at_seconds: float | None = None
+    committed: Mapping[int, int] | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class _Frozen:
+    """
+    When a worker is thawed: not before, and if not all its partitions have moved on since its session was over, not before `at_most`.
+
+    `committed` is None until its session is over.
+    """
+
+    session_over: float
+    not_before: float
+    at_most: float
+    partitions: frozenset[int]
     committed: Mapping[int, int] | None = None
 
 
@@ -121,7 +139,7 @@ class Scene:
         self._awaited: tuple[list[Member], list[int], float] | None = None
         self._orphans: _Orphans | None = None
         self._pause = 0.0
-        self._frozen: dict[int, float] = {}
+        self._frozen: dict[int, _Frozen] = {}
         self._was_broken = False
         self._last = _Disturbance(self._earlier_seconds, {}, 0)
         self._last_sight = time.monotonic()
@@ -228,13 +246,16 @@ class Scene:
         orphans, now = self._orphans, self._now
         if orphans is None or orphans.ended_at_seconds is None or orphans.committed is None:
             return
-        before = orphans.committed
-        if all(
-            now.committed.get(partition, 0) > before.get(partition, 0) or not self._waiting([partition])
-            for partition in orphans.partitions
-        ):
+        if self._have_moved(orphans.partitions, orphans.committed):
             orphans.strike.moved_seconds = now.at_seconds - orphans.ended_at_seconds
             self._orphans = None
+
+    def _have_moved(self, partitions: frozenset[int], before: Mapping[int, int]) -> bool:
+        """All of them, but for those in which nothing waits."""
+        committed = self._now.committed
+        return all(
+            committed.get(partition, 0) > before.get(partition, 0) or not self._waiting([partition]) for partition in partitions
+        )
 
     def _is_struck(self) -> bool:
         """Is the last fault still at work: somebody frozen, something broken, a victim that has not ended yet?"""
@@ -343,7 +364,9 @@ class Scene:
                 self._thaw_after(victim, SHORT_FREEZE_SECONDS)
             case Fault.FREEZE_AMONG_SENDS:
                 self._fleet.arm(victim, POINTS[fault])
-                self._thaw_after(victim, self._settings.session_timeout_seconds + FREEZE_BEYOND_SECONDS)
+                self._thaw_after(
+                    victim, self._settings.session_timeout_seconds + FREEZE_BEYOND_SECONDS, later_seconds=FREEZE_LATER_SECONDS
+                )
             case _:
                 self._fleet.arm(victim, POINTS[fault])
 
@@ -411,12 +434,23 @@ class Scene:
                 for one, (partition, offset) in zip(planted, addition["places"], strict=True)
             ]
 
-    def _thaw_after(self, victim: Member, seconds: float) -> None:
-        self._frozen[victim.number] = self._now.at_seconds + seconds
+    def _thaw_after(self, victim: Member, seconds: float, later_seconds: float = 0.0) -> None:
+        now = self._now.at_seconds
+        self._frozen[victim.number] = _Frozen(
+            session_over=now + self._settings.session_timeout_seconds,
+            not_before=now + seconds,
+            at_most=now + seconds + later_seconds,
+            partitions=victim.partitions or frozenset(),
+        )
 
     def _thaw(self) -> None:
-        for number, until in list(self._frozen.items()):
-            if self._now.at_seconds > until:
+        now = self._now
+        for number, frozen in list(self._frozen.items()):
+            if frozen.committed is None and now.at_seconds > frozen.session_over:
+                frozen.committed = dict(now.committed)
+            if now.at_seconds > frozen.at_most or (
+                now.at_seconds > frozen.not_before and self._have_moved(frozen.partitions, frozen.committed or {})
+            ):
                 del self._frozen[number]
                 self._fleet.thaw(self._fleet.members[number])
                 self._disturbed()

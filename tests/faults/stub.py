@@ -130,8 +130,8 @@ class Arms:
         if left:
             self._armed[point] = left - 1
             return False
-        del self._armed[point]
-        return True
+        # Not `del`: the handler of a signal may have been here in between.
+        return self._armed.pop(point, None) is not None
 
     def is_armed(self, point: Point) -> bool:
         """Would it be this passing? Stays armed."""

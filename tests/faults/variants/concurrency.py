@@ -1,4 +1,4 @@
-"""Known bad: our own delivery in four actors at once. Events of one partition are acknowledged out of order, across a gap."""
+"""Known bad: our own delivery in four actors at once. Events of one partition are decided and sent out of order."""
 
 from typing import Any
 

@@ -243,6 +243,7 @@ def test_a_free_port_is_one_that_no_scrape_configuration_knows(listening: str, m
         ({"delivery": "exactly_once"}, True, Status.OK),
         ({"delivery": "exactly_once"}, False, Status.FAIL),
         ({"delivery": "exactly_once", "idempotent_producer": "off"}, True, Status.FAIL),
+        ({"delivery": "exactly_once", "idempotent_producer": "on"}, False, Status.FAIL),
         ({"idempotent_producer": "off"}, True, Status.OK),
         ({}, False, Status.WARN),
     ],

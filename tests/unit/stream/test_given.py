@@ -2,14 +2,22 @@
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any
 
+import faust.transport.drivers.aiokafka as driver
+import pytest
+from aiokafka.errors import GroupAuthorizationFailedError, IllegalStateError
+from faust.tables.recovery import RebalanceAgain
 from faust.types import TP
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 
-from stream.app import Consumer
+from stream.consumer import LOST_SECONDS, Consumer
+from stream.delivery import DeliveryError
 from stream.given import Given
+from tests.fakes import Clock
 
 PLACE = TP("content", 0)
 
@@ -52,10 +60,20 @@ def test_what_lies_before_the_commit_holds_nothing_up() -> None:
     assert given.done({6}, 6) == 7
 
 
+class Broken:
+    """In the place of a delivery: raises what a real one would end the process with."""
+
+    def broken(self, error: Exception) -> None:
+        """Here nobody dies."""
+        raise error
+
+
 def consumer(committed: int | None) -> Any:
     """Our consumer without a broker, with Faust's notes as they are after a seek."""
     made: Any = Consumer.__new__(Consumer)
+    made.app = SimpleNamespace(delivery=Broken())
     made._given = defaultdict(Given)
+    made.skipped, made._passed_over, made._revocations, made.resumed_at = {}, {}, 0, {}
     made._acked, made._acked_index = defaultdict(list), defaultdict(set)
     made._committed_offset = defaultdict(lambda: None, {PLACE: committed})
     made._read_offset = defaultdict(lambda: None, {PLACE: committed})
@@ -116,3 +134,95 @@ def test_a_record_that_an_agent_lost_holds_commits_up() -> None:
     made._committed_offset[PLACE] = 11
     acknowledge(made, 13)
     assert made._new_offset(PLACE) is None
+
+
+def test_a_record_that_faust_lost_on_the_way_ends_the_process_and_not_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its partition would stand at it for ever while all behind it is decided; a restart reads it again."""
+    clock = Clock()
+    monkeypatch.setattr("stream.consumer.time.monotonic", clock)
+    made = consumer(committed=10)
+    read(made, 10, 11, 12)
+    acknowledge(made, 11)
+    assert made._new_offset(PLACE) is None
+    clock.now += LOST_SECONDS / 2
+    assert made._new_offset(PLACE) is None
+    acknowledge(made, 10)
+    assert made._new_offset(PLACE) == 12
+    read(made, 13)
+    acknowledge(made, 13)
+    assert made._new_offset(PLACE) is None
+    clock.now += LOST_SECONDS + 1
+    with pytest.raises(DeliveryError, match="content/0: offset 12 was taken and never delivered"):
+        made._new_offset(PLACE)
+
+
+def test_the_widest_gap_is_remembered_for_whoever_asks_what_has_expired() -> None:
+    """Markers of transactions leave small ones all the time."""
+    made = consumer(committed=10)
+    read(made, 10, 12, 500, 502)
+    assert made.skipped == {PLACE: (13, 500)}
+
+
+def seek(made: Any, monkeypatch: pytest.MonkeyPatch, seeks: Callable[[], Awaitable[None]]) -> None:
+    """`perform_seek`, with another in the place of Faust's."""
+
+    async def performed(_: Any) -> None:
+        await seeks()
+
+    monkeypatch.setattr(driver.Consumer, "perform_seek", performed)
+    monkeypatch.setattr(made, "assignment", lambda: {PLACE}, raising=False)
+    asyncio.run(made.perform_seek())
+
+
+def test_after_a_seek_all_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was given out before it and dropped would else hold the commits up."""
+    made = consumer(committed=10)
+    read(made, 10, 11)
+
+    async def seeks() -> None:
+        made._committed_offset[PLACE] = 11
+
+    seek(made, monkeypatch, seeks)
+    assert made.given_out(PLACE) == 0
+    assert made.resumed_at == {PLACE: 11}
+
+
+def test_a_seek_that_a_rebalance_has_overtaken_does_not_let_records_flow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faust would resume before the next seek, and then drop what it had read in between."""
+    made = consumer(committed=10)
+
+    async def seeks() -> None:
+        made._revocations += 1
+
+    with pytest.raises(RebalanceAgain):
+        seek(made, monkeypatch, seeks)
+
+
+@pytest.mark.parametrize(
+    ("fails", "says"),
+    [(None, "the brokers did not say within 0.05 s"), (GroupAuthorizationFailedError(), "GroupAuthorizationFailedError")],
+)
+def test_a_seek_that_fails_or_never_ends_ends_the_process(
+    fails: Exception | None, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Faust takes its timeout for a stop and reads nothing any more, or logs the failure and goes on past what it has dropped."""
+    monkeypatch.setattr("stream.consumer.SEEK_SECONDS", 0.05)
+    made = consumer(committed=10)
+
+    async def seeks() -> None:
+        if fails is not None:
+            raise fails
+        await asyncio.sleep(60)
+
+    with pytest.raises(DeliveryError, match=says):
+        seek(made, monkeypatch, seeks)
+
+
+def test_a_seek_of_partitions_that_are_gone_is_the_next_ones_business(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not a broken machine."""
+
+    async def seeks() -> None:
+        raise IllegalStateError
+
+    with pytest.raises(IllegalStateError):
+        seek(consumer(committed=10), monkeypatch, seeks)

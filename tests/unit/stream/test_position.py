@@ -6,14 +6,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import structlog
 from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 from prometheus_client import CollectorRegistry
 
 from monitoring.health import Progress
 from monitoring.metrics import Metrics
-from stream.app import ConsumerThread
-from stream.position import Position
+from stream.consumer import ConsumerThread
+from stream.position import SETTLED_SECONDS, SHORT_SECONDS, Position
 from tests.fakes import LABELS, Clock
 
 PLACE = TP("content", 0)
@@ -53,8 +54,12 @@ def test_what_is_in_hand_is_told_while_the_broker_is_silent() -> None:
 class Thread:
     """A consumer's thread that answers at once, in the caller's own."""
 
-    def __init__(self, begin: int, committed: int) -> None:
+    def __init__(self, begin: int, committed: int | None, end: int | None = None) -> None:
         self.begin, self.committed_at = begin, committed
+        self.end = begin if end is None else end
+        # Nobody knows it while the partition has no leader.
+        self.fetched: int | None = self.end
+        self._coordinator = self._subscription = self.subscription = self
 
     async def beside(self, ask: Any, *arguments: Any) -> Any:
         """Without a thread."""
@@ -64,7 +69,7 @@ class Thread:
         return self
 
     async def _highwaters(self, partitions: list[TP]) -> dict[TP, int]:
-        return dict.fromkeys(partitions, self.begin)
+        return dict.fromkeys(partitions, max(self.begin, self.end))
 
     async def beginning_offsets(self, partitions: list[TP]) -> dict[TP, int]:
         """All begin there."""
@@ -74,33 +79,107 @@ class Thread:
         """One partition."""
         return {PLACE}
 
-    async def committed(self, _: TP) -> int:
+    async def fetch_committed_offsets(self, partitions: list[TP]) -> dict[TP, Any]:
         """The group's."""
-        return self.committed_at
+        if self.committed_at is None:
+            return {}
+        return {tp: SimpleNamespace(offset=self.committed_at) for tp in partitions}
 
-    async def position(self, _: TP) -> int:
-        """All is fetched."""
-        return self.begin
+    def state_value(self, _: TP) -> Any:
+        """Up to where was fetched."""
+        return SimpleNamespace(has_valid_position=self.fetched is not None, position=self.fetched)
+
+
+class Stand:
+    """A position over one partition, and what it says."""
+
+    def __init__(self, thread: Thread, acknowledged: int | None = None) -> None:
+        subscription = SimpleNamespace(assignment=thread)
+        thread.subscription = subscription  # type: ignore[assignment]
+        self.registry = CollectorRegistry()
+        self.consumer = SimpleNamespace(
+            assignment=lambda: {PLACE}, _thread=thread, resumed_at={}, skipped={}, given_out=lambda _: 0
+        )
+        done = {} if acknowledged is None else {PLACE: acknowledged}
+        self.broken: list[Exception] = []
+        delivery = SimpleNamespace(
+            holds=set, acknowledged=done, inflight=0, oldest_seconds=lambda _: 0.0, broken=self.broken.append
+        )
+        self.position = Position(
+            SimpleNamespace(consumer=self.consumer),
+            delivery,  # type: ignore[arg-type]
+            Metrics(self.registry, labels=LABELS, topic="content"),
+            Progress(stall_seconds=20, monotonic=Clock()),
+        )
+
+    def tick(self, name: str) -> float | None:
+        """A metric after one more look."""
+        asyncio.run(self.position.tick())
+        return self.registry.get_sample_value(f"tagstream_{name}")
 
 
 def test_what_has_expired_is_counted_once_however_often_the_partition_is_assigned() -> None:
     """Where nothing new comes the commit stays behind the beginning of the log, and each rebalance finds it there again."""
-    registry = CollectorRegistry()
-    metrics = Metrics(registry, labels=LABELS, topic="content")
     thread = Thread(begin=500, committed=100)
-    consumer = SimpleNamespace(assignment=lambda: {PLACE}, _thread=thread, resumed_at={}, given_out=lambda _: 0)
-    delivery = SimpleNamespace(holds=set, acknowledged={}, inflight=0, oldest_seconds=lambda _: 0.0)
-    app = SimpleNamespace(consumer=consumer)
-    position = Position(app, delivery, metrics, Progress(stall_seconds=20, monotonic=Clock()))  # type: ignore[arg-type]
+    stand = Stand(thread)
 
     def assign_and_look() -> float | None:
-        consumer.resumed_at[PLACE] = thread.committed_at
-        asyncio.run(position.tick())
-        return registry.get_sample_value("tagstream_events_expired_total")
+        stand.consumer.resumed_at[PLACE] = thread.committed_at
+        return stand.tick("events_expired_total")
 
     assert [assign_and_look(), assign_and_look()] == [400.0, 400.0]
     thread.begin = 650
     assert assign_and_look() == 550.0
+
+
+def test_what_expires_in_front_of_a_worker_that_is_too_slow_is_counted_too() -> None:
+    """Only the gap between two records tells; what compaction or a marker leaves out lies behind the beginning of the log."""
+    thread = Thread(begin=500, committed=100, end=900)
+    stand = Stand(thread)
+    stand.consumer.skipped[PLACE] = (300, 520)
+    assert stand.tick("events_expired_total") == 200.0
+    stand.consumer.skipped[PLACE] = (600, 610)
+    assert stand.tick("events_expired_total") == 200.0
+    assert stand.consumer.skipped == {}
+
+
+def test_a_partition_without_a_leader_holds_up_no_figure() -> None:
+    """Where its position is not known nobody waits for it."""
+    thread = Thread(begin=0, committed=4, end=10)
+    thread.fetched = None
+    assert Stand(thread).tick("committed_lag_events") == 6.0
+
+
+@pytest.mark.parametrize(("acknowledged", "ends"), [(700, True), (None, False)], ids=["seen by this process", "by the commit"])
+def test_a_log_that_ends_before_what_was_done_with_it_is_no_silence(
+    acknowledged: int | None, ends: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Faust drops new events below the offsets that it knows. A new process forgets them; where the commit is wrong, a person decides."""
+    clock = Clock()
+    monkeypatch.setattr("stream.position.time.monotonic", clock)
+    stand = Stand(Thread(begin=0, committed=500, end=300), acknowledged)
+    stand.tick("committed_lag_events")
+    clock.now += SHORT_SECONDS / 2
+    stand.tick("committed_lag_events")
+    assert stand.broken == []
+    clock.now += SHORT_SECONDS
+    with structlog.testing.capture_logs() as logs:
+        stand.tick("committed_lag_events")
+    assert bool(stand.broken) == ends
+    assert [log["event"] for log in logs] == ["log_ends_before_commit"]
+    assert "content/0 ends at offset 300" in logs[0]["what"]
+
+
+def test_a_partition_with_nothing_but_markers_is_no_lag_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new group, and transactions that were all aborted: nobody is ever given anything, and nothing is ever committed."""
+    clock = Clock()
+    monkeypatch.setattr("stream.position.time.monotonic", clock)
+    stand = Stand(Thread(begin=3, committed=None, end=10))
+    assert stand.tick("committed_lag_events") == 7.0
+    clock.now += SETTLED_SECONDS / 2
+    assert stand.tick("committed_lag_events") == 7.0
+    clock.now += SETTLED_SECONDS
+    assert stand.tick("committed_lag_events") == 0.0
 
 
 def test_a_question_that_nobody_waits_for_any_more_is_taken_back() -> None:

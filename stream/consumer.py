@@ -1,0 +1,226 @@
+"""Faust's consumer, as it must be for nothing to be lost, to stand still in silence, or to be held up by one partition."""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from typing import Any, NoReturn, TypeVar, cast
+
+import faust.transport.drivers.aiokafka as driver
+from aiokafka.consumer.fetcher import OffsetResetStrategy
+from aiokafka.errors import ConsumerStoppedError, IllegalStateError
+from faust.exceptions import ConsumerNotStarted
+from faust.tables.recovery import RebalanceAgain
+from faust.types import TP
+
+from stream.delivery import DeliveryError, die
+from stream.given import Given
+
+T = TypeVar("T")
+
+# Faust takes a seek that lasts as long as a request may (30 s and more) for a stop, and never reads again.
+SEEK_SECONDS = 20.0
+# Acknowledgements come in order; nothing makes them that late.
+LOST_SECONDS = 10.0
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+    """Of a transactional producer only what it has committed is an event; Faust reads it all outside its exactly-once mode."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        # Read when the consumer starts. Faust has no setting for it.
+        consumer._isolation_level = "read_committed"  # noqa: SLF001
+        return consumer
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """
+        Also back to the beginning of what was never committed.
+
+        During a rebalance Faust drops records that it has already taken from aiokafka, and relies on this to read them again. But
+        aiokafka only seeks where there is a commit: without one its position stays behind the dropped records, and the partition
+        stands still with its events unread until the worker is restarted.
+        """
+        found = await super().seek_to_committed()
+        never = [tp for tp, offset in found.items() if not offset]
+        if never:
+            await self.call_thread(self._seek_to_beginning, never)
+        return cast("Mapping[TP, int]", found)
+
+    async def beside(self, ask: Callable[..., Coroutine[Any, Any, T]], *arguments: Any) -> T:
+        """
+        Ask in the consumer's thread, beside its queue; whoever waits no longer takes the question back.
+
+        Two calls at a time come out of that queue, fetches and commits too, and one that nobody waits for any more stays: two questions
+        to a broker that does not answer would hold up all partitions of the others.
+
+        Raises:
+            ConsumerNotStarted: The thread has ended.
+        """
+        question = ask(*arguments)
+        try:
+            answer = asyncio.run_coroutine_threadsafe(question, self.thread_loop)
+        except RuntimeError as error:
+            question.close()
+            msg = "the consumer's thread has ended"
+            raise ConsumerNotStarted(msg) from error
+        return await asyncio.wrap_future(answer)
+
+    async def _seek_to_beginning(self, partitions: Sequence[TP]) -> None:
+        """Forget the position, and do not wait for the new one: of a partition without a leader nobody can say it, and all would wait."""
+        consumer = self._ensure_consumer()
+        # A rebalance that came in between brings its own seek.
+        held = [tp for tp in partitions if tp in consumer.assignment()]
+        consumer._fetcher.request_offset_reset(held, OffsetResetStrategy.EARLIEST).cancel()  # noqa: SLF001 - the public one waits
+
+
+class Consumer(driver.Consumer):  # type: ignore[misc]
+    """
+    Knows what it gave out, and remembers what it did not get, for whoever wants to know what had expired.
+
+    Attributes:
+        resumed_at: Where partitions were taken up.
+        skipped: Of each partition the widest gap between two records: the first offset in it, and the one behind it.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.resumed_at: dict[TP, int] = {}
+        self.skipped: dict[TP, tuple[int, int]] = {}
+        self._given: defaultdict[TP, Given] = defaultdict(Given)
+        self._revocations = 0
+        # The record at which a partition stands while later ones are acknowledged, and since when.
+        self._passed_over: dict[TP, tuple[int, float]] = {}
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 - Faust's name for it
+        """As Faust; each record that Faust will not drop for having been read is noted."""
+        async for tp, message in super().getmany(timeout):
+            read = self._read_offset[tp]
+            if read is None or message.offset >= read:
+                self._given[tp].out(message.offset)
+            yield tp, message
+
+    def given_out(self, tp: TP) -> int:
+        """So many records of a partition were given out and are not committable yet."""
+        return len(self._given[tp]) if tp in self._given else 0
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """To commits, what was never given out is no gap; and Faust sees none behind offset 0, so that commits stood still there."""
+        before = self.skipped.get(tp, (0, 0))
+        if offset_to - offset_from > before[1] - before[0]:
+            self.skipped[tp] = (offset_from, offset_to)
+
+    def _new_offset(self, tp: TP) -> int | None:
+        """Up to where this partition may be committed, by what was given out and not by counting offsets."""
+        acknowledged: set[int] = self._acked_index[tp]
+        behind = self._given[tp].done(acknowledged, self._committed_offset[tp])
+        self._look_for_a_lost_one(tp, acknowledged)
+        if behind is not None:
+            acknowledged.difference_update([offset for offset in acknowledged if offset < behind])
+            self._acked[tp][:] = acknowledged
+        return behind
+
+    def _look_for_a_lost_one(self, tp: TP, acknowledged: set[int]) -> None:
+        """
+        A record that was given out and never reached the agent: its partition would stand at it, in silence, while all else goes on.
+
+        Faust can drop what it has queued, in a rebalance that comes while it still seeks for the one before. The next process reads it.
+        """
+        first = self._given[tp].first
+        if self.app.delivery is None or first is None or first in acknowledged or max(acknowledged, default=-1) < first:
+            self._passed_over.pop(tp, None)
+            return
+        stands_at, since = self._passed_over.get(tp, (None, 0.0))
+        if stands_at != first:
+            self._passed_over[tp] = (first, time.monotonic())
+        elif time.monotonic() - since > LOST_SECONDS:
+            self.app.delivery.broken(
+                DeliveryError(f"{tp.topic}/{tp.partition}: offset {first} was taken and never delivered, and later ones were")
+            )
+
+    async def wait_empty(self) -> None:
+        """
+        Finish what is under way and commit it; before partitions go, and before a stop.
+
+        Faust waits for all that agents have taken, and collects garbage for each acknowledgement: half a minute, while the group
+        waits, for events that are decided one at a time. Ours begins nothing more, and hands back what has not begun.
+        """
+        delivery = self.app.delivery
+        if delivery is None:
+            await super().wait_empty()
+            return
+        if not self.should_stop:
+            await delivery.hand_back()
+        # Whoever commits while another commit is under way only waits for that.
+        await self.maybe_wait_for_commit_to_finish()
+        await self.commit_and_end_transactions()
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """As Faust, once all is committed: the first that Faust does here is to forget what was acknowledged."""
+        if self.app.delivery is not None:
+            self.stop_flow()
+            await self.wait_empty()
+        self._revocations += 1
+        for tp in revoked:
+            self._given.pop(tp, None)
+        await super().on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """As Faust; what was handed back will be read again where it is still ours. A worker that stops takes nothing more."""
+        if self.app.delivery is not None and not self.app.should_stop:
+            self.app.delivery.take_again()
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def perform_seek(self) -> None:
+        """
+        As Faust, after every assignment; in time, or the process ends.
+
+        Raises:
+            RebalanceAgain: The partitions were taken away meanwhile. Faust would let records flow now, before the next seek.
+        """
+        revocations = self._revocations
+        try:
+            async with asyncio.timeout(SEEK_SECONDS):
+                await super().perform_seek()
+        except TimeoutError:
+            self._cannot_seek(f"the brokers did not say within {SEEK_SECONDS:g} s")
+        # No partitions are assigned any more, or the consumer has ended: who is next seeks for itself.
+        except (AssertionError, IllegalStateError, ConsumerStoppedError, ConsumerNotStarted):
+            raise
+        # Faust logs whatever this is in one of the two places where it seeks, and goes on from where it is.
+        except Exception as error:  # noqa: BLE001
+            self._cannot_seek(f"{type(error).__name__}: {error}")
+        if revocations != self._revocations:
+            raise RebalanceAgain
+        # All from here on comes again.
+        self._given.clear()
+        assigned = self.assignment()
+        self.resumed_at.update({tp: offset for tp, offset in self._committed_offset.items() if offset and tp in assigned})
+
+    def _cannot_seek(self, why: str) -> NoReturn:
+        error = DeliveryError(f"where the group has committed cannot be known: {why}")
+        if self.app.delivery is not None:
+            self.app.delivery.broken(error)
+        die(error)
+
+
+class TransactedConsumer(Consumer):
+    """Takes partitions over before anything of them is read, and commits nothing: the offsets are in the transactions."""
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Fence whoever had them; then as Faust, which seeks to the offsets as they are after that."""
+        try:
+            # A worker that stops reads nothing more, and need not fence whoever will.
+            if not self.app.should_stop:
+                await self.app.transactions.hold(assigned)
+        except Exception as error:  # noqa: BLE001 - Faust would stop gracefully, and go on for as long as that takes
+            die(error)
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Acknowledged is committed here. Faust clears its notes and believes to have done it."""
+        self._thread.tp_last_committed_at.update(dict.fromkeys(offsets, time.monotonic()))
+        return True
