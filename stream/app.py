@@ -20,6 +20,7 @@ import faust.streams
 import faust.transport.drivers.aiokafka as driver
 import mode
 from faust.exceptions import ConsumerNotStarted
+from faust.transport.utils import DefaultSchedulingStrategy
 from faust.types import TP
 from prometheus_client import CollectorRegistry
 
@@ -29,7 +30,7 @@ from monitoring.metrics import Metrics
 from monitoring.server import application, serve
 from stream import records, topics
 from stream.breaker import Opened
-from stream.consumer import Consumer, TransactedConsumer
+from stream.consumer import Consumer, OneAfterTheOther, TransactedConsumer
 from stream.crashguard import Guard, Unguarded, open_guard
 from stream.delivery import EXIT_BROKEN, Delivery
 from stream.drift import DriftObserver
@@ -189,6 +190,7 @@ def faust_app(settings: Settings, *, idempotent: bool) -> faust.App:
         processing_guarantee="at_least_once",
         store="memory://",
         cache="memory://",
+        ConsumerScheduler=OneAfterTheOther if settings.delivery == "exactly_once" else DefaultSchedulingStrategy,
         # On revocation, finish what is in hand and commit it before the partitions go.
         stream_wait_empty=True,
         # `latest`, the default elsewhere, loses whatever was produced before a new group's first commit.

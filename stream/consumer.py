@@ -3,15 +3,16 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar, cast
 
 import faust.transport.drivers.aiokafka as driver
-from aiokafka.consumer.fetcher import OffsetResetStrategy
+from aiokafka.consumer.fetcher import FetchResult, OffsetResetStrategy
 from aiokafka.errors import ConsumerStoppedError, IllegalStateError
 from faust.exceptions import ConsumerNotStarted
 from faust.tables.recovery import RebalanceAgain
 from faust.types import TP
+from faust.types.transports import SchedulingStrategyT
 
 from stream.delivery import DeliveryError, die
 from stream.given import Given
@@ -47,6 +48,47 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             await self.call_thread(self._seek_to_beginning, never)
         return cast("Mapping[TP, int]", found)
 
+    async def _fetch_records(
+        self,
+        consumer: Any,
+        active_partitions: set[TP],
+        timeout: float | None = None,  # noqa: ASYNC109 - Faust's name for it
+        max_records: int | None = None,
+    ) -> Mapping[TP, Any]:
+        """
+        As Faust, and of each partition that has some the same share.
+
+        aiokafka gives out all that it has fetched of one partition, a megabyte, before it turns to the next: behind a backlog the
+        partitions of a dead worker would wait for minutes although they have an owner.
+        """
+        fetcher = consumer._fetcher  # noqa: SLF001
+        found = {tp: fetched for tp, fetched in fetcher._records.items() if tp in active_partitions}  # noqa: SLF001
+        if (
+            max_records is None
+            or len(found) < 2  # noqa: PLR2004
+            or not self.consumer.flow_active
+            or consumer._closed  # noqa: SLF001
+            or fetcher._closed  # noqa: SLF001
+            or fetcher._subscriptions.reassignment_in_progress  # noqa: SLF001
+            # Among them an error: aiokafka says when it is to be raised.
+            or not all(isinstance(fetched, FetchResult) for fetched in found.values())
+        ):
+            return cast("Mapping[TP, Any]", await super()._fetch_records(consumer, active_partitions, timeout, max_records))
+        share = -(-max_records // len(found))
+        # Nothing is awaited in here: what is taken is of this assignment.
+        taken: dict[TP, Any] = {}
+        with fetcher._subscriptions.fetch_context():  # noqa: SLF001
+            for tp, fetched in found.items():
+                records = fetched.getall(share)
+                if records:
+                    taken[tp] = records
+                if not fetched.has_more():
+                    del fetcher._records[tp]  # noqa: SLF001
+                    fetcher._notify(fetcher._wait_consume_future)  # noqa: SLF001
+        if taken:
+            return taken
+        return cast("Mapping[TP, Any]", await super()._fetch_records(consumer, active_partitions, timeout, max_records))
+
     async def beside(self, ask: Callable[..., Coroutine[Any, Any, T]], *arguments: Any) -> T:
         """
         Ask in the consumer's thread, beside its queue; whoever waits no longer takes the question back.
@@ -67,11 +109,18 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         return await asyncio.wrap_future(answer)
 
     async def _seek_to_beginning(self, partitions: Sequence[TP]) -> None:
-        """Forget the position, and do not wait for the new one: of a partition without a leader nobody can say it, and all would wait."""
+        """
+        As aiokafka's `seek_to_beginning`, but nobody waits for the new position.
+
+        Of a partition without a leader nobody can say it, and all others would wait too.
+        """
         consumer = self._ensure_consumer()
+        fetcher = consumer._fetcher  # noqa: SLF001
         # A rebalance that came in between brings its own seek.
-        held = [tp for tp in partitions if tp in consumer.assignment()]
-        consumer._fetcher.request_offset_reset(held, OffsetResetStrategy.EARLIEST).cancel()  # noqa: SLF001 - the public one waits
+        for tp in consumer.assignment() & set(partitions):
+            fetcher._subscriptions.subscription.assignment.state_value(tp).await_reset(OffsetResetStrategy.EARLIEST)  # noqa: SLF001
+            fetcher._records.pop(tp, None)  # noqa: SLF001
+        fetcher._notify(fetcher._wait_consume_future)  # noqa: SLF001
 
 
 class Consumer(driver.Consumer):  # type: ignore[misc]
@@ -205,6 +254,19 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         if self.app.delivery is not None:
             self.app.delivery.broken(error)
         die(error)
+
+
+class OneAfterTheOther(SchedulingStrategyT):  # type: ignore[misc]
+    """
+    For exactly once: what was taken of a partition comes together, so that a batch is one transaction or two and not one of each.
+
+    >>> list(OneAfterTheOther().iterate({TP("content", 0): ["a", "b"], TP("content", 1): ["c"]}))[1:]
+    [(TP(topic='content', partition=0), 'b'), (TP(topic='content', partition=1), 'c')]
+    """
+
+    def iterate(self, records: Mapping[TP, Any]) -> Iterator[tuple[TP, Any]]:
+        """The records of each partition, one partition after the other."""
+        return ((tp, record) for tp, taken in records.items() for record in taken)
 
 
 class TransactedConsumer(Consumer):

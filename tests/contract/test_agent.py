@@ -1,6 +1,7 @@
 """The agent as Faust runs it, without a broker; and what importing a room costs."""
 
 import asyncio
+import contextlib
 import json
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 import faust
 import faust.transport.drivers.aiokafka as driver
 import pytest
-from aiokafka.consumer.fetcher import OffsetResetStrategy
+from aiokafka.consumer.fetcher import FetchResult
 from faust.types import TP
 from prometheus_client import CollectorRegistry
 
@@ -464,6 +465,7 @@ class _Positions:
     def __init__(self, commits: dict[TP, int | None]) -> None:
         self._commits = commits
         self.rewound: list[TP] = []
+        self.fetched = dict.fromkeys(commits, "fetched before")
 
     async def seek_to_committed(self) -> dict[TP, int | None]:
         """As aiokafka's: seeks where there is a commit, and nowhere else."""
@@ -474,14 +476,14 @@ class _Positions:
         return set(self._commits) - {TP("content", 3)}
 
     @property
-    def _fetcher(self) -> "_Positions":
-        return self
-
-    def request_offset_reset(self, partitions: list[TP], strategy: int) -> "asyncio.Future[None]":
-        """Remember, and answer never: that partition has no leader."""
-        assert strategy == OffsetResetStrategy.EARLIEST
-        self.rewound += partitions
-        return asyncio.get_running_loop().create_future()
+    def _fetcher(self) -> Any:
+        assignment = SimpleNamespace(state_value=lambda tp: SimpleNamespace(await_reset=lambda _: self.rewound.append(tp)))
+        return SimpleNamespace(
+            _subscriptions=SimpleNamespace(subscription=SimpleNamespace(assignment=assignment)),
+            _records=self.fetched,
+            _wait_consume_future=None,
+            _notify=lambda _: None,
+        )
 
 
 def test_what_was_never_committed_is_read_from_its_beginning_and_nobody_waits_for_a_leader() -> None:
@@ -498,4 +500,49 @@ def test_what_was_never_committed_is_read_from_its_beginning_and_nobody_waits_fo
     found = asyncio.run(asyncio.wait_for(thread.seek_to_committed(), 5))
 
     assert found == {never: None, begun: 0, done: 7, gone: None}
-    assert positions.rewound == [never, begun]
+    assert sorted(positions.rewound) == [never, begun]
+    assert set(positions.fetched) == {done, gone}
+
+
+class _Fetched(FetchResult):  # type: ignore[misc]
+    """Fetched records of one partition."""
+
+    def __init__(self, records: list[str]) -> None:
+        self.records = records
+
+    def getall(self, max_records: int | None = None) -> list[str]:
+        """Some of them."""
+        taken, self.records = self.records[:max_records], self.records[max_records:]
+        return taken
+
+    def has_more(self) -> bool:
+        """Are there any left?"""
+        return bool(self.records)
+
+
+def test_each_partition_gets_its_share_of_what_is_read_at_a_time() -> None:
+    """Else a megabyte of one partition comes before the first record of the next, and a dead worker's partitions wait behind it."""
+    long, short, other = (TP("content", partition) for partition in range(3))
+    fetched: dict[TP, Any] = {
+        long: _Fetched([f"long {number}" for number in range(100)]),
+        short: _Fetched(["short 0", "short 1"]),
+        other: _Fetched(["of another worker"]),
+    }
+    freed: list[None] = []
+    thread = object.__new__(stream_consumer.ConsumerThread)
+    thread.consumer = SimpleNamespace(flow_active=True)
+    consumer = SimpleNamespace(
+        _closed=False,
+        _fetcher=SimpleNamespace(
+            _records=fetched,
+            _closed=False,
+            _subscriptions=SimpleNamespace(reassignment_in_progress=False, fetch_context=contextlib.nullcontext),
+            _wait_consume_future=None,
+            _notify=freed.append,
+        ),
+    )
+    taken = asyncio.run(thread._fetch_records(consumer, {long, short}, timeout=1.0, max_records=10))
+
+    assert taken == {long: [f"long {number}" for number in range(5)], short: ["short 0", "short 1"]}
+    assert set(fetched) == {long, other}
+    assert freed == [None]

@@ -167,12 +167,17 @@ class StubClassifier:
 class FaultyClassifier:
     """Implements `Classifier`: another one, as slow as it is told, that breaks when it is told."""
 
-    def __init__(self, inner: Classifier, arms: Arms, seconds_per_batch: float) -> None:
-        """Every call takes `seconds_per_batch` more than `inner` does."""
+    def __init__(self, inner: Classifier, arms: Arms, seconds_per_batch: float, full_batch: int = 1) -> None:
+        """
+        A call with `full_batch` texts or more takes `seconds_per_batch` more than `inner` does, one with fewer its share of that.
+
+        Else a worker that decides the suspects of a killed one, one at a time, would take half a minute for them that no model takes.
+        """
         self.labels = inner.labels
         self._inner = inner
         self._arms = arms
         self._seconds = seconds_per_batch
+        self._full_batch = full_batch
 
     def classify(self, texts: Sequence[str]) -> list[Prediction]:
         """
@@ -183,7 +188,7 @@ class FaultyClassifier:
             MemoryError: Likewise.
         """
         if not self._arms.is_armed(Point.HURRY):
-            time.sleep(self._seconds)
+            time.sleep(self._seconds * min(1.0, len(texts) / self._full_batch))
         if self._arms.fires(Point.HANG):
             time.sleep(HANG_SECONDS)
         if self._arms.fires(Point.SLOW_MODEL):
@@ -228,7 +233,7 @@ class FaultyPipeline(Pipeline):
     ) -> None:
         """Break where it is armed."""
         super().__init__(
-            classifier=FaultyClassifier(classifier, arms, seconds_per_batch),
+            classifier=FaultyClassifier(classifier, arms, seconds_per_batch, settings.batch_max_events),
             router=router,
             observer=observer,
             limits=settings.limits,

@@ -56,12 +56,14 @@ HALF = 50
 def reports(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Report]:
     """The run of ours and that of a worker that fences nobody, at the same time: they mostly wait."""
 
-    def report(module: str, folder: Path, faults: tuple[Fault, ...], events: int, patience_seconds: float) -> Report:
+    def report(
+        module: str, folder: Path, faults: tuple[Fault, ...], events: int, seconds_per_batch: float, patience_seconds: float
+    ) -> Report:
         environ = fault_environment(kafka.bootstrap, "exactly-once") | ONCE | PATIENT
         topics.create(load(environ, folder=ROOT).settings)
         plan = Plan(
             module=f"tests.faults.{module}",
-            seconds_per_batch=0.4,
+            seconds_per_batch=seconds_per_batch,
             faults=faults,
             patience_seconds=patience_seconds,
             seed="once",
@@ -71,9 +73,11 @@ def reports(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> dict[str
             return run(plan, planted, environ=environ, folder=folder, processes=processes)
 
     with ThreadPoolExecutor(2) as executor:
-        ours = executor.submit(report, "worker", tmp_path_factory.mktemp("ours"), FAULTS, 8_000, 60.0)
+        ours = executor.submit(report, "worker", tmp_path_factory.mktemp("ours"), FAULTS, 12_000, 1.0, 60.0)
         # It may commit an offset back, and then it stalls. Few events: its successor comes to all of them while it is frozen.
-        other = executor.submit(report, "variants.unfenced", tmp_path_factory.mktemp("unfenced"), UNFENCED_FAULTS, 2_000, 15.0)
+        other = executor.submit(
+            report, "variants.unfenced", tmp_path_factory.mktemp("unfenced"), UNFENCED_FAULTS, 2_000, 0.4, 15.0
+        )
         return {"worker": ours.result(), "variants.unfenced": other.result()}
 
 
