@@ -14,6 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, cast
 
+import aiokafka.consumer.consumer as aiokafka_consumer
 import faust
 import faust.auth
 import faust.streams
@@ -30,7 +31,7 @@ from monitoring.metrics import Metrics
 from monitoring.server import application, serve
 from stream import records, topics
 from stream.breaker import Opened
-from stream.consumer import Consumer, OneAfterTheOther, TransactedConsumer
+from stream.consumer import Consumer, Coordinator, OneAfterTheOther, TransactedConsumer
 from stream.crashguard import Guard, Unguarded, open_guard
 from stream.delivery import EXIT_BROKEN, Delivery
 from stream.drift import DriftObserver
@@ -109,10 +110,17 @@ class Worker(faust.Worker):  # type: ignore[misc]
         self._on_stopping = on_stopping
         self._drained = threading.Event()
         self._asked = True
+        # Until then signals are ours, and an exit.
+        self._hears = False
         app.on_before_shutdown.connect(self._nothing_in_hand, weak=False)
 
     async def _nothing_in_hand(self, *_: Any, **__: Any) -> None:
         self._drained.set()
+
+    def install_signal_handlers(self) -> None:
+        """As Faust: from here on a signal is a stop."""
+        super().install_signal_handlers()
+        self._hears = True
 
     def _schedule_shutdown(self, received: signal.Signals) -> None:
         if not self._signal_stop_time:
@@ -135,7 +143,7 @@ class Worker(faust.Worker):  # type: ignore[misc]
         try:
             self.execute_from_commandline()
         except BaseException as error:
-            if self._asked:
+            if self._asked or (not self._hears and isinstance(error, SystemExit) and not error.code):
                 raise
             log.critical("worker_died", error=f"{type(error).__name__}: {error}", exit_code=EXIT_BROKEN, exc_info=error)
             sys.exit(EXIT_BROKEN)
@@ -178,6 +186,7 @@ def faust_app(settings: Settings, *, idempotent: bool) -> faust.App:
         )
         raise RuntimeError(msg)
     driver.Transport.Producer = Producer if idempotent else PlainProducer
+    aiokafka_consumer.GroupCoordinator = Coordinator
     driver.Transport.Consumer = TransactedConsumer if settings.delivery == "exactly_once" else Consumer
     # A dead letter with what is kept fits into its topic, and is larger than an event may be.
     records.install(max(settings.max_dead_letter_bytes - DEAD_LETTER_ADDED_BYTES, settings.max_event_bytes + 1))
@@ -305,7 +314,13 @@ def build(  # noqa: PLR0913 - parts are named arguments
         app.task(drift.run)
     guard = guard or Unguarded()
     if settings.delivery == "exactly_once":
-        app.transactions = Transactions(settings)
+
+        def lost(partition: Any, after: int | None, offset: int) -> int | None:
+            # Faust makes its consumer when the app starts.
+            found: int | None = app.consumer.lost(TP(*partition), after, offset)
+            return found
+
+        app.transactions = Transactions(settings, lost=lost)
 
     async def stop(why: str) -> None:
         progress.refuse(why)

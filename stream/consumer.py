@@ -3,12 +3,20 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from typing import Any, NoReturn, TypeVar, cast
 
 import faust.transport.drivers.aiokafka as driver
 from aiokafka.consumer.fetcher import FetchResult, OffsetResetStrategy
-from aiokafka.errors import ConsumerStoppedError, IllegalStateError
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.errors import (
+    ConsumerStoppedError,
+    GroupCoordinatorNotAvailableError,
+    IllegalStateError,
+    NotCoordinatorForGroupError,
+    for_code,
+)
+from aiokafka.protocol.commit import OffsetFetchRequest
 from faust.exceptions import ConsumerNotStarted
 from faust.tables.recovery import RebalanceAgain
 from faust.types import TP
@@ -23,6 +31,26 @@ T = TypeVar("T")
 SEEK_SECONDS = 20.0
 # Acknowledgements come in order; nothing makes them that late.
 LOST_SECONDS = 10.0
+LEAST_RECORDS = 64
+
+
+class Coordinator(GroupCoordinator):  # type: ignore[misc]
+    """
+    Hears when the broker says that it cannot tell a group's offsets.
+
+    aiokafka reads what is said of each partition, and then there is none: a coordinator that has just taken over and still loads would
+    make every partition one that was never committed, and the whole log be decided again.
+    """
+
+    async def _send_req(self, request: Any) -> Any:
+        answer = await super()._send_req(request)
+        code = getattr(answer, "error_code", 0) if isinstance(request, OffsetFetchRequest) else 0
+        if code:
+            kind = for_code(code)
+            if kind in {GroupCoordinatorNotAvailableError, NotCoordinatorForGroupError}:
+                self.coordinator_dead()
+            raise kind(self.group_id)
+        return answer
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
@@ -36,17 +64,29 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """
-        Also back to the beginning of what was never committed.
+        Also back to the beginning of what was never committed; in one question, and without a wait for a new position.
 
         During a rebalance Faust drops records that it has already taken from aiokafka, and relies on this to read them again. But
         aiokafka only seeks where there is a commit: without one its position stays behind the dropped records, and the partition
-        stands still with its events unread until the worker is restarted.
+        stands still with its events unread until the worker is restarted. It also asks of each partition by itself, and its
+        `seek_to_beginning` waits for the leaders of all.
         """
-        found = await super().seek_to_committed()
-        never = [tp for tp, offset in found.items() if not offset]
-        if never:
-            await self.call_thread(self._seek_to_beginning, never)
-        return cast("Mapping[TP, int]", found)
+        return cast("Mapping[TP, int]", await self.call_thread(self._seek_to_committed))
+
+    async def _seek_to_committed(self) -> Mapping[TP, int | None]:
+        consumer = self._ensure_consumer()
+        fetcher = consumer._fetcher  # noqa: SLF001
+        commits = await consumer._coordinator.fetch_committed_offsets(sorted(consumer.assignment()))  # noqa: SLF001
+        # A rebalance that came in between brings its own seek.
+        found = {tp: commits[tp].offset if tp in commits else None for tp in consumer.assignment()}
+        for tp, offset in found.items():
+            if offset:
+                fetcher.seek_to(tp, offset)
+            else:
+                fetcher._subscriptions.subscription.assignment.state_value(tp).await_reset(OffsetResetStrategy.EARLIEST)  # noqa: SLF001
+                fetcher._records.pop(tp, None)  # noqa: SLF001
+        fetcher._notify(fetcher._wait_consume_future)  # noqa: SLF001
+        return found
 
     async def _fetch_records(
         self,
@@ -73,21 +113,27 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             # Among them an error: aiokafka says when it is to be raised.
             or not all(isinstance(fetched, FetchResult) for fetched in found.values())
         ):
-            return cast("Mapping[TP, Any]", await super()._fetch_records(consumer, active_partitions, timeout, max_records))
-        share = -(-max_records // len(found))
+            # Whoever has to wait gets the first that comes, and of that no more than if all came at once; but then a trip must be worth it.
+            most = max_records and min(max_records, max(LEAST_RECORDS, -(-max_records // max(1, len(active_partitions)))))
+            return cast("Mapping[TP, Any]", await super()._fetch_records(consumer, active_partitions, timeout, most))
+        share = max(LEAST_RECORDS, -(-max_records // len(found)))
         # Nothing is awaited in here: what is taken is of this assignment.
         taken: dict[TP, Any] = {}
         with fetcher._subscriptions.fetch_context():  # noqa: SLF001
             for tp, fetched in found.items():
-                records = fetched.getall(share)
+                if max_records <= 0:
+                    break
+                records = fetched.getall(min(share, max_records))
+                max_records -= len(records)
                 if records:
                     taken[tp] = records
-                if not fetched.has_more():
+                if fetched.has_more():
+                    # Behind those whose turn is next.
+                    fetcher._records.move_to_end(tp)  # noqa: SLF001
+                else:
                     del fetcher._records[tp]  # noqa: SLF001
                     fetcher._notify(fetcher._wait_consume_future)  # noqa: SLF001
-        if taken:
-            return taken
-        return cast("Mapping[TP, Any]", await super()._fetch_records(consumer, active_partitions, timeout, max_records))
+        return taken
 
     async def beside(self, ask: Callable[..., Coroutine[Any, Any, T]], *arguments: Any) -> T:
         """
@@ -108,20 +154,6 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             raise ConsumerNotStarted(msg) from error
         return await asyncio.wrap_future(answer)
 
-    async def _seek_to_beginning(self, partitions: Sequence[TP]) -> None:
-        """
-        As aiokafka's `seek_to_beginning`, but nobody waits for the new position.
-
-        Of a partition without a leader nobody can say it, and all others would wait too.
-        """
-        consumer = self._ensure_consumer()
-        fetcher = consumer._fetcher  # noqa: SLF001
-        # A rebalance that came in between brings its own seek.
-        for tp in consumer.assignment() & set(partitions):
-            fetcher._subscriptions.subscription.assignment.state_value(tp).await_reset(OffsetResetStrategy.EARLIEST)  # noqa: SLF001
-            fetcher._records.pop(tp, None)  # noqa: SLF001
-        fetcher._notify(fetcher._wait_consume_future)  # noqa: SLF001
-
 
 class Consumer(driver.Consumer):  # type: ignore[misc]
     """
@@ -137,7 +169,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         self.resumed_at: dict[TP, int] = {}
         self.skipped: dict[TP, tuple[int, int]] = {}
         self._given: defaultdict[TP, Given] = defaultdict(Given)
-        self._revocations = 0
+        # From the moment at which partitions go until others, or the same, are ours.
+        self._between = False
         # The record at which a partition stands while later ones are acknowledged, and since when.
         self._passed_over: dict[TP, tuple[int, float]] = {}
 
@@ -148,6 +181,10 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             if read is None or message.offset >= read:
                 self._given[tp].out(message.offset)
             yield tp, message
+
+    def lost(self, tp: TP, after: int | None, offset: int) -> int | None:
+        """The first record from offset `after` on that was given out before `offset`; None if there is none."""
+        return self._given[tp].between(after or 0, offset) if tp in self._given else None
 
     def given_out(self, tp: TP) -> int:
         """So many records of a partition were given out and are not committable yet."""
@@ -206,10 +243,10 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """As Faust, once all is committed: the first that Faust does here is to forget what was acknowledged."""
+        self._between = True
         if self.app.delivery is not None:
             self.stop_flow()
             await self.wait_empty()
-        self._revocations += 1
         for tp in revoked:
             self._given.pop(tp, None)
         await super().on_partitions_revoked(revoked)
@@ -218,34 +255,39 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         """As Faust; what was handed back will be read again where it is still ours. A worker that stops takes nothing more."""
         if self.app.delivery is not None and not self.app.should_stop:
             self.app.delivery.take_again()
+        self._between = False
         await super().on_partitions_assigned(assigned, generation_id)
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    def resume_flow(self) -> None:
+        """As Faust, but not while partitions go: what it would read now it would drop."""
+        if not self._between:
+            super().resume_flow()
 
     async def perform_seek(self) -> None:
         """
         As Faust, after every assignment; in time, or the process ends.
 
         Raises:
-            RebalanceAgain: The partitions were taken away meanwhile. Faust would let records flow now, before the next seek.
+            RebalanceAgain: The partitions are taken away. Faust would let records flow now, before the next seek.
         """
-        revocations = self._revocations
         try:
             async with asyncio.timeout(SEEK_SECONDS):
-                await super().perform_seek()
+                if not self._between:
+                    await super().perform_seek()
         except TimeoutError:
             self._cannot_seek(f"the brokers did not say within {SEEK_SECONDS:g} s")
-        # No partitions are assigned any more, or the consumer has ended: who is next seeks for itself.
-        except (AssertionError, IllegalStateError, ConsumerStoppedError, ConsumerNotStarted):
+        # The consumer has ended, or has nothing any more: who is next seeks for itself.
+        except (IllegalStateError, ConsumerStoppedError, ConsumerNotStarted):
             raise
         # Faust logs whatever this is in one of the two places where it seeks, and goes on from where it is.
         except Exception as error:  # noqa: BLE001
             self._cannot_seek(f"{type(error).__name__}: {error}")
-        if revocations != self._revocations:
-            raise RebalanceAgain
-        # All from here on comes again.
-        self._given.clear()
+        if self._between:
+            msg = "partitions are taken away; the next assignment seeks"
+            raise RebalanceAgain(msg)
         assigned = self.assignment()
         self.resumed_at.update({tp: offset for tp, offset in self._committed_offset.items() if offset and tp in assigned})
 

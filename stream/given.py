@@ -31,6 +31,23 @@ class Given:
         """The first that is not committable; None if there is none."""
         return self._offsets[0] if self._offsets else None
 
+    def between(self, first: int, behind: int) -> int | None:
+        """
+        The first from `first` on that lies before `behind`; None if there is none.
+
+        >>> given = Given()
+        >>> for offset in (3, 4, 9):
+        ...     given.out(offset)
+        >>> given.between(4, 9), given.between(5, 9)
+        (4, None)
+        """
+        for offset in self._offsets:
+            if offset >= behind:
+                break
+            if offset >= first:
+                return offset
+        return None
+
     def out(self, offset: int) -> None:
         """A record is given out; if it was before, the reader has gone back to it, and all behind it will come again."""
         while self._offsets and self._offsets[-1] >= offset:

@@ -19,7 +19,8 @@ from stream.delivery import Delivery, DeliveryError
 from stream.logs import logger
 
 POSITION_TIMEOUT_SECONDS = 5.0
-SHORT_SECONDS = 30.0
+# Longer than a new leader takes to know the end of its log.
+SHORT_SECONDS = 60.0
 SETTLED_SECONDS = 10.0
 log = logger("tagstream.position")
 
@@ -104,6 +105,7 @@ class Position:
         # Of quiet partitions their end, and of those whose log ends short nothing: and since when.
         self._quiet: dict[TP, tuple[int, float]] = {}
         self._short: dict[TP, float] = {}
+        self._ends: dict[TP, int] = {}
         self._last_commit: float | None = None
         self._partitions = 0
         self._lag = 0
@@ -129,11 +131,13 @@ class Position:
         assigned = sorted(consumer.assignment())
         # Where the log begins matters to what was just taken up, to what was never committed, and where records are missing.
         unknown = [tp for tp in assigned if tp not in self._committed or tp in consumer.resumed_at or tp in consumer.skipped]
+        # What is done in the meantime is beyond what the brokers will have said.
+        acknowledged = dict(self._delivery.acknowledged)
         thread = consumer._thread  # noqa: SLF001 - Faust passes neither `committed` nor `position` through
         looked = await thread.beside(_look, thread, assigned, unknown) if assigned else _Looked()
         begins = looked.begins
         self._count_expired(consumer, begins)
-        places = self._places(consumer, looked)
+        places = self._places(consumer, looked, acknowledged)
         self._look_for_another_log(places)
         committed = {tp: place.committed for tp, place in places.items() if place.committed is not None}
         moved = {tp: offset for tp, offset in committed.items() if self._committed.get(tp) != offset}
@@ -205,17 +209,19 @@ class Position:
             self._quiet[tp] = (place.end, now)
         return place.quiet and end == place.end and now - since >= SETTLED_SECONDS
 
-    def _places(self, consumer: Any, looked: "_Looked") -> dict[TP, Place]:
+    def _places(self, consumer: Any, looked: "_Looked", acknowledged: Mapping[tuple[str, int], int]) -> dict[TP, Place]:
+        self._ends = {**self._ends, **looked.ends}
         waiting = self._delivery.holds()
         places = {
             tp: Place(
                 begin=looked.begins.get(tp, 0),
-                end=looked.ends.get(tp, 0),
+                # Of a partition without a leader the last that was known.
+                end=max(self._ends.get(tp, 0), committed or 0) if tp not in looked.ends else looked.ends[tp],
                 committed=committed,
                 fetched=fetched,
                 given=consumer.given_out(tp),
                 waiting=tuple(tp) in waiting,
-                acknowledged=self._delivery.acknowledged.get(tp),
+                acknowledged=acknowledged.get(tp),
             )
             for tp, (committed, fetched) in looked.found.items()
         }
@@ -228,7 +234,7 @@ class _Looked:
     What the brokers say of partitions.
 
     Attributes:
-        ends: The ends of what may be read.
+        ends: The ends of what may be read, of those that have a leader.
         begins: The first offsets that are still there, of those that this was asked of.
         found: The group's offset, None before the first commit, and up to where records were fetched.
     """
@@ -241,12 +247,17 @@ class _Looked:
 async def _look(thread: Any, assigned: list[TP], unknown: list[TP]) -> _Looked:
     """In the consumer's thread."""
     inner = thread._ensure_consumer()  # noqa: SLF001
-    ends = await thread._highwaters(assigned)  # noqa: SLF001
-    begins = await inner.beginning_offsets(unknown) if unknown else {}
+    cluster = inner._client.cluster  # noqa: SLF001
+    # Nobody can say where a partition without a leader ends, and aiokafka would ask for all of them until somebody can.
+    led = [tp for tp in assigned if cluster.leader_for_partition(tp) not in {None, -1}]
     # For all at once: aiokafka's own `committed` asks for each by itself, and a second is not long for two hundred.
     commits = await inner._coordinator.fetch_committed_offsets(assigned)  # noqa: SLF001
+    asked = [tp for tp in unknown if tp in led]
+    begins = await inner.beginning_offsets(asked) if asked else {}
+    # Last: an end that is older than the commit would look like a log that has lost its end.
+    ends = await thread._highwaters(led) if led else {}  # noqa: SLF001
     # A rebalance may have taken some of them away since.
-    held = [tp for tp in assigned if tp in inner.assignment() and tp in ends]
+    held = [tp for tp in assigned if tp in inner.assignment()]
     return _Looked(
         ends=ends,
         begins=begins,

@@ -13,7 +13,7 @@ remembers, seeks or hands over twice cannot change that. A fenced worker ends it
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -51,6 +51,9 @@ def no_transactions(settings: Settings, *, idempotent: bool) -> TransactionsUnav
     )
 
 
+Lost = Callable[[TopicPartition, int | None, int], int | None]
+
+
 class NotHeldError(Exception):
     """An event of a partition that this worker does not hold was to be delivered."""
 
@@ -78,9 +81,16 @@ class _Held:
 class Transactions:
     """The producers of the partitions that this worker holds. Of one event loop."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Nothing is held yet."""
+    def __init__(self, settings: Settings, lost: Lost = lambda *_: None) -> None:
+        """
+        Nothing is held yet.
+
+        Args:
+            settings: Topics, group and bounds.
+            lost: Of a partition, from an offset on, the first record that was taken before another and is not delivered.
+        """
         self._settings = settings
+        self._lost = lost
         self._names: dict[str, str] = settings.topics.model_dump()
         self._held: dict[TopicPartition, _Held] = {}
 
@@ -118,7 +128,7 @@ class Transactions:
             What was sent: all but those whose events were committed before.
 
         Raises:
-            NotHeldError: An event of a partition that is not held.
+            NotHeldError: An event of a partition that is not held, or one that comes before another that was taken and is not here.
             KafkaError: A predecessor or successor holds the partition (`ProducerFenced`), or the brokers refused.
         """
         parts: defaultdict[TopicPartition, list[tuple[int, Publication]]] = defaultdict(list)
@@ -139,6 +149,11 @@ class Transactions:
         if not fresh:
             return []
         after = part[-1][0] + 1
+        missing = self._lost(partition, first, part[0][0])
+        if missing is not None:
+            # Once the offset behind it is committed nobody would read it again.
+            msg = f"{partition.topic}/{partition.partition}: offset {missing} was taken and never delivered, and a later one was to be"
+            raise NotHeldError(msg)
         await held.producer.begin_transaction()
         confirmations = [
             await held.producer.send(

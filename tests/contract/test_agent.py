@@ -7,14 +7,24 @@ import subprocess
 import sys
 import threading
 import weakref
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any
 
+import aiokafka.consumer.consumer as aiokafka_consumer
 import faust
 import faust.transport.drivers.aiokafka as driver
 import pytest
 from aiokafka.consumer.fetcher import FetchResult
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
+    NotCoordinatorForGroupError,
+)
+from aiokafka.protocol.commit import OffsetFetchRequest, OffsetFetchResponse_v3
 from faust.types import TP
 from prometheus_client import CollectorRegistry
 
@@ -364,7 +374,7 @@ def consumer_of(kind: type[Any], order: list[str], *, stops: bool = False) -> An
     """A consumer without a broker."""
     consumer = object.__new__(kind)
     consumer.app = SimpleNamespace(delivery=_Delivery(order), transactions=_Transactions(order), should_stop=stops)
-    consumer._given, consumer._revocations = {}, 0
+    consumer._given, consumer._between = {}, False
     return consumer
 
 
@@ -460,36 +470,41 @@ def test_an_end_that_somebody_asked_for_keeps_its_code(monkeypatch: pytest.Monke
 
 
 class _Positions:
-    """In the place of aiokafka's consumer: knows the commits, and remembers where it was sent."""
+    """In the place of aiokafka's consumer and its parts: knows the commits, and remembers where it was sent."""
 
     def __init__(self, commits: dict[TP, int | None]) -> None:
-        self._commits = commits
+        self.commits = commits
+        self.questions = 0
+        self.sought: dict[TP, int] = {}
         self.rewound: list[TP] = []
-        self.fetched = dict.fromkeys(commits, "fetched before")
-
-    async def seek_to_committed(self) -> dict[TP, int | None]:
-        """As aiokafka's: seeks where there is a commit, and nowhere else."""
-        return self._commits
+        self._coordinator = self._fetcher = self._subscriptions = self.subscription = self
+        self._records = dict.fromkeys(commits, "fetched before")
+        self._wait_consume_future = None
 
     def assignment(self) -> set[TP]:
-        """All but one that a rebalance has taken away meanwhile."""
-        return set(self._commits) - {TP("content", 3)}
+        """All but one that a rebalance takes away as soon as something was asked."""
+        return set(self.commits) - ({TP("content", 3)} if self.questions else set())
 
-    @property
-    def _fetcher(self) -> Any:
-        assignment = SimpleNamespace(state_value=lambda tp: SimpleNamespace(await_reset=lambda _: self.rewound.append(tp)))
-        return SimpleNamespace(
-            _subscriptions=SimpleNamespace(subscription=SimpleNamespace(assignment=assignment)),
-            _records=self.fetched,
-            _wait_consume_future=None,
-            _notify=lambda _: None,
-        )
+    async def fetch_committed_offsets(self, partitions: list[TP]) -> dict[TP, Any]:
+        """Of those that have one."""
+        self.questions += 1
+        return {tp: SimpleNamespace(offset=self.commits[tp]) for tp in partitions if self.commits[tp] is not None}
+
+    def seek_to(self, tp: TP, offset: int) -> None:
+        """Remember."""
+        self.sought[tp] = offset
+
+    def _notify(self, _: Any) -> None:
+        """Somebody is woken."""
 
 
 def test_what_was_never_committed_is_read_from_its_beginning_and_nobody_waits_for_a_leader() -> None:
-    """Records that Faust drops in a rebalance come again although there is no commit to seek to."""
+    """Records that Faust drops in a rebalance come again although there is no commit to seek to; one question for all."""
     never, begun, done, gone = (TP("content", partition) for partition in range(4))
     positions = _Positions({never: None, begun: 0, done: 7, gone: None})
+    # Where the new position is, is the fetcher's to find out.
+    assignment = SimpleNamespace(state_value=lambda tp: SimpleNamespace(await_reset=lambda _: positions.rewound.append(tp)))
+    positions.subscription = SimpleNamespace(assignment=assignment)  # type: ignore[assignment]
     thread = object.__new__(stream_consumer.ConsumerThread)
     thread._consumer = positions
 
@@ -497,11 +512,47 @@ def test_what_was_never_committed_is_read_from_its_beginning_and_nobody_waits_fo
         return await work(*arguments)
 
     thread.call_thread = call_thread
-    found = asyncio.run(asyncio.wait_for(thread.seek_to_committed(), 5))
+    found = asyncio.run(thread.seek_to_committed())
 
-    assert found == {never: None, begun: 0, done: 7, gone: None}
+    assert found == {never: None, begun: 0, done: 7}
+    assert positions.sought == {done: 7}
     assert sorted(positions.rewound) == [never, begun]
-    assert set(positions.fetched) == {done, gone}
+    assert set(positions._records) == {done, gone}
+    assert positions.questions == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "raises", "dead"),
+    [
+        (14, GroupLoadInProgressError, False),
+        (15, GroupCoordinatorNotAvailableError, True),
+        (16, NotCoordinatorForGroupError, True),
+        (30, GroupAuthorizationFailedError, False),
+    ],
+)
+def test_a_coordinator_that_cannot_tell_is_not_one_that_knows_no_commit(
+    code: int, raises: type[Exception], dead: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From version 2 on the error of the whole answer stands beside an empty list of partitions, and aiokafka reads only the list."""
+    died: list[None] = []
+
+    async def answered(*_: Any) -> Any:
+        return OffsetFetchResponse_v3(0, [], code)
+
+    monkeypatch.setattr(GroupCoordinator, "_send_req", answered)
+    coordinator = object.__new__(stream_consumer.Coordinator)
+    coordinator.group_id = "tagstream"
+    coordinator.coordinator_dead = lambda: died.append(None)
+    with pytest.raises(raises):
+        asyncio.run(coordinator._send_req(OffsetFetchRequest("tagstream", [("content", [0])])))
+    assert bool(died) == dead
+    assert asyncio.run(coordinator._send_req("another question")).error_code == code
+
+
+def test_the_worker_asks_by_that_coordinator() -> None:
+    """A consumer takes the class by this name when it starts."""
+    stream_app.faust_app(Settings(), idempotent=True)
+    assert aiokafka_consumer.GroupCoordinator is stream_consumer.Coordinator
 
 
 class _Fetched(FetchResult):  # type: ignore[misc]
@@ -520,10 +571,12 @@ class _Fetched(FetchResult):  # type: ignore[misc]
         return bool(self.records)
 
 
-def test_each_partition_gets_its_share_of_what_is_read_at_a_time() -> None:
+def test_each_partition_gets_its_share_of_what_is_read_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else a megabyte of one partition comes before the first record of the next, and a dead worker's partitions wait behind it."""
+    monkeypatch.setattr(stream_consumer, "LEAST_RECORDS", 3)
     long, short, other = (TP("content", partition) for partition in range(3))
-    fetched: dict[TP, Any] = {
+    fetched: OrderedDict[TP, Any] = OrderedDict()
+    fetched |= {
         long: _Fetched([f"long {number}" for number in range(100)]),
         short: _Fetched(["short 0", "short 1"]),
         other: _Fetched(["of another worker"]),
@@ -544,5 +597,6 @@ def test_each_partition_gets_its_share_of_what_is_read_at_a_time() -> None:
     taken = asyncio.run(thread._fetch_records(consumer, {long, short}, timeout=1.0, max_records=10))
 
     assert taken == {long: [f"long {number}" for number in range(5)], short: ["short 0", "short 1"]}
-    assert set(fetched) == {long, other}
+    # Who has more comes behind those whose turn is next; who has not is fetched again.
+    assert list(fetched) == [other, long]
     assert freed == [None]

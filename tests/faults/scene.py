@@ -285,7 +285,7 @@ class Scene:
         )
 
     def _has_moved(self, partitions: frozenset[int]) -> bool:
-        """One partition is enough: Faust works through what it has fetched of one before it turns to the next."""
+        """One partition is enough: of others nothing may have been fetched yet."""
         before, now = self._last.committed, self._now.committed
         return any(now.get(partition, 0) > before.get(partition, 0) for partition in partitions) or not self._waiting(
             partitions

@@ -28,6 +28,8 @@ from stream.settings import Settings
 SECONDS_VARIABLE = "TESTS_FAULTS_SECONDS_PER_BATCH"
 # "stub", "other-stub" with a digest and decisions of its own, or "bundle": which model is wrapped.
 MODEL_VARIABLE = "TESTS_FAULTS_MODEL"
+# How many texts take `seconds_per_batch`; a full batch unless set.
+FULL_BATCH_VARIABLE = "TESTS_FAULTS_FULL_BATCH"
 # Points that are armed when the process starts, `NAME` or `NAME:passings`, with commas between.
 FAILPOINTS_VARIABLE = "TESTS_FAULTS_FAILPOINTS"
 LABELS = ("natural-language-processing", "computer-vision", "mlops", "other")
@@ -233,7 +235,9 @@ class FaultyPipeline(Pipeline):
     ) -> None:
         """Break where it is armed."""
         super().__init__(
-            classifier=FaultyClassifier(classifier, arms, seconds_per_batch, settings.batch_max_events),
+            classifier=FaultyClassifier(
+                classifier, arms, seconds_per_batch, int(os.environ.get(FULL_BATCH_VARIABLE, settings.batch_max_events))
+            ),
             router=router,
             observer=observer,
             limits=settings.limits,

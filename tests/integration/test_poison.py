@@ -24,7 +24,7 @@ from tests.faults.fleet import ROOT, Fleet
 from tests.faults.inputs import Input, Planted, plant
 from tests.faults.onlooker import Onlooker, send
 from tests.faults.poison_worker import ABORT, RAISE, pipeline_of
-from tests.faults.stub import HANG, Point
+from tests.faults.stub import FULL_BATCH_VARIABLE, HANG, Point
 from tests.integration.running import RunningWorker, Start, all_committed, all_written, until
 
 pytestmark = [
@@ -236,13 +236,13 @@ def test_who_joins_waits_for_one_suspect_and_not_for_the_whole_row(
     start: Start, settings: Settings, onlooker: Onlooker
 ) -> None:
     """A worker that decides suspects one at a time hands the others back when the group changes, and when it stops."""
-    send(settings, plant(400, malformed=0, seed="suspects"))
-    dead = start(seconds_per_batch=0.3)
-    # From its second batch on they are full.
-    assert all_written(onlooker, 20)
+    send(settings, plant(2_000, malformed=0, seed="suspects"))
+    dead = start(seconds_per_batch=0.6)
+    # By then its batches are full.
+    assert all_written(onlooker, 300)
     os.kill(dead.process.pid, Point.KILL_BEFORE_DECIDING.value)
     assert dead.process.wait(60)
-    careful = start(seconds_per_batch=2.0)
+    careful = start(seconds_per_batch=2.0, **{FULL_BATCH_VARIABLE: "1"})
     suspects = until(lambda: careful.metric("tagstream_crash_suspects_events"), 30)
     assert suspects >= 16
     assert until(lambda: careful.metric("tagstream_assigned_partitions") == settings.topic_partitions, 30)

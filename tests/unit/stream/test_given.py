@@ -73,7 +73,7 @@ def consumer(committed: int | None) -> Any:
     made: Any = Consumer.__new__(Consumer)
     made.app = SimpleNamespace(delivery=Broken())
     made._given = defaultdict(Given)
-    made.skipped, made._passed_over, made._revocations, made.resumed_at = {}, {}, 0, {}
+    made.skipped, made._passed_over, made._between, made.resumed_at = {}, {}, False, {}
     made._acked, made._acked_index = defaultdict(list), defaultdict(set)
     made._committed_offset = defaultdict(lambda: None, {PLACE: committed})
     made._read_offset = defaultdict(lambda: None, {PLACE: committed})
@@ -174,17 +174,18 @@ def seek(made: Any, monkeypatch: pytest.MonkeyPatch, seeks: Callable[[], Awaitab
     asyncio.run(made.perform_seek())
 
 
-def test_after_a_seek_all_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was given out before it and dropped would else hold the commits up."""
+def test_what_is_in_hand_while_faust_seeks_is_committed_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faust seeks at the beginning of a rebalance, too, while what was begun is being finished."""
     made = consumer(committed=10)
     read(made, 10, 11)
 
     async def seeks() -> None:
-        made._committed_offset[PLACE] = 11
+        made._committed_offset[PLACE] = 10
 
     seek(made, monkeypatch, seeks)
-    assert made.given_out(PLACE) == 0
-    assert made.resumed_at == {PLACE: 11}
+    acknowledge(made, 10, 11)
+    assert made._new_offset(PLACE) == 12
+    assert made.resumed_at == {PLACE: 10}
 
 
 def test_a_seek_that_a_rebalance_has_overtaken_does_not_let_records_flow(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,10 +193,18 @@ def test_a_seek_that_a_rebalance_has_overtaken_does_not_let_records_flow(monkeyp
     made = consumer(committed=10)
 
     async def seeks() -> None:
-        made._revocations += 1
+        made._between = True
 
     with pytest.raises(RebalanceAgain):
         seek(made, monkeypatch, seeks)
+
+    resumed: list[None] = []
+    monkeypatch.setattr(driver.Consumer, "resume_flow", lambda _: resumed.append(None))
+    made.resume_flow()
+    assert resumed == []
+    made._between = False
+    made.resume_flow()
+    assert resumed == [None]
 
 
 @pytest.mark.parametrize(
@@ -226,3 +235,13 @@ def test_a_seek_of_partitions_that_are_gone_is_the_next_ones_business(monkeypatc
 
     with pytest.raises(IllegalStateError):
         seek(consumer(committed=10), monkeypatch, seeks)
+
+
+def test_who_commits_by_offset_is_told_of_a_record_that_was_taken_before_and_is_not_here() -> None:
+    """Exactly once: the offset behind a later record says that all before it is done."""
+    made = consumer(committed=10)
+    assert made.lost(PLACE, None, 11) is None
+    read(made, 10, 11, 15)
+    assert made.lost(PLACE, None, 10) is None
+    assert made.lost(PLACE, 11, 15) == 11
+    assert made.lost(PLACE, 12, 15) is None

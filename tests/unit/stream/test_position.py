@@ -59,7 +59,8 @@ class Thread:
         self.end = begin if end is None else end
         # Nobody knows it while the partition has no leader.
         self.fetched: int | None = self.end
-        self._coordinator = self._subscription = self.subscription = self
+        self._coordinator = self._subscription = self.subscription = self._client = self.cluster = self
+        self.leader = 1
 
     async def beside(self, ask: Any, *arguments: Any) -> Any:
         """Without a thread."""
@@ -85,6 +86,10 @@ class Thread:
             return {}
         return {tp: SimpleNamespace(offset=self.committed_at) for tp in partitions}
 
+    def leader_for_partition(self, _: TP) -> int:
+        """A node, or -1."""
+        return self.leader
+
     def state_value(self, _: TP) -> Any:
         """Up to where was fetched."""
         return SimpleNamespace(has_valid_position=self.fetched is not None, position=self.fetched)
@@ -100,10 +105,10 @@ class Stand:
         self.consumer = SimpleNamespace(
             assignment=lambda: {PLACE}, _thread=thread, resumed_at={}, skipped={}, given_out=lambda _: 0
         )
-        done = {} if acknowledged is None else {PLACE: acknowledged}
+        self.done = {} if acknowledged is None else {PLACE: acknowledged}
         self.broken: list[Exception] = []
         delivery = SimpleNamespace(
-            holds=set, acknowledged=done, inflight=0, oldest_seconds=lambda _: 0.0, broken=self.broken.append
+            holds=set, acknowledged=self.done, inflight=0, oldest_seconds=lambda _: 0.0, broken=self.broken.append
         )
         self.position = Position(
             SimpleNamespace(consumer=self.consumer),
@@ -144,10 +149,32 @@ def test_what_expires_in_front_of_a_worker_that_is_too_slow_is_counted_too() -> 
 
 
 def test_a_partition_without_a_leader_holds_up_no_figure() -> None:
-    """Where its position is not known nobody waits for it."""
+    """Where its position is not known nobody waits for it, and nobody asks for its end."""
     thread = Thread(begin=0, committed=4, end=10)
     thread.fetched = None
-    assert Stand(thread).tick("committed_lag_events") == 6.0
+    stand = Stand(thread)
+    assert stand.tick("committed_lag_events") == 6.0
+    thread.leader, thread.end = -1, 10**6
+    assert stand.tick("committed_lag_events") == 6.0
+
+
+def test_what_is_done_while_the_brokers_are_asked_is_not_beyond_the_end_of_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slow answers on a busy, caught-up partition: the end is older than the last acknowledgement, and nothing is wrong."""
+    clock = Clock()
+    monkeypatch.setattr("stream.position.time.monotonic", clock)
+    thread = Thread(begin=0, committed=300, end=300)
+    stand = Stand(thread, acknowledged=300)
+    committed = thread.fetch_committed_offsets
+
+    async def slow(partitions: list[TP]) -> dict[TP, Any]:
+        stand.done[PLACE] = thread.end = thread.end + 50
+        return await committed(partitions)
+
+    monkeypatch.setattr(thread, "fetch_committed_offsets", slow)
+    for _ in range(3):
+        stand.tick("committed_lag_events")
+        clock.now += 2 * SHORT_SECONDS
+    assert stand.broken == []
 
 
 @pytest.mark.parametrize(("acknowledged", "ends"), [(700, True), (None, False)], ids=["seen by this process", "by the commit"])

@@ -198,6 +198,28 @@ def test_an_event_of_a_partition_that_is_not_held_is_not_delivered() -> None:
     assert "begin" not in kinds()
 
 
+def test_no_offset_is_committed_behind_a_record_that_was_taken_and_is_not_here() -> None:
+    """Nobody would read it again; Faust can drop one that it has queued."""
+    asked: list[tuple[int, int | None, int]] = []
+
+    def lost(partition: TopicPartition, after: int | None, offset: int) -> int | None:
+        asked.append((partition.partition, after, offset))
+        return 6 if offset > 6 else None
+
+    async def scenario() -> None:
+        held = Offline(p0=5)
+        held._lost = lost
+        await held.hold(partitions(0))
+        await held.deliver(sources(0, 5), publications(1))
+        begun = kinds().count("begin")
+        with pytest.raises(NotHeldError, match="content/0: offset 6 was taken and never delivered"):
+            await held.deliver(sources(0, 7, 8), publications(2, 3))
+        assert kinds().count("begin") == begun == 1
+
+    asyncio.run(scenario())
+    assert asked == [(0, 5, 5), (0, 6, 7)]
+
+
 def test_the_right_to_the_ids_is_asked_for_only_where_they_are_used() -> None:
     """A prefix: the partitions may become more."""
     once = Settings(group="g", delivery="exactly_once")
