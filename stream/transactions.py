@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import IllegalOperation
 from aiokafka.structs import TopicPartition
 from kafka import KafkaConsumer
 from kafka import TopicPartition as PlainTopicPartition
@@ -128,7 +129,8 @@ class Transactions:
             What was sent: all but those whose events were committed before.
 
         Raises:
-            NotHeldError: An event of a partition that is not held, or one that comes before another that was taken and is not here.
+            NotHeldError: An event of a partition that is not held or has just been taken over, or one that comes before another that was
+                taken and is not here.
             KafkaError: A predecessor or successor holds the partition (`ProducerFenced`), or the brokers refused.
         """
         parts: defaultdict[TopicPartition, list[tuple[int, Publication]]] = defaultdict(list)
@@ -155,15 +157,24 @@ class Transactions:
             msg = f"{partition.topic}/{partition.partition}: offset {missing} was taken and never delivered, and a later one was to be"
             raise NotHeldError(msg)
         await held.producer.begin_transaction()
-        confirmations = [
-            await held.producer.send(
-                self._names[publication.destination.value],
-                value=publication.value,
-                key=publication.key,
-                headers=list(publication.headers),
+        confirmations: list[Any] = []
+        try:
+            for publication in fresh:
+                confirmation = await held.producer.send(
+                    self._names[publication.destination.value],
+                    value=publication.value,
+                    key=publication.key,
+                    headers=list(publication.headers),
+                )
+                confirmations.append(confirmation)
+        except IllegalOperation as error:
+            # What is on its way already knows why.
+            await asyncio.gather(*confirmations)
+            msg = (
+                f"the transaction of {partition.topic}/{partition.partition} was ended under it: somebody else has taken the partition "
+                "over (ProducerFenced), or the broker refused it"
             )
-            for publication in fresh
-        ]
+            raise NotHeldError(msg) from error
         # Each of them: to commit waits for records and does not say that one of them was refused.
         await asyncio.gather(
             *confirmations, held.producer.send_offsets_to_transaction({partition: after}, self._settings.group)

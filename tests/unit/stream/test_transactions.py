@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from aiokafka.errors import ProducerFenced
+from aiokafka.errors import IllegalOperation, ProducerFenced
 from aiokafka.structs import TopicPartition
 
 from monitoring.observer import Destination, Observation
@@ -22,6 +22,8 @@ class _Producer:
     """Implements what is used of aiokafka's producer; says in `SEEN` what it was asked."""
 
     refuses = False
+    # After so many records the transaction is no more.
+    ends_after: int | None = None
 
     def __init__(self, *, transactional_id: str, **_: Any) -> None:
         """Nothing is connected."""
@@ -38,6 +40,8 @@ class _Producer:
         SEEN.append(("begin", self.name))
 
     async def send(self, topic: str, *, key: bytes | None, **_: Any) -> asyncio.Future[None]:
+        if self.ends_after is not None and kinds().count("send") >= self.ends_after:
+            raise IllegalOperation
         SEEN.append(("send", self.name, topic, key))
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self.refuses:
@@ -72,6 +76,7 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     SEEN.clear()
     monkeypatch.setattr(transactions, "Producer", _Producer)
     monkeypatch.setattr(_Producer, "refuses", False)
+    monkeypatch.setattr(_Producer, "ends_after", None)
 
 
 def partitions(*numbers: int) -> set[TopicPartition]:
@@ -196,6 +201,27 @@ def test_an_event_of_a_partition_that_is_not_held_is_not_delivered() -> None:
 
     asyncio.run(scenario())
     assert "begin" not in kinds()
+
+
+@pytest.mark.parametrize(
+    ("ends_after", "fenced", "raises"), [(1, True, ProducerFenced), (1, False, NotHeldError), (0, False, NotHeldError)]
+)
+def test_whose_transaction_ends_while_it_is_filled_says_who_may_have_ended_it(
+    ends_after: int, fenced: bool, raises: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client only says that there is none; a record that was on its way knows why."""
+    monkeypatch.setattr(_Producer, "ends_after", ends_after)
+    monkeypatch.setattr(_Producer, "refuses", fenced)
+
+    async def scenario() -> None:
+        held = Offline(p0=5)
+        await held.hold(partitions(0))
+        with pytest.raises(raises) as raised:
+            await held.deliver(sources(0, 5, 6), publications(1, 2))
+        assert "ProducerFenced" in f"{type(raised.value).__name__}: {raised.value}"
+
+    asyncio.run(scenario())
+    assert "commit" not in kinds()
 
 
 def test_no_offset_is_committed_behind_a_record_that_was_taken_and_is_not_here() -> None:
