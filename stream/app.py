@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import aiokafka.consumer.consumer as aiokafka_consumer
@@ -57,6 +57,7 @@ EXIT_SHUTDOWN_TIMED_OUT = 1
 EXIT_BREAKER_OPEN = 1
 COMMIT_SECONDS = 5.0
 BREAKER_SECONDS = 1.0
+TEN_YEARS_SECONDS = 10 * 365 * 24 * 3600.0
 # From the last commit to the end: leave the group, close the connections.
 LEAVE_SECONDS = 4.0
 # Key, headers of the record and of ours.
@@ -213,6 +214,9 @@ def faust_app(settings: Settings, *, idempotent: bool) -> faust.App:
         broker_session_timeout=settings.session_timeout_seconds,
         broker_heartbeat_interval=min(3.0, settings.session_timeout_seconds / 3),
         broker_rebalance_timeout=60.0,
+        # Only aiokafka's own: who has not fetched for so long (a full buffer before a slow model, an outage during a rebalance) leaves
+        # the group, or does not join it again, and does not say so.
+        broker_max_poll_interval=TEN_YEARS_SECONDS,
         # Faust refuses to start with a session that is longer.
         broker_request_timeout=max(30.0, settings.session_timeout_seconds + 5),
         # Five minutes by default: so long nobody would read a partition that was added.
@@ -315,9 +319,9 @@ def build(  # noqa: PLR0913 - parts are named arguments
     guard = guard or Unguarded()
     if settings.delivery == "exactly_once":
 
-        def lost(partition: Any, after: int | None, offset: int) -> int | None:
+        def lost(partition: Any, after: int | None, offsets: Sequence[int]) -> int | None:
             # Faust makes its consumer when the app starts.
-            found: int | None = app.consumer.lost(TP(*partition), after, offset)
+            found: int | None = app.consumer.lost(TP(*partition), after, offsets)
             return found
 
         app.transactions = Transactions(settings, lost=lost)

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar, cast
 
 import faust.transport.drivers.aiokafka as driver
@@ -76,14 +76,21 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     async def _seek_to_committed(self) -> Mapping[TP, int | None]:
         consumer = self._ensure_consumer()
         fetcher = consumer._fetcher  # noqa: SLF001
-        commits = await consumer._coordinator.fetch_committed_offsets(sorted(consumer.assignment()))  # noqa: SLF001
-        # A rebalance that came in between brings its own seek.
-        found = {tp: commits[tp].offset if tp in commits else None for tp in consumer.assignment()}
+        assignment = consumer._subscription.subscription.assignment  # noqa: SLF001
+        if assignment is None:
+            msg = "nothing was assigned yet"
+            raise IllegalStateError(msg)
+        commits = await consumer._coordinator.fetch_committed_offsets(sorted(assignment.tps))  # noqa: SLF001
+        if consumer._subscription.subscription.assignment is not assignment:  # noqa: SLF001
+            # What is new in it was not asked for, and would look never committed. Its own seek comes.
+            msg = "a rebalance came in between"
+            raise IllegalStateError(msg)
+        found = {tp: commits[tp].offset if tp in commits else None for tp in assignment.tps}
         for tp, offset in found.items():
             if offset:
                 fetcher.seek_to(tp, offset)
             else:
-                fetcher._subscriptions.subscription.assignment.state_value(tp).await_reset(OffsetResetStrategy.EARLIEST)  # noqa: SLF001
+                assignment.state_value(tp).await_reset(OffsetResetStrategy.EARLIEST)
                 fetcher._records.pop(tp, None)  # noqa: SLF001
         fetcher._notify(fetcher._wait_consume_future)  # noqa: SLF001
         return found
@@ -169,8 +176,9 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         self.resumed_at: dict[TP, int] = {}
         self.skipped: dict[TP, tuple[int, int]] = {}
         self._given: defaultdict[TP, Given] = defaultdict(Given)
-        # From the moment at which partitions go until others, or the same, are ours.
+        # From the moment at which partitions go until others, or the same, are ours; and how often they went.
         self._between = False
+        self._revocations = 0
         # The record at which a partition stands while later ones are acknowledged, and since when.
         self._passed_over: dict[TP, tuple[int, float]] = {}
 
@@ -182,9 +190,25 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
                 self._given[tp].out(message.offset)
             yield tp, message
 
-    def lost(self, tp: TP, after: int | None, offset: int) -> int | None:
-        """The first record from offset `after` on that was given out before `offset`; None if there is none."""
-        return self._given[tp].between(after or 0, offset) if tp in self._given else None
+    def lost(self, tp: TP, after: int | None, offsets: Sequence[int]) -> int | None:
+        """The first record from offset `after` to the last of `offsets` that was given out and is not among them; None if there is none."""
+        return self._given[tp].missing(after or 0, offsets) if tp in self._given else None
+
+    def standstill(self) -> str | None:
+        """
+        Why nothing will be read any more although nothing has crashed; None where that is not so.
+
+        aiokafka keeps what ends its routines for whoever asks by its public methods next. Faust does not use those.
+        """
+        inner = self._thread._consumer  # noqa: SLF001
+        if inner is None or self.should_stop or inner._coordinator is None:  # noqa: SLF001
+            return None
+        coordinator, fetcher = inner._coordinator, inner._fetcher  # noqa: SLF001
+        pending = coordinator._pending_exception  # noqa: SLF001
+        if pending is not None:
+            return f"the group's coordinator said {type(pending).__name__}: {pending}"
+        ended = {"group": coordinator._coordination_task, "fetches": fetcher._fetch_task}  # noqa: SLF001
+        return next((f"the routine of the {name} has ended" for name, task in ended.items() if task.done()), None)
 
     def given_out(self, tp: TP) -> int:
         """So many records of a partition were given out and are not committable yet."""
@@ -244,6 +268,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """As Faust, once all is committed: the first that Faust does here is to forget what was acknowledged."""
         self._between = True
+        self._revocations += 1
         if self.app.delivery is not None:
             self.stop_flow()
             await self.wait_empty()
@@ -273,6 +298,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         Raises:
             RebalanceAgain: The partitions are taken away. Faust would let records flow now, before the next seek.
         """
+        revocations = self._revocations
         try:
             async with asyncio.timeout(SEEK_SECONDS):
                 if not self._between:
@@ -285,7 +311,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         # Faust logs whatever this is in one of the two places where it seeks, and goes on from where it is.
         except Exception as error:  # noqa: BLE001
             self._cannot_seek(f"{type(error).__name__}: {error}")
-        if self._between:
+        if self._between or revocations != self._revocations:
             msg = "partitions are taken away; the next assignment seeks"
             raise RebalanceAgain(msg)
         assigned = self.assignment()

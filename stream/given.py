@@ -1,7 +1,7 @@
 """Up to where may a partition be committed? Up to the first record that was given out and is not acknowledged. Knows no Faust."""
 
 from collections import deque
-from collections.abc import Container
+from collections.abc import Container, Sequence
 
 
 class Given:
@@ -31,20 +31,21 @@ class Given:
         """The first that is not committable; None if there is none."""
         return self._offsets[0] if self._offsets else None
 
-    def between(self, first: int, behind: int) -> int | None:
+    def missing(self, first: int, offsets: Sequence[int]) -> int | None:
         """
-        The first from `first` on that lies before `behind`; None if there is none.
+        The first from `first` on that is not among `offsets` and lies before the last of them; None if there is none.
 
         >>> given = Given()
-        >>> for offset in (3, 4, 9):
+        >>> for offset in (3, 4, 9, 12):
         ...     given.out(offset)
-        >>> given.between(4, 9), given.between(5, 9)
-        (4, None)
+        >>> given.missing(4, [9]), given.missing(4, [4, 9]), given.missing(4, [4, 12])
+        (4, None, 9)
         """
+        here = set(offsets)
         for offset in self._offsets:
-            if offset >= behind:
+            if offset >= offsets[-1]:
                 break
-            if offset >= first:
+            if offset >= first and offset not in here:
                 return offset
         return None
 

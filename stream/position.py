@@ -128,6 +128,8 @@ class Position:
 
     async def _read(self) -> None:
         consumer = self._app.consumer
+        if (why := consumer.standstill()) is not None:
+            self._delivery.broken(DeliveryError(f"nothing will be read any more: {why}"))
         assigned = sorted(consumer.assignment())
         # Where the log begins matters to what was just taken up, to what was never committed, and where records are missing.
         unknown = [tp for tp in assigned if tp not in self._committed or tp in consumer.resumed_at or tp in consumer.skipped]
@@ -216,7 +218,9 @@ class Position:
             tp: Place(
                 begin=looked.begins.get(tp, 0),
                 # Of a partition without a leader the last that was known.
-                end=max(self._ends.get(tp, 0), committed or 0) if tp not in looked.ends else looked.ends[tp],
+                end=looked.ends[tp]
+                if tp in looked.ends
+                else max(self._ends.get(tp, 0), committed or 0, acknowledged.get(tp, 0)),
                 committed=committed,
                 fetched=fetched,
                 given=consumer.given_out(tp),

@@ -52,11 +52,19 @@ def no_transactions(settings: Settings, *, idempotent: bool) -> TransactionsUnav
     )
 
 
-Lost = Callable[[TopicPartition, int | None, int], int | None]
+Lost = Callable[[TopicPartition, int | None, Sequence[int]], int | None]
 
 
 class NotHeldError(Exception):
     """An event of a partition that this worker does not hold was to be delivered."""
+
+
+class LostError(Exception):
+    """An event was taken and never delivered, and one behind it was to be."""
+
+
+class TakenOverError(Exception):
+    """A transaction was ended under the worker that filled it."""
 
 
 class Producer(AIOKafkaProducer):  # type: ignore[misc]
@@ -88,7 +96,7 @@ class Transactions:
 
         Args:
             settings: Topics, group and bounds.
-            lost: Of a partition, from an offset on, the first record that was taken before another and is not delivered.
+            lost: Of a partition, from an offset on, the first record that was taken before the last of some and is not among them.
         """
         self._settings = settings
         self._lost = lost
@@ -129,8 +137,9 @@ class Transactions:
             What was sent: all but those whose events were committed before.
 
         Raises:
-            NotHeldError: An event of a partition that is not held or has just been taken over, or one that comes before another that was
-                taken and is not here.
+            NotHeldError: An event of a partition that is not held.
+            LostError: An event that was taken before the last of these is not among them.
+            TakenOverError: The transaction ended while it was being filled.
             KafkaError: A predecessor or successor holds the partition (`ProducerFenced`), or the brokers refused.
         """
         parts: defaultdict[TopicPartition, list[tuple[int, Publication]]] = defaultdict(list)
@@ -151,11 +160,11 @@ class Transactions:
         if not fresh:
             return []
         after = part[-1][0] + 1
-        missing = self._lost(partition, first, part[0][0])
+        missing = self._lost(partition, first, [offset for offset, _ in part])
         if missing is not None:
             # Once the offset behind it is committed nobody would read it again.
             msg = f"{partition.topic}/{partition.partition}: offset {missing} was taken and never delivered, and a later one was to be"
-            raise NotHeldError(msg)
+            raise LostError(msg)
         await held.producer.begin_transaction()
         confirmations: list[Any] = []
         try:
@@ -174,7 +183,7 @@ class Transactions:
                 f"the transaction of {partition.topic}/{partition.partition} was ended under it: somebody else has taken the partition "
                 "over (ProducerFenced), or the broker refused it"
             )
-            raise NotHeldError(msg) from error
+            raise TakenOverError(msg) from error
         # Each of them: to commit waits for records and does not say that one of them was refused.
         await asyncio.gather(
             *confirmations, held.producer.send_offsets_to_transaction({partition: after}, self._settings.group)

@@ -22,6 +22,7 @@ from aiokafka.errors import (
     GroupAuthorizationFailedError,
     GroupCoordinatorNotAvailableError,
     GroupLoadInProgressError,
+    IllegalStateError,
     NotCoordinatorForGroupError,
 )
 from aiokafka.protocol.commit import OffsetFetchRequest, OffsetFetchResponse_v3
@@ -374,7 +375,7 @@ def consumer_of(kind: type[Any], order: list[str], *, stops: bool = False) -> An
     """A consumer without a broker."""
     consumer = object.__new__(kind)
     consumer.app = SimpleNamespace(delivery=_Delivery(order), transactions=_Transactions(order), should_stop=stops)
-    consumer._given, consumer._between = {}, False
+    consumer._given, consumer._between, consumer._revocations = {}, False, 0
     return consumer
 
 
@@ -477,17 +478,18 @@ class _Positions:
         self.questions = 0
         self.sought: dict[TP, int] = {}
         self.rewound: list[TP] = []
-        self._coordinator = self._fetcher = self._subscriptions = self.subscription = self
+        self._coordinator = self._fetcher = self._subscription = self.subscription = self
+        state_value = lambda tp: SimpleNamespace(await_reset=lambda _: self.rewound.append(tp))  # noqa: E731
+        self.assignment = SimpleNamespace(tps=set(commits), state_value=state_value)
+        self.overtaken_by: Any = None
         self._records = dict.fromkeys(commits, "fetched before")
         self._wait_consume_future = None
-
-    def assignment(self) -> set[TP]:
-        """All but one that a rebalance takes away as soon as something was asked."""
-        return set(self.commits) - ({TP("content", 3)} if self.questions else set())
 
     async def fetch_committed_offsets(self, partitions: list[TP]) -> dict[TP, Any]:
         """Of those that have one."""
         self.questions += 1
+        if self.overtaken_by is not None:
+            self.assignment = self.overtaken_by
         return {tp: SimpleNamespace(offset=self.commits[tp]) for tp in partitions if self.commits[tp] is not None}
 
     def seek_to(self, tp: TP, offset: int) -> None:
@@ -498,13 +500,8 @@ class _Positions:
         """Somebody is woken."""
 
 
-def test_what_was_never_committed_is_read_from_its_beginning_and_nobody_waits_for_a_leader() -> None:
-    """Records that Faust drops in a rebalance come again although there is no commit to seek to; one question for all."""
-    never, begun, done, gone = (TP("content", partition) for partition in range(4))
-    positions = _Positions({never: None, begun: 0, done: 7, gone: None})
-    # Where the new position is, is the fetcher's to find out.
-    assignment = SimpleNamespace(state_value=lambda tp: SimpleNamespace(await_reset=lambda _: positions.rewound.append(tp)))
-    positions.subscription = SimpleNamespace(assignment=assignment)  # type: ignore[assignment]
+def seek_to_committed(positions: _Positions) -> Any:
+    """As Faust asks for it, in the thread."""
     thread = object.__new__(stream_consumer.ConsumerThread)
     thread._consumer = positions
 
@@ -512,13 +509,29 @@ def test_what_was_never_committed_is_read_from_its_beginning_and_nobody_waits_fo
         return await work(*arguments)
 
     thread.call_thread = call_thread
-    found = asyncio.run(thread.seek_to_committed())
+    return asyncio.run(thread.seek_to_committed())
 
-    assert found == {never: None, begun: 0, done: 7}
+
+def test_what_was_never_committed_is_read_from_its_beginning_and_nobody_waits_for_a_leader() -> None:
+    """Records that Faust drops in a rebalance come again although there is no commit to seek to; one question for all."""
+    never, begun, done = (TP("content", partition) for partition in range(3))
+    positions = _Positions({never: None, begun: 0, done: 7})
+
+    assert seek_to_committed(positions) == {never: None, begun: 0, done: 7}
     assert positions.sought == {done: 7}
+    # Where their new position is, is the fetcher's to find out.
     assert sorted(positions.rewound) == [never, begun]
-    assert set(positions._records) == {done, gone}
+    assert set(positions._records) == {done}
     assert positions.questions == 1
+
+
+def test_a_partition_that_came_while_it_was_asked_is_not_sent_to_its_beginning() -> None:
+    """It was not asked for, and would look as if nothing of it had ever been committed."""
+    positions = _Positions({TP("content", 0): 7})
+    positions.overtaken_by = SimpleNamespace(tps={TP("content", 0), TP("content", 1)})
+    with pytest.raises(IllegalStateError):
+        seek_to_committed(positions)
+    assert (positions.sought, positions.rewound) == ({}, [])
 
 
 @pytest.mark.parametrize(

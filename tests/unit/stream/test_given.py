@@ -73,7 +73,7 @@ def consumer(committed: int | None) -> Any:
     made: Any = Consumer.__new__(Consumer)
     made.app = SimpleNamespace(delivery=Broken())
     made._given = defaultdict(Given)
-    made.skipped, made._passed_over, made._between, made.resumed_at = {}, {}, False, {}
+    made.skipped, made._passed_over, made._between, made._revocations, made.resumed_at = {}, {}, False, 0, {}
     made._acked, made._acked_index = defaultdict(list), defaultdict(set)
     made._committed_offset = defaultdict(lambda: None, {PLACE: committed})
     made._read_offset = defaultdict(lambda: None, {PLACE: committed})
@@ -188,6 +188,17 @@ def test_what_is_in_hand_while_faust_seeks_is_committed_all_the_same(monkeypatch
     assert made.resumed_at == {PLACE: 10}
 
 
+def test_a_seek_that_a_whole_rebalance_has_overtaken_does_not_let_records_flow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Partitions went and came while it waited: it is of before, and the next one is about to begin."""
+    made = consumer(committed=10)
+
+    async def seeks() -> None:
+        made._revocations += 1
+
+    with pytest.raises(RebalanceAgain):
+        seek(made, monkeypatch, seeks)
+
+
 def test_a_seek_that_a_rebalance_has_overtaken_does_not_let_records_flow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Faust would resume before the next seek, and then drop what it had read in between."""
     made = consumer(committed=10)
@@ -240,8 +251,38 @@ def test_a_seek_of_partitions_that_are_gone_is_the_next_ones_business(monkeypatc
 def test_who_commits_by_offset_is_told_of_a_record_that_was_taken_before_and_is_not_here() -> None:
     """Exactly once: the offset behind a later record says that all before it is done."""
     made = consumer(committed=10)
-    assert made.lost(PLACE, None, 11) is None
-    read(made, 10, 11, 15)
-    assert made.lost(PLACE, None, 10) is None
-    assert made.lost(PLACE, 11, 15) == 11
-    assert made.lost(PLACE, 12, 15) is None
+    assert made.lost(PLACE, None, [11]) is None
+    read(made, 10, 11, 15, 16)
+    assert made.lost(PLACE, None, [10]) is None
+    assert made.lost(PLACE, 11, [15]) == 11
+    assert made.lost(PLACE, 12, [15]) is None
+    assert made.lost(PLACE, 11, [11, 16]) == 15
+    assert made.lost(PLACE, 11, [11, 15, 16]) is None
+
+
+@pytest.mark.parametrize(
+    ("pending", "ended", "stops", "says"),
+    [
+        (None, None, False, None),
+        (GroupAuthorizationFailedError("g"), None, False, "the group's coordinator said GroupAuthorizationFailedError"),
+        (None, "coordination", False, "the routine of the group has ended"),
+        (None, "fetch", False, "the routine of the fetches has ended"),
+        (None, "fetch", True, None),
+    ],
+)
+def test_a_client_that_has_given_up_is_asked_for(
+    pending: Exception | None, ended: str | None, stops: bool, says: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says so only by methods that Faust does not call, and waits for somebody to hear it."""
+    made = consumer(committed=10)
+    monkeypatch.setattr(Consumer, "should_stop", stops)
+    coordinator = SimpleNamespace(
+        _pending_exception=pending, _coordination_task=SimpleNamespace(done=lambda: ended == "coordination")
+    )
+    fetcher = SimpleNamespace(_fetch_task=SimpleNamespace(done=lambda: ended == "fetch"))
+    made._thread = SimpleNamespace(_consumer=SimpleNamespace(_coordinator=coordinator, _fetcher=fetcher))
+    found = made.standstill()
+    assert (found is None) == (says is None)
+    assert (found or "").startswith(says or "")
+    made._thread._consumer = None
+    assert made.standstill() is None

@@ -103,7 +103,12 @@ class Stand:
         thread.subscription = subscription  # type: ignore[assignment]
         self.registry = CollectorRegistry()
         self.consumer = SimpleNamespace(
-            assignment=lambda: {PLACE}, _thread=thread, resumed_at={}, skipped={}, given_out=lambda _: 0
+            assignment=lambda: {PLACE},
+            _thread=thread,
+            resumed_at={},
+            skipped={},
+            given_out=lambda _: 0,
+            standstill=lambda: None,
         )
         self.done = {} if acknowledged is None else {PLACE: acknowledged}
         self.broken: list[Exception] = []
@@ -156,6 +161,14 @@ def test_a_partition_without_a_leader_holds_up_no_figure() -> None:
     assert stand.tick("committed_lag_events") == 6.0
     thread.leader, thread.end = -1, 10**6
     assert stand.tick("committed_lag_events") == 6.0
+
+
+def test_a_client_that_reads_nothing_any_more_ends_the_process() -> None:
+    """It keeps its partitions, and the group believes it to be alive."""
+    stand = Stand(Thread(begin=0, committed=4, end=10))
+    stand.consumer.standstill = lambda: "the group's coordinator said no"
+    stand.tick("committed_lag_events")
+    assert [str(error) for error in stand.broken] == ["nothing will be read any more: the group's coordinator said no"]
 
 
 def test_what_is_done_while_the_brokers_are_asked_is_not_beyond_the_end_of_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
