@@ -53,7 +53,7 @@ faults-long: .venv/.dev ## 1,000,000 events under 222 faults, then 100,000 with 
 	$(BIN)/python -m tests.faults --events 1000000 --faults 222 --seconds-per-batch 0.6 --folder $(FAULTS_FOLDER)/stub
 	$(BIN)/python -m tests.faults --events 100000 --faults 60 --model bundle --seconds-per-batch 0.8 --batch-max-events 16 --seed model --folder $(FAULTS_FOLDER)/model
 
-soak: .venv/.dev ## half an hour at half load: does the worker grow?
+soak: .venv/.dev ## half an hour at half load, after a quarter to warm up: does the worker grow?
 	$(BIN)/python -m benchmarks.soak
 
 images-test: .venv/.dev ## build the image, run docker-compose.yml (Docker, or podman as root; skipped with a sentence where there is neither)
