@@ -179,11 +179,14 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         # From the moment at which partitions go until others, or the same, are ours; and how often they went.
         self._between = False
         self._revocations = 0
+        # Who reads, and seeks where the flow was stopped meanwhile.
+        self._reader: asyncio.Task[Any] | None = None
         # The record at which a partition stands while later ones are acknowledged, and since when.
         self._passed_over: dict[TP, tuple[int, float]] = {}
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 - Faust's name for it
         """As Faust; each record that Faust will not drop for having been read is noted."""
+        self._reader = asyncio.current_task()
         async for tp, message in super().getmany(timeout):
             read = self._read_offset[tp]
             if read is None or message.offset >= read:
@@ -296,7 +299,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         As Faust, after every assignment; in time, or the process ends.
 
         Raises:
-            RebalanceAgain: The partitions are taken away. Faust would let records flow now, before the next seek.
+            RebalanceAgain: The partitions are taken away, and whoever has asked would let records flow now, before the next seek.
         """
         revocations = self._revocations
         try:
@@ -312,6 +315,9 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         except Exception as error:  # noqa: BLE001
             self._cannot_seek(f"{type(error).__name__}: {error}")
         if self._between or revocations != self._revocations:
+            if asyncio.current_task() is self._reader:
+                # It only waits for the flow now; Faust would log an exception at every rebalance.
+                return
             msg = "partitions are taken away; the next assignment seeks"
             raise RebalanceAgain(msg)
         assigned = self.assignment()

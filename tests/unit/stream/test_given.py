@@ -73,7 +73,14 @@ def consumer(committed: int | None) -> Any:
     made: Any = Consumer.__new__(Consumer)
     made.app = SimpleNamespace(delivery=Broken())
     made._given = defaultdict(Given)
-    made.skipped, made._passed_over, made._between, made._revocations, made.resumed_at = {}, {}, False, 0, {}
+    made.skipped, made._passed_over, made._between, made._revocations, made._reader, made.resumed_at = (
+        {},
+        {},
+        False,
+        0,
+        None,
+        {},
+    )
     made._acked, made._acked_index = defaultdict(list), defaultdict(set)
     made._committed_offset = defaultdict(lambda: None, {PLACE: committed})
     made._read_offset = defaultdict(lambda: None, {PLACE: committed})
@@ -208,6 +215,13 @@ def test_a_seek_that_a_rebalance_has_overtaken_does_not_let_records_flow(monkeyp
 
     with pytest.raises(RebalanceAgain):
         seek(made, monkeypatch, seeks)
+
+    async def as_the_reader() -> None:
+        made._reader = asyncio.current_task()
+        await made.perform_seek()
+
+    # Who reads waits for the flow; there is nothing to say.
+    asyncio.run(as_the_reader())
 
     resumed: list[None] = []
     monkeypatch.setattr(driver.Consumer, "resume_flow", lambda _: resumed.append(None))
