@@ -449,6 +449,8 @@ def test_whatever_faust_ends_with_a_stop_that_nobody_asked_for_is_code_70(
         raise crash
 
     monkeypatch.setattr(worker, "execute_from_commandline", crashes)
+    # Its thread would end this very process in a minute.
+    monkeypatch.setattr(worker, "_bound", lambda: None)
     with pytest.raises(SystemExit) as ended:
         worker.work()
 
