@@ -32,6 +32,7 @@ class KnownBad:
     faults: tuple[Fault, ...]
     breaks: frozenset[str]
     patience_seconds: float = 30.0
+    max_seconds: float = 150.0
 
 
 KNOWN_BAD = {
@@ -45,7 +46,8 @@ KNOWN_BAD = {
     "noack_take": KnownBad(faults=(Fault.EXCEPTION,), breaks=frozenset({"I8"}), patience_seconds=8.0),
     # The malformed events are fault enough.
     # Its commits run ahead only where the worker lives long enough to make one.
-    "typed_topic": KnownBad(faults=(), breaks=frozenset({"I1"}), patience_seconds=8.0),
+    # It is started again and again, and comes a little further each time.
+    "typed_topic": KnownBad(faults=(), breaks=frozenset({"I1"}), patience_seconds=8.0, max_seconds=60.0),
     # Its commits wait for the first that is not acknowledged, since they go by what was given out (stream/given.py).
     "concurrency": KnownBad(faults=(Fault.SLOW_MODEL, Fault.KILL), breaks=frozenset({"I5"})),
     "restarted_agent": KnownBad(faults=(Fault.EXCEPTION,), breaks=frozenset({"I8"}), patience_seconds=8.0),
@@ -67,6 +69,7 @@ def bad_reports(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> dict
                     seconds_per_batch=0.25,
                     faults=bad.faults,
                     patience_seconds=bad.patience_seconds,
+                    max_seconds=bad.max_seconds,
                 ),
                 plant(6_000, malformed=60, seed=variant),
                 environ=environ,
