@@ -275,8 +275,10 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         if self.app.delivery is not None:
             self.stop_flow()
             await self.wait_empty()
-        for tp in revoked:
-            self._given.pop(tp, None)
+        # Whoever has them next knows nothing of this, and if that is us, it was long ago.
+        for notes in (self._given, self.skipped, self._passed_over):
+            for tp in revoked:
+                notes.pop(tp, None)
         await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:

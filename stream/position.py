@@ -102,7 +102,7 @@ class Position:
         self._committed: dict[TP, int] = {}
         # Up to where what had expired is counted: nothing new may come, and then the commit stays where it was at every assignment.
         self._expired: dict[TP, int] = {}
-        # Of quiet partitions their end, and of those whose log ends short nothing: and since when.
+        # Of quiet partitions their end and since when it is that; and since when a log ends short.
         self._quiet: dict[TP, tuple[int, float]] = {}
         self._short: dict[TP, float] = {}
         self._ends: dict[TP, int] = {}
@@ -202,14 +202,18 @@ class Position:
                 next="docs/runbooks/Stalled.md: stop the workers and set the group's offset of this partition to the earliest, or to its end",
             )
 
-    def _settled(self, tp: TP, place: Place) -> bool:
-        end, since = self._quiet.get(tp, (None, 0.0))
+    def _settled(self, places: Mapping[TP, Place]) -> dict[TP, Place]:
+        """The same, and which of them have been quiet at the same end for long enough. Forgets those that are not held any more."""
         now = time.monotonic()
-        if not place.quiet:
-            self._quiet.pop(tp, None)
-        elif end != place.end:
-            self._quiet[tp] = (place.end, now)
-        return place.quiet and end == place.end and now - since >= SETTLED_SECONDS
+        quiet: dict[TP, tuple[int, float]] = {}
+        for tp, place in places.items():
+            if place.quiet:
+                end, since = self._quiet.get(tp, (None, now))
+                quiet[tp] = (place.end, since if end == place.end else now)
+        self._quiet = quiet
+        return {
+            tp: replace(place, settled=tp in quiet and now - quiet[tp][1] >= SETTLED_SECONDS) for tp, place in places.items()
+        }
 
     def _places(self, consumer: Any, looked: "_Looked", acknowledged: Mapping[tuple[str, int], int]) -> dict[TP, Place]:
         self._ends = {**self._ends, **looked.ends}
@@ -229,7 +233,7 @@ class Position:
             )
             for tp, (committed, fetched) in looked.found.items()
         }
-        return {tp: replace(place, settled=self._settled(tp, place)) for tp, place in places.items()}
+        return self._settled(places)
 
 
 @dataclass(slots=True, kw_only=True)

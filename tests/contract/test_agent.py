@@ -375,7 +375,7 @@ def consumer_of(kind: type[Any], order: list[str], *, stops: bool = False) -> An
     """A consumer without a broker."""
     consumer = object.__new__(kind)
     consumer.app = SimpleNamespace(delivery=_Delivery(order), transactions=_Transactions(order), should_stop=stops)
-    consumer._given, consumer._between, consumer._revocations = {}, False, 0
+    consumer._given, consumer.skipped, consumer._passed_over, consumer._between, consumer._revocations = {}, {}, {}, False, 0
     return consumer
 
 
@@ -385,6 +385,17 @@ def test_all_is_finished_and_committed_before_faust_forgets_what_was_acknowledge
     asyncio.run(consumer_of(kind, order).on_partitions_revoked({TP("content", 0)}))
 
     assert order == ["flow stopped", "handed back", "a commit under way has ended", "committed", "Faust forgets"]
+
+
+def test_what_was_noted_of_a_partition_goes_with_it(order: list[str]) -> None:
+    """It may come back after another has worked on it: then an old gap, or an old wait, says nothing."""
+    gone, other = TP("content", 0), TP("content", 1)
+    made = consumer_of(stream_consumer.Consumer, order)
+    for notes in (made._given, made.skipped, made._passed_over):
+        notes.update({gone: "noted", other: "noted"})
+    asyncio.run(made.on_partitions_revoked({gone}))
+
+    assert [list(notes) for notes in (made._given, made.skipped, made._passed_over)] == [[other]] * 3
 
 
 def test_whoever_had_a_partition_is_fenced_before_anything_of_it_is_taken(order: list[str]) -> None:
