@@ -40,7 +40,7 @@ unit: .venv/.dev ## tests that need no broker
 	$(BIN)/pytest -m "not broker and not images and not long" -n $(TEST_PROCESSES) --durations=5
 
 broker: .venv/.dev ## tests on a real Apache Kafka
-	$(BIN)/pytest -m "broker and not long" -n $(TEST_PROCESSES) --dist loadfile --durations=10
+	$(BIN)/pytest -m "broker and not long" -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder --durations=10
 
 see-it-long: .venv/.dev ## 10,000 ordinary events raise no alert, five shifts raise theirs, on Kafka and Prometheus (a short form is part of `make test`)
 	$(BIN)/pytest tests/integration/test_see_it.py -m long --durations=5

@@ -23,29 +23,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--nodes", type=int, choices=range(1, 10), metavar="N", default=1, help="brokers in the cluster")
     parser.add_argument("--data-dir", type=Path, help="keep the records (and the ports) here; else they go in the end")
     chosen = parser.parse_args(arguments)
+    asked = _Asked()
     for number in _SIGNALS:
-        signal.signal(number, _end)
+        signal.signal(number, asked.received)
     try:
         with broker(prefer=chosen.prefer, nodes=chosen.nodes, data_dir=chosen.data_dir) as found:
             print(found.bootstrap, flush=True)  # noqa: T201 - the program's output
-            while True:
+            while not asked.to_end:
                 time.sleep(_LOOK_EVERY_SECONDS)
                 wait_for_ports(found.bootstrap.split(","), deadline=Deadline.after(_SILENT_SECONDS), check=lambda: None)
     except KeyboardInterrupt:
-        return 0
+        pass
     except RungUnavailable as error:
         to_stderr(f"it went away: {error}")
         return 1
     except BrokerUnavailable as error:
         to_stderr(str(error))
         return 3
+    return 0
 
 
-def _end(*_: object) -> None:
-    # Asked once is enough: a second signal must not break off the orderly end that the first one began.
-    for number in _SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
+class _Asked:
+    """A signal is noted, and ends what is under way; the note is for one that strikes in a finalizer, where Python swallows exceptions."""
+
+    def __init__(self) -> None:
+        self.to_end = False
+
+    def received(self, *_: object) -> None:
+        # Asked once is enough: a second signal must not break off the orderly end that the first one began.
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        self.to_end = True
+        raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -19,9 +19,30 @@ from tests.faults.onlooker import Onlooker, fresh_environment
 from tests.integration.running import RunningWorker, Start
 
 COMMAND_SECONDS = 60
+# Each file stays in one process: those that take minutes begin first, so that no process still works when all others have ended.
+LONGEST_FIRST = (
+    "test_conservation",
+    "test_poison",
+    "test_faults_apart",
+    "test_broker",
+    "test_exactly_once",
+    "test_known_bad",
+    "test_worker",
+    "test_hostile",
+    "test_demo",
+    "test_see_it",
+    "test_dlq",
+    "test_secure",
+)
 REPORT = "report"
 
 Command = Callable[..., subprocess.CompletedProcess[bytes]]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the files by what they take."""
+    rank = {name: at for at, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
 
 
 @pytest.fixture(scope="session")
