@@ -10,12 +10,13 @@ import msgspec
 import numpy as np
 from tokenizers import Tokenizer
 
-from model_export import batches, bundle, bundle_metrics, calibrate, export, invariance, parity, quantize, reference
+from model_export import batches, bundle, bundle_metrics, calibrate, export, invariance, ngrams, parity, quantize, reference
 from model_export.bundle import Bundle, GoldenText, Manifest, Threshold
 from model_export.checkpoint import Trained
 from model_export.data import Row, Splits
 from model_export.network import TagNetwork
 from model_export.prediction import Classifier, LoadClassifier, Prediction, score
+from model_export.train import examples
 
 logger = logging.getLogger(__name__)
 
@@ -81,13 +82,20 @@ def assemble(
     """
     own = batches.load_tokenizer(tokenizer, target.max_length)
     networks = _export(network, own_rows(splits.train, own), trained.labels)
-    calibration = batches.encode(own, [row.text for row in splits.calibration])
-    compared = _compare(networks, calibration, target.limits)
+    train, calibration = (examples(own, rows) for rows in (splits.train, splits.calibration))
+    learned = ngrams.learn(networks.quantised, train=train, calibration=calibration, vocabulary=own.get_vocab_size())
+    plain, quantised = (ngrams.add(model, learned, trained.labels) for model in (networks.plain, networks.quantised))
+    compared = Compared(
+        logits=(before := parity.run(plain, calibration.rows), after := parity.run(quantised, calibration.rows)),
+        # The reader is the same whole numbers in both files: what can differ is the network.
+        export=_check_export(networks, calibration.rows, target.limits),
+        quantisation=parity.check_quantised(before, after, target.limits),
+    )
     return finish(
         folder,
-        model=networks.quantised,
+        model=quantised,
         compared=compared,
-        trained=trained,
+        trained=msgspec.structs.replace(trained, record=ngrams.recorded(trained.record, learned)),
         tokenizer=own,
         splits=splits,
         load=load,
@@ -240,16 +248,9 @@ class Compared:
     quantisation: parity.Difference
 
 
-def _compare(networks: _Networks, tokens: Sequence[Sequence[int]], limits: parity.Limits) -> Compared:
+def _check_export(networks: _Networks, tokens: Sequence[Sequence[int]], limits: parity.Limits) -> parity.Difference:
     trained = batches.logits(networks.trained, tokens).double().numpy()
-    plain = parity.run(networks.plain, tokens)
-    exported = parity.check_export(trained, plain, limits)
-    quantised = parity.run(networks.quantised, tokens)
-    return Compared(
-        logits=(plain, quantised),
-        export=exported,
-        quantisation=parity.check_quantised(plain, quantised, limits),
-    )
+    return parity.check_export(trained, parity.run(networks.plain, tokens), limits)
 
 
 def _prove(

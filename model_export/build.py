@@ -8,17 +8,16 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer
 
 from model_export import advisor, base_model, batches, checkpoint, data
 from model_export.assemble import Built, Target, assemble
 from model_export.checkpoint import Trained
-from model_export.data import Row, Splits
+from model_export.data import Splits
 from model_export.distil import StudentRecipe, distil
 from model_export.invariance import ParityError
 from model_export.network import TagNetwork
 from model_export.prediction import LoadClassifier
-from model_export.train import Examples, HeadRecipe, Lessons, Recipe, Tuned, balanced_loss, lessons_of, probe, tune
+from model_export.train import Examples, HeadRecipe, Lessons, Recipe, Tuned, balanced_loss, examples, lessons_of, probe, tune
 
 logger = logging.getLogger(__name__)
 
@@ -135,15 +134,6 @@ def _lessons(splits: Splits, train: Examples, unlabelled: list[list[int]], plan:
         recipe=plan.advice,
     )
     return lessons_of(train, unlabelled, advice=(advice.train, advice.unlabelled), advice_share=plan.teacher.advice_share), True
-
-
-def examples(tokenizer: Tokenizer, rows: tuple[Row, ...]) -> Examples:
-    """Rows as tokens, label numbers and sources."""
-    return Examples(
-        rows=batches.encode(tokenizer, [row.text for row in rows]),
-        targets=[data.LABELS.index(row.tag) for row in rows],
-        sources=[row.source for row in rows],
-    )
 
 
 def _record(

@@ -23,7 +23,7 @@ MANIFEST, MODEL, TOKENIZER = "bundle.json", "model.onnx", "tokenizer.json"
 MAX_FILE_BYTES = 512 * 1024 * 1024
 LABELS_METADATA_KEY = "tagstream.labels"
 # What a bundle made here is called and promises unless told otherwise: those of the default bundle.
-NAME, VERSION, PRECISION = "tagstream-minilm", "2026.11.3", 0.95
+NAME, VERSION, PRECISION = "tagstream-minilm", "2026.11.4", 0.95
 DEFAULT_BUNDLE = Path(__file__).parent / "bundles" / "default"
 # The threshold of a label that the model never decides alone: the least published number that no confidence reaches.
 ALWAYS_ASK = 1.0001

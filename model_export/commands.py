@@ -153,16 +153,22 @@ def refit(  # noqa: PLR0913 - the options of one command
     version: str = bundle.VERSION,
     target_precision: float = bundle.PRECISION,
     multilabel: bool = False,
+    keep_head: bool = False,
 ) -> Made:
-    """Keep the encoder of the bundle in `source`, fit its head anew, and write the result to `folder`; arguments as in `train`."""
+    """
+    Keep the encoder of the bundle in `source`, fit its head and its n-grams anew, and write the result to `folder`.
+
+    `keep_head`: the n-grams alone. The other arguments as in `train`.
+    """
     from model_export import assemble
-    from model_export.refit import refit_bundle
+    from model_export.refit import refit_bundle, teach_ngrams
 
     kept, splits = bundle.read(source), data.load(data_folder, corpus_folder)
 
     def make(where: Path) -> "Built":
         target = assemble.Target(name=name, version=version, precision=target_precision)
-        return refit_bundle(where, bundle=kept, splits=splits, load=load, target=target)
+        again = teach_ngrams if keep_head else refit_bundle
+        return again(where, bundle=kept, splits=splits, load=load, target=target)
 
     return _make(folder, make, splits=splits, load=load, multilabel=multilabel)
 

@@ -21,13 +21,13 @@ import onnx
 from onnx import numpy_helper
 from sklearn.linear_model import LogisticRegression
 
-from model_export import assemble, batches, build, bundle, export, invariance, parity, refit
+from model_export import assemble, batches, bundle, export, invariance, parity, refit
 from model_export.bundle import Bundle, Multilabel
 from model_export.data import PAIRS, Row, Splits
 from model_export.invariance import refused
 from model_export.prediction import SCORE_DECIMALS, Classifier, LoadClassifier, Prediction, sigmoid
 from model_export.refit import LABEL_OUTPUT, Floats
-from model_export.train import Examples, Head, HeadRecipe, drawing_weights
+from model_export.train import Examples, Head, HeadRecipe, drawing_weights, examples
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def add_to(
     labels = bundle.manifest.labels
     tokenizer = batches.load_tokenizer(bundle.tokenizer, bundle.manifest.max_length)
     rows = (*splits.train, *splits.pairs.get("train", ()))
-    train = build.examples(tokenizer, rows)
+    train = examples(tokenizer, rows)
     vectors = refit.embed(bundle.model, train.rows)
     head = fit(vectors, train, truth(rows, labels), recipe)
     model = with_label_head(bundle.model, head, labels)

@@ -1,8 +1,8 @@
-"""A new head on an encoder that stays as it is: a minute or two where training takes an hour.
+"""A new head, and a new reader of n-grams, on an encoder that stays as it is: a minute or two where training takes an hour.
 
 What the encoder of a bundle sees is often right where its head is not: the head was fitted together with it, on the labels of that
 day. So the int8 file is asked for the vector of every training text, as production would compute it, and logistic regression
-draws the lines anew (`train.HeadRecipe`).
+draws the lines anew (`train.HeadRecipe`). What stands beside the network, `ngrams`, is learned anew with it, or alone.
 """
 
 import logging
@@ -16,13 +16,13 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
-from model_export import assemble, batches, build, export, parity
+from model_export import assemble, batches, export, ngrams, parity
 from model_export.assemble import Built, Target
 from model_export.bundle import Bundle
 from model_export.checkpoint import Trained
 from model_export.data import Splits
 from model_export.prediction import LoadClassifier
-from model_export.train import Head, HeadRecipe, fit_head
+from model_export.train import Head, HeadRecipe, examples, fit_head
 
 logger = logging.getLogger(__name__)
 
@@ -63,10 +63,10 @@ def refit_bundle(
     recipe = recipe or HeadRecipe()
     labels = bundle.manifest.labels
     tokenizer = batches.load_tokenizer(bundle.tokenizer, target.max_length)
-    train = build.examples(tokenizer, splits.train)
+    train, calibration = (examples(tokenizer, rows) for rows in (splits.train, splits.calibration))
     head = fit_head(embed(bundle.model, train.rows), train, recipe)
     model = with_head(bundle.model, head, labels)
-    rows = batches.encode(tokenizer, [row.text for row in splits.calibration[: assemble.PARITY_ROWS]])
+    rows = calibration.rows[: assemble.PARITY_ROWS]
     wanted = embed(bundle.model, rows) @ head.weight.T + head.bias
     compared = assemble.Compared(
         logits=(wanted, found := parity.run(model, rows)),
@@ -74,11 +74,12 @@ def refit_bundle(
         export=parity.Difference(**bundle.manifest.parity["export"]),
         quantisation=parity.check_quantised(wanted, found, target.limits),
     )
+    learned = ngrams.learn(model, train=train, calibration=calibration, vocabulary=tokenizer.get_vocab_size())
     return assemble.finish(
         folder,
-        model=model,
+        model=ngrams.add(model, learned, labels),
         compared=compared,
-        trained=Trained(labels=labels, record=record(bundle, splits, recipe)),
+        trained=Trained(labels=labels, record=ngrams.recorded(record(bundle, splits, recipe), learned)),
         tokenizer=tokenizer,
         splits=splits,
         load=load,
@@ -93,6 +94,38 @@ def record(bundle: Bundle, splits: Splits, recipe: HeadRecipe) -> dict[str, obje
         "data": {"rows": splits.counts(), "sha256": splits.digests, "near_duplicates_removed": splits.near_duplicates_removed},
         "encoder": {"bundle": bundle.digest, "parity": bundle.manifest.parity, **bundle.manifest.training},
     }
+
+
+def teach_ngrams(folder: Path, *, bundle: Bundle, splits: Splits, load: LoadClassifier, target: Target) -> Built:
+    """
+    Keep the network of a bundle with its head, and learn the n-grams beside it anew, or for the first time.
+
+    What was proved of the network when it was exported is kept. How often rounding sends a text through another door is not: it depends on
+    the thresholds, and the network that was rounded is gone. Arguments and errors as of `refit_bundle`.
+    """
+    labels = bundle.manifest.labels
+    graph = export.load(bundle.model)
+    drop_label_head(graph)
+    ngrams.drop(graph)
+    model = export.finish(graph, labels)
+    tokenizer = batches.load_tokenizer(bundle.tokenizer, target.max_length)
+    train, calibration = (examples(tokenizer, rows) for rows in (splits.train, splits.calibration))
+    learned = ngrams.learn(model, train=train, calibration=calibration, vocabulary=tokenizer.get_vocab_size())
+    compared = assemble.Compared(
+        logits=None,
+        export=parity.Difference(**bundle.manifest.parity["export"]),
+        quantisation=parity.Difference(**bundle.manifest.parity["quantised"]),
+    )
+    return assemble.finish(
+        folder,
+        model=ngrams.add(model, learned, labels),
+        compared=compared,
+        trained=Trained(labels=labels, record=ngrams.recorded(bundle.manifest.training, learned)),
+        tokenizer=tokenizer,
+        splits=splits,
+        load=load,
+        target=target,
+    )
 
 
 def embed(model: bytes, rows: Sequence[Sequence[int]]) -> Floats:
@@ -118,6 +151,7 @@ def with_head(model: bytes, head: Head, labels: Sequence[str]) -> bytes:
     """
     graph = export.load(model)
     drop_label_head(graph)
+    ngrams.drop(graph)
     gemm = head_of(graph)
     producers = {output: node for node in graph.graph.node for output in node.output}
     constants = {constant.name: constant for constant in graph.graph.initializer}
@@ -163,9 +197,9 @@ def drop_label_head(graph: onnx.ModelProto) -> None:
 
 
 def head_of(graph: onnx.ModelProto) -> onnx.NodeProto:
-    """The product that gives the logits."""
+    """The product that gives the network's logits."""
     for node in graph.graph.node:
-        if node.op_type == "Gemm" and export.OUTPUT in node.output:
+        if node.op_type == "Gemm" and {export.OUTPUT, ngrams.NETWORK_LOGITS} & set(node.output):
             return node
     msg = "no product gives the logits"
     raise foreign(msg)

@@ -14,11 +14,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import get_linear_schedule_with_warmup
 
 from model_export import batches
 from model_export.calibrate import Floats, fit_temperature, level_sources, log_loss
+from model_export.data import LABELS, Row
 from model_export.network import TagNetwork
 
 logger = logging.getLogger(__name__)
@@ -100,6 +102,15 @@ class Tuned:
     network: TagNetwork
     tuned_share: float
     losses: dict[str, float]
+
+
+def examples(tokenizer: Tokenizer, rows: Sequence[Row]) -> Examples:
+    """Rows as tokens, label numbers and sources."""
+    return Examples(
+        rows=batches.encode(tokenizer, [row.text for row in rows]),
+        targets=[LABELS.index(row.tag) for row in rows],
+        sources=[row.source for row in rows],
+    )
 
 
 def tune(network: TagNetwork, train: Examples, calibration: Examples, recipe: Recipe, lessons: Lessons | None = None) -> Tuned:

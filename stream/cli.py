@@ -326,13 +326,16 @@ def model_refit(
     bundle: BundleFolder = None,
     precision: Precision = 0.95,
     multilabel: MultilabelOption = False,
+    keep_head: Annotated[
+        bool, typer.Option("--keep-head", help="Keep the head too: learn the n-grams beside it alone.")
+    ] = False,
 ) -> None:
-    """Keep a bundle's encoder and fit its head anew to the labels of today (needs the extra `export`)."""
+    """Keep a bundle's encoder; fit its head and n-grams anew to the labels of today (needs the extra `export`)."""
     from stream import modelling
 
     settings = _settings(data=data, bundle=bundle)
     _refuse_no_bundles([settings.bundle])
-    modelling.refit(settings, folder=folder, precision=precision, multilabel=multilabel)
+    modelling.refit(settings, folder=folder, precision=precision, multilabel=multilabel, keep_head=keep_head)
 
 
 @model.command("calibrate")

@@ -103,8 +103,8 @@ def export(settings: Settings, *, checkpoint: Path, folder: Path, precision: flo
     view.show(made.render())
 
 
-def refit(settings: Settings, *, folder: Path, precision: float, multilabel: bool) -> None:
-    """Fit a new head on the encoder of the settings' bundle; prints the figures of the bundle that is written."""
+def refit(settings: Settings, *, folder: Path, precision: float, multilabel: bool, keep_head: bool) -> None:
+    """Fit head and n-grams anew on the encoder of the settings' bundle; prints the figures of the bundle that is written."""
     _require_export()
     logs.configure(level="info", form="console")
     made = commands.refit(
@@ -114,6 +114,7 @@ def refit(settings: Settings, *, folder: Path, precision: float, multilabel: boo
         data_folder=data_folder(settings),
         target_precision=precision,
         multilabel=multilabel,
+        keep_head=keep_head,
     )
     view.show(made.render())
 
