@@ -1,8 +1,9 @@
 """Does a rebuilt model reproduce the shipped one? Their difference on the same rows, beside what one seed and another differ by."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from model_export import ngrams
 from model_export.measured import Measured
 
 # Twice the difference of weighted F1 between two draws of one recipe (docs/evaluation.md).
@@ -35,6 +36,15 @@ class Reproduced:
             f"{self.part}: {self.rebuilt:.3f} rebuilt, {self.shipped:.3f} shipped, {difference:+.3f}: {says} what seeds alone "
             f"move ({self.noise:.3f})"
         )
+
+
+def same_file(rebuilt: bytes, shipped: bytes, labels: Sequence[str]) -> str:
+    """In a sentence, what two model files have in common; a linear algebra of another make may round n-grams otherwise."""
+    if rebuilt == shipped:
+        return "To the byte."
+    if ngrams.without(rebuilt, labels) == ngrams.without(shipped, labels):
+        return "Its network to the byte; not so the n-grams beside it."
+    return "Not to the byte."
 
 
 def reproduced(measured: Measured, shipped: str) -> Iterator[Reproduced]:

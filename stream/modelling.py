@@ -87,8 +87,10 @@ def _report_on_all(folder: Path, *, data_folder: Path | None, checkpoint: Path) 
     for path in write(measured, folder / "report"):
         view.talk(f"wrote {path}")
     if data_folder is not None:
-        same = read_bundle(folder / "bundle").model == read_bundle(DEFAULT_BUNDLE).model
-        view.show(f"is it the shipped model again? {'To the byte.' if same else 'Not to the byte.'}")
+        ours, shipped = read_bundle(folder / "bundle"), read_bundle(DEFAULT_BUNDLE)
+        view.show(
+            f"is it the shipped model again? {reproduction.same_file(ours.model, shipped.model, shipped.manifest.labels)}"
+        )
         view.show("\n".join(f"  {part}" for part in reproduction.reproduced(measured, SHIPPED)))
 
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from model_export import contestants, reproduction
+from model_export import contestants, ngrams, reproduction
+from model_export.bundle import DEFAULT_BUNDLE, read
 from tests.unit.model_export.test_measured import model, record
 
 
@@ -14,3 +15,16 @@ def test_a_rebuilt_model_is_put_beside_the_shipped_one(wrong: int, says: str, ho
     assert part.part == "corpus_test"
     assert part.holds is holds
     assert says in str(part)
+
+
+def test_what_two_files_have_in_common_is_said() -> None:
+    """All of it, the network alone, or nothing."""
+    shipped = read(DEFAULT_BUNDLE)
+    labels = shipped.manifest.labels
+    network = ngrams.without(shipped.model, labels)
+    assert network != shipped.model
+    assert reproduction.same_file(shipped.model, shipped.model, labels) == "To the byte."
+    assert reproduction.same_file(network, shipped.model, labels).startswith("Its network to the byte")
+    step = network.index(b"\x00\x00", len(network) // 2)
+    other = network[:step] + b"\x01" + network[step + 1 :]
+    assert reproduction.same_file(other, shipped.model, labels) == "Not to the byte."
