@@ -1,0 +1,44 @@
+"""`tagstream model refit`, end to end: what stays of a bundle stays to the byte, what is fitted anew is proved, measured and written down."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model_export.bundle import DEFAULT_BUNDLE, read
+from model_export.data import Splits
+from stream.classifier import OnnxClassifier
+
+ROWS = 150
+
+
+@pytest.fixture(scope="module")
+def fewer(small_splits: Splits) -> Splits:
+    """Calibrated and measured in a second."""
+    return replace(small_splits, calibration=small_splits.calibration[:ROWS], corpus_test=small_splits.corpus_test[:ROWS])
+
+
+@pytest.mark.parametrize("keeps_head", [True, False])
+def test_a_bundle_is_taught_anew(fewer: Splits, tmp_path: Path, keeps_head: bool) -> None:
+    """With its head the whole network is the old one; without it the vectors are; it learns and is calibrated on the rows it is given."""
+    from model_export import ngrams, refit
+    from model_export.assemble import Target
+
+    old = read(DEFAULT_BUNDLE)
+    labels = old.manifest.labels
+    again = refit.teach_ngrams if keeps_head else refit.refit_bundle
+    built = again(tmp_path, bundle=old, splits=fewer, load=OnnxClassifier, target=Target(version="taught", precision=0.5))
+
+    made = read(tmp_path)
+    assert made.digest == built.bundle.digest != old.digest
+    assert made.manifest.version == "taught"
+    assert made.manifest.threshold.rows == ROWS
+    assert (ngrams.without(made.model, labels) == ngrams.without(old.model, labels)) is keeps_head
+    assert np.array_equal(refit.embed(made.model, [[101, 2023, 102]]), refit.embed(old.model, [[101, 2023, 102]]))
+    learned, before = made.manifest.training["ngrams"], old.manifest.training["ngrams"]
+    assert isinstance(learned, dict)
+    assert isinstance(before, dict)
+    assert learned["calibration_losses"] != before["calibration_losses"]
+    assert learned["share"] == float(min(learned["calibration_losses"], key=learned["calibration_losses"].__getitem__))
+    assert len(OnnxClassifier(made).classify([row.text for row in fewer.corpus_test])) == ROWS
