@@ -141,11 +141,7 @@ def _record(
 ) -> dict[str, object]:
     return {
         "base_model": {"name": base_model.NAME, "revision": base_model.REVISION, "sha256": base_model.SHA256},
-        "data": {
-            "rows": splits.counts(),
-            "sha256": splits.digests,
-            "near_duplicates_removed": splits.near_duplicates_removed,
-        },
+        "data": splits.as_record(),
         "advisor": {"name": advisor.NAME, "sha256": advisor.SHA256, **dataclasses.asdict(plan.advice)}
         if advised and plan.advice is not None
         else None,

@@ -93,6 +93,10 @@ class Splits:
         parts = ("train", "calibration", "holdout", "corpus_test", "unlabelled")
         return {part: len(getattr(self, part)) for part in parts}
 
+    def as_record(self) -> dict[str, object]:
+        """What a manifest says of the rows that something was learned from."""
+        return {"rows": self.counts(), "sha256": self.digests, "near_duplicates_removed": self.near_duplicates_removed}
+
 
 def load(data_folder: Path | None, corpus_folder: Path = CORPUS) -> Splits:
     """

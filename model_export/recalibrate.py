@@ -86,12 +86,13 @@ def _recalibrated(
         export=parity.Difference(**old.parity["export"]),
         quantisation=parity.Difference(**old.parity["quantised"]),
     )
-    data = {"rows": splits.counts(), "sha256": splits.digests, "near_duplicates_removed": splits.near_duplicates_removed}
     return assemble.finish(
         folder,
         model=model,
         compared=compared,
-        trained=Trained(labels=old.labels, record={**old.training, "calibrated": {"bundle": bundle.digest, "data": data}}),
+        trained=Trained(
+            labels=old.labels, record={**old.training, "calibrated": {"bundle": bundle.digest, "data": splits.as_record()}}
+        ),
         tokenizer=batches.load_tokenizer(bundle.tokenizer, old.max_length),
         splits=splits,
         load=load,

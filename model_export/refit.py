@@ -7,7 +7,7 @@ draws the lines anew (`train.HeadRecipe`). What stands beside the network, `ngra
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,7 @@ def record(bundle: Bundle, splits: Splits, recipe: HeadRecipe) -> dict[str, obje
     """What the new manifest says of its making: the head's recipe and data, and all that the old one said of the encoder's."""
     return {
         "head": asdict(recipe),
-        "data": {"rows": splits.counts(), "sha256": splits.digests, "near_duplicates_removed": splits.near_duplicates_removed},
+        "data": splits.as_record(),
         "encoder": {"bundle": bundle.digest, "parity": bundle.manifest.parity, **bundle.manifest.training},
     }
 
@@ -111,6 +111,8 @@ def teach_ngrams(folder: Path, *, bundle: Bundle, splits: Splits, load: LoadClas
     tokenizer = batches.load_tokenizer(bundle.tokenizer, target.max_length)
     train, calibration = (examples(tokenizer, rows) for rows in (splits.train, splits.calibration))
     learned = ngrams.learn(model, train=train, calibration=calibration, vocabulary=tokenizer.get_vocab_size())
+    # The network's own record says which rows that learned from.
+    learned = replace(learned, record=learned.record | {"data": splits.as_record()})
     compared = assemble.Compared(
         logits=None,
         export=parity.Difference(**bundle.manifest.parity["export"]),

@@ -41,4 +41,6 @@ def test_a_bundle_is_taught_anew(fewer: Splits, tmp_path: Path, keeps_head: bool
     assert isinstance(before, dict)
     assert learned["calibration_losses"] != before["calibration_losses"]
     assert learned["share"] == float(min(learned["calibration_losses"], key=learned["calibration_losses"].__getitem__))
+    of_whom = learned if keeps_head else made.manifest.training
+    assert of_whom["data"]["rows"] == fewer.counts()
     assert len(OnnxClassifier(made).classify([row.text for row in fewer.corpus_test])) == ROWS
