@@ -83,11 +83,13 @@ class Verdict:
     One finding an invariant.
 
     `duplicated_at` has one time a duplicate, an outcome beyond the first of its input: the first look, in seconds of the run, that saw it.
+    `lost_for_good` counts the inputs without an outcome that lie below a commit: no worker of the group will read them again.
     """
 
     findings: tuple[Finding, ...]
     outcomes: int
     duplicated_at: tuple[float, ...]
+    lost_for_good: int
 
     @property
     def duplicates(self) -> int:
@@ -118,8 +120,10 @@ def check(evidence: Evidence) -> Verdict:
     by_input: dict[Place, list[_Outcome]] = defaultdict(list)
     for outcome in matched:
         by_input[_place(outcome.of)].append(outcome)
+    lost = [one for one in evidence.inputs if _place(one) not in by_input]
+    for_good = _below_commits(lost, evidence.samples)
     findings = (
-        _no_loss(evidence, by_input),
+        _no_loss(evidence, lost, for_good),
         Finding(invariant="I2", cases=len(invented), says=f"{len(invented)} outcomes of no input{_quote(invented)}"),
         _no_conflict(by_input),
         _commits_behind_outcomes(evidence, by_input),
@@ -129,7 +133,12 @@ def check(evidence: Evidence) -> Verdict:
         _finished(evidence),
     )
     total = len(matched) + len(invented)
-    return Verdict(findings=findings, outcomes=total, duplicated_at=tuple(sorted(_duplicated_at(evidence, by_input))))
+    return Verdict(
+        findings=findings,
+        outcomes=total,
+        duplicated_at=tuple(sorted(_duplicated_at(evidence, by_input))),
+        lost_for_good=for_good,
+    )
 
 
 def _duplicated_at(evidence: Evidence, by_input: Mapping[Place, Sequence[_Outcome]]) -> Iterator[float]:
@@ -196,10 +205,22 @@ def _source(record: Record) -> Place | None:
         return None
 
 
-def _no_loss(evidence: Evidence, by_input: Mapping[Place, Sequence[_Outcome]]) -> Finding:
-    lost = [_name(one) for one in evidence.inputs if _place(one) not in by_input]
+def _below_commits(lost: Sequence[Input], samples: Sequence[Sample]) -> int:
+    committed: defaultdict[int, int] = defaultdict(int)
+    for sample in samples:
+        for partition, offset in sample.committed.items():
+            committed[partition] = max(committed[partition], offset)
+    return sum(one.offset < committed[one.partition] for one in lost)
+
+
+def _no_loss(evidence: Evidence, lost: Sequence[Input], for_good: int) -> Finding:
     return Finding(
-        invariant="I1", cases=len(lost), says=f"{len(lost)} of {len(evidence.inputs)} inputs without an outcome{_quote(lost)}"
+        invariant="I1",
+        cases=len(lost),
+        says=(
+            f"{len(lost)} of {len(evidence.inputs)} inputs without an outcome, "
+            f"{for_good} of them below a commit{_quote([_name(one) for one in lost])}"
+        ),
     )
 
 

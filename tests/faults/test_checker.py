@@ -187,6 +187,16 @@ def test_a_finding_says_how_many_and_which() -> None:
     assert str(verdict["I2"]).startswith("I2 holds")
 
 
+def test_what_is_lost_below_a_commit_is_lost_for_good() -> None:
+    """What lies above the commits will be read again by the next worker; what lies below them will not."""
+    uncommitted = [sample(1.0, 2, 2, 0)]
+    without = without_outcome(without_outcome(good_run(), Door.TAGGED, 0), Door.TAGGED, 5)
+
+    assert check(good_run()).lost_for_good == 0
+    assert check(replace(without, samples=uncommitted)).lost_for_good == 1
+    assert check(without).lost_for_good == 2
+
+
 def test_the_planted_inputs_are_the_same_for_the_same_seed() -> None:
     """A run can be repeated, and ids are unique."""
     planted = plant(500, malformed=50, seed="s")

