@@ -34,13 +34,15 @@ demo: setup ## start a broker, a worker and sample events, and watch (DEMO_SECON
 
 test: .venv/.dev check unit broker ## all checks and tests
 
-# Side by side; every process of the broker tests has a broker of its own, and each file stays in one process.
+# Side by side: as many as there are cores; of the broker tests, which mostly wait, twice as many. Each process of those has a broker of its
+# own, and each file stays in one process.
 TEST_PROCESSES ?= 2
+BROKER_PROCESSES ?= 4
 unit: .venv/.dev ## tests that need no broker
 	$(BIN)/pytest -m "not broker and not images and not long" -n $(TEST_PROCESSES) --durations=5
 
 broker: .venv/.dev ## tests on a real Apache Kafka
-	$(BIN)/pytest -m "broker and not long" -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder --durations=10
+	$(BIN)/pytest -m "broker and not long" -n $(BROKER_PROCESSES) --dist loadfile --no-loadscope-reorder --durations=10
 
 see-it-long: .venv/.dev ## 10,000 ordinary events raise no alert, five shifts raise theirs, on Kafka and Prometheus (a short form is part of `make test`)
 	$(BIN)/pytest tests/integration/test_see_it.py -m long --durations=5
