@@ -76,6 +76,14 @@ class Producer(driver.Producer):  # type: ignore[misc]
     def _settings_extra(self) -> Mapping[str, Any]:
         return {"acks": "all", "enable_idempotence": self.idempotent}
 
+    async def flush(self) -> None:
+        """
+        Nothing is to be waited for: whoever acknowledges an event has the broker's word for its outcome.
+
+        Before each commit, and when partitions go, Faust waits here without a bound for all that the producer still has. That could
+        only be a finding of drift, and one that its topic does not take would stop the stream.
+        """
+
 
 class PlainProducer(Producer):
     """For a broker that hands out no producer ids."""

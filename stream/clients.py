@@ -1,6 +1,7 @@
 """Plain Kafka clients for the tools: a producer that counts what the broker took, and a reader without a group. kafka-python."""
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -202,6 +203,10 @@ class _AsItIs(Serializer):  # type: ignore[misc]
         return None if data is _NOTHING else data
 
 
+class TooLateError(KafkaError):  # type: ignore[misc]
+    """A record was not handed over, since its time was over."""
+
+
 class VerbatimSender:
     """Sends records exactly as they are, each to its partition where it names one, and waits for the broker's word on each."""
 
@@ -210,17 +215,20 @@ class VerbatimSender:
         self._make = make
         self._producer = make()
 
-    def deliver(self, records: Sequence[Record]) -> list[KafkaError | None]:
+    def deliver(self, records: Sequence[Record], *, until: float = math.inf) -> list[KafkaError | None]:
         """
         For each record None, when all replicas have it, or why not; at most `CONFIRM_SECONDS` after the last was handed over.
+
+        After `until` (of `time.monotonic`) none is handed over: a `TooLateError`, and nothing is on its way. To know a topic's partitions
+        can take longer than whoever asks may wait.
 
         One that is refused makes an idempotent producer of kafka-python fail all that is under way with the same words: of several
         records an error says only that it is not known to have arrived.
         """
-        sent = [self._send(record) for record in records]
+        sent = [self._send(record, until) for record in records]
         deadline = time.monotonic() + CONFIRM_SECONDS
         results = [future if isinstance(future, KafkaError) else _result(future, deadline) for future in sent]
-        if any(error is not None for error in results):
+        if any(error is not None and not isinstance(error, TooLateError) for error in results):
             self.close()
             self._producer = self._make()
         return results
@@ -229,9 +237,11 @@ class VerbatimSender:
         """Let go of the connection."""
         self._producer.close(timeout=CONFIRM_SECONDS)
 
-    def _send(self, record: Record) -> Any:
+    def _send(self, record: Record, until: float) -> Any:
         try:
             known = self._producer.partitions_for(record.topic) or ()
+            if time.monotonic() > until:
+                return TooLateError("the topic's partitions were not known in time")
             return self._producer.send(
                 record.topic,
                 key=record.key,

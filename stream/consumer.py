@@ -10,10 +10,12 @@ import faust.transport.drivers.aiokafka as driver
 from aiokafka.consumer.fetcher import FetchResult, OffsetResetStrategy
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import (
+    CommitFailedError,
     ConsumerStoppedError,
     GroupCoordinatorNotAvailableError,
     IllegalStateError,
     NotCoordinatorForGroupError,
+    UnknownTopicOrPartitionError,
     for_code,
 )
 from aiokafka.protocol.commit import OffsetFetchRequest
@@ -29,6 +31,12 @@ T = TypeVar("T")
 
 # Faust takes a seek that lasts as long as a request may (30 s and more) for a stop, and never reads again.
 SEEK_SECONDS = 20.0
+# aiokafka asks again for as long as it takes. A group does not wait longer for a member that gives up partitions (app.py).
+COMMIT_SECONDS = 60.0
+# A coordinator may not know yet of a partition that was just added.
+UNKNOWN_SECONDS = 5.0
+# Beyond the bounds of model, producer and commit, which end the process before.
+GIVING_UP_SECONDS = 60.0
 # Acknowledgements come in order; nothing makes them that late.
 LOST_SECONDS = 10.0
 LEAST_RECORDS = 64
@@ -36,11 +44,31 @@ LEAST_RECORDS = 64
 
 class Coordinator(GroupCoordinator):  # type: ignore[misc]
     """
-    Hears when the broker says that it cannot tell a group's offsets.
+    Hears when the broker says that it cannot tell a group's offsets, and when what is to be committed is gone.
 
     aiokafka reads what is said of each partition, and then there is none: a coordinator that has just taken over and still loads would
     make every partition one that was never committed, and the whole log be decided again.
+
+    A commit for a topic that was deleted it repeats for ever: the partitions could not be given up meanwhile, and once the topic was
+    made anew the offset of the old log would be committed in the new one, whose events below it nobody would read.
     """
+
+    _unknown_since: float | None = None
+
+    async def _do_commit_offsets(self, assignment: Any, offsets: Any) -> None:
+        try:
+            await super()._do_commit_offsets(assignment, offsets)
+        except UnknownTopicOrPartitionError as error:
+            now = time.monotonic()
+            self._unknown_since = self._unknown_since or now
+            if now - self._unknown_since < UNKNOWN_SECONDS:
+                raise
+            partitions = ", ".join(f"{tp.topic}/{tp.partition}" for tp in sorted(offsets))
+            msg = (
+                f"of {partitions} one does not exist any more, so that nothing of it can be committed. Next: `tagstream doctor`"
+            )
+            raise CommitFailedError(msg) from error
+        self._unknown_since = None
 
     async def _send_req(self, request: Any) -> Any:
         answer = await super()._send_req(request)
@@ -179,6 +207,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         # From the moment at which partitions go until others, or the same, are ours; and how often they went.
         self._between = False
         self._revocations = 0
+        # Since when partitions are being given up.
+        self._giving_up: float | None = None
         # Who reads, and seeks where the flow was stopped meanwhile.
         self._reader: asyncio.Task[Any] | None = None
         # The record at which a partition stands while later ones are acknowledged, and since when.
@@ -210,8 +240,14 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         pending = coordinator._pending_exception  # noqa: SLF001
         if pending is not None:
             return f"the group's coordinator said {type(pending).__name__}: {pending}"
+        if self._giving_up is not None and time.monotonic() - self._giving_up > self._most_giving_up_seconds():
+            return "partitions that are taken away could not be given up"
         ended = {"group": coordinator._coordination_task, "fetches": fetcher._fetch_task}  # noqa: SLF001
         return next((f"the routine of the {name} has ended" for name, task in ended.items() if task.done()), None)
+
+    def _most_giving_up_seconds(self) -> float:
+        bounds = 0.0 if self.app.delivery is None else self.app.delivery.bound_seconds
+        return COMMIT_SECONDS + bounds + GIVING_UP_SECONDS
 
     def given_out(self, tp: TP) -> int:
         """So many records of a partition were given out and are not committable yet."""
@@ -272,14 +308,18 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         """As Faust, once all is committed: the first that Faust does here is to forget what was acknowledged."""
         self._between = True
         self._revocations += 1
-        if self.app.delivery is not None:
-            self.stop_flow()
-            await self.wait_empty()
-        # Whoever has them next knows nothing of this, and if that is us, it was long ago.
-        for notes in (self._given, self.skipped, self._passed_over):
-            for tp in revoked:
-                notes.pop(tp, None)
-        await super().on_partitions_revoked(revoked)
+        self._giving_up = time.monotonic()
+        try:
+            if self.app.delivery is not None:
+                self.stop_flow()
+                await self.wait_empty()
+            # Whoever has them next knows nothing of this, and if that is us, it was long ago.
+            for notes in (self._given, self.skipped, self._passed_over):
+                for tp in revoked:
+                    notes.pop(tp, None)
+            await super().on_partitions_revoked(revoked)
+        finally:
+            self._giving_up = None
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """As Faust; what was handed back will be read again where it is still ours. A worker that stops takes nothing more."""
@@ -287,6 +327,14 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             self.app.delivery.take_again()
         self._between = False
         await super().on_partitions_assigned(assigned, generation_id)
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """As Faust, in time, or the process ends: a commit that never ends would hold up the stream, and then a rebalance."""
+        try:
+            async with asyncio.timeout(COMMIT_SECONDS):
+                return cast("bool", await super()._commit(offsets))
+        except TimeoutError:
+            self._end(f"the group's coordinator has not taken a commit within {COMMIT_SECONDS:g} s")
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -326,7 +374,10 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         self.resumed_at.update({tp: offset for tp, offset in self._committed_offset.items() if offset and tp in assigned})
 
     def _cannot_seek(self, why: str) -> NoReturn:
-        error = DeliveryError(f"where the group has committed cannot be known: {why}")
+        self._end(f"where the group has committed cannot be known: {why}")
+
+    def _end(self, why: str) -> NoReturn:
+        error = DeliveryError(why)
         if self.app.delivery is not None:
             self.app.delivery.broken(error)
         die(error)

@@ -23,7 +23,7 @@ from typing import Protocol
 import msgspec
 
 from monitoring.observer import Reason, Stage
-from stream.events import RawEvent, Rejected
+from stream.events import DEFAULT_LIMITS, Limits, RawEvent, Rejected
 from stream.logs import logger
 from stream.marker import Left, Marker, left_behind
 from stream.outcomes import Publication, publish_all
@@ -112,6 +112,7 @@ class CrashGuard:
         suspects: Mapping[Place, Suspect],
         *,
         deaths: int,
+        limits: Limits = DEFAULT_LIMITS,
         report: Report = unreported,
     ) -> None:
         """
@@ -121,11 +122,13 @@ class CrashGuard:
             marker: This process's file.
             suspects: Whom to decide alone.
             deaths: At so many an event is given up.
+            limits: What its dead letter may weigh: one that is refused would be tried again by every process, for ever.
             report: Told after every change.
         """
         self._marker = marker
         self._suspects = dict(suspects)
         self._deaths = deaths
+        self._limits = limits
         self._report = report
         self._numbers = itertools.count()
         self._in_hand: dict[int, list[InHand]] = {}
@@ -152,7 +155,7 @@ class CrashGuard:
         def decided(events: Sequence[RawEvent]) -> list[Publication]:
             given_up = self._given_up(events[0]) if len(events) == 1 else None
             if given_up is not None:
-                return publish_all([given_up], 0)
+                return publish_all([given_up], 0, self._limits)
             with self._written_down(events):
                 return decide(events)
 
@@ -291,7 +294,7 @@ def _opened(settings: Settings, folder: Path, report: Report) -> CrashGuard:
     dead = list(left_behind(folder, stem=stem))
     suspects = inherited(filter(None, map(_state, dead)))
     kept = dict(sorted(suspects.items(), key=lambda item: -item[1].deaths)[: 2 * most])
-    guard = CrashGuard(marker, kept, deaths=settings.crash_deaths, report=report)
+    guard = CrashGuard(marker, kept, deaths=settings.crash_deaths, limits=settings.limits, report=report)
     # Only now: had this process died a moment ago, the files would be there for the next.
     for left in dead:
         left.remove()

@@ -153,6 +153,13 @@ class Delivery:
         # When each event in hand was written, and where, in the order of taking, which is the order of acknowledging.
         self._in_hand: deque[tuple[float, tuple[str, int]]] = deque()
 
+    @property
+    def bound_seconds(self) -> float:
+        """What is under way is over within so long, or has ended the process."""
+        # A batch waits for a thread, and for those before it to be sent.
+        batches = self._settings.inference_threads + 1
+        return batches * (self._settings.inference_timeout_seconds + self._settings.produce_timeout_seconds)
+
     def oldest_seconds(self, now: float) -> float:
         """The age, at `now` in Unix seconds, of the oldest event that was taken and is not yet acknowledged; 0 if none is."""
         return max(0.0, now - min(written for written, _ in self._in_hand)) if self._in_hand else 0.0

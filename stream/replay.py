@@ -10,7 +10,7 @@ from kafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLarg
 
 from stream import clients, dlq, topics
 from stream import replay_ledger as ledgers
-from stream.clients import Record, VerbatimSender
+from stream.clients import Record, TooLateError, VerbatimSender
 from stream.deadletters import DeadLetter, Place, Refusal, Selection, UsageError, refusal, replayed
 from stream.replay_ledger import Ledger, Standing, State
 from stream.settings import Settings
@@ -185,7 +185,7 @@ def _batches(letters: Iterable[DeadLetter]) -> Iterator[list[DeadLetter]]:
 
 def _send(batch: list[DeadLetter], ledger: Ledger, sender: VerbatimSender, plan: Plan, report: Report) -> list[DeadLetter]:
     """Send what no other run sends; returns what there was no time for, of which nothing was sent."""
-    began = time.monotonic()
+    until = time.monotonic() + ledgers.SEND_WITHIN_SECONDS
     keys = {ledgers.of(letter, plan.target): letter for letter in batch}
     claimed = ledger.claim(list(keys), sender)
     for key, letter in keys.items():
@@ -195,13 +195,16 @@ def _send(batch: list[DeadLetter], ledger: Ledger, sender: VerbatimSender, plan:
     left: list[DeadLetter] = []
     for key in claimed:
         letter = keys[key]
-        if time.monotonic() - began > ledgers.SEND_WITHIN_SECONDS:
+        if time.monotonic() > until:
             states[key] = State.NOT_TAKEN
             left.append(letter)
             continue
         # One by one: of a single record the producer's error is the broker's word on this very record.
-        (error,) = sender.deliver([replayed(letter, plan.target)])
-        if isinstance(error, FOR_GOOD):
+        (error,) = sender.deliver([replayed(letter, plan.target)], until=until)
+        if isinstance(error, TooLateError):
+            states[key] = State.NOT_TAKEN
+            left.append(letter)
+        elif isinstance(error, FOR_GOOD):
             states[key] = State.NOT_TAKEN
             sentence = f"{plan.target} does not take a record of its size ({letter.size_bytes} bytes and headers)"
             _refuse(letter.place, Refusal.TOO_LARGE, sentence, plan, report)
@@ -215,7 +218,8 @@ def _send(batch: list[DeadLetter], ledger: Ledger, sender: VerbatimSender, plan:
     ledger.finish(states, sender)
     if len(left) == len(batch):
         msg = (
-            f"the ledger took more than {ledgers.SEND_WITHIN_SECONDS:g} s for {len(batch)} notes, after which another run may take over; "
+            f"notes in the ledger for {len(batch)} dead letters and a first word of {plan.target} took more than "
+            f"{ledgers.SEND_WITHIN_SECONDS:g} s, after which another run may take over; "
             f"{report.sent} dead letters were replayed. Next: `tagstream doctor`; then run the replay again."
         )
         raise ReplayError(msg)

@@ -19,6 +19,7 @@ import pytest
 from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import (
+    CommitFailedError,
     GroupAuthorizationFailedError,
     GroupCoordinatorNotAvailableError,
     GroupLoadInProgressError,
@@ -26,6 +27,7 @@ from aiokafka.errors import (
     NotCoordinatorForGroupError,
 )
 from aiokafka.protocol.commit import OffsetFetchRequest, OffsetFetchResponse_v3
+from aiokafka.structs import OffsetAndMetadata
 from faust.types import TP
 from prometheus_client import CollectorRegistry
 
@@ -573,6 +575,47 @@ def test_a_coordinator_that_cannot_tell_is_not_one_that_knows_no_commit(
         asyncio.run(coordinator._send_req(OffsetFetchRequest("tagstream", [("content", [0])])))
     assert bool(died) == dead
     assert asyncio.run(coordinator._send_req("another question")).error_code == code
+
+
+def test_nobody_waits_for_what_the_producer_still_has() -> None:
+    """Faust does before every commit: a finding of drift that its topic does not take for now would stop the stream."""
+
+    class Stuck:
+        async def flush(self) -> None:
+            await asyncio.Event().wait()
+
+    producer = object.__new__(stream_app.Producer)
+    producer._producer, producer.buffer = Stuck(), Stuck()
+    producer._transaction_producers = {}
+
+    asyncio.run(asyncio.wait_for(producer.flush(), SECONDS))
+
+
+def test_a_commit_for_a_topic_that_is_gone_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Aiokafka repeats it until the topic is there again, and then the new log has the old one's offset; a new partition has its time."""
+    clock = Clock()
+    monkeypatch.setattr(stream_consumer.time, "monotonic", clock)
+    answers = [3, 0, 3, 3]
+
+    async def answered(*_: Any) -> Any:
+        clock.now += stream_consumer.UNKNOWN_SECONDS - 1
+        return SimpleNamespace(topics=[("content", [(0, answers.pop(0))])])
+
+    monkeypatch.setattr(GroupCoordinator, "_send_req", answered)
+    coordinator = object.__new__(stream_consumer.Coordinator)
+    coordinator.group_id, coordinator.coordinator_id, coordinator.generation, coordinator.member_id = "g", 1, 1, "m"
+    coordinator._retry_backoff_ms, coordinator._commit_lock = 0, asyncio.Lock()
+    coordinator._client = None
+    monkeypatch.setattr(coordinator, "ensure_coordinator_known", lambda: asyncio.sleep(0))
+
+    async def commit() -> None:
+        await coordinator.commit_offsets(None, {TP("content", 0): OffsetAndMetadata(7, "")})
+
+    asyncio.run(commit())
+    assert answers == [3, 3]
+    answers.append(3)
+    with pytest.raises(CommitFailedError, match="of content/0 one does not exist any more"):
+        asyncio.run(commit())
 
 
 def test_the_worker_asks_by_that_coordinator() -> None:

@@ -1,5 +1,6 @@
 """A replay in a process of its own, which can be made to die between two steps: `python -m tests.integration.replaying STEP NUMBER`."""
 
+import math
 import os
 import signal
 import sys
@@ -24,13 +25,13 @@ class Dying(VerbatimSender):
 
     left = 0
 
-    def deliver(self, records: Sequence[Record]) -> list[KafkaError | None]:
+    def deliver(self, records: Sequence[Record], *, until: float = math.inf) -> list[KafkaError | None]:
         """As the real one, but for the end."""
         if not records[0].topic.endswith(".replays"):
             if self.left == 0:
                 die()
             self.left -= 1
-        return super().deliver(records)
+        return super().deliver(records, until=until)
 
 
 def main(step: str, number: int) -> None:

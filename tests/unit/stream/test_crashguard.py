@@ -16,7 +16,7 @@ from monitoring.observer import Destination, Observation
 from stream.crashguard import CrashGuard, Guard, StateFolderError, Unguarded, open_guard, stem_of
 from stream.events import RawEvent
 from stream.marker import Marker, newest
-from stream.outcomes import Publication
+from stream.outcomes import Publication, weight
 from stream.settings import Settings
 from stream.suspects import InHand, State, Suspect, fingerprint, inherited
 
@@ -296,6 +296,18 @@ class Reported:
     def __call__(self, *, active: bool, suspects: int) -> None:
         """Remember."""
         self.told.append((active, suspects))
+
+
+def test_the_dead_letter_of_an_event_that_kills_fits_into_its_topic(tmp_path: Path) -> None:
+    """One that is refused for its size would be tried by every process that is started, for ever."""
+    limit = 300_000
+    worker = Worker(tmp_path, max_dead_letter_bytes=limit)
+    big = event(0, b"x" * limit)
+    for _ in range(DEATHS):
+        worker.dies_with([big])
+    (given_up,) = worker.guard.guarded(decided)([big])
+    assert given_up.destination is Destination.DLQ
+    assert weight(given_up.key, given_up.value, given_up.headers) <= limit
 
 
 @contextmanager

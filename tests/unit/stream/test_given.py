@@ -14,7 +14,7 @@ from faust.types import TP
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 
-from stream.consumer import LOST_SECONDS, Consumer
+from stream.consumer import COMMIT_SECONDS, GIVING_UP_SECONDS, LOST_SECONDS, Consumer
 from stream.delivery import DeliveryError
 from stream.given import Given
 from tests.fakes import Clock
@@ -63,6 +63,8 @@ def test_what_lies_before_the_commit_holds_nothing_up() -> None:
 class Broken:
     """In the place of a delivery: raises what a real one would end the process with."""
 
+    bound_seconds = 5.0
+
     def broken(self, error: Exception) -> None:
         """Here nobody dies."""
         raise error
@@ -81,6 +83,7 @@ def consumer(committed: int | None) -> Any:
         None,
         {},
     )
+    made._giving_up = None
     made._acked, made._acked_index = defaultdict(list), defaultdict(set)
     made._committed_offset = defaultdict(lambda: None, {PLACE: committed})
     made._read_offset = defaultdict(lambda: None, {PLACE: committed})
@@ -299,4 +302,47 @@ def test_a_client_that_has_given_up_is_asked_for(
     assert (found is None) == (says is None)
     assert (found or "").startswith(says or "")
     made._thread._consumer = None
+    assert made.standstill() is None
+
+
+def test_a_commit_that_is_not_taken_in_time_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Aiokafka repeats it for as long as it takes; the stream would stand still behind it, and then a rebalance."""
+    monkeypatch.setattr("stream.consumer.COMMIT_SECONDS", 0.05)
+    answers: list[bool] = [True]
+
+    async def commits(*_: Any) -> bool:
+        return answers.pop() if answers else await asyncio.Event().wait()
+
+    monkeypatch.setattr(driver.Consumer, "_commit", commits)
+    made = consumer(committed=10)
+    assert asyncio.run(made._commit({PLACE: 11})) is True
+    with pytest.raises(DeliveryError, match=r"has not taken a commit within 0\.05 s"):
+        asyncio.run(made._commit({PLACE: 12}))
+
+
+def test_partitions_that_cannot_be_given_up_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it is that never ends then: the group has gone on without this worker, which would say nothing."""
+    clock = Clock()
+    monkeypatch.setattr("stream.consumer.time.monotonic", clock)
+    monkeypatch.setattr(Consumer, "should_stop", False)
+    made = consumer(committed=10)
+    made._thread = SimpleNamespace(
+        _consumer=SimpleNamespace(
+            _coordinator=SimpleNamespace(_pending_exception=None, _coordination_task=SimpleNamespace(done=bool)),
+            _fetcher=SimpleNamespace(_fetch_task=SimpleNamespace(done=bool)),
+        )
+    )
+    said: list[str | None] = []
+
+    async def ends(*_: Any) -> None:
+        clock.now += COMMIT_SECONDS + Broken.bound_seconds + GIVING_UP_SECONDS
+        said.append(made.standstill())
+        clock.now += 1
+        said.append(made.standstill())
+
+    monkeypatch.setattr(driver.Consumer, "on_partitions_revoked", ends)
+    monkeypatch.setattr(made, "stop_flow", lambda: None, raising=False)
+    monkeypatch.setattr(made, "wait_empty", lambda: asyncio.sleep(0), raising=False)
+    asyncio.run(made.on_partitions_revoked({PLACE}))
+    assert said == [None, "partitions that are taken away could not be given up"]
     assert made.standstill() is None

@@ -1,5 +1,6 @@
 """The ledger of replays: who may send what, after a crash, beside another run, and when nobody can know."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -9,9 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kafka.errors import KafkaError, KafkaTimeoutError
 
-from stream import replay_ledger
-from stream.clients import Record
-from stream.replay_ledger import Ledger, LedgerError, Note, Standing, State, marks, wait_until_over
+from stream import replay, replay_ledger
+from stream.clients import Record, TooLateError
+from stream.deadletters import Selection, read
+from stream.events import RawEvent
+from stream.replay_ledger import Ledger, LedgerError, Note, Standing, State, marks, of, wait_until_over
+from tests.unit.stream.test_deadletters import lying
 
 TARGET = "content"
 KEY = "content.dlq/3/42@1700000000000>content"
@@ -46,9 +50,15 @@ class FakeSender:
         """Every record fails with `error`, if there is one."""
         self.log = log
         self.error = error
+        self.in_time = 0
 
-    def deliver(self, records: Sequence[Record]) -> list[KafkaError | None]:
-        """Append."""
+    def deliver(self, records: Sequence[Record], *, until: float = math.inf) -> list[KafkaError | None]:
+        """Append; to the target only what there is time for."""
+        if until < math.inf and not self.in_time:
+            return [TooLateError("late")] * len(records)
+        if until < math.inf:
+            self.in_time -= 1
+            return [None] * len(records)
         if self.error is None:
             self.log.records.extend(records)
         return [self.error] * len(records)
@@ -218,3 +228,23 @@ def test_what_a_run_has_given_up_is_no_claim() -> None:
     first.finish({KEY: State.NOT_TAKEN}, sender(log))
     assert ledger(log, "b").claim([KEY], sender(log)) == [KEY]
     assert first.claim([KEY], sender(log)) == []
+
+
+def test_what_there_is_no_time_for_is_left_and_free_again() -> None:
+    """Handed over later it might arrive after another run has looked for it in vain, and has sent it too."""
+    log = FakeLog()
+    ours, target = ledger(log, "a"), sender(log)
+    target.in_time = 1
+    raw = RawEvent(topic=TARGET, partition=0, offset=5, timestamp_ms=1, key=None, value=b"{}")
+    letters = [letter for letter in (read(lying(raw, offset=offset)) for offset in (42, 43)) if letter is not None]
+    plan = replay.Plan(
+        selection=Selection(), target=TARGET, most_replays=3, again=False, refused=lambda *_: None, say=lambda _: None
+    )
+    report = replay.Report(target=TARGET)
+
+    assert replay._send(letters, ours, target, plan, report) == letters[1:]
+    assert report.sent == 1
+    after = ledger(log, "b")
+    assert [after.standing(of(letter, TARGET)) for letter in letters] == [Standing.SENT, Standing.FREE]
+    with pytest.raises(replay.ReplayError, match="a first word of content took more than 10 s"):
+        replay._send(letters[1:], after, target, plan, report)
