@@ -1,7 +1,8 @@
 """Is the worker making progress? A pure answer from a few clock readings that the stream writes and the HTTP thread reads.
 
 Progress is a batch acknowledged or a commit that moved, while there is something to do. An idle worker is ready; a worker with
-lag that neither acknowledges nor commits is not, and neither is one whose event loop has stopped ticking.
+lag that neither acknowledges nor commits is not, and neither is one whose event loop has stopped ticking, or whose brokers are silent: it does
+not know whether there is something to do.
 """
 
 import threading
@@ -36,7 +37,7 @@ class Progress:
         self._lock = threading.Lock()
         self._partitions: int | None = None
         self._lag = 0
-        self._tick = self._moved = monotonic()
+        self._tick = self._moved = self._known = monotonic()
         self._stopping = False
         self._refused: str | None = None
 
@@ -51,10 +52,12 @@ class Progress:
         with self._lock:
             self._moved = self._now()
 
-    def ticked(self, *, lag: int) -> None:
-        """The event loop runs; `lag` events wait in the assigned partitions."""
+    def ticked(self, *, lag: int, known: bool = True) -> None:
+        """The event loop runs; `lag` events wait in the assigned partitions, or did when the brokers last said so, if not `known`."""
         with self._lock:
             self._tick = self._now()
+            if known:
+                self._known = self._tick
             if self._lag == 0 and lag > 0:
                 # Work has just arrived: the clock of a stall starts now, not when the last batch before the pause ended.
                 self._moved = self._tick
@@ -73,15 +76,22 @@ class Progress:
     def verdict(self) -> Verdict:
         """Ready or not, now."""
         with self._lock:
-            now = self._now()
-            if self._refused is not None:
-                return Verdict(ready=False, why=self._refused)
-            if self._stopping:
-                return Verdict(ready=False, why="the worker is stopping")
-            if now - self._tick > self._stall:
-                return Verdict(ready=False, why=f"the event loop has not run for {now - self._tick:.0f} s")
-            if self._partitions is None:
-                return Verdict(ready=False, why="the group has not given this worker its partitions yet")
-            if self._lag > 0 and now - self._moved > self._stall:
-                return Verdict(ready=False, why=f"{self._lag} events wait and none has moved for {now - self._moved:.0f} s")
+            why_not = self._why_not(self._now())
+            if why_not is not None:
+                return Verdict(ready=False, why=why_not)
             return Verdict(ready=True, why=f"{self._partitions} partitions, {self._lag} events wait")
+
+    def _why_not(self, now: float) -> str | None:
+        """Must be called under the lock. What weighs most comes first."""
+        reasons = (
+            (self._refused is not None, self._refused),
+            (self._stopping, "the worker is stopping"),
+            (now - self._tick > self._stall, f"the event loop has not run for {now - self._tick:.0f} s"),
+            (self._partitions is None, "the group has not given this worker its partitions yet"),
+            (now - self._known > self._stall, f"the brokers have not said for {now - self._known:.0f} s what waits"),
+            (
+                self._lag > 0 and now - self._moved > self._stall,
+                f"{self._lag} events wait and none has moved for {now - self._moved:.0f} s",
+            ),
+        )
+        return next((why for holds, why in reasons if holds), None)

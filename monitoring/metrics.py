@@ -17,6 +17,7 @@
     tagstream_assigned_partitions                      partitions that this worker has
     tagstream_last_event_timestamp_seconds             when an outcome was last acknowledged
     tagstream_last_commit_timestamp_seconds            when the committed offset last moved
+    tagstream_position_timestamp_seconds               when the brokers last said where this worker stands
     tagstream_model_info{name,version,digest}          which bundle decides, or which rules (always 1)
     tagstream_model_loaded_timestamp_seconds           when it was loaded
     tagstream_model_exceptions_total                   calls of the model that raised, for a batch or for a part of one
@@ -172,6 +173,11 @@ class Metrics:
         self._partitions = Gauge("tagstream_assigned_partitions", "Partitions that this worker has.", registry=registry)
         self._last_event = Gauge(
             "tagstream_last_event_timestamp_seconds", "When an outcome was last acknowledged.", registry=registry
+        )
+        self._known_at = Gauge(
+            "tagstream_position_timestamp_seconds",
+            "When the brokers last said where this worker stands and what waits.",
+            registry=registry,
         )
         self._last_commit = Gauge(
             "tagstream_last_commit_timestamp_seconds", "When the committed offset last moved.", registry=registry
@@ -432,7 +438,14 @@ class Metrics:
         self._expired.inc(events)
 
     def position(
-        self, *, partitions: int, lag: int, inflight: int, last_commit: float | None, oldest_seconds: float = 0.0
+        self,
+        *,
+        partitions: int,
+        lag: int,
+        inflight: int,
+        last_commit: float | None,
+        oldest_seconds: float = 0.0,
+        known_at: float | None = None,
     ) -> None:
         """
         Where the worker stands in the log.
@@ -443,10 +456,13 @@ class Metrics:
             inflight: Events in the batches under way.
             last_commit: Unix seconds; None before the first commit.
             oldest_seconds: Age of the oldest event taken and not yet acknowledged; 0 if there is none.
+            known_at: Unix seconds at which the brokers last said all this; None: as before.
         """
         self._oldest.set(oldest_seconds)
         self._partitions.set(partitions)
         self._lag.set(lag)
         self._inflight.set(inflight)
+        if known_at is not None:
+            self._known_at.set(known_at)
         if last_commit is not None:
             self._last_commit.set(last_commit)

@@ -112,11 +112,19 @@ class App(faust.App):  # type: ignore[misc]
 class Worker(faust.Worker):  # type: ignore[misc]
     """Faust's worker, with our logs and with a bound on its shutdown."""
 
-    def __init__(self, app: faust.App, *, shutdown_seconds: float, on_stopping: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        app: faust.App,
+        *,
+        shutdown_seconds: float,
+        on_stopping: Callable[[], None],
+        on_cut_short: Callable[[], None] = lambda: None,
+    ) -> None:
         super().__init__(app, quiet=True, override_logging=False, redirect_stdouts=False)
         self.spinner = None
         self._shutdown_seconds = shutdown_seconds
         self._on_stopping = on_stopping
+        self._on_cut_short = on_cut_short
         self._drained = threading.Event()
         self._asked = True
         # Until then signals are ours, and an exit.
@@ -170,6 +178,7 @@ class Worker(faust.Worker):  # type: ignore[misc]
                 waited_for="Faust to leave the group and to close its connections",
                 consequence="the group notices after its session timeout; all is finished, what could not be committed is sent again",
             )
+            self._on_cut_short()
             logging.shutdown()
             os._exit(0 if self._asked else EXIT_BROKEN)
         log.error(
@@ -446,7 +455,12 @@ def run(
                 guard.excuse()
 
             with _fresh_loop() as loop:
-                worker = Worker(app, shutdown_seconds=settings.shutdown_timeout_seconds, on_stopping=stopping)
+                worker = Worker(
+                    app,
+                    shutdown_seconds=settings.shutdown_timeout_seconds,
+                    on_stopping=stopping,
+                    on_cut_short=guard.close,
+                )
                 worker.loop = loop
                 worker.work()
 

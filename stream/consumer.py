@@ -170,6 +170,13 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
                     fetcher._notify(fetcher._wait_consume_future)  # noqa: SLF001
         return taken
 
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """
+        Nothing: `Consumer.standstill` and the position say what stands still.
+
+        Faust counts from the start of the process: five minutes after it, each partition that has just been assigned was an error.
+        """
+
     async def beside(self, ask: Callable[..., Coroutine[Any, Any, T]], *arguments: Any) -> T:
         """
         Ask in the consumer's thread, beside its queue; whoever waits no longer takes the question back.

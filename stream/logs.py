@@ -2,15 +2,22 @@
 
 import logging
 import sys
+import threading
+import time
+from collections.abc import Callable
 from typing import Literal, TextIO
 
 import structlog
 
 # Chatter at info level that tells an operator nothing; warnings of theirs are kept. Faust logs its services under the module of
-# their class: `stream.app`. Our own loggers are named `tagstream.*`.
-QUIET = ("aiokafka", "kafka", "faust", "mode", "asyncio", "stream.app")
+# their class: `stream.app`, `stream.consumer`. Our own loggers are named `tagstream.*`.
+QUIET = ("aiokafka", "kafka", "faust", "mode", "asyncio", "stream.app", "stream.consumer")
 # Their debug lines carry keys, values and requests as they are, and kafka-python's the password: there is no level for them.
 NEVER_DEBUG = ("aiokafka", "kafka")
+# Of the clients' warnings: brokers that are away are 60 lines a second, and what a log keeps was written before they went.
+REPEATS, REPEAT_SECONDS = 5, 60.0
+# A message that has its values in it is another one each time.
+MOST_MESSAGES = 500
 
 
 def configure(*, level: str, form: Literal["auto", "json", "console"], stream: TextIO = sys.stderr) -> None:
@@ -38,6 +45,9 @@ def configure(*, level: str, form: Literal["auto", "json", "console"], stream: T
     )
     handler = logging.StreamHandler(stream)
     handler.setFormatter(formatter)
+    handler.addFilter(Repeats(time.monotonic))
+    # Python prints what ends a thread as it is, between the lines.
+    threading.excepthook = _thread_failed
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
@@ -49,6 +59,47 @@ def configure(*, level: str, form: Literal["auto", "json", "console"], stream: T
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
+    )
+
+
+class Repeats(logging.Filter):
+    """
+    Lets five lines a minute through of each message of the Kafka clients and of Faust, and says how many it has held back.
+
+    Our own lines are facts of their own, and pass.
+    """
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        """`monotonic` is the clock, in seconds."""
+        super().__init__()
+        self._now = monotonic
+        # By logger and message without its values: when its minute began, and how many came in it.
+        self._seen: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Is this line written? May be called by any thread: handlers have a lock, and filter before it; a count may be off by one."""
+        if record.name.partition(".")[0] not in QUIET and record.name not in QUIET:
+            return True
+        key, now = (record.name, str(record.msg)), self._now()
+        if key not in self._seen and len(self._seen) >= MOST_MESSAGES:
+            self._seen.clear()
+        began, count = self._seen.get(key, (now, 0))
+        if now - began < REPEAT_SECONDS:
+            self._seen[key] = (began, count + 1)
+            return count < REPEATS
+        self._seen[key] = (now, 1)
+        if count > REPEATS:
+            record.msg, record.args = f"{record.getMessage()} (and {count - REPEATS} more like it since)", None
+        return True
+
+
+def _thread_failed(failed: threading.ExceptHookArgs) -> None:
+    """In one line, as all else; a thread that ends with SystemExit has nothing to say."""
+    if failed.exc_type is SystemExit or failed.exc_value is None:
+        return
+    name = failed.thread.name if failed.thread is not None else "unknown"
+    logger("tagstream.thread").error(
+        "thread_failed", thread=name, error=f"{failed.exc_type.__name__}: {failed.exc_value}", exc_info=failed.exc_value
     )
 
 

@@ -22,6 +22,7 @@ POSITION_TIMEOUT_SECONDS = 5.0
 # Longer than a new leader takes to know the end of its log.
 SHORT_SECONDS = 60.0
 SETTLED_SECONDS = 10.0
+SAY_SECONDS = 60.0
 log = logger("tagstream.position")
 
 
@@ -107,24 +108,49 @@ class Position:
         self._short: dict[TP, float] = {}
         self._ends: dict[TP, int] = {}
         self._last_commit: float | None = None
+        # A worker starts only when they have answered.
+        self._known_at = time.time()
+        self._said_at: float | None = None
         self._partitions = 0
         self._lag = 0
 
     async def tick(self) -> None:
         """Read the position once; a broker that does not answer leaves the last known one."""
+        why = None
         try:
             async with asyncio.timeout(POSITION_TIMEOUT_SECONDS):
                 await self._read()
-        except (TimeoutError, ConnectionError, KafkaError, ConsumerNotStarted) as error:
-            log.warning("position_unknown", why=f"{type(error).__name__}: {error}")
+        except TimeoutError:
+            why = f"no answer within {POSITION_TIMEOUT_SECONDS:g} s"
+        except (ConnectionError, KafkaError, ConsumerNotStarted) as error:
+            why = f"{type(error).__name__}: {error}"
+        self._note(why)
         self._metrics.position(
             partitions=self._partitions,
             lag=self._lag,
             inflight=self._delivery.inflight,
             last_commit=self._last_commit,
             oldest_seconds=self._delivery.oldest_seconds(time.time()),
+            known_at=self._known_at,
         )
-        self._progress.ticked(lag=self._lag)
+        self._progress.ticked(lag=self._lag, known=why is None)
+
+    def _note(self, why: str | None) -> None:
+        """Remember whether the brokers have answered; say that they do not, once a minute, and when they do again."""
+        now = time.time()
+        if why is None:
+            if self._said_at is not None:
+                log.info("position_known_again", after_seconds=round(now - self._known_at))
+            self._known_at, self._said_at = now, None
+        elif self._said_at is None or not 0 <= now - self._said_at < SAY_SECONDS:
+            self._said_at = now
+            log.warning(
+                "position_unknown",
+                why=why,
+                since_seconds=round(now - self._known_at),
+                consequence="what waits is not known; nothing is lost, the events stay on the brokers",
+                next="if it lasts: tagstream doctor, docs/runbooks/BrokersUnreachable.md",
+            )
 
     async def _read(self) -> None:
         consumer = self._app.consumer

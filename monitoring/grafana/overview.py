@@ -213,6 +213,14 @@ _TIME = (
         unit="s",
         queries=(Query(f"time() - max by (instance) (tagstream_last_commit_timestamp_seconds{{{_JOB}}} > 0)", "{{instance}}"),),
     ),
+    Panel(
+        title="Time since the brokers answered",
+        shows="Since the brokers last told a worker where it stands. Above a few seconds its lag is the last that it knew.",
+        then="Of one worker alone it is its network; of all of them run `tagstream doctor`, which says of each broker what is wrong.",
+        unit="s",
+        queries=(Query(f"time() - max by (instance) (tagstream_position_timestamp_seconds{{{_JOB}}} > 0)", "{{instance}}"),),
+        limits=(Limit(value=60, alerts=("BrokersUnreachable",)),),
+    ),
 )
 
 OVERVIEW = (("Is it up?", _UP), ("What goes through, and what waits", _FLOW), ("In time?", _TIME))

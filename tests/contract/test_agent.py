@@ -424,13 +424,16 @@ def test_a_stop_that_hangs_ends_by_itself_and_says_whether_all_was_finished(
     monkeypatch.setattr(stream_app, "LEAVE_SECONDS", 0.01)
     monkeypatch.setattr(stream_app.os, "_exit", sys.exit)
     app = stream_app.faust_app(Settings(), idempotent=True)
-    worker = stream_app.Worker(app, shutdown_seconds=0.1, on_stopping=lambda: None)
+    closed: list[None] = []
+    worker = stream_app.Worker(app, shutdown_seconds=0.1, on_stopping=lambda: None, on_cut_short=lambda: closed.append(None))
     if drained:
         asyncio.run(app.on_before_shutdown.send())
     with pytest.raises(SystemExit) as ended:
         worker._exit_when_late()
 
     assert ended.value.code == code
+    # What it has on disk for a crash is taken away by an end in order, and only by that.
+    assert len(closed) == drained
 
 
 def test_a_stop_that_nobody_asked_for_has_a_bound_too_and_another_code(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -616,6 +619,24 @@ def test_a_commit_for_a_topic_that_is_gone_is_given_up(monkeypatch: pytest.Monke
     answers.append(3)
     with pytest.raises(CommitFailedError, match="of content/0 one does not exist any more"):
         asyncio.run(commit())
+
+
+def test_a_partition_that_has_just_been_assigned_is_no_error() -> None:
+    """Faust counts from the start of the process, and would log an error a partition at every rebalance after five minutes."""
+    thread = object.__new__(stream_consumer.ConsumerThread)
+    said: list[str] = []
+    thread.log = SimpleNamespace(error=lambda *words: said.append(str(words)))
+    thread.time_started, thread.tp_fetch_request_timeout_secs = 0.0, 1.0
+    state = SimpleNamespace(timestamp=None)
+    assignment = SimpleNamespace(active=True, state_value=lambda _: state)
+    subscriptions = SimpleNamespace(subscription=SimpleNamespace(assignment=assignment))
+    thread._consumer = SimpleNamespace(_fetcher=SimpleNamespace(_subscriptions=subscriptions))
+    place = TP("content", 0)
+
+    driver.AIOKafkaConsumerThread.verify_event_path(thread, 400.0, place)
+    assert len(said) == 1, "Faust has become better: this override can go"
+    thread.verify_event_path(400.0, place)
+    assert len(said) == 1
 
 
 def test_the_worker_asks_by_that_coordinator() -> None:

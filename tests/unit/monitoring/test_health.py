@@ -42,6 +42,20 @@ def test_an_idle_worker_stays_ready() -> None:
     assert progress.verdict().why == "4 partitions, 0 events wait"
 
 
+def test_a_worker_whose_brokers_are_silent_is_not_ready_within_the_bound() -> None:
+    """It was caught up when they went, and does not know any more whether something waits."""
+    progress, clock = started()
+    for _ in range(20):
+        clock.now += 1
+        progress.ticked(lag=0, known=False)
+    assert progress.verdict().ready
+    clock.now += 1
+    progress.ticked(lag=0, known=False)
+    assert progress.verdict() == Verdict(ready=False, why="the brokers have not said for 21 s what waits")
+    progress.ticked(lag=0)
+    assert progress.verdict().ready
+
+
 def test_a_worker_with_lag_that_does_not_move_is_not_ready_within_the_bound() -> None:
     """Ready up to the bound, not after it; it says how many wait and for how long."""
     progress, clock = started()

@@ -4,13 +4,15 @@ import io
 import json
 import logging
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any, Literal
 
 import pytest
 import structlog
 
-from stream.logs import NEVER_DEBUG, QUIET, configure, logger
+from stream.logs import MOST_MESSAGES, NEVER_DEBUG, QUIET, REPEAT_SECONDS, REPEATS, Repeats, configure, logger
+from tests.fakes import Clock
 
 PLANTED = "zq7-planted-K"
 
@@ -19,8 +21,9 @@ PLANTED = "zq7-planted-K"
 def _as_it_was() -> Iterator[None]:
     """Logging is the process's; leave it as it was found."""
     root = logging.getLogger()
-    before, level = root.handlers[:], root.level
+    before, level, hook = root.handlers[:], root.level, threading.excepthook
     yield
+    threading.excepthook = hook
     root.handlers[:] = before
     root.setLevel(level)
     for name in QUIET:
@@ -143,3 +146,55 @@ def test_a_traceback_shows_no_local_variables(form: Literal["json", "console"], 
     assert "OverflowError" in out.getvalue()
     assert "stumble" in out.getvalue()
     assert PLANTED not in out.getvalue()
+
+
+def test_what_the_clients_say_again_and_again_is_held_back_and_counted() -> None:
+    """Brokers that are away for a night must not push out of the log what was written before they went; ours are all kept."""
+    clock = Clock()
+    out = io.StringIO()
+    configure(level="info", form="json", stream=out)
+    (handler,) = logging.getLogger().handlers
+    handler.filters[:] = [Repeats(clock)]
+    for number in range(100):
+        logging.getLogger("aiokafka").error("Unable connect to node with id %s", number)
+        logger("tagstream.test").info("fact")
+    logging.getLogger("aiokafka").error("Another %s", "matter")
+    clock.now += REPEAT_SECONDS
+    for _ in range(2):
+        logging.getLogger("aiokafka").error("Unable connect to node with id %s", 1)
+
+    said = [line["event"] for line in lines(out)]
+    assert said.count("fact") == 100
+    theirs = [line for line in said if line != "fact"]
+    assert theirs[:REPEATS] == [f"Unable connect to node with id {number}" for number in range(REPEATS)]
+    assert theirs[REPEATS:] == [
+        "Another matter",
+        f"Unable connect to node with id 1 (and {100 - REPEATS} more like it since)",
+        "Unable connect to node with id 1",
+    ]
+
+
+def test_messages_that_are_never_the_same_take_no_memory() -> None:
+    """Some have their values in them."""
+    repeats = Repeats(Clock())
+    for number in range(3 * MOST_MESSAGES):
+        assert repeats.filter(logging.LogRecord("faust.x", logging.ERROR, "", 0, f"[{number}]", None, None))
+    assert len(repeats._seen) <= MOST_MESSAGES
+
+
+def test_what_ends_a_thread_is_a_line_as_all_else() -> None:
+    """Python prints it as it is, between lines of JSON."""
+    out = io.StringIO()
+    configure(level="info", form="json", stream=out)
+
+    def fails() -> None:
+        msg = "gone"
+        raise ConnectionError(msg)
+
+    thread = threading.Thread(target=fails, name="consumer")
+    thread.start()
+    thread.join()
+
+    (line,) = lines(out)
+    assert (line["event"], line["thread"], line["error"]) == ("thread_failed", "consumer", "ConnectionError: gone")
+    assert "Traceback" in line["exception"]

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -49,6 +50,31 @@ def test_what_is_in_hand_is_told_while_the_broker_is_silent() -> None:
     asyncio.run(Position(app, delivery, metrics, progress).tick())  # type: ignore[arg-type]
     names = ("oldest_unprocessed_seconds", "inflight_events", "committed_lag_events", "last_commit_timestamp_seconds")
     assert [registry.get_sample_value(f"tagstream_{name}") for name in names] == [90.0, 3.0, 0.0, 0.0]
+
+
+def test_brokers_that_are_silent_are_said_once_a_minute_and_when_they_are_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what to do; an outage of a night is not told every second. The time of their last answer stands still meanwhile."""
+    clock = Clock()
+    monkeypatch.setattr("stream.position.time.time", clock)
+    stand = Stand(Thread(begin=5, committed=5))
+    answers = stand.consumer
+    with structlog.testing.capture_logs() as logs:
+        known = [stand.tick("position_timestamp_seconds")]
+        stand.position._app = SilentBroker()  # type: ignore[assignment]
+        for _ in range(130):
+            clock.now += 1
+            known.append(stand.tick("position_timestamp_seconds"))
+        assert not stand.progress.verdict().ready
+        stand.position._app = SimpleNamespace(consumer=answers)  # type: ignore[assignment]
+        known.append(stand.tick("position_timestamp_seconds"))
+
+    assert set(known[:-1]) == {1_000.0}
+    assert known[-1] == 1_130.0
+    said = [line for line in logs if line["event"].startswith("position")]
+    assert [line["event"] for line in said] == [*["position_unknown"] * 3, "position_known_again"]
+    assert [line.get("since_seconds") for line in said] == [1, 61, 121, None]
+    assert said[0]["why"] == "ConnectionError: gone"
+    assert said[-1]["after_seconds"] == 130
 
 
 class Thread:
@@ -102,6 +128,8 @@ class Stand:
         subscription = SimpleNamespace(assignment=thread)
         thread.subscription = subscription  # type: ignore[assignment]
         self.registry = CollectorRegistry()
+        self.progress = Progress(stall_seconds=20, monotonic=time.time)
+        self.progress.assigned(1)
         self.consumer = SimpleNamespace(
             assignment=lambda: {PLACE},
             _thread=thread,
@@ -119,7 +147,7 @@ class Stand:
             SimpleNamespace(consumer=self.consumer),
             delivery,  # type: ignore[arg-type]
             Metrics(self.registry, labels=LABELS, topic="content"),
-            Progress(stall_seconds=20, monotonic=Clock()),
+            self.progress,
         )
 
     def tick(self, name: str) -> float | None:
