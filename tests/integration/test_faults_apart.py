@@ -6,6 +6,7 @@ import os
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,12 +14,15 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from kafka import KafkaAdminClient, TopicPartition
 
-from stream.settings import Settings
-from tests.faults.fleet import ROOT, without_settings
+from stream import topics
+from stream.broker.processes import Processes
+from stream.settings import Settings, load
+from tests.faults.fleet import ROOT, Fleet, without_settings
+from tests.faults.ground import Ground
 from tests.faults.inputs import Planted, plant
-from tests.faults.onlooker import Onlooker, send
+from tests.faults.onlooker import Onlooker, fault_environment, send
 from tests.faults.stub import MODEL, MODEL_VARIABLE, OTHER_MODEL
-from tests.integration.running import Start, all_committed, all_written, until, verdict
+from tests.integration.running import RunningWorker, Start, all_committed, all_written, until, verdict
 
 pytestmark = [
     pytest.mark.broker,
@@ -32,6 +36,9 @@ STOP_SECONDS = 10.0
 WORK_SECONDS = 60.0
 # Of the six partitions of a test's topic.
 HALF = 3
+STALL_SECONDS = 30.0
+# Of a minute without brokers; the clients alone would write some thousand.
+MOST_LINES = 150
 
 
 @contextlib.contextmanager
@@ -86,6 +93,44 @@ def test_events_that_expired_unread_are_counted_and_the_rest_is_read(
     expired = 20 * len(gone)
     assert until(lambda: worker.metric("tagstream_events_expired_total") == expired, WORK_SECONDS), worker.process.output()
     assert '"events_expired_unread"' in worker.process.output()
+
+
+def test_a_worker_whose_brokers_are_away_says_so_and_comes_back(processes: Processes, tmp_path: Path) -> None:
+    """It was caught up, and has nothing in hand that could fail: without a word it would look idle. Its log stays short."""
+    with Ground(nodes=1) as ground:
+        environ = {
+            **fault_environment(ground.bootstrap, "away"),
+            "TAGSTREAM_STALL_TIMEOUT_SECONDS": "8",
+            "TAGSTREAM_STATE_FOLDER": str(tmp_path / "state"),
+        }
+        settings = load(environ, folder=ROOT).settings
+        topics.create(settings)
+        fleet = Fleet(
+            processes=processes, module="tests.faults.worker", environ=environ, seconds_per_batch=0.0, folder=tmp_path
+        )
+        worker = RunningWorker(fleet.add(1).process)
+        with Onlooker(settings) as onlooker:
+            send(settings, plant(EVENTS, malformed=6, seed="before"))
+            assert all_committed(onlooker)
+        assert worker.get("/readyz")[0] == 200
+
+        ground.outage(seconds=WORK_SECONDS)
+        assert until(lambda: worker.get("/readyz")[0] == 503, STALL_SECONDS), worker.process.output()
+        assert "the brokers have not said for" in worker.get("/readyz")[1]
+        assert worker.get("/healthz")[0] == 200
+        assert time.time() - worker.metric("tagstream_position_timestamp_seconds") > 8
+        ground.mend()
+
+        with Onlooker(settings) as onlooker:
+            send(settings, plant(EVENTS, malformed=6, seed="after", first=1000))
+            assert all_committed(onlooker)
+            assert until(lambda: worker.get("/readyz")[0] == 200, STALL_SECONDS), worker.process.output()
+            assert sum(map(len, onlooker.outcomes().values())) >= 2 * EVENTS
+        assert "position_known_again" in worker.process.output()
+        assert len(worker.process.output().splitlines()) < MOST_LINES
+        code, _ = worker.stop()
+    assert code == 0
+    assert not list((tmp_path / "state").glob("*.mark"))
 
 
 def test_what_a_producer_has_rolled_back_is_no_event(start: Start, settings: Settings, onlooker: Onlooker) -> None:
