@@ -396,7 +396,7 @@ def model_verify(folder: BundleArgument = None, json: Json = False) -> None:
 
 @model.command("inspect")
 def model_inspect(folder: BundleArgument = None, json: Json = False) -> None:
-    """Show what a bundle says of itself."""
+    """Show what a bundle is, its thresholds and what it was made of; with --json the whole manifest."""
     from stream import modelling
 
     modelling.inspect(_settings(bundle=folder), as_json=json)

@@ -11,7 +11,7 @@ import msgspec
 from model_export import commands, madewithml
 from model_export.bundle import DEFAULT_BUNDLE, Bundle
 from model_export.bundle import read as read_bundle
-from stream import logs, view
+from stream import bundle_view, logs, view
 from stream.classifier import OnnxClassifier
 from stream.settings import Settings
 
@@ -200,11 +200,13 @@ def verify(settings: Settings, *, as_json: bool) -> None:
 
 
 def inspect(settings: Settings, *, as_json: bool) -> None:
-    """What a bundle says of itself."""
+    """What a bundle says of itself: a short text, or the whole manifest as JSON."""
     bundle: Bundle = commands.inspect(settings.bundle)
+    if not as_json:
+        bundle_view.print_bundle(bundle)
+        return
     shown = {"digest": bundle.digest, **msgspec.to_builtins(bundle.manifest)}
-    text = msgspec.json.encode(shown)
-    view.show((text if as_json else msgspec.json.format(text, indent=2)).decode())
+    view.show(msgspec.json.encode(shown).decode())
     for label, threshold in bundle.manifest.thresholds.items():
         view.talk(threshold.sentence(label))
 
