@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.text import Text
 
+from stream.demo.command import command
 from stream.demo.watch import can_draw
 
 
@@ -35,9 +36,10 @@ class Opening:
         """What can be opened and tried meanwhile, in another terminal."""
         for number, path in enumerate(("/", "/metrics", "/healthz", "/readyz")):
             self.tell("" if number else "open", worker + path)
-        self.tell("follow", f"TAGSTREAM_BROKERS={bootstrap} tagstream tail review")
-        self.tell("", f"TAGSTREAM_BROKERS={bootstrap} tagstream drift tail --from-beginning")
-        self.tell("", f"tagstream top {worker.removeprefix('http://')}")
+        tagstream = command()
+        self.tell("follow", f"TAGSTREAM_BROKERS={bootstrap} {tagstream} tail review")
+        self.tell("", f"TAGSTREAM_BROKERS={bootstrap} {tagstream} drift tail --from-beginning")
+        self.tell("", f"{tagstream} top {worker.removeprefix('http://')}")
 
     @contextmanager
     def _shown(self, what: str) -> Iterator[Callable[[str], None]]:

@@ -20,6 +20,7 @@ from stream import topics
 from stream.broker import Broker, broker
 from stream.clients import Record, SendError
 from stream.demo import samples
+from stream.demo.command import command
 from stream.demo.frame import ORDINARY
 from stream.demo.interrupt import Interrupt, interrupts
 from stream.demo.ledger import Ledger
@@ -88,7 +89,8 @@ def demo(
     if given.security.protocol != "PLAINTEXT":
         msg = (
             f"the demo's broker is its own, on loopback and without TLS; security.protocol = {given.security.protocol} cannot reach "
-            f"it. Next: unset TAGSTREAM_SECURITY__*; to try a cluster with TLS, `tagstream send --samples` and `tagstream worker`."
+            f"it. Next: unset TAGSTREAM_SECURITY__*; to try a cluster with TLS, `{command()} send --samples` and "
+            f"`{command()} worker`."
         )
         raise SettingsError(msg)
     with interrupts() as interrupt, tempfile.TemporaryDirectory(prefix="tagstream-demo-") as folder:

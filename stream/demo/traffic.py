@@ -9,6 +9,7 @@ from queue import SimpleQueue
 
 from stream import clients
 from stream.clients import Record
+from stream.demo.command import command
 from stream.demo.samples import Sample
 from stream.settings import Settings
 
@@ -82,7 +83,8 @@ class Traffic:
         try:
             if not self._reading.wait(READER_SECONDS):
                 msg = (
-                    f"the reader did not find its place in the topics within {READER_SECONDS:.0f} s. Next: `tagstream doctor`."
+                    f"the reader did not find its place in the topics within {READER_SECONDS:.0f} s. "
+                    f"Next: `{command()} doctor`."
                 )
                 raise TimeoutError(msg)
             yield
@@ -136,5 +138,5 @@ def _join(thread: threading.Thread, seconds: float) -> None:
     if thread.ident is not None:
         thread.join(seconds)
         if thread.is_alive():
-            msg = f"{thread.name} did not end within {seconds:.0f} s: the broker does not answer. Next: `tagstream doctor`."
+            msg = f"{thread.name} did not end within {seconds:.0f} s: the broker does not answer. Next: `{command()} doctor`."
             raise TimeoutError(msg)
