@@ -12,17 +12,21 @@ from stream.demo.ledger import Totals
 from stream.demo.watch import can_draw
 from stream.view import visible
 
+# More columns than any terminal has.
+WIDEST = 1000
 # Name, value, style.
 Row = tuple[str, str, str]
 
 
 def print_summary(console: Console, totals: Totals, problems: Sequence[str], moved: Sequence[str] = ()) -> None:
-    """Figures, what moved, then the verdict; side by side on a terminal, one below the other in a file."""
+    """Figures, what moved, then the verdict; side by side on a terminal that is wide enough, else one below the other."""
     blocks = [_block(rows) for rows in (figures(totals), tags(totals), codes(totals)) if rows]
     console.print()
-    if can_draw(console):
-        beside = Table.grid(padding=(0, 6))
-        beside.add_row(Group(blocks[0], "", *blocks[1:2]), Group(*blocks[2:]))
+    beside = Table.grid(padding=(0, 6))
+    beside.add_row(Group(blocks[0], "", *blocks[1:2]), Group(*blocks[2:]))
+    # A measure is cut to the width that it is taken in.
+    needed = console.measure(beside, options=console.options.update(width=WIDEST)).maximum
+    if can_draw(console) and needed <= console.width:
         console.print(beside)
         console.print()
     else:
@@ -77,8 +81,9 @@ def codes(totals: Totals) -> list[Row]:
 
 def _block(rows: Sequence[Row]) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(no_wrap=True)
+    # Where there is no room for both the name gives way: half a number is another number.
+    table.add_column(overflow="ellipsis")
     table.add_column(justify="right", no_wrap=True)
     for name, value, style in rows:
-        table.add_row(Text(name, style=style), Text(value, style=style))
+        table.add_row(Text(name, style=style, no_wrap=True), Text(value, style=style))
     return table

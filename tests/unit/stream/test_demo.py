@@ -391,6 +391,27 @@ def test_the_summary_has_every_figure(on_terminal: bool) -> None:
     assert "All 2 events are accounted for" in words
 
 
+@pytest.mark.parametrize("on_terminal", [True, False])
+@pytest.mark.parametrize("width", [24, 40, 60, 66, 80, 120])
+def test_no_number_of_the_summary_is_cut(width: int, on_terminal: bool) -> None:
+    """Half of 1234 looks like another number; a name may give way."""
+    made = Console(
+        file=Terminal() if on_terminal else io.StringIO(), width=width, color_system=None, _environ={"TERM": "xterm"}
+    )
+    totals = replace(
+        account(*BALANCED).totals(),
+        sent=101_234,
+        tags={"natural-language-processing": 102_345, "other": 103_456},
+        codes={"produce_rejected_by_the_broker": 104_567, "unsupported_schema_version": 105_678},
+    )
+    summary.print_summary(made, totals, [])
+    lines = output(made).splitlines()
+    figures = lines[: next(number for number, line in enumerate(lines) if line.startswith("All "))]
+    assert all(cell_len(line) <= width for line in figures)
+    for number in ("101234", "102345", "103456", "104567", "105678"):
+        assert number in "\n".join(figures).split()
+
+
 def test_colour_forced_on_a_log_makes_it_no_terminal() -> None:
     """CI sets FORCE_COLOR; pictures drawn over each other would be all that its log shows."""
     console = Console(file=io.StringIO(), width=80, force_terminal=True, _environ={"TERM": "xterm"})
