@@ -26,6 +26,7 @@ MINUTES_FROM, HOURS_FROM = 120, 7200
 # Dim rather than bright black, which some colour schemes give the colour of the background.
 QUIET = "dim"
 DASH = "-"
+NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,13 +175,13 @@ def asked_below(thresholds: Mapping[str, float]) -> str:
 def _confidence(figures: Figures, width: int) -> list[Text]:
     bars = figures.confidence.bars
     head = _ends(Text(" confidence", style="bold"), Text(asked_below(figures.confidence.thresholds), style=QUIET), width)
-    changes = ", ".join(f"{signal.replace('_', ' ')} {times}" for signal, times in figures.detectors.changes.items() if times)
+    changes = [f"{signal.replace('_', ' ')} {times}" for signal, times in figures.detectors.changes.items() if times]
     looked = figures.detectors.compared_seconds_ago
     totals = figures.totals
     below = [
-        Text(f" sudden changes: {changes or 'none'}"),
-        Text(f" words and tags compared: {'not yet' if looked is None else seconds(looked) + ' ago'}"),
-        Text(f" total: {totals.tagged} tagged, {totals.review} review, {totals.dlq} dead"),
+        *_listed("total", [f"{totals.tagged} tagged", f"{totals.review} review", f"{totals.dlq} dead"], width),
+        *_listed("sudden changes", changes or ["none"], width),
+        *_listed("words and tags compared", ["not yet" if looked is None else f"{seconds(looked)} ago"], width),
     ]
     if not bars:
         return [head, Text(" no decision yet", style=QUIET), *below]
@@ -194,6 +195,14 @@ def _confidence(figures: Figures, width: int) -> list[Text]:
         Text(f" {'':<10}{edges}", style=QUIET),
         *below,
     ]
+
+
+def _listed(name: str, parts: Sequence[str], width: int) -> Iterator[Text]:
+    """`name: part, part`, on so many lines that none is cut; a part keeps its number on its line."""
+    # `textwrap` does not break at a no-break space.
+    whole = f"{name}: {', '.join(part.replace(' ', NO_BREAK) for part in parts)}"
+    for line in textwrap.wrap(whole, width, initial_indent=" ", subsequent_indent="   ", break_on_hyphens=False):
+        yield Text(line.replace(NO_BREAK, " "))
 
 
 def _columns(values: Sequence[float | None], most: float, across: int) -> str:

@@ -5,6 +5,7 @@ import io
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from rich.cells import cell_len
@@ -205,6 +206,23 @@ def test_a_frame_fits_any_terminal(width: int, drift: float) -> None:
     assert any("tags" in line for line in lines)
     assert any("label mix (PSI)" in line for line in lines)
     assert any("title alone" in line for line in lines)
+
+
+@pytest.mark.parametrize("width", [40, 60, 76, 80, 100, 160])
+def test_totals_and_sudden_changes_are_whole(width: int) -> None:
+    """Where one line has no room for them they take two: `9 d…` says neither how many nor of what."""
+    made = Stream()
+    made.run(100)
+    calm = of(made).figures
+    counted = replace(
+        calm,
+        detectors=replace(calm.detectors, changes={"confidence": 1, "energy": 12, "token_count": 3}),
+        totals=replace(calm.totals, tagged=1_000_089, review=3_006, dlq=912),
+    )
+    column = width if width < panel.TWO_COLUMNS else (width - panel.GAP) // 2
+    said = " ".join(" ".join(line[:column] for line in drawn(Frame(counted, whole=True), width)).split())
+    assert "total: 1000089 tagged, 3006 review, 912 dead" in said
+    assert "sudden changes: confidence 1, energy 12, token count 3" in said
 
 
 @pytest.mark.parametrize("height", [10, 24, 60])
