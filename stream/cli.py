@@ -245,7 +245,7 @@ def doctor(
     if acls is not None:
         view.print_lines(rights.lines(settings, rights.Role(role), acls), as_json=json)
         return
-    report = run.examine(settings, create_topics=create_topics, say=view.finding(as_json=json))
+    report = run.examine(settings, create_topics=create_topics, say=view.finding(settings, as_json=json))
     if not report.broker_reachable:
         raise typer.Exit(EXIT_BROKER)
     if report.failed:

@@ -399,7 +399,7 @@ def _topic(settings: Settings, key: str, name: str, seen: topics.Seen, rights: S
             fix="tagstream doctor --create-topics",
         )
     may = f", may {' '.join(sorted(seen.operations))}" if seen.operations and settings.security.protocol != "PLAINTEXT" else ""
-    return Finding(check=check, status=Status.OK, detail=f"{seen.partitions} partitions{may}")
+    return Finding(check=check, status=Status.OK, detail=f"{seen.partitions} partition{'s' * (seen.partitions != 1)}{may}")
 
 
 def _group(settings: Settings, rights: Status) -> Finding:

@@ -26,6 +26,8 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 TAG_STYLES = {"natural-language-processing": "cyan", "computer-vision": "magenta", "mlops": "yellow", "other": "blue"}
 STATUS_STYLES = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "bold red"}
 BAR_CELLS = 24
+# Of the column of the doctor's checks; a name may have 249 characters, and moves the text of its own line alone.
+SHORTEST_NAMES, LONGEST_NAMES = 16, 40
 
 
 def talk(message: str) -> None:
@@ -151,8 +153,11 @@ def visible(text: str | None, limit: int = 160) -> str:
     return shown + ("…" if len(text) > limit else "")
 
 
-def finding(*, as_json: bool) -> Callable[[Finding], None]:
-    """What prints one finding of the doctor."""
+def finding(settings: Settings, *, as_json: bool) -> Callable[[Finding], None]:
+    """What prints one finding of the doctor, in columns that have room for the names of these topics."""
+    # Findings come one by one, and the longest names that they bear are known before.
+    longest = max(len(f"topic {name}") for name in settings.topics.model_dump().values())
+    names = min(max(SHORTEST_NAMES, longest), LONGEST_NAMES)
 
     def print_json(found: Finding) -> None:
         sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
@@ -161,11 +166,11 @@ def finding(*, as_json: bool) -> Callable[[Finding], None]:
     def print_line(found: Finding) -> None:
         out.print(
             Text.assemble(
-                (f"{found.status.value:<5}", STATUS_STYLES[found.status]), (f"{found.check:<18}", "bold"), found.detail
+                (f"{found.status.value:<5}", STATUS_STYLES[found.status]), (f"{found.check:<{names}}  ", "bold"), found.detail
             )
         )
         if found.fix:
-            out.print(Text(f"{'':<23}next: {found.fix}", style="dim"))
+            out.print(Text(f"{'':<{names + 7}}next: {found.fix}", style="dim"))
 
     return print_json if as_json else print_line
 
