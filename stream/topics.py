@@ -5,6 +5,7 @@ The worker only looks; `tagstream doctor --create-topics` and the demo create.
 
 import asyncio
 import contextlib
+import difflib
 import socket
 import threading
 import time
@@ -276,15 +277,30 @@ def require(
         refused = missing(settings, Right(resource=Resource.TOPIC, name=name, operations=wanted), found[name].operations)
         if refused is not None:
             raise NotAuthorizedError(refused)
-    absent = {key: name for key, name in names.items() if found[name].partitions is None}
+    absent = [name for name in names.values() if found[name].partitions is None]
     if absent:
-        listed = ", ".join(f"{name!r} (topics.{key})" for key, name in absent.items())
-        msg = (
+        raise TopicsMissingError(_missing(settings, absent))
+    return {name: found[name].partitions or 0 for name in names.values()}
+
+
+def _missing(settings: Settings, absent: Sequence[str]) -> str:
+    """The sentence on topics that do not exist. Of a name that no setting has, a setting and the doctor would be wrong advice."""
+    ours: dict[str, str] = settings.topics.model_dump()
+    keys = {name: key for key, name in ours.items()}
+    foreign = next((name for name in absent if name not in keys), None)
+    if foreign is None:
+        listed = ", ".join(f"{name!r} (topics.{keys[name]})" for name in absent)
+        return (
             f"the cluster at {settings.brokers} has no topic {listed}. The worker does not create topics. "
             f"Next: `tagstream doctor --create-topics`, or set TAGSTREAM_TOPICS__* to the names in use."
         )
-        raise TopicsMissingError(msg)
-    return {name: found[name].partitions or 0 for name in names.values()}
+    shown = {key: key if key == name else f"{key} ({name})" for key, name in ours.items()}
+    near = difflib.get_close_matches(foreign, [*ours, *keys], n=1)
+    nearest = f"; the nearest one is {shown[keys.get(near[0], near[0])]}" if near else ""
+    return (
+        f"the cluster at {settings.brokers} has no topic {foreign!r}, and none of the settings' topics is called so{nearest}. "
+        f"Next: correct it, or make that topic; those of the settings are {', '.join(shown.values())}."
+    )
 
 
 def seen(settings: Settings, names: Collection[str]) -> dict[str, Seen]:

@@ -1,4 +1,4 @@
-"""Whether a broker hands out producer ids: what it says for now is not what it says for good."""
+"""Brokers seen from outside: whether they hand out producer ids, now or for good, and what is said of topics that are not there."""
 
 import asyncio
 import contextlib
@@ -89,3 +89,37 @@ def test_an_error_says_its_kind_once() -> None:
 
     with pytest.raises(SendError, match=r"refused the next: KafkaTimeoutError: Unable to bootstrap\. Next: "):
         Sender(Refusing()).send("content", key=None, value=b"")
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        (
+            "revew",
+            "no topic 'revew', and none of the settings' topics is called so; the nearest one is review. Next: correct it",
+        ),
+        ("org.contnt", "the nearest one is content (org.content). Next: "),
+        ("dql", "the nearest one is dlq (org.content.dlq). Next: "),
+        ("zzz", "no topic 'zzz', and none of the settings' topics is called so. Next: correct it, or make that topic; "),
+    ],
+)
+def test_a_topic_that_no_setting_has_is_told_the_names_that_there_are(typed: str, says: str) -> None:
+    """The doctor would not make it, and there is no setting to correct."""
+    settings = load({"TAGSTREAM_TOPICS__CONTENT": "org.content"}, folder=Path("/nonexistent")).settings
+    nothing = topics.Seen(partitions=None, operations=None)
+    with pytest.raises(topics.TopicsMissingError) as caught:
+        topics.require(settings, {typed: typed}, found={typed: nothing})
+    assert says in str(caught.value)
+    assert "those of the settings are content (org.content), tagged, review, dlq (org.content.dlq), " in str(caught.value)
+    assert "doctor" not in str(caught.value)
+
+
+@pytest.mark.parametrize("typed", ["dlq", "content.dlq"])
+def test_a_topic_of_the_settings_is_made_by_the_doctor(typed: str) -> None:
+    """Also where it was asked for by the cluster's name and not by the setting's."""
+    settings = load({}, folder=Path("/nonexistent")).settings
+    nothing = topics.Seen(partitions=None, operations=None)
+    with pytest.raises(
+        topics.TopicsMissingError, match=r"'content\.dlq' \(topics\.dlq\)\..* Next: `tagstream doctor --create-topics`"
+    ):
+        topics.require(settings, {typed: "content.dlq"}, found={"content.dlq": nothing})
