@@ -167,6 +167,17 @@ def test_a_worker_that_is_not_ready_says_why(page: Page, address: str, worker: W
     assert "has not given this worker its partitions yet" in text(page, "#alarms")
 
 
+def test_a_long_path_stays_within_its_alarm(page: Page, address: str, worker: Worker) -> None:
+    """On a phone too: what has nowhere to break is broken anywhere."""
+    width, height = SIZES["narrow"]
+    page.set_viewport_size({"width": width, "height": height})
+    worker.verdict = Verdict(ready=False, why=f"the breaker is open: remove /var/lib/{'tagstream_state' * 6}/breaker.json")
+    look(page, address)
+    assert "breaker.json" in text(page, "#alarms")
+    assert page.evaluate("[...document.querySelectorAll('.alarm')].map((one) => one.scrollWidth - one.clientWidth)") == [0]
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
 def test_a_lost_worker_leaves_its_last_figures_greyed(page: Page, address: str) -> None:
     """And is found again by itself."""
     look(page, address)
