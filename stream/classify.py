@@ -12,6 +12,7 @@ from stream.deciders import decider_of
 from stream.events import RawEvent, Rejected
 from stream.outcomes import NeedsReview, Outcome, publish_all
 from stream.pipeline import Pipeline
+from stream.rows import Row
 from stream.settings import Settings
 
 ROWS_AT_ONCE = 256
@@ -25,10 +26,18 @@ FORM = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Classified:
-    """One row's outcome and its JSON object, as `--json` prints it."""
+    """
+    One row's outcome.
+
+    Attributes:
+        outcome: What became of it.
+        line: Its JSON object, as `--json` prints it.
+        begins: The line of the input on which the row begins, from 1. The JSON object has `row`, from 0, which counts rows alone.
+    """
 
     outcome: Outcome
     line: bytes
+    begins: int
 
 
 def load_pipeline(settings: Settings) -> Pipeline:
@@ -47,19 +56,20 @@ def load_pipeline(settings: Settings) -> Pipeline:
     )
 
 
-def classify(pipeline: Pipeline, values: Iterable[bytes]) -> Iterator[Classified]:
-    """Every value's outcome, in order, a few hundred rows at a time."""
-    numbered = enumerate(values)
+def classify(pipeline: Pipeline, rows: Iterable[Row]) -> Iterator[Classified]:
+    """Every row's outcome, in order, a few hundred rows at a time."""
+    numbered = enumerate(rows)
     while chunk := list(itertools.islice(numbered, ROWS_AT_ONCE)):
         now_ms = int(time.time() * 1000)
         events = [
-            RawEvent(topic="content", partition=0, offset=row, timestamp_ms=now_ms, key=None, value=value)
-            for row, value in chunk
+            RawEvent(topic="content", partition=0, offset=number, timestamp_ms=now_ms, key=None, value=row.value)
+            for number, row in chunk
         ]
         outcomes = pipeline.decide(events)
-        for outcome, publication in zip(outcomes, publish_all(outcomes, now_ms, pipeline.limits), strict=True):
+        publications = publish_all(outcomes, now_ms, pipeline.limits)
+        for (_, row), outcome, publication in zip(chunk, outcomes, publications, strict=True):
             left = publication.rejected or outcome
-            yield Classified(outcome=left, line=_line(left, publication.value))
+            yield Classified(outcome=left, line=_line(left, publication.value), begins=row.line)
 
 
 def _line(outcome: Outcome, value: bytes | None) -> bytes:

@@ -91,10 +91,10 @@ def classify(
     is_file = rows.is_file(what)
     if not is_file and rows.looks_like_a_path(what):
         _note(f"{view.visible(what)} is taken for a text, since there is no such file")
-    values = rows.read(what) if is_file else iter([rows.of_text(what)])
+    given = rows.rows_of(what) if is_file else iter([rows.Row(1, rows.of_text(what))])
     rejected = done = no_json = 0
     with view.progress(f"classifying {what}", shown=is_file) as advance:
-        for classified in run.classify(run.load_pipeline(settings), values):
+        for classified in run.classify(run.load_pipeline(settings), given):
             done += 1
             if isinstance(classified.outcome, Rejected):
                 rejected += 1
@@ -102,7 +102,7 @@ def classify(
             if json:
                 sys.stdout.buffer.write(classified.line + b"\n")
             else:
-                view.print_outcome(classified.outcome, whole=not is_file)
+                view.print_outcome(classified.outcome, line=classified.begins if is_file else None)
             advance()
     sys.stdout.flush()
     if not done:
@@ -112,8 +112,8 @@ def classify(
     if rejected:
         form = f" {run.FORM}" if no_json else ""
         _fail(
-            f"{rejected} of {done} rows cannot be classified: the output says why at their place, and which they are (the first is "
-            f"row 0). Next: correct them and run again.{form}",
+            f"{rejected} of {done} rows cannot be classified: the output says why at their place, and which they are (lines are "
+            f"counted from 1, rows from 0 and without header and blank lines). Next: correct them and run again.{form}",
             EXIT_FAILED,
         )
 

@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -76,9 +77,29 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def read(argument: str) -> Iterator[bytes]:
+@dataclass(frozen=True, slots=True)
+class Row:
     """
-    The event values of a file, `-` for standard input (JSON Lines, or CSV if its first line is a header with `title`).
+    One event value of a file.
+
+    Attributes:
+        line: The line on which it begins, from 1, blank ones counted: where an editor finds it.
+        value: Its bytes.
+    """
+
+    line: int
+    value: bytes
+
+
+def read(argument: str) -> Iterator[bytes]:
+    """The event values of a file; argument and errors as of `rows_of`."""
+    for row in rows_of(argument):
+        yield row.value
+
+
+def rows_of(argument: str) -> Iterator[Row]:
+    """
+    The rows of a file, `-` for standard input (JSON Lines, or CSV if its first line is a header with `title`).
 
     JSON lines are passed on byte for byte, also where they are not JSON: the decoder has the say. Blank lines are skipped.
 
@@ -91,8 +112,11 @@ def read(argument: str) -> Iterator[bytes]:
         rest = _chain(first, stream)
         if _is_csv(argument, first):
             yield from _csv_rows(name, rest)
-        else:
-            yield from (line for line in (raw.rstrip(b"\r\n") for raw in rest) if line.strip())
+            return
+        for number, raw in enumerate(rest, start=1):
+            line = raw.rstrip(b"\r\n")
+            if line.strip():
+                yield Row(number, line)
 
 
 @contextlib.contextmanager
@@ -123,23 +147,27 @@ def _is_csv(argument: str, first: bytes) -> bool:
     return not header.startswith(("{", "[")) and "title" in next(csv.reader([header]), [])
 
 
-def _csv_rows(name: str, lines: Iterator[bytes]) -> Iterator[bytes]:
-    reader = csv.DictReader(_text(name, lines))
+def _csv_rows(name: str, lines: Iterator[bytes]) -> Iterator[Row]:
+    reader = csv.reader(_text(name, lines))
     try:
-        if "title" not in (reader.fieldnames or ()):
-            msg = f"{name} has no column 'title' (columns: {', '.join(reader.fieldnames or ()) or 'none'}). Next: name the columns in the first line."
+        header = next(reader, [])
+        if "title" not in header:
+            msg = f"{name} has no column 'title' (columns: {', '.join(header) or 'none'}). Next: name the columns in the first line."
             raise RowsError(msg)
-        for row in reader:
-            # Where `DictReader` puts fields beyond the header.
-            if None in row:
-                msg = f"{name}, line {reader.line_num}: more fields than the header has columns. Next: quote fields that hold commas."
+        after = reader.line_num
+        for cells in reader:
+            # A row goes over several lines where a quoted cell holds line ends; a blank line is no row.
+            line, after = after + 1, reader.line_num
+            if not cells:
+                continue
+            if len(cells) > len(header):
+                msg = f"{name}, line {line}: more fields than the header has columns. Next: quote fields that hold commas."
                 raise RowsError(msg)
             # A row shorter than the header lacks its last fields; an empty cell is an empty string.
-            present = {key: value for key, value in row.items() if value is not None}
-            yield json.dumps(present, ensure_ascii=False, separators=(",", ":")).encode()
+            present = dict(zip(header, cells, strict=False))
+            yield Row(line, json.dumps(present, ensure_ascii=False, separators=(",", ":")).encode())
     except csv.Error as error:
-        # The line that is no CSV has not been counted.
-        msg = f"{name}, line {reader.line_num + 1}: not CSV ({error}). Next: correct that line."
+        msg = f"{name}, line {reader.line_num}: not CSV ({error}). Next: correct that line."
         raise RowsError(msg) from error
 
 

@@ -59,17 +59,22 @@ def progress(what: str, *, shown: bool) -> Iterator[Callable[[], None]]:
         yield lambda: bar.advance(task)
 
 
-def print_outcome(outcome: Outcome, *, whole: bool) -> None:
-    """One outcome for people: a line, or with `whole` every probability. A row that is refused is found by its number, from 0."""
+def print_outcome(outcome: Outcome, *, line: int | None) -> None:
+    """
+    One outcome for people: of a file's row a line, of a text, which has no `line`, every probability.
+
+    A row that is refused is found by its line, and in the JSON of the same input by its number.
+    """
+    whole = line is None
     if isinstance(outcome, Rejected):
-        row = "" if whole else f"row {outcome.raw.offset}  "
-        out.print(Text.assemble(("rejected", "bold red"), f"  {row}{outcome.reason.value}: {outcome.message}"))
+        place = "" if whole else f"line {line} (row {outcome.raw.offset})  "
+        out.print(Text.assemble(("rejected", "bold red"), f"  {place}{outcome.reason.value}: {outcome.message}"))
         return
     decision = outcome.decision
     unsure = isinstance(outcome, NeedsReview)
     door = Text("review", style="bold yellow") if unsure else Text("tagged", style="green")
-    line = Text.assemble(door, "  ", f"{decision.confidence:.4f}  ", (f"{decision.tag:<27}", TAG_STYLES.get(decision.tag, "")))
-    out.print(line.append(f"  {visible(outcome.event.title)}") if not whole else line)
+    shown = Text.assemble(door, "  ", f"{decision.confidence:.4f}  ", (f"{decision.tag:<27}", TAG_STYLES.get(decision.tag, "")))
+    out.print(shown if whole else shown.append(f"  {visible(outcome.event.title)}"))
     if whole:
         for label, probability in sorted(decision.probabilities.items(), key=lambda item: -item[1]):
             bar = "█" * round(probability * BAR_CELLS)

@@ -15,6 +15,7 @@ from model_export.invariance import check_invariance
 from stream.classifier import OnnxClassifier
 from stream.classify import classify, load_pipeline
 from stream.outcomes import Tagged, publish_all
+from stream.rows import Row
 from stream.settings import Settings
 from tests.fakes import raw
 
@@ -48,7 +49,7 @@ def test_an_event_comes_out_of_the_pipeline_with_every_label_that_it_is_about(
 def test_the_option_adds_to_a_decision_and_changes_nothing_of_it(default_multilabel: Bundle) -> None:
     """Apart from `tags` and from who decided, the bytes are those of the bundle without it."""
     without, with_it = (
-        json.loads(next(iter(classify(load_pipeline(Settings(bundle=folder)), [EVENT]))).line)
+        json.loads(next(iter(classify(load_pipeline(Settings(bundle=folder)), [Row(1, EVENT)]))).line)
         for folder in (DEFAULT_BUNDLE, default_multilabel.path)
     )
     own = {"tags", "overridden", "model", "prediction_id", "tagged_at"}

@@ -16,10 +16,12 @@ from stream.events import Rejected
 from stream.outcomes import ModelRef, publish_all
 from stream.pipeline import Pipeline
 from stream.routing import Router
+from stream.rows import Row
 from stream.settings import Settings
 from tests.fakes import KeywordClassifier, raw
 
 VALUES = [b'{"id":"a","title":"deployment"}', b'{"id":"b","title":"maybe image","tag":"x"}', b"{", b'{"title":"c"}']
+ROWS = [Row(number, value) for number, value in enumerate(VALUES, start=1)]
 # For the property, which Hypothesis does not let share fixtures.
 PIPELINE = Pipeline(
     classifier=KeywordClassifier(),
@@ -30,7 +32,7 @@ PIPELINE = Pipeline(
 
 def test_every_row_has_its_line_in_the_inputs_order(pipeline: Pipeline) -> None:
     """The fields of `tagged`, and which door the stream would have chosen; a bad row says why."""
-    found = [json.loads(row.line) for row in classify(pipeline, VALUES)]
+    found = [json.loads(row.line) for row in classify(pipeline, ROWS)]
     assert [line["destination"] for line in found] == ["tagged", "review", "dlq", "tagged"]
     assert [line.get("id") for line in found[:2]] == ["a", "b"]
     assert found[1]["overridden"] == {"tag": "x"}
@@ -40,7 +42,7 @@ def test_every_row_has_its_line_in_the_inputs_order(pipeline: Pipeline) -> None:
 
 def test_a_line_is_the_published_value_and_its_destination(pipeline: Pipeline) -> None:
     """Stream and command line cannot disagree: up to the clock the bytes are the same."""
-    for row in classify(pipeline, VALUES):
+    for row in classify(pipeline, ROWS):
         if isinstance(row.outcome, Rejected):
             continue
         (publication,) = publish_all([row.outcome], 0)
@@ -54,16 +56,16 @@ def test_a_line_is_the_published_value_and_its_destination(pipeline: Pipeline) -
 @given(st.integers(0, 3 * ROWS_AT_ONCE))
 def test_no_row_is_lost_between_chunks(count: int) -> None:
     """The rows are numbered through, and each keeps its own event."""
-    found = list(classify(PIPELINE, (b'{"id":"%d","title":"a"}' % number for number in range(count))))
+    found = list(classify(PIPELINE, (Row(number, b'{"id":"%d","title":"a"}' % number) for number in range(count))))
     assert [json.loads(row.line)["id"] for row in found] == [str(number) for number in range(count)]
 
 
 def test_rows_are_read_as_they_are_needed(pipeline: Pipeline) -> None:
     """An endless input gives its first lines at once."""
 
-    def endless() -> Iterator[bytes]:
+    def endless() -> Iterator[Row]:
         while True:
-            yield VALUES[0]
+            yield ROWS[0]
 
     lines = classify(pipeline, endless())
     assert json.loads(next(lines).line)["tag"] == "mlops"
@@ -71,7 +73,7 @@ def test_rows_are_read_as_they_are_needed(pipeline: Pipeline) -> None:
 
 def test_a_line_says_nothing_of_the_text_of_a_refused_row(pipeline: Pipeline) -> None:
     """The row's number finds it."""
-    (row,) = classify(pipeline, [b'{"title":["zq7-planted-K"]}'])
+    (row,) = classify(pipeline, [Row(1, b'{"title":["zq7-planted-K"]}')])
     assert b"zq7-planted-K" not in row.line
 
 

@@ -57,15 +57,29 @@ def test_lines_that_are_no_json_lines_are_told_what_is_expected(given: bytes) ->
     assert "tagstream classify 'TEXT'" in done.stderr
 
 
-def test_a_row_that_is_refused_has_the_number_that_json_has() -> None:
-    """It is found by it; rows that are JSON objects need no word on the form."""
-    given = b'{"title":"a"}\n\n{"title":7}\n'
+@pytest.mark.parametrize(
+    ("given", "line", "number"),
+    [
+        (b'{"title":"a"}\n\n\n\n{"title":7}\n', 5, 1),
+        (b'\n{"title":"a"}\n \r\n{"title":"b"}\n[]', 5, 2),
+        (b'title,id\na,1\n\n"",2\n', 4, 1),
+        (b'title,id\n"a\n\nb",1\n"","\n"\n', 5, 1),
+    ],
+)
+def test_a_row_that_is_refused_is_found_by_its_line(given: bytes, line: int, number: int) -> None:
+    """An editor counts lines, blank ones too and from 1; the JSON of the same input has the row, and both are said."""
     spoken, written = classify("-", given=given), classify("-", "--json", given=given)
     assert spoken.exit_code == written.exit_code == 1
-    row = json.loads(written.stdout.splitlines()[1])["row"]
-    assert f"rejected  row {row}  wrong_type: " in spoken.stdout
-    assert "the first is row 0" in spoken.stderr
-    assert "JSON Lines" not in spoken.stderr
+    assert f"rejected  line {line} (row {number})  " in spoken.stdout
+    (refused,) = (found for found in map(json.loads, written.stdout.splitlines()) if found["destination"] == "dlq")
+    assert refused.keys() == {"destination", "row", "error"}
+    assert refused["row"] == number
+    assert "lines are counted from 1, rows from 0" in spoken.stderr
+
+
+def test_rows_that_are_objects_need_no_word_on_the_form() -> None:
+    """What is wrong is in one of them, not in the file."""
+    assert "JSON Lines" not in classify("-", given=b'{"title":"a"}\n{"title":7}\n').stderr
 
 
 def test_a_text_that_is_refused_has_no_row() -> None:

@@ -18,6 +18,7 @@ from stream.breaker import Opened
 from stream.classify import classify, load_pipeline
 from stream.deciders import decider_of
 from stream.outcomes import NeedsReview, prediction_id, publish_all
+from stream.rows import Row
 from stream.settings import Settings
 from tests.fakes import raw
 
@@ -52,7 +53,7 @@ def test_the_rules_send_everything_to_people_whatever_the_threshold(threshold: f
 def test_the_rules_name_themselves_and_the_ids_are_theirs() -> None:
     """Going back to the model decides anew, under other ids."""
     classifier = rules.RulesClassifier()
-    found = [json.loads(row.line) for row in classify(load_pipeline(by_rules()), EVENTS)]
+    found = [json.loads(row.line) for row in classify(load_pipeline(by_rules()), [Row(1, value) for value in EVENTS])]
     assert {row["destination"] for row in found} == {"review"}
     assert found[0]["model"] == {"name": "keyword-rules", "version": classifier.version, "digest": classifier.digest}
     assert found[0]["prediction_id"] == prediction_id("a", classifier.digest)

@@ -220,7 +220,7 @@ def test_a_terminal_shows_hostile_records_without_obeying_them(pipeline: Pipelin
     for make, record in itertools.islice(corpus(), 2_000):
         (outcome,) = pipeline.decide([record.raw()])
         (publication,) = pipeline.publications([record.raw()])
-        view.print_outcome(outcome, whole=False)
+        view.print_outcome(outcome, line=1)
         for topic, key, value, headers in (
             ("content", record.key, record.value, record.headers),
             (publication.destination.value, publication.key, publication.value, publication.headers),

@@ -95,6 +95,7 @@ def test_standard_input_otherwise_is_json_lines(monkeypatch: pytest.MonkeyPatch)
         (b"", "has no column 'title' (columns: none)"),
         (b"id,name\n1,a\n", "has no column 'title' (columns: id, name)"),
         (b"id,title\n1,a\n2,b,c\n", "line 3: more fields"),
+        (b'id,title\n\n1,"a\nb"\n2,"b\nc",c\n', "line 5: more fields"),
         (b"title\na\n\xff\n", "line 3: not UTF-8 (byte 0)"),
         (b"title\na\rb\n", "line 2: not CSV"),
         (b"title\ra\rb\n", "line 1: not CSV"),

@@ -68,7 +68,7 @@ def test_classify_says_why_a_person_would_be_asked(
     routed = Router(
         model=ModelRef(name="m", version="1", digest="d" * 64), threshold=0.7, thresholds={"mlops": threshold}, ood_energy=-1.0
     )
-    view.print_outcome(routed.route(event, prediction, read(event.title, None)), whole=True)
+    view.print_outcome(routed.route(event, prediction, read(event.title, None)), line=None)
     shown = capsys.readouterr().out
     assert ("a person" in shown) == (said is not None)
     assert said is None or said in shown
