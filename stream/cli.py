@@ -3,6 +3,7 @@
 Heavy modules are imported inside the verbs, so that `--help` answers at once. Data goes to stdout, talk to stderr.
 """
 
+import math
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -35,6 +36,15 @@ app.add_typer(model, name="model")
 app.add_typer(drift_app, name="drift")
 dlq_app = typer.Typer(help="Look at dead letters, and send them again.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(dlq_app, name="dlq")
+
+
+def _finite(given: float | None) -> float | None:
+    # A bound does not keep out what compares with nothing, and a wait of it has no end.
+    if given is not None and not math.isfinite(given):
+        msg = f"{given} is no finite number. Next: give one, or leave the option out."
+        raise typer.BadParameter(msg)
+    return given
+
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 Brokers = Annotated[str | None, typer.Option(help="Kafka brokers, host:port, comma-separated.", metavar="HOST:PORT")]
@@ -125,12 +135,14 @@ def send(
     ] = None,
     brokers: Brokers = None,
     topic: Annotated[str | None, typer.Option(help="Topic; `content` of the settings unless given.")] = None,
-    rate: Annotated[float | None, typer.Option(help="Events a second; as fast as it goes unless given.", min=0.001)] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="Events a second; as fast as it goes unless given.", min=0.001, callback=_finite)
+    ] = None,
     samples: Annotated[
         bool, typer.Option("--samples", help="Send the demo's events until stopped, 20/s unless given.")
     ] = False,
     drift: Annotated[Drift, typer.Option(help="How the samples drift.")] = "none",
-    drift_after: Annotated[float, typer.Option(help="When they begin to, in seconds.", min=0)] = 0.0,
+    drift_after: Annotated[float, typer.Option(help="When they begin to, in seconds.", min=0, callback=_finite)] = 0.0,
 ) -> None:
     """Send the rows of a file as events; done when the broker has confirmed all."""
     settings = _settings(brokers=brokers)
@@ -163,7 +175,9 @@ def tail(
     json: Json = False,
     from_beginning: Annotated[bool, typer.Option("--from-beginning", help="Start at the oldest record.")] = False,
     max_records: Annotated[int | None, typer.Option("--max", help="Stop after so many records.", min=1)] = None,
-    idle: Annotated[float | None, typer.Option(help="Stop when nothing came for so many seconds.", min=0.1)] = None,
+    idle: Annotated[
+        float | None, typer.Option(help="Stop when nothing came for so many seconds.", min=0.1, callback=_finite)
+    ] = None,
     at_least: Annotated[int, typer.Option(help="Fail when fewer records came.", min=0)] = 0,
     distinct: Annotated[
         bool, typer.Option("--distinct", help="Show each outcome once; say how many duplicates came; exit 4 on a conflict.")
@@ -189,11 +203,12 @@ def tail(
 @app.command()
 def demo(
     seconds: Annotated[
-        float | None, typer.Option(help="Stop by itself; until Ctrl-C unless given.", envvar="DEMO_SECONDS", min=1)
+        float | None,
+        typer.Option(help="Stop by itself; until Ctrl-C unless given.", envvar="DEMO_SECONDS", min=1, callback=_finite),
     ] = None,
-    rate: Annotated[float, typer.Option(help="Sample events a second.", min=0.1, max=2000)] = 20.0,
+    rate: Annotated[float, typer.Option(help="Sample events a second.", min=0.1, max=2000, callback=_finite)] = 20.0,
     drift: Annotated[Drift, typer.Option(help="How the samples drift.")] = "language",
-    drift_after: Annotated[float, typer.Option(help="When they begin to, in seconds.", min=0)] = 75.0,
+    drift_after: Annotated[float, typer.Option(help="When they begin to, in seconds.", min=0, callback=_finite)] = 75.0,
 ) -> None:
     """Start a broker, a worker and a producer of sample events that drift after a while, and watch."""
     from rich.console import Console
@@ -214,7 +229,7 @@ def top(
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Print one frame and end.")] = False,
     json: Json = False,
-    every: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.2, max=60)] = 1.0,
+    every: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.2, max=60, callback=_finite)] = 1.0,
 ) -> None:
     """Watch running workers: flow, latency, confidence, drift, alarms."""
     from rich.console import Console
@@ -273,7 +288,9 @@ Report = Annotated[Path | None, typer.Option(help="Write a Markdown and an HTML 
 MultilabelOption = Annotated[
     bool, typer.Option("--multilabel", help="Add a second head: decisions say in `tags` what else a text is about.")
 ]
-Precision = Annotated[float, typer.Option(help="Share right that the thresholds shall reach.", min=0.5, max=1.0)]
+Precision = Annotated[
+    float, typer.Option(help="Share right that the thresholds shall reach.", min=0.5, max=1.0, callback=_finite)
+]
 
 
 @model.command("train")
@@ -438,7 +455,9 @@ def drift_tail(
     json: Json = False,
     from_beginning: Annotated[bool, typer.Option("--from-beginning", help="Start at the oldest finding.")] = False,
     max_records: Annotated[int | None, typer.Option("--max", help="Stop after so many findings.", min=1)] = None,
-    idle: Annotated[float | None, typer.Option(help="Stop when nothing came for so many seconds.", min=0.1)] = None,
+    idle: Annotated[
+        float | None, typer.Option(help="Stop when nothing came for so many seconds.", min=0.1, callback=_finite)
+    ] = None,
 ) -> None:
     """Show drift findings as they come: what moved, and events to look at."""
     from stream import drifting

@@ -187,6 +187,24 @@ class Settings(BaseSettings):
                 raise ValueError(msg)
         return ",".join(parts)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_switch(cls, value: Any) -> Any:
+        # A truth value would pass for the number 1.
+        if isinstance(value, bool):
+            msg = "true and false are for a switch, and this is none"
+            raise ValueError(msg)  # noqa: TRY004 - pydantic turns it into the refusal of this setting
+        return value
+
+    @field_validator("bundle", "data", "state_folder", "drift_reference", mode="before")
+    @classmethod
+    def _names_a_place(cls, value: Any) -> Any:
+        # A path of nothing would be the working directory, whatever lies there.
+        if value == "":
+            msg = "it is empty, and names no file or folder"
+            raise ValueError(msg)
+        return value
+
     @field_validator("crash_deaths")
     @classmethod
     def _off_or_not_at_once(cls, value: int) -> int:
@@ -274,7 +292,7 @@ def load(environ: Mapping[str, str], flags: Mapping[str, Any] | None = None, fol
     given = {name: value for name, value in (flags or {}).items() if value is not None}
     variables = {name: value for name, value in environ.items() if name.startswith(PREFIX) and name not in CONTROL_VARIABLES}
     origins = {
-        **dict.fromkeys(_keys(table), f"{path.name} ({path})"),
+        **dict.fromkeys(_keys(table), _of_file(path)),
         **{name.removeprefix(PREFIX).lower().replace("__", "."): f"environment {name}" for name in variables},
         **dict.fromkeys(_keys(given), "flag"),
     }
@@ -318,21 +336,48 @@ def _file(environ: Mapping[str, str], folder: Path) -> tuple[Path, dict[str, Any
     if not named and not path.is_file():
         return path, {}
     try:
-        return path, tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         msg = f"{path} cannot be read: {error.strerror}. Next: correct TAGSTREAM_CONFIG or the file's permissions."
         raise SettingsError(msg) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         msg = f"{path} is not TOML: {error}. Next: correct that line."
         raise SettingsError(msg) from error
+    _refuse_unknown_keys(path, table)
+    return path, table
+
+
+def _refuse_unknown_keys(path: Path, table: Mapping[str, Any]) -> None:
+    """Before the sources are merged: pydantic-settings takes a key of another case for ours, past all that wins over the file."""
+    known = {*known_keys(), "topics.content_dlq"}
+    tables = {key.partition(".")[0] for key in known if "." in key}
+    for key in _keys(table):
+        if key in known | tables:
+            continue
+        first, _, rest = key.partition(".")
+        # A table with the name of the program, as files of several programs have, and keys of ours in it.
+        nearest = rest if rest in known else difflib.get_close_matches(key.lower(), sorted(known), n=1, cutoff=0)[0]
+        step = (
+            f"write it above every table, without [{first}]"
+            if rest == nearest and "." not in rest
+            else "correct or remove it; `tagstream config show` lists all"
+        )
+        msg = f"{key} ({_of_file(path)}) is not a setting of tagstream. The nearest one is {nearest}. Next: {step}."
+        raise SettingsError(msg)
+
+
+def _of_file(path: Path) -> str:
+    return f"{path.name} ({path})"
 
 
 def _keys(table: Mapping[str, Any], above: str = "") -> Iterator[str]:
     for name, value in table.items():
-        if isinstance(value, Mapping):
-            yield from _keys(value, f"{above}{name}.")
+        # A dot within a name is none between two.
+        key = above + (f'"{name}"' if "." in name else name)
+        if isinstance(value, Mapping) and value:
+            yield from _keys(value, f"{key}.")
         else:
-            yield above + name
+            yield key
 
 
 def _merged(*tables: Mapping[str, Any]) -> dict[str, Any]:

@@ -36,6 +36,34 @@ def test_help_says_what_a_worker_ends_with() -> None:
     assert BundleError.exit_code == 1
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("demo", "--seconds"),
+        ("demo", "--rate"),
+        ("send", "x.csv", "--rate"),
+        ("send", "--samples", "--drift-after"),
+        ("tail", "tagged", "--idle"),
+        ("top", "--every"),
+        ("model", "train", "--precision"),
+    ],
+)
+@pytest.mark.parametrize("number", ["nan", "inf"])
+def test_a_number_without_an_end_is_no_number(words: tuple[str, ...], number: str) -> None:
+    """A bound lets `nan` through, and a demo of so many seconds would not stop."""
+    done = run(*words, number)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert f"Invalid value for '{words[-1]}'" in done.stderr
+
+
+def test_the_seconds_of_the_demo_are_refused_from_the_environment_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where `make demo` gets them from."""
+    monkeypatch.setenv("DEMO_SECONDS", "inf")
+    done = run("demo")
+    assert done.exit_code == 2
+    assert "inf is no finite number. Next: give one, or leave the option out." in done.stderr
+
+
 @pytest.mark.parametrize("json_lines", [True, False])
 def test_an_input_without_a_row_is_said(tmp_path: Path, json_lines: bool) -> None:
     """Nothing to do is no failure, and nothing printed must not look like a tool that did not work."""

@@ -128,7 +128,12 @@ def test_an_unknown_variable_names_the_nearest_known_one(tmp_path: Path, name: s
         ('broker = "a:1"', "broker", "brokers"),
         ('[topics]\ntaged = "t"', "topics.taged", "topics.tagged"),
         ("batch_max_event = 3", "batch_max_event", "batch_max_events"),
-        ('[topic]\ncontent = "t"', "topic", "topics"),
+        ('[topic]\ncontent = "t"', "topic.content", "topics.content"),
+        ('GROUP = "night"', "GROUP", "group"),
+        ('[TOPICS]\ncontent = "t"', "TOPICS.content", "topics.content"),
+        ('[topics]\nContent = "t"', "topics.Content", "topics.content"),
+        ('"topics.content" = "t"', '"topics.content"', "topics.content"),
+        ('[tagstream]\ngroup = "night"', "tagstream.group", "group. Next: write it above every table, without [tagstream]."),
     ],
 )
 def test_an_unknown_key_of_the_file_names_the_nearest_known_one(tmp_path: Path, toml: str, key: str, nearest: str) -> None:
@@ -136,8 +141,13 @@ def test_an_unknown_key_of_the_file_names_the_nearest_known_one(tmp_path: Path, 
     message = refused(tmp_path, toml=toml)
     assert message.startswith(f"{key} (")
     assert f"The nearest one is {nearest}" in message
-    if "." in key or not toml.startswith("["):
-        assert str(tmp_path / "tagstream.toml") in message
+    assert str(tmp_path / "tagstream.toml") in message
+
+
+def test_a_key_of_another_case_does_not_win_over_what_wins_over_the_file(tmp_path: Path) -> None:
+    """It is refused, whatever else is given: it was taken past environment and flags, and they were named as its origin."""
+    message = refused(tmp_path, {"TAGSTREAM_GROUP": "environment"}, 'GROUP = "file"', {"group": "flag"})
+    assert message.startswith("GROUP (tagstream.toml (")
 
 
 def test_variables_of_others_are_none_of_our_business(tmp_path: Path) -> None:
@@ -236,6 +246,10 @@ def test_nothing_is_read_behind_the_callers_back(tmp_path: Path, monkeypatch: py
         ("TAGSTREAM_PRODUCE_TIMEOUT_SECONDS", "0"),
         ("TAGSTREAM_SESSION_TIMEOUT_SECONDS", "5"),
         ("TAGSTREAM_GROUP", ""),
+        ("TAGSTREAM_BUNDLE", ""),
+        ("TAGSTREAM_DATA", ""),
+        ("TAGSTREAM_STATE_FOLDER", ""),
+        ("TAGSTREAM_DRIFT_REFERENCE", ""),
         ("TAGSTREAM_LOG_LEVEL", "loud"),
         ("TAGSTREAM_IDEMPOTENT_PRODUCER", "maybe"),
         ("TAGSTREAM_BROKERS", ""),
@@ -266,10 +280,11 @@ def test_brokers_are_host_and_port(tmp_path: Path, brokers: str) -> None:
     assert settings.broker_list == [part.strip() for part in brokers.split(",")]
 
 
-def test_a_wrong_type_in_the_file_names_the_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("toml", "shown"), [("group = 5", "group = 5"), ("metrics_port = true", "metrics_port = True")])
+def test_a_wrong_type_in_the_file_names_the_file(tmp_path: Path, toml: str, shown: str) -> None:
     """TOML has types, and ours are not coerced from others silently."""
-    message = refused(tmp_path, toml="group = 5")
-    assert message.startswith(f"setting group = 5 (tagstream.toml ({tmp_path / 'tagstream.toml'})) cannot be used")
+    message = refused(tmp_path, toml=toml)
+    assert message.startswith(f"setting {shown} (tagstream.toml ({tmp_path / 'tagstream.toml'})) cannot be used")
 
 
 def test_settings_do_not_change(tmp_path: Path) -> None:
