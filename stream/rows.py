@@ -99,21 +99,24 @@ def read(argument: str) -> Iterator[bytes]:
 
 def rows_of(argument: str) -> Iterator[Row]:
     """
-    The rows of a file, `-` for standard input (JSON Lines, or CSV if its first line is a header with `title`).
+    The rows of a file, `-` for standard input: CSV if its first line that is not blank is a header with `title`, else JSON Lines.
 
     JSON lines are passed on byte for byte, also where they are not JSON: the decoder has the say. Blank lines are skipped.
 
     Raises:
-        RowsError: The file cannot be opened, is CSV without a `title`, or a CSV row has more fields than the header.
+        RowsError: The file cannot be opened, is CSV without a `title` or with a column twice, or a row is no CSV or too long.
     """
     with _open(argument) as stream:
-        first = stream.readline()
+        blank, first = 0, stream.readline()
+        # Blank lines are none of either form, and say nothing of which it is.
+        while first and not first.strip():
+            blank, first = blank + 1, stream.readline()
         name = "standard input" if argument == "-" else argument
         rest = _chain(first, stream)
         if _is_csv(argument, first):
-            yield from _csv_rows(name, rest)
+            yield from _csv_rows(name, rest, above=blank)
             return
-        for number, raw in enumerate(rest, start=1):
+        for number, raw in enumerate(rest, start=blank + 1):
             line = raw.rstrip(b"\r\n")
             if line.strip():
                 yield Row(number, line)
@@ -147,17 +150,23 @@ def _is_csv(argument: str, first: bytes) -> bool:
     return not header.startswith(("{", "[")) and "title" in next(csv.reader([header]), [])
 
 
-def _csv_rows(name: str, lines: Iterator[bytes]) -> Iterator[Row]:
-    reader = csv.reader(_text(name, lines))
+def _csv_rows(name: str, lines: Iterator[bytes], *, above: int) -> Iterator[Row]:
+    # Not strict, a quote that is never closed would make one title of all that follows.
+    reader = csv.reader(_text(name, lines, above), strict=True)
+    after = above
     try:
         header = next(reader, [])
         if "title" not in header:
             msg = f"{name} has no column 'title' (columns: {', '.join(header) or 'none'}). Next: name the columns in the first line."
             raise RowsError(msg)
-        after = reader.line_num
+        twice = sorted({column for column in header if header.count(column) > 1})
+        if twice:
+            msg = f"{name}: the column {twice[0]!r} is there twice, and of its cells only one could be kept. Next: name each column once."
+            raise RowsError(msg)
+        after = above + reader.line_num
         for cells in reader:
             # A row goes over several lines where a quoted cell holds line ends; a blank line is no row.
-            line, after = after + 1, reader.line_num
+            line, after = after + 1, above + reader.line_num
             if not cells:
                 continue
             if len(cells) > len(header):
@@ -167,18 +176,20 @@ def _csv_rows(name: str, lines: Iterator[bytes]) -> Iterator[Row]:
             present = dict(zip(header, cells, strict=False))
             yield Row(line, json.dumps(present, ensure_ascii=False, separators=(",", ":")).encode())
     except csv.Error as error:
-        msg = f"{name}, line {reader.line_num}: not CSV ({error}). Next: correct that line."
+        # A row that does not end begins where the mistake is.
+        what = "a quote is opened and not closed" if "end of data" in str(error) else error
+        msg = f"{name}, line {after + 1}: not CSV ({what}). Next: correct that line."
         raise RowsError(msg) from error
 
 
-def _text(name: str, lines: Iterator[bytes]) -> Iterator[str]:
-    for number, line in enumerate(lines, start=1):
+def _text(name: str, lines: Iterator[bytes], above: int) -> Iterator[str]:
+    for number, line in enumerate(lines, start=above + 1):
         try:
             text = line.decode("utf-8")
         except UnicodeDecodeError as error:
             msg = f"{name}, line {number}: not UTF-8 (byte {error.start}). Next: convert the file to UTF-8."
             raise RowsError(msg) from error
-        yield text.removeprefix("\ufeff") if number == 1 else text
+        yield text.removeprefix("\ufeff") if number == above + 1 else text
 
 
 def of_text(text: str) -> bytes:

@@ -76,9 +76,9 @@ def test_whatever_a_csv_writer_writes_is_read_as_it_was(cells: list[tuple[str, s
     assert found == [{"title": title, "x": x} for title, x in cells]
 
 
-@pytest.mark.parametrize("header", [b"title", b"id,title", b'"id","title"', b"\xef\xbb\xbftitle,id"])
+@pytest.mark.parametrize("header", [b"\n \r\ntitle", b"title", b"id,title", b'"id","title"', b"\xef\xbb\xbftitle,id"])
 def test_standard_input_with_a_header_is_csv(header: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first line tells CSV from JSON Lines, quoted or not."""
+    """The first line that is not blank tells CSV from JSON Lines, quoted or not."""
     (value,) = read(header + b"\na,a\n" if b"," in header else header + b"\na\n", monkeypatch)
     assert json.loads(value)["title"] == "a"
 
@@ -99,6 +99,13 @@ def test_standard_input_otherwise_is_json_lines(monkeypatch: pytest.MonkeyPatch)
         (b"title\na\n\xff\n", "line 3: not UTF-8 (byte 0)"),
         (b"title\na\rb\n", "line 2: not CSV"),
         (b"title\ra\rb\n", "line 1: not CSV"),
+        (b'title\na\n"b\nc\nd\n', "line 3: not CSV (a quote is opened and not closed)"),
+        (b'title\n"a"b\n', "line 2: not CSV"),
+        (b'\n\ntitle\na\n"b\nc\n', "line 5: not CSV"),
+        (b"\ntitle\n\xff\n", "line 3: not UTF-8 (byte 0)"),
+        (b"\nid,title\n1,b,c\n", "line 3: more fields"),
+        (b"title,title\na,b\n", "the column 'title' is there twice"),
+        (b"id,title,x,x\n1,a,,\n", "the column 'x' is there twice"),
     ],
 )
 def test_a_file_that_is_no_csv_is_refused_with_the_place_and_the_next_step(tmp_path: Path, content: bytes, says: str) -> None:
