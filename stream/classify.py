@@ -1,6 +1,5 @@
 """`tagstream classify`: the stream's own pipeline over a text or a file, without Kafka."""
 
-import itertools
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from stream.deciders import decider_of
 from stream.events import RawEvent, Rejected
 from stream.outcomes import NeedsReview, Outcome, publish_all
 from stream.pipeline import Pipeline
-from stream.rows import Row
+from stream.rows import Row, RowsError
 from stream.settings import Settings
 
 ROWS_AT_ONCE = 256
@@ -57,9 +56,8 @@ def load_pipeline(settings: Settings) -> Pipeline:
 
 
 def classify(pipeline: Pipeline, rows: Iterable[Row]) -> Iterator[Classified]:
-    """Every row's outcome, in order, a few hundred rows at a time."""
-    numbered = enumerate(rows)
-    while chunk := list(itertools.islice(numbered, ROWS_AT_ONCE)):
+    """Every row's outcome, in order, a few hundred rows at a time; where the rows end in an error, so does this, behind them."""
+    for chunk in _chunks(enumerate(rows)):
         now_ms = int(time.time() * 1000)
         events = [
             RawEvent(topic="content", partition=0, offset=number, timestamp_ms=now_ms, key=None, value=row.value)
@@ -70,6 +68,23 @@ def classify(pipeline: Pipeline, rows: Iterable[Row]) -> Iterator[Classified]:
         for (_, row), outcome, publication in zip(chunk, outcomes, publications, strict=True):
             left = publication.rejected or outcome
             yield Classified(outcome=left, line=_line(left, publication.value), begins=row.line)
+
+
+def _chunks(rows: Iterator[tuple[int, Row]]) -> Iterator[list[tuple[int, Row]]]:
+    chunk: list[tuple[int, Row]] = []
+    try:
+        for row in rows:
+            chunk.append(row)
+            if len(chunk) == ROWS_AT_ONCE:
+                yield chunk
+                chunk = []
+    except RowsError:
+        # The rows above the one that cannot be read are as good as those of the chunks before.
+        if chunk:
+            yield chunk
+        raise
+    if chunk:
+        yield chunk
 
 
 def _line(outcome: Outcome, value: bytes | None) -> bytes:

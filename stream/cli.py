@@ -155,15 +155,25 @@ def send(
     if (what is None) != samples or (drift != "none" and not samples):
         _fail("`send` takes a file, or --samples, perhaps with --drift. Next: give one of the two.", EXIT_USAGE)
     name = topic or settings.topics.content
+    # The file before the brokers: it is quick to look at, and they may be waited for.
+    values = iter(()) if what is None else rows.begun(what)
     require(settings, {"content": name}, operations={"content": Operation.WRITE})
     if what is None:
         sent = produce(settings, topic=name, rate=rate or 20.0, drift=Shift(drift), after_seconds=drift_after, say=view.talk)
         view.talk(f"{sent} events in {name}, confirmed by the broker")
         return
     with clients.sender(settings) as sender, view.progress(f"sending {what}", shown=True) as advance:
-        for value in clients.pace(rows.read(what), rate):
-            sender.send(name, key=None, value=value)
-            advance()
+        try:
+            for value in clients.pace(values, rate):
+                sender.send(name, key=None, value=value)
+                advance()
+        except rows.RowsError as error:
+            sender.flush()
+            msg = (
+                f"{error} The {sender.acknowledged} events above it are in {name}, confirmed by the broker: a run of the whole file "
+                f"sends them again."
+            )
+            raise rows.RowsError(msg) from error
         sender.flush()
     view.talk(f"{sender.acknowledged} events in {name}, confirmed by the broker")
 

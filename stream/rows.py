@@ -5,6 +5,7 @@
 
 import contextlib
 import csv
+import itertools
 import json
 import os
 import re
@@ -120,6 +121,19 @@ def rows_of(argument: str) -> Iterator[Row]:
             line = raw.rstrip(b"\r\n")
             if line.strip():
                 yield Row(number, line)
+
+
+def begun(argument: str) -> Iterator[bytes]:
+    """
+    As `read`, with the first row of a file read already: what is wrong with the file is heard before anything is begun for it.
+
+    Standard input is left alone, since nobody knows when its first row comes.
+
+    Raises:
+        RowsError: As `read`.
+    """
+    values = read(argument)
+    return values if argument == "-" else itertools.chain(list(itertools.islice(values, 1)), values)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from stream.events import Rejected
 from stream.outcomes import ModelRef, publish_all
 from stream.pipeline import Pipeline
 from stream.routing import Router
-from stream.rows import Row
+from stream.rows import Row, RowsError
 from stream.settings import Settings
 from tests.fakes import KeywordClassifier, raw
 
@@ -69,6 +69,21 @@ def test_rows_are_read_as_they_are_needed(pipeline: Pipeline) -> None:
 
     lines = classify(pipeline, endless())
     assert json.loads(next(lines).line)["tag"] == "mlops"
+
+
+@pytest.mark.parametrize("good", [0, 3, ROWS_AT_ONCE, ROWS_AT_ONCE + 1])
+def test_rows_above_one_that_cannot_be_read_are_classified(good: int) -> None:
+    """All of them, and then comes the error."""
+    message = "line 7: more fields"
+
+    def values() -> Iterator[Row]:
+        yield from [Row(1, VALUES[0])] * good
+        raise RowsError(message)
+
+    found = classify(PIPELINE, values())
+    assert [json.loads(next(found).line)["id"] for _ in range(good)] == ["a"] * good
+    with pytest.raises(RowsError, match=message):
+        next(found)
 
 
 def test_a_line_says_nothing_of_the_text_of_a_refused_row(pipeline: Pipeline) -> None:

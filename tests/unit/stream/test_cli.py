@@ -1,5 +1,6 @@
 """The command line without a broker: what is refused before anything is asked, and what is said that is no refusal."""
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -137,6 +138,62 @@ def test_a_folder_and_a_file_of_another_kind_are_no_texts(tmp_path: Path) -> Non
     done = classify(tmp_path / "papers.parquet")
     assert done.exit_code == 1
     assert "Expected are JSON Lines" in done.stderr
+
+
+def test_rows_above_one_that_cannot_be_read_are_printed(tmp_path: Path) -> None:
+    """They are as good as if the file ended there."""
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"title\na\nb\nc,d\n")
+    done = classify(path, "--json")
+    assert [json.loads(line)["title"] for line in done.stdout.splitlines()] == ["a", "b"]
+    assert isinstance(done.exception, RowsError)
+    assert "line 4: more fields" in str(done.exception)
+
+
+class Sent:
+    """In the place of a sender: what is flushed is confirmed."""
+
+    def __init__(self) -> None:
+        """Nothing is sent."""
+        self.values: list[bytes] = []
+        self.acknowledged = 0
+
+    def send(self, _: str, *, key: None, value: bytes) -> None:
+        """Take it."""
+        assert key is None
+        self.values.append(value)
+
+    def flush(self) -> None:
+        """The broker has all."""
+        self.acknowledged = len(self.values)
+
+
+@pytest.mark.parametrize("good", [1, 3])
+def test_a_file_that_is_sent_in_part_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, good: int) -> None:
+    """What lies above the row that cannot be read is confirmed and counted, for a second run sends it again."""
+    sent = Sent()
+    monkeypatch.setattr("stream.topics.require", lambda *_, **__: None)
+    monkeypatch.setattr("stream.clients.sender", lambda _: contextlib.nullcontext(sent))
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"title\n" + b"a\n" * good + b"b,c\n")
+    done = run("send", path)
+    assert isinstance(done.exception, RowsError)
+    assert f"line {good + 2}: more fields" in str(done.exception)
+    assert f"The {good} events above it are in content, confirmed by the broker: a run of the whole file sends" in str(
+        done.exception
+    )
+    assert len(sent.values) == sent.acknowledged == good
+
+
+@pytest.mark.parametrize(("content", "says"), [(None, "none.csv cannot be read"), (b"id\n1\n", "has no column 'title'")])
+def test_a_file_is_looked_at_before_the_brokers(tmp_path: Path, content: bytes | None, says: str) -> None:
+    """Half a minute for a broker that is not there would end in a sentence that does not name it."""
+    path = tmp_path / "none.csv"
+    if content is not None:
+        path.write_bytes(content)
+    done = run("send", path, "--brokers", "127.0.0.1:1")
+    assert isinstance(done.exception, RowsError)
+    assert says in str(done.exception)
 
 
 @pytest.mark.parametrize("verb", ["list", "replay"])
