@@ -3,12 +3,13 @@
 import contextlib
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.errors import KafkaError, KafkaTimeoutError
+from kafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, NodeNotReadyError
 from kafka.serializer import Serializer
 
 from stream.settings import Settings
@@ -17,12 +18,21 @@ from stream.topics import admitted, said, unreachable
 FLUSH_SECONDS = 30
 # A record that was not confirmed by then is given up; whoever waits for it waits a little longer.
 DELIVERY_SECONDS, REQUEST_SECONDS, CONFIRM_SECONDS = 15, 10, 20
+# The producer takes whatever it is given, and the time to give up a record runs while it waits in there: this much goes out in time.
+UNCONFIRMED_BYTES, RECORD_BYTES = 4 * 1024 * 1024, 100
+UNANSWERED = (KafkaTimeoutError, KafkaConnectionError, NodeNotReadyError)
 
 
 class SendError(Exception):
     """The broker did not take a record: the message says how many it took and why it stopped."""
 
     exit_code = 1
+
+
+class UnansweredError(SendError):
+    """No broker answered for a record in time: the message says how many were confirmed before."""
+
+    exit_code = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,21 +55,37 @@ class Sender:
         """Wrap a producer."""
         self._producer = producer
         self._error: BaseException | None = None
+        self._unconfirmed: deque[tuple[Any, int]] = deque()
+        self._unconfirmed_bytes = 0
         self.acknowledged = 0
+
+    @property
+    def failed(self) -> bool:
+        """Was a record refused, or not confirmed in time?"""
+        return self._error is not None
 
     def send(self, topic: str, *, key: bytes | None, value: bytes | None) -> None:
         """
-        Queue one record.
+        Queue one record, once there is room for it.
 
         Raises:
-            SendError: An earlier record, or this one, was refused.
+            SendError: An earlier record, or this one, was refused, or not confirmed in time.
         """
         self._raise()
         try:
-            self._producer.send(topic, key=key, value=value).add_callback(self._confirmed).add_errback(self._failed)
+            future = self._producer.send(topic, key=key, value=value).add_callback(self._confirmed).add_errback(self._failed)
+            self._wait_for_room(future, RECORD_BYTES + len(key or b"") + len(value or b""))
         except (KafkaError, AssertionError, ValueError) as error:
-            self._error = error
+            self._error = self._error or error
         self._raise()
+
+    def _wait_for_room(self, future: Any, size: int) -> None:
+        self._unconfirmed.append((future, size))
+        self._unconfirmed_bytes += size
+        while self._unconfirmed_bytes > UNCONFIRMED_BYTES:
+            oldest, its_size = self._unconfirmed.popleft()
+            self._unconfirmed_bytes -= its_size
+            oldest.get(timeout=CONFIRM_SECONDS)
 
     def flush(self) -> None:
         """
@@ -81,18 +107,20 @@ class Sender:
         self._error = self._error or error
 
     def _raise(self) -> None:
-        if self._error is not None:
-            msg = (
-                f"the broker confirmed {self.acknowledged} records and refused the next: {said(self._error)}. "
-                f"Next: `tagstream doctor`; then send the rest again: the same ids give the same decisions."
-            )
-            raise SendError(msg) from self._error
+        if self._error is None:
+            return
+        silent = isinstance(self._error, UNANSWERED)
+        msg = (
+            f"the broker confirmed {self.acknowledged} records and {'did not confirm' if silent else 'refused'} the next: "
+            f"{said(self._error)}. Next: `tagstream doctor`; then send the rest again: the same ids give the same decisions."
+        )
+        raise (UnansweredError if silent else SendError)(msg) from self._error
 
 
 @contextlib.contextmanager
 def sender(settings: Settings) -> Iterator[Sender]:
     """
-    A producer that waits for all replicas.
+    A producer that waits for all replicas, `DELIVERY_SECONDS` for each record.
 
     Raises:
         BrokerUnreachableError: No broker answered in time, or one refused us.
@@ -106,16 +134,24 @@ def sender(settings: Settings) -> Iterator[Sender]:
             acks="all",
             enable_idempotence=False,
             linger_ms=5,
+            delivery_timeout_ms=DELIVERY_SECONDS * 1000,
+            request_timeout_ms=REQUEST_SECONDS * 1000,
             max_block_ms=timeout_ms,
             bootstrap_timeout_ms=timeout_ms,
             max_request_size=4 * 1024 * 1024,
         )
     except (KafkaError, OSError, ValueError) as error:
         raise unreachable(settings, error) from error
+    made = Sender(producer)
     try:
-        yield Sender(producer)
+        yield made
     finally:
-        producer.close(timeout=FLUSH_SECONDS)
+        if made.failed:
+            # Nobody waits for the rest, and what `close` says of it has been said.
+            with contextlib.suppress(KafkaError):
+                producer.close(timeout=0)
+        else:
+            producer.close(timeout=FLUSH_SECONDS)
 
 
 @contextlib.contextmanager

@@ -87,7 +87,7 @@ def test_an_error_says_its_kind_once() -> None:
             """No."""
             raise error
 
-    with pytest.raises(SendError, match=r"refused the next: KafkaTimeoutError: Unable to bootstrap\. Next: "):
+    with pytest.raises(SendError, match=r"did not confirm the next: KafkaTimeoutError: Unable to bootstrap\. Next: "):
         Sender(Refusing()).send("content", key=None, value=b"")
 
 
