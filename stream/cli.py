@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
+from stream import output
+
 if TYPE_CHECKING:
     from stream.deadletters import Selection
     from stream.settings import Loaded, Settings
@@ -613,15 +615,22 @@ def _fail(message: str, code: int) -> NoReturn:
 
 def main() -> None:
     """Run the command; turn our errors into a sentence and an exit code."""
+    output.own()
     try:
-        app()
+        try:
+            app()
+        finally:
+            # What is still held back is refused here or at the interpreter's end, where it would be no sentence.
+            sys.stdout.flush()
     except BrokenPipeError:
         # The reader of our output (head, less) has gone; nothing is left to say to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        output.let_go()
         sys.exit(EXIT_FAILED)
     # Errors that are a sentence for the person at the terminal carry their exit code; everything else is a bug and keeps its trace.
     except Exception as error:
         code = getattr(error, "exit_code", None)
+        if isinstance(error, output.OutputError):
+            output.let_go()
         if not isinstance(code, int):
             raise
         typer.echo(f"tagstream: {error}", err=True)

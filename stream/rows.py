@@ -138,16 +138,19 @@ def begun(argument: str) -> Iterator[bytes]:
 
 @contextlib.contextmanager
 def _open(argument: str) -> Iterator[BinaryIO]:
-    if argument == "-":
-        yield sys.stdin.buffer
-        return
     try:
-        stream = Path(argument).open("rb")  # noqa: SIM115
+        if argument != "-":
+            with Path(argument).open("rb") as stream:
+                yield stream
+        elif sys.stdin is None:
+            msg = "standard input is closed. Next: give it something to read (`<`, `|`), or name a file in the place of -."
+            raise RowsError(msg)
+        else:
+            yield sys.stdin.buffer
     except OSError as error:
-        msg = f"{argument} cannot be read: {error.strerror}. Next: give a CSV or JSON Lines file that exists, or - for standard input."
+        name = "standard input" if argument == "-" else argument
+        msg = f"{name} cannot be read: {error.strerror}. Next: give a CSV or JSON Lines file that exists, or - for standard input."
         raise RowsError(msg) from error
-    with stream:
-        yield stream
 
 
 def _chain(first: bytes, stream: BinaryIO) -> Iterator[bytes]:
@@ -207,5 +210,15 @@ def _text(name: str, lines: Iterator[bytes], above: int) -> Iterator[str]:
 
 
 def of_text(text: str) -> bytes:
-    """The event of a bare title."""
+    """
+    The event of a bare title.
+
+    Raises:
+        RowsError: The text was not UTF-8 on the command line.
+    """
+    # How Python keeps the bytes of an argument that are no text.
+    strange = next((place for place, character in enumerate(text, start=1) if "\ud800" <= character <= "\udfff"), None)
+    if strange is not None:
+        msg = f"the text is not UTF-8 (character {strange}). Next: convert it, or set the terminal to UTF-8."
+        raise RowsError(msg)
     return json.dumps({"title": text}, ensure_ascii=False).encode()
