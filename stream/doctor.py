@@ -299,14 +299,22 @@ def _remote(settings: Settings, *, create_topics: bool) -> Iterator[Finding]:
             raise topics.unreachable(settings, error) from error
     yield Finding(check="brokers", status=Status.OK, detail=f"{len(brokers)} at {settings.brokers}")
     if create_topics:
-        created = topics.create(settings)
-        made = f"made {', '.join(created.made)}" if created.made else "nothing to make"
-        yield Finding(check="create topics", status=Status.OK, detail=f"{made}; found {', '.join(created.found) or 'none'}")
+        yield _created(settings)
     # Who makes topics need not be who works on them.
     rights = Status.WARN if create_topics else Status.FAIL
     yield from _topics(settings, len(brokers), rights)
     yield _group(settings, rights)
     yield _producer(settings)
+
+
+def _created(settings: Settings) -> Finding:
+    try:
+        created = topics.create(settings)
+    except topics.TopicsRefusedError as error:
+        what, _, fix = str(error).partition(" Next: ")
+        return Finding(check="create topics", status=Status.FAIL, detail=what, fix=fix)
+    made = f"made {', '.join(created.made)}" if created.made else "nothing to make"
+    return Finding(check="create topics", status=Status.OK, detail=f"{made}; found {', '.join(created.found) or 'none'}")
 
 
 def _refused(error: topics.BrokerUnreachableError) -> Finding:

@@ -6,6 +6,7 @@ not known is an error that names the nearest known one: a misspelt setting must 
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ PREFIX = "TAGSTREAM_"
 CONFIG_FILE = "tagstream.toml"
 LEAST_WINDOW_EVENTS = 100
 MAX_PORT = 65535
+TOPIC_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 # A dead letter without its value must fit, and every record below the producer's own limit (stream/app.py).
 LEAST_RECORD_BYTES, MOST_RECORD_BYTES = 256 * 1024, 4_000_000
 # Variables with our prefix that are not settings of the program: they choose where settings are read from.
@@ -57,9 +59,17 @@ class Topics(BaseModel):
     def _dead_letters_follow_content(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        named = values.get("dlq") or values.get("content_dlq")
-        dlq = named or f"{values.get('content', 'content')}.dlq"
-        return {**values, **({} if named else {"dlq": dlq}), "replays": values.get("replays") or f"{dlq}.replays"}
+        named = values.get("dlq", values.get("content_dlq"))
+        dlq = f"{values.get('content', 'content')}.dlq" if named is None else named
+        return {"replays": f"{dlq}.replays", **({"dlq": dlq} if named is None else {}), **values}
+
+    @field_validator("*")
+    @classmethod
+    def _is_a_name_of_kafkas(cls, value: str) -> str:
+        if not TOPIC_NAME.fullmatch(value) or value in {".", ".."}:
+            msg = "Kafka takes 1 to 249 of a-z, A-Z, 0-9, '.', '_' and '-' for a topic, and neither '.' nor '..' alone"
+            raise ValueError(msg)
+        return value
 
     @model_validator(mode="after")
     def _all_different(self) -> "Topics":

@@ -30,6 +30,7 @@ from aiokafka.protocol.group import HeartbeatRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.errors import (
+    BrokerResponseError,
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
     KafkaError,
@@ -76,6 +77,12 @@ class TopicsMissingError(Exception):
     """The broker is there, topics that the command needs are not."""
 
     exit_code = 2
+
+
+class TopicsRefusedError(Exception):
+    """The broker answered, and did not make a topic: the message says why and what to do."""
+
+    exit_code = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -380,7 +387,8 @@ def create(settings: Settings) -> Created:
     Make the topics of the settings that do not exist yet; those that exist are left as they are.
 
     Raises:
-        BrokerUnreachableError: No broker answered, or it refused to make a topic.
+        BrokerUnreachableError: No broker answered.
+        TopicsRefusedError: One answered, and did not make a topic.
     """
     wanted: dict[str, str] = settings.topics.model_dump()
     with admin(settings) as client:
@@ -390,13 +398,15 @@ def create(settings: Settings) -> Created:
             for key, name in missing.items():
                 with contextlib.suppress(TopicAlreadyExistsError):
                     client.create_topics({name: _options(settings, key)}, timeout_ms=30_000, wait_for_metadata=True)
-        except KafkaError as error:
+        except BrokerResponseError as error:
             msg = (
                 f"the cluster at {settings.brokers} did not create the topics: {said(error)}. "
                 f"Next: is TAGSTREAM_TOPIC_REPLICATION ({settings.topic_replication}) more than there are brokers? May this "
                 f"client create topics?"
             )
-            raise BrokerUnreachableError(msg) from error
+            raise TopicsRefusedError(msg) from error
+        except KafkaError as error:
+            raise unreachable(settings, error) from error
     return Created(made=tuple(missing.values()), found=tuple(name for name in wanted.values() if name not in missing.values()))
 
 

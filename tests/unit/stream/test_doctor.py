@@ -258,3 +258,16 @@ def test_exactly_once_without_producer_ids_fails_the_check_as_it_ends_a_worker(
 
     monkeypatch.setattr(topics, "has_idempotent_producer", asked)
     assert doctor._producer(Settings(**knobs)).status is status
+
+
+def test_topics_that_are_not_made_are_a_finding_among_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The broker has answered: it is there, and what else is asked of it goes on."""
+
+    def refuse(_: Settings) -> None:
+        msg = "the cluster did not create the topics: no. Next: ask for fewer."
+        raise topics.TopicsRefusedError(msg)
+
+    monkeypatch.setattr(topics, "create", refuse)
+    found = doctor._created(Settings())
+    assert (found.check, found.status) == ("create topics", Status.FAIL)
+    assert sentence(found) == "the cluster did not create the topics: no. Next: ask for fewer."

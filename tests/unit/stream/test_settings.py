@@ -209,6 +209,14 @@ def test_dead_letters_follow_the_content_topic_unless_they_are_named(tmp_path: P
     assert loaded(tmp_path, both).topics.dlq == "bad"
 
 
+def test_the_name_that_follows_is_one_of_kafkas_too(tmp_path: Path) -> None:
+    """A topic that is as long as may be leaves no room for `.dlq`; its dead letters need a name of their own."""
+    longest = "c" * 249
+    assert refused(tmp_path, {"TAGSTREAM_TOPICS__CONTENT": longest}).startswith("setting topics.dlq = ")
+    named = {"TAGSTREAM_TOPICS__CONTENT": longest, "TAGSTREAM_TOPICS__DLQ": "d"}
+    assert loaded(tmp_path, named).topics.content == longest
+
+
 def test_a_named_file_is_read_instead(tmp_path: Path) -> None:
     """`TAGSTREAM_CONFIG` chooses where settings are read from and is no setting itself."""
     written(tmp_path, 'group = "not this"')
@@ -262,6 +270,13 @@ def test_nothing_is_read_behind_the_callers_back(tmp_path: Path, monkeypatch: py
         ("TAGSTREAM_BROKERS", "a:65536"),
         ("TAGSTREAM_BROKERS", "a:\u00b2"),
         ("TAGSTREAM_BROKERS", "kafka://a:9092"),
+        ("TAGSTREAM_TOPICS__CONTENT", ""),
+        ("TAGSTREAM_TOPICS__CONTENT", "bad name/!"),
+        ("TAGSTREAM_TOPICS__TAGGED", ".."),
+        ("TAGSTREAM_TOPICS__REVIEW", "r" * 250),
+        ("TAGSTREAM_TOPICS__REVIEW", "r\n"),
+        ("TAGSTREAM_TOPICS__DLQ", ""),
+        ("TAGSTREAM_TOPICS__DRIFT", "\u00fcber"),
         ("TAGSTREAM_TOPICS__TAGGED", "content"),
         ("TAGSTREAM_TOPICS__DLQ", "tagged"),
     ],

@@ -15,11 +15,13 @@ from aiokafka.errors import (
     NodeNotReadyError,
     UnknownError,
 )
-from kafka.errors import KafkaTimeoutError
+from kafka.errors import InvalidReplicationFactorError, KafkaError, KafkaTimeoutError
+from kafka.errors import KafkaConnectionError as ClosedConnectionError
 
 from stream import topics
 from stream.clients import Sender, SendError
 from stream.settings import load
+from stream.topics import BrokerUnreachableError, TopicsRefusedError
 
 GRANTED = 0
 
@@ -123,3 +125,27 @@ def test_a_topic_of_the_settings_is_made_by_the_doctor(typed: str) -> None:
         topics.TopicsMissingError, match=r"'content\.dlq' \(topics\.dlq\)\..* Next: `tagstream doctor --create-topics`"
     ):
         topics.require(settings, {typed: "content.dlq"}, found={"content.dlq": nothing})
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(InvalidReplicationFactorError("3 > 1"), 1), (KafkaTimeoutError("silent"), 3), (ClosedConnectionError("gone"), 3)],
+)
+def test_a_broker_that_makes_no_topic_has_answered(monkeypatch: pytest.MonkeyPatch, error: KafkaError, code: int) -> None:
+    """Only where none answered is none reachable."""
+
+    class Admin:
+        """In the place of kafka-python's."""
+
+        def describe_topics(self) -> list[dict[str, Any]]:
+            """None is there."""
+            return []
+
+        def create_topics(self, *_: object, **__: object) -> None:
+            """No."""
+            raise error
+
+    monkeypatch.setattr(topics, "admin", lambda _: contextlib.nullcontext(Admin()))
+    with pytest.raises(TopicsRefusedError if code == 1 else BrokerUnreachableError, match=r"Next: ") as caught:
+        topics.create(load({}, folder=Path("/nonexistent")).settings)
+    assert caught.value.exit_code == code
