@@ -513,6 +513,8 @@ def dlq_show(
     json: Json = False,
 ) -> None:
     """Show one dead letter: its headers, key and bytes, escaped."""
+    if raw and json:
+        _fail("--raw writes the value's own bytes, which are no JSON. Next: give one of --raw and --json.", EXIT_USAGE)
     settings = _settings(brokers=brokers)
     from stream import deadletters, dlq, dlq_view
 
@@ -564,7 +566,7 @@ def dlq_replay(
     else:
         with view.progress("replaying", shown=True) as advance:
             report = replay.replay(settings, dataclasses.replace(plan, advance=advance))
-    dlq_view.print_report(report, dry_run=dry_run)
+    dlq_view.print_report(report, dry_run=dry_run, as_json=json)
     if report.refusals:
         raise typer.Exit(EXIT_FAILED)
 

@@ -51,7 +51,7 @@ def main(step: str, number: int) -> None:
         refused=dlq_view.refused,
         say=view.talk,
     )
-    dlq_view.print_report(replay.replay(settings, plan), dry_run=False)
+    dlq_view.print_report(replay.replay(settings, plan), dry_run=False, as_json=False)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from model_export import madewithml
 from model_export.bundle import BundleError
 from monitoring.observer import Reason, Stage
-from stream import cli, dlq, modelling, view
+from stream import cli, dlq, modelling, replay, view
 from stream.deadletters import UsageError
 from stream.delivery import EXIT_BROKEN
 from stream.rows import RowsError
@@ -246,6 +246,20 @@ def test_a_bundle_that_is_not_there_is_said_before_data_is_fetched(
     done = run("model", *(str(word).replace("NOWHERE", str(tmp_path / "none")).replace("OUT", str(tmp_path)) for word in words))
     assert isinstance(done.exception, BundleError)
     assert f"bundle {tmp_path / 'none'} is refused" in str(done.exception)
+
+
+def test_bytes_are_not_shown_as_json() -> None:
+    """One of the two would be left out in silence."""
+    done = run("dlq", "show", "0/1", "--raw", "--json", "--brokers", "127.0.0.1:1")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "Next: give one of --raw and --json." in done.stderr
+
+
+def test_a_replay_gives_a_program_its_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On standard output; the sentence is the person's."""
+    monkeypatch.setattr(replay, "replay", lambda *_: replay.Report(target="content", sent=2))
+    done = run("dlq", "replay", "--json")
+    assert (done.exit_code, json.loads(done.stdout)) == (0, {"target": "content", "sent": 2, "already": 0, "refused": {}})
 
 
 @pytest.mark.parametrize("sources", [True, False])

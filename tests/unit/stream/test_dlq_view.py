@@ -1,6 +1,7 @@
 """Dead letters on the terminal: nothing of an event reaches it raw, and a list has none of it at all."""
 
 import json
+from collections import Counter
 
 import pytest
 from hypothesis import given
@@ -8,9 +9,10 @@ from hypothesis import strategies as st
 
 from stream import dlq_view, view
 from stream.clients import Record
-from stream.deadletters import Place, UsageError, read
+from stream.deadletters import Place, Refusal, UsageError, read
 from stream.dlq import Found
 from stream.events import Headers
+from stream.replay import Report
 from tests.unit.stream.test_deadletters import event, lying
 
 PLANTED = "zq7planted"
@@ -69,3 +71,18 @@ def test_the_exact_bytes_are_written_and_nothing_else(capsysbinary: pytest.Captu
     assert capsysbinary.readouterr().out == b"\xff\x1b[2J"
     with pytest.raises(UsageError, match="it is a tombstone"):
         dlq_view.print_letter(found(lying(event(value=None))), raw=True, as_json=False)
+
+
+def test_what_a_replay_did_is_an_object_for_a_program(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    """With the report's own names; the records of a dry run are the data, so that it gives no such object."""
+    report = Report(target="content", sent=3, already=2, refused=Counter({Refusal.TOO_LARGE: 1, Refusal.NOT_OURS: 4}))
+    dlq_view.print_report(report, dry_run=True, as_json=True)
+    dlq_view.print_report(report, dry_run=False, as_json=False)
+    assert capsysbinary.readouterr().out == b""
+    dlq_view.print_report(report, dry_run=False, as_json=True)
+    assert json.loads(capsysbinary.readouterr().out) == {
+        "target": "content",
+        "sent": 3,
+        "already": 2,
+        "refused": {Refusal.NOT_OURS.value: 4, Refusal.TOO_LARGE.value: 1},
+    }
