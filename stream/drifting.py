@@ -42,11 +42,17 @@ def reference(settings: Settings, what: str, *, out: Path, allow_few: bool) -> N
     learning = baseline.Learning()
     for batch in _observations(settings, what):
         learning.add(batch)
-    if learning.events < baseline.LEAST_EVENTS and not (allow_few and learning.events):
+    if not learning.events:
+        msg = (
+            f"{what} holds no event that can be decided: nothing can be learnt from it. Next: give events of the stream, an object "
+            f"with a `title` in each line (`tagstream tail content --json`)."
+        )
+        raise DriftError(msg)
+    if learning.events < baseline.LEAST_EVENTS and not allow_few:
         msg = (
             f"{what} holds {learning.events} events that can be decided, and a reference needs {baseline.LEAST_EVENTS}: with "
-            f"fewer, ordinary words look new. Next: give more of the stream (`tagstream tail content --json`"
-            f"{'' if allow_few else ', or --allow-few to take what there is'})."
+            f"fewer, ordinary words look new. Next: give more of the stream (`tagstream tail content --json`), or --allow-few to "
+            f"take what there is."
         )
         raise DriftError(msg)
     made = learning.baseline(model=bundle.digest)

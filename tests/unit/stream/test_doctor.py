@@ -238,6 +238,36 @@ def test_a_free_port_is_one_that_no_scrape_configuration_knows(listening: str, m
 
 
 @pytest.mark.parametrize(
+    ("why", "says"),
+    [
+        (
+            socket.gaierror(socket.EAI_NONAME, "Name or service not known"),
+            "Next: set TAGSTREAM_METRICS_HOST to an address of this",
+        ),
+        (
+            OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address"),
+            "Next: set TAGSTREAM_METRICS_HOST to an address of this",
+        ),
+        (PermissionError(errno.EACCES, "Permission denied"), "Next: set TAGSTREAM_METRICS_PORT to one that this user may take"),
+        (OSError(errno.EADDRINUSE, "Address already in use"), "Next: stop what holds it, or set TAGSTREAM_METRICS_PORT=0"),
+    ],
+)
+def test_a_worker_says_what_is_wrong_with_the_address_of_its_metrics(
+    why: OSError, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody holds a port of a host that is not there."""
+
+    def run(*_: object, **__: object) -> None:
+        raise MetricsPortError(str(why)) from why
+
+    monkeypatch.setattr(worker.app, "run", run)
+    parts: dict[str, Any] = dict.fromkeys(("pipeline", "metrics", "registry"))
+    with pytest.raises(worker.PortTakenError) as caught:
+        worker.run(Settings(metrics_host="nohost"), **parts)
+    assert f"the metrics address nohost:9108 cannot be bound: {why}. {says}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("knobs", "has_ids", "status"),
     [
         ({"delivery": "exactly_once"}, True, Status.OK),
