@@ -61,6 +61,23 @@ DeciderOption = Annotated[
 ThresholdOption = Annotated[float | None, typer.Option(help="Ask a person below this confidence.", metavar="0..1")]
 
 
+def _print_version(asked: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"tagstream {version('tagstream')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _of_all_verbs(
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print name and version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
 @app.command()
 def worker(
     brokers: Brokers = None,
@@ -323,6 +340,7 @@ def model_train(
     """Train a model, prove it, and write its bundle (needs the extra `export`)."""
     from stream import modelling
 
+    _note_replaced(folder / "bundle" if everything else folder)
     modelling.train(
         _settings(data=data),
         folder=folder,
@@ -345,6 +363,7 @@ def model_export(
     """Make a bundle of a trained network (needs the extra `export`)."""
     from stream import modelling
 
+    _note_replaced(folder)
     modelling.export(_settings(data=data), checkpoint=checkpoint, folder=folder, precision=precision)
 
 
@@ -364,6 +383,7 @@ def model_refit(
 
     settings = _settings(data=data, bundle=bundle)
     _refuse_no_bundles([settings.bundle])
+    _note_replaced(folder)
     modelling.refit(settings, folder=folder, precision=precision, multilabel=multilabel, keep_head=keep_head)
 
 
@@ -379,6 +399,7 @@ def model_calibrate(
 
     settings = _settings(data=data, bundle=folder)
     _refuse_no_bundles([settings.bundle])
+    _note_replaced(out)
     modelling.calibrate(settings, folder=out, precision=precision)
 
 
@@ -388,6 +409,20 @@ def _refuse_no_bundles(folders: Iterable[Path]) -> None:
 
     for folder in folders:
         commands.inspect(folder)
+
+
+def _note_replaced(folder: Path) -> None:
+    """Before the work, which takes minutes: whoever meant another folder can still stop."""
+    from model_export import bundle
+
+    if not (folder / bundle.MANIFEST).exists():
+        return
+    try:
+        there = bundle.read(folder)
+        what = f"the bundle {there.manifest.name} {there.manifest.version}, digest {there.digest[:12]}"
+    except bundle.BundleError:
+        what = "a bundle that does not verify"
+    _note(f"{folder} holds {what}: it is replaced when the new one is done; Ctrl-C until then keeps it")
 
 
 @model.command("evaluate")

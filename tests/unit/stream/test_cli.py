@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import shutil
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from typer.testing import CliRunner
 
 from model_export import madewithml
 from model_export.bundle import BundleError
+from model_export.bundle import read as read_bundle
 from monitoring.observer import Reason, Stage
 from stream import cli, dlq, modelling, replay, view
 from stream.deadletters import UsageError
@@ -260,6 +263,44 @@ def test_a_replay_gives_a_program_its_report(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(replay, "replay", lambda *_: replay.Report(target="content", sent=2))
     done = run("dlq", "replay", "--json")
     assert (done.exit_code, json.loads(done.stdout)) == (0, {"target": "content", "sent": 2, "already": 0, "refused": {}})
+
+
+def test_the_version_is_a_line() -> None:
+    """Name and version, as whoever reports a defect is asked for them."""
+    done = run("--version")
+    assert (done.exit_code, done.stdout) == (0, f"tagstream {version('tagstream')}\n")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("train", "OUT"),
+        ("train", "OUT", "--all"),
+        ("export", "network", "OUT"),
+        ("refit", "OUT"),
+        ("calibrate", "--out", "OUT"),
+    ],
+)
+@pytest.mark.parametrize("broken", [True, False])
+def test_a_bundle_that_is_to_be_replaced_is_named_before_the_work(
+    words: tuple[str, ...], broken: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """By every verb that writes one: it takes minutes, in which whoever meant another folder can stop."""
+    ran = []
+    monkeypatch.setattr(modelling, words[0], lambda *_, **__: ran.append(words[0]))
+    there = tmp_path / "bundle" if "--all" in words else tmp_path
+    # Into a folder without one, nothing is replaced.
+    given = [word.replace("OUT", str(tmp_path)) for word in words]
+    assert run("model", *given).stderr == ""
+    shutil.copytree(TINY_BUNDLE, there, dirs_exist_ok=True)
+    if broken:
+        (there / "tokenizer.json").write_text("{}")
+    done = run("model", *given)
+    assert (done.exit_code, ran) == (0, [words[0]] * 2)
+    bundle = read_bundle(TINY_BUNDLE)
+    whole = f"the bundle {bundle.manifest.name} {bundle.manifest.version}, digest {bundle.digest[:12]}"
+    what = "a bundle that does not verify" if broken else whole
+    assert done.stderr.startswith(f"tagstream: {there} holds {what}: it is replaced when the new one is done; ")
 
 
 @pytest.mark.parametrize("sources", [True, False])
