@@ -49,12 +49,17 @@ def alarms(figures: Figures) -> list[Alarm]:
 
 def _workers(figures: Figures) -> Iterator[Alarm]:
     for trouble in figures.troubles:
-        if trouble.answers:
-            what = f"The worker {trouble.worker} is not ready: {trouble.why}."
-            yield Alarm(name="Stalled", tier=Tier.PAGE, what=what, next="read the worker's last log lines.")
+        # What a worker itself says of the next step knows more than this does, and two next steps are none.
+        why, _, step = trouble.why.partition(" Next: ")
+        if trouble.breaker_open:
+            name, so = "CircuitBreakerOpen", "decides nothing until a person answers"
+            usual = "docs/runbooks/CircuitBreakerOpen.md; the worker's /readyz names the file that keeps it open."
+        elif trouble.answers:
+            name, so, usual = "Stalled", "is not ready", "read the worker's last log lines."
         else:
-            what = f"The worker {trouble.worker} does not answer: {trouble.why}."
-            yield Alarm(name="WorkerAbsent", tier=Tier.PAGE, what=what, next="see whether it runs; tagstream doctor.")
+            name, so, usual = "WorkerAbsent", "does not answer", "see whether it runs; tagstream doctor."
+        what = f"The worker {trouble.worker} {so}: {why.removesuffix('.')}."
+        yield Alarm(name=name, tier=Tier.PAGE, what=what, next=f"{step.removesuffix('.')}." if step else usual)
 
 
 def _flow(figures: Figures) -> Iterator[Alarm]:

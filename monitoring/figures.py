@@ -13,15 +13,17 @@ DECISIONS = "tagstream_predictions_total"
 PUBLISHED = "tagstream_events_published_total"
 CONFIDENCE = "tagstream_confidence_ratio"
 AGE = "tagstream_event_age_seconds"
+BREAKER = "tagstream_circuit_breaker_open"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble:
-    """A worker that does not answer, or answers that it is not ready; `why` in its own words."""
+    """A worker that does not answer, or answers that it is not ready; `why` in its own words, if need be with what to do next."""
 
     worker: str
     answers: bool
     why: str
+    breaker_open: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +180,23 @@ class Figures:
     shares: tuple[Measure, ...]
     dead_letters: Mapping[str, int]
     detectors: Detectors
+
+
+def trouble_of(worker: str, seen: Snapshot, *, ready: bool, why: str) -> Trouble | None:
+    """
+    What keeps a worker that answers from deciding; None if nothing does.
+
+    Args:
+        worker: Its name.
+        seen: Its own series.
+        ready: What its readiness says, true where there is none to ask.
+        why: In its own words.
+    """
+    # A breaker that is open is not a worker that is stuck, and readiness alone cannot tell one from the other.
+    opened = any(seen.gauge(BREAKER))
+    if ready and not opened:
+        return None
+    return Trouble(worker=worker, answers=True, why="the circuit breaker is open" if ready else why, breaker_open=opened)
 
 
 def figures(windows: Windows, troubles: Sequence[Trouble] = ()) -> Figures:

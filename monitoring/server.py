@@ -13,7 +13,7 @@ import msgspec
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from monitoring.alarms import alarms
-from monitoring.figures import Trouble, figures
+from monitoring.figures import figures, trouble_of
 from monitoring.health import Verdict
 from monitoring.history import History, Windows
 from monitoring.page.document import document
@@ -91,8 +91,8 @@ def _root(environ: "WSGIEnvironment", start_response: "StartResponse") -> list[b
 
 
 def _seen(windows: Windows, found: Verdict) -> bytes:
-    troubles = () if found.ready else (Trouble(worker=WORKER, answers=True, why=found.why),)
-    seen = figures(windows, troubles)
+    trouble = trouble_of(WORKER, windows.total, ready=found.ready, why=found.why)
+    seen = figures(windows, () if trouble is None else (trouble,))
     return msgspec.json.encode({"ready": found.ready, "why": found.why, "figures": seen, "alarms": alarms(seen)})
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.live import Live
 
 from monitoring.alarms import alarms
-from monitoring.figures import Figures, Trouble, figures
+from monitoring.figures import Figures, Trouble, figures, trouble_of
 from monitoring.history import History
 from monitoring.snapshot import NotMetricsError, Snapshot, parse
 from stream.panel import Frame
@@ -170,7 +170,7 @@ def _ask(at: Address) -> tuple[Snapshot | None, Trouble | None]:
         return None, Trouble(worker=str(at), answers=False, why=str(error))
     except (OSError, http.client.HTTPException) as error:
         return None, Trouble(worker=str(at), answers=False, why=_why(error))
-    return found, None if ready else Trouble(worker=str(at), answers=True, why=why)
+    return found, trouble_of(str(at), found, ready=ready, why=why)
 
 
 def _readiness(at: Address) -> tuple[bool, str]:

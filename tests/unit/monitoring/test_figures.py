@@ -10,7 +10,7 @@ import pytest
 from monitoring import limits
 from monitoring.alarms import Alarm, Tier, alarms
 from monitoring.comparison import psi
-from monitoring.figures import Figures, Position, Trouble, figures
+from monitoring.figures import Figures, Position, Trouble, figures, trouble_of
 from monitoring.history import History
 from monitoring.observer import Destination, Observation, ReviewReason
 from monitoring.snapshot import of_families, parse
@@ -201,6 +201,28 @@ def test_a_worker_that_is_absent_or_not_ready_comes_first() -> None:
     found = alarms(seen(ran(drift=1.0), troubles=troubles))
     assert [(alarm.name, alarm.tier) for alarm in found[:2]] == [("WorkerAbsent", Tier.PAGE), ("Stalled", Tier.PAGE)]
     assert "7 events wait" in found[1].what
+
+
+def test_an_open_circuit_breaker_is_an_alarm_of_its_own_with_one_next_step() -> None:
+    """The worker's, where it says one; a worker that is only seen through its series has the breaker's page."""
+    stream = ran()
+    stream.metrics.circuit_breaker(is_open=True)
+    snapshot = of_families(stream.registry.collect(), at=stream.now)
+    answer = "docs/runbooks/CircuitBreakerOpen.md, then remove /state/a.breaker"
+    told = trouble_of("w1", snapshot, ready=False, why=f"the circuit breaker is open: 30 of 100. Next: {answer}")
+    passed_on = trouble_of("w2", snapshot, ready=True, why="")
+    assert told is not None
+    assert passed_on is not None
+    found = [alarm for alarm in alarms(seen(stream, troubles=(told, passed_on))) if alarm.tier is Tier.PAGE]
+    assert names(found) == {"CircuitBreakerOpen"}
+    assert [alarm.what for alarm in found] == [
+        "The worker w1 decides nothing until a person answers: the circuit breaker is open: 30 of 100.",
+        "The worker w2 decides nothing until a person answers: the circuit breaker is open.",
+    ]
+    assert [alarm.next for alarm in found] == [
+        f"{answer}.",
+        "docs/runbooks/CircuitBreakerOpen.md; the worker's /readyz names the file that keeps it open.",
+    ]
 
 
 @pytest.mark.parametrize(

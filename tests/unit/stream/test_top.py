@@ -114,6 +114,19 @@ def test_a_worker_that_is_not_ready_says_why(stream: Stream) -> None:
     assert [trouble.why for trouble in found.troubles] == ["7 events wait and none has moved"]
 
 
+def test_a_worker_whose_breaker_is_open_is_not_called_stalled_in_a_frame_and_on_the_page(stream: Stream) -> None:
+    """Both have the alert's name, and the next step is that of the worker."""
+    stream.metrics.circuit_breaker(is_open=True)
+    why = "the circuit breaker is open: 30 of 100. Next: docs/runbooks/CircuitBreakerOpen.md, then remove /state/a.breaker"
+    with served(stream, Verdict(ready=False, why=why)) as one:
+        frame = "\n".join(drawn(Frame(Watcher([address(one)]).look(), whole=True), 100))
+        page = json.loads(top._get(address(one), "/snapshot.json")[1])
+    assert "CircuitBreakerOpen" in frame
+    assert "Stalled" not in frame
+    assert [alarm["name"] for alarm in page["alarms"] if alarm["tier"] == "page"] == ["CircuitBreakerOpen"]
+    assert page["alarms"][0]["next"] == "docs/runbooks/CircuitBreakerOpen.md, then remove /state/a.breaker."
+
+
 def test_metrics_that_are_passed_on_have_no_readiness(stream: Stream) -> None:
     """Whoever serves them elsewhere has no /readyz to ask; a path that is not there is no alarm."""
     assert address("http://h/federate").readiness is None
