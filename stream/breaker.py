@@ -8,6 +8,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -93,6 +94,22 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     opened_at: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """
+    What lies in the file's place.
+
+    Attributes:
+        why: Why the breaker opened, or why that cannot be known.
+        since: When, Unix seconds; None where the file cannot be read.
+        answered: Another release or limit than the file's is in force: the next worker that starts removes it.
+    """
+
+    why: str
+    since: float | None = None
+    answered: bool = False
+
+
 class Opened:
     """The file that says that the breaker of this group is open."""
 
@@ -120,19 +137,25 @@ class Opened:
 
     def why(self) -> str | None:
         """Why it is open; None if it is not. A file that was written under another release or limit is removed."""
+        found = self.look()
+        if found is None or not found.answered:
+            return None if found is None else found.why
+        log.info("circuit_breaker_closed", because="the release, the bundle or a limit is another one", was_open_for=found.why)
+        self.path.unlink(missing_ok=True)
+        return None
+
+    def look(self) -> Found | None:
+        """What the file says; None if there is none. Changes nothing, unlike `why`."""
         try:
             found = msgspec.json.decode(self.path.read_bytes(), type=Opening)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            return f"{self.path} cannot be read: {error.strerror}"
+            return Found(why=f"{self.path} cannot be read: {error.strerror}")
         except (msgspec.DecodeError, UnicodeDecodeError):
-            return f"{self.path} cannot be read"
-        if found == self._opening(found.why, found.opened_at):
-            return found.why
-        log.info("circuit_breaker_closed", because="the release, the bundle or a limit is another one", was_open_for=found.why)
-        self.path.unlink(missing_ok=True)
-        return None
+            return Found(why=f"{self.path} cannot be read")
+        answered = found != self._opening(found.why, found.opened_at)
+        return Found(why=found.why, since=found.opened_at, answered=answered)
 
     def _opening(self, why: str, at: float) -> Opening:
         return Opening(

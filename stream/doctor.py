@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
@@ -16,9 +17,11 @@ from model_export.bundle import BundleError, LabelThreshold
 from model_export.bundle import read as read_bundle
 from monitoring import baseline
 from stream import topics
+from stream.breaker import Opened
 from stream.crashguard import CONSEQUENCE, mistaken, stem_of
 from stream.deciders import RULES_CONSEQUENCE, decider_of
 from stream.marker import Marker
+from stream.pipeline import release_of
 from stream.records import missing_codecs
 from stream.rights import Operation, Resource, Right, missing
 from stream.routing import Router
@@ -73,7 +76,7 @@ def examine(settings: Settings, *, create_topics: bool, say: Callable[[Finding],
         findings.append(finding)
         say(finding)
 
-    for finding in _local(settings):
+    for finding in _local(settings, create_topics=create_topics):
         note(finding)
     try:
         for finding in _remote(settings, create_topics=create_topics):
@@ -87,7 +90,7 @@ def examine(settings: Settings, *, create_topics: bool, say: Callable[[Finding],
     return Report(findings=tuple(findings), broker_reachable=reachable)
 
 
-def _local(settings: Settings) -> Iterator[Finding]:
+def _local(settings: Settings, *, create_topics: bool) -> Iterator[Finding]:
     yield Finding(check="python", status=Status.OK, detail=f"{sys.version.split()[0]}")
     yield _stream_engine()
     yield _codecs()
@@ -95,6 +98,8 @@ def _local(settings: Settings) -> Iterator[Finding]:
     yield _drift(settings)
     yield _metrics_port(settings)
     yield _state_folder(settings)
+    # Who makes topics need not be who works on them, and a worker must come up to wait for the answer where people see it.
+    yield from _breaker(settings, opened=Status.WARN if create_topics else Status.FAIL)
     yield from _security(settings)
 
 
@@ -267,6 +272,36 @@ def _try(folder: Path, *, stem: str) -> bool:
     # Under a name of its own: a worker that makes the folder meanwhile keeps it.
     os.rmdir(tempfile.mkdtemp(prefix=".tagstream-", dir=above))  # noqa: PTH106 - a name, not a path
     return False
+
+
+def _breaker(settings: Settings, *, opened: Status) -> Iterator[Finding]:
+    """Looked at as a worker that starts with these settings looks, which would wait for an answer and decide nothing."""
+    try:
+        by_model = settings.decider == "model"
+        digest = read_bundle(settings.bundle).digest if by_model else decider_of(settings).router.model.digest
+    except BundleError:
+        # Said already: no worker starts, and which bundle there will be instead, which may be the answer, nobody knows.
+        return
+    file = Opened(settings, release=release_of(digest))
+    found = file.look()
+    if found is None:
+        yield Finding(check="circuit breaker", status=Status.OK, detail="closed")
+        return
+    since = "" if found.since is None else f" since {datetime.fromtimestamp(found.since, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    if found.answered:
+        yield Finding(
+            check="circuit breaker",
+            status=Status.WARN,
+            detail=f"{file.path}: was open{since} under another release, bundle or limit: {found.why}",
+            fix="start a worker anew with these settings: it removes the file, and those that wait on it go on too",
+        )
+        return
+    yield Finding(
+        check="circuit breaker",
+        status=opened,
+        detail=f"{file.path}: open{since}, a worker waits and decides nothing: {found.why}",
+        fix=f"docs/runbooks/CircuitBreakerOpen.md, then remove {file.path}",
+    )
 
 
 def _security(settings: Settings) -> Iterator[Finding]:

@@ -38,8 +38,8 @@ class Pipeline:
 
     @property
     def release(self) -> str:
-        """What decides: the version of the program and the digest of the bundle."""
-        return f"{metadata.version('tagstream')} {self._router.model.digest}"
+        """See `release_of`."""
+        return release_of(self._router.model.digest)
 
     def decide(self, events: Sequence[RawEvent]) -> list[Outcome]:
         """
@@ -73,6 +73,11 @@ class Pipeline:
         publications = publish_all(outcomes, int(clock() * 1000), self.limits)
         self._observer.stage("encode", time.perf_counter() - started)
         return publications
+
+
+def release_of(digest: str) -> str:
+    """What decides: the version of the program and the digest of the bundle."""
+    return f"{metadata.version('tagstream')} {digest}"
 
 
 def router(bundle: Bundle, threshold: float | None) -> Router:

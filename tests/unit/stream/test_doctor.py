@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -16,9 +17,11 @@ from monitoring import baseline
 from monitoring.baseline import Baseline, BaselineError
 from stream import crashguard, doctor, topics, worker
 from stream.app import MetricsPortError
+from stream.breaker import Opened
 from stream.crashguard import StateFolderError, open_guard
 from stream.doctor import Finding, Status
 from stream.drift import watch_of
+from stream.pipeline import release_of
 from stream.settings import Settings
 from stream.topics import Reach, Reached
 
@@ -215,6 +218,43 @@ def test_the_check_of_the_state_folder_leaves_nothing_behind(tmp_path: Path) -> 
     assert there.detail == f"{tmp_path} can be written"
     assert to_be_made.detail == f"{tmp_path / 'a' / 'b'} can be made"
     assert list(tmp_path.iterdir()) == [dead]
+
+
+def test_an_open_breaker_fails_the_check_until_a_person_has_answered(tmp_path: Path, tiny_bundle: Bundle) -> None:
+    """With the file, since when, why and what to do; looking at it is no answer, and another limit or no file is."""
+    settings = Settings(state_folder=tmp_path, bundle=tiny_bundle.path, brokers=NOWHERE, startup_timeout_seconds=0.1)
+    opened = Opened(settings, release=release_of(tiny_bundle.digest))
+
+    def found(*, create_topics: bool = False, **knobs: object) -> Finding:
+        report = doctor.examine(settings.model_copy(update=knobs), create_topics=create_topics)
+        (one,) = [one for one in report.findings if one.check == "circuit breaker"]
+        return one
+
+    assert (found().status, found().detail) == (Status.OK, "closed")
+    opened.write("30 of the last 100 events are dead letters")
+    waiting = found()
+    assert waiting.status is Status.FAIL
+    assert re.fullmatch(
+        rf"{re.escape(str(opened.path))}: open since \d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ, a worker waits and decides nothing: "
+        r"30 of the last 100 events are dead letters",
+        waiting.detail,
+    )
+    assert waiting.fix == f"docs/runbooks/CircuitBreakerOpen.md, then remove {opened.path}"
+    assert found(create_topics=True).status is Status.WARN
+    answered = found(breaker_dead_letter_ratio=0.9)
+    assert (answered.status, "was open since" in answered.detail) == (Status.WARN, True)
+    assert found(decider="rules").status is Status.OK
+    opened.path.write_bytes(b"{")
+    assert (found().status, "cannot be read" in found().detail) == (Status.FAIL, True)
+    opened.path.unlink()
+    assert found().status is Status.OK
+
+
+def test_of_a_breaker_under_a_bundle_that_is_refused_nothing_is_said(tmp_path: Path) -> None:
+    """Whichever bundle comes instead may be the answer."""
+    settings = Settings(state_folder=tmp_path, bundle=tmp_path / "none")
+    Opened(settings, release="1").write("too many")
+    assert list(doctor._breaker(settings, opened=Status.FAIL)) == []
 
 
 def test_a_free_port_is_one_that_no_scrape_configuration_knows(listening: str, monkeypatch: pytest.MonkeyPatch) -> None:
