@@ -147,6 +147,11 @@ def print_report(report: Report, *, dry_run: bool, as_json: bool) -> None:
         _json({"target": report.target, "sent": report.sent, "already": report.already, "refused": refused})
     done = "would be replayed" if dry_run else "replayed, confirmed by the broker"
     parts = [f"{report.sent} dead letters {done} to {report.target}"]
+    if report.returned:
+        # Each dead letter is replayed once, and yet a wrong event goes round: every replay makes another dead letter of it.
+        parts.append(
+            f"{report.returned} of them came back from an earlier replay, and will again if the events themselves are wrong"
+        )
     if report.already:
         parts.append(f"{report.already} had been replayed before")
     if report.refused:

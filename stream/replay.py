@@ -36,12 +36,27 @@ class ReplayError(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class Report:
-    """What a replay did, or would do. `already` were replayed by an earlier run; `refused` counts by reason."""
+    """
+    What a replay did, or would do.
+
+    Attributes:
+        target: The topic that was sent to.
+        sent: How many were sent.
+        returned: How many of them an earlier replay had sent before, as another dead letter: they came back.
+        already: How many were replayed by an earlier run.
+        refused: How many were not, by reason.
+    """
 
     target: str
     sent: int = 0
+    returned: int = 0
     already: int = 0
     refused: Counter[Refusal] = field(default_factory=Counter)
+
+    def count(self, letter: DeadLetter) -> None:
+        """One more was sent."""
+        self.sent += 1
+        self.returned += letter.replays > 0
 
     @property
     def refusals(self) -> int:
@@ -103,7 +118,7 @@ def preview(settings: Settings, plan: Plan, *, show: Callable[[DeadLetter, Recor
         ledger.settle(ledger.unfinished(settings.topics.dlq, plan.target), target)
         for letter in _sendable(dlq.select(settings, plan.selection), ledger, plan, report):
             show(letter, replayed(letter, plan.target))
-            report.sent += 1
+            report.count(letter)
     return report
 
 
@@ -213,7 +228,7 @@ def _send(batch: list[DeadLetter], ledger: Ledger, sender: VerbatimSender, plan:
             raise _broken(error, plan, report) from error
         else:
             states[key] = State.SENT
-            report.sent += 1
+            report.count(letter)
             plan.advance()
     ledger.finish(states, sender)
     if len(left) == len(batch):

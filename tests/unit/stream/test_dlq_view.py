@@ -13,7 +13,7 @@ from stream.deadletters import Place, Refusal, UsageError, read
 from stream.dlq import Found
 from stream.events import Headers
 from stream.replay import Report
-from tests.unit.stream.test_deadletters import event, lying
+from tests.unit.stream.test_deadletters import event, letter, lying
 
 PLANTED = "zq7planted"
 
@@ -56,6 +56,20 @@ def test_a_list_has_no_word_of_the_event(capsysbinary: pytest.CaptureFixture[byt
     assert PLANTED not in captured.get() + written
     assert "missing_title" in captured.get()
     assert [json.loads(line)["code"] for line in written.splitlines()] == ["missing_title", "missing_title"]
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_what_came_back_from_an_earlier_replay_is_told_apart(dry_run: bool) -> None:
+    """By the count among the event's own headers: a dead letter that is sent once more by name has not come back."""
+    report = Report(target="content")
+    for headers in ((), (("x-dlq-replay-count", b"1"),), (("x-dlq-replay-count", b"2"),)):
+        report.count(letter(headers=headers))
+    with view.err.capture() as captured:
+        dlq_view.print_report(report, dry_run=dry_run)
+        dlq_view.print_report(Report(target="content", sent=3), dry_run=dry_run)
+    first, second = captured.get().replace("\n", " ").split("3 dead letters ")[1:]
+    assert "to content; 2 of them came back from an earlier replay" in first
+    assert "came back" not in second
 
 
 @pytest.mark.parametrize("milliseconds", [-1, 0, 10**18])
