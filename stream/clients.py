@@ -12,10 +12,14 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, NodeNotReadyError
 from kafka.serializer import Serializer
 
+from stream.backlog import Backlog
 from stream.settings import Settings
 from stream.topics import admitted, said, unreachable
 
 FLUSH_SECONDS = 30
+POLL_MS, POLL_RECORDS = 200, 1000
+# A partition that brings nothing for so long, though there is something, does not keep the others waiting any longer.
+PATIENCE_SECONDS = 5.0
 # A record that was not confirmed by then is given up; whoever waits for it waits a little longer.
 DELIVERY_SECONDS, REQUEST_SECONDS, CONFIRM_SECONDS = 15, 10, 20
 # The producer takes whatever it is given, and the time to give up a record runs while it waits in there: this much goes out in time.
@@ -182,6 +186,8 @@ def read(settings: Settings, topics: Sequence[str], *, from_beginning: bool) -> 
     """
     Batches of records of some topics, in no consumer group, for as long as it is asked; empty lists while nothing comes.
 
+    From the beginning, what lies there comes by its time, whichever partition it is in; what is new comes as it comes.
+
     Args:
         settings: Where the brokers are.
         topics: Names of topics that exist.
@@ -199,13 +205,66 @@ def read(settings: Settings, topics: Sequence[str], *, from_beginning: bool) -> 
         consumer.assign(assigned)
         if from_beginning:
             consumer.seek_to_beginning(*assigned)
+            yield from _backlog(consumer, assigned)
         else:
             consumer.seek_to_end(*assigned)
             for partition in assigned:
                 consumer.position(partition)
         while True:
-            polled = consumer.poll(timeout_ms=200, max_records=1000)
-            yield [_record(found) for records in polled.values() for found in records]
+            yield _polled(consumer)
+
+
+def _backlog(consumer: KafkaConsumer, assigned: Sequence[TopicPartition]) -> Iterator[list[Record]]:
+    """What lies before the ends of this moment. Only who holds the others up is asked, so of each no more than a poll is held."""
+    try:
+        positions = consumer.beginning_offsets(assigned, timeout_ms=int(PATIENCE_SECONDS * 1000))
+        ends = consumer.end_offsets(assigned, timeout_ms=int(PATIENCE_SECONDS * 1000))
+    except KafkaError:
+        # Where a partition cannot say where it ends, those that can be read are worth more than their order.
+        return
+    backlog: Backlog[Record] = Backlog(partition for partition in assigned if positions[partition] < ends[partition])
+    moved = time.monotonic()
+    while not backlog.over:
+        wanting = [TopicPartition(*partition) for partition in backlog.wanting]
+        if came := _asked(consumer, wanting, positions):
+            backlog.add(came)
+            moved = time.monotonic()
+        late = time.monotonic() - moved > PATIENCE_SECONDS
+        for partition in wanting:
+            if late or positions[partition] >= ends[partition]:
+                backlog.end(partition)
+        if found := backlog.take():
+            yield found
+            moved = time.monotonic()
+        elif not backlog.holds:
+            yield []
+    _assign(consumer, assigned, positions)
+
+
+def _asked(consumer: KafkaConsumer, partitions: Sequence[TopicPartition], positions: dict[TopicPartition, int]) -> list[Record]:
+    """What these bring now; `positions` follow."""
+    if not partitions:
+        return []
+    _assign(consumer, partitions, positions)
+    came = _polled(consumer)
+    for partition in partitions:
+        # The position, not the last record: what ends a partition may be a mark of a transaction or a gap of compaction.
+        found = consumer.position(partition, timeout_ms=POLL_MS)
+        positions[partition] = positions[partition] if found is None else found
+    return came
+
+
+def _assign(consumer: KafkaConsumer, partitions: Sequence[TopicPartition], positions: Mapping[TopicPartition, int]) -> None:
+    """To pause the others would be the way, but kafka-python 3.0.12 may never give what it had fetched of one that is resumed."""
+    if consumer.assignment() != set(partitions):
+        consumer.assign(partitions)
+        for partition in partitions:
+            consumer.seek(partition, positions[partition])
+
+
+def _polled(consumer: KafkaConsumer) -> list[Record]:
+    polled = consumer.poll(timeout_ms=POLL_MS, max_records=POLL_RECORDS)
+    return [_record(found) for records in polled.values() for found in records]
 
 
 def _record(found: Any) -> Record:

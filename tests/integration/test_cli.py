@@ -4,9 +4,11 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from kafka import KafkaProducer
 
 from model_export.bundle import read as read_bundle
 from stream.broker import Broker
@@ -223,6 +225,38 @@ def test_what_is_sent_can_be_followed(tagstream: Command, environ: dict[str, str
     short = tagstream("tail", "content", "--from-beginning", "--idle", "0.5", "--at-least", "4", environ=environ)
     assert short.returncode == 1
     assert b"3 records of content came, 4 were to come" in short.stderr
+
+
+@pytest.mark.broker
+def test_the_first_of_many_records_are_of_all_partitions_in_the_order_of_time(
+    tagstream: Command, environ: dict[str, str], kafka: Broker
+) -> None:
+    """What `--max` leaves out is the end of the stream, and not most of its partitions."""
+    topic, each = environ["TAGSTREAM_TOPICS__CONTENT"], 1_500
+    producer = KafkaProducer(bootstrap_servers=kafka.bootstrap)
+    numbers = sorted(producer.partitions_for(topic))
+    for partition in numbers:
+        for number in range(each):
+            at = 1_700_000_000_000 + number * len(numbers) + partition
+            producer.send(topic, value=b'{"title":"a"}', partition=partition, timestamp_ms=at)
+    producer.close()
+    # A partition that ends with marks of a transaction has no record at its end.
+    undone = KafkaProducer(bootstrap_servers=kafka.bootstrap, transactional_id=topic)
+    undone.init_transactions()
+    undone.begin_transaction()
+    for partition in numbers:
+        undone.send(topic, value=b"never", partition=partition)
+    undone.flush()
+    undone.abort_transaction()
+    undone.close()
+    most = each * len(numbers) // 2
+    seen = tagstream("tail", "content", "--from-beginning", "--max", str(most), "--json", environ=environ)
+    assert seen.returncode == 0, seen.stderr.decode()
+    records = lines(seen.stdout)
+    assert [record["timestamp_ms"] for record in records] == list(range(1_700_000_000_000, 1_700_000_000_000 + most))
+    assert Counter(record["partition"] for record in records) == dict.fromkeys(numbers, each // 2)
+    whole = tagstream("tail", "content", "--from-beginning", "--idle", "1", "--json", environ=environ)
+    assert whole.stdout.count(b"\n") == each * len(numbers)
 
 
 @pytest.mark.broker
