@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from monitoring.alarms import alarms
 from monitoring.observer import NullObserver
 from stream.breaker import Opened
 from stream.broker.processes import Processes
@@ -19,6 +20,8 @@ from stream.clients import Record
 from stream.demo.process import metrics_address
 from stream.events import RawEvent
 from stream.settings import Settings, load
+from stream.top import Watcher
+from stream.top import address as top_address
 from tests.faults.checker import CLOCK, Door, Evidence, Sample, check
 from tests.faults.fleet import ROOT, Fleet
 from tests.faults.inputs import Input, Planted, plant
@@ -291,6 +294,9 @@ def test_a_worker_whose_events_are_all_dead_stops_until_a_person_answers(
         assert address is not None
         status, why = readiness(address)
         assert (status, "circuit breaker is open" in why) == (503, True)
+        (alarm,) = alarms(Watcher([top_address(address)]).look())
+        file = Opened(settings, release="").path
+        assert (alarm.name, alarm.next) == ("CircuitBreakerOpen", f"docs/runbooks/CircuitBreakerOpen.md, then remove {file}.")
         time.sleep(3)
         assert second.running()
         assert sum(map(len, onlooker.outcomes().values())) == committed
