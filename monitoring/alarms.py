@@ -54,6 +54,12 @@ def _workers(figures: Figures) -> Iterator[Alarm]:
         if trouble.breaker_open:
             name, so = "CircuitBreakerOpen", "decides nothing until a person answers"
             usual = "docs/runbooks/CircuitBreakerOpen.md; the worker's /readyz names the file that keeps it open."
+        elif trouble.brokers_silent:
+            name, so, usual = (
+                "BrokersUnreachable",
+                "does not hear from Kafka",
+                "tagstream doctor says of each broker what is wrong.",
+            )
         elif trouble.answers:
             name, so, usual = "Stalled", "is not ready", "read the worker's last log lines."
         else:

@@ -14,6 +14,7 @@ PUBLISHED = "tagstream_events_published_total"
 CONFIDENCE = "tagstream_confidence_ratio"
 AGE = "tagstream_event_age_seconds"
 BREAKER = "tagstream_circuit_breaker_open"
+POSITION = "tagstream_position_timestamp_seconds"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,7 @@ class Trouble:
     answers: bool
     why: str
     breaker_open: bool = False
+    brokers_silent: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +198,10 @@ def trouble_of(worker: str, seen: Snapshot, *, ready: bool, why: str) -> Trouble
     opened = any(seen.gauge(BREAKER))
     if ready and not opened:
         return None
-    return Trouble(worker=worker, answers=True, why="the circuit breaker is open" if ready else why, breaker_open=opened)
+    # Asked only where it is not ready: another machine's clock may be off.
+    silent = any(seen.at - known > limits.SILENT_SECONDS for known in seen.gauge(POSITION) if known)
+    why = "the circuit breaker is open" if ready else why
+    return Trouble(worker=worker, answers=True, why=why, breaker_open=opened, brokers_silent=silent and not opened)
 
 
 def figures(windows: Windows, troubles: Sequence[Trouble] = ()) -> Figures:

@@ -144,7 +144,15 @@ def print_report(report: Report, *, dry_run: bool, as_json: bool) -> None:
     """What was done: a sentence to stderr, since the records of a dry run are the data; of a replay an object is, where JSON is asked for."""
     if as_json and not dry_run:
         refused = {reason.value: count for reason, count in report.refused.most_common()}
-        _json({"target": report.target, "sent": report.sent, "already": report.already, "refused": refused})
+        _json(
+            {
+                "target": report.target,
+                "sent": report.sent,
+                "returned": report.returned,
+                "already": report.already,
+                "refused": refused,
+            }
+        )
     done = "would be replayed" if dry_run else "replayed, confirmed by the broker"
     parts = [f"{report.sent} dead letters {done} to {report.target}"]
     if report.returned:

@@ -229,11 +229,17 @@ def _data_folder_if_any(settings: Settings) -> Path | None:
 
 def _require_export() -> None:
     if importlib.util.find_spec("torch") is None or importlib.util.find_spec("sklearn") is None:
-        msg = "this command needs PyTorch and scikit-learn, which a worker does not. Next: pip install 'tagstream[export]'."
+        msg = (
+            "this command needs PyTorch and scikit-learn, which a worker does not. "
+            f"Next: in the project's folder {sys.executable} -m pip install -e '.[export]'."
+        )
         raise ExtraMissingError(msg)
 
 
 def _require_plots() -> None:
     if importlib.util.find_spec("matplotlib") is None:
-        msg = "a report needs matplotlib for its plots. Next: pip install 'tagstream[export]', or leave out --report."
+        msg = (
+            "a report needs matplotlib for its plots. "
+            f"Next: in the project's folder {sys.executable} -m pip install -e '.[export]', or leave out --report."
+        )
         raise ExtraMissingError(msg)

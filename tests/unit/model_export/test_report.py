@@ -160,7 +160,7 @@ def test_missing_extras_are_a_sentence(
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == missing else real(name, *rest))
     wanted: dict[str, Any] = {"baselines": False, "against": (), "checkpoints": (), "as_json": False}
-    with pytest.raises(modelling.ExtraMissingError, match=rf"{sentence}.*pip install 'tagstream\[export\]'"):
+    with pytest.raises(modelling.ExtraMissingError, match=rf"{sentence}.*-m pip install -e '\.\[export\]'"):
         modelling.evaluate(Settings(), report=tmp_path if folder_given else None, **wanted)
 
 

@@ -225,6 +225,18 @@ def test_an_open_circuit_breaker_is_an_alarm_of_its_own_with_one_next_step() -> 
     ]
 
 
+@pytest.mark.parametrize(("silent_seconds", "name"), [(90.0, "BrokersUnreachable"), (2.0, "Stalled")])
+def test_a_worker_that_does_not_hear_from_its_brokers_is_an_alarm_of_its_own(silent_seconds: float, name: str) -> None:
+    """It is not the worker that is to be looked at then."""
+    stream = ran()
+    stream.metrics.position(partitions=1, lag=0, inflight=0, last_commit=None, known_at=stream.now - silent_seconds)
+    snapshot = of_families(stream.registry.collect(), at=stream.now)
+    trouble = trouble_of("w1", snapshot, ready=False, why="the brokers have not said for 90 s what waits")
+    assert trouble is not None
+    assert [alarm.name for alarm in alarms(seen(stream, troubles=(trouble,))) if alarm.tier is Tier.PAGE] == [name]
+    assert trouble_of("w1", snapshot, ready=True, why="") is None
+
+
 @pytest.mark.parametrize(
     ("alert", "threshold"),
     [

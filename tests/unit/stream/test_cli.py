@@ -262,7 +262,10 @@ def test_a_replay_gives_a_program_its_report(monkeypatch: pytest.MonkeyPatch) ->
     """On standard output; the sentence is the person's."""
     monkeypatch.setattr(replay, "replay", lambda *_: replay.Report(target="content", sent=2))
     done = run("dlq", "replay", "--json")
-    assert (done.exit_code, json.loads(done.stdout)) == (0, {"target": "content", "sent": 2, "already": 0, "refused": {}})
+    assert (done.exit_code, json.loads(done.stdout)) == (
+        0,
+        {"target": "content", "sent": 2, "returned": 0, "already": 0, "refused": {}},
+    )
 
 
 def test_the_version_is_a_line() -> None:

@@ -65,8 +65,8 @@ def test_what_came_back_from_an_earlier_replay_is_told_apart(dry_run: bool) -> N
     for headers in ((), (("x-dlq-replay-count", b"1"),), (("x-dlq-replay-count", b"2"),)):
         report.count(letter(headers=headers))
     with view.err.capture() as captured:
-        dlq_view.print_report(report, dry_run=dry_run)
-        dlq_view.print_report(Report(target="content", sent=3), dry_run=dry_run)
+        dlq_view.print_report(report, dry_run=dry_run, as_json=False)
+        dlq_view.print_report(Report(target="content", sent=3), dry_run=dry_run, as_json=False)
     first, second = captured.get().replace("\n", " ").split("3 dead letters ")[1:]
     assert "to content; 2 of them came back from an earlier replay" in first
     assert "came back" not in second
@@ -97,6 +97,7 @@ def test_what_a_replay_did_is_an_object_for_a_program(capsysbinary: pytest.Captu
     assert json.loads(capsysbinary.readouterr().out) == {
         "target": "content",
         "sent": 3,
+        "returned": 0,
         "already": 2,
         "refused": {Refusal.NOT_OURS.value: 4, Refusal.TOO_LARGE.value: 1},
     }
