@@ -15,11 +15,14 @@ from kafka.serializer import Serializer
 from stream.backlog import Backlog
 from stream.settings import Settings
 from stream.topics import admitted, said, unreachable
+from stream.topics import partitions as partitions_of_cluster
 
 FLUSH_SECONDS = 30
 POLL_MS, POLL_RECORDS = 200, 1000
 # A partition that brings nothing for so long, though there is something, does not keep the others waiting any longer.
 PATIENCE_SECONDS = 5.0
+# After so long without a record the brokers are asked whether they are still there.
+QUIET_SECONDS = 2.0
 # A record that was not confirmed by then is given up; whoever waits for it waits a little longer.
 DELIVERY_SECONDS, REQUEST_SECONDS, CONFIRM_SECONDS = 15, 10, 20
 # The producer takes whatever it is given, and the time to give up a record runs while it waits in there: this much goes out in time.
@@ -194,7 +197,7 @@ def read(settings: Settings, topics: Sequence[str], *, from_beginning: bool) -> 
         from_beginning: Start at the oldest record, else after the newest.
 
     Raises:
-        BrokerUnreachableError: No broker answered in time, or one refused us.
+        BrokerUnreachableError: No broker answered in time, or one refused us; later, too.
     """
     with _consumer(settings) as consumer:
         assigned = [
@@ -210,8 +213,23 @@ def read(settings: Settings, topics: Sequence[str], *, from_beginning: bool) -> 
             consumer.seek_to_end(*assigned)
             for partition in assigned:
                 consumer.position(partition)
+        heard = time.monotonic()
         while True:
-            yield _polled(consumer)
+            found = _polled(consumer)
+            if not found and time.monotonic() - heard > QUIET_SECONDS:
+                _still_there(consumer, assigned, settings)
+                heard = time.monotonic()
+            elif found:
+                heard = time.monotonic()
+            yield found
+
+
+def _still_there(consumer: KafkaConsumer, assigned: Sequence[TopicPartition], settings: Settings) -> None:
+    """Is it that nothing comes, or that nobody is there? To who polls it looks the same. A partition without a leader is no reason to end."""
+    try:
+        consumer.end_offsets(assigned, timeout_ms=int(PATIENCE_SECONDS * 1000))
+    except KafkaError:
+        partitions_of_cluster(settings)
 
 
 def _backlog(consumer: KafkaConsumer, assigned: Sequence[TopicPartition]) -> Iterator[list[Record]]:

@@ -113,12 +113,26 @@ def test_a_worker_whose_brokers_are_away_says_so_and_comes_back(processes: Proce
             send(settings, plant(EVENTS, malformed=6, seed="before"))
             assert all_committed(onlooker)
         assert worker.get("/readyz")[0] == 200
+        tail = processes.start(
+            [sys.executable, "-m", "stream.cli", "tail", "tagged", "--from-beginning"],
+            env={
+                **without_settings(os.environ),
+                **environ,
+                "PYTHONPATH": str(ROOT),
+                "TAGSTREAM_STARTUP_TIMEOUT_SECONDS": "3",
+            },
+            log_file=tmp_path / "tail.log",
+        )
+        assert until(lambda: ".tagged/" in tail.output(), WORK_SECONDS), tail.output()
 
         ground.outage(seconds=WORK_SECONDS)
         assert until(lambda: worker.get("/readyz")[0] == 503, STALL_SECONDS), worker.process.output()
         assert "the brokers have not said for" in worker.get("/readyz")[1]
         assert worker.get("/healthz")[0] == 200
         assert time.time() - worker.metric("tagstream_position_timestamp_seconds") > 8
+        # Whoever only reads cannot tell a quiet topic from brokers that are gone, and asks.
+        assert tail.wait(STALL_SECONDS), tail.output()
+        assert (tail.exit_code, "no Kafka broker answered" in tail.output()) == (3, True)
         ground.mend()
 
         with Onlooker(settings) as onlooker:
