@@ -56,11 +56,12 @@ class Coordinator(GroupCoordinator):  # type: ignore[misc]
     _unknown_since: float | None = None
 
     async def _do_commit_offsets(self, assignment: Any, offsets: Any) -> None:
+        since, self._unknown_since = self._unknown_since, None
         try:
             await super()._do_commit_offsets(assignment, offsets)
         except UnknownTopicOrPartitionError as error:
             now = time.monotonic()
-            self._unknown_since = self._unknown_since or now
+            self._unknown_since = since or now
             if now - self._unknown_since < UNKNOWN_SECONDS:
                 raise
             partitions = ", ".join(f"{tp.topic}/{tp.partition}" for tp in sorted(offsets))
@@ -68,7 +69,6 @@ class Coordinator(GroupCoordinator):  # type: ignore[misc]
                 f"of {partitions} one does not exist any more, so that nothing of it can be committed. Next: `tagstream doctor`"
             )
             raise CommitFailedError(msg) from error
-        self._unknown_since = None
 
     async def _send_req(self, request: Any) -> Any:
         answer = await super()._send_req(request)
