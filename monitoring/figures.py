@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from monitoring import limits
 from monitoring.comparison import ks, psi, psi_terms
+from monitoring.health import SILENT
 from monitoring.history import Windows
 from monitoring.observer import Destination
 from monitoring.snapshot import Snapshot, bins
@@ -14,7 +15,6 @@ PUBLISHED = "tagstream_events_published_total"
 CONFIDENCE = "tagstream_confidence_ratio"
 AGE = "tagstream_event_age_seconds"
 BREAKER = "tagstream_circuit_breaker_open"
-POSITION = "tagstream_position_timestamp_seconds"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,10 +198,8 @@ def trouble_of(worker: str, seen: Snapshot, *, ready: bool, why: str) -> Trouble
     opened = any(seen.gauge(BREAKER))
     if ready and not opened:
         return None
-    # Asked only where it is not ready: another machine's clock may be off.
-    silent = any(seen.at - known > limits.SILENT_SECONDS for known in seen.gauge(POSITION) if known)
     why = "the circuit breaker is open" if ready else why
-    return Trouble(worker=worker, answers=True, why=why, breaker_open=opened, brokers_silent=silent and not opened)
+    return Trouble(worker=worker, answers=True, why=why, breaker_open=opened, brokers_silent=why.startswith(SILENT))
 
 
 def figures(windows: Windows, troubles: Sequence[Trouble] = ()) -> Figures:

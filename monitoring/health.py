@@ -9,6 +9,9 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+# What readiness begins with then; who reads it knows by this whom to look at.
+SILENT = "the brokers have not said"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
@@ -88,7 +91,7 @@ class Progress:
             (self._stopping, "the worker is stopping"),
             (now - self._tick > self._stall, f"the event loop has not run for {now - self._tick:.0f} s"),
             (self._partitions is None, "the group has not given this worker its partitions yet"),
-            (now - self._known > self._stall, f"the brokers have not said for {now - self._known:.0f} s what waits"),
+            (now - self._known > self._stall, f"{SILENT} for {now - self._known:.0f} s what waits"),
             (
                 self._lag > 0 and now - self._moved > self._stall,
                 f"{self._lag} events wait and none has moved for {now - self._moved:.0f} s",

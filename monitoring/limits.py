@@ -18,9 +18,6 @@ STALE_RATIO = 0.144
 # So long nothing comes out while something waits. The alert waits five minutes; whoever is looking already need not.
 STALLED_SECONDS = 60.0
 
-# So long no broker has said where a worker stands. The alert waits longer.
-SILENT_SECONDS = 15.0
-
 # Decisions that a person is asked about: the budget in recording.yml.
 REVIEW_RATIO = 0.8
 # Times the reference's own share, which a thousand rows know only roughly.

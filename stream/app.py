@@ -60,6 +60,8 @@ BREAKER_SECONDS = 1.0
 TEN_YEARS_SECONDS = 10 * 365 * 24 * 3600.0
 # From the last commit to the end: leave the group, close the connections.
 LEAVE_SECONDS = 4.0
+# What is left on disk is taken away.
+CLOSE_SECONDS = 1.0
 # Key, headers of the record and of ours.
 DEAD_LETTER_ADDED_BYTES = 256 * 1024
 
@@ -178,7 +180,10 @@ class Worker(faust.Worker):  # type: ignore[misc]
                 waited_for="Faust to leave the group and to close its connections",
                 consequence="the group notices after its session timeout; all is finished, what could not be committed is sent again",
             )
-            self._on_cut_short()
+            # Whatever becomes of it, this thread is the bound.
+            closing = threading.Thread(target=self._on_cut_short, name="closing", daemon=True)
+            closing.start()
+            closing.join(CLOSE_SECONDS)
             logging.shutdown()
             os._exit(0 if self._asked else EXIT_BROKEN)
         log.error(

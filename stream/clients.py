@@ -185,7 +185,9 @@ def _consumer(settings: Settings) -> Iterator[KafkaConsumer]:
         consumer.close()
 
 
-def read(settings: Settings, topics: Sequence[str], *, from_beginning: bool) -> Iterator[list[Record]]:
+def read(
+    settings: Settings, topics: Sequence[str], *, from_beginning: bool, quiet_seconds: float = QUIET_SECONDS
+) -> Iterator[list[Record]]:
     """
     Batches of records of some topics, in no consumer group, for as long as it is asked; empty lists while nothing comes.
 
@@ -195,6 +197,7 @@ def read(settings: Settings, topics: Sequence[str], *, from_beginning: bool) -> 
         settings: Where the brokers are.
         topics: Names of topics that exist.
         from_beginning: Start at the oldest record, else after the newest.
+        quiet_seconds: After so long without a record the brokers are asked whether they are still there.
 
     Raises:
         BrokerUnreachableError: No broker answered in time, or one refused us; later, too.
@@ -216,7 +219,7 @@ def read(settings: Settings, topics: Sequence[str], *, from_beginning: bool) -> 
         heard = time.monotonic()
         while True:
             found = _polled(consumer)
-            if not found and time.monotonic() - heard > QUIET_SECONDS:
+            if not found and time.monotonic() - heard > quiet_seconds:
                 _still_there(consumer, assigned, settings)
                 heard = time.monotonic()
             elif found:
@@ -244,8 +247,10 @@ def _backlog(consumer: KafkaConsumer, assigned: Sequence[TopicPartition]) -> Ite
     moved = time.monotonic()
     while not backlog.over:
         wanting = [TopicPartition(*partition) for partition in backlog.wanting]
-        if came := _asked(consumer, wanting, positions):
-            backlog.add(came)
+        before = sum(positions.values())
+        backlog.add(_asked(consumer, wanting, positions))
+        # The positions, not the records: a log may begin with what was rolled back.
+        if sum(positions.values()) > before:
             moved = time.monotonic()
         late = time.monotonic() - moved > PATIENCE_SECONDS
         for partition in wanting:
@@ -254,8 +259,6 @@ def _backlog(consumer: KafkaConsumer, assigned: Sequence[TopicPartition]) -> Ite
         if found := backlog.take():
             yield found
             moved = time.monotonic()
-        elif not backlog.holds:
-            yield []
     _assign(consumer, assigned, positions)
 
 

@@ -18,6 +18,7 @@ NEVER_DEBUG = ("aiokafka", "kafka")
 REPEATS, REPEAT_SECONDS = 5, 60.0
 # A message that has its values in it is another one each time.
 MOST_MESSAGES = 500
+SHOWN_CHARACTERS = 200
 
 
 def configure(*, level: str, form: Literal["auto", "json", "console"], stream: TextIO = sys.stderr) -> None:
@@ -66,31 +67,42 @@ class Repeats(logging.Filter):
     """
     Lets five lines a minute through of each message of the Kafka clients and of Faust, and says how many it has held back.
 
-    Our own lines are facts of their own, and pass.
+    Our own lines are facts of their own, and pass; so does what is critical. With another exception it is another message.
     """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         """`monotonic` is the clock, in seconds."""
         super().__init__()
         self._now = monotonic
-        # By logger and message without its values: when its minute began, and how many came in it.
-        self._seen: dict[tuple[str, str], tuple[float, int]] = {}
+        self._lock = threading.Lock()
+        # By logger, level, message without its values, and exception: how many came in this minute.
+        self._seen: dict[tuple[str, str, str, str], int] = {}
+        self._since = monotonic()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Is this line written? May be called by any thread: handlers have a lock, and filter before it; a count may be off by one."""
-        if record.name.partition(".")[0] not in QUIET and record.name not in QUIET:
+        """Is this line written? May be called by any thread."""
+        now = self._now()
+        with self._lock:
+            over = self._seen if now - self._since >= REPEAT_SECONDS else {}
+            if over:
+                self._seen, self._since = {}, now
+            passes = self._passes(record)
+        # Outside the lock, since these lines come through here too.
+        for (name, level, message, _), count in over.items():
+            if count > REPEATS:
+                log = logger("tagstream.logs")
+                log.warning("lines_held_back", of=name, of_level=level, lines=count - REPEATS, like=message[:SHOWN_CHARACTERS])
+        return passes
+
+    def _passes(self, record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.CRITICAL or not (record.name in QUIET or record.name.partition(".")[0] in QUIET):
             return True
-        key, now = (record.name, str(record.msg)), self._now()
+        kind, error = record.exc_info[:2] if record.exc_info else (None, None)
+        key = (record.name, record.levelname, str(record.msg), f"{kind.__name__}: {error}" if kind is not None else "")
         if key not in self._seen and len(self._seen) >= MOST_MESSAGES:
-            self._seen.clear()
-        began, count = self._seen.get(key, (now, 0))
-        if now - began < REPEAT_SECONDS:
-            self._seen[key] = (began, count + 1)
-            return count < REPEATS
-        self._seen[key] = (now, 1)
-        if count > REPEATS:
-            record.msg, record.args = f"{record.getMessage()} (and {count - REPEATS} more like it since)", None
-        return True
+            return True
+        self._seen[key] = self._seen.get(key, 0) + 1
+        return self._seen[key] <= REPEATS
 
 
 def _thread_failed(failed: threading.ExceptHookArgs) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from model_export import commands, madewithml
+from model_export import commands, extras, madewithml
 from model_export.bundle import DEFAULT_BUNDLE, Bundle
 from model_export.bundle import read as read_bundle
 from stream import bundle_view, logs, view
@@ -229,17 +229,11 @@ def _data_folder_if_any(settings: Settings) -> Path | None:
 
 def _require_export() -> None:
     if importlib.util.find_spec("torch") is None or importlib.util.find_spec("sklearn") is None:
-        msg = (
-            "this command needs PyTorch and scikit-learn, which a worker does not. "
-            f"Next: in the project's folder {sys.executable} -m pip install -e '.[export]'."
-        )
+        msg = f"this command needs PyTorch and scikit-learn, which a worker does not. Next: {extras.install('export')}."
         raise ExtraMissingError(msg)
 
 
 def _require_plots() -> None:
     if importlib.util.find_spec("matplotlib") is None:
-        msg = (
-            "a report needs matplotlib for its plots. "
-            f"Next: in the project's folder {sys.executable} -m pip install -e '.[export]', or leave out --report."
-        )
+        msg = f"a report needs matplotlib for its plots. Next: {extras.install('export')}, or leave out --report."
         raise ExtraMissingError(msg)

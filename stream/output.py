@@ -23,12 +23,12 @@ def own() -> None:
     The other two streams are given somewhere to go: the next file or connection would have their number, and be written to.
     """
     if sys.stdin is None:
-        os.open(os.devnull, os.O_RDONLY)
+        _nothing(os.O_RDONLY)
     before = sys.stdout
     # What is opened for reading alone refuses to be written, as what is closed does.
-    raw = _Bytes(os.open(os.devnull, os.O_RDONLY) if before is None else before.fileno(), "wb", closefd=False)
+    raw = _Bytes(_nothing(os.O_RDONLY) if before is None else before.fileno(), "wb", closefd=False)
     if sys.stderr is None:
-        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")
+        sys.stderr = os.fdopen(_nothing(os.O_WRONLY), "w", encoding="utf-8")
     if before is None:
         sys.stdout = _Text(io.BufferedWriter(raw), encoding="utf-8")
     else:
@@ -41,6 +41,13 @@ def own() -> None:
             line_buffering=bool(before.line_buffering),
             write_through=unbuffered,
         )
+
+
+def _nothing(mode: int) -> int:
+    """The lowest free number, which a program that we start has too."""
+    number = os.open(os.devnull, mode)
+    os.set_inheritable(number, True)  # noqa: FBT003 - it takes no name
+    return number
 
 
 def let_go() -> None:

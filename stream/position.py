@@ -162,7 +162,11 @@ class Position:
         # What is done in the meantime is beyond what the brokers will have said.
         acknowledged = dict(self._delivery.acknowledged)
         thread = consumer._thread  # noqa: SLF001 - Faust passes neither `committed` nor `position` through
-        looked = await thread.beside(_look, thread, assigned, unknown) if assigned else _Looked()
+        if assigned:
+            looked = await thread.beside(_look, thread, assigned, unknown)
+        else:
+            await thread.beside(_answer, thread)
+            looked = _Looked()
         begins = looked.begins
         self._count_expired(consumer, begins)
         places = self._places(consumer, looked, acknowledged)
@@ -276,6 +280,13 @@ class _Looked:
     ends: Mapping[TP, int] = field(default_factory=dict)
     begins: Mapping[TP, int] = field(default_factory=dict)
     found: dict[TP, tuple[int | None, int | None]] = field(default_factory=dict)
+
+
+async def _answer(thread: Any) -> None:
+    """In the consumer's thread. A worker without partitions has nothing to ask, and still knows whether there are brokers."""
+    if not await thread._ensure_consumer()._client.force_metadata_update():  # noqa: SLF001
+        msg = "no broker answers"
+        raise ConnectionError(msg)
 
 
 async def _look(thread: Any, assigned: list[TP], unknown: list[TP]) -> _Looked:

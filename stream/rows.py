@@ -164,19 +164,26 @@ def _is_csv(argument: str, first: bytes) -> bool:
     if suffix in CSV_SUFFIXES | JSON_SUFFIXES:
         return suffix in CSV_SUFFIXES
     header = first.decode("utf-8-sig", errors="replace").strip().lower()
-    return not header.startswith(("{", "[")) and "title" in next(csv.reader([header]), [])
+    if header.startswith(("{", "[")):
+        return False
+    try:
+        return "title" in next(csv.reader([header]), [])
+    except csv.Error:
+        # Line ends of old Macs, for one.
+        return False
 
 
 def _csv_rows(name: str, lines: Iterator[bytes], *, above: int) -> Iterator[Row]:
-    # Not strict, a quote that is never closed would make one title of all that follows.
-    reader = csv.reader(_text(name, lines, above), strict=True)
+    text = _Ending(_text(name, lines, above))
+    reader = csv.reader(text)
     after = above
     try:
         header = next(reader, [])
         if "title" not in header:
             msg = f"{name} has no column 'title' (columns: {', '.join(header) or 'none'}). Next: name the columns in the first line."
             raise RowsError(msg)
-        twice = sorted({column for column in header if header.count(column) > 1})
+        # Spreadsheets write columns without a name, and mostly without a cell.
+        twice = sorted({column for column in header if column and header.count(column) > 1})
         if twice:
             msg = f"{name}: the column {twice[0]!r} is there twice, and of its cells only one could be kept. Next: name each column once."
             raise RowsError(msg)
@@ -184,19 +191,36 @@ def _csv_rows(name: str, lines: Iterator[bytes], *, above: int) -> Iterator[Row]
         for cells in reader:
             # A row goes over several lines where a quoted cell holds line ends; a blank line is no row.
             line, after = after + 1, above + reader.line_num
+            if text.ended:
+                # It looked for more: what follows the quote, to the end of the file, would be one cell.
+                msg = f"{name}, line {line}: not CSV (a quote is opened and not closed). Next: correct that line."
+                raise RowsError(msg)
             if not cells:
                 continue
             if len(cells) > len(header):
                 msg = f"{name}, line {line}: more fields than the header has columns. Next: quote fields that hold commas."
                 raise RowsError(msg)
             # A row shorter than the header lacks its last fields; an empty cell is an empty string.
-            present = dict(zip(header, cells, strict=False))
+            present = {column: cell for column, cell in zip(header, cells, strict=False) if column or cell}
+            if sum(bool(cell) for column, cell in zip(header, cells, strict=False) if not column) > 1:
+                msg = f"{name}, line {line}: cells of two columns that have no name. Next: name the columns in the first line."
+                raise RowsError(msg)
             yield Row(line, json.dumps(present, ensure_ascii=False, separators=(",", ":")).encode())
     except csv.Error as error:
-        # A row that does not end begins where the mistake is.
-        what = "a quote is opened and not closed" if "end of data" in str(error) else error
-        msg = f"{name}, line {after + 1}: not CSV ({what}). Next: correct that line."
+        msg = f"{name}, line {after + 1}: not CSV ({error}). Next: correct that line."
         raise RowsError(msg) from error
+
+
+class _Ending:
+    """Lines, and whether somebody has asked for one more than there are."""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self._lines = lines
+        self.ended = False
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._lines
+        self.ended = True
 
 
 def _text(name: str, lines: Iterator[bytes], above: int) -> Iterator[str]:

@@ -69,16 +69,18 @@ def follow(
     name = names.get(topic, topic)
     require(settings, {topic: name}, operations={topic: Operation.READ})
     shown = 0
-    last = time.monotonic()
+    # Nothing is idle before it could read.
+    last: float | None = None
+    quiet = clients.QUIET_SECONDS if idle_seconds is None else min(clients.QUIET_SECONDS, idle_seconds / 2)
     try:
-        for records in clients.read(settings, [name], from_beginning=from_beginning):
+        for records in clients.read(settings, [name], from_beginning=from_beginning, quiet_seconds=quiet):
             for record in filter(keep, records):
                 show(record)
                 shown += 1
                 if max_records is not None and shown >= max_records:
                     return shown
             now = time.monotonic()
-            if records:
+            if records or last is None:
                 last = now
             elif idle_seconds is not None and now - last > idle_seconds:
                 return shown

@@ -436,6 +436,28 @@ def test_a_stop_that_hangs_ends_by_itself_and_says_whether_all_was_finished(
     assert len(closed) == drained
 
 
+@pytest.mark.parametrize("fails", [True, False])
+def test_what_is_left_on_disk_does_not_keep_a_worker_alive(fails: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that has become read-only, or a disk that does not answer."""
+    monkeypatch.setattr(stream_app, "LEAVE_SECONDS", 0.01)
+    monkeypatch.setattr(stream_app, "CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr(stream_app.os, "_exit", sys.exit)
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+
+    def close() -> None:
+        if fails:
+            raise OSError(30, "Read-only file system")
+        threading.Event().wait(5)
+
+    app = stream_app.faust_app(Settings(), idempotent=True)
+    worker = stream_app.Worker(app, shutdown_seconds=0.1, on_stopping=lambda: None, on_cut_short=close)
+    asyncio.run(app.on_before_shutdown.send())
+    with pytest.raises(SystemExit) as ended:
+        worker._exit_when_late()
+
+    assert ended.value.code == 0
+
+
 def test_a_stop_that_nobody_asked_for_has_a_bound_too_and_another_code(monkeypatch: pytest.MonkeyPatch) -> None:
     """Faust stops without a limit when something of it has crashed; a worker that hangs there is no worker, and says 70."""
     ended: list[int] = []

@@ -11,9 +11,11 @@ from monitoring import limits
 from monitoring.alarms import Alarm, Tier, alarms
 from monitoring.comparison import psi
 from monitoring.figures import Figures, Position, Trouble, figures, trouble_of
+from monitoring.health import Progress
 from monitoring.history import History
 from monitoring.observer import Destination, Observation, ReviewReason
 from monitoring.snapshot import of_families, parse
+from tests.fakes import Clock
 from tests.observations import DIGEST, LABELS, THRESHOLD, Stream
 
 ALERTS = Path(__file__).parents[3] / "monitoring" / "prometheus" / "alerts.yml"
@@ -225,16 +227,25 @@ def test_an_open_circuit_breaker_is_an_alarm_of_its_own_with_one_next_step() -> 
     ]
 
 
-@pytest.mark.parametrize(("silent_seconds", "name"), [(90.0, "BrokersUnreachable"), (2.0, "Stalled")])
-def test_a_worker_that_does_not_hear_from_its_brokers_is_an_alarm_of_its_own(silent_seconds: float, name: str) -> None:
-    """It is not the worker that is to be looked at then."""
-    stream = ran()
-    stream.metrics.position(partitions=1, lag=0, inflight=0, last_commit=None, known_at=stream.now - silent_seconds)
+def test_a_worker_that_does_not_hear_from_its_brokers_is_an_alarm_of_its_own() -> None:
+    """It is not the worker that is to be looked at then; one whose event loop hangs does not hear from them either, and is."""
+    stream, clock = ran(), Clock()
     snapshot = of_families(stream.registry.collect(), at=stream.now)
-    trouble = trouble_of("w1", snapshot, ready=False, why="the brokers have not said for 90 s what waits")
-    assert trouble is not None
-    assert [alarm.name for alarm in alarms(seen(stream, troubles=(trouble,))) if alarm.tier is Tier.PAGE] == [name]
-    assert trouble_of("w1", snapshot, ready=True, why="") is None
+    progress = Progress(stall_seconds=20, monotonic=clock)
+    progress.assigned(4)
+    clock.now += 21
+
+    def alarm() -> list[str]:
+        why = progress.verdict().why
+        trouble = trouble_of("w1", snapshot, ready=progress.verdict().ready, why=why)
+        assert trouble is not None
+        return [alarm.name for alarm in alarms(seen(stream, troubles=(trouble,))) if alarm.tier is Tier.PAGE]
+
+    assert alarm() == ["Stalled"]
+    progress.ticked(lag=0, known=False)
+    assert alarm() == ["BrokersUnreachable"]
+    progress.ticked(lag=0)
+    assert progress.verdict().ready
 
 
 @pytest.mark.parametrize(

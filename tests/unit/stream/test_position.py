@@ -77,6 +77,18 @@ def test_brokers_that_are_silent_are_said_once_a_minute_and_when_they_are_back(m
     assert said[-1]["after_seconds"] == 130
 
 
+def test_a_worker_without_partitions_asks_too() -> None:
+    """A spare one has no lag to hear of; were it always well, it would speak for all workers of its job."""
+    thread = Thread(begin=5, committed=5)
+    stand = Stand(thread)
+    stand.consumer.assignment = set
+    assert (stand.tick("position_timestamp_seconds") or 0) > 0
+    thread.answers = False
+    with structlog.testing.capture_logs() as logs:
+        stand.tick("position_timestamp_seconds")
+    assert [line["why"] for line in logs] == ["ConnectionError: no broker answers"]
+
+
 class Thread:
     """A consumer's thread that answers at once, in the caller's own."""
 
@@ -87,6 +99,11 @@ class Thread:
         self.fetched: int | None = self.end
         self._coordinator = self._subscription = self.subscription = self._client = self.cluster = self
         self.leader = 1
+        self.answers = True
+
+    async def force_metadata_update(self) -> bool:
+        """Whether a broker has answered."""
+        return self.answers
 
     async def beside(self, ask: Any, *arguments: Any) -> Any:
         """Without a thread."""

@@ -89,6 +89,22 @@ def test_standard_input_otherwise_is_json_lines(monkeypatch: pytest.MonkeyPatch)
     assert read(b'{"a":1,title,"b":2}\n', monkeypatch) == [b'{"a":1,title,"b":2}']
 
 
+def test_csv_as_other_programs_write_it_is_read(tmp_path: Path) -> None:
+    """Columns without a name and without a cell, an index without a name, and what comes behind a closing quote."""
+    path = written(tmp_path, "a.csv", b'title,,\na,,\n"b" c,1,\n"d"e,,\n"f\n\ng",,')
+    assert [json.loads(value) for value in rows.read(str(path))] == [
+        {"title": "a"},
+        {"title": "b c", "": "1"},
+        {"title": "de"},
+        {"title": "f\n\ng"},
+    ]
+
+
+def test_old_line_ends_in_what_may_be_anything_are_no_traceback(tmp_path: Path) -> None:
+    """Nothing tells that it is CSV; the decoder says that it is no event."""
+    assert list(rows.read(str(written(tmp_path, "papers", b"title\rfoo\rbar\n")))) == [b"title\rfoo\rbar"]
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
@@ -100,7 +116,7 @@ def test_standard_input_otherwise_is_json_lines(monkeypatch: pytest.MonkeyPatch)
         (b"title\na\rb\n", "line 2: not CSV"),
         (b"title\ra\rb\n", "line 1: not CSV"),
         (b'title\na\n"b\nc\nd\n', "line 3: not CSV (a quote is opened and not closed)"),
-        (b'title\n"a"b\n', "line 2: not CSV"),
+        (b"title,,\na,b,\nc,d,e\n", "line 3: cells of two columns that have no name"),
         (b'\n\ntitle\na\n"b\nc\n', "line 5: not CSV"),
         (b"\ntitle\n\xff\n", "line 3: not UTF-8 (byte 0)"),
         (b"\nid,title\n1,b,c\n", "line 3: more fields"),
