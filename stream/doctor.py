@@ -21,6 +21,7 @@ from stream.breaker import Opened
 from stream.crashguard import CONSEQUENCE, mistaken, stem_of
 from stream.deciders import RULES_CONSEQUENCE, decider_of
 from stream.marker import Marker
+from stream.metrics_address import is_taken, next_step
 from stream.pipeline import release_of
 from stream.records import missing_codecs
 from stream.rights import Operation, Resource, Right, missing
@@ -182,6 +183,9 @@ def _metrics_port(settings: Settings) -> Finding:
         with socket.create_server((settings.metrics_host, settings.metrics_port)):
             pass
     except OSError as error:
+        if not is_taken(error):
+            detail = f"{where} cannot be bound: {error.strerror}"
+            return Finding(check="metrics", status=Status.FAIL, detail=detail, fix=next_step(error).removesuffix("."))
         return Finding(
             check="metrics",
             status=Status.WARN,

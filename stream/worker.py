@@ -1,7 +1,5 @@
 """The worker process: reads nothing but its settings, chooses the real parts, and runs them."""
 
-import errno
-import socket
 import time
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -12,6 +10,7 @@ from stream import app, logs
 from stream.allocator import limit_fragmentation
 from stream.deciders import RULES_CONSEQUENCE, decider_of
 from stream.drift import watch_of
+from stream.metrics_address import next_step
 from stream.pipeline import Pipeline
 from stream.settings import Settings
 
@@ -93,22 +92,9 @@ def run(
     except app.MetricsPortError as error:
         msg = (
             f"the metrics address {settings.metrics_host}:{settings.metrics_port} cannot be bound: {error}. "
-            f"Next: {_next_step(error.__cause__)}"
+            f"Next: {next_step(error.__cause__)}"
         )
         raise PortTakenError(msg) from error
-
-
-def _next_step(why: BaseException | None) -> str:
-    """Of an address that cannot be bound: is it the host, the right to its port, or another process?"""
-    number = why.errno if isinstance(why, OSError) else None
-    if isinstance(why, socket.gaierror) or number in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
-        return "set TAGSTREAM_METRICS_HOST to an address of this machine (127.0.0.1; 0.0.0.0 is all of them)."
-    if number in {errno.EACCES, errno.EPERM}:
-        return "set TAGSTREAM_METRICS_PORT to one that this user may take, 1024 or more."
-    return (
-        "stop what holds it, or set TAGSTREAM_METRICS_PORT=0 for a free port: the log names it, a scrape configuration does not "
-        "know it then."
-    )
 
 
 def process_registry() -> CollectorRegistry:

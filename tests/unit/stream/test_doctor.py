@@ -257,6 +257,14 @@ def test_of_a_breaker_under_a_bundle_that_is_refused_nothing_is_said(tmp_path: P
     assert list(doctor._breaker(settings, opened=Status.FAIL)) == []
 
 
+def test_a_metrics_host_that_is_none_of_this_machine_fails() -> None:
+    """A worker would not start; that another one may hold the port is another matter."""
+    found = doctor._metrics_port(Settings(metrics_host="192.0.2.1"))
+    assert found.status is Status.FAIL
+    assert "192.0.2.1:9108 cannot be bound: Cannot assign requested address" in found.detail
+    assert found.fix.startswith("set TAGSTREAM_METRICS_HOST to an address of this machine")
+
+
 def test_a_free_port_is_one_that_no_scrape_configuration_knows(listening: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Port 0 is not free, one will be taken; who is advised to take it hears what that costs, from doctor and worker alike."""
     port = int(listening.rpartition(":")[2])
