@@ -25,8 +25,6 @@ from stream.broker.rung import RungUnavailable, Wanted
 pytestmark = [
     pytest.mark.broker,
     pytest.mark.timeout(300),
-    # kafka-python leaves a socket to the garbage collector for each connection that was refused, and so for each dead node.
-    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
 ]
 
 ROOT = Path(__file__).parents[2]

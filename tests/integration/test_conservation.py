@@ -22,8 +22,6 @@ from tests.faults.plan import Plan
 pytestmark = [
     pytest.mark.broker,
     pytest.mark.timeout(400),
-    # kafka-python leaves a socket to the garbage collector for each connection that was refused.
-    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
 ]
 
 MALFORMED_SHARE = 0.01

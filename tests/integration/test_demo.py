@@ -25,8 +25,6 @@ from stream.settings import Settings
 pytestmark = [
     pytest.mark.broker,
     pytest.mark.timeout(240),
-    # kafka-python leaves a socket to the garbage collector for each connection that was refused.
-    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
 ]
 
 ROOT = Path(__file__).parents[2]

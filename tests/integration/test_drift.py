@@ -22,8 +22,6 @@ from tests.integration.running import RunningWorker, until
 pytestmark = [
     pytest.mark.broker,
     pytest.mark.timeout(240),
-    # kafka-python leaves a socket to the garbage collector for each connection that was refused.
-    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
 ]
 
 WINDOW = 300

@@ -34,8 +34,6 @@ from tests.integration.running import WORK_SECONDS, Start, all_committed, until,
 pytestmark = [
     pytest.mark.broker,
     pytest.mark.timeout(240),
-    # kafka-python leaves a socket to the garbage collector for each connection that was refused.
-    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
 ]
 
 ONCE = {"TAGSTREAM_DELIVERY": "exactly_once"}

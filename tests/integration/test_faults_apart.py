@@ -27,8 +27,6 @@ from tests.integration.running import RunningWorker, Start, all_committed, all_w
 pytestmark = [
     pytest.mark.broker,
     pytest.mark.timeout(180),
-    # kafka-python leaves a socket to the garbage collector for each connection that was refused.
-    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
 ]
 
 EVENTS = 600

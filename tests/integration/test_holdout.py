@@ -22,8 +22,6 @@ from tests.integration.conftest import Command
 pytestmark = [
     pytest.mark.broker,
     pytest.mark.timeout(180),
-    # kafka-python leaves a socket to the garbage collector for each connection that was refused.
-    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
 ]
 
 ROWS = 191

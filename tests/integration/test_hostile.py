@@ -29,8 +29,6 @@ from tests.integration.running import RunningWorker
 pytestmark = [
     pytest.mark.broker,
     pytest.mark.timeout(300),
-    # kafka-python leaves a socket to the garbage collector for each connection that was refused.
-    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
 ]
 
 FIRST = 1_000

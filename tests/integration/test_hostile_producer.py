@@ -20,8 +20,6 @@ from tests.wire import GZIP, BadName, Row, batch_of, produce
 pytestmark = [
     pytest.mark.broker,
     pytest.mark.timeout(180),
-    # kafka-python leaves a socket to the garbage collector for each connection that was refused.
-    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
 ]
 
 WORK_SECONDS = 60.0

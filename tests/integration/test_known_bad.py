@@ -20,8 +20,6 @@ from tests.faults.plan import Plan
 pytestmark = [
     pytest.mark.broker,
     pytest.mark.timeout(600),
-    # kafka-python leaves a socket to the garbage collector for each connection that was refused.
-    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
 ]
 
 

@@ -26,8 +26,6 @@ from tests.integration.secure_cluster import ADMIN, Authority, SecureCluster, se
 pytestmark = [
     pytest.mark.broker,
     pytest.mark.timeout(300),
-    # kafka-python leaves a socket to the garbage collector for each connection that was refused.
-    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
 ]
 
 EVENTS = 500

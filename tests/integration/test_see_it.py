@@ -40,8 +40,6 @@ from tests.prometheus import rules
 pytestmark = [
     pytest.mark.broker,
     pytest.mark.timeout(1500),
-    # kafka-python leaves a socket to the garbage collector for each connection that was refused.
-    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.skipif(
         shutil.which("prometheus") is None,
         reason="there is no prometheus, so nothing can be said of alerts on real workers: install the package prometheus",

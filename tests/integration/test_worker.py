@@ -29,8 +29,6 @@ from tests.integration.running import START_SECONDS, Start, all_committed, all_w
 pytestmark = [
     pytest.mark.broker,
     pytest.mark.timeout(180),
-    # kafka-python leaves a socket to the garbage collector for each connection that was refused.
-    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
 ]
 
 WORK_SECONDS = 60.0
