@@ -1,5 +1,6 @@
 """What tests of several rooms share."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from stream.pipeline import Pipeline
 from stream.routing import Router
 from tests.fakes import KeywordClassifier
 
+REPORT = "report"
 TINY_BUNDLE = Path(__file__).parent / "data" / "tiny_bundle"
 
 # Hosts are shared, and the first example pays for imports: pytest's own limit is the bound on time.
@@ -49,3 +51,23 @@ def tiny_bundle(tiny_bundle_folder: Path) -> Bundle:
 def tiny_classifier(tiny_bundle: Bundle) -> Classifier:
     """The real classifier on the tiny bundle."""
     return OnnxClassifier(tiny_bundle)
+
+
+@pytest.fixture
+def publish_report(request: pytest.FixtureRequest) -> Callable[[object], None]:
+    """Adds a fault run's report to the summary at the end of the session: figures are for reading, also when all is well."""
+
+    def publish(report: object) -> None:
+        # A property of the test: it comes to where the summary is written, also from another process.
+        request.node.user_properties.append((REPORT, str(report)))
+
+    return publish
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the reports. In this file, since the process that writes the summary collects nothing, and so knows no folder's own."""
+    for done in (done for outcome in ("passed", "failed") for done in terminalreporter.stats.get(outcome, [])):
+        for name, report in getattr(done, "user_properties", []):
+            if name == REPORT and done.when == "call":
+                terminalreporter.section(done.nodeid.rpartition("::")[2])
+                terminalreporter.write_line(report)

@@ -35,7 +35,6 @@ LONGEST_FIRST = (
     "test_dlq",
     "test_secure",
 )
-REPORT = "report"
 # kafka-python leaves one to the garbage collector for each connection that was refused.
 LEFT_SOCKETS = "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"
 
@@ -158,23 +157,3 @@ def command(folder: Path) -> Command:
         )
 
     return run
-
-
-@pytest.fixture
-def publish_report(request: pytest.FixtureRequest) -> Callable[[object], None]:
-    """Adds a fault run's report to the summary at the end of the session: figures are for reading, also when all is well."""
-
-    def publish(report: object) -> None:
-        # A property of the test: it comes to where the summary is written, also from another process.
-        request.node.user_properties.append((REPORT, str(report)))
-
-    return publish
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the reports."""
-    for done in (done for outcome in ("passed", "failed") for done in terminalreporter.stats.get(outcome, [])):
-        for name, report in getattr(done, "user_properties", []):
-            if name == REPORT and done.when == "call":
-                terminalreporter.section(done.nodeid.rpartition("::")[2])
-                terminalreporter.write_line(report)
