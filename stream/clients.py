@@ -219,10 +219,10 @@ def read(
         heard = time.monotonic()
         while True:
             found = _polled(consumer)
-            if not found and time.monotonic() - heard > quiet_seconds:
+            quiet = not found and time.monotonic() - heard > quiet_seconds
+            if quiet:
                 _still_there(consumer, assigned, settings)
-                heard = time.monotonic()
-            elif found:
+            if found or quiet:
                 heard = time.monotonic()
             yield found
 

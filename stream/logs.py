@@ -83,9 +83,9 @@ class Repeats(logging.Filter):
         """Is this line written? May be called by any thread."""
         now = self._now()
         with self._lock:
-            over = self._seen if now - self._since >= REPEAT_SECONDS else {}
-            if over:
-                self._seen, self._since = {}, now
+            over: dict[tuple[str, str, str, str], int] = {}
+            if now - self._since >= REPEAT_SECONDS:
+                over, self._seen, self._since = self._seen, {}, now
             passes = self._passes(record)
         # Outside the lock, since these lines come through here too.
         for (name, level, message, _), count in over.items():
