@@ -17,15 +17,16 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from model_export.prediction import Prediction
-from monitoring.metrics import Metrics
-from stream import app as stream_app
-from stream import logs, worker
-from stream.batcher import Batcher
-from stream.outcomes import ModelRef
-from stream.pipeline import Pipeline
-from stream.routing import Router
-from stream.settings import Settings, load
+from model_export.bundle.prediction import Prediction
+from monitoring.metrics.metrics import Metrics
+from stream import logs
+from stream.contract.outcomes import ModelRef
+from stream.decide.pipeline import Pipeline
+from stream.decide.routing import Router
+from stream.deliver.batcher import Batcher
+from stream.settings.settings import Settings, load
+from stream.worker import app as stream_app
+from stream.worker import main as worker
 
 LABELS = ("natural-language-processing", "computer-vision", "mlops", "other")
 SURE = Prediction(

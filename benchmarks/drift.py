@@ -20,8 +20,8 @@ from pathlib import Path
 
 from benchmarks.drift_pooled import THRESHOLDS, PooledRules
 from benchmarks.drift_streams import SHIFTS, Pool, Stream, pool
-from monitoring.drift import DriftWatch, Plan
-from monitoring.findings import Finding, Model
+from monitoring.drift.findings import Finding, Model
+from monitoring.drift.watch import DriftWatch, Plan
 from monitoring.observer import DriftKind, DriftSignal, Observation
 
 LEARNING_EVENTS = 5_000

@@ -11,14 +11,15 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from model_export.bundle import DEFAULT_BUNDLE, Bundle, read
-from model_export.data import CORPUS, NOT_ML, CorpusLine, part_of_topic
-from model_export.prediction import Prediction, predict
-from model_export.text import compose
+from model_export.bundle.bundle import DEFAULT_BUNDLE, Bundle, read
+from model_export.bundle.classifier import OnnxClassifier
+from model_export.bundle.prediction import Prediction, predict
+from model_export.bundle.text import compose
+from model_export.data.splits import CORPUS, NOT_ML, CorpusLine, part_of_topic
 from monitoring.observer import Destination, Observation
-from stream.classifier import OnnxClassifier
-from stream.events import ContentEvent, RawEvent
-from stream.routing import signals_of
+from stream.contract.events import ContentEvent
+from stream.contract.record import Record
+from stream.decide.routing import signals_of
 
 SHIFTS = ("class mix", "new topic", "another language", "empty descriptions", "confidence decay", "new producer")
 SOURCES = {"papers": 0.3, "repositories": 0.2, "forum": 0.2, "blogs": 0.15, "announcements": 0.08, "courses": 0.05}
@@ -150,7 +151,7 @@ def _rows(pattern: str) -> list[CorpusLine]:
 
 
 def _observation(text: _Text, prediction: Prediction, at: int) -> Observation:
-    raw = RawEvent(topic="content", partition=0, offset=at, timestamp_ms=0, key=None, value=None)
+    raw = Record(topic="content", partition=0, offset=at, timestamp_ms=0, key=None, value=None)
     event = ContentEvent(
         raw=raw, id=f"{text.topic}-{at}", title=text.title, description=text.description, source=None, fields={}
     )

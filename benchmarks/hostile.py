@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_export.bundle import DEFAULT_BUNDLE, read
-from model_export.confusables import LOOKALIKES
-from model_export.data import load
-from model_export.normalization import normalize
-from model_export.prediction import Classifier
-from stream.classifier import OnnxClassifier
+from model_export.bundle.bundle import DEFAULT_BUNDLE, read
+from model_export.bundle.classifier import OnnxClassifier
+from model_export.bundle.confusables import LOOKALIKES
+from model_export.bundle.normalization import normalize
+from model_export.bundle.prediction import Classifier
+from model_export.data.splits import load
 
 SEED = 2022
 BUDGETS = (1, 2, 3)

@@ -18,20 +18,21 @@ from functools import partial
 
 from prometheus_client import CollectorRegistry
 
-from model_export.bundle import DEFAULT_BUNDLE, Bundle, read
-from model_export.prediction import Prediction
-from model_export.text import compose
-from model_export.text import read as read_text
-from monitoring.drift import DriftWatch, Plan
-from monitoring.findings import Model
-from monitoring.metrics import STAGES, Metrics
+from model_export.bundle.bundle import DEFAULT_BUNDLE, Bundle, read
+from model_export.bundle.classifier import OnnxClassifier
+from model_export.bundle.prediction import Prediction
+from model_export.bundle.text import compose
+from model_export.bundle.text import read as read_text
+from monitoring.drift.findings import Model
+from monitoring.drift.watch import DriftWatch, Plan
+from monitoring.metrics.metrics import STAGES, Metrics
 from monitoring.observer import Observation
-from stream.classifier import OnnxClassifier
+from stream.contract.events import ContentEvent, decode
+from stream.contract.outcomes import NeedsReview, Tagged, publish_all
+from stream.contract.record import Record
+from stream.decide.pipeline import router
+from stream.decide.routing import signals_of
 from stream.demo import samples
-from stream.events import ContentEvent, RawEvent, decode
-from stream.outcomes import NeedsReview, Tagged, publish_all
-from stream.pipeline import router
-from stream.routing import signals_of
 
 EVENTS = 64
 BATCHES = 16
@@ -46,7 +47,7 @@ def batches() -> Iterator[list[ContentEvent]]:
         events = []
         for number, sample in itertools.islice(numbered, EVENTS):
             value = json.dumps({**sample, "id": f"event-{number}"}).encode()
-            raw = RawEvent(topic="content", partition=0, offset=number, timestamp_ms=1, key=None, value=value)
+            raw = Record(topic="content", partition=0, offset=number, timestamp_ms=1, key=None, value=value)
             event = decode(raw)
             if not isinstance(event, ContentEvent):
                 raise TypeError(event.message)

@@ -23,11 +23,11 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from stream import clients, topics
 from stream.broker import broker
 from stream.broker.processes import Process, Processes
 from stream.demo import samples
-from stream.settings import load
+from stream.kafka import admin, clients
+from stream.settings.settings import load
 
 EVERY_SECONDS = 5.0
 START_SECONDS = 60.0
@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = Path(tempfile.mkdtemp(prefix="tagstream-soak-"))
     with broker() as found, Processes(grace_seconds=5) as processes:
         environ = {"TAGSTREAM_BROKERS": found.bootstrap, "TAGSTREAM_METRICS_PORT": "0", "TAGSTREAM_LOG_FORMAT": "json"}
-        topics.create(load(environ, folder=folder).settings)
+        admin.create(load(environ, folder=folder).settings)
         worker = _tagstream(["worker"], environ, folder / "worker.log", processes)
         url = _address(worker)
         rate = chosen.rate or _capacity(environ, url) / 2
@@ -135,7 +135,7 @@ def say(line: str) -> None:
 
 
 def _tagstream(words: Sequence[str], environ: Mapping[str, str], log: Path, processes: Processes) -> Process:
-    return processes.start([sys.executable, "-m", "stream.cli", *words], env={**os.environ, **environ}, log_file=log)
+    return processes.start([sys.executable, "-m", "stream.cli.main", *words], env={**os.environ, **environ}, log_file=log)
 
 
 def _address(worker: Process) -> str:

@@ -22,9 +22,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from stream import clients, topics
 from stream.broker import broker
-from stream.settings import Settings, load
+from stream.kafka import admin, clients
+from stream.settings.settings import Settings, load
 
 ARMS = ("tagstream", "bare", "bare-fast", "raw")
 # Measured where it is named.
@@ -75,7 +75,7 @@ def fill(settings: Settings, events: int) -> None:
 def measure(arm: str, environ: dict[str, str], events: int) -> float:
     """Run one arm until it has written every event; events per second."""
     settings = load(environ).settings
-    topics.create(settings)
+    admin.create(settings)
     process = subprocess.Popen([sys.executable, "-m", "benchmarks.arms", arm], env={**os.environ, **environ})
     try:
         return _rate(settings, events, process)
@@ -111,7 +111,7 @@ def run(*, events: int, rounds: int, arms: list[str], console: Console) -> list[
     with broker(prefer="kafka", log=lambda line: console.print(f"[dim]{line}[/dim]")) as kafka:
         content = f"content-{uuid.uuid4().hex[:6]}"
         backlog = load({**settings_of(kafka.bootstrap, content, "fill")}).settings
-        topics.create(backlog)
+        admin.create(backlog)
         fill(backlog, events)
         for number in range(rounds + 1):
             for arm in arms if number % 2 == 0 else arms[::-1]:

@@ -7,15 +7,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model_export import bundle, data
-from model_export.bundle import Bundle
-from model_export.invariance import Invariance, check_invariance
-from model_export.prediction import LoadClassifier
+from model_export.bundle import bundle
+from model_export.bundle.bundle import Bundle
+from model_export.bundle.invariance import Invariance, check_invariance
+from model_export.bundle.prediction import LoadClassifier
+from model_export.data import splits as data
 
 if TYPE_CHECKING:
-    from model_export.assemble import Built
-    from model_export.bundle_metrics import BundleMetrics
-    from model_export.measured import Measured
+    from model_export.compare.measured import Measured
+    from model_export.make.assemble import Built
+    from model_export.measure.bundle_metrics import BundleMetrics
 
 VERIFY_SEED = 23
 
@@ -54,7 +55,7 @@ class Made:
         if self.metrics.gate is not None:
             lines.append(self.metrics.gate.render())
         if manifest.multilabel is not None:
-            from model_export.multilabel import render
+            from model_export.make.multilabel import render
 
             lines.append(render(manifest.multilabel))
         return "\n".join(lines)
@@ -93,9 +94,9 @@ def train(  # noqa: PLR0913 - the options of one command
         seed: Draw otherwise: the teacher by this seed, the student by the next. Those of the recipes unless given.
     """
     # torch and transformers come with the extra `export`; verify and inspect must do without.
-    from model_export import assemble, build
-    from model_export.distil import StudentRecipe
-    from model_export.train import Recipe
+    from model_export.make import assemble, build
+    from model_export.train.distil import StudentRecipe
+    from model_export.train.tuning import Recipe
 
     splits = data.load(data_folder, corpus_folder)
     plan = build.Plan(
@@ -129,7 +130,7 @@ def export(  # noqa: PLR0913 - the options of one command
     target_precision: float = bundle.PRECISION,
 ) -> Made:
     """Make a bundle of a checkpoint that `train` kept; arguments as there."""
-    from model_export import assemble, build
+    from model_export.make import assemble, build
 
     started = time.monotonic()
     built = build.export_bundle(
@@ -160,8 +161,8 @@ def refit(  # noqa: PLR0913 - the options of one command
 
     `keep_head`: the n-grams alone. The other arguments as in `train`.
     """
-    from model_export import assemble
-    from model_export.refit import refit_bundle, teach_ngrams
+    from model_export.make import assemble
+    from model_export.make.refit import refit_bundle, teach_ngrams
 
     kept, splits = bundle.read(source), data.load(data_folder, corpus_folder)
 
@@ -195,7 +196,7 @@ def calibrate(
         version: The new bundle's version; the old one's with `-calibrated` unless given.
         target_precision: The share right that the thresholds promise.
     """
-    from model_export.recalibrate import recalibrate_bundle
+    from model_export.make.recalibrate import recalibrate_bundle
 
     started = time.monotonic()
     built = recalibrate_bundle(
@@ -216,7 +217,7 @@ def _make(
     started = time.monotonic()
     if not multilabel:
         return _made(make(folder), started)
-    from model_export.multilabel import add_to
+    from model_export.make.multilabel import add_to
 
     with tempfile.TemporaryDirectory(prefix="tagstream-single-") as name:
         built = make(Path(name))
@@ -269,7 +270,8 @@ def evaluate(  # noqa: PLR0913 - the options of one command
         DataError: The data or a suite cannot be read, or two models have the same name.
     """
     # scikit-learn and torch come with the extra.
-    from model_export import contestants, gate, measured
+    from model_export.compare import contestants, measured
+    from model_export.measure import gate
 
     read = bundle.read(folder)
     splits = data.load(data_folder, corpus_folder)

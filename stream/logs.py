@@ -10,8 +10,8 @@ from typing import Literal, TextIO
 import structlog
 
 # Chatter at info level that tells an operator nothing; warnings of theirs are kept. Faust logs its services under the module of
-# their class: `stream.app`, `stream.consumer`. Our own loggers are named `tagstream.*`.
-QUIET = ("aiokafka", "kafka", "faust", "mode", "asyncio", "stream.app", "stream.consumer")
+# their class: `stream.worker.app`, `stream.worker.consumer`. Our own loggers are named `tagstream.*`.
+QUIET = ("aiokafka", "kafka", "faust", "mode", "asyncio", "stream.worker.app", "stream.worker.consumer")
 # Their debug lines carry keys, values and requests as they are, and kafka-python's the password: there is no level for them.
 NEVER_DEBUG = ("aiokafka", "kafka")
 # Of the clients' warnings: brokers that are away are 60 lines a second, and what a log keeps was written before they went.

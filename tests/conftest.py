@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from model_export.bundle import Bundle, read
-from model_export.prediction import Classifier
+from model_export.bundle.bundle import Bundle, read
+from model_export.bundle.classifier import OnnxClassifier
+from model_export.bundle.prediction import Classifier
 from monitoring.observer import NullObserver
-from stream.classifier import OnnxClassifier
-from stream.outcomes import ModelRef
-from stream.pipeline import Pipeline
-from stream.routing import Router
+from stream.contract.outcomes import ModelRef
+from stream.decide.pipeline import Pipeline
+from stream.decide.routing import Router
 from tests.fakes import KeywordClassifier
 
 REPORT = "report"

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from model_export import contestants, measured
-from model_export.contestants import Contestant
-from model_export.data import LABELS, REGISTERS, Row
-from model_export.prediction import Prediction
+from model_export.bundle.prediction import Prediction
+from model_export.compare import contestants, measured
+from model_export.compare.contestants import Contestant
+from model_export.data.splits import LABELS, REGISTERS, Row
 
 # A name that is markup in HTML, mathematics in a plot, and a table's border in Markdown.
 NASTY = '<b>$x_1$|"&amp;'

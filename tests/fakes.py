@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from model_export.prediction import Prediction, predict
+from model_export.bundle.prediction import Prediction, predict
 from monitoring.observer import Observation
-from stream.events import RawEvent
-from stream.outcomes import Publication
+from stream.contract.outcomes import Publication
+from stream.contract.record import Record
 
 LABELS = ("natural-language-processing", "computer-vision", "mlops", "other")
 KEYWORDS = {"translation": 0, "image": 1, "deployment": 2}
@@ -194,13 +194,13 @@ class Death:
 class Gate:
     """Implements `decide`: a batch whose first offset is held waits, in its thread, until the test lets it go."""
 
-    def __init__(self, decide: Callable[[Sequence[RawEvent]], list[Publication]], *held: int) -> None:
+    def __init__(self, decide: Callable[[Sequence[Record]], list[Publication]], *held: int) -> None:
         """`held` are the first offsets of the batches that wait."""
         self._decide = decide
         self._gates = {offset: threading.Event() for offset in held}
         self.batches: list[list[int]] = []
 
-    def __call__(self, events: Sequence[RawEvent]) -> list[Publication]:
+    def __call__(self, events: Sequence[Record]) -> list[Publication]:
         """Wait if told to, then decide."""
         offsets = [event.offset for event in events]
         self.batches.append(offsets)
@@ -221,9 +221,9 @@ def offset_of(publication: Publication) -> int:
     return int(publication.key)
 
 
-def raw(value: bytes | None, *, key: bytes | None = None, headers: Any = (), offset: int = 7) -> RawEvent:
+def raw(value: bytes | None, *, key: bytes | None = None, headers: Any = (), offset: int = 7) -> Record:
     """A record on `content`."""
-    return RawEvent(
+    return Record(
         topic="content",
         partition=3,
         offset=offset,

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.utils import floatToGoString
 
 from monitoring import edges
-from monitoring.metrics import Metrics
+from monitoring.metrics.metrics import Metrics
 from monitoring.observer import Destination, Observation, Reason, ReviewReason, Signals
 
 LABELS = ("natural-language-processing", "computer-vision", "mlops", "other")

@@ -10,8 +10,8 @@ from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from aiokafka.structs import TopicPartition
 
-from stream.security import client_options
-from stream.settings import Settings
+from stream.settings.security import client_options
+from stream.settings.settings import Settings
 
 GZIP = 1
 MAX_BATCH_BYTES = 1 << 30

@@ -201,7 +201,7 @@ class KafkaCluster:
     def _launch(self, deadline: Deadline) -> None:
         layout = self._layout
         layout.save()
-        self._jvm.log4j.write_bytes((files("stream") / "kafka" / "log4j2.xml").read_bytes())
+        self._jvm.log4j.write_bytes((files("stream.broker") / "apache" / "log4j2.xml").read_bytes())
         for node in layout.nodes:
             node.folder.mkdir(exist_ok=True)
             properties = self.properties(node, layout.nodes)

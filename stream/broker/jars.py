@@ -30,7 +30,7 @@ def kafka_version() -> str:
     """The version of Apache Kafka that the project runs, from its `pom.xml`."""
     match = re.search(r"<kafka.version>(.+?)</kafka.version>", _pom().read_text(encoding="utf-8"))
     if match is None:
-        msg = "stream/kafka/pom.xml has no <kafka.version>: put the property back"
+        msg = "stream/broker/apache/pom.xml has no <kafka.version>: put the property back"
         raise ValueError(msg)
     return match[1]
 
@@ -76,7 +76,7 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
 
 
 def _pom() -> Traversable:
-    return files("stream") / "kafka" / "pom.xml"
+    return files("stream.broker") / "apache" / "pom.xml"
 
 
 def _whole(folder: Path) -> Jars | None:

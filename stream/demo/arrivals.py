@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from monitoring.observer import Destination
-from stream.clients import Record
+from stream.contract.record import Record
 
 CODE_HEADER = "x-dlq-code"
 

@@ -12,7 +12,7 @@ def command(called: str | None = None) -> str:
     """
     `tagstream` where a shell finds this one under that name, else the path that was typed; what `make demo` starts is on no PATH.
 
-    >>> command("/usr/lib/python3/stream/cli.py")
+    >>> command("/usr/lib/python3/stream/cli/main.py")
     'tagstream'
     """
     path = Path(sys.argv[0] if called is None else called)

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from monitoring.observer import Destination
 from stream.demo.ledger import Landing, Totals
-from stream.view import TAG_STYLES, visible
+from stream.terminal.console import TAG_STYLES, visible
 
 # From here on there is room for whole tag names and for latencies.
 WIDE_COLUMNS = 100

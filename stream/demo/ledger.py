@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from monitoring.observer import Destination
-from stream.clients import Record
+from stream.contract.record import Record
 from stream.demo.arrivals import Arrival, arrival, key_of
 from stream.demo.samples import Sample
 

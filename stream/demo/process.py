@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from stream.broker.processes import Process, Processes
-from stream.settings import PREFIX, Settings
+from stream.settings.settings import PREFIX, Settings
 
 READY_SECONDS = 60.0
 # The worker bounds its own shutdown (shutdown_timeout_seconds, 10 s); a little later it hangs, and is killed.
@@ -21,7 +21,7 @@ STOP_SECONDS = 12.0
 POLL_SECONDS = 0.1
 TAIL_LINES = 25
 
-COMMAND = (sys.executable, "-m", "stream.cli", "worker")
+COMMAND = (sys.executable, "-m", "stream.cli.main", "worker")
 
 
 class WorkerError(Exception):

@@ -5,12 +5,12 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 
-from stream import clients
 from stream.demo import samples
 from stream.demo.interrupt import Interrupt, interrupts
 from stream.demo.samples import Sample
 from stream.demo.shifts import Shift, shifted
-from stream.settings import Settings
+from stream.kafka import clients
+from stream.settings.settings import Settings
 
 # How soon a signal is seen between two events.
 LOOK_SECONDS = 0.2

@@ -14,11 +14,10 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from monitoring.findings import Finding, what_moved
+from monitoring.drift.findings import Finding, what_moved
 from monitoring.observer import Destination
-from stream import topics
 from stream.broker import Broker, broker
-from stream.clients import Record, SendError
+from stream.contract.record import Record
 from stream.demo import samples
 from stream.demo.command import command
 from stream.demo.frame import ORDINARY
@@ -31,7 +30,9 @@ from stream.demo.shifts import ABOUT, Shift, shifted
 from stream.demo.summary import print_summary
 from stream.demo.traffic import Broke, Came, Fact, Sent, Traffic
 from stream.demo.watch import REFRESH_SECONDS, Scene, Watch, watch
-from stream.settings import Settings, SettingsError, load
+from stream.kafka import admin
+from stream.kafka.clients import SendError
+from stream.settings.settings import Settings, SettingsError, load
 
 DRAIN_SECONDS = 20.0
 # Joining a group on Tansu takes half of this; it is the least that a setting may be.
@@ -123,7 +124,7 @@ class _Demo:
             opening.tell("", found.bootstrap)
             settings = _settings(given, found)
             with opening.step("creating the topics"):
-                made = topics.create(settings)
+                made = admin.create(settings)
             opening.tell("topics", f"{len(made.made)} created, {len(made.found)} found")
             with opening.step("starting the worker") as say:
                 running = stack.enter_context(worker(settings, self._folder, say))

@@ -10,7 +10,7 @@ from monitoring.observer import Destination
 from stream.demo.frame import milliseconds, style_of
 from stream.demo.ledger import Totals
 from stream.demo.watch import can_draw
-from stream.view import visible
+from stream.terminal.console import visible
 
 # More columns than any terminal has.
 WIDEST = 1000

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from queue import SimpleQueue
 
-from stream import clients
-from stream.clients import Record
+from stream.contract.record import Record
 from stream.demo.command import command
 from stream.demo.samples import Sample
-from stream.settings import Settings
+from stream.kafka import clients
+from stream.settings.settings import Settings
 
 # The client's own flush and close have 30 s each.
 JOIN_SECONDS = 65.0

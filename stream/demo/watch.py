@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from monitoring.findings import Finding, what_moved
+from monitoring.drift.findings import Finding, what_moved
 from monitoring.observer import Destination
 from stream.demo.frame import Frame, Moment, milliseconds
 from stream.demo.ledger import Landing, Totals
-from stream.view import visible
+from stream.terminal.console import visible
 
 # One event a refresh: faster than five lines a second nobody reads, and line by line the list moves evenly.
 REFRESH_SECONDS = 0.2

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from monitoring.health import Verdict
-from monitoring.server import application, serve
+from monitoring.server.server import application, serve
 from tests.legibility import CONTRASTS, LEAST_CONTRAST, SCHEMES, SIZES
 from tests.observations import Stream
 

@@ -11,11 +11,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer
 
-from model_export import bundle, data
-from model_export.bundle import DEFAULT_BUNDLE, Bundle, Multilabel
-from model_export.data import Row, Splits
-from model_export.prediction import sigmoid
-from stream.classifier import OnnxClassifier
+from model_export.bundle import bundle
+from model_export.bundle.bundle import DEFAULT_BUNDLE, Bundle, Multilabel
+from model_export.bundle.classifier import OnnxClassifier
+from model_export.bundle.prediction import sigmoid
+from model_export.data import splits
+from model_export.data.splits import Row, Splits
 
 # So many rows of one label beside all that carry two: enough to learn something in a few seconds.
 SINGLE_ROWS = 300
@@ -63,11 +64,11 @@ def small_splits() -> Splits:
     """A part of the corpus that is learned from in seconds: all rows with two labels, and some with one."""
 
     def some(rows: list[Row], part: str) -> tuple[Row, ...]:
-        of_part = [row for row in rows if row.tag != data.NOT_ML and data.part_of_topic(row.topic) == part]
+        of_part = [row for row in rows if row.tag != splits.NOT_ML and splits.part_of_topic(row.topic) == part]
         single = [row for row in of_part if not row.tags]
         return tuple([row for row in of_part if row.tags] + single[:: max(1, len(single) // SINGLE_ROWS)])
 
-    rows = data.read_corpus(data.CORPUS)
+    rows = splits.read_corpus(splits.CORPUS)
     return Splits(
         train=some(rows, "train"),
         calibration=some(rows, "calibration"),
@@ -82,7 +83,7 @@ def small_splits() -> Splits:
 def default_multilabel(small_splits: Splits, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The default bundle with a second head, as `tagstream model refit --multilabel` adds it."""
     # PyTorch and scikit-learn take seconds to import: only for those who ask.
-    from model_export.multilabel import add_to
+    from model_export.make.multilabel import add_to
 
     folder: Path = tmp_path_factory.mktemp("default-multilabel")
     calibration = small_splits.calibration[:100]

@@ -32,14 +32,14 @@ from faust.types import TP
 from prometheus_client import CollectorRegistry
 
 from monitoring.health import Progress
-from monitoring.metrics import Metrics
-from stream import app as stream_app
-from stream import consumer as stream_consumer
-from stream.delivery import EXIT_BROKEN, Delivery, DeliveryError
-from stream.outcomes import ModelRef
-from stream.pipeline import Pipeline
-from stream.routing import Router
-from stream.settings import Settings
+from monitoring.metrics.metrics import Metrics
+from stream.contract.outcomes import ModelRef
+from stream.decide.pipeline import Pipeline
+from stream.decide.routing import Router
+from stream.deliver.delivery import EXIT_BROKEN, Delivery, DeliveryError
+from stream.settings.settings import Settings
+from stream.worker import app as stream_app
+from stream.worker import consumer as stream_consumer
 from tests.fakes import LABELS, Clock, Death, KeywordClassifier
 
 SECONDS = 20
@@ -53,7 +53,7 @@ EVENTS: dict[bytes | None, str] = {
 
 
 class RecordingProducer:
-    """Faust's producer, as far as `stream.app.sender` calls it: keeps what was sent, confirms when told."""
+    """Faust's producer, as far as `stream.worker.app.sender` calls it: keeps what was sent, confirms when told."""
 
     def __init__(self, *, confirms: bool = True) -> None:
         """`confirms`: at once, else when the test sets the futures."""
@@ -87,7 +87,7 @@ class Worker:
     """A built application, its agent in Faust's test context, and what came of it."""
 
     def __init__(self, producer: RecordingProducer, **knobs: Any) -> None:
-        """Build as `stream.app.run` does."""
+        """Build as `stream.worker.app.run` does."""
         settings = Settings.model_validate(
             {"topics": {"content": "news", "tagged": "tagged-news"}, "inference_threads": 1, **knobs}
         )
@@ -307,16 +307,16 @@ def loaded_by(module: str) -> set[str]:
     ("module", "heavy"),
     [
         (
-            "stream.pipeline",
+            "stream.decide.pipeline",
             {"torch", "faust", "transformers", "onnxruntime", "tokenizers", "kafka", "aiokafka", "prometheus_client"},
         ),
         (
-            "stream.cli",
+            "stream.cli.main",
             {"onnxruntime", "faust", "kafka", "aiokafka", "pydantic", "pydantic_settings", "tokenizers", "numpy", "torch"},
         ),
-        ("stream.delivery", {"torch", "faust", "onnxruntime", "kafka", "aiokafka"}),
-        ("stream.classifier", {"torch", "transformers", "faust", "kafka", "aiokafka", "onnx"}),
-        ("stream.app", {"torch", "transformers", "onnx", "sklearn"}),
+        ("stream.deliver.delivery", {"torch", "faust", "onnxruntime", "kafka", "aiokafka"}),
+        ("model_export.bundle.classifier", {"torch", "transformers", "faust", "kafka", "aiokafka", "onnx"}),
+        ("stream.worker.app", {"torch", "transformers", "onnx", "sklearn"}),
         ("monitoring.observer", {"prometheus_client"}),
     ],
 )

@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from model_export.bundle import DEFAULT_BUNDLE, Bundle
-from model_export.prediction import Classifier, Prediction
-from model_export.rules import RulesClassifier
-from stream.classifier import OnnxClassifier
+from model_export.bundle.bundle import DEFAULT_BUNDLE, Bundle
+from model_export.bundle.classifier import OnnxClassifier
+from model_export.bundle.prediction import Classifier, Prediction
+from model_export.bundle.rules import RulesClassifier
 from tests.fakes import LABELS, KeywordClassifier
 from tests.faults.poison_worker import PoisonableClassifier
 from tests.faults.stub import Arms, FaultyClassifier
@@ -160,9 +160,9 @@ def test_the_golden_texts_have_their_probabilities(tiny_bundle: Bundle, tiny_cla
 GROWTH = """
 import sys
 from pathlib import Path
-from model_export.bundle import read
-from stream.allocator import limit_fragmentation
-from stream.classifier import ROWS_PER_RUN, OnnxClassifier
+from model_export.bundle.bundle import read
+from stream.worker.allocator import limit_fragmentation
+from model_export.bundle.classifier import ROWS_PER_RUN, OnnxClassifier
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096

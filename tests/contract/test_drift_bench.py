@@ -6,8 +6,8 @@ from benchmarks import drift
 from benchmarks.drift import DETECTORS, LEAST_FOUND, MOST_FALSE_ALARMS, SHIFTS, Results
 from benchmarks.drift_pooled import PooledRules
 from benchmarks.drift_streams import Pool, Stream, logits, pool
-from model_export.prediction import predict
-from monitoring.drift import Plan
+from model_export.bundle.prediction import predict
+from monitoring.drift.watch import Plan
 
 STREAMS = 3
 

@@ -8,15 +8,15 @@ import numpy as np
 import onnx
 import pytest
 
-from model_export import bundle
-from model_export.bundle import DEFAULT_BUNDLE, MANIFEST, Bundle, BundleError
-from model_export.data import Splits
-from model_export.invariance import check_invariance
-from stream.classifier import OnnxClassifier
-from stream.classify import classify, load_pipeline
-from stream.outcomes import Tagged, publish_all
-from stream.rows import Row
-from stream.settings import Settings
+from model_export.bundle import bundle
+from model_export.bundle.bundle import DEFAULT_BUNDLE, MANIFEST, Bundle, BundleError
+from model_export.bundle.classifier import OnnxClassifier
+from model_export.bundle.invariance import check_invariance
+from model_export.data.splits import Splits
+from stream.batch.classify import classify, load_pipeline
+from stream.batch.rows import Row
+from stream.contract.outcomes import Tagged, publish_all
+from stream.settings.settings import Settings
 from tests.fakes import raw
 
 EVENT = b'{"id":"e-1","title":"Sentiment of image captions","tags":["mine"],"n":1.10}'
@@ -115,8 +115,8 @@ def test_a_machine_that_moves_a_label_score_is_refused(tiny_multilabel: Bundle, 
 
 def test_a_new_first_head_drops_the_second(default_multilabel: Bundle) -> None:
     """It was fitted beside another one; `refit` without the option gives a bundle without it, whose other bytes are the old."""
-    from model_export import refit
-    from model_export.train import Head
+    from model_export.make import refit
+    from model_export.train.tuning import Head
 
     plain = bundle.read(DEFAULT_BUNDLE)
     labels = plain.manifest.labels

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model_export.bundle import DEFAULT_BUNDLE, read
-from model_export.data import Splits
-from stream.classifier import OnnxClassifier
+from model_export.bundle.bundle import DEFAULT_BUNDLE, read
+from model_export.bundle.classifier import OnnxClassifier
+from model_export.data.splits import Splits
 
 ROWS = 150
 
@@ -22,8 +22,9 @@ def fewer(small_splits: Splits) -> Splits:
 @pytest.mark.parametrize("keeps_head", [True, False])
 def test_a_bundle_is_taught_anew(fewer: Splits, tmp_path: Path, keeps_head: bool) -> None:
     """With its head the whole network is the old one; without it the vectors are; it learns and is calibrated on the rows it is given."""
-    from model_export import ngrams, refit
-    from model_export.assemble import Target
+    from model_export.make import refit
+    from model_export.make.assemble import Target
+    from model_export.onnx import ngrams
 
     old = read(DEFAULT_BUNDLE)
     labels = old.manifest.labels

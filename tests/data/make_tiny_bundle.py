@@ -16,10 +16,10 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from model_export import bundle
-from model_export.bundle import GoldenText, Manifest, Threshold
-from model_export.prediction import Prediction, predict
-from model_export.reference import describe
+from model_export.bundle import bundle
+from model_export.bundle.bundle import GoldenText, Manifest, Threshold
+from model_export.bundle.prediction import Prediction, predict
+from model_export.make.reference import describe
 
 FOLDER = Path(__file__).parent / "tiny_bundle"
 LABELS = ("computer-vision", "mlops", "natural-language-processing", "other")

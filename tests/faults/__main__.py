@@ -12,9 +12,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from stream import topics
 from stream.broker.processes import Processes
-from stream.settings import load
+from stream.kafka import admin
+from stream.settings.settings import load
 from tests.faults.faults import DISORDERS, Fault
 from tests.faults.fleet import ROOT
 from tests.faults.ground import Ground
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if chosen.batch_max_events:
             fresh["TAGSTREAM_BATCH_MAX_EVENTS"] = str(chosen.batch_max_events)
         environ = Journal(folder).environment({**fresh, "TAGSTREAM_DELIVERY": chosen.delivery})
-        topics.create(load({**environ, "TAGSTREAM_BROKERS": ground.bootstrap}, folder=ROOT).settings)
+        admin.create(load({**environ, "TAGSTREAM_BROKERS": ground.bootstrap}, folder=ROOT).settings)
         planted = plant(chosen.events, malformed=chosen.events // 100, seed=chosen.seed)
         report = run(plan, planted, environ=environ, folder=folder, processes=processes, ground=ground)
     print(report)  # noqa: T201

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import msgspec
 
 from monitoring.observer import Destination
-from stream.clients import Record
+from stream.contract.record import Record
 from tests.faults.inputs import Input, by_partition
 
 CLOCK = b',"tagged_at":'

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stream.broker.processes import Processes
-from stream.delivery import EXIT_BROKEN
-from stream.settings import load
+from stream.deliver.delivery import EXIT_BROKEN
+from stream.settings.settings import load
 from tests.faults.checker import Evidence, Verdict, check
 from tests.faults.faults import KILLS, Fault
 from tests.faults.fleet import Exit, Fleet

@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from stream.events import Headers
+from stream.contract.record import Headers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

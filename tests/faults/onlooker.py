@@ -9,9 +9,9 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient
 from kafka.errors import InvalidPartitionsError, KafkaError
 
-from stream import clients, topics
-from stream.security import client_options
-from stream.settings import Settings
+from stream.kafka import admin, clients
+from stream.settings.security import client_options
+from stream.settings.settings import Settings
 from tests.faults.checker import Door, Sample
 from tests.faults.inputs import Input, Planted
 
@@ -67,7 +67,7 @@ def send(settings: Settings, planted: Sequence[Planted]) -> list[Input]:
     Raises:
         KafkaError: A record was refused.
     """
-    return send_to(settings, planted, range(topics.partitions(settings)[settings.topics.content]))
+    return send_to(settings, planted, range(admin.partitions(settings)[settings.topics.content]))
 
 
 def send_to(settings: Settings, planted: Sequence[Planted], partitions: Sequence[int]) -> list[Input]:

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry
 
-import stream.app
-from model_export.prediction import Prediction
+import stream.worker.app
+from model_export.bundle.prediction import Prediction
 from monitoring.observer import Observer
 from stream import logs
-from stream.events import Limits
-from stream.pipeline import Pipeline
-from stream.routing import Router
-from stream.settings import Settings, load
+from stream.contract.events import Limits
+from stream.decide.pipeline import Pipeline
+from stream.decide.routing import Router
+from stream.settings.settings import Settings, load
 from tests.faults.stub import MODEL, SECONDS_VARIABLE, THRESHOLD, Arms, FaultyClassifier, FaultyMetrics, StubClassifier
 from tests.faults.worker import in_a_sentence
 
@@ -60,7 +60,7 @@ def main() -> None:
     metrics = FaultyMetrics(registry, Arms(), settings.topics.content)
     metrics.model_loaded(name=MODEL.name, version=MODEL.version, digest=MODEL.digest, now=0)
     pipeline = pipeline_of(settings, metrics, seconds_per_batch=float(os.environ.get(SECONDS_VARIABLE, "0")))
-    stream.app.run(settings, pipeline=pipeline, metrics=metrics, registry=registry)
+    stream.worker.app.run(settings, pipeline=pipeline, metrics=metrics, registry=registry)
 
 
 if __name__ == "__main__":

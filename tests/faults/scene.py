@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from kafka.errors import KafkaError
 
-from stream.settings import Settings
+from stream.settings.settings import Settings
 from tests.faults.checker import Sample
 from tests.faults.faults import BROKERS, GROUP, KILLS, NETWORK, POINTS, Fault
 from tests.faults.fleet import Fleet, Member

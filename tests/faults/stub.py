@@ -15,15 +15,15 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from model_export.prediction import Classifier, Prediction, predict
-from model_export.text import MOST_CHARACTERS
-from monitoring.metrics import Metrics
+from model_export.bundle.prediction import Classifier, Prediction, predict
+from model_export.bundle.text import MOST_CHARACTERS
+from monitoring.metrics.metrics import Metrics
 from monitoring.observer import Observation, Observer
-from stream.events import RawEvent
-from stream.outcomes import ModelRef, Publication
-from stream.pipeline import Pipeline
-from stream.routing import Router
-from stream.settings import Settings
+from stream.contract.outcomes import ModelRef, Publication
+from stream.contract.record import Record
+from stream.decide.pipeline import Pipeline
+from stream.decide.routing import Router
+from stream.settings.settings import Settings
 
 SECONDS_VARIABLE = "TESTS_FAULTS_SECONDS_PER_BATCH"
 # "stub", "other-stub" with a digest and decisions of its own, or "bundle": which model is wrapped.
@@ -244,7 +244,7 @@ class FaultyPipeline(Pipeline):
         )
         self._arms = arms
 
-    def publications(self, events: Sequence[RawEvent], clock: Callable[[], float] = time.time) -> list[Publication]:
+    def publications(self, events: Sequence[Record], clock: Callable[[], float] = time.time) -> list[Publication]:
         """As the real one; it may not return."""
         self._arms.kill_at(Point.KILL_BEFORE_DECIDING)
         publications = super().publications(events, clock)

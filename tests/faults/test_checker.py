@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from stream.clients import Record
+from stream.contract.record import Record
 from tests.faults.checker import Door, Evidence, Sample, check, longest_pause
 from tests.faults.inputs import Input, Planted, plant
 

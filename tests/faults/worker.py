@@ -1,4 +1,4 @@
-"""A real worker that breaks when it is told: `stream.app.run`, so the real delivery, the real pipeline, the real producer.
+"""A real worker that breaks when it is told: `stream.worker.app.run`, so the real delivery, the real pipeline, the real producer.
 
 Run as `python -m tests.faults.worker` with TAGSTREAM_* in the environment; signals arm what is to break, or TESTS_FAULTS_FAILPOINTS. The model is the stub,
 or with TESTS_FAULTS_MODEL=bundle the settings' own bundle.
@@ -10,14 +10,14 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry
 
-import stream.app
-import stream.transactions
-from model_export.bundle import read
+import stream.deliver.transactions
+import stream.worker.app
+from model_export.bundle.bundle import read
+from model_export.bundle.classifier import OnnxClassifier
 from stream import logs
-from stream.allocator import limit_fragmentation
-from stream.classifier import OnnxClassifier
-from stream.pipeline import router
-from stream.settings import Settings, load
+from stream.decide.pipeline import router
+from stream.settings.settings import Settings, load
+from stream.worker.allocator import limit_fragmentation
 from tests.faults.stub import (
     FAILPOINTS_VARIABLE,
     MODEL,
@@ -43,9 +43,9 @@ def main() -> None:
     logs.configure(level=settings.log_level, form=settings.log_format)
     registry = CollectorRegistry()
     metrics, pipeline = _parts(settings, arms, registry)
-    stream.app.Producer = faulty_producer(stream.app.Producer, arms)  # type: ignore[misc]
-    stream.transactions.Producer = faulty_transactions(stream.transactions.Producer, arms)  # type: ignore[misc]
-    stream.app.run(settings, pipeline=pipeline, metrics=metrics, registry=registry)
+    stream.worker.app.Producer = faulty_producer(stream.worker.app.Producer, arms)  # type: ignore[misc]
+    stream.deliver.transactions.Producer = faulty_transactions(stream.deliver.transactions.Producer, arms)  # type: ignore[misc]
+    stream.worker.app.run(settings, pipeline=pipeline, metrics=metrics, registry=registry)
 
 
 def _parts(settings: Settings, arms: Arms, registry: CollectorRegistry) -> tuple[FaultyMetrics, FaultyPipeline]:

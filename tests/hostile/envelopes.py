@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 from monitoring.observer import Reason
-from stream.events import Headers
+from stream.contract.record import Headers
 from tests.hostile.record import Hostile, Make, dead, decided, encoded, event
 
 OUR_HEADERS = (

@@ -3,7 +3,7 @@
 import random
 
 from monitoring.observer import Reason
-from stream.outcomes import DECISION_FIELDS
+from stream.contract.outcomes import DECISION_FIELDS
 from tests.hostile.record import Hostile, Make, dead, decided, encoded, event
 
 FIELDS = ("id", "title", "description", "created_on", "source")

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from monitoring.observer import Destination, TextFlag
-from stream.events import Headers
-from stream.outcomes import DECISION_FIELDS
+from stream.contract.outcomes import DECISION_FIELDS
+from stream.contract.record import Headers
 from tests.hostile.record import Hostile
 
 

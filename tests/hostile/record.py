@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from monitoring.observer import Reason, TextFlag
-from stream.events import Headers, RawEvent
+from stream.contract.record import Headers, Record
 
 # Each record of the corpus carries its number, so that its outcome is found whatever its id says.
 NUMBER = "x-hostile-number"
@@ -33,9 +33,9 @@ class Hostile:
     codes: frozenset[Reason] = frozenset()
     flags: frozenset[TextFlag] | None = None
 
-    def raw(self, offset: int = 0) -> RawEvent:
+    def raw(self, offset: int = 0) -> Record:
         """As the worker gets it."""
-        return RawEvent(
+        return Record(
             topic="content",
             partition=0,
             offset=offset,

@@ -3,7 +3,7 @@
 import random
 
 from monitoring.observer import Reason
-from stream.events import DEFAULT_LIMITS
+from stream.contract.events import DEFAULT_LIMITS
 from tests.hostile.record import Hostile, Make, dead, decided, encoded, event
 
 MAX_BYTES = DEFAULT_LIMITS.max_bytes

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from stream import clients
-from stream.clients import Record
-from stream.settings import Settings
+from stream.contract.record import Record
+from stream.kafka import clients
+from stream.settings.settings import Settings
 from tests.images.engine import Engine
 from tests.images.stack import Stack, soon
 

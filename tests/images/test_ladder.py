@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from stream import clients, topics
-from stream.settings import Settings
+from stream.kafka import admin, clients
+from stream.settings.settings import Settings
 from tests.images.compose import ROOT
 from tests.images.engine import Engine
 from tests.images.stack import soon
@@ -61,7 +61,7 @@ def test_the_ladder_starts_kafka_in_a_container_and_leaves_none(
     assert bootstrap.startswith("127.0.0.1:"), ladder.communicate(timeout=END_SECONDS)[1]
     assert len(containers(container_engine) - before) == 1
     settings = Settings.model_validate({"brokers": bootstrap})
-    topics.create(settings)
+    admin.create(settings)
     with clients.sender(settings) as sender:
         sender.send(settings.topics.content, key=b"k", value=b'{"id": "k", "title": "a title"}')
         sender.flush()

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from model_export.bundle import DEFAULT_BUNDLE, MANIFEST
-from stream import topics
+from model_export.bundle.bundle import DEFAULT_BUNDLE, MANIFEST
 from stream.broker import Broker, BrokerUnavailable, broker
 from stream.broker.processes import Processes
-from stream.settings import Settings, load
+from stream.kafka import admin
+from stream.settings.settings import Settings, load
 from tests.faults.fleet import ROOT, Fleet, without_settings
 from tests.faults.onlooker import Onlooker, fresh_environment
 from tests.integration.running import RunningWorker, Start
@@ -79,7 +79,7 @@ def environ(kafka: Broker, request: pytest.FixtureRequest, tmp_path: Path) -> di
     """TAGSTREAM_* of this test: topics that exist and a group, named after it."""
     name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")
     found = {**fresh_environment(kafka.bootstrap, name), "TAGSTREAM_STATE_FOLDER": str(tmp_path / "state")}
-    topics.create(load(found, folder=ROOT).settings)
+    admin.create(load(found, folder=ROOT).settings)
     return found
 
 
@@ -147,7 +147,7 @@ def command(folder: Path) -> Command:
         *words: str | Path, environ: dict[str, str] | None = None, stdin: bytes = b""
     ) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
-            [sys.executable, "-m", "stream.cli", *map(str, words)],
+            [sys.executable, "-m", "stream.cli.main", *map(str, words)],
             cwd=folder,
             env={**without_settings(os.environ), "PYTHONPATH": str(ROOT), "COLUMNS": "200", **(environ or {})},
             input=stdin,

@@ -8,11 +8,14 @@ from collections.abc import Sequence
 
 from kafka.errors import KafkaError
 
-from stream import clients, dlq_view, replay, replay_ledger, view
-from stream.clients import Record, VerbatimSender
-from stream.deadletters import Selection
-from stream.replay_ledger import Ledger
-from stream.settings import load
+from stream.contract.dead_letter import Selection
+from stream.contract.record import Record
+from stream.dead_letters import ledger, replay, show
+from stream.dead_letters.ledger import Ledger
+from stream.kafka import clients
+from stream.kafka.clients import VerbatimSender
+from stream.settings.settings import load
+from stream.terminal import console
 
 
 def die() -> None:
@@ -42,16 +45,16 @@ def main(step: str, number: int) -> None:
         clients.VerbatimSender = Dying  # type: ignore[misc]
     if step == "before-finish":
         Ledger.finish = lambda _, states, __: die() if states else None  # type: ignore[assignment]
-    replay_ledger.HOLD_SECONDS = 0.2
+    ledger.HOLD_SECONDS = 0.2
     plan = replay.Plan(
         selection=Selection(),
         target=settings.topics.content,
         most_replays=3,
         again=False,
-        refused=dlq_view.refused,
-        say=view.talk,
+        refused=show.refused,
+        say=console.talk,
     )
-    dlq_view.print_report(replay.replay(settings, plan), dry_run=False, as_json=False)
+    show.print_report(replay.replay(settings, plan), dry_run=False, as_json=False)
 
 
 if __name__ == "__main__":

@@ -31,9 +31,9 @@ from stream.broker.cluster import KafkaCluster
 from stream.broker.ports import LOOPBACK, free_ports
 from stream.broker.probe import Options
 from stream.broker.properties import Node, server_properties
-from stream.rights import Operation, Resource, Right
-from stream.security import Security, tls_context
-from stream.settings import Settings
+from stream.kafka.rights import Operation, Resource, Right
+from stream.settings.security import Security, tls_context
+from stream.settings.settings import Settings
 
 MECHANISM = "SCRAM-SHA-512"
 ADMIN = "admin"
@@ -231,6 +231,6 @@ def _pattern(right: Right) -> ResourcePattern:
 
 def settings_of(environ: Mapping[str, str], folder: Path) -> Settings:
     """The settings of an environment, without a file of the developer's."""
-    from stream.settings import load
+    from stream.settings.settings import load
 
     return load(environ, folder=folder).settings

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from kafka import KafkaProducer
 
-from model_export.bundle import read as read_bundle
+from model_export.bundle.bundle import read as read_bundle
 from stream.broker import Broker
 from stream.broker.ports import free_ports
-from stream.settings import Settings
+from stream.settings.settings import Settings
 from tests.faults.fleet import ROOT, without_settings
 from tests.faults.onlooker import fresh_environment
 from tests.integration.conftest import COMMAND_SECONDS, Command
@@ -51,7 +51,7 @@ def test_help_answers_at_once() -> None:
     """`--help` loads nothing heavy, and names every exit code."""
     program = (
         "import sys; sys.argv = ['tagstream', '--help']\n"
-        "from stream.cli import main\n"
+        "from stream.cli.main import main\n"
         "try: main()\n"
         "except SystemExit as end: assert not end.code\n"
         f"sys.stderr.write(','.join(name for name in {HEAVY!r} if name in sys.modules))"
@@ -121,7 +121,7 @@ def test_rows_that_cannot_be_classified_keep_their_place(tagstream: Command, bun
 
 def test_a_closed_pipe_is_no_crash(bundle_folder: Path) -> None:
     """`tagstream classify ... | head -1`: who has seen enough may go."""
-    words = [sys.executable, "-m", "stream.cli", "classify", "-", "--json", "--bundle", str(bundle_folder)]
+    words = [sys.executable, "-m", "stream.cli.main", "classify", "-", "--json", "--bundle", str(bundle_folder)]
     environ = {**without_settings(os.environ), "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
         words, cwd=ROOT, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE

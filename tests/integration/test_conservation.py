@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from stream import topics
 from stream.broker import Broker
 from stream.broker.processes import Processes
-from stream.settings import load
+from stream.kafka import admin
+from stream.settings.settings import load
 from tests.faults.faults import ANSWERED_BY_EXIT, Fault
 from tests.faults.fleet import ROOT
 from tests.faults.ground import Ground
@@ -99,7 +99,7 @@ def fault_run(
     """Two workers, so many events, these faults. What is in hand when a worker dies is done twice: batches are small."""
     environ = environ | {"TAGSTREAM_BATCH_MAX_EVENTS": "16"}
     past_the_network = {"TAGSTREAM_BROKERS": ground.bootstrap} if ground else {}
-    topics.create(load(environ | past_the_network, folder=ROOT).settings)
+    admin.create(load(environ | past_the_network, folder=ROOT).settings)
     plan = Plan(
         model=model, seconds_per_batch=0.5, faults=faults, max_seconds=600.0, patience_seconds=60.0, seed="conservation"
     )

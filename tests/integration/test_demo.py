@@ -20,7 +20,7 @@ from rich.console import Console
 from stream.broker import Broker, broker
 from stream.demo.process import WorkerError
 from stream.demo.run import Drift, demo
-from stream.settings import Settings
+from stream.settings.settings import Settings
 
 pytestmark = [
     pytest.mark.broker,
@@ -168,7 +168,7 @@ def test_ctrl_c_ends_the_command_in_order(settings: Settings, shared: Broker, tm
     variables = {"TAGSTREAM_BROKERS": shared.bootstrap, "TAGSTREAM_BUNDLE": str(settings.bundle), "TAGSTREAM_METRICS_PORT": "0"}
     with log.open("wb") as written:
         process = subprocess.Popen(
-            [sys.executable, "-m", "stream.cli", "demo"],
+            [sys.executable, "-m", "stream.cli.main", "demo"],
             cwd=ROOT,
             env={name: value for name, value in os.environ.items() if name != "DEMO_SECONDS"} | variables,
             stdout=written,

@@ -15,13 +15,13 @@ import pytest
 from kafka import KafkaProducer
 
 from monitoring.observer import Reason, Stage
-from stream import clients
 from stream.broker.ports import free_ports
 from stream.broker.processes import Processes
-from stream.clients import Record
-from stream.events import Headers, RawEvent, Rejected
-from stream.outcomes import publish_all
-from stream.settings import Settings
+from stream.contract.events import Rejected
+from stream.contract.outcomes import publish_all
+from stream.contract.record import Headers, Record
+from stream.kafka import clients
+from stream.settings.settings import Settings
 from tests.faults.checker import Door
 from tests.faults.fleet import ROOT, Fleet, without_settings
 from tests.faults.inputs import Planted
@@ -53,7 +53,7 @@ def lay(settings: Settings, events: tuple[tuple[bytes | None, bytes | None, Head
     """Dead letters as the worker writes them, of events that nobody need send: the third is of another code."""
     rejected = [
         Rejected(
-            raw=RawEvent(
+            raw=Record(
                 topic=settings.topics.content,
                 partition=number % 6,
                 offset=number,

@@ -13,7 +13,7 @@ import pytest
 from kafka import KafkaAdminClient
 
 from stream.broker.processes import Process, Processes
-from stream.settings import load
+from stream.settings.settings import load
 from tests.faults.fleet import ROOT, without_settings
 from tests.faults.onlooker import Onlooker
 from tests.integration.conftest import Command
@@ -42,7 +42,7 @@ def events(first: int, count: int, *, planted: bool) -> Iterator[bytes]:
 def start(processes: Processes, environ: dict[str, str], bundle: Path, log: Path) -> Process:
     """A worker with small windows."""
     return processes.start(
-        [sys.executable, "-m", "stream.cli", "worker", "--bundle", bundle],
+        [sys.executable, "-m", "stream.cli.main", "worker", "--bundle", bundle],
         env={
             **without_settings(os.environ),
             "PYTHONPATH": str(ROOT),

@@ -16,13 +16,13 @@ from aiokafka.structs import TopicPartition
 from kafka import KafkaConsumer
 from kafka import TopicPartition as PlainTopicPartition
 
-from stream import topics
 from stream.broker import Broker
 from stream.broker.processes import Processes
-from stream.delivery import EXIT_BROKEN
-from stream.rights import transactional_prefix
-from stream.settings import Settings, load
-from stream.transactions import TransactionsUnavailableError
+from stream.deliver.delivery import EXIT_BROKEN
+from stream.deliver.transactions import TransactionsUnavailableError
+from stream.kafka import admin
+from stream.kafka.rights import transactional_prefix
+from stream.settings.settings import Settings, load
 from tests.faults.faults import Fault
 from tests.faults.fleet import ROOT, without_settings
 from tests.faults.harness import Report, run
@@ -58,7 +58,7 @@ def reports(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         module: str, folder: Path, faults: tuple[Fault, ...], events: int, seconds_per_batch: float, patience_seconds: float
     ) -> Report:
         environ = fault_environment(kafka.bootstrap, "exactly-once") | ONCE | PATIENT
-        topics.create(load(environ, folder=ROOT).settings)
+        admin.create(load(environ, folder=ROOT).settings)
         plan = Plan(
             module=f"tests.faults.{module}",
             seconds_per_batch=seconds_per_batch,

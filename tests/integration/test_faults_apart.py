@@ -14,9 +14,9 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from kafka import KafkaAdminClient, TopicPartition
 
-from stream import topics
 from stream.broker.processes import Processes
-from stream.settings import Settings, load
+from stream.kafka import admin as topics
+from stream.settings.settings import Settings, load
 from tests.faults.fleet import ROOT, Fleet, without_settings
 from tests.faults.ground import Ground
 from tests.faults.inputs import Planted, plant
@@ -112,7 +112,7 @@ def test_a_worker_whose_brokers_are_away_says_so_and_comes_back(processes: Proce
             assert all_committed(onlooker)
         assert worker.get("/readyz")[0] == 200
         tail = processes.start(
-            [sys.executable, "-m", "stream.cli", "tail", "tagged", "--from-beginning"],
+            [sys.executable, "-m", "stream.cli.main", "tail", "tagged", "--from-beginning"],
             env={
                 **without_settings(os.environ),
                 **environ,

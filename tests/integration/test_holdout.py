@@ -10,10 +10,10 @@ import msgspec
 import pytest
 from sklearn.metrics import f1_score
 
-from model_export.bundle import DEFAULT_BUNDLE, MANIFEST
-from model_export.madewithml import HOLDOUT, DataError, download, records
+from model_export.bundle.bundle import DEFAULT_BUNDLE, MANIFEST
+from model_export.data.madewithml import HOLDOUT, DataError, download, records
 from stream.broker.processes import Processes
-from stream.settings import load
+from stream.settings.settings import load
 from tests.faults.checker import CLOCK, Door
 from tests.faults.fleet import ROOT, without_settings
 from tests.faults.onlooker import Onlooker
@@ -59,7 +59,7 @@ def test_the_stream_gives_the_offline_figures(
     assert sent.returncode == 0, sent.stderr.decode()
 
     processes.start(
-        [sys.executable, "-m", "stream.cli", "worker", "--bundle", bundle_folder],
+        [sys.executable, "-m", "stream.cli.main", "worker", "--bundle", bundle_folder],
         env={**without_settings(os.environ), "PYTHONPATH": str(ROOT), **environ},
         log_file=tmp_path / "worker.log",
     )

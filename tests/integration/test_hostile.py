@@ -17,8 +17,8 @@ from kafka import KafkaProducer
 from prometheus_client.parser import text_string_to_metric_families
 
 from stream.broker.processes import Processes
-from stream.clients import Record
-from stream.settings import Settings
+from stream.contract.record import Record
+from stream.settings.settings import Settings
 from tests.faults.fleet import ROOT, without_settings
 from tests.faults.onlooker import Onlooker
 from tests.hostile.corpus import SIZE, corpus
@@ -157,7 +157,7 @@ def test_ten_thousand_hostile_records(
     started = time.monotonic()
     worker = RunningWorker(
         processes.start(
-            [sys.executable, "-m", "stream.cli", "worker", "--bundle", bundle_folder],
+            [sys.executable, "-m", "stream.cli.main", "worker", "--bundle", bundle_folder],
             env={**without_settings(os.environ), "PYTHONPATH": str(ROOT), **environ, "TAGSTREAM_BATCH_MAX_EVENTS": "64"},
             log_file=tmp_path / "worker.log",
         )

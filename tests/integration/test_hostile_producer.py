@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from stream.broker.processes import Process, Processes
-from stream.clients import Record
-from stream.settings import Settings
+from stream.contract.record import Record
+from stream.settings.settings import Settings
 from tests.faults.checker import Door
 from tests.faults.fleet import Fleet
 from tests.faults.inputs import Planted

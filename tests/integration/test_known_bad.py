@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from stream import topics
 from stream.broker import Broker
 from stream.broker.processes import Processes
-from stream.settings import load
+from stream.kafka import admin
+from stream.settings.settings import load
 from tests.faults.faults import Fault
 from tests.faults.fleet import ROOT
 from tests.faults.harness import Report, run
@@ -67,7 +67,7 @@ KNOWN_BAD = {
     # Its commits run ahead only where the worker lives long enough to make one.
     # It is started again and again, and comes a little further each time.
     "typed_topic": KnownBad(faults=(), breaks=frozenset({"I1"}), patience_seconds=8.0, max_seconds=60.0),
-    # Its commits wait for the first that is not acknowledged, since they go by what was given out (stream/given.py).
+    # Its commits wait for the first that is not acknowledged, since they go by what was given out (stream/worker/committable.py).
     "concurrency": KnownBad(faults=(Fault.SLOW_MODEL, Fault.KILL), breaks=frozenset({"I5"})),
     "restarted_agent": KnownBad(faults=(Fault.EXCEPTION,), breaks=frozenset({"I8"}), patience_seconds=8.0),
 }
@@ -86,7 +86,7 @@ def bad_reports(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> dict
 
     def report(variant: str, seed: str) -> Report:
         environ = {**fault_environment(kafka.bootstrap, seed), "TAGSTREAM_SHUTDOWN_TIMEOUT_SECONDS": "3"}
-        topics.create(load(environ, folder=ROOT).settings)
+        admin.create(load(environ, folder=ROOT).settings)
         bad = KNOWN_BAD[variant]
         with Processes(grace_seconds=0) as processes:
             return run(

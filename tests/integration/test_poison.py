@@ -12,16 +12,15 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from monitoring.alarms import alarms
+from monitoring.figures.alarms import alarms
 from monitoring.observer import NullObserver
-from stream.breaker import Opened
+from monitoring.top.top import Watcher
+from monitoring.top.top import address as top_address
 from stream.broker.processes import Processes
-from stream.clients import Record
+from stream.contract.record import Record
+from stream.deliver.breaker import Opened
 from stream.demo.process import metrics_address
-from stream.events import RawEvent
-from stream.settings import Settings, load
-from stream.top import Watcher
-from stream.top import address as top_address
+from stream.settings.settings import Settings, load
 from tests.faults.checker import CLOCK, Door, Evidence, Sample, check
 from tests.faults.fleet import ROOT, Fleet
 from tests.faults.inputs import Input, Planted, plant
@@ -102,7 +101,7 @@ def assert_decided_as_alone(settings: Settings, inputs: Sequence[Input], outcome
     expected = set()
     for one in inputs:
         if one.planted.event_id is not None:
-            event = RawEvent(
+            event = Record(
                 topic=settings.topics.content,
                 partition=one.partition,
                 offset=one.offset,

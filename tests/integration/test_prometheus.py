@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from model_export.bundle import read
-from model_export.data import CORPUS, read_corpus
+from model_export.bundle.bundle import read
+from model_export.data.splits import CORPUS, read_corpus
 from monitoring import comparison
 from monitoring.edges import CONFIDENCE
 from monitoring.grafana.boards import BOARDS, DASHBOARDS, queries
-from stream import topics
 from stream.broker import Broker
 from stream.broker.processes import Processes
-from stream.settings import load
+from stream.kafka import admin
+from stream.settings.settings import load
 from tests.faults.checker import Door
 from tests.faults.fleet import ROOT
 from tests.faults.inputs import MALFORMED, Planted
@@ -83,7 +83,7 @@ def run(kafka: Broker, folder: Path, compared_bundle: Path) -> Iterator[Run]:
         "TAGSTREAM_SESSION_TIMEOUT_SECONDS": "30",
     }
     settings = load(environ, folder=ROOT).settings
-    topics.create(settings)
+    admin.create(settings)
     with Processes(grace_seconds=5) as processes, Onlooker(settings) as onlooker:
         workers = [started(processes, environ, folder / f"worker-{number}.log") for number in range(WORKERS)]
         assert until(lambda: all(worker.metric("tagstream_assigned_partitions") for worker in workers), START_SECONDS)

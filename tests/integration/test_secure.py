@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from stream import topics
 from stream.broker import BrokerUnavailable
 from stream.broker.processes import Process, Processes
-from stream.rights import Operation, Right, Role, lines, rights
-from stream.settings import Settings
+from stream.kafka import admin
+from stream.kafka.rights import Operation, Right, Role, lines, rights
+from stream.settings.settings import Settings
 from tests.faults.fleet import ROOT, Fleet, without_settings
 from tests.faults.inputs import plant
 from tests.faults.onlooker import Onlooker, fresh_environment
@@ -118,7 +118,7 @@ def all_but(settings: Settings, key: str, operation: Operation) -> list[Right]:
 def command(*words: str, environ: Mapping[str, str], stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     """The `tagstream` command, run to its end."""
     return subprocess.run(
-        [sys.executable, "-m", "stream.cli", *words],
+        [sys.executable, "-m", "stream.cli.main", *words],
         env={**without_settings(os.environ), "PYTHONPATH": str(ROOT), "COLUMNS": "500", **environ},
         cwd=ROOT,
         input=stdin,
@@ -230,7 +230,7 @@ def test_the_doctor_says_what_a_user_may(secure: Secure) -> None:
     assert "--operation Write" in failed[0]["fix"]
     stranger = command("doctor", "--json", environ=secure.environ("stranger"))
     failed = [found["check"] for found in map(json.loads, stranger.stdout.splitlines()) if found["status"] == "FAIL"]
-    needed = [f"topic {getattr(secure.settings('stranger').topics, key)}" for key in topics.NEEDED]
+    needed = [f"topic {getattr(secure.settings('stranger').topics, key)}" for key in admin.NEEDED]
     assert failed[: len(needed) + 1] == [*needed, "group"]
 
 
@@ -314,8 +314,8 @@ def test_who_is_not_let_in_is_told_why(secure: Secure, why: str) -> None:
     """Long before the bound: what is wrong, what to do, code 3; and no password in it."""
     settings = settings_of(refused_environment(secure, why), secure.folder)
     started = time.monotonic()
-    with pytest.raises(topics.BrokerRefusedError) as caught:
-        topics.partitions(settings)
+    with pytest.raises(admin.BrokerRefusedError) as caught:
+        admin.partitions(settings)
     assert time.monotonic() - started < REFUSED_SECONDS
     assert REFUSALS[why] in str(caught.value)
     assert "Next: " in str(caught.value)

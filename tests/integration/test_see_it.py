@@ -23,12 +23,12 @@ from typing import Any
 
 import pytest
 
-from stream import topics
 from stream.broker import Broker
 from stream.broker.processes import Processes
 from stream.demo import samples
 from stream.demo.shifts import Shift, shifted
-from stream.settings import Settings, load
+from stream.kafka import admin
+from stream.settings.settings import Settings, load
 from tests.faults.fleet import ROOT
 from tests.faults.inputs import Planted
 from tests.faults.onlooker import Onlooker, fresh_environment, send
@@ -282,7 +282,7 @@ def _stream(scene: Scene, shift: Shift) -> Stream:
         "TAGSTREAM_SESSION_TIMEOUT_SECONDS": "30",
     }
     stream = Stream(job=job, environ=environ)
-    topics.create(stream.settings)
+    admin.create(stream.settings)
     return stream
 
 

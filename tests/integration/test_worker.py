@@ -14,10 +14,10 @@ from kafka import KafkaAdminClient, TopicPartition
 
 from stream.broker.ports import free_ports
 from stream.broker.processes import Processes
-from stream.clients import Record
-from stream.delivery import EXIT_BROKEN
-from stream.outcomes import prediction_id
-from stream.settings import Settings
+from stream.contract.outcomes import prediction_id
+from stream.contract.record import Record
+from stream.deliver.delivery import EXIT_BROKEN
+from stream.settings.settings import Settings
 from tests.faults.checker import Door
 from tests.faults.fleet import Fleet
 from tests.faults.inputs import Planted, plant

@@ -81,7 +81,7 @@ class Prometheus:
 def started(processes: Processes, environ: dict[str, str], log_file: Path) -> RunningWorker:
     """A worker as `tagstream worker` starts it."""
     clean = {**without_settings(os.environ), "PYTHONPATH": str(ROOT), **environ}
-    return RunningWorker(processes.start([sys.executable, "-m", "stream.cli", "worker"], env=clean, log_file=log_file))
+    return RunningWorker(processes.start([sys.executable, "-m", "stream.cli.main", "worker"], env=clean, log_file=log_file))
 
 
 def watching(processes: Processes, jobs: Mapping[str, Sequence[str]], folder: Path) -> Prometheus:

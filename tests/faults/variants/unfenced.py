@@ -2,9 +2,9 @@
 
 import os
 
-import stream.transactions
+import stream.deliver.transactions
 from tests.faults.worker import main
 
 if __name__ == "__main__":
-    stream.transactions.transactional_prefix = lambda group, topic: f"{group}-{topic}-{os.getpid()}-"
+    stream.deliver.transactions.transactional_prefix = lambda group, topic: f"{group}-{topic}-{os.getpid()}-"
     main()

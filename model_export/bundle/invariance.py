@@ -1,0 +1,60 @@
+"""The gate that every bundle must pass anywhere: a prediction does not depend on its neighbours. Needs no torch."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from model_export.bundle.prediction import Classifier
+
+BATCH_SIZES = (2, 7, 16, 33, 64)
+
+
+class ParityError(Exception):
+    """An exported network differs from the trained one, or a prediction from itself: the message says by how much."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invariance:
+    """One classifier on the same texts alone, in batches, in other orders: the largest gaps seen."""
+
+    rows: int
+    arrangements: int
+    max_probability: float
+    max_energy: float
+
+
+def check_invariance(classifier: Classifier, texts: Sequence[str], *, seed: int) -> Invariance:
+    """
+    Classify texts alone, then in batches of several sizes in shuffled orders; nothing may change, to the last digit.
+
+    Energy is the log of the sum of exponentials of the raw logits, to four decimals; it moves where probabilities do not.
+
+    Raises:
+        ParityError: A prediction depends on its neighbours.
+    """
+    alone = [classifier.classify([text])[0] for text in texts]
+    shuffler = random.Random(seed)  # noqa: S311 - a shuffle that repeats, not a secret
+    worst_probability = worst_energy = 0.0
+    for size in BATCH_SIZES:
+        order = list(range(len(texts)))
+        shuffler.shuffle(order)
+        for start in range(0, len(order), size):
+            places = order[start : start + size]
+            for place, found in zip(places, classifier.classify([texts[place] for place in places]), strict=True):
+                gaps = [abs(found.probabilities[label] - alone[place].probabilities[label]) for label in classifier.labels]
+                gaps += [abs(found.label_scores[label] - score) for label, score in alone[place].label_scores.items()]
+                worst_probability = max(worst_probability, *gaps)
+                worst_energy = max(worst_energy, abs(found.energy - alone[place].energy))
+    if worst_probability or worst_energy:
+        msg = f"a prediction depends on its batch: a probability moves by {worst_probability}, an energy by {worst_energy}"
+        raise refused(msg)
+    return Invariance(rows=len(texts), arrangements=len(BATCH_SIZES) + 1, max_probability=0.0, max_energy=0.0)
+
+
+def refused(why: str) -> ParityError:
+    """The refusal of a gate, with the next step."""
+    return ParityError(
+        f"the bundle is not written: {why}. Next: export on another machine or with other versions, then compare."
+    )

@@ -1,0 +1,217 @@
+"""What a model is given instead of the characters that came: the text as a reader sees it, and flags for what a reader does not see.
+
+Boucher et al. ("Bad Characters", IEEE S&P 2022) change the decision of every model that they try with one to three characters
+that nobody sees. So invisible characters are dropped, letters that only look Latin become Latin, marks that pile up are cut,
+and text that a producer must have meant to hide something in is flagged: a person looks at it. Nothing is flagged for its
+script alone. Only what the model reads is changed; the event's own fields go on as they came.
+"""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+from model_export.bundle.confusables import LOOKALIKES, SCRIPT_OF
+from monitoring.observer import TextFlag
+
+# More marks on one letter than any spelling has: pointed and cantillated Hebrew has four.
+MOST_MARKS = 4
+# An emoji of a family holds two of them in a row at most, and each lies between pictures.
+MOST_INVISIBLE_IN_A_ROW = 3
+# One Latin letter beside a Greek or a mathematical one is a formula; two are a word.
+LETTERS_OF_A_WORD = 2
+
+_OVERRIDES = "\u202d\u202e"
+_RIGHT_TO_LEFT = "\u202b\u2067"
+_BIDIRECTIONAL = "\u202a-\u202e\u2066-\u2069"
+_SOFT_HYPHEN = "\u00ad"
+# Default-ignorable code points (Unicode, DerivedCoreProperties) but for the soft hyphen and the bidirectional controls.
+_INVISIBLE = (
+    "\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2060-\u2065\u206a-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0"
+    "\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+# Controls that are white space (tab, line feed, vertical tab, form feed, carriage return, next line) end words instead.
+_CONTROLS = "\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f"
+# What moves a cursor or deletes. The other C1 controls are what is left of a wrong code page, and no attack.
+_TERMINAL = re.compile("[\x00-\x08\x0e-\x1f\x7f\x9b]")
+
+_DROPPED = re.compile(f"[{_SOFT_HYPHEN}{_INVISIBLE}{_BIDIRECTIONAL}{_CONTROLS}]")
+_IN_A_WORD = re.compile(f"[0-9A-Za-z\u00c0-\u024f\u0370-\u04ff][{_INVISIBLE}]+[0-9A-Za-z\u00c0-\u024f\u0370-\u04ff]")
+_ROW = re.compile(f"[{_INVISIBLE}]{{{MOST_INVISIBLE_IN_A_ROW + 1},}}")
+_FLAG_OF_A_REGION = re.compile("\U0001f3f4[\U000e0020-\U000e007e]{1,6}\U000e007f")
+_RIGHT_TO_LEFT_LETTER = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]")
+_BLANK = str.maketrans({"\u2800": " "})
+_WORD = re.compile(r"(?:[^\W_]|[\u24b6-\u24e9])+")
+# Scripts that formulas have no letters of.
+_IMITATORS = frozenset(SCRIPT_OF.values())
+_NO_FORMULAS = _IMITATORS - {"Greek", "Latin"}
+_DECLINED = re.compile("[0-9A-Za-z]+[^\\x00-\\x7f]+")
+_STYLES = frozenset({"<font>", "<wide>", "<narrow>", "<circle>"})
+_LIGATURES = frozenset("\ufb00\ufb01\ufb02\ufb03\ufb04\ufb05\ufb06")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Normalized:
+    """A text as a model reads it; `flags` in the order of `TextFlag`."""
+
+    text: str
+    flags: tuple[TextFlag, ...] = ()
+
+
+def normalize(text: str) -> Normalized:
+    """
+    Fold white space to single spaces, drop what is invisible, undo look-alikes, compose (NFC), and say what was found.
+
+    Takes time in proportion to the length of the text, whatever it holds.
+
+    >>> normalize("Att\u200bention is  all you n\u0435ed").text
+    'Attention is all you need'
+    >>> [flag.value for flag in normalize("Att\u200bention is all you n\u0435ed").flags]
+    ['invisible_characters', 'mixed_scripts']
+    """
+    if text.isascii() and not _TERMINAL.search(text):
+        return Normalized(text=" ".join(text.split()))
+    found = set[TextFlag]()
+    if _TERMINAL.search(text):
+        found.add(TextFlag.CONTROL_CHARACTERS)
+        text = _deleted(text)
+    if _hides(text):
+        found.add(TextFlag.INVISIBLE_CHARACTERS)
+    if _reorders(text):
+        found.add(TextFlag.BIDIRECTIONAL_CONTROLS)
+    text = _DROPPED.sub("", text.translate(_BLANK))
+    cut = _without_piles(text)
+    if len(cut) < len(text):
+        found.add(TextFlag.EXCESSIVE_COMBINING_MARKS)
+    # After the cut: composing takes time with the square of a pile of marks.
+    text = unicodedata.normalize("NFC", cut)
+    text, styled = _unstyled(text)
+    text, imitated = _latin(text)
+    if styled or imitated:
+        found.add(TextFlag.MIXED_SCRIPTS)
+    text = " ".join(text.split())
+    if not text:
+        # Something came, and there is nothing to see.
+        found.add(TextFlag.INVISIBLE_CHARACTERS)
+    return Normalized(text=text, flags=tuple(flag for flag in TextFlag if flag in found))
+
+
+def _deleted(text: str) -> str:
+    """What a terminal leaves of it: a backspace takes back the character before it."""
+    if "\b" not in text:
+        return text
+    kept: list[str] = []
+    for character in text:
+        if character != "\b":
+            kept.append(character)
+        elif kept:
+            kept.pop()
+    return "".join(kept)
+
+
+def _hides(text: str) -> bool:
+    text = _FLAG_OF_A_REGION.sub("", text)
+    return bool(_IN_A_WORD.search(text) or _ROW.search(text))
+
+
+def _reorders(text: str) -> bool:
+    """Overrides never belong into text; what turns text right to left belongs beside letters that are written so."""
+    if any(control in text for control in _OVERRIDES):
+        return True
+    return any(control in text for control in _RIGHT_TO_LEFT) and not _RIGHT_TO_LEFT_LETTER.search(text)
+
+
+def _without_piles(text: str) -> str:
+    kept: list[str] = []
+    marks = 0
+    for character in text:
+        marks = marks + 1 if character > "\u02ff" and unicodedata.category(character) in {"Mn", "Me"} else 0
+        if marks <= MOST_MARKS:
+            kept.append(character)
+    return "".join(kept)
+
+
+def _unstyled(text: str) -> tuple[str, bool]:
+    """Full-width, mathematical and circled letters and ligatures as ASCII; and whether some stood among the letters of a word."""
+    mixed = False
+
+    def read(match: re.Match[str]) -> str:
+        nonlocal mixed
+        word = match[0]
+        if word.isascii():
+            return word
+        mixed |= _letters(word) >= LETTERS_OF_A_WORD and any(
+            _plain(character) != character and character not in _LIGATURES for character in word
+        )
+        return "".join(map(_plain, word))
+
+    return _WORD.sub(read, text), mixed
+
+
+def _latin(text: str) -> tuple[str, bool]:
+    """
+    Every letter that only looks Latin as the Latin one, and whether there were any.
+
+    Such a letter stands among Latin ones, or is one of a whole word of its kind in a text that has nothing else of its script.
+    Where its word has other letters of that script as well, which look like nothing, these stay and it is still told.
+    """
+    if not any(
+        character in LOOKALIKES or _script(character) in _NO_FORMULAS for character in set(text) if not character.isascii()
+    ):
+        return text, False
+    written = _written(text)
+    has_latin = bool(_letters(text))
+    mixed = False
+
+    def read(match: re.Match[str]) -> str:
+        nonlocal mixed
+        word = match[0]
+        if word.isascii():
+            return word
+        letters = _letters(word)
+        scripts = {SCRIPT_OF.get(character) or _script(character) for character in word if character > "\u02ff"} & _IMITATORS
+        # Whoever writes Russian declines PyTorch with endings of their own.
+        if not scripts or (scripts <= written and _DECLINED.fullmatch(word)):
+            return word
+        latin = "".join(LOOKALIKES.get(character, character) for character in word)
+        looks_latin = all(map(_is_latin, latin))
+        among = looks_latin and letters >= (1 if scripts <= _NO_FORMULAS else LETTERS_OF_A_WORD)
+        whole = looks_latin and has_latin and not letters and len(word) >= LETTERS_OF_A_WORD and not scripts & written
+        # Letters that no table knows, in Latin words of a text that is not written in their script.
+        strange = bool(letters) and bool(scripts & _NO_FORMULAS - written)
+        mixed |= among or whole or strange
+        return latin if among or whole or strange else word
+
+    return _WORD.sub(read, text), mixed
+
+
+def _written(text: str) -> set[str]:
+    """Scripts that are really written here: a word without Latin letters has a letter of theirs that nobody takes for Latin."""
+    return {
+        _script(character)
+        for word in _WORD.findall(text)
+        if not word.isascii() and not _letters(word)
+        for character in word
+        if character > "\u02ff" and character not in LOOKALIKES
+    }
+
+
+def _letters(text: str) -> int:
+    return sum(character.isascii() and character.isalpha() for character in text)
+
+
+def _script(character: str) -> str:
+    return unicodedata.name(character, "").partition(" ")[0].capitalize()
+
+
+def _is_latin(character: str) -> bool:
+    return character.isascii() or character.isdigit() or _script(character) == "Latin"
+
+
+def _plain(character: str) -> str:
+    if character.isascii():
+        return character
+    decomposed = unicodedata.decomposition(character)
+    if decomposed.partition(" ")[0] not in _STYLES and character not in _LIGATURES:
+        return character
+    plain = unicodedata.normalize("NFKC", character)
+    return plain if plain.isascii() and plain.isalnum() else character

@@ -1,0 +1,142 @@
+"""What a classifier says of one text, and the one rule by which logits become published scores."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from model_export.bundle.bundle import Bundle
+
+SCORE_DECIMALS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """
+    One decision.
+
+    Attributes:
+        label: The most probable label; the first of the bundle's order (of the rules' own, if they decide) where rounded scores tie.
+        confidence: Calibrated probability of `label`, 0 to 1, rounded as published.
+        probabilities: Calibrated probability of every label in the bundle's order, rounded as published.
+        energy: `-logsumexp(logits)`, in logit units; higher is stranger.
+        tokens: Tokens that the network read, special ones included.
+        truncated: The text was longer than the bundle's `max_length`.
+        tags: `label` and what else the text is about, in the bundle's order; empty without the option `multilabel`.
+        label_scores: What `tags` was decided by, one score a label, 0 to 1, rounded to four decimals; empty likewise.
+    """
+
+    label: str
+    confidence: float
+    probabilities: dict[str, float]
+    energy: float
+    tokens: int
+    truncated: bool
+    tags: tuple[str, ...] = ()
+    label_scores: dict[str, float] = field(default_factory=dict)
+
+
+class Classifier(Protocol):
+    """
+    A loaded model.
+
+    `classify` returns one prediction a text, in the order given, and `[]` for no text. A prediction depends on its own
+    text alone, never on its neighbours. It may be called from several threads at once and raises only if the machine is
+    broken.
+    """
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels, in the bundle's order."""
+        ...
+
+    def classify(self, texts: Sequence[str]) -> list[Prediction]:
+        """Predict every text."""
+        ...
+
+
+LoadClassifier = Callable[[Bundle], Classifier]
+
+
+def score(logits: Sequence[float], temperature: float) -> tuple[float, ...]:
+    """
+    Calibrated probabilities as they are published: softmax(logits / temperature), rounded to four decimals.
+
+    Plain floats, a row at a time: vectorised exponentials may differ in the last digit by where a row stands in its batch.
+
+    >>> score([2.0, 0.0], 1.0)
+    (0.8808, 0.1192)
+    """
+    scaled = [value / temperature for value in logits]
+    top = max(scaled)
+    exponentials = [math.exp(value - top) for value in scaled]
+    total = math.fsum(exponentials)
+    return tuple(round(value / total, SCORE_DECIMALS) for value in exponentials)
+
+
+def energy(logits: Sequence[float]) -> float:
+    """
+    Negative log of the sum of exponentials, the energy score of Liu et al. (NeurIPS 2020).
+
+    >>> round(energy([0.0, 0.0]), 4)
+    -0.6931
+    """
+    top = max(logits)
+    return -(top + math.log(math.fsum(math.exp(value - top) for value in logits)))
+
+
+def predict(logits: Sequence[float], *, labels: Sequence[str], temperature: float, tokens: int, truncated: bool) -> Prediction:
+    """
+    Make the decision that these logits stand for.
+
+    Raises:
+        ValueError: A logit is no finite number: the network is broken, and NaN is below no threshold.
+    """
+    if not all(map(math.isfinite, logits)):
+        msg = "the network gave a score that is not a finite number"
+        raise ValueError(msg)
+    probabilities = score(logits, temperature)
+    confidence = max(probabilities)
+    return Prediction(
+        label=labels[probabilities.index(confidence)],
+        confidence=confidence,
+        probabilities=dict(zip(labels, probabilities, strict=True)),
+        energy=round(energy(logits), SCORE_DECIMALS),
+        tokens=tokens,
+        truncated=truncated,
+    )
+
+
+def add_tags(prediction: Prediction, label_logits: Sequence[float], thresholds: Mapping[str, float]) -> Prediction:
+    """
+    The same decision with `tags`: every label whose score, sigmoid(logit), reaches its threshold, and the decision's own.
+
+    Args:
+        prediction: The decision.
+        label_logits: A logit a label, in the bundle's order.
+        thresholds: The score that a label must reach, compared with the rounded one.
+
+    Raises:
+        ValueError: A logit is no finite number: the network is broken.
+
+    >>> one = predict([2.0, 0.0], labels=["a", "b"], temperature=1.0, tokens=3, truncated=False)
+    >>> add_tags(one, [-1.0, 2.0], {"a": 0.5, "b": 0.5}).tags, add_tags(one, [1.0, -2.0], {"a": 0.5, "b": 0.5}).tags
+    (('a', 'b'), ('a',))
+    """
+    if not all(map(math.isfinite, label_logits)):
+        msg = "the network gave a label score that is not a finite number"
+        raise ValueError(msg)
+    scores = dict(zip(prediction.probabilities, map(sigmoid, label_logits), strict=True))
+    tags = tuple(label for label, found in scores.items() if label == prediction.label or found >= thresholds[label])
+    return replace(prediction, tags=tags, label_scores=scores)
+
+
+def sigmoid(logit: float) -> float:
+    """
+    1 / (1 + exp(-logit)), rounded to four decimals, without overflow.
+
+    >>> sigmoid(0.0), sigmoid(-1000.0), sigmoid(1000.0)
+    (0.5, 0.0, 1.0)
+    """
+    small = math.exp(-abs(logit))
+    return round((1.0 if logit >= 0 else small) / (1.0 + small), SCORE_DECIMALS)

@@ -1,0 +1,82 @@
+"""The simpler rivals of a bundle, measured on the same rows: keyword rules, TF-IDF, and a head on the frozen base model.
+
+A network that does not beat them is not worth its milliseconds. They learn from the same training rows, drawn in the same shares;
+nothing is tuned on what they are measured on.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+from model_export.bundle.prediction import SCORE_DECIMALS, Prediction
+from model_export.bundle.rules import RulesClassifier
+from model_export.data.splits import LABELS, Row
+from model_export.train import base_model, batches
+from model_export.train.network import TagNetwork
+from model_export.train.tuning import Examples, Recipe, drawing_weights
+
+TFIDF_STRENGTH = 20.0
+
+Floats = npt.NDArray[np.float64]
+Rival = Callable[[Sequence[str]], list[Prediction]]
+
+
+def rivals(train: Sequence[Row]) -> dict[str, Rival]:
+    """
+    Every rival, ready to predict, by name.
+
+    Args:
+        train: The rows that a bundle learns from.
+
+    Raises:
+        BaseModelError: The base model of the frozen head is missing.
+    """
+    return {"rules": RulesClassifier().classify, "tfidf": tfidf(train), "frozen head": frozen_head(train)}
+
+
+def tfidf(train: Sequence[Row]) -> Rival:
+    """Logistic regression on words and pairs of words, weighted by how rare they are."""
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True, strip_accents="unicode")
+    model = make_pipeline(vectorizer, LogisticRegression(C=TFIDF_STRENGTH, max_iter=1000))
+    model.fit(
+        [row.text for row in train],
+        [LABELS.index(row.tag) for row in train],
+        logisticregression__sample_weight=_weights(train),
+    )
+    return lambda texts: [_prediction(shares) for shares in model.predict_proba(list(texts))]
+
+
+def frozen_head(train: Sequence[Row]) -> Rival:
+    """Logistic regression on the vectors of the base model, which is not tuned."""
+    base = base_model.load()
+    tokenizer = batches.load_tokenizer(base.tokenizer)
+    network = TagNetwork.from_bert(base.bert, labels=len(LABELS))
+
+    def embed(texts: Sequence[str]) -> Floats:
+        vectors: Floats = batches.embed(network, batches.encode(tokenizer, texts)).double().numpy()
+        return vectors
+
+    head = LogisticRegression(C=Recipe().probe_strength, max_iter=2000)
+    head.fit(embed([row.text for row in train]), [LABELS.index(row.tag) for row in train], sample_weight=_weights(train))
+    return lambda texts: [_prediction(shares) for shares in head.predict_proba(embed(texts))]
+
+
+def _weights(train: Sequence[Row]) -> Floats:
+    recipe = Recipe()
+    examples = Examples(rows=[], targets=[LABELS.index(row.tag) for row in train], sources=[row.source for row in train])
+    drawn = drawing_weights(examples, recipe.source_shares, recipe.class_levelling)
+    weights: Floats = (drawn / drawn.mean()).double().numpy()
+    return weights
+
+
+def _prediction(shares: Floats) -> Prediction:
+    """A rival has no tokens and no energy: nothing here reads them."""
+    probabilities = {name: round(float(share), SCORE_DECIMALS) for name, share in zip(LABELS, shares, strict=True)}
+    best = max(probabilities, key=lambda name: probabilities[name])
+    return Prediction(
+        label=best, confidence=probabilities[best], probabilities=probabilities, energy=0.0, tokens=0, truncated=False
+    )

@@ -1,0 +1,183 @@
+"""Whoever is measured beside a bundle: other bundles, networks in full precision, and simpler rivals, all asked in the same way."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from model_export.bundle.bundle import Bundle, BundleError
+from model_export.bundle.prediction import LoadClassifier, Prediction, predict
+from model_export.calibrate import calibrate
+from model_export.data.madewithml import DataError
+from model_export.data.splits import LABELS, Row
+from model_export.measure.speed import Predict
+from model_export.train import batches, checkpoint
+from model_export.train.checkpoint import CheckpointError
+from model_export.train.network import TagNetwork
+
+# What a reader calls the rivals of `baselines`.
+RIVALS = {"rules": "keyword rules", "tfidf": "TF-IDF", "frozen head": "frozen head"}
+BUNDLE, NETWORK, RIVAL = "bundle", "network", "rival"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contestant:
+    """
+    One model that can be asked.
+
+    Attributes:
+        name: What it is called in tables; no two have the same.
+        kind: `bundle` (int8, as in production), `network` (a checkpoint in full precision) or `rival`.
+        predict: Texts to predictions.
+        asked_below: The confidence below which a person would be asked, by predicted label.
+        ood_energy: The energy above which a text is strange to it; None where it does not say.
+        megabytes: The size of its file, where it is one.
+    """
+
+    name: str
+    kind: str
+    predict: Predict
+    asked_below: Mapping[str, float]
+    ood_energy: float | None = None
+    megabytes: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A contestant as the behaviour suites want it: with labels, and `classify` for its one verb."""
+
+    contestant: Contestant
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels of all contestants."""
+        return LABELS
+
+    def classify(self, texts: Sequence[str]) -> list[Prediction]:
+        """Predict every text."""
+        return self.contestant.predict(texts)
+
+
+def of_bundle(bundle: Bundle, load: LoadClassifier, name: str | None = None) -> Contestant:
+    """
+    A bundle, by the classifier that production uses; without a name it is called by its manifest's name and version.
+
+    Raises:
+        BundleError: It has other labels than the data.
+    """
+    manifest = bundle.manifest
+    if set(manifest.labels) != set(LABELS):
+        msg = (
+            f"bundle {bundle.path} cannot be measured here: its labels are {', '.join(manifest.labels)}, those of the rows "
+            f"{', '.join(LABELS)}. Next: give a bundle with these labels."
+        )
+        raise BundleError(msg)
+    return Contestant(
+        name=name or f"{manifest.name} {manifest.version}",
+        kind=BUNDLE,
+        predict=load(bundle).classify,
+        asked_below=asked_below(bundle),
+        ood_energy=manifest.reference.get("ood_energy"),
+        megabytes=round(len(bundle.model) / 1e6, 1),
+    )
+
+
+def of_checkpoint(name: str, path: Path, *, bundle: Bundle, calibration: Sequence[Row]) -> Contestant:
+    """
+    A trained network in full precision, with a temperature of its own, fitted as a bundle's is.
+
+    Args:
+        name: What it shall be called.
+        path: The file that `train --checkpoint` kept.
+        bundle: Its tokenizer cuts the texts, its thresholds stand in for those that a checkpoint does not have.
+        calibration: The rows that the temperature is fitted to.
+
+    Raises:
+        CheckpointError: The file is something else, has other labels, or another vocabulary than the bundle's tokenizer.
+        CalibrationError: There are no calibration rows.
+    """
+    network, trained = checkpoint.load(path)
+    tokenizer = batches.load_tokenizer(bundle.tokenizer, bundle.manifest.max_length)
+    if set(trained.labels) != set(LABELS) or network.shape.vocabulary < tokenizer.get_vocab_size():
+        msg = (
+            f"{path} cannot be measured beside {bundle.path}: it has labels {', '.join(trained.labels)} and {network.shape.vocabulary} "
+            f"words, the bundle {', '.join(LABELS)} and {tokenizer.get_vocab_size()}. Next: give the network that the bundle is made of, "
+            f"or its teacher."
+        )
+        raise CheckpointError(msg)
+    temperature = _temperature(network, tokenizer, trained.labels, calibration)
+
+    def ask(texts: Sequence[str]) -> list[Prediction]:
+        encodings = tokenizer.encode_batch(list(texts))
+        logits = batches.logits(network, [list(encoding.ids) for encoding in encodings]) if texts else ()
+        return [
+            predict(
+                [float(value) for value in row],
+                labels=trained.labels,
+                temperature=temperature,
+                tokens=len(encoding.ids),
+                truncated=bool(encoding.overflowing),
+            )
+            for row, encoding in zip(logits, encodings, strict=True)
+        ]
+
+    return Contestant(
+        name=name,
+        kind=NETWORK,
+        predict=ask,
+        asked_below=asked_below(bundle),
+        megabytes=round(path.stat().st_size / 1e6, 1),
+    )
+
+
+def asked_below(bundle: Bundle) -> dict[str, float]:
+    """The confidence below which the stream asks a person, by predicted label."""
+    return bundle.manifest.asked_below()
+
+
+def of_rivals(train: Sequence[Row], bundle: Bundle) -> list[Contestant]:
+    """
+    Keyword rules, TF-IDF and a frozen head, trained on `train` in a minute or two; their thresholds are those of the bundle beside them.
+
+    Raises:
+        BaseModelError: The base model of the frozen head is missing.
+    """
+    from model_export.compare import baselines
+
+    return [
+        Contestant(
+            name=RIVALS.get(name, name),
+            kind=RIVAL,
+            predict=rival,
+            asked_below=asked_below(bundle),
+        )
+        for name, rival in baselines.rivals(train).items()
+    ]
+
+
+def distinct(contestants: Sequence[Contestant]) -> list[Contestant]:
+    """
+    The same contestants, provided that each has a name of its own.
+
+    Raises:
+        DataError: Two are called the same.
+    """
+    names = [contestant.name for contestant in contestants]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        msg = (
+            f"two models are called {twice[0]!r}, so that no table could tell them apart. Next: name them: --against "
+            f"NAME=FOLDER, --checkpoint NAME=FILE."
+        )
+        raise DataError(msg)
+    return list(contestants)
+
+
+def _temperature(network: TagNetwork, tokenizer: Tokenizer, labels: Sequence[str], rows: Sequence[Row]) -> float:
+    answers = np.array([labels.index(row.tag) for row in rows], dtype=np.int64)
+    if not len(rows):
+        return calibrate.fit_temperature(np.empty((0, len(labels))), answers)
+    logits = batches.logits(network, batches.encode(tokenizer, [row.text for row in rows])).double().numpy()
+    return calibrate.fit_temperature(logits, answers, calibrate.level_sources([row.source for row in rows]))

@@ -1,0 +1,68 @@
+"""Does a rebuilt model reproduce the shipped one? Their difference on the same rows, beside what one seed and another differ by."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from model_export.compare.measured import Measured
+from model_export.onnx import ngrams
+
+# Twice the difference of weighted F1 between two draws of one recipe (docs/evaluation.md).
+SEED_NOISE = {"holdout": 0.01, "corpus_test": 0.01}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reproduced:
+    """
+    Weighted F1 on one part of the data, of the rebuilt model and of the shipped one.
+
+    >>> print(Reproduced(part="holdout", rebuilt=0.921, shipped=0.93, noise=0.01))
+    holdout: 0.921 rebuilt, 0.930 shipped, -0.009: within what seeds alone move (0.010)
+    """
+
+    part: str
+    rebuilt: float
+    shipped: float
+    noise: float
+
+    @property
+    def holds(self) -> bool:
+        """Is it no worse than luck explains?"""
+        return self.rebuilt >= self.shipped - self.noise
+
+    def __str__(self) -> str:
+        difference = self.rebuilt - self.shipped
+        says = "worse than" if not self.holds else "better than" if difference > self.noise else "within"
+        return (
+            f"{self.part}: {self.rebuilt:.3f} rebuilt, {self.shipped:.3f} shipped, {difference:+.3f}: {says} what seeds alone "
+            f"move ({self.noise:.3f})"
+        )
+
+
+def same_file(rebuilt: bytes, shipped: bytes, labels: Sequence[str]) -> str:
+    """In a sentence, what two model files have in common; a linear algebra of another make may round n-grams otherwise."""
+    if rebuilt == shipped:
+        return "To the byte."
+    if ngrams.without(rebuilt, labels) == ngrams.without(shipped, labels):
+        return "Its network to the byte; not so the n-grams beside it."
+    return "Not to the byte."
+
+
+def reproduced(measured: Measured, shipped: str) -> Iterator[Reproduced]:
+    """
+    Compare the bundle of a record with another of its models, part by part.
+
+    Args:
+        measured: The record.
+        shipped: What the shipped bundle is called in it.
+
+    Raises:
+        StopIteration: No model of the record is called that.
+    """
+    other = next(model for model in measured.others if model.name == shipped)
+    for part, found in measured.bundle.parts.items():
+        yield Reproduced(
+            part=part,
+            rebuilt=found.evaluation.weighted_f1,
+            shipped=other.parts[part].evaluation.weighted_f1,
+            noise=SEED_NOISE[part],
+        )

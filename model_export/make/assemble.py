@@ -1,0 +1,291 @@
+"""A trained network becomes a bundle: export, quantise, prove, calibrate, measure, write. Any step can refuse."""
+
+import logging
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from tokenizers import Tokenizer
+
+from model_export.bundle import bundle, invariance
+from model_export.bundle.bundle import Bundle, GoldenText, Manifest, Threshold
+from model_export.bundle.prediction import Classifier, LoadClassifier, Prediction, score
+from model_export.calibrate import calibrate
+from model_export.data.splits import Row, Splits
+from model_export.make import reference
+from model_export.measure import bundle_metrics
+from model_export.onnx import export, ngrams, parity, quantize
+from model_export.train import batches
+from model_export.train.checkpoint import Trained
+from model_export.train.network import TagNetwork
+from model_export.train.tuning import examples
+
+logger = logging.getLogger(__name__)
+
+PARITY_ROWS = 256
+QUANTISE_SEED = 11
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What the bundle is to be called and to promise."""
+
+    name: str = bundle.NAME
+    version: str = bundle.VERSION
+    precision: float = bundle.PRECISION
+    max_length: int = batches.MAX_LENGTH
+    limits: parity.Limits = field(default_factory=parity.Limits)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """The bundle that was written and what was measured on it."""
+
+    bundle: Bundle
+    metrics: bundle_metrics.BundleMetrics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Networks:
+    """The same network three times: as trained, and as the two files."""
+
+    trained: TagNetwork
+    plain: bytes
+    quantised: bytes
+
+
+def assemble(
+    folder: Path,
+    *,
+    network: TagNetwork,
+    trained: Trained,
+    tokenizer: bytes,
+    splits: Splits,
+    load: LoadClassifier,
+    target: Target,
+) -> Built:
+    """
+    Make a bundle and write it to `folder`.
+
+    Args:
+        folder: Where the bundle goes; nothing is written there unless every gate is passed.
+        network: The trained network.
+        trained: What is known of it.
+        tokenizer: The tokenizer file of its base.
+        splits: Training rows to measure activations on, calibration rows, and gold.
+        load: Makes the classifier that production uses.
+        target: The bundle's name and promise.
+
+    Raises:
+        ParityError: The exported network is not the trained one, or depends on its batch.
+        CalibrationError: The promise cannot be kept on the calibration rows.
+        ExportError: The graph is not one that a bundle may hold.
+        BundleError: The result does not verify.
+    """
+    own = batches.load_tokenizer(tokenizer, target.max_length)
+    networks = _export(network, own_rows(splits.train, own), trained.labels)
+    train, calibration = (examples(own, rows) for rows in (splits.train, splits.calibration))
+    learned = ngrams.learn(networks.quantised, train=train, calibration=calibration, vocabulary=own.get_vocab_size())
+    plain, quantised = (ngrams.add(model, learned, trained.labels) for model in (networks.plain, networks.quantised))
+    compared = Compared(
+        logits=(before := parity.run(plain, calibration.rows), after := parity.run(quantised, calibration.rows)),
+        # The reader is the same whole numbers in both files: what can differ is the network.
+        export=_check_export(networks, calibration.rows, target.limits),
+        quantisation=parity.check_quantised(before, after, target.limits),
+    )
+    return finish(
+        folder,
+        model=quantised,
+        compared=compared,
+        trained=msgspec.structs.replace(trained, record=ngrams.recorded(trained.record, learned)),
+        tokenizer=own,
+        splits=splits,
+        load=load,
+        target=target,
+    )
+
+
+def finish(  # noqa: PLR0913 - what a bundle is made of
+    folder: Path,
+    *,
+    model: bytes,
+    compared: "Compared",
+    trained: Trained,
+    tokenizer: Tokenizer,
+    splits: Splits,
+    load: LoadClassifier,
+    target: Target,
+) -> Built:
+    """
+    Calibrate, measure and write a network that exists as a file.
+
+    Args:
+        folder: Where the bundle goes.
+        model: The file.
+        compared: How far it is from what was trained, on the first calibration rows.
+        trained: What is known of it.
+        tokenizer: Its tokenizer, which truncates.
+        splits: Calibration rows, and gold.
+        load: Makes the classifier that production uses.
+        target: The bundle's name and promise.
+    """
+    calibration = batches.encode(tokenizer, [row.text for row in splits.calibration])
+    logits = parity.run(model, calibration)
+    answers = np.array([trained.labels.index(row.tag) for row in splits.calibration])
+    # The authored rows are harder and many more: unweighted, a temperature for them would be too modest for plain ones.
+    level = calibrate.level_sources([row.source for row in splits.calibration])
+    temperature = calibrate.fit_temperature(logits, answers, level)
+    draft = _draft(model, tokenizer.to_str().encode(), trained, target, temperature)
+    with tempfile.TemporaryDirectory(prefix="tagstream-bundle-") as name:
+        classifier = load(_write(Path(name), draft))
+    predictions = classifier.classify([row.text for row in splits.calibration])
+    promised = _promise(draft.manifest, predictions, splits.calibration, target.precision)
+    described = reference.describe(
+        predictions,
+        trained.labels,
+        texts=[row.text for row in splits.calibration],
+        described=[row.described for row in splits.calibration],
+    )
+    metrics = bundle_metrics.measure(
+        classifier, splits, thresholds=promised.asked_below(), ood_energy=reference.strange_from(predictions)
+    )
+    manifest = msgspec.structs.replace(
+        promised,
+        golden=_golden(classifier),
+        reference=described,
+        metrics=metrics.as_json(),
+        parity=_prove(compared, classifier, splits.calibration, promised, target),
+    )
+    written = _write(folder, replace(draft, manifest=manifest))
+    load(written)
+    return Built(bundle=written, metrics=metrics)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Draft:
+    """The contents of a bundle folder."""
+
+    manifest: Manifest
+    model: bytes
+    tokenizer: bytes
+
+
+def _promise(manifest: Manifest, predictions: Sequence[Prediction], rows: Sequence[Row], precision: float) -> Manifest:
+    """The manifest with its thresholds: one for all labels together, and each label's own with its certificate."""
+    confidences = [found.confidence for found in predictions]
+    right = [found.label == row.tag for found, row in zip(predictions, rows, strict=True)]
+    together = calibrate.choose_threshold(confidences, right, target_precision=precision)
+    own = calibrate.choose_thresholds(
+        [found.label for found in predictions],
+        confidences,
+        right,
+        labels=manifest.labels,
+        target_precision=precision,
+        pooled=together.confidence,
+    )
+    return msgspec.structs.replace(manifest, threshold=together, thresholds=own)
+
+
+def own_rows(rows: Sequence[Row], tokenizer: Tokenizer) -> list[list[int]]:
+    """The training texts on which activation ranges are measured: the same ones each time, from all over the data."""
+    generator = np.random.default_rng(QUANTISE_SEED)
+    places = generator.permutation(len(rows))[: quantize.CALIBRATION_TEXTS]
+    return batches.encode(tokenizer, [rows[place].text for place in places])
+
+
+def _export(network: TagNetwork, rows: Sequence[Sequence[int]], labels: Sequence[str]) -> _Networks:
+    final = network.for_export()
+    plain = export.to_onnx(final, labels)
+    logger.info("network_exported bytes=%d", len(plain))
+    quantised = quantize.quantize(plain, rows, labels)
+    logger.info("network_quantised bytes=%d", len(quantised))
+    return _Networks(trained=final, plain=plain, quantised=quantised)
+
+
+def _draft(model: bytes, tokenizer: bytes, trained: Trained, target: Target, temperature: float) -> _Draft:
+    """A bundle good enough to load, with no promise yet: its threshold and its measurements are still empty."""
+    rows = batches.encode(batches.load_tokenizer(tokenizer, target.max_length), reference.GOLDEN_TEXTS)
+    golden = tuple(
+        GoldenText(text=text, probabilities=score(values.tolist(), temperature))
+        for text, values in zip(reference.GOLDEN_TEXTS, parity.run(model, rows), strict=True)
+    )
+    nothing = Threshold(
+        confidence=0.0,
+        target_precision=0.0,
+        precision=0.0,
+        precision_lower_bound=0.0,
+        bound_level=0.0,
+        coverage=0.0,
+        rows=0,
+    )
+    manifest = Manifest(
+        format=bundle.FORMAT,
+        name=target.name,
+        version=target.version,
+        labels=trained.labels,
+        max_length=target.max_length,
+        temperature=temperature,
+        threshold=nothing,
+        golden=golden,
+        reference={},
+        metrics={},
+        parity={},
+        training=trained.record,
+        files={},
+    )
+    return _Draft(manifest=manifest, model=model, tokenizer=tokenizer)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """
+    How far the trained network and its two files are apart, and what the files say of the same rows.
+
+    `logits` are the float32 file's and the int8 file's; None where only the int8 file is left, so that nobody can say what
+    rounding does at another threshold.
+    """
+
+    logits: tuple[parity.Floats, parity.Floats] | None
+    export: parity.Difference
+    quantisation: parity.Difference
+
+
+def _check_export(networks: _Networks, tokens: Sequence[Sequence[int]], limits: parity.Limits) -> parity.Difference:
+    trained = batches.logits(networks.trained, tokens).double().numpy()
+    return parity.check_export(trained, parity.run(networks.plain, tokens), limits)
+
+
+def _prove(
+    compared: Compared,
+    classifier: Classifier,
+    rows: Sequence[Row],
+    manifest: Manifest,
+    target: Target,
+) -> dict[str, object]:
+    texts = [row.text for row in rows[:PARITY_ROWS]]
+    flips: dict[str, object] = {}
+    if compared.logits is not None:
+        below = list(manifest.asked_below().values())
+        share = parity.routing_flips(*compared.logits, temperature=manifest.temperature, thresholds=below)
+        flips["routing_flips"] = parity.check_flips(share, target.limits)
+    return parity.as_record(
+        export=compared.export,
+        quantised=compared.quantisation,
+        batch_invariance=invariance.check_invariance(classifier, texts, seed=QUANTISE_SEED),
+        **flips,
+    )
+
+
+def _golden(classifier: Classifier) -> tuple[GoldenText, ...]:
+    found = classifier.classify(reference.GOLDEN_TEXTS)
+    return tuple(
+        GoldenText(text=text, probabilities=tuple(prediction.probabilities.values()))
+        for text, prediction in zip(reference.GOLDEN_TEXTS, found, strict=True)
+    )
+
+
+def _write(folder: Path, draft: _Draft) -> Bundle:
+    return bundle.write(folder, manifest=draft.manifest, model=draft.model, tokenizer=draft.tokenizer)

@@ -1,0 +1,320 @@
+"""
+The option `multilabel` of a bundle: a second head on the same vector, that says what else a text is about.
+
+It is added to a bundle that is finished, and changes nothing of it but the file's second output and the manifest's `multilabel`:
+the first head's logits stay the same to the last bit, and so does all that was calibrated and measured on them. One label
+against all others, by logistic regression on the vectors of the training rows; a row that carries two labels is an example
+of both. In the published `tags` the decision's own tag always stands, whatever the second head says of it.
+"""
+
+import logging
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import numpy_helper
+from sklearn.linear_model import LogisticRegression
+
+from model_export.bundle import bundle, invariance
+from model_export.bundle.bundle import Bundle, Multilabel
+from model_export.bundle.invariance import refused
+from model_export.bundle.prediction import SCORE_DECIMALS, Classifier, LoadClassifier, Prediction, sigmoid
+from model_export.data.splits import PAIRS, Row, Splits
+from model_export.make import assemble, refit
+from model_export.make.refit import LABEL_OUTPUT, Floats
+from model_export.onnx import export, parity
+from model_export.train import batches
+from model_export.train.tuning import Examples, Head, HeadRecipe, drawing_weights, examples
+
+logger = logging.getLogger(__name__)
+
+Flags = npt.NDArray[np.bool_]
+
+# The score that a label needs while none has been chosen, and where no score helps: only the decision's own tag is published.
+NEVER = 1.0
+METRIC_DECIMALS = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelHeadRecipe(HeadRecipe):
+    """
+    How the second head is fitted: as the first, but for its strength and for the rows that are its own.
+
+    Strength and share were chosen by the log loss on the calibration rows; decision 9 has the table.
+    """
+
+    strength: float = 3.0
+    source_shares: dict[str, float] = field(default_factory=lambda: HeadRecipe().source_shares | {PAIRS: 0.1})
+
+
+def add_to(
+    folder: Path, *, bundle: Bundle, splits: Splits, load: LoadClassifier, recipe: LabelHeadRecipe | None = None
+) -> Bundle:
+    """
+    Write the bundle again, with the option.
+
+    Args:
+        folder: Where it goes; nothing is written there unless every gate is passed.
+        bundle: A finished bundle.
+        splits: Training rows for the head, calibration rows for its thresholds, and gold.
+        load: Makes the classifier that production uses.
+        recipe: Every number of the fit.
+
+    Raises:
+        HeadError: The bundle's file has another head than `quantize` writes.
+        ParityError: A decision is not what it was without the option, or depends on its neighbours.
+    """
+    recipe = recipe or LabelHeadRecipe()
+    labels = bundle.manifest.labels
+    tokenizer = batches.load_tokenizer(bundle.tokenizer, bundle.manifest.max_length)
+    rows = (*splits.train, *splits.pairs.get("train", ()))
+    train = examples(tokenizer, rows)
+    vectors = refit.embed(bundle.model, train.rows)
+    head = fit(vectors, train, truth(rows, labels), recipe)
+    model = with_label_head(bundle.model, head, labels)
+    training = {
+        "head": asdict(recipe),
+        "two_label_rows": sum(len(set(row.tags)) > 1 for row in rows),
+        "max_logit_of_rounding": _gap(model, head, train.rows[: assemble.PARITY_ROWS], vectors),
+    }
+    return promise(folder, bundle=bundle, model=model, training=training, splits=splits, load=load)
+
+
+def promise(
+    folder: Path, *, bundle: Bundle, model: bytes, training: dict[str, Any], splits: Splits, load: LoadClassifier
+) -> Bundle:
+    """
+    Choose and measure what a second head that exists promises, and write the bundle that has it.
+
+    Args:
+        folder: Where it goes; nothing is written there unless every gate is passed.
+        bundle: The finished bundle of the first head alone.
+        model: Its file with the second head.
+        training: What is known of how that was fitted.
+        splits: Calibration rows for its thresholds, and gold.
+        load: Makes the classifier that production uses.
+
+    Raises:
+        ParityError: A decision is not what it was without the option, or depends on its neighbours.
+    """
+    labels, draft = bundle.manifest.labels, _Draft(bundle=bundle, model=model)
+    tokenizer = batches.load_tokenizer(bundle.tokenizer, bundle.manifest.max_length)
+    option = Multilabel(
+        thresholds=dict.fromkeys(labels, NEVER),
+        golden=_golden_scores(model, batches.encode(tokenizer, [text.text for text in bundle.manifest.golden])),
+        metrics={},
+        training=training,
+    )
+    classifier = draft.loaded(option, load)
+    calibration = (*splits.calibration, *splits.pairs.get("calibration", ()))
+    texts = [row.text for row in calibration]
+    predictions = classifier.classify(texts)
+    _check_same(load(bundle).classify(texts), predictions)
+    invariance.check_invariance(classifier, texts[: assemble.PARITY_ROWS], seed=assemble.QUANTISE_SEED)
+    thresholds = choose_thresholds(predictions, truth(calibration, labels))
+    logger.info("label_thresholds_chosen %s", thresholds)
+    option = msgspec.structs.replace(option, thresholds=thresholds)
+    classifier = draft.loaded(option, load)
+    parts = {
+        "holdout": splits.holdout,
+        "corpus_test": splits.corpus_test,
+        "pairs_test": splits.pairs.get("corpus_test", ()),
+        "calibration": calibration,
+    }
+    metrics = {part: _measured(classifier, rows) for part, rows in parts.items() if rows}
+    return draft.write(folder, msgspec.structs.replace(option, metrics=metrics))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Draft:
+    """A finished bundle, and the file that has a second head."""
+
+    bundle: Bundle
+    model: bytes
+
+    def write(self, folder: Path, option: Multilabel) -> Bundle:
+        manifest = msgspec.structs.replace(self.bundle.manifest, multilabel=option)
+        return bundle.write(folder, manifest=manifest, model=self.model, tokenizer=self.bundle.tokenizer)
+
+    def loaded(self, option: Multilabel, load: LoadClassifier) -> Classifier:
+        with tempfile.TemporaryDirectory(prefix="tagstream-multilabel-") as name:
+            return load(self.write(Path(name), option))
+
+
+def truth(rows: Sequence[Row], labels: Sequence[str]) -> Flags:
+    """Which labels each row carries, [rows, labels]."""
+    return np.array([[label in (row.tag, *row.tags) for label in labels] for row in rows], dtype=np.bool_)
+
+
+def fit(vectors: Floats, train: Examples, carried: Flags, recipe: HeadRecipe) -> Head:
+    """
+    Each label against all others, on the same weighted rows as the first head.
+
+    Args:
+        vectors: What enters the head, [rows, width].
+        train: The rows; what their drawing weights depend on.
+        carried: Which labels each row carries, [rows, labels].
+        recipe: Every number of the procedure.
+    """
+    weights = drawing_weights(train, recipe.source_shares, recipe.class_levelling)
+    counted = (weights / weights.mean()).double().numpy()
+    fitted = [
+        LogisticRegression(C=recipe.strength, max_iter=recipe.iterations).fit(vectors, carried[:, place], sample_weight=counted)
+        for place in range(carried.shape[1])
+    ]
+    return Head(weight=np.concatenate([one.coef_ for one in fitted]), bias=np.concatenate([one.intercept_ for one in fitted]))
+
+
+def with_label_head(model: bytes, head: Head, labels: Sequence[str]) -> bytes:
+    """
+    The file with a second output `label_logits`: a product like the first one's, of the same rounded vector.
+
+    Raises:
+        HeadError: The file's head is of another make.
+    """
+    graph = export.load(model)
+    refit.drop_label_head(graph)
+    first = refit.head_of(graph)
+    producers = {output: node for node in graph.graph.node for output in node.output}
+    constants = {constant.name: constant for constant in graph.graph.initializer}
+    try:
+        into, weight, bias = (producers[name] for name in first.input)
+        step = float(numpy_helper.to_array(constants[into.input[1]]))
+        shape = tuple(constants[weight.input[0]].dims)
+    except (KeyError, ValueError, IndexError) as error:
+        msg = f"its constants are not where they are expected: {error}"
+        raise refit.foreign(msg) from error
+    if shape != head.weight.shape:
+        msg = f"its weight is {list(shape)}, not {list(head.weight.shape)}"
+        raise refit.foreign(msg)
+    values = iter(refit.rounded(head, step))
+    for role, node in (("weight", weight), ("bias", bias)):
+        names = [f"{LABEL_OUTPUT}.{role}.{part}" for part in ("rounded", "scale")]
+        graph.graph.initializer.extend(numpy_helper.from_array(next(values), name) for name in names)
+        # The zero points are the first head's: all of them are zero.
+        graph.graph.node.append(_like(node, [*names, *node.input[2:]], f"{LABEL_OUTPUT}.{role}"))
+    graph.graph.node.append(_like(first, [first.input[0], f"{LABEL_OUTPUT}.weight", f"{LABEL_OUTPUT}.bias"], LABEL_OUTPUT))
+    graph.graph.output.append(onnx.helper.make_tensor_value_info(LABEL_OUTPUT, onnx.TensorProto.FLOAT, ["batch", len(labels)]))
+    return export.finish(graph, labels)
+
+
+def without_label_head(model: bytes, labels: Sequence[str]) -> bytes:
+    """The file with its first output alone."""
+    graph = export.load(model)
+    refit.drop_label_head(graph)
+    return export.finish(graph, labels)
+
+
+def _like(node: onnx.NodeProto, inputs: Sequence[str], output: str) -> onnx.NodeProto:
+    made = onnx.NodeProto()
+    made.CopyFrom(node)
+    made.name = output
+    made.input[:] = inputs
+    made.output[:] = [output]
+    return made
+
+
+def choose_thresholds(predictions: Sequence[Prediction], carried: Flags) -> dict[str, float]:
+    """
+    For every label the score from which its F1 is best, as it will be published: the decision's own tag counts as said.
+
+    Where several are as good, the highest of them, so that no tag is added for nothing; `NEVER` is one of them, and means that
+    adding this label by its score helps no row.
+
+    Args:
+        predictions: Of the calibration rows, with label scores.
+        carried: Which labels each row carries, [rows, labels].
+    """
+    chosen: dict[str, float] = {}
+    for place, label in enumerate(predictions[0].probabilities):
+        scores = np.array([found.label_scores[label] for found in predictions])
+        decided = np.array([found.label == label for found in predictions])
+        candidates = sorted({NEVER, *scores.tolist()}, reverse=True)
+        # The first of equals: `max` keeps it.
+        chosen[label] = max(candidates, key=lambda at: _f1(carried[:, place], decided | (scores >= at)))
+    return chosen
+
+
+def measure(said: Flags, decided: Flags, carried: Flags) -> dict[str, Any]:
+    """
+    How good sets of labels are, beside the decision's own tag alone.
+
+    Args:
+        said: The published `tags`, [rows, labels].
+        decided: The published `tag`, likewise.
+        carried: What each row carries, likewise.
+
+    Returns:
+        `rows`; `two_label_rows`, those that carry more than one, and `two_label_subset_right`, so many of these have exactly their
+        labels; `tags_added` beside `tag`, and `tags_added_right`, so many of these the row carries; `micro_f1`, `macro_f1` and
+        `subset_accuracy`, the share of rows that have exactly their labels, and each of the three `_of_tag_alone`.
+    """
+    several = carried.sum(axis=1) > 1
+    added = said & ~decided
+    found: dict[str, Any] = {
+        "rows": len(carried),
+        "two_label_rows": int(several.sum()),
+        "two_label_subset_right": int((said == carried).all(axis=1)[several].sum()),
+        "tags_added": int(added.sum()),
+        "tags_added_right": int((added & carried).sum()),
+    }
+    for whose, sets in (("", said), ("_of_tag_alone", decided)):
+        by_label = [_f1(carried[:, place], sets[:, place]) for place in range(carried.shape[1])]
+        found[f"micro_f1{whose}"] = _decimals(_f1(carried, sets))
+        found[f"macro_f1{whose}"] = _decimals(float(np.mean(by_label)))
+        found[f"subset_accuracy{whose}"] = _decimals(float((sets == carried).all(axis=1).mean()))
+    return found
+
+
+def render(option: Multilabel) -> str:
+    """The figures as text."""
+    shown = ", ".join(f"{label} {threshold:.4f}" for label, threshold in option.thresholds.items())
+    lines = [f"multilabel, from a score of: {shown}"]
+    for part, found in option.metrics.items():
+        alone = {name: found[f"{name}_of_tag_alone"] for name in ("micro_f1", "macro_f1", "subset_accuracy")}
+        lines += [
+            f"  {part}: {found['rows']} rows, {found['two_label_rows']} with two labels, {found['two_label_subset_right']} of these exactly right",
+            f"    tags added {found['tags_added']}, {found['tags_added_right']} of them right",
+            *(f"    {name} {found[name]:.4f}, of the tag alone {value:.4f}" for name, value in alone.items()),
+        ]
+    return "\n".join(lines)
+
+
+def _measured(classifier: Classifier, rows: Sequence[Row]) -> dict[str, Any]:
+    predictions = classifier.classify([row.text for row in rows])
+    labels = classifier.labels
+    said = np.array([[label in found.tags for label in labels] for found in predictions], dtype=np.bool_)
+    decided = np.array([[label == found.label for label in labels] for found in predictions], dtype=np.bool_)
+    return measure(said, decided, truth(rows, labels))
+
+
+def _f1(carried: Flags, said: Flags) -> float:
+    return 2 * float((carried & said).sum()) / max(1.0, float(carried.sum() + said.sum()))
+
+
+def _decimals(value: float) -> float:
+    return round(value, METRIC_DECIMALS)
+
+
+def _golden_scores(model: bytes, rows: Sequence[Sequence[int]]) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(map(sigmoid, logits)) for logits in parity.run(model, rows, output=LABEL_OUTPUT).tolist())
+
+
+def _gap(model: bytes, head: Head, rows: Sequence[Sequence[int]], vectors: Floats) -> float:
+    """The most by which eight bits move a label logit, in logit units."""
+    wanted = vectors[: len(rows)] @ head.weight.T + head.bias
+    return round(float(np.abs(parity.run(model, rows, output=LABEL_OUTPUT) - wanted).max()), SCORE_DECIMALS)
+
+
+def _check_same(before: Sequence[Prediction], after: Sequence[Prediction]) -> None:
+    """The option may add to a decision and must not change it."""
+    changed = sum(replace(found, tags=(), label_scores={}) != one for one, found in zip(before, after, strict=True))
+    if changed:
+        msg = f"the second head changes {changed} of {len(before)} decisions of the first"
+        raise refused(msg)

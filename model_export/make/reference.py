@@ -1,0 +1,100 @@
+"""What ordinary traffic looked like to the model when it was made: what a live stream is compared with, and golden texts."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from model_export.bundle.prediction import Prediction
+from model_export.bundle.text import tokens_per_word, words
+from monitoring import edges
+
+# The share of ordinary texts whose energy is not above `ood_energy`.
+ORDINARY = 0.995
+# A word of one row says nothing of ordinary traffic, and would make the bundle a list of rare words.
+LEAST_ROWS_PER_WORD = 2
+QUANTILES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995)
+
+# The project's own sentences, two a label: every machine that loads the bundle must see nearly the same probabilities.
+GOLDEN_TEXTS = (
+    "Dense trackers for crowded scenes A detector and a re-identification head share one backbone and follow people through occlusion.",
+    "Segmenting roofs in aerial photographs",
+    "Rolling back a model in one command How our platform team versions artefacts, watches drift and reverts a bad deployment.",
+    "A feature store for small teams",
+    "Summarising parliamentary debates with long-context language models",
+    "Low-resource machine translation Back-translation and subword sharing for languages with a few thousand sentence pairs.",
+    "Recommending the next song with session graphs",
+    "Forecasting electricity demand Gradient boosting against state-space models on hourly load.",
+)
+
+
+def describe(
+    predictions: Sequence[Prediction], labels: Sequence[str], *, texts: Sequence[str], described: Sequence[bool]
+) -> dict[str, object]:
+    """
+    The reference part of a manifest; `bundle.Reference` is its shape.
+
+    Args:
+        predictions: What the finished bundle says of the rows.
+        labels: The bundle's labels.
+        texts: The composed text of each row.
+        described: Whether the row has a description beside its title.
+
+    Returns:
+        `rows`; `label_ratio`, the share of each predicted label; `confidence_cdf`, `energy_cdf`, `tokens_cdf` and
+        `tokens_per_word_cdf`, the share of values at most each edge of `monitoring.edges`; `energy_quantiles`, by quantile;
+        `ood_energy`, which all but `1 - ORDINARY` of the energies do not exceed, and `ood_ratio`, the share that does;
+        `tokens`, the length of texts; `truncated_ratio`; `without_description_ratio`; `words`, in how many rows each word is.
+
+    Raises:
+        ValueError: There are no predictions, or not one text and one description flag for each.
+    """
+    if not predictions:
+        msg = "a reference needs predictions: the calibration part of the data is empty"
+        raise ValueError(msg)
+    rows = len(predictions)
+    if (len(texts), len(described)) != (rows, rows):
+        msg = f"a reference needs one text a prediction: {rows} predictions, {len(texts)} texts, {len(described)} flags"
+        raise ValueError(msg)
+    counts = Counter(prediction.label for prediction in predictions)
+    confidences = np.array([prediction.confidence for prediction in predictions])
+    energies = np.array([prediction.energy for prediction in predictions])
+    tokens = np.array([prediction.tokens for prediction in predictions])
+    ratios = np.array([tokens_per_word(text, found.tokens) for text, found in zip(texts, predictions, strict=True)])
+    ood_energy = strange_from(predictions)
+    return {
+        "rows": rows,
+        "label_ratio": {label: round(counts[label] / rows, 6) for label in labels},
+        "confidence_cdf": _cdf(confidences, edges.CONFIDENCE),
+        "energy_cdf": _cdf(energies, edges.ENERGY),
+        "energy_quantiles": {str(q): round(float(np.quantile(energies, q)), 4) for q in QUANTILES},
+        "ood_energy": ood_energy,
+        "ood_ratio": round(float((energies > ood_energy).mean()), 6),
+        "tokens_cdf": _cdf(tokens, edges.TOKENS),
+        "tokens_per_word_cdf": _cdf(ratios, edges.TOKENS_PER_WORD),
+        "without_description_ratio": round(1 - sum(described) / rows, 6),
+        "words": _words(texts),
+        "tokens": {
+            "mean": round(float(tokens.mean()), 2),
+            "p50": round(float(np.quantile(tokens, 0.5)), 1),
+            "p95": round(float(np.quantile(tokens, 0.95)), 1),
+            "max": int(tokens.max()),
+        },
+        "truncated_ratio": round(sum(prediction.truncated for prediction in predictions) / rows, 6),
+    }
+
+
+def strange_from(predictions: Sequence[Prediction]) -> float:
+    """The energy above which a text is out of distribution: all but `1 - ORDINARY` of these do not exceed it."""
+    return round(float(np.quantile([prediction.energy for prediction in predictions], ORDINARY)), 4)
+
+
+def _cdf(values: npt.NDArray[Any], cuts: Sequence[float]) -> dict[str, float]:
+    return {str(edge): round(float((values <= edge).mean()), 6) for edge in cuts}
+
+
+def _words(texts: Sequence[str]) -> dict[str, int]:
+    counts = Counter(word for text in texts for word in set(words(text)))
+    return {word: rows for word, rows in sorted(counts.items()) if rows >= LEAST_ROWS_PER_WORD}

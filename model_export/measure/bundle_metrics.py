@@ -1,0 +1,51 @@
+"""What a manifest keeps as a bundle's metrics: the parts with labels, and the gate for what the model was not made for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from model_export.bundle.prediction import Classifier
+from model_export.data.splits import Row, Splits
+from model_export.measure import gate
+from model_export.measure.evaluate import Evaluation, evaluate
+from model_export.measure.gate import Gate
+
+PARTS = ("holdout", "corpus_test", "calibration")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleMetrics:
+    """The evaluation of every part that has rows, by its name; the gate where the bundle has one."""
+
+    evaluations: dict[str, Evaluation]
+    gate: Gate | None
+
+    def as_json(self) -> dict[str, object]:
+        """The record as plain values."""
+        parts: dict[str, object] = {part: found.as_json() for part, found in self.evaluations.items()}
+        return parts if self.gate is None else parts | {"out_of_distribution": self.gate.as_json()}
+
+
+def measure(
+    classifier: Classifier, splits: Splits, *, thresholds: Mapping[str, float], ood_energy: float | None
+) -> BundleMetrics:
+    """
+    Ask the classifier about every row of the labelled parts and about the rows that are not about machine learning.
+
+    Args:
+        classifier: The bundle's, as production runs it.
+        splits: The rows.
+        thresholds: By predicted label, the confidence from which a prediction is published without asking.
+        ood_energy: The energy above which a text is strange; None where the bundle does not say.
+    """
+    parts: dict[str, Sequence[Row]] = {part: getattr(splits, part) for part in PARTS if getattr(splits, part)}
+    found = {part: classifier.classify([row.text for row in rows]) for part, rows in parts.items()}
+    evaluations = {
+        part: evaluate(found[part], [row.tag for row in rows], labels=classifier.labels, thresholds=thresholds)
+        for part, rows in parts.items()
+    }
+    if ood_energy is None:
+        return BundleMetrics(evaluations=evaluations, gate=None)
+    strangers = classifier.classify([row.text for row in gate.foreign(splits)])
+    return BundleMetrics(
+        evaluations=evaluations, gate=gate.count(found, strangers, thresholds=thresholds, ood_energy=ood_energy)
+    )

@@ -1,0 +1,79 @@
+"""The gate for what the model was not made for, on rows that are its business and on rows that are not."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from model_export.bundle.prediction import Prediction
+from model_export.data.splits import NOT_ML, Row, Splits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """
+    The gate for what the model was not made for: how often it sends away what it should not, and what it should.
+
+    Attributes:
+        ood_energy: The energy above which a text is strange.
+        false_rejection: The share of ordinary rows that are called strange, by part. `calibration` chose the energy, so that its share
+            is what was asked for; the other parts measure it.
+        not_ml_rows: Rows of the corpus that are not about machine learning. A student was distilled on them, without labels.
+        not_ml_rejection: The share of them that is called strange.
+        not_ml_review: The share of them about which a person is asked, for this reason or for low confidence.
+    """
+
+    ood_energy: float
+    false_rejection: dict[str, float]
+    not_ml_rows: int
+    not_ml_rejection: float | None
+    not_ml_review: float | None
+
+    def as_json(self) -> dict[str, object]:
+        """The record as plain values."""
+        return asdict(self)
+
+    def render(self) -> str:
+        """The record as a few lines of text."""
+        wrongly = ", ".join(f"{share:.2%} of {part}" for part, share in self.false_rejection.items())
+        lines = [f"out of distribution: energy above {self.ood_energy:.4f}", f"  called strange though it is not: {wrongly}"]
+        if self.not_ml_rejection is not None and self.not_ml_review is not None:
+            lines.append(
+                f"  of {self.not_ml_rows} rows that are not about machine learning: {self.not_ml_rejection:.2%} called strange, "
+                f"{self.not_ml_review:.2%} to a person for any reason"
+            )
+        return "\n".join(lines)
+
+
+def foreign(splits: Splits) -> list[Row]:
+    """The rows that are not about machine learning; the titles that are unlabelled beside them are."""
+    return [row for row in splits.unlabelled if row.tag == NOT_ML]
+
+
+def count(
+    ordinary: Mapping[str, Sequence[Prediction]],
+    foreign: Sequence[Prediction],
+    *,
+    thresholds: Mapping[str, float],
+    ood_energy: float,
+) -> Gate:
+    """
+    Count what the gate does.
+
+    Args:
+        ordinary: Predictions of rows that are the model's business, by part; no part is empty.
+        foreign: Predictions of rows that are not.
+        thresholds: By predicted label, the confidence from which a prediction is published without asking.
+        ood_energy: The energy above which a text is strange.
+    """
+    strange = [one.energy > ood_energy for one in foreign]
+    unsure = [one.confidence < thresholds[one.label] for one in foreign]
+    return Gate(
+        ood_energy=ood_energy,
+        false_rejection={part: _share([one.energy > ood_energy for one in rows]) for part, rows in ordinary.items()},
+        not_ml_rows=len(foreign),
+        not_ml_rejection=_share(strange) if foreign else None,
+        not_ml_review=_share([one or other for one, other in zip(strange, unsure, strict=True)]) if foreign else None,
+    )
+
+
+def _share(flags: Sequence[bool]) -> float:
+    return round(sum(flags) / len(flags), 6)

@@ -1,0 +1,155 @@
+"""Slices: kinds of rows that an average hides, as named predicates, and how good a classifier is on each of them."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from model_export.bundle.prediction import Prediction
+from model_export.calibrate.intervals import Interval, bootstrap, confusion, weighted_f1, wilson
+from model_export.data.splits import AUTHORED, PLAIN, REGISTERS, Row
+
+# Below this many rows an interval is wider than most differences that anybody would act on.
+FEW_ROWS = 30
+SHORT_WORDS = 6
+LENGTHS = ((1, 6), (7, 15), (16, 25), (26, 40), (41, None))
+LLM_TERMS = re.compile(
+    r"\b(?:llms?|llmops|(?:large |small )?language models?|(?:chat)?gpt(?:-?\d\w*)?|rag|retrieval[- ]augmented|prompt(?:s|ing)?"
+    r"|chatbots?|instruction[- ]tun\w+|lora|low-rank adapt\w+)\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    """A kind of row: `group` is the question that it answers, `name` one answer, `holds` whether a row is of the kind."""
+
+    group: str
+    name: str
+    holds: Callable[[Row], bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceReport:
+    """
+    How good a classifier is on one slice.
+
+    `interval` is Wilson's of `accuracy`, `f1_interval` a bootstrap interval of `weighted_f1`, both at 95 %. `few`: there are fewer than
+    `FEW_ROWS` rows, so that a figure says little.
+    """
+
+    group: str
+    name: str
+    rows: int
+    right: int
+    accuracy: float
+    interval: Interval
+    weighted_f1: float
+    f1_interval: Interval
+
+    @property
+    def few(self) -> bool:
+        """Whether there are too few rows to say much."""
+        return self.rows < FEW_ROWS
+
+    def as_json(self) -> dict[str, object]:
+        """The record as plain values."""
+        return {**asdict(self), "few": self.few}
+
+
+def words(row: Row) -> int:
+    """Words of a row's text, as white space parts them."""
+    return len(row.text.split())
+
+
+def has_llm_terms(row: Row) -> bool:
+    """Whether a row speaks of language models by one of the names that are in fashion."""
+    return LLM_TERMS.search(row.text) is not None
+
+
+def _between(least: int, most: int | None) -> Callable[[Row], bool]:
+    return lambda row: least <= words(row) and (most is None or words(row) <= most)
+
+
+def _of_source(source: str) -> Callable[[Row], bool]:
+    return lambda row: row.source == source
+
+
+def _of_register(register: str) -> Callable[[Row], bool]:
+    return lambda row: row.register == register
+
+
+SLICES = (
+    Slice(group="text", name=f"short: {SHORT_WORDS} words at most", holds=_between(1, SHORT_WORDS)),
+    Slice(group="text", name="no description", holds=lambda row: not row.described),
+    Slice(group="text", name="with description", holds=lambda row: row.described),
+    Slice(group="text", name="terms of language models", holds=has_llm_terms),
+    Slice(group="text", name="not ASCII", holds=lambda row: not row.text.isascii()),
+    *(
+        Slice(
+            group="length", name=f"{least} to {most} words" if most else f"{least} words or more", holds=_between(least, most)
+        )
+        for least, most in LENGTHS
+    ),
+    # Made With ML's rows are a part of their own.
+    Slice(group="authored", name="borderline", holds=_of_source(AUTHORED)),
+    Slice(group="authored", name="plain", holds=_of_source(PLAIN)),
+    *(Slice(group="register", name=register, holds=_of_register(register)) for register in REGISTERS),
+)
+
+
+def measure(
+    rows: Sequence[Row], predictions: Sequence[Prediction], *, labels: Sequence[str], slices: Sequence[Slice] = SLICES
+) -> tuple[SliceReport, ...]:
+    """
+    Measure every slice that has rows.
+
+    Args:
+        rows: Labelled rows.
+        predictions: One a row, in order.
+        labels: All labels.
+        slices: What to look at.
+
+    Raises:
+        ValueError: There is not one prediction a row.
+    """
+    if len(rows) != len(predictions):
+        msg = f"{len(predictions)} predictions of {len(rows)} rows cannot be sliced: give one a row"
+        raise ValueError(msg)
+    found = []
+    for kind in slices:
+        places = [place for place, row in enumerate(rows) if kind.holds(row)]
+        if places:
+            found.append(_measure(kind, [rows[place] for place in places], [predictions[place] for place in places], labels))
+    return tuple(found)
+
+
+def _measure(kind: Slice, rows: Sequence[Row], predictions: Sequence[Prediction], labels: Sequence[str]) -> SliceReport:
+    truth = np.array([labels.index(row.tag) for row in rows])
+    found = np.array([labels.index(prediction.label) for prediction in predictions])
+    counts = confusion(truth, found, len(labels))
+    right = int((truth == found).sum())
+    return SliceReport(
+        group=kind.group,
+        name=kind.name,
+        rows=len(rows),
+        right=right,
+        accuracy=round(right / len(rows), 6),
+        interval=wilson(right, len(rows)),
+        weighted_f1=round(float(weighted_f1(counts)), 6),
+        f1_interval=bootstrap(counts, weighted_f1),
+    )
+
+
+def render(title: str, reports: Sequence[SliceReport]) -> str:
+    """The slices of one part as a table; those of few rows say so."""
+    lines = [f"slices of {title}", f"  {'':<10} {'slice':<26} {'rows':>5} {'right':>7}  {'95 %':<16} {'weighted F1':>11}  95 %"]
+    for report in reports:
+        (low, high), (least, most) = report.interval, report.f1_interval
+        note = f"   few rows (under {FEW_ROWS})" if report.few else ""
+        lines.append(
+            f"  {report.group:<10} {report.name:<26} {report.rows:>5} {report.accuracy:>7.3f}  [{low:.3f}, {high:.3f}]   "
+            f"{report.weighted_f1:>11.3f}  [{least:.3f}, {most:.3f}]{note}"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,104 @@
+"""The trained network as one ONNX file: standard operators only, float32, its labels written into it."""
+
+import io
+import warnings
+from collections.abc import Sequence
+
+import onnx
+import torch
+
+from model_export.bundle.bundle import LABELS_METADATA_KEY
+from model_export.bundle.onnx_graph import STANDARD_DOMAINS
+from model_export.train.network import TagNetwork
+
+OPSET = 18
+INPUTS, OUTPUT = ("input_ids", "attention_mask"), "logits"
+MAX_BATCH = 4096
+SAMPLE_SHAPE = (2, 16)
+
+
+class ExportError(Exception):
+    """The exported file is not one that a bundle may hold."""
+
+    exit_code = 1
+
+
+def to_onnx(network: TagNetwork, labels: Sequence[str]) -> bytes:
+    """
+    Export a network.
+
+    Args:
+        network: What `TagNetwork.for_export` returned, in inference mode.
+        labels: The labels in the order of the logits; they are written into the file's metadata.
+
+    Raises:
+        ExportError: The graph needs an operator outside the ONNX standard.
+    """
+    # Two tensors, not one twice: the exporter takes an object given twice for one input.
+    samples = (torch.zeros(SAMPLE_SHAPE, dtype=torch.int64), torch.ones(SAMPLE_SHAPE, dtype=torch.int64))
+    sizes = {
+        0: torch.export.Dim("batch", min=1, max=MAX_BATCH),
+        1: torch.export.Dim("length", min=2, max=network.shape.positions),
+    }
+    with torch.no_grad(), warnings.catch_warnings():
+        # The exporter warns of its own coming changes, about which nothing can be done here.
+        warnings.simplefilter("ignore")
+        program = torch.export.export(network, samples, dynamic_shapes=dict.fromkeys(INPUTS, sizes), strict=False)
+        exported = torch.onnx.export(
+            program, dynamo=True, opset_version=OPSET, input_names=list(INPUTS), output_names=[OUTPUT], verbose=False
+        )
+    if exported is None:
+        msg = "the exporter returned nothing. Next: check the versions of torch and onnxscript against requirements/."
+        raise ExportError(msg)
+    return finish(exported.model_proto, labels)
+
+
+def finish(model: onnx.ModelProto, labels: Sequence[str]) -> bytes:
+    """
+    Leave in the file what the runtime needs and nothing else, name its axes, and write the labels into it.
+
+    Raises:
+        ExportError: The graph needs an operator outside the ONNX standard, or is not valid ONNX.
+    """
+    foreign = sorted({node.domain for node in model.graph.node} - STANDARD_DOMAINS) + [f.name for f in model.functions]
+    if foreign:
+        msg = (
+            f"the graph needs {foreign}, which are outside the ONNX standard. Next: export without optimisations of a runtime."
+        )
+        raise ExportError(msg)
+    standard = [(entry.domain, entry.version) for entry in model.opset_import if entry.domain in STANDARD_DOMAINS]
+    del model.opset_import[:]
+    model.opset_import.extend(onnx.helper.make_opsetid(*entry) for entry in standard)
+    for node in model.graph.node:
+        node.ClearField("metadata_props")
+        node.ClearField("doc_string")
+    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
+        value.ClearField("metadata_props")
+    _name_axes(model)
+    del model.metadata_props[:]
+    model.metadata_props.add(key=LABELS_METADATA_KEY, value="\n".join(labels))
+    _check(model)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _name_axes(model: onnx.ModelProto) -> None:
+    for value in model.graph.input:
+        for axis, name in zip(value.type.tensor_type.shape.dim, ("batch", "length"), strict=True):
+            axis.dim_param = name
+    for value in model.graph.output:
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    # Intermediate shapes name the exporter's own axes; the runtime infers them again.
+    del model.graph.value_info[:]
+
+
+def _check(model: onnx.ModelProto) -> None:
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        msg = f"the exported graph is not valid ONNX: {error}. Next: report the versions of torch, onnx and onnxscript."
+        raise ExportError(msg) from error
+
+
+def load(data: bytes) -> onnx.ModelProto:
+    """Parse a file that this module made."""
+    return onnx.load_model(io.BytesIO(data), load_external_data=False)

@@ -1,0 +1,288 @@
+"""A second reader in the same file: tokens and pairs of neighbours, as logistic regression on TF-IDF reads them.
+
+A small network errs where single words would have told, and words alone where a sentence is needed: their logits, mixed, are right more often
+than either's. The reader is a table with a row a token and a row a bucket of hashed pairs; a row is a weight a label and the
+squared rarity of its token. Of a text
+
+    logits = weights' sum / sqrt(rarities' sum) * step + bias
+
+All sums are of integers, so that a text's logits depend neither on its neighbours nor on its padding, and no order of
+addition can change them. It costs one lookup a token and a pair beside a network of millions of products.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from scipy import sparse
+from sklearn.linear_model import LogisticRegression
+
+from model_export.calibrate import calibrate
+from model_export.onnx import export, parity
+from model_export.train.tuning import Examples, Recipe, drawing_weights
+
+logger = logging.getLogger(__name__)
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Table = npt.NDArray[np.int8]
+
+# A pair's bucket is (first * FIRST + second * SECOND) mod buckets: primes, so that neither half decides alone.
+FIRST, SECOND = 7_919, 104_729
+INT8_MAX = 127
+LOSS_DECIMALS = 6
+# What everything of the reader is called by in the file, and what the network's own logits are called beside it.
+PREFIX = "ngrams."
+NETWORK_LOGITS = f"{PREFIX}network_logits"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NgramRecipe:
+    """
+    How the reader learns, and how much it may say.
+
+    Attributes:
+        strength: Of the logistic regression, scikit-learn's C.
+        buckets: Rows of the table for pairs.
+        least_texts: A token or bucket that fewer training texts have has no weight.
+        shares: What the reader may count beside the network, 0 to 1; the calibration rows choose. 0 leaves it out.
+        source_shares: What every source counts.
+        class_levelling: See `train.drawing_weights`.
+        iterations: At most.
+    """
+
+    strength: float = 40.0
+    buckets: int = 1 << 18
+    least_texts: int = 2
+    shares: tuple[float, ...] = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+    source_shares: dict[str, float] = field(default_factory=lambda: dict(Recipe().source_shares))
+    class_levelling: float = Recipe().class_levelling
+    iterations: int = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ngrams:
+    """
+    A reader.
+
+    Attributes:
+        table: Shape (vocabulary + buckets, labels + 1); the last column is the rarity, squared.
+        vocabulary: Rows of it that belong to tokens.
+        step: What a whole number of weight is worth, after the division.
+        bias: A logit a label, for any text.
+    """
+
+    table: Table
+    vocabulary: int
+    step: float
+    bias: tuple[float, ...]
+
+    @property
+    def buckets(self) -> int:
+        """Rows that belong to pairs."""
+        return len(self.table) - self.vocabulary
+
+    def logits(self, rows: Sequence[Sequence[int]]) -> Floats:
+        """What it says of tokenised texts, [rows, labels]: what the file computes, without a runtime."""
+        sums = np.array([self.table[places(row, self.vocabulary, self.buckets)].sum(axis=0, dtype=np.int64) for row in rows])
+        found: Floats = sums[:, :-1] / np.sqrt(np.maximum(sums[:, -1:], 1)) * self.step + np.array(self.bias)
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learned:
+    """A reader, the share that it is to have (0: none), and what is to be known of both."""
+
+    ngrams: Ngrams
+    share: float
+    record: dict[str, Any]
+
+
+def places(row: Sequence[int], vocabulary: int, buckets: int) -> Ints:
+    """
+    The rows of the table that a text has: of its tokens, then of its pairs.
+
+    >>> places([5, 7], vocabulary=10, buckets=100).tolist()
+    [5, 7, 108]
+    """
+    tokens = np.asarray(row, dtype=np.int64)
+    return np.concatenate([tokens, vocabulary + (tokens[:-1] * FIRST + tokens[1:] * SECOND) % buckets])
+
+
+def learn(
+    model: bytes, *, train: Examples, calibration: Examples, vocabulary: int, recipe: NgramRecipe | None = None
+) -> Learned:
+    """
+    Fit a reader, and choose what it counts beside a network.
+
+    Args:
+        model: The network's file, which has no reader.
+        train: What the reader learns from.
+        calibration: What the share is chosen on, by log loss after temperature scaling; every source counts the same.
+        vocabulary: Tokens there are.
+        recipe: Every number of the procedure.
+    """
+    recipe = recipe or NgramRecipe()
+    ngrams = fit(train, vocabulary, recipe)
+    ours, theirs = ngrams.logits(calibration.rows), parity.run(model, calibration.rows)
+    targets, level = np.array(calibration.targets), calibrate.level_sources(calibration.sources)
+    losses: dict[float, float] = {}
+    for share in recipe.shares:
+        mixed = (1 - share) * theirs + share * ours
+        losses[share] = calibrate.log_loss(mixed, targets, calibrate.fit_temperature(mixed, targets, level), level)
+    best = min(losses, key=lambda share: losses[share])
+    logger.info("ngrams_learned share=%s calibration_losses=%s", best, losses)
+    record = asdict(recipe) | {
+        "share": best,
+        "calibration_losses": {str(share): round(loss, LOSS_DECIMALS) for share, loss in losses.items()},
+        "rows_in_use": int(np.count_nonzero(ngrams.table[:, -1])),
+    }
+    return Learned(ngrams=ngrams, share=best, record=record)
+
+
+def fit(train: Examples, vocabulary: int, recipe: NgramRecipe) -> Ngrams:
+    """Logistic regression on the features as the file will compute them, rarities rounded; then its weights are rounded too."""
+    counts = _counts(train.rows, vocabulary, recipe.buckets)
+    texts = np.asarray((counts > 0).sum(axis=0)).ravel()
+    rarity = (np.log((1 + len(train.rows)) / (1 + texts)) + 1) ** 2
+    rarity[texts < recipe.least_texts] = 0
+    unit = rarity.max() / INT8_MAX
+    squared = np.maximum(np.round(rarity / unit), rarity > 0)
+    used = np.flatnonzero(squared)
+    norm = np.sqrt(np.maximum(counts @ squared, 1))
+    scaled = sparse.diags(1 / norm) @ counts[:, used] @ sparse.diags(np.sqrt(squared[used]))
+    weights = drawing_weights(train, recipe.source_shares, recipe.class_levelling)
+    regression = LogisticRegression(C=recipe.strength, max_iter=recipe.iterations)
+    regression.fit(scaled.tocsr(), train.targets, sample_weight=(weights / weights.mean()).double().numpy())
+    column = regression.coef_ * np.sqrt(squared[used])
+    step = float(np.abs(column).max()) / INT8_MAX
+    table = np.zeros((vocabulary + recipe.buckets, len(column) + 1), dtype=np.int8)
+    table[used, :-1] = np.round(column / step).T
+    table[:, -1] = squared
+    return Ngrams(table=table, vocabulary=vocabulary, step=step, bias=tuple(regression.intercept_.tolist()))
+
+
+def _counts(rows: Sequence[Sequence[int]], vocabulary: int, buckets: int) -> sparse.csr_matrix:
+    """How often each text has each row of the table, [texts, table rows]."""
+    found = [places(row, vocabulary, buckets) for row in rows]
+    where = (np.repeat(np.arange(len(found)), [len(one) for one in found]), np.concatenate(found))
+    counts = sparse.csr_matrix((np.ones(len(where[0])), where), shape=(len(rows), vocabulary + buckets))
+    counts.sum_duplicates()
+    return counts
+
+
+def add(model: bytes, learned: Learned, labels: Sequence[str]) -> bytes:
+    """
+    The file with the reader beside its network; with a share of 0, without one.
+
+    Args:
+        model: The network's file; a reader that it has is replaced.
+        learned: The reader and its share.
+        labels: The labels in the order of the logits.
+
+    Raises:
+        ExportError: The result is not valid ONNX.
+    """
+    graph = export.load(model)
+    drop(graph)
+    if learned.share:
+        _take_over(graph, export.OUTPUT, NETWORK_LOGITS)
+        _append(graph.graph, learned.ngrams, learned.share)
+    return export.finish(graph, labels)
+
+
+def without(model: bytes, labels: Sequence[str]) -> bytes:
+    """The file with its network alone."""
+    graph = export.load(model)
+    drop(graph)
+    return export.finish(graph, labels)
+
+
+def drop(graph: onnx.ModelProto) -> None:
+    """Take a reader out of the graph, where there is one."""
+    for kept in (graph.graph.node, graph.graph.initializer):
+        for item in [item for item in kept if item.name.startswith(PREFIX)]:
+            kept.remove(item)
+    _take_over(graph, NETWORK_LOGITS, export.OUTPUT)
+
+
+def _take_over(graph: onnx.ModelProto, before: str, after: str) -> None:
+    """What a node gives under one name, it gives under another."""
+    for node in graph.graph.node:
+        node.output[:] = [after if name == before else name for name in node.output]
+
+
+def _append(graph: onnx.GraphProto, ngrams: Ngrams, share: float) -> None:
+    labels = ngrams.table.shape[1] - 1
+    step, bias = (np.asarray(value, dtype=np.float32) for value in (share * ngrams.step, share * np.array(ngrams.bias)))
+    constants: dict[str, npt.NDArray[Any]] = {
+        "table": ngrams.table,
+        "first": np.array(FIRST),
+        "second": np.array(SECOND),
+        "buckets": np.array(ngrams.buckets),
+        "vocabulary": np.array(ngrams.vocabulary),
+        "start": np.array([0]),
+        "next": np.array([1]),
+        "last": np.array([-1]),
+        "end": np.array([np.iinfo(np.int64).max]),
+        "along": np.array([1]),
+        "across": np.array([2]),
+        "sizes": np.array([labels, 1]),
+        "one": np.array(1, dtype=np.float32),
+        "step": step,
+        "bias": bias,
+        "network_share": np.array(1 - share, dtype=np.float32),
+    }
+    graph.initializer.extend(numpy_helper.from_array(value, PREFIX + name) for name, value in constants.items())
+    for line in (
+        ("Slice", "input_ids start last along", "left"),
+        ("Slice", "input_ids next end along", "right"),
+        ("Mul", "left first", "left_hashed"),
+        ("Mul", "right second", "right_hashed"),
+        ("Add", "left_hashed right_hashed", "hashed"),
+        ("Mod", "hashed buckets", "bucket"),
+        ("Add", "bucket vocabulary", "pairs"),
+        ("Concat", "input_ids pairs", "places", {"axis": 1}),
+        # The second of a pair hides it: padding comes last.
+        ("Slice", "attention_mask next end along", "pair_mask"),
+        ("Concat", "attention_mask pair_mask", "places_mask", {"axis": 1}),
+        ("Cast", "places_mask", "seen_flat", {"to": TensorProto.INT32}),
+        ("Unsqueeze", "seen_flat across", "seen"),
+        ("Gather", "table places", "rows"),
+        ("Cast", "rows", "rows_wide", {"to": TensorProto.INT32}),
+        ("Mul", "rows_wide seen", "rows_seen"),
+        ("ReduceSum", "rows_seen along", "sums", {"keepdims": 0}),
+        ("Cast", "sums", "sums_real", {"to": TensorProto.FLOAT}),
+        ("Split", "sums_real sizes", "weights rarity", {"axis": 1}),
+        ("Max", "rarity one", "rarity_positive"),
+        ("Sqrt", "rarity_positive", "norm"),
+        ("Div", "weights norm", "normed"),
+        ("Mul", "normed step", "stepped"),
+        ("Add", "stepped bias", "said"),
+        ("Mul", "network_logits network_share", "network_said"),
+        ("Add", "network_said said", export.OUTPUT),
+    ):
+        kind, inputs, outputs, *attributes = line
+        graph.node.append(_node(str(kind), str(inputs), str(outputs), *attributes))
+
+
+def _node(kind: str, inputs: str, outputs: str, attributes: dict[str, int] | None = None) -> onnx.NodeProto:
+    """One operator; names are of the reader's own, but for the network's inputs and the output."""
+
+    def full(name: str) -> str:
+        return name if name in {*export.INPUTS, export.OUTPUT} else PREFIX + name
+
+    where = outputs.split()
+    return helper.make_node(
+        kind, [full(name) for name in inputs.split()], [full(name) for name in where], PREFIX + where[0], **(attributes or {})
+    )
+
+
+def recorded(training: dict[str, object], learned: Learned) -> dict[str, object]:
+    """What a manifest says of its making, the reader included."""
+    return training | {"ngrams": learned.record}

@@ -1,0 +1,92 @@
+"""Texts as tensors: one tokenizer setting and one way to cut batches, for training, distillation and the parity check."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from model_export.train.network import TagNetwork
+
+MAX_LENGTH = 128
+EMBED_BATCH = 32
+POOL = 16
+
+
+def load_tokenizer(raw: bytes, max_length: int = MAX_LENGTH) -> Tokenizer:
+    """Read a tokenizer file; truncate at `max_length`, and leave padding to whoever cuts the batch."""
+    tokenizer = Tokenizer.from_buffer(raw)
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_length)
+    return tokenizer
+
+
+def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
+    """Token ids of every text, special tokens included."""
+    return [list(encoding.ids) for encoding in tokenizer.encode_batch(list(texts))]
+
+
+def fast_dtype() -> torch.dtype:
+    """The number format in which this processor trains fastest: bfloat16 where it has matrix units or dot products for it, else float32."""
+    # There is no public question.
+    fit = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()  # noqa: SLF001
+    return torch.bfloat16 if fit else torch.float32
+
+
+def fast() -> torch.autocast:
+    """Matrix products in `fast_dtype` while open."""
+    dtype = fast_dtype()
+    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype is torch.bfloat16)
+
+
+def pad(rows: Sequence[Sequence[int]], filler: int = 0) -> tuple[Tensor, Tensor]:
+    """Token ids as `input_ids`, filled up with `filler`, and `attention_mask`, [batch, longest]."""
+    longest = max(len(row) for row in rows)
+    ids = torch.full((len(rows), longest), filler, dtype=torch.int64)
+    mask = torch.zeros(len(rows), longest, dtype=torch.int64)
+    for place, row in enumerate(rows):
+        ids[place, : len(row)] = torch.tensor(row, dtype=torch.int64)
+        mask[place, : len(row)] = 1
+    return ids, mask
+
+
+def by_length(rows: Sequence[Sequence[int]], size: int = EMBED_BATCH) -> Iterator[list[int]]:
+    """Positions in batches of similar length, so that little is padded."""
+    order = sorted(range(len(rows)), key=lambda position: len(rows[position]))
+    for start in range(0, len(order), size):
+        yield order[start : start + size]
+
+
+@torch.no_grad()
+def embed(network: TagNetwork, rows: Sequence[Sequence[int]]) -> Tensor:
+    """Unit vectors of tokenised texts, [rows, width], in order."""
+    network.eval()
+    found = torch.empty(len(rows), network.shape.width)
+    for positions in by_length(rows):
+        found[positions] = network.embed(*pad([rows[position] for position in positions]))
+    return found
+
+
+@torch.no_grad()
+def logits(network: TagNetwork, rows: Sequence[Sequence[int]]) -> Tensor:
+    """Logits of tokenised texts, [rows, labels], in order."""
+    found: Tensor = network.head(embed(network, rows))
+    return found
+
+
+def plan(rows: Sequence[Sequence[int]], weights: Tensor, *, size: int, steps: int, seed: int) -> Iterator[list[int]]:
+    """
+    Positions for `steps` training batches, each row drawn in proportion to its weight.
+
+    Rows are drawn `POOL` batches at a time, sorted by length inside the pool and cut: batches are still random, and
+    hold a third of the padding.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    left = steps
+    while left > 0:
+        pooled = min(POOL, left)
+        drawn = torch.multinomial(weights, pooled * size, replacement=True, generator=generator).tolist()
+        drawn.sort(key=lambda position: len(rows[position]))
+        for number in torch.randperm(pooled, generator=generator).tolist():
+            yield drawn[number * size : (number + 1) * size]
+        left -= pooled

@@ -1,0 +1,55 @@
+"""A trained network on disk, between training and export: one safetensors file, no pickle."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import msgspec
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from model_export.train.network import Shape, TagNetwork
+
+
+class CheckpointError(Exception):
+    """The file is not a network that this program saved."""
+
+    exit_code = 1
+
+
+class Trained(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a trained network besides its weights."""
+
+    labels: tuple[str, ...]
+    record: dict[str, object]
+
+
+def save(path: Path, network: TagNetwork, trained: Trained) -> None:
+    """Write a network and what is known of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {name: value.contiguous() for name, value in network.state_dict().items()}
+    metadata = {
+        "shape": msgspec.json.encode(asdict(network.shape)).decode(),
+        "trained": msgspec.json.encode(trained).decode(),
+    }
+    save_file(tensors, path, metadata=metadata)
+
+
+def load(path: Path) -> tuple[TagNetwork, Trained]:
+    """
+    Read a network back.
+
+    Raises:
+        CheckpointError: The file cannot be read or is something else.
+    """
+    try:
+        with safe_open(path, framework="pt") as opened:
+            metadata = opened.metadata() or {}
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a mapping
+        shape = msgspec.json.decode(metadata["shape"], type=Shape)
+        trained = msgspec.json.decode(metadata["trained"], type=Trained)
+        network = TagNetwork(shape)
+        network.load_state_dict(tensors)
+    except (OSError, SafetensorError, KeyError, msgspec.DecodeError, RuntimeError) as error:
+        msg = f"{path} is not a checkpoint: {error}. Next: make one with `tagstream model train --checkpoint`."
+        raise CheckpointError(msg) from error
+    return network.eval(), trained

@@ -1,0 +1,171 @@
+"""Thresholds from stable data: the least that keep false alarms to one in a stated run of events. Pure.
+
+The data is replayed in its own order and then, until there are enough events to speak of such a run, in resampled blocks: a block
+keeps what is alike among neighbours, which a shuffle would hide. A threshold never falls below the shipped one, which is an
+effect that matters; what is calibrated is how much more the ordinary ups and downs of this stream ask for.
+"""
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from monitoring.drift import baseline
+from monitoring.drift.change import READ, WATCHED, ChangeDetector
+from monitoring.drift.thresholds import CHANGE_DELTA, Thresholds
+from monitoring.drift.watch import Plan
+from monitoring.drift.windows import compare
+from monitoring.observer import DriftScore, DriftSignal, Observation
+
+# With no alarm in three runs, the true run is at least one with 95 % confidence (the rule of three).
+RUNS = 3
+MOST_EVENTS = 3_000_000
+DELTAS = (CHANGE_DELTA, 1e-3, 1e-4, 1e-5, 1e-6, 1e-8, 1e-10, 1e-15)
+# A threshold stands so much above the score that it must not reach.
+MARGIN = 1.05
+LEAST_WINDOWS = 5
+
+
+class TooFewError(Exception):
+    """There is too little data to calibrate on: the message says how much is needed."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibrated:
+    """
+    One threshold and what it reached.
+
+    Attributes:
+        detector: Which detector.
+        setting: The setting that takes the threshold.
+        threshold: The least that reaches the run, or the strictest there is.
+        shipped: The default.
+        alarms: False alarms in the replay, under this threshold.
+        events: Events of the replay.
+        reached: Whether the alarms are as few as was asked for.
+    """
+
+    detector: str
+    setting: str
+    threshold: float
+    shipped: float
+    alarms: int
+    events: int
+    reached: bool
+
+    @property
+    def run(self) -> float:
+        """Events between false alarms; without one, what is certain at 95 %."""
+        return self.events / self.alarms if self.alarms else self.events / RUNS
+
+
+def calibrate(
+    observations: Sequence[Observation], *, plan: Plan, label_ratio: Mapping[str, float] | None, run_events: int, seed: int = 1
+) -> list[Calibrated]:
+    """
+    The thresholds for a false alarm of each detector in `run_events` events.
+
+    Args:
+        observations: Stable decisions in the order of the stream; the first windows become the baseline.
+        plan: Sizes; its thresholds are not used.
+        label_ratio: The shares that labels will be compared with; None takes the baseline's own.
+        run_events: The stated run.
+        seed: Of the resampling.
+
+    Raises:
+        TooFewError: Fewer than five windows remain beside the baseline.
+    """
+    decided = [seen for seen in observations if seen.signals is not None and seen.label is not None]
+    learned = plan.reference_windows * plan.window_events
+    least = learned + LEAST_WINDOWS * plan.window_events
+    if len(decided) < least:
+        msg = (
+            f"{len(decided)} decisions are too few to calibrate on: {learned} become the reference and {LEAST_WINDOWS} windows "
+            f"of {plan.window_events} must remain. Next: give {least} events or more of a time when nothing was wrong."
+        )
+        raise TooFewError(msg)
+    reference = baseline.of(decided[:learned])
+    rest = decided[learned:]
+    replays = list(_replays(rest, block=plan.window_events // 2, events=min(RUNS * run_events, MOST_EVENTS), seed=seed))
+    total = sum(len(replay) for replay in replays)
+    allowed = total // run_events
+    scores: dict[DriftScore, list[float]] = {score: [] for score in DriftScore}
+    for replay in replays:
+        for start in range(0, len(replay) - plan.window_events + 1, plan.window_events):
+            window = replay[start : start + plan.window_events]
+            found = compare(window, baseline=reference, label_ratio=label_ratio or reference.label_ratio)
+            for score, value in found.scores.items():
+                scores[score].append(value)
+    shipped = Thresholds()
+    return [
+        *_changes(replays, total=total, allowed=allowed),
+        *(_window(score, values, shipped.of(score), total=total, allowed=allowed) for score, values in scores.items()),
+    ]
+
+
+def _replays(rest: Sequence[Observation], *, block: int, events: int, seed: int) -> Iterator[Sequence[Observation]]:
+    yield rest
+    chance = random.Random(seed)  # noqa: S311 - a resampling that repeats
+    replayed = len(rest)
+    while replayed < events:
+        starts = [chance.randrange(0, len(rest) - block + 1) for _ in range(-(-len(rest) // block))]
+        yield [seen for start in starts for seen in rest[start : start + block]]
+        replayed += len(starts) * block
+
+
+_SETTINGS: Mapping[DriftScore, str] = {
+    DriftScore.WORDS: "drift_words_z",
+    DriftScore.LABELS: "drift_labels_psi",
+    DriftScore.SOURCES: "drift_sources_ratio",
+}
+
+
+def _window(score: DriftScore, values: Sequence[float], shipped: float, *, total: int, allowed: int) -> Calibrated:
+    highest = sorted(values, reverse=True)
+    threshold = shipped
+    if len(highest) > allowed and highest[allowed] >= shipped:
+        threshold = float(f"{highest[allowed] * MARGIN:.3g}")
+    if score is DriftScore.SOURCES:
+        threshold = min(1.0, threshold)
+    alarms = sum(value >= threshold for value in values)
+    return Calibrated(
+        detector=score.value,
+        setting=_SETTINGS[score],
+        threshold=threshold,
+        shipped=shipped,
+        alarms=alarms,
+        events=total,
+        reached=alarms <= allowed,
+    )
+
+
+def _changes(replays: Sequence[Sequence[Observation]], *, total: int, allowed: int) -> list[Calibrated]:
+    """One delta serves all signals: the largest under which each of them is quiet enough."""
+    alarms: dict[DriftSignal, int] = {}
+    delta = DELTAS[0]
+    for delta in DELTAS:
+        alarms = {signal: sum(_count(signal, replay, delta) for replay in replays) for signal in WATCHED}
+        if all(count <= allowed for count in alarms.values()):
+            break
+    return [
+        Calibrated(
+            detector=f"change of {signal.value}",
+            setting="drift_change_delta",
+            threshold=delta,
+            shipped=CHANGE_DELTA,
+            alarms=count,
+            events=total,
+            reached=count <= allowed,
+        )
+        for signal, count in alarms.items()
+    ]
+
+
+def _count(signal: DriftSignal, replay: Sequence[Observation], delta: float) -> int:
+    detector, read = ChangeDetector(signal, delta=delta), READ[signal]
+    return sum(
+        detector.update(read(seen.confidence, seen.signals)) is not None
+        for seen in replay
+        if seen.signals is not None and seen.confidence is not None
+    )

@@ -1,0 +1,177 @@
+"""One window of decisions against the reference: which words, labels and producers are not what they were. Pure.
+
+Every threshold is an effect with a least count, never a bare p-value: with enough events anything is significant.
+"""
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from monitoring.comparison import psi_terms
+from monitoring.drift.baseline import Baseline
+from monitoring.drift.findings import MOST_EXAMPLES, MOST_ITEMS, Label, Source, Word
+from monitoring.observer import DriftScore, Observation, Signals
+
+# A word counts when so many of the window's events have it (1,000 events: 20), and at least so many whatever the window.
+LEAST_SHARE, LEAST_COUNT = 0.02, 10
+# ... and when its share is at least so many times the reference's.
+LEAST_RATIO = 2.0
+# ... and is named when chance alone would rarely bring it so far.
+LEAST_Z = 3.0
+# What chance may add to the share of silent and of unseen producers, in standard errors, before it counts.
+CHANCE = 4.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """
+    What one window says.
+
+    Attributes:
+        events: How many decisions it holds.
+        scores: The scores that could be computed: without a baseline there are none for words and sources.
+        words: The words that count, strongest first.
+        labels: Every label, largest term first.
+        sources: Producers that are unseen, and the silent ones, most frequent first.
+    """
+
+    events: int
+    scores: Mapping[DriftScore, float]
+    words: tuple[Word, ...]
+    labels: tuple[Label, ...]
+    sources: tuple[Source, ...]
+
+
+def compare(window: Sequence[Observation], *, baseline: Baseline | None, label_ratio: Mapping[str, float] | None) -> Comparison:
+    """Compare decisions with what is known of ordinary ones; dead letters among them are left out."""
+    decided = [(seen, seen.signals) for seen in window if seen.signals is not None and seen.label is not None]
+    scores: dict[DriftScore, float] = {}
+    words: tuple[Word, ...] = ()
+    labels: tuple[Label, ...] = ()
+    sources: tuple[Source, ...] = ()
+    if decided and label_ratio:
+        labels = _labels([seen.label or "" for seen, _ in decided], label_ratio)
+        scores[DriftScore.LABELS] = math.fsum(label.psi_term for label in labels)
+    if decided and baseline is not None:
+        signals = [found for _, found in decided]
+        words = _words(signals, baseline)
+        scores[DriftScore.WORDS] = words[0].z if words else 0.0
+        scores[DriftScore.SOURCES], sources = _sources(signals, baseline)
+    return Comparison(events=len(decided), scores=scores, words=words, labels=labels, sources=sources)
+
+
+def surprise(count: int, events: int, reference_count: int, reference_events: int) -> float:
+    """
+    How surprising it is that `count` of `events` have a word, after `reference_count` of `reference_events` had: a z.
+
+    The signed root of Dunning's log-likelihood ratio. Log-odds with a prior, the usual choice, give a word that the reference
+    has never seen so wide an error that twenty new occurrences in a thousand events stay below any threshold (z = 3).
+
+    >>> [round(surprise(count, 1000, 0, 5000), 1) for count in (0, 5, 20)]
+    [0.0, 4.2, 8.5]
+    >>> round(surprise(40, 1000, 200, 5000), 1), surprise(10, 1000, 200, 5000) < 0
+    (0.0, True)
+    """
+    share = (count + reference_count) / (events + reference_events)
+    ratio = 0.0
+    for here, among in ((count, events), (reference_count, reference_events)):
+        ratio += _weighted_log(here, among * share) + _weighted_log(among - here, among * (1 - share))
+    z = math.sqrt(max(0.0, 2 * ratio))
+    return z if count * reference_events >= reference_count * events else -z
+
+
+def examples_of_words(window: Iterable[Observation], words: Sequence[Word]) -> tuple[str, ...]:
+    """The ids of the events that hold most of these words, weighed by their z."""
+    weights = {word.word: word.z for word in words}
+    weighed = (
+        (math.fsum(weights.get(word, 0.0) for word in set(signals.words)), signals.event_id) for signals in _signals(window)
+    )
+    ordered = sorted((item for item in weighed if item[0] > 0), key=lambda item: -item[0])
+    return first_ids(event_id for _, event_id in ordered)
+
+
+def examples_of_labels(window: Iterable[Observation], labels: Sequence[Label]) -> tuple[str, ...]:
+    """The ids of the strangest events, by energy, of the label that grew most; of all events if none grew."""
+    grown = [label.label for label in labels if label.share > label.reference_share][:1]
+    found = [
+        seen.signals
+        for seen in window
+        if seen.signals is not None and seen.label is not None and (not grown or seen.label in grown)
+    ]
+    return first_ids(signals.event_id for signals in sorted(found, key=lambda signals: -signals.energy))
+
+
+def examples_of_sources(window: Iterable[Observation], sources: Sequence[Source]) -> tuple[str, ...]:
+    """The ids of the first events of these producers."""
+    names = {source.source for source in sources}
+    return first_ids(signals.event_id for signals in _signals(window) if signals.source in names)
+
+
+def first_ids(event_ids: Iterable[str]) -> tuple[str, ...]:
+    """The first ten different ones: a redelivered event is one example."""
+    return tuple(itertools.islice(dict.fromkeys(event_ids), MOST_EXAMPLES))
+
+
+def _signals(window: Iterable[Observation]) -> Iterable[Signals]:
+    return (seen.signals for seen in window if seen.signals is not None)
+
+
+def _words(signals: Sequence[Signals], baseline: Baseline) -> tuple[Word, ...]:
+    counts: Counter[str] = Counter()
+    for found in signals:
+        counts.update(set(found.words))
+    events = len(signals)
+    least = max(LEAST_COUNT, LEAST_SHARE * events)
+    scored = []
+    for word, count in counts.items():
+        if count < least:
+            continue
+        before = min(baseline.words.get(word, 0), baseline.events)
+        share, reference_share = count / events, before / baseline.events
+        if share >= LEAST_RATIO * reference_share:
+            z = surprise(count, events, before, baseline.events)
+            if z >= LEAST_Z:
+                scored.append(Word(word=word, z=round(z, 2), share=round(share, 4), reference_share=round(reference_share, 4)))
+    return tuple(sorted(scored, key=lambda word: (-word.z, word.word)))
+
+
+def _labels(seen: Sequence[str], label_ratio: Mapping[str, float]) -> tuple[Label, ...]:
+    counts = Counter(seen)
+    # A label that the reference does not know is the strongest shift of all: here it counts from 0, unlike in the rules.
+    reference = {label: label_ratio.get(label, 0.0) for label in sorted({*label_ratio, *counts})}
+    shares = {label: counts[label] / len(seen) for label in reference}
+    labels = [
+        Label(label=label, share=round(shares[label], 4), reference_share=round(reference[label], 4), psi_term=round(term, 5))
+        for label, term in psi_terms(shares, reference).items()
+    ]
+    return tuple(sorted(labels, key=lambda label: (-label.psi_term, label.label)))
+
+
+def _sources(signals: Sequence[Signals], baseline: Baseline) -> tuple[float, tuple[Source, ...]]:
+    counts = Counter(found.source for found in signals)
+    events = len(signals)
+    silent = counts.pop(None, 0)
+    unseen = {name: count for name, count in counts.items() if name not in baseline.sources}
+    # Good and Turing: the share of events from producers that the reference has missed is that of the producers seen once.
+    excess = _excess(sum(unseen.values()) / events, baseline.lone_sources, baseline.events, events)
+    more_silent = _excess(silent / events, baseline.without_source, baseline.events, events)
+    found: list[Source] = []
+    if excess > 0:
+        found += [Source(source=name, share=round(n / events, 4), seen_before=False) for name, n in unseen.items()]
+    if more_silent > 0:
+        found.append(Source(source=None, share=round(silent / events, 4), seen_before=baseline.without_source > 0))
+    found.sort(key=lambda source: (-source.share, source.source or ""))
+    return round(excess + more_silent, 4), tuple(found[:MOST_ITEMS])
+
+
+def _excess(share: float, reference_count: int, reference_events: int, events: int) -> float:
+    """How much of `share` the reference does not explain, chance included."""
+    expected = reference_count / reference_events
+    error = math.sqrt(expected * (1 - expected) * (1 / events + 1 / reference_events))
+    return max(0.0, share - expected - CHANCE * error)
+
+
+def _weighted_log(observed: float, expected: float) -> float:
+    return observed * math.log(observed / expected) if observed > 0 else 0.0

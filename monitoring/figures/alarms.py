@@ -1,0 +1,198 @@
+"""Which figures are alarms, as sentences: the conditions of the alerts in `prometheus/alerts.yml`, for whoever looks without Prometheus.
+
+The names are those of the alerts, so that each has its page in `docs/runbooks`. An alert waits and looks at an hour; an alarm is
+what is so now, in the window that the figures name.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from monitoring import limits
+from monitoring.figures.figures import Figures, Measure
+
+
+class Tier(StrEnum):
+    """Page: users are hurt now. Ticket: look at it in working hours."""
+
+    PAGE = "page"
+    TICKET = "ticket"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alarm:
+    """One alarm: the alert's name, how urgent, what is so, what to do next."""
+
+    name: str
+    tier: Tier
+    what: str
+    next: str
+
+
+# Where a drift event says which words, labels, sources and events moved.
+DRIFT = "tagstream drift tail --from-beginning says which words, labels, sources and events moved."
+
+
+def alarms(figures: Figures) -> list[Alarm]:
+    """All alarms of a moment, pages first."""
+    found = [
+        *_workers(figures),
+        *_flow(figures),
+        *_models(figures),
+        *_distances(figures),
+        *_shares(figures),
+        *_changes(figures),
+        *_windows(figures),
+    ]
+    return sorted(found, key=lambda alarm: alarm.tier is Tier.TICKET)
+
+
+def _workers(figures: Figures) -> Iterator[Alarm]:
+    for trouble in figures.troubles:
+        # What a worker itself says of the next step knows more than this does, and two next steps are none.
+        why, _, step = trouble.why.partition(" Next: ")
+        if trouble.breaker_open:
+            name, so = "CircuitBreakerOpen", "decides nothing until a person answers"
+            usual = "docs/runbooks/CircuitBreakerOpen.md; the worker's /readyz names the file that keeps it open."
+        elif trouble.brokers_silent:
+            name, so, usual = (
+                "BrokersUnreachable",
+                "does not hear from Kafka",
+                "tagstream doctor says of each broker what is wrong.",
+            )
+        elif trouble.answers:
+            name, so, usual = "Stalled", "is not ready", "read the worker's last log lines."
+        else:
+            name, so, usual = "WorkerAbsent", "does not answer", "see whether it runs; tagstream doctor."
+        what = f"The worker {trouble.worker} {so}: {why.removesuffix('.')}."
+        yield Alarm(name=name, tier=Tier.PAGE, what=what, next=f"{step.removesuffix('.')}." if step else usual)
+
+
+def _flow(figures: Figures) -> Iterator[Alarm]:
+    position, window = figures.position, figures.window
+    if position.lag and (position.idle_seconds or 0.0) > limits.STALLED_SECONDS:
+        what = f"{position.lag} events wait and nothing has come out for {position.idle_seconds:.0f} s."
+        yield Alarm(name="Stalled", tier=Tier.PAGE, what=what, next="ask a worker's /readyz why.")
+    shares = {share.name: share for share in figures.shares}
+    stale = shares["stale"]
+    if _over(stale) and _bad_events(stale, window.events):
+        what = f"{stale.value:.1%} of the outcomes came more than {limits.STALE_SECONDS:.0f} s after their event."
+        yield Alarm(
+            name="FreshnessBurn", tier=Tier.PAGE, what=what, next="add workers if the lag grows; else wait for it to fall."
+        )
+    dead = shares["dead_letter"]
+    if _over(dead) and _bad_events(dead, window.events):
+        most = max(figures.dead_letters, key=lambda reason: figures.dead_letters[reason], default="unknown")
+        what = f"{dead.value:.1%} of the events cannot be read, most of them: {most}."
+        next_step = "tagstream dlq list --since 1h shows why."
+        yield Alarm(name="DeadLetterRatio", tier=Tier.PAGE, what=what, next=next_step)
+
+
+def _models(figures: Figures) -> Iterator[Alarm]:
+    if _skewed(figures):
+        versions = ", ".join(sorted(f"{model.version} ({model.digest[:8]})" for model in figures.models))
+        what = f"Workers decide with different bundles: {versions}. Drift is not judged meanwhile."
+        yield Alarm(name="ModelVersionSkew", tier=Tier.TICKET, what=what, next="finish or undo the roll-out.")
+
+
+def _distances(figures: Figures) -> Iterator[Alarm]:
+    moved = max(figures.labels, key=lambda label: label.psi_term or 0.0, default=None)
+    most = f", most of it {moved.label}" if moved and moved.psi_term else ""
+    yield from _judged(
+        figures,
+        figures.distances,
+        {
+            "labels": ("PredictionDrift", lambda one: f"The mix of tags is not the reference's (PSI {one.value:.2f}){most}."),
+            "confidence": (
+                "ConfidenceDrift",
+                lambda one: f"The model is not as sure as in the reference (KS {one.value:.2f}).",
+            ),
+            "energy": (
+                "EnergyDrift",
+                lambda one: f"The texts are not as familiar to the model as in the reference (KS {one.value:.2f}).",
+            ),
+            "tokens_per_word": (
+                "TokensPerWordDrift",
+                lambda one: (
+                    f"Words take other numbers of tokens than in the reference (KS {one.value:.2f}): another language or format."
+                ),
+            ),
+        },
+    )
+
+
+def _shares(figures: Figures) -> Iterator[Alarm]:
+    yield from _judged(
+        figures,
+        figures.shares,
+        {
+            "out_of_distribution": (
+                "OutOfDistributionShare",
+                lambda one: f"{one.value:.1%} of the texts are unlike the training text; in the reference {one.reference:.1%}.",
+            ),
+            "without_description": (
+                "WithoutDescriptionShare",
+                lambda one: f"{one.value:.0%} of the events are a title alone; in the reference {one.reference:.0%}.",
+            ),
+            "unseen_source": (
+                "UnseenSourceShare",
+                lambda one: f"{one.value:.0%} of the events come from unannounced producers.",
+            ),
+        },
+    )
+    (review,) = (one for one in figures.shares if one.name == "review")
+    # Whoever decided: under the keyword rules a person is asked about everything, and the model about nothing.
+    if figures.window.decided >= limits.LEAST_DECISIONS and _over(review):
+        what = f"{review.value:.0%} of the decisions go to a person."
+        yield Alarm(name="ReviewShareOverBudget", tier=Tier.TICKET, what=what, next=DRIFT)
+
+
+def _changes(figures: Figures) -> Iterator[Alarm]:
+    for signal, count in figures.detectors.changes.items():
+        if count:
+            times = "" if count == 1 else f", {count} times"
+            what = f"A worker saw the mean of {signal.replace('_', ' ')} jump{times}."
+            yield Alarm(name="SuddenChange", tier=Tier.TICKET, what=what, next=DRIFT)
+    silent, window = figures.detectors.silent_seconds or 0.0, figures.window
+    if silent > limits.COMPARED_SECONDS and window.seconds:
+        meanwhile = window.decisions / window.seconds * limits.COMPARED_SECONDS
+        if meanwhile > limits.COMPARED_WINDOWS * max(limits.COMPARED_LEAST, figures.detectors.window_events):
+            what = f"No window of events has been compared with the reference for {silent / 3600:.0f} h: silence means nothing."
+            next_step = "read the workers' logs for drift, then restart them."
+            yield Alarm(name="DriftEvaluationStale", tier=Tier.TICKET, what=what, next=next_step)
+
+
+def _windows(figures: Figures) -> Iterator[Alarm]:
+    if figures.window.decisions < limits.LEAST_DECISIONS:
+        return
+    sentences: dict[str, Callable[[float], str]] = {
+        "words": lambda score: f"Words that were rare are in many events now (z {score:.1f}).",
+        "sources": lambda score: f"{score:.0%} of the events are from producers that the reference does not explain.",
+    }
+    for signal, sentence in sentences.items():
+        score, threshold = figures.detectors.scores.get(signal), figures.detectors.thresholds.get(signal)
+        if score is not None and threshold and score >= threshold:
+            yield Alarm(name="ContentDrift", tier=Tier.TICKET, what=sentence(score), next=DRIFT)
+
+
+def _judged(
+    figures: Figures, measures: tuple[Measure, ...], sentences: Mapping[str, tuple[str, Callable[[Measure], str]]]
+) -> Iterator[Alarm]:
+    if figures.window.decisions < limits.LEAST_DECISIONS or _skewed(figures):
+        return
+    for measure in measures:
+        if measure.name in sentences and _over(measure):
+            name, sentence = sentences[measure.name]
+            yield Alarm(name=name, tier=Tier.TICKET, what=sentence(measure), next=DRIFT)
+
+
+def _over(measure: Measure) -> bool:
+    return measure.value is not None and measure.limit is not None and measure.value > measure.limit
+
+
+def _bad_events(share: Measure, events: int) -> bool:
+    return round((share.value or 0.0) * events) >= limits.LEAST_BAD_EVENTS
+
+
+def _skewed(figures: Figures) -> bool:
+    return len({model.digest for model in figures.models}) > 1

@@ -1,0 +1,273 @@
+"""The terminal's picture of running workers, for `tagstream top`. Pure: figures in, lines out; two columns from 76 on."""
+
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import zip_longest
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.text import Text
+
+from monitoring import limits
+from monitoring.figures.alarms import Alarm, Tier, alarms
+from monitoring.figures.figures import Figures, Measure
+
+TWO_COLUMNS = 76
+GAP = 3
+# The narrowest that a number and its name take.
+CELL = 9
+TIER_STYLES = {Tier.PAGE: "bold red", Tier.TICKET: "yellow"}
+TIER_NAMES = {Tier.PAGE: "now", Tier.TICKET: "soon"}
+FULL, EMPTY, MARK = "━", "─", "┃"
+HEIGHTS = " ▁▂▃▄▅▆▇█"
+MINUTES_FROM, HOURS_FROM = 120, 7200
+# Dim rather than bright black, which some colour schemes give the colour of the background.
+QUIET = "dim"
+DASH = "-"
+NO_BREAK = "\N{NO-BREAK SPACE}"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """
+    Figures as a renderable.
+
+    Attributes:
+        figures: What is shown.
+        whole: Take the lines that it needs; else exactly the terminal's height.
+        lost: Why the figures are old; empty where they are not.
+    """
+
+    figures: Figures
+    whole: bool = False
+    lost: str = ""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Head, figures, alarms, then tags and drift, confidence and shares."""
+        width = options.max_width
+        lines = [*_head(self.figures, width, self.lost), *_numbers(self.figures, width)]
+        lines += [*_alarms(self.figures, width), Text("")]
+        lines += _blocks(self.figures, width)
+        if not self.whole:
+            height = options.height or console.height
+            foot = Text(" Ctrl-C ends", style=QUIET)
+            room = max(0, height - 1)
+            lines = [*lines[:room], *[Text("")] * (room - len(lines)), foot]
+        for line in lines:
+            line.no_wrap = True
+            line.truncate(width, overflow="ellipsis")
+            yield line
+
+
+def _head(figures: Figures, width: int, lost: str) -> list[Text]:
+    many = "1 worker" if figures.workers == 1 else f"{figures.workers} workers"
+    models = ", ".join(f"{model.name} {model.version} {model.digest[:8]}" for model in figures.models) or "no model yet"
+    left = Text.assemble((" tagstream top", "bold"), f"  {many}  ", (plain(models), QUIET))
+    clock = datetime.fromtimestamp(figures.at, UTC).strftime("%H:%M:%S UTC ")
+    lines = [_ends(left, Text(clock, style=QUIET), width)]
+    if lost:
+        lines += [Text(f" {part}", style="bold red") for part in textwrap.wrap(plain(lost), width - 2)]
+    return [*lines, Text("")]
+
+
+def _numbers(figures: Figures, width: int) -> list[Text]:
+    flow, position = figures.flow, figures.position
+    cells = [
+        ("tagged/s", _rate(flow.tagged), "bold green"),
+        ("review/s", _rate(flow.review), "bold yellow"),
+        ("dead/s", _rate(flow.dlq), "bold red"),
+        ("p50", seconds(flow.p50_seconds), "bold cyan"),
+        ("p99", seconds(flow.p99_seconds), "bold cyan"),
+        ("waiting", DASH if position.lag is None else str(position.lag), "bold"),
+        ("oldest", seconds(position.oldest_seconds), "bold"),
+        ("confid.", _score(figures.confidence.mean, 3), "bold"),
+    ]
+    cells = cells[: max(1, width // CELL)]
+    cell = width // len(cells)
+    values = Text.assemble(*((f"{value:^{cell}}", style) for _, value, style in cells))
+    names = Text.assemble(*((f"{name:^{cell}}", QUIET) for name, _, _ in cells))
+    return [values, names, Text("")]
+
+
+def _alarms(figures: Figures, width: int) -> Iterator[Text]:
+    found = alarms(figures)
+    if not found:
+        judged = figures.window.decisions >= limits.LEAST_DECISIONS
+        more = "" if judged else f"; drift is judged from {limits.LEAST_DECISIONS} decisions on"
+        yield Text.assemble((" no alarm", "green"), (more, QUIET))
+        return
+    names = max(len(alarm.name) for alarm in found)
+    for alarm in found:
+        yield from _alarm(alarm, names, width)
+    for step in dict.fromkeys(alarm.next for alarm in found):
+        yield from (Text(f" {part}", style=QUIET) for part in textwrap.wrap(f"next: {plain(step)}", width - 2))
+
+
+def _alarm(alarm: Alarm, names: int, width: int) -> Iterator[Text]:
+    before = f" {TIER_NAMES[alarm.tier]:<4}  {alarm.name:<{names}}  "
+    for number, part in enumerate(textwrap.wrap(plain(alarm.what), max(20, width - len(before) - 1))):
+        yield Text.assemble((" " * len(before) if number else before, TIER_STYLES[alarm.tier]), part)
+
+
+def _blocks(figures: Figures, width: int) -> list[Text]:
+    if width < TWO_COLUMNS:
+        return [line for block in (_tags, _distances, _confidence, _shares) for line in [*block(figures, width), Text("")]]
+    half = (width - GAP) // 2
+    lines = []
+    for left, right in ((_tags, _distances), (_confidence, _shares)):
+        for one, other in zip_longest(left(figures, half), right(figures, half), fillvalue=Text("")):
+            lines.append(Text.assemble(_cut(one, half), " " * GAP, other))
+        lines.append(Text(""))
+    return lines
+
+
+def _tags(figures: Figures, width: int) -> list[Text]:
+    lines = [_ends(Text(" tags", style="bold"), Text("now   ref.", style=QUIET), width)]
+    room = max(len(label.label) for label in figures.labels) if figures.labels else 0
+    names = min(room, max(12, width // 2 - 4))
+    bar = max(4, width - names - 16)
+    most = max([0.1, *(max(label.share or 0, label.reference or 0) for label in figures.labels)])
+    for label in figures.labels:
+        drawn = _bar(label.share, label.reference, most, bar, "cyan")
+        ends = f" {_percent(label.share):>6} {_percent(label.reference):>6}"
+        lines.append(Text.assemble(" ", _fitted(plain(label.label), names), " ", drawn, ends))
+    return lines if figures.labels else [*lines, Text(" no decision yet", style=QUIET)]
+
+
+def _distances(figures: Figures, width: int) -> list[Text]:
+    window = figures.window
+    span = "since the start" if window.since_start else f"last {seconds(window.seconds)}"
+    judged = f"{window.decisions} decisions, {span}"
+    head = _ends(Text(" drift", style="bold"), Text(judged, style=QUIET), width)
+    return [head, *(_measure(measure, width, _score) for measure in figures.distances)]
+
+
+def _shares(figures: Figures, width: int) -> list[Text]:
+    head = _ends(Text(" shares", style="bold"), Text("now  limit", style=QUIET), width)
+    return [head, *(_measure(measure, width, _percent) for measure in figures.shares)]
+
+
+def _measure(measure: Measure, width: int, write: Callable[[float | None], str]) -> Text:
+    names = min(24, max(18, width // 2 - 4))
+    over = measure.limit is not None and measure.value is not None and measure.value > measure.limit
+    style = "bold red" if over else "cyan"
+    most = 2 * measure.limit if measure.limit else max(0.01, measure.value or 0.0)
+    drawn = _bar(measure.value, measure.limit, most, max(4, width - names - 16), style)
+    value = Text(f" {write(measure.value):>6}", style="bold red" if over else "")
+    return Text.assemble(" ", _fitted(measure.title, names), " ", drawn, value, (f" {write(measure.limit):>6}", QUIET))
+
+
+def asked_below(thresholds: Mapping[str, float]) -> str:
+    """
+    When a person is asked, in a few words.
+
+    >>> asked_below({"mlops": 0.9, "other": 0.95, "nlp": 1.0001})
+    'a person below 0.90 to 0.95, always: nlp'
+    """
+    reachable = sorted({_score(value) for value in thresholds.values() if value <= 1})
+    always = ", ".join(plain(label) for label, value in sorted(thresholds.items()) if value > 1)
+    below = " to ".join(dict.fromkeys((reachable[0], reachable[-1]))) if reachable else DASH
+    return f"a person below {below}{f', always: {always}' if always else ''}"
+
+
+def _confidence(figures: Figures, width: int) -> list[Text]:
+    bars = figures.confidence.bars
+    head = _ends(Text(" confidence", style="bold"), Text(asked_below(figures.confidence.thresholds), style=QUIET), width)
+    changes = [f"{signal.replace('_', ' ')} {times}" for signal, times in figures.detectors.changes.items() if times]
+    looked = figures.detectors.compared_seconds_ago
+    totals = figures.totals
+    below = [
+        *_listed("total", [f"{totals.tagged} tagged", f"{totals.review} review", f"{totals.dlq} dead"], width),
+        *_listed("sudden changes", changes or ["none"], width),
+        *_listed("words and tags compared", ["not yet" if looked is None else f"{seconds(looked)} ago"], width),
+    ]
+    if not bars:
+        return [head, Text(" no decision yet", style=QUIET), *below]
+    most = max([0.01, *(max(bar.share or 0, bar.reference or 0) for bar in bars)])
+    across = max(1, min(4, (width - 12) // len(bars)))
+    edges = f"{_score(bars[0].high)}".ljust(across * len(bars) - 1) + f"{bars[-1].high:g}"
+    return [
+        head,
+        Text.assemble(f" {'now':<10}", (_columns([bar.share for bar in bars], most, across), "cyan")),
+        Text.assemble(f" {'reference':<10}", (_columns([bar.reference for bar in bars], most, across), QUIET)),
+        Text(f" {'':<10}{edges}", style=QUIET),
+        *below,
+    ]
+
+
+def _listed(name: str, parts: Sequence[str], width: int) -> Iterator[Text]:
+    """`name: part, part`, on so many lines that none is cut; a part keeps its number on its line."""
+    # `textwrap` does not break at a no-break space.
+    whole = f"{name}: {', '.join(part.replace(' ', NO_BREAK) for part in parts)}"
+    for line in textwrap.wrap(whole, width, initial_indent=" ", subsequent_indent="   ", break_on_hyphens=False):
+        yield Text(line.replace(NO_BREAK, " "))
+
+
+def _columns(values: Sequence[float | None], most: float, across: int) -> str:
+    """Heights of a distribution, a few cells each; what is there is never drawn as nothing."""
+    cells = []
+    for value in values:
+        height = 0 if not value else max(1, round(value / most * (len(HEIGHTS) - 1)))
+        cells.append(HEIGHTS[height] * across)
+    return "".join(cells)
+
+
+def _bar(value: float | None, mark: float | None, most: float, columns: int, style: str) -> Text:
+    """A bar with a mark at the reference or the limit."""
+    filled = min(columns, round((value or 0.0) / most * columns))
+    bar = Text.assemble((FULL * filled, style), (EMPTY * (columns - filled), QUIET))
+    if mark is None:
+        return bar
+    at = min(columns - 1, round(mark / most * columns))
+    return Text.assemble(bar[:at], (MARK, "bold"), bar[at + 1 :])
+
+
+def seconds(value: float | None) -> str:
+    """
+    A time as short as it can be said.
+
+    >>> seconds(0.0405), seconds(3.21), seconds(90), seconds(600), seconds(None)
+    ('40 ms', '3.2 s', '90 s', '10 min', '-')
+    """
+    if value is None:
+        return DASH
+    if value < 1:
+        return f"{value * 1000:.0f} ms"
+    if value < MINUTES_FROM:
+        return f"{value:.1f} s" if value < 10 else f"{value:.0f} s"  # noqa: PLR2004
+    return f"{value / 60:.0f} min" if value < HOURS_FROM else f"{value / 3600:.0f} h"
+
+
+def plain(text: str) -> str:
+    """What another machine says, without what could move the cursor."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def _rate(value: float | None) -> str:
+    return DASH if value is None else f"{value:.1f}"
+
+
+def _percent(value: float | None) -> str:
+    return DASH if value is None else f"{value:.1%}"
+
+
+def _score(value: float | None, digits: int = 2) -> str:
+    return DASH if value is None else f"{value:.{digits}f}"
+
+
+def _fitted(text: str, columns: int) -> str:
+    return set_cell_size(text if cell_len(text) <= columns else set_cell_size(text, columns - 1) + "…", columns)
+
+
+def _cut(line: Text, columns: int) -> Text:
+    cut = line.copy()
+    cut.truncate(columns, overflow="ellipsis", pad=True)
+    return cut
+
+
+def _ends(left: Text, right: Text, width: int) -> Text:
+    """Two texts at the two ends of a line; the left one gives way."""
+    room = max(0, width - cell_len(right.plain) - 1)
+    return Text.assemble(_cut(left, room), " ", right)

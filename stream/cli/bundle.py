@@ -1,0 +1,91 @@
+"""A bundle on the terminal: what it is, from when on it asks, and what it was made of; never a figure that needs its rows."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from model_export.bundle.bundle import ALWAYS_ASK, Bundle
+from stream.terminal import console
+
+KB, MB = 1e3, 1e6
+SHORT_DIGEST = 12
+# The parts of the rows in the order in which they are used, and what is done with each.
+USES = {
+    "train": "learned from",
+    "unlabelled": "without labels",
+    "calibration": "to calibrate",
+    "corpus_test": "of the corpus to test",
+    "holdout": "held out",
+}
+
+
+def print_bundle(bundle: Bundle) -> None:
+    """A short text; the manifest in full is the JSON's."""
+    for line in _lines(bundle):
+        console.show(console.visible(line, limit=len(line)))
+
+
+def _lines(bundle: Bundle) -> Iterator[str]:
+    manifest = bundle.manifest
+    model, tokenizer = len(bundle.model), len(bundle.tokenizer)
+    yield f"{manifest.name} {manifest.version}, in {bundle.path}"
+    yield _named("digest", bundle.digest)
+    yield _named("labels", ", ".join(manifest.labels))
+    yield _named(
+        "size",
+        f"{_size(model + tokenizer)}: network {_size(model)}, tokenizer {_size(tokenizer)}; reads up to {manifest.max_length} "
+        "tokens of a text",
+    )
+    for number, what in enumerate(_made(manifest.training)):
+        yield _named("" if number else "made", what)
+    if manifest.multilabel is not None:
+        scores = ", ".join(f"{label} {score}" for label, score in manifest.multilabel.thresholds.items())
+        yield _named("tags", f"says what else a text is about, from these scores on: {scores}")
+    yield _named("asks", "a person below this confidence in the label that the model gives:")
+    for label, confidence in manifest.asked_below().items():
+        shown = "always" if confidence == ALWAYS_ASK else f"{confidence}"
+        own = manifest.thresholds.get(label)
+        why = own.sentence(label) if own is not None else f"{label}: no certificate; this is the threshold of all labels"
+        yield f"  {shown:<8}{why}"
+
+
+def _size(count: int) -> str:
+    return f"{count / MB:.1f} MB" if count >= MB else f"{count / KB:.1f} kB"
+
+
+def _named(name: str, what: str) -> str:
+    return f"{name:<9}{what}"
+
+
+def _made(training: Mapping[str, Any]) -> Iterator[str]:
+    """What the record of the training says in short; it has another shape in each way to make a bundle, and other people's may lack all."""
+    encoder = _part(training, "encoder")
+    base = _part(training, "base_model") or _part(encoder, "base_model")
+    found = []
+    if base.get("name"):
+        found.append(f"of {base['name']}, revision {str(base.get('revision', 'unknown'))[:SHORT_DIGEST]}")
+    if encoder.get("bundle"):
+        found.append(f"of the encoder of the bundle {str(encoder['bundle'])[:SHORT_DIGEST]}, its head fitted anew")
+    found += _rows("", training)
+    found += _rows("n-grams: ", _part(training, "ngrams"), but=_part(training, "data"))
+    found += _rows("promises: ", _part(training, "calibrated"), but=_part(training, "data"))
+    if training.get("made_by"):
+        found.append(f"by {training['made_by']}")
+    yield from found or ["of what its manifest does not say"]
+
+
+def _rows(before: str, made: Mapping[str, Any], but: Mapping[str, Any] | None = None) -> Iterator[str]:
+    """How many rows of each part, and their files; nothing where that is said already, as `but`."""
+    data = _part(made, "data")
+    if not data or data == but:
+        return
+    counts, files = _part(data, "rows"), _part(data, "sha256")
+    used = [f"{counts[part]:,} {use}" for part, use in USES.items() if counts.get(part)]
+    if used:
+        yield f"{before}rows: {', '.join(used)}"
+    if files:
+        yield f"{before}files: {', '.join(sorted(files))}"
+
+
+def _part(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = record.get(name)
+    return found if isinstance(found, Mapping) else {}

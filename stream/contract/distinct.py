@@ -1,0 +1,130 @@
+"""For consumers of `tagged`, `review` and `content.dlq`: each outcome once, though delivery is at least once. Knows no broker.
+
+A redelivered event repeats its outcome, all but `tagged_at`. `Distinct` keeps the first, counts the others and refuses a conflict.
+docs/consumers.md says what may be relied on.
+"""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from stream.contract.dead_letter import read
+from stream.contract.record import Record
+
+REMEMBER = 100_000
+_CLOCK = "tagged_at"
+_ID = "prediction_id"
+
+
+class ConflictError(Exception):
+    """Two outcomes of one id differ in more than the time: the message says where both lie."""
+
+    exit_code = 4
+
+
+class Distinct:
+    """
+    Tells first outcomes from repeated ones.
+
+    Memory is bounded: of each of the last `remember` outcomes it keeps two digests and a place, some 300 bytes. A repetition is
+    known as one while fewer than `remember` other outcomes lie between it and the last of its kind: what other workers decide
+    until a lost one is missed and its partitions have moved. An event that its producer sends again after days may come through
+    as new.
+
+    Attributes:
+        first: Outcomes that were seen for the first time.
+        duplicates: Repetitions, dropped.
+        unidentified: Records that are no outcomes of tagstream; they are let through.
+    """
+
+    def __init__(self, *, remember: int = REMEMBER) -> None:
+        """
+        Know nothing yet.
+
+        Raises:
+            ValueError: `remember` is less than one.
+        """
+        if remember < 1:
+            msg = f"remember={remember} outcomes tells nothing apart; it must be 1 or more"
+            raise ValueError(msg)
+        self._remember = remember
+        self._seen: OrderedDict[bytes, tuple[bytes, int, int]] = OrderedDict()
+        self.first = self.duplicates = self.unidentified = 0
+
+    def admit(self, record: Record) -> bool:
+        """
+        Is this the first of its kind?
+
+        Raises:
+            ConflictError: There was another outcome of the same id.
+        """
+        identity, content = _identity(record)
+        if not identity:
+            self.unidentified += 1
+            return True
+        before = self._seen.get(identity)
+        if before is None:
+            self._seen[identity] = (content, record.partition, record.offset)
+            if len(self._seen) > self._remember:
+                self._seen.popitem(last=False)
+            self.first += 1
+            return True
+        same, partition, offset = before
+        if same != content:
+            msg = (
+                f"{record.topic} {partition}/{offset} and {record.partition}/{record.offset} are of one id and differ in more than the time. "
+                f"Next: did two events have one id, or did settings change between two deliveries? docs/consumers.md says what follows."
+            )
+            raise ConflictError(msg)
+        self._seen.move_to_end(identity)
+        self.duplicates += 1
+        return False
+
+
+def distinct(records: Iterable[Record], *, remember: int = REMEMBER) -> Iterator[Record]:
+    """
+    The first of each outcome, in order; see `Distinct`.
+
+    Raises:
+        ConflictError: Two outcomes of one id differ.
+
+    >>> value = b'{"id":"a","tag":"mlops","prediction_id":"p-%d","tagged_at":"%d"}'
+    >>> records = [Record(topic="tagged", key=b"a", value=value % (of, at), offset=at) for at, of in enumerate([1, 1, 2, 1])]
+    >>> [record.offset for record in distinct(records)]
+    [0, 2]
+    """
+    known = Distinct(remember=remember)
+    return (record for record in records if known.admit(record))
+
+
+def _identity(record: Record) -> tuple[bytes, bytes]:
+    """Digests of what names an outcome within its topic, and of all that its repetitions must repeat; empty if it is no outcome."""
+    letter = read(record)
+    if letter is not None and letter.origin is not None:
+        name = f"{letter.origin_topic}/{letter.origin}".encode()
+        parts = [letter.key, letter.value, letter.code.encode()]
+    else:
+        fields = _fields(record.value)
+        if _ID not in fields:
+            return b"", b""
+        name = bytes(fields.pop(_ID))
+        fields.pop(_CLOCK, None)
+        parts = [record.key, *(part for field, content in fields.items() for part in (field.encode(), bytes(content)))]
+    return _digest([record.topic.encode(), name]), _digest(parts)
+
+
+def _fields(value: bytes | None) -> dict[str, msgspec.Raw]:
+    try:
+        return msgspec.json.decode(value or b"", type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+
+
+def _digest(parts: Iterable[bytes | None]) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        # With its length: two parts must not be taken for two others of the same bytes together.
+        digest.update(b"-" if part is None else b"%d:" % len(part) + part)
+    return digest.digest()

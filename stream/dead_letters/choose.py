@@ -1,0 +1,125 @@
+"""The dead letters' topic, read: those of a selection in the order of partition and offset."""
+
+import difflib
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+
+from monitoring.observer import Reason, Stage
+from stream.contract.dead_letter import DeadLetter, Place, Selection, UsageError, read
+from stream.contract.record import Record
+from stream.kafka import admin, clients
+from stream.kafka.clients import Log
+from stream.settings.settings import Settings
+
+
+class NoSuchLetterError(Exception):
+    """There is no record at a place: the message says why that may be."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What lies at a place: the record, and the dead letter in it; without one `why` says what is wrong."""
+
+    place: Place
+    letter: DeadLetter | None
+    record: Record | None = field(default=None, repr=False)
+    why: str = ""
+
+
+def check_filters(*, code: str | None, stage: str | None) -> None:
+    """
+    Refuse a code or a stage that no dead letter of this version has: a misspelt one would find nothing, and look like good news.
+
+    Raises:
+        UsageError: It is in no closed list; the message has the list, and how to find what another version wrote.
+    """
+    _known("code", code, [reason.value for reason in Reason])
+    _known("stage", stage, [known.value for known in Stage])
+
+
+def _known(what: str, given: str | None, known: Collection[str]) -> None:
+    if given is None or given in known:
+        return
+    near = difflib.get_close_matches(given, known, n=1)
+    msg = (
+        f"{given!r} is no {what} of a dead letter{f'; the nearest one is {near[0]}' if near else ''}. Next: write one of "
+        f"{', '.join(known)}. (What another version wrote may have one that is not among these: `tagstream dlq list --count` shows "
+        f"every {what} that is there, and `tagstream dlq replay` takes places.)"
+    )
+    raise UsageError(msg)
+
+
+def select(settings: Settings, selection: Selection) -> Iterator[Found]:
+    """
+    The dead letters of a selection that are there now, by partition and offset; records that are none of ours are among them.
+
+    A named place where nothing is, is found without a record.
+
+    Raises:
+        BrokerUnreachableError: No broker answered.
+        TopicsMissingError: There is no such topic.
+    """
+    name = settings.topics.dlq
+    admin.require(settings, {"dlq": name})
+    with clients.log_of(settings, name) as log:
+        found = _named(log, selection.places) if selection.places else _all(log, selection)
+        taken = 0
+        for one in found:
+            if one.letter is not None and not selection.takes(one.letter):
+                continue
+            yield one
+            taken += one.letter is not None
+            if selection.most is not None and taken >= selection.most:
+                return
+
+
+def at(settings: Settings, place: Place) -> Found:
+    """
+    What lies at one place.
+
+    Raises:
+        BrokerUnreachableError: No broker answered.
+        TopicsMissingError: There is no such topic.
+        NoSuchLetterError: There is no record.
+    """
+    (found,) = select(settings, Selection(places=(place,)))
+    if found.record is None:
+        msg = f"{settings.topics.dlq} {place}: {found.why}. Next: `tagstream dlq list` shows what is there."
+        raise NoSuchLetterError(msg)
+    return found
+
+
+def _all(log: Log, selection: Selection) -> Iterator[Found]:
+    ends = log.ends()
+    first = dict.fromkeys(ends, 0) if selection.since_ms is None else log.offsets_since(selection.since_ms)
+    if selection.partition is not None:
+        first = {number: offset for number, offset in first.items() if number == selection.partition}
+    yield from map(_found, log.read(first, ends))
+
+
+def _named(log: Log, places: tuple[Place, ...]) -> Iterator[Found]:
+    starts, ends = log.starts(), log.ends()
+    for place in sorted(set(places)):
+        if place.partition not in ends:
+            yield Found(place=place, letter=None, why=f"the topic has no partition {place.partition}")
+        elif place.offset >= ends[place.partition]:
+            yield Found(place=place, letter=None, why=f"the partition ends at {ends[place.partition]}")
+        elif place.offset < starts[place.partition]:
+            yield Found(
+                place=place,
+                letter=None,
+                why=f"the topic has forgotten it: the partition begins at {starts[place.partition]} (retention)",
+            )
+        else:
+            records = log.read({place.partition: place.offset}, {place.partition: place.offset + 1})
+            record = next(records, None)
+            yield Found(place=place, letter=None, why="there is no record") if record is None else _found(record)
+
+
+def _found(record: Record) -> Found:
+    place = Place(partition=record.partition, offset=record.offset)
+    letter = read(record)
+    why = "" if letter is not None else "it has not the headers of a dead letter of tagstream"
+    return Found(place=place, letter=letter, record=record, why=why)

@@ -1,0 +1,259 @@
+"""Dead letters on the terminal. Event text is escaped, character by character, or encoded: it can neither move the cursor nor turn the line."""
+
+import base64
+import hashlib
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import msgspec
+
+from stream.contract.dead_letter import DeadLetter, Place, UsageError
+from stream.contract.outcomes import timestamp
+from stream.contract.record import Headers, Record
+from stream.dead_letters.choose import Found
+from stream.dead_letters.replay import Report
+from stream.terminal import console
+
+HEADING = f"{'place':<12}{'written':<26}{'from':<24}{'code':<20}{'stage':<10}{'tries':>5}{'replays':>9}{'bytes':>9}  message"
+MESSAGE_CHARACTERS = 200
+
+
+@dataclass(slots=True)
+class _Tally:
+    letters: int = 0
+    first_ms: int = 0
+    last_ms: int = 0
+
+
+def print_list(found: Iterable[Found], *, as_json: bool) -> None:
+    """A line a dead letter, without a word of its event, as they are read."""
+    letters = 0
+    for letter in _ours(found):
+        if as_json:
+            _json(_row(letter))
+            continue
+        if not letters:
+            console.show(HEADING)
+        letters += 1
+        console.show(
+            f"{letter.place!s:<12}{_time(letter.timestamp_ms):<26}{_safe(_origin(letter)):<24}{_safe(letter.code):<20}"
+            f"{_safe(letter.stage):<10}{letter.attempts:>5}{letter.replays:>9}{letter.size_bytes:>9}  {_safe(letter.message)}"
+        )
+    if not letters and not as_json:
+        console.talk("no dead letters")
+
+
+def print_counts(found: Iterable[Found], *, as_json: bool) -> None:
+    """How many of each code and stage, the most first, and when the first and the last was written."""
+    tallies: dict[tuple[str, str], _Tally] = {}
+    for letter in _ours(found):
+        tally = tallies.setdefault((letter.code, letter.stage), _Tally(first_ms=letter.timestamp_ms))
+        tally.letters += 1
+        tally.first_ms = min(tally.first_ms, letter.timestamp_ms)
+        tally.last_ms = max(tally.last_ms, letter.timestamp_ms)
+    if not tallies and not as_json:
+        console.talk("no dead letters")
+    elif not as_json:
+        console.show(f"{'letters':>9}  {'code':<20}{'stage':<10}{'first written':<26}last written")
+    for (code, stage), tally in sorted(tallies.items(), key=lambda item: -item[1].letters):
+        first, last = _time(tally.first_ms), _time(tally.last_ms)
+        if as_json:
+            _json({"code": code, "stage": stage, "letters": tally.letters, "first": first, "last": last})
+        else:
+            console.show(f"{tally.letters:>9}  {_safe(code):<20}{_safe(stage):<10}{first:<26}{last}")
+
+
+def print_letter(found: Found, *, raw: bool, as_json: bool) -> None:
+    """
+    All of one record: escaped for people, base64 in JSON, or with `raw` the value's exact bytes and nothing else.
+
+    Raises:
+        UsageError: `raw` of a value that is not there.
+    """
+    record = found.record
+    if record is None:
+        raise UsageError(found.why)
+    if raw:
+        _print_raw(found.letter, record)
+    elif as_json:
+        _json(_whole(found.letter, record))
+    else:
+        for name, text in _described(found, record):
+            console.show(f"{name:<10}{text}")
+
+
+def _print_raw(letter: DeadLetter | None, record: Record) -> None:
+    if record.value is None:
+        why = "its value was too large to be kept" if letter is not None and letter.dropped else "it is a tombstone"
+        msg = f"{record.partition}/{record.offset} has no value: {why}. Next: look at it without --raw."
+        raise UsageError(msg)
+    sys.stdout.buffer.write(record.value)
+    sys.stdout.flush()
+
+
+def _described(found: Found, record: Record) -> Iterator[tuple[str, str]]:
+    letter = found.letter
+    yield "place", f"{record.topic} {found.place}"
+    yield "written", _time(record.timestamp_ms)
+    key = record.key
+    headers = record.headers
+    if letter is None:
+        yield "but", found.why
+    else:
+        key, headers = letter.key, letter.headers
+        yield "from", _safe(_origin(letter))
+        yield "code", f"{_safe(letter.code)} ({_safe(letter.stage)})"
+        yield "message", _safe(letter.message)
+        yield "tries", f"{letter.attempts}, replayed {letter.replays} times"
+        if letter.dropped:
+            yield (
+                "not here",
+                f"{', '.join(letter.dropped)}; the value had {letter.length} bytes, SHA-256 {_safe(letter.sha256 or '?')}",
+            )
+    yield "key", _bytes(key)
+    for name, content in headers:
+        yield "header", f"{_safe(name)}: {_bytes(content)}"
+    if record.value is not None:
+        yield "value", f"{len(record.value)} bytes, SHA-256 {hashlib.sha256(record.value).hexdigest()}"
+        yield "", _bytes(record.value)
+    else:
+        yield "value", "(none)"
+
+
+def print_planned(letter: DeadLetter, record: Record, *, as_json: bool) -> None:
+    """One record that a replay would send: all of it in JSON, else where to, its size and what is added to it."""
+    if as_json:
+        _json({"place": str(letter.place), **_record(record)})
+        return
+    partition = "the key's partition" if record.partition < 0 else f"partition {record.partition}"
+    size = "no value" if record.value is None else f"{len(record.value)} bytes"
+    added = ", ".join(f"{name}: {content.decode()}" for name, content in record.headers[len(letter.headers) :])
+    console.show(
+        f"{letter.place!s:<12}to {record.topic}, {partition}, key {_bytes(record.key)}, {size}, headers as they were and {added}"
+    )
+
+
+def refused(place: Place, sentence: str) -> None:
+    """One that is not replayed, and why; to stderr."""
+    console.err.print(f"not replayed: {place}: {sentence}", markup=False)
+
+
+def print_report(report: Report, *, dry_run: bool, as_json: bool) -> None:
+    """What was done: a sentence to stderr, since the records of a dry run are the data; of a replay an object is, where JSON is asked for."""
+    if as_json and not dry_run:
+        refused = {reason.value: count for reason, count in report.refused.most_common()}
+        _json(
+            {
+                "target": report.target,
+                "sent": report.sent,
+                "returned": report.returned,
+                "already": report.already,
+                "refused": refused,
+            }
+        )
+    done = "would be replayed" if dry_run else "replayed, confirmed by the broker"
+    parts = [f"{report.sent} dead letters {done} to {report.target}"]
+    if report.returned:
+        # Each dead letter is replayed once, and yet a wrong event goes round: every replay makes another dead letter of it.
+        parts.append(
+            f"{report.returned} of them came back from an earlier replay, and will again if the events themselves are wrong"
+        )
+    if report.already:
+        parts.append(f"{report.already} had been replayed before")
+    if report.refused:
+        reasons = ", ".join(f"{count} {reason.value}" for reason, count in report.refused.most_common())
+        parts.append(f"{report.refusals} refused ({reasons})")
+    console.err.print("; ".join(parts), markup=False)
+
+
+def _ours(found: Iterable[Found]) -> Iterator[DeadLetter]:
+    others = 0
+    for one in found:
+        if one.letter is not None:
+            yield one.letter
+        else:
+            others += 1
+    if others:
+        console.talk(f"{others} more records of the topic are no dead letters of tagstream; `tagstream tail dlq` shows them")
+
+
+def _row(letter: DeadLetter) -> dict[str, object]:
+    origin = letter.origin
+    return {
+        "place": str(letter.place),
+        "topic": letter.topic,
+        "partition": letter.place.partition,
+        "offset": letter.place.offset,
+        "written": _time(letter.timestamp_ms),
+        "from": {
+            "topic": letter.origin_topic,
+            "partition": None if origin is None else origin.partition,
+            "offset": None if origin is None else origin.offset,
+        },
+        "code": letter.code,
+        "stage": letter.stage,
+        "message": letter.message,
+        "attempts": letter.attempts,
+        "replays": letter.replays,
+        "bytes": letter.size_bytes,
+        "dropped": list(letter.dropped),
+    }
+
+
+def _whole(letter: DeadLetter | None, record: Record) -> dict[str, object]:
+    if letter is None:
+        return {"place": f"{record.partition}/{record.offset}", **_record(record)}
+    own = Record(topic=record.topic, key=letter.key, value=letter.value, headers=letter.headers)
+    sha256 = letter.sha256 if record.value is None else hashlib.sha256(record.value).hexdigest()
+    return {
+        **_row(letter),
+        "sha256": sha256,
+        **{name: content for name, content in _record(own).items() if name.endswith("base64")},
+    }
+
+
+def _record(record: Record) -> dict[str, object]:
+    return {
+        "topic": record.topic,
+        "partition": None if record.partition < 0 else record.partition,
+        "key_base64": _base64(record.key),
+        "headers_base64": _headers(record.headers),
+        "value_base64": _base64(record.value),
+    }
+
+
+def _headers(headers: Headers) -> list[list[str | None]]:
+    return [[name, _base64(content)] for name, content in headers]
+
+
+def _base64(content: bytes | None) -> str | None:
+    return None if content is None else base64.b64encode(content).decode()
+
+
+def _bytes(content: bytes | None) -> str:
+    if content is None:
+        return "(none)"
+    text = content.decode("utf-8", errors="backslashreplace")
+    return console.visible(text, len(text))
+
+
+def _safe(text: str) -> str:
+    return console.visible(text, MESSAGE_CHARACTERS)
+
+
+def _time(milliseconds: int) -> str:
+    """As in `tagged_at`; a record's time is what its writer says, and may be none."""
+    try:
+        return timestamp(milliseconds)
+    except (ValueError, OverflowError, OSError):
+        return str(milliseconds)
+
+
+def _origin(letter: DeadLetter) -> str:
+    return f"{letter.origin_topic} {letter.origin or '?'}"
+
+
+def _json(shown: dict[str, object]) -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(shown) + b"\n")
+    sys.stdout.flush()

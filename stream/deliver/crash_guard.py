@@ -1,0 +1,318 @@
+"""Which event kills the worker: what is in the model is written down before, so that the next process can tell. No Faust.
+
+A native abort, the kernel's killing for memory and a model that hangs give no exception, and the same event is read again, and
+kills again, for ever. So the places of what is in the model stand in a file (`marker.py`), and what a dead process had there is
+a suspect for the next one. Suspects are decided one at a time, with nothing else in the model: whoever kills then has shown
+himself. An event that this has happened to, and with which `crash_deaths` processes died in all, is a dead letter, without being
+read. Who survives is no suspect any more.
+
+An event is not blamed for an end that has another cause: a worker that is told to stop, or that ends itself since the broker
+does not answer or the machine raised, first takes back what it wrote down. A bound on the model's time that was exceeded is
+the event's. docs/decisions/0006-poison.md has the reasons.
+"""
+
+import errno
+import hashlib
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from monitoring.observer import Reason, Stage
+from stream.contract.events import DEFAULT_LIMITS, Limits, Rejected
+from stream.contract.outcomes import Publication, publish_all
+from stream.contract.record import Record
+from stream.deliver.crash_file import Left, Marker, left_behind
+from stream.deliver.suspects import InHand, Place, State, Suspect, fingerprint, inherited
+from stream.logs import logger
+from stream.settings.settings import Settings
+
+log = logger("tagstream.crashguard")
+
+Decide = Callable[[Sequence[Record]], list[Publication]]
+# What an event may take up in the file: partition, offset, deaths, fingerprint.
+_EVENT_BYTES = 48
+CONSEQUENCE = "an event that kills the worker will do so again and again; delivery goes on"
+# A disk that is full now need not keep a worker from starting; a folder that cannot be used is a mistake.
+_PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class StateFolderError(Exception):
+    """`state_folder` was named and cannot be used: the message says why and what to do."""
+
+    exit_code = 2
+
+
+class Report(Protocol):
+    """Told of the guard's state; never raises."""
+
+    def __call__(self, *, active: bool, suspects: int) -> None:
+        """Whether it works, and how many suspects it knows."""
+        ...
+
+
+def unreported(*, active: bool, suspects: int) -> None:
+    """Nobody is told."""
+
+
+class Guard(Protocol):
+    """What delivery needs."""
+
+    def suspects(self, partition: int, offset: int) -> bool:
+        """Must this event be handed over with nothing else in the model?"""
+        ...
+
+    def guarded(self, decide: Decide) -> Decide:
+        """`decide`, with what is in hand written down. For several threads at once."""
+        ...
+
+    def excuse(self) -> None:
+        """The process ends, and no event is to blame. Nothing is written down from now on."""
+        ...
+
+    def committed(self, offsets: Mapping[int, int]) -> None:
+        """The group's offsets by partition: what lies before them is settled."""
+        ...
+
+    def close(self) -> None:
+        """The process ends in good order."""
+        ...
+
+
+class Unguarded:
+    """Nothing is written down, nobody is a suspect. Implements `Guard`."""
+
+    def suspects(self, partition: int, offset: int) -> bool:  # noqa: ARG002
+        """No."""
+        return False
+
+    def guarded(self, decide: Decide) -> Decide:
+        """As it is."""
+        return decide
+
+    def excuse(self) -> None:
+        """Do nothing."""
+
+    def committed(self, offsets: Mapping[int, int]) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class CrashGuard:
+    """Implements `Guard` with a file."""
+
+    def __init__(
+        self,
+        marker: Marker,
+        suspects: Mapping[Place, Suspect],
+        *,
+        deaths: int,
+        limits: Limits = DEFAULT_LIMITS,
+        report: Report = unreported,
+    ) -> None:
+        """
+        Begin with what others have left.
+
+        Args:
+            marker: This process's file.
+            suspects: Whom to decide alone.
+            deaths: At so many an event is given up.
+            limits: What its dead letter may weigh: one that is refused would be tried again by every process, for ever.
+            report: Told after every change.
+        """
+        self._marker = marker
+        self._suspects = dict(suspects)
+        self._deaths = deaths
+        self._limits = limits
+        self._report = report
+        self._numbers = itertools.count()
+        self._in_hand: dict[int, list[InHand]] = {}
+        self._lock = threading.Lock()
+        self._works = True
+        self._excused = False
+        with self._lock:
+            self._write()
+
+    @property
+    def known(self) -> list[Suspect]:
+        """The suspects, in order."""
+        return [self._suspects[place] for place in sorted(self._suspects)]
+
+    def suspects(self, partition: int, offset: int) -> bool:
+        """See `Guard`."""
+        suspect = self._suspects.get((partition, offset))
+        # A worker that ends blames nobody, and one at a time would take it too long; who was given up is not decided even so.
+        return suspect is not None and (not self._excused or suspect.deaths >= self._deaths)
+
+    def guarded(self, decide: Decide) -> Decide:
+        """See `Guard`."""
+
+        def decided(events: Sequence[Record]) -> list[Publication]:
+            given_up = self._given_up(events[0]) if len(events) == 1 else None
+            if given_up is not None:
+                return publish_all([given_up], 0, self._limits)
+            with self._written_down(events):
+                return decide(events)
+
+        return decided
+
+    def excuse(self) -> None:
+        """See `Guard`."""
+        with self._lock:
+            self._in_hand.clear()
+            self._write()
+            self._excused = True
+
+    def committed(self, offsets: Mapping[int, int]) -> None:
+        """See `Guard`."""
+        if not self._suspects:
+            return
+        with self._lock:
+            settled = [place for place in self._suspects if place[1] < offsets.get(place[0], 0)]
+            for place in settled:
+                del self._suspects[place]
+            if settled:
+                self._write()
+
+    def close(self) -> None:
+        """See `Guard`."""
+        # Whatever is in the model still: this process comes to its end, so nothing has killed it.
+        self.excuse()
+        with self._lock:
+            if self._works:
+                self._marker.close(remove=not self._suspects)
+            self._works = False
+
+    def _given_up(self, event: Record) -> Rejected | None:
+        suspect = self._suspects.get((event.partition, event.offset))
+        if suspect is None or suspect.deaths < self._deaths or suspect.fingerprint != fingerprint(event):
+            return None
+        log.error(
+            "event_crashes_worker",
+            topic=event.topic,
+            partition=event.partition,
+            offset=event.offset,
+            deaths=suspect.deaths,
+            next="it is a dead letter now, with its bytes: see docs/runbooks/EventBreaksModel.md",
+        )
+        return Rejected(
+            raw=event,
+            stage=Stage.INFER,
+            reason=Reason.CRASHES_WORKER,
+            message=f"{suspect.deaths} worker processes died with this event in the model; it was not read again",
+            attempts=suspect.deaths,
+        )
+
+    @contextmanager
+    def _written_down(self, events: Sequence[Record]) -> Iterator[None]:
+        number = next(self._numbers)
+        alone = len(events) == 1
+        marks = [InHand(event.partition, event.offset, fingerprint(event) if alone else "") for event in events]
+        with self._lock:
+            self._in_hand[number] = marks
+            self._write()
+        survived = False
+        try:
+            yield
+            survived = True
+        finally:
+            with self._lock:
+                self._in_hand.pop(number, None)
+                if survived and alone:
+                    self._suspects.pop((events[0].partition, events[0].offset), None)
+                self._write()
+
+    def _write(self) -> None:
+        """Must be called under the lock."""
+        if not self._works or self._excused:
+            return
+        try:
+            self._marker.write(msgspec.msgpack.encode(State([*self._suspects.values()], [*self._in_hand.values()])))
+        except OSError as error:
+            self._works = False
+            log.warning("crash_guard_off", why=str(error), consequence=CONSEQUENCE)
+            # What it says is out of date now, and may not be held against anybody.
+            with suppress(OSError):
+                self._marker.close(remove=True)
+        self._report(active=self._works, suspects=len(self._suspects))
+
+
+def open_guard(settings: Settings, report: Report = unreported) -> Guard:
+    """
+    The guard of the settings, with what dead processes of the same group on this machine have left.
+
+    Raises:
+        StateFolderError: The folder was named and cannot be used. (One that was not named, or is full, only switches the guard
+            off: the worker says so and works.)
+    """
+    if not settings.crash_deaths:
+        report(active=False, suspects=0)
+        return Unguarded()
+    folder = settings.state_folder.expanduser()
+    try:
+        return _opened(settings, folder, report)
+    except OSError as error:
+        if (mistake := mistaken(settings, error)) is not None:
+            raise mistake from error
+        log.warning(
+            "crash_guard_off",
+            why=f"{folder}: {error.strerror or error}",
+            consequence=CONSEQUENCE,
+            next="set TAGSTREAM_STATE_FOLDER to a folder that survives the process",
+        )
+        report(active=False, suspects=0)
+        return Unguarded()
+
+
+def mistaken(settings: Settings, error: OSError) -> StateFolderError | None:
+    """The error to end with where the folder was named and cannot be used; None where a worker goes on without the guard."""
+    if "state_folder" not in settings.model_fields_set or error.errno in _PASSING:
+        return None
+    return StateFolderError(
+        f"the folder {settings.state_folder.expanduser()} (state_folder) cannot be used: {error.strerror or error}. Next: let this user "
+        f"write there, name another one, or set TAGSTREAM_CRASH_DEATHS=0 to work without the guard against crash loops."
+    )
+
+
+def stem_of(settings: Settings) -> str:
+    """What the files of one group on one topic of one cluster begin with: others' offsets mean nothing here."""
+    identity = f"{settings.brokers}\n{settings.group}\n{settings.topics.content}"
+    return hashlib.blake2b(identity.encode(), digest_size=8).hexdigest()
+
+
+def _opened(settings: Settings, folder: Path, report: Report) -> CrashGuard:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    stem = stem_of(settings)
+    # As much in the model as there can be, and as many suspects from two who died so.
+    most = settings.inference_threads * settings.batch_max_events
+    marker = Marker(folder, stem=stem, payload_bytes=4096 + 3 * most * _EVENT_BYTES)
+    dead = list(left_behind(folder, stem=stem))
+    suspects = inherited(filter(None, map(_state, dead)))
+    kept = dict(sorted(suspects.items(), key=lambda item: -item[1].deaths)[: 2 * most])
+    guard = CrashGuard(marker, kept, deaths=settings.crash_deaths, limits=settings.limits, report=report)
+    # Only now: had this process died a moment ago, the files would be there for the next.
+    for left in dead:
+        left.remove()
+    if suspects:
+        log.warning(
+            "predecessor_died_in_model",
+            suspects=len(suspects),
+            most_deaths=max(suspect.deaths for suspect in suspects.values()),
+            given_up_at=settings.crash_deaths,
+            next="they are decided one at a time; docs/runbooks/EventBreaksModel.md",
+        )
+    return guard
+
+
+def _state(left: Left) -> State | None:
+    try:
+        return None if left.payload is None else msgspec.msgpack.decode(left.payload, type=State)
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        log.warning("marker_unreadable", file=left.path.name, consequence="no event is suspected for it")
+        return None

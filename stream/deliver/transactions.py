@@ -1,0 +1,242 @@
+"""Exactly once, beside Faust: outcomes and the offset behind their events in one transaction, one producer for each partition held.
+
+Safe by one argument alone. The coordinator of transactions knows one producer for each transactional id, the newest; an id belongs to
+one partition of `content`. Whoever takes a partition over
+
+1. starts the producer of its id: the predecessor is fenced for good, and what it had under way is over, committed or rolled back;
+2. reads the group's offset after that, and only an offset that no transaction can still move;
+3. sends nothing that lies before it.
+
+So of all workers that believe to hold a partition only one can commit, and it goes on where the last commit ended. What Faust
+remembers, seeks or hands over twice cannot change that. A fenced worker ends itself.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import IllegalOperation
+from aiokafka.structs import TopicPartition
+from kafka import KafkaConsumer
+from kafka import TopicPartition as PlainTopicPartition
+
+from stream.contract.outcomes import Publication
+from stream.kafka.rights import transactional_prefix
+from stream.logs import logger
+from stream.settings.security import client_options
+from stream.settings.settings import Settings
+
+MAX_BATCH_BYTES = 131_072
+MAX_REQUEST_BYTES = 4 * 1024 * 1024
+METADATA_MAX_AGE_MS = 15_000
+STOP_SECONDS = 5.0
+log = logger("tagstream.transactions")
+
+
+class TransactionsUnavailableError(Exception):
+    """The settings ask for transactions that the broker or other settings do not allow."""
+
+    exit_code = 2
+
+
+def no_transactions(settings: Settings, *, idempotent: bool) -> TransactionsUnavailableError | None:
+    """The error of a worker that was asked for exactly once and whose producers are not idempotent; None where nothing is missing."""
+    if settings.delivery != "exactly_once" or idempotent:
+        return None
+    return TransactionsUnavailableError(
+        "delivery is exactly_once, and there are no producer ids, so no transactions: the broker has none, or idempotent_producer "
+        "is off. Next: use Apache Kafka with idempotent_producer auto, or set TAGSTREAM_DELIVERY=at_least_once."
+    )
+
+
+Lost = Callable[[TopicPartition, int | None, Sequence[int]], int | None]
+
+
+class NotHeldError(Exception):
+    """An event of a partition that this worker does not hold was to be delivered."""
+
+
+class LostError(Exception):
+    """An event was taken and never delivered, and one behind it was to be."""
+
+
+class TakenOverError(Exception):
+    """A transaction was ended under the worker that filled it."""
+
+
+class Producer(AIOKafkaProducer):  # type: ignore[misc]
+    """The producer of one partition. A name of its own, so that a fault run can put one that breaks in its place."""
+
+
+class Source(NamedTuple):
+    """Where an event was read."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+@dataclass(slots=True, kw_only=True)
+class _Held:
+    """A partition that is ours: its producer, and the first offset that is not committed yet; None if nothing ever was."""
+
+    producer: Any
+    first: int | None
+
+
+class Transactions:
+    """The producers of the partitions that this worker holds. Of one event loop."""
+
+    def __init__(self, settings: Settings, lost: Lost = lambda *_: None) -> None:
+        """
+        Nothing is held yet.
+
+        Args:
+            settings: Topics, group and bounds.
+            lost: Of a partition, from an offset on, the first record that was taken before the last of some and is not among them.
+        """
+        self._settings = settings
+        self._lost = lost
+        self._names: dict[str, str] = settings.topics.model_dump()
+        self._held: dict[TopicPartition, _Held] = {}
+
+    async def hold(self, assigned: Iterable[Any]) -> None:
+        """
+        Take over what is assigned and was not held, and let go of what is not assigned any more.
+
+        A partition that stays keeps its producer: had somebody else had it in between, that producer would be fenced.
+
+        Raises:
+            TimeoutError: The brokers did not answer within `startup_timeout_seconds`.
+            KafkaError: They refused.
+        """
+        wanted = {TopicPartition(tp.topic, tp.partition) for tp in assigned}
+        gone = [self._held.pop(partition) for partition in sorted(self._held.keys() - wanted)]
+        await asyncio.gather(*(_stop(held.producer) for held in gone))
+        new = sorted(wanted - self._held.keys())
+        async with asyncio.timeout(self._settings.startup_timeout_seconds):
+            producers = await asyncio.gather(*(self._started(partition) for partition in new))
+            # Only now: before, a predecessor could still have committed.
+            firsts = await asyncio.to_thread(self._committed, new) if new else []
+        for partition, producer, first in zip(new, producers, firsts, strict=True):
+            self._held[partition] = _Held(producer=producer, first=first)
+        log.info("partitions_held", held=sorted(partition.partition for partition in self._held), taken_over=len(new))
+
+    async def deliver(self, sources: Sequence[Source], publications: Sequence[Publication]) -> list[Publication]:
+        """
+        Commit outcomes and the offsets behind their events; a transaction for each partition, all at the same time.
+
+        Args:
+            sources: Where the events were read; of one partition in the order of offsets.
+            publications: Their outcomes, in the same order.
+
+        Returns:
+            What was sent: all but those whose events were committed before.
+
+        Raises:
+            NotHeldError: An event of a partition that is not held.
+            LostError: An event that was taken before the last of these is not among them.
+            TakenOverError: The transaction ended while it was being filled.
+            KafkaError: A predecessor or successor holds the partition (`ProducerFenced`), or the brokers refused.
+        """
+        parts: defaultdict[TopicPartition, list[tuple[int, Publication]]] = defaultdict(list)
+        for source, publication in zip(sources, publications, strict=True):
+            parts[TopicPartition(source.topic, source.partition)].append((source.offset, publication))
+        sent = await asyncio.gather(*(self._deliver(partition, part) for partition, part in parts.items()))
+        return [publication for part in sent for publication in part]
+
+    async def _deliver(self, partition: TopicPartition, part: Sequence[tuple[int, Publication]]) -> list[Publication]:
+        held = self._held.get(partition)
+        if held is None:
+            msg = (
+                f"an event of {partition.topic}/{partition.partition} was decided, and this worker does not hold that partition"
+            )
+            raise NotHeldError(msg)
+        first = held.first
+        fresh = [publication for offset, publication in part if first is None or offset >= first]
+        if not fresh:
+            return []
+        after = part[-1][0] + 1
+        missing = self._lost(partition, first, [offset for offset, _ in part])
+        if missing is not None:
+            # Once the offset behind it is committed nobody would read it again.
+            msg = f"{partition.topic}/{partition.partition}: offset {missing} was taken and never delivered, and a later one was to be"
+            raise LostError(msg)
+        await held.producer.begin_transaction()
+        confirmations: list[Any] = []
+        try:
+            for publication in fresh:
+                confirmation = await held.producer.send(
+                    self._names[publication.destination.value],
+                    value=publication.value,
+                    key=publication.key,
+                    headers=list(publication.headers),
+                )
+                confirmations.append(confirmation)
+        except IllegalOperation as error:
+            # What is on its way already knows why.
+            await asyncio.gather(*confirmations)
+            msg = (
+                f"the transaction of {partition.topic}/{partition.partition} was ended under it: somebody else has taken the partition "
+                "over (ProducerFenced), or the broker refused it"
+            )
+            raise TakenOverError(msg) from error
+        # Each of them: to commit waits for records and does not say that one of them was refused.
+        await asyncio.gather(
+            *confirmations, held.producer.send_offsets_to_transaction({partition: after}, self._settings.group)
+        )
+        await held.producer.commit_transaction()
+        held.first = after
+        return fresh
+
+    async def _started(self, partition: TopicPartition) -> Any:
+        options = client_options(self._settings)
+        producer = Producer(
+            **options,
+            client_id=f"tagstream-{partition.topic}-{partition.partition}",
+            transactional_id=f"{transactional_prefix(self._settings.group, partition.topic)}{partition.partition}",
+            # No longer than a worker waits for a transaction before it ends itself: an open one holds readers up.
+            transaction_timeout_ms=int(self._settings.produce_timeout_seconds * 1000),
+            acks="all",
+            request_timeout_ms=int(self._settings.produce_timeout_seconds * 1000),
+            metadata_max_age_ms=METADATA_MAX_AGE_MS,
+            max_batch_size=MAX_BATCH_BYTES,
+            max_request_size=MAX_REQUEST_BYTES,
+        )
+        try:
+            await producer.start()
+        except BaseException:
+            await producer.client.close()
+            raise
+        return producer
+
+    def _committed(self, partitions: Sequence[TopicPartition]) -> list[int | None]:
+        """The group's offsets. kafka-python, as it can ask for offsets that no open transaction will move; aiokafka cannot."""
+        timeout_ms = int(self._settings.startup_timeout_seconds * 1000)
+        options = client_options(self._settings)
+        consumer = KafkaConsumer(
+            **options,
+            client_id="tagstream-offsets",
+            group_id=self._settings.group,
+            enable_auto_commit=False,
+            isolation_level="read_committed",
+            bootstrap_timeout_ms=timeout_ms,
+        )
+        try:
+            return [
+                consumer.committed(PlainTopicPartition(partition.topic, partition.partition), timeout_ms=timeout_ms)
+                for partition in partitions
+            ]
+        finally:
+            consumer.close()
+
+
+async def _stop(producer: Any) -> None:
+    try:
+        async with asyncio.timeout(STOP_SECONDS):
+            await producer.stop()
+    except TimeoutError:
+        log.warning("producer_not_stopped", seconds=STOP_SECONDS, consequence="none: whoever holds the partition has fenced it")

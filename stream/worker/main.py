@@ -1,0 +1,107 @@
+"""The worker process: reads nothing but its settings, chooses the real parts, and runs them."""
+
+import time
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+
+from monitoring.drift.watch import DriftWatch
+from monitoring.metrics.metrics import Metrics
+from stream import logs
+from stream.decide.decider import RULES_CONSEQUENCE, decider_of
+from stream.decide.pipeline import Pipeline
+from stream.settings.metrics_address import next_step
+from stream.settings.settings import Settings
+from stream.worker import app
+from stream.worker.allocator import limit_fragmentation
+from stream.worker.drift import watch_of
+
+log = logs.logger("tagstream.worker")
+
+
+class PortTakenError(Exception):
+    """The metrics address cannot be bound: the message says which, why, and what to do."""
+
+    exit_code = 2
+
+
+def main(settings: Settings) -> None:
+    """
+    Run until stopped; ends in SystemExit.
+
+    Raises:
+        BundleError: The bundle is refused.
+        BrokerUnreachableError: No broker answered in time.
+        TopicsMissingError: A topic does not exist.
+        PortTakenError: The metrics port is taken.
+        StateFolderError: `state_folder` was named and cannot be used.
+    """
+    limit_fragmentation()
+    logs.configure(level=settings.log_level, form=settings.log_format)
+    decider = decider_of(settings)
+    registry = process_registry()
+    metrics = Metrics(
+        registry,
+        labels=decider.classifier.labels,
+        topic=settings.topics.content,
+        known_sources=settings.known_source_names,
+    )
+    decider.warm_up(settings.inference_threads)
+    pipeline = Pipeline(
+        classifier=decider.classifier,
+        router=decider.router,
+        observer=metrics,
+        limits=settings.limits,
+        attempts=settings.model_attempts,
+        probe=decider.probe,
+    )
+    model, bundle = decider.router.model, decider.bundle
+    metrics.model_loaded(
+        name=model.name,
+        version=model.version,
+        digest=model.digest,
+        now=time.time(),
+        thresholds={label: decider.router.asked_below(label) for label in decider.classifier.labels},
+        reference=decider.reference,
+    )
+    if bundle is None:
+        log.warning(
+            "rules_decide",
+            name=model.name,
+            version=model.version,
+            digest=model.digest,
+            consequence=RULES_CONSEQUENCE,
+            next="TAGSTREAM_DECIDER=model once there is a bundle that verifies; docs/runbooks/CircuitBreakerOpen.md",
+        )
+    else:
+        log.info("bundle_loaded", name=model.name, version=model.version, digest=model.digest, path=str(bundle.path))
+    # Drift is looked for in what a model says; its reference is of no other decider.
+    watch = watch_of(settings, bundle) if bundle is not None else None
+    run(settings, pipeline=pipeline, metrics=metrics, registry=registry, watch=watch)
+
+
+def run(
+    settings: Settings,
+    *,
+    pipeline: Pipeline,
+    metrics: Metrics,
+    registry: CollectorRegistry,
+    watch: DriftWatch | None = None,
+) -> None:
+    """Run these parts; see `main`."""
+    try:
+        app.run(settings, pipeline=pipeline, metrics=metrics, registry=registry, watch=watch)
+    except app.MetricsPortError as error:
+        msg = (
+            f"the metrics address {settings.metrics_host}:{settings.metrics_port} cannot be bound: {error}. "
+            f"Next: {next_step(error.__cause__)}"
+        )
+        raise PortTakenError(msg) from error
+
+
+def process_registry() -> CollectorRegistry:
+    """A registry with the process's own figures: memory, descriptors, CPU, garbage collection."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    return registry

@@ -1,0 +1,336 @@
+"""The bundle's refusals: whatever is wrong with a folder, `read` says so and returns nothing."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from model_export.bundle import bundle
+from model_export.bundle.bundle import (
+    ALWAYS_ASK,
+    MANIFEST,
+    MODEL,
+    TOKENIZER,
+    Bundle,
+    BundleError,
+    LabelThreshold,
+    Manifest,
+    Multilabel,
+)
+
+TINY = Path(__file__).parents[3] / "data" / "tiny_bundle"
+FILES = (MANIFEST, MODEL, TOKENIZER)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the tiny bundle that a test may spoil."""
+    return Path(shutil.copytree(TINY, tmp_path / "bundle"))
+
+
+@pytest.fixture
+def tiny() -> Bundle:
+    """The tiny bundle, read."""
+    return bundle.read(TINY)
+
+
+def rewrite(folder: Path, whole: Bundle, *, model: bytes | None = None, **changes: object) -> None:
+    """Write a folder whose sums are right, whatever else may be wrong with it."""
+    content = whole.model if model is None else model
+    (folder / MODEL).write_bytes(content)
+    files = {MODEL: bundle._sha256(content), TOKENIZER: bundle._sha256(whole.tokenizer)}
+    manifest = msgspec.structs.replace(whole.manifest, **{"files": files, **changes})
+    (folder / MANIFEST).write_bytes(bundle.render(manifest))
+
+
+def edited(whole: Bundle, edit: Callable[[onnx.ModelProto], None]) -> bytes:
+    """The tiny network after an edit."""
+    model = onnx.load_model_from_string(whole.model)
+    edit(model)
+    return bytes(model.SerializeToString())
+
+
+def test_tiny_bundle_is_accepted_and_keeps_the_bytes(folder: Path, tiny: Bundle) -> None:
+    """A sound folder is read, and what is returned is what is on disk."""
+    found = bundle.read(folder)
+    assert (found.model, found.tokenizer) == ((folder / MODEL).read_bytes(), (folder / TOKENIZER).read_bytes())
+    assert found.digest == tiny.digest
+
+
+def test_write_then_read_is_identity(tmp_path: Path, tiny: Bundle) -> None:
+    """What is written is read back, digest and all."""
+    again = bundle.write(tmp_path / "new", manifest=tiny.manifest, model=tiny.model, tokenizer=tiny.tokenizer)
+    assert (again.digest, again.manifest) == (tiny.digest, tiny.manifest)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_missing_file_is_refused_by_name(folder: Path, name: str) -> None:
+    """Each file is needed, and the refusal names the one that lacks."""
+    (folder / name).unlink()
+    with pytest.raises(BundleError, match=name):
+        bundle.read(folder)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_one_changed_byte_is_refused(folder: Path, name: str) -> None:
+    """One bit in any file is enough."""
+    raw = bytearray((folder / name).read_bytes())
+    raw[len(raw) // 2] ^= 1
+    (folder / name).write_bytes(bytes(raw))
+    with pytest.raises(BundleError, match="refused"):
+        bundle.read(folder)
+
+
+def test_permuted_labels_are_refused_though_the_sums_are_right(folder: Path, tiny: Bundle) -> None:
+    """Labels in another order than the network's would rename every decision, so the network has its own list."""
+    rewrite(folder, tiny, labels=tuple(reversed(tiny.manifest.labels)))
+    with pytest.raises(BundleError, match="was exported for labels"):
+        bundle.read(folder)
+
+
+def test_tensor_in_another_file_is_refused(folder: Path, tiny: Bundle) -> None:
+    """A tensor outside the file could be any file of the machine."""
+
+    def edit(model: onnx.ModelProto) -> None:
+        tensor = model.graph.initializer[0]
+        tensor.ClearField("raw_data")
+        tensor.data_location = TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value="../secret")
+
+    rewrite(folder, tiny, model=edited(tiny, edit))
+    with pytest.raises(BundleError, match="in another file"):
+        bundle.read(folder)
+
+
+def test_tensor_in_another_file_is_found_inside_a_subgraph(folder: Path, tiny: Bundle) -> None:
+    """The branch of an `If` may not read files either."""
+
+    def edit(model: onnx.ModelProto) -> None:
+        hidden = TensorProto(name="hidden", data_type=TensorProto.FLOAT, dims=[1], data_location=TensorProto.EXTERNAL)
+        hidden.external_data.add(key="location", value="hidden.bin")
+        out = helper.make_tensor_value_info("out", TensorProto.FLOAT, [1])
+        branch = helper.make_graph([helper.make_node("Identity", ["hidden"], ["out"])], "branch", [], [out], [hidden])
+        model.graph.initializer.append(numpy_helper.from_array(numpy_helper.to_array(hidden_condition()), "condition"))
+        model.graph.node.append(helper.make_node("If", ["condition"], ["unused"], then_branch=branch, else_branch=branch))
+
+    rewrite(folder, tiny, model=edited(tiny, edit))
+    with pytest.raises(BundleError, match="'hidden' in another file"):
+        bundle.read(folder)
+
+
+def hidden_condition() -> TensorProto:
+    """A constant truth for an `If`."""
+    return helper.make_tensor("condition", TensorProto.BOOL, [], [True])
+
+
+def test_operator_of_a_foreign_domain_is_refused(folder: Path, tiny: Bundle) -> None:
+    """An operator outside the standard needs a library that the bundle could name."""
+
+    def edit(model: onnx.ModelProto) -> None:
+        model.graph.node[0].domain = "com.example"
+
+    rewrite(folder, tiny, model=edited(tiny, edit))
+    with pytest.raises(BundleError, match=r"com\.example"):
+        bundle.read(folder)
+
+
+def test_imported_foreign_domain_is_refused_though_unused(folder: Path, tiny: Bundle) -> None:
+    """What is only declared may be needed by what this program cannot see."""
+    rewrite(folder, tiny, model=edited(tiny, lambda model: model.opset_import.append(helper.make_opsetid("com.example", 1))))
+    with pytest.raises(BundleError, match=r"com\.example"):
+        bundle.read(folder)
+
+
+def test_file_that_is_no_network_is_refused(folder: Path, tiny: Bundle) -> None:
+    """Sums say that bytes are the same, not that they are a model."""
+    rewrite(folder, tiny, model=b"\xff\xfe not a model")
+    with pytest.raises(BundleError, match="not an ONNX model"):
+        bundle.read(folder)
+
+
+def test_other_format_is_refused(folder: Path, tiny: Bundle) -> None:
+    """A format from the future is not guessed at."""
+    rewrite(folder, tiny, format=bundle.FORMAT + 1)
+    with pytest.raises(BundleError, match="format 2"):
+        bundle.read(folder)
+
+
+def test_manifest_edited_by_hand_is_refused(folder: Path) -> None:
+    """White space alone makes another digest, so only one spelling is accepted."""
+    path = folder / MANIFEST
+    path.write_bytes(path.read_bytes() + b"\n")
+    with pytest.raises(BundleError, match="canonical"):
+        bundle.read(folder)
+
+
+def test_unknown_field_is_refused(folder: Path) -> None:
+    """A field that this program does not know may be the one that matters."""
+    content = msgspec.json.decode((folder / MANIFEST).read_bytes()) | {"surprise": 1}
+    (folder / MANIFEST).write_bytes(msgspec.json.encode(content))
+    with pytest.raises(BundleError, match="surprise"):
+        bundle.read(folder)
+
+
+def test_oversize_file_is_refused_before_it_is_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder from elsewhere must not fill the memory."""
+    monkeypatch.setattr(bundle, "MAX_FILE_BYTES", 100)
+    with pytest.raises(BundleError, match="limit is 100"):
+        bundle.read(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"max_length": 4}, "max_length"),
+        ({"temperature": 0.0}, "temperature"),
+        ({"golden": ()}, "golden needs"),
+        ({"labels": ("one", "one")}, "labels must be"),
+        ({"files": {MODEL: "0"}}, "files must be"),
+    ],
+)
+def test_senseless_value_is_refused(folder: Path, tiny: Bundle, changes: dict[str, object], reason: str) -> None:
+    """A manifest may be well formed and still say nothing that can be run."""
+    rewrite(folder, tiny, **changes)
+    with pytest.raises(BundleError, match=reason):
+        bundle.read(folder)
+
+
+def test_interrupted_write_is_no_bundle(tmp_path: Path, tiny: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The manifest comes last: a folder whose write broke off is refused, also where an older bundle was."""
+    folder = tmp_path / "bundle"
+    bundle.write(folder, manifest=tiny.manifest, model=tiny.model, tokenizer=tiny.tokenizer)
+
+    def broken(_manifest: Manifest) -> bytes:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bundle, "render", broken)
+    with pytest.raises(KeyboardInterrupt):
+        bundle.write(folder, manifest=tiny.manifest, model=tiny.model, tokenizer=tiny.tokenizer)
+    monkeypatch.undo()
+    with pytest.raises(BundleError, match=MANIFEST):
+        bundle.read(folder)
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        {"ood_energy": "high"},
+        {"ood_energy": [1.0]},
+        {"label_ratio": {"other": 1.5}},
+        {"confidence_cdf": [0.5]},
+        {"words": {"graphs": -1}},
+        {"rows": 1.5},
+        {"truncated_ratio": "none"},
+    ],
+)
+def test_a_reference_that_no_stream_can_be_compared_with_is_refused(folder: Path, tiny: Bundle, reference: object) -> None:
+    """Found while the worker starts, not at the first event or scrape."""
+    rewrite(folder, tiny, reference=reference)
+    with pytest.raises(BundleError, match=r"the reference is not one .*Next:"):
+        bundle.read(folder)
+
+
+@pytest.mark.parametrize("reference", [{}, {"rows": 894, "label_ratio": {}}, {"ood_energy": -1, "from_tomorrow": [1]}])
+def test_an_older_or_newer_reference_is_accepted(folder: Path, tiny: Bundle, reference: object) -> None:
+    """What a bundle does not say is not compared; what this program does not know is kept."""
+    rewrite(folder, tiny, reference=reference)
+    assert bundle.read(folder).manifest.reference == reference
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"thresholds": {"other": 0.5}}, "one a label"),
+        ({"thresholds": dict.fromkeys(("computer-vision", "mlops", "natural-language-processing", "other"), 1.5)}, "0 to 1"),
+        ({"golden": ()}, "each golden text"),
+        ({"golden": ((0.5,),) * 6}, "one score a label"),
+    ],
+)
+def test_half_of_the_option_multilabel_is_refused(folder: Path, tiny: Bundle, changes: dict[str, Any], rule: str) -> None:
+    """A label without a threshold would be found out by the first event that is about it."""
+    labels = tiny.manifest.labels
+    whole = Multilabel(
+        thresholds=dict.fromkeys(labels, 0.5),
+        golden=((0.5,) * len(labels),) * len(tiny.manifest.golden),
+        metrics={},
+        training={},
+    )
+    rewrite(folder, tiny, multilabel=whole)
+    assert bundle.read(folder).manifest.multilabel == whole
+    rewrite(folder, tiny, multilabel=msgspec.structs.replace(whole, **changes))
+    with pytest.raises(BundleError, match=rf"{rule}.*Next:"):
+        bundle.read(folder)
+
+
+def certificate(**changes: object) -> LabelThreshold:
+    """A sound certificate, but for what is changed."""
+    sound = LabelThreshold(
+        confidence=0.9,
+        target_precision=0.95,
+        precision=0.99,
+        precision_lower_bound=0.96,
+        bound_level=0.9875,
+        rows=300,
+        label_rows=400,
+        certified=True,
+    )
+    return msgspec.structs.replace(sound, **changes)
+
+
+UNCERTIFIED = {"certified": False, "precision_lower_bound": 0.9, "labels_needed": 12}
+ALWAYS = {"confidence": ALWAYS_ASK, "precision": None, "rows": 0, "certified": False, "precision_lower_bound": 0.0}
+
+
+@pytest.mark.parametrize("changes", [{}, UNCERTIFIED, ALWAYS])
+def test_thresholds_are_read_as_they_were_written(folder: Path, tiny: Bundle, changes: dict[str, object]) -> None:
+    """Certified, refused, or never left to the model."""
+    given = dict.fromkeys(tiny.manifest.labels, certificate(**changes))
+    rewrite(folder, tiny, thresholds=given)
+    found = bundle.read(folder).manifest
+    assert found.thresholds == given
+    assert found.asked_below() == dict.fromkeys(tiny.manifest.labels, given[tiny.manifest.labels[0]].confidence)
+
+
+def test_a_bundle_of_before_has_one_threshold_for_every_label(folder: Path, tiny: Bundle) -> None:
+    """It does not name the field, is in canonical form without it, and routes as it did."""
+    rewrite(folder, tiny, thresholds={})
+    assert b'"thresholds"' not in (folder / MANIFEST).read_bytes()
+    found = bundle.read(folder).manifest
+    assert found.asked_below() == dict.fromkeys(tiny.manifest.labels, tiny.manifest.threshold.confidence)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"precision_lower_bound": 0.9499}, "borne out by its own bound"),
+        ({"labels_needed": 5}, "borne out by its own bound"),
+        ({"rows": 0}, "borne out by its own bound"),
+        ({"rows": 401}, "borne out by its own bound"),
+        (ALWAYS | {"certified": True, "precision_lower_bound": 0.96}, "borne out by its own bound"),
+        ({"confidence": 1.00005}, "must lie in 0 to 1, or be 1.0001"),
+        ({"confidence": 1.5}, "does not say what a bundle must say"),
+        ({"precision": -0.1}, "does not say what a bundle must say"),
+        (UNCERTIFIED | {"labels_needed": 0}, "does not say what a bundle must say"),
+    ],
+)
+def test_a_certificate_that_its_own_numbers_do_not_bear_out_is_refused(
+    folder: Path, tiny: Bundle, changes: dict[str, object], why: str
+) -> None:
+    """A promise must not be written by hand, and a threshold is one that a confidence can be compared with."""
+    rewrite(folder, tiny, thresholds=dict.fromkeys(tiny.manifest.labels, certificate(**changes)))
+    with pytest.raises(BundleError, match=why):
+        bundle.read(folder)
+
+
+@pytest.mark.parametrize("drop", [True, False])
+def test_thresholds_are_of_every_label_and_of_no_other(folder: Path, tiny: Bundle, drop: bool) -> None:
+    """A label without one would be routed by a number that nobody chose for it."""
+    given = dict.fromkeys(tiny.manifest.labels[1:] if drop else (*tiny.manifest.labels, "stranger"), certificate())
+    rewrite(folder, tiny, thresholds=given)
+    with pytest.raises(BundleError, match="none, or one a label"):
+        bundle.read(folder)

@@ -1,0 +1,48 @@
+"""Properties of the one rule by which logits become published scores."""
+
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_export.bundle.prediction import energy, predict, score
+
+LOGITS = st.lists(st.floats(-50, 50), min_size=2, max_size=8)
+TEMPERATURES = st.floats(0.05, 100)
+
+
+@given(LOGITS, TEMPERATURES)
+def test_scores_are_probabilities(logits: list[float], temperature: float) -> None:
+    """Each lies in 0 to 1, and together they are one but for rounding."""
+    found = score(logits, temperature)
+    assert all(0 <= value <= 1 for value in found)
+    assert math.isclose(sum(found), 1, abs_tol=len(logits) * 5e-5 + 1e-9)
+
+
+@given(LOGITS, TEMPERATURES)
+def test_label_is_the_first_of_the_most_probable(logits: list[float], temperature: float) -> None:
+    """Ties of rounded scores go to the earlier label, whatever the logits behind them."""
+    labels = [f"label-{number}" for number in range(len(logits))]
+    found = predict(logits, labels=labels, temperature=temperature, tokens=3, truncated=False)
+    scores = list(found.probabilities.values())
+    assert found.confidence == max(scores)
+    assert found.label == labels[scores.index(max(scores))]
+
+
+@given(LOGITS, TEMPERATURES, st.floats(-20, 20))
+def test_scores_do_not_change_when_all_logits_move(logits: list[float], temperature: float, shift: float) -> None:
+    """Softmax sees differences only."""
+    moved = score([value + shift for value in logits], temperature)
+    assert all(math.isclose(a, b, abs_tol=2e-4) for a, b in zip(score(logits, temperature), moved, strict=True))
+
+
+@given(LOGITS)
+def test_energy_lies_just_under_the_largest_logit(logits: list[float]) -> None:
+    """Energy is minus the largest logit, less at most the log of their number."""
+    assert -max(logits) - math.log(len(logits)) - 1e-9 <= energy(logits) <= -max(logits) + 1e-9
+
+
+@given(LOGITS)
+def test_higher_temperature_never_raises_the_confidence(logits: list[float]) -> None:
+    """Heat levels the scores."""
+    assert max(score(logits, 2.0)) <= max(score(logits, 1.0)) + 1e-9

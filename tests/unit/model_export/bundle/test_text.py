@@ -1,0 +1,61 @@
+"""One text for the model, and one way of cutting it into words for all who compare words."""
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_export.bundle.text import MOST_CHARACTERS, MOST_WORDS, is_described, tokens_per_word, words
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Low-resource NLP: a survey", ("low", "resource", "nlp", "survey")),
+        ("snake_case GPT-4o, x86 é", ("snake", "case", "gpt", "4o", "x86")),
+        ("Überblick über Sprachmodelle", ("überblick", "über", "sprachmodelle")),
+        ("图像分割 综述", ("图像分割", "综述")),
+        ("twice twice", ("twice", "twice")),
+        ("x" * 30 + " " + "y" * 31, ("x" * 30,)),
+        ("", ()),
+        ("!? … \u200b", ()),
+    ],
+)
+def test_words_are_letters_and_digits_in_order(text: str, expected: tuple[str, ...]) -> None:
+    """Lower-cased, two to thirty characters, repeated where they are repeated, in any script."""
+    assert words(text) == expected
+
+
+@given(st.text())
+def test_any_text_has_words_that_are_words(text: str) -> None:
+    """Bounded in number and length, and the same when cut again."""
+    found = words(text)
+    assert len(found) <= MOST_WORDS
+    assert all(2 <= len(word) <= 30 and word.isalnum() for word in found)
+    assert words(text) == found
+
+
+def test_a_megabyte_costs_no_more_than_its_beginning() -> None:
+    """Whoever sends much must not be able to make monitoring dear."""
+    text = "ab " * 333_000
+    started = time.perf_counter()
+    found = words(text)
+    assert time.perf_counter() - started < 0.05
+    assert found == ("ab",) * MOST_WORDS
+    assert words("x" * MOST_CHARACTERS + " hidden") == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens", "ratio"),
+    [("one two", 4, 1.0), ("one two", 7, 2.5), ("", 2, 0.0), ("one", 0, 0.0), (" one \n two ", 3, 0.5)],
+)
+def test_tokens_a_word_leave_out_the_special_ones(text: str, tokens: int, ratio: float) -> None:
+    """No text divides by nothing or goes below zero."""
+    assert tokens_per_word(text, tokens) == ratio
+
+
+@pytest.mark.parametrize(("description", "expected"), [(None, False), ("", False), (" \n\t", False), (" a", True)])
+def test_a_blank_description_describes_nothing(description: str | None, expected: bool) -> None:
+    """Such an event is a title alone."""
+    assert is_described(description) is expected

@@ -1,0 +1,252 @@
+"""What a certificate promises: the level holds over repetitions, the walk is cautious, and a refusal says what is lacking."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from model_export.bundle.bundle import ALWAYS_ASK, LabelThreshold
+from model_export.calibrate import calibrate
+from model_export.calibrate.calibrate import GRID
+
+LABELS = ("computer-vision", "mlops", "natural-language-processing", "other")
+RISK = 0.05 / 4
+EDGES = np.array(GRID)
+COUNTS = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 4)), min_size=len(GRID), max_size=len(GRID))
+# So few mistakes that most draws are certified somewhere.
+GOOD_COUNTS = st.lists(
+    st.tuples(st.integers(0, 40), st.sampled_from((0, 0, 0, 0, 0, 0, 0, 1))), min_size=len(GRID), max_size=len(GRID)
+)
+
+
+def chosen(rows: list[tuple[str, float, bool]], target: float = 0.95, pooled: float = 0.9) -> dict[str, LabelThreshold]:
+    """The thresholds for rows of (predicted label, confidence, right)."""
+    said, confidences, right = ([row[place] for row in rows] for place in range(3))
+    return calibrate.choose_thresholds(said, confidences, right, labels=LABELS, target_precision=target, pooled=pooled)
+
+
+def cumulated(counts: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and mistakes at or above each confidence of the grid, from (rows, mistakes) between two of them."""
+    rows = np.array([count for count, _ in counts])
+    wrong = np.minimum(rows, [mistakes for _, mistakes in counts])
+    return rows.cumsum(), wrong.cumsum()
+
+
+def steep(confidence: np.ndarray) -> np.ndarray:
+    """Right as often as it says."""
+    return confidence
+
+
+def flat(confidence: np.ndarray) -> np.ndarray:
+    """Just short of the target at every confidence: whatever is certified is certified wrongly."""
+    return np.full_like(confidence, 0.9499)
+
+
+def boastful(confidence: np.ndarray) -> np.ndarray:
+    """Less often right than it says, by two thirds more mistakes."""
+    return (1 - (1 - confidence) * 5 / 3).clip(0, 1)
+
+
+def cliff(confidence: np.ndarray) -> np.ndarray:
+    """Good above 0.97, and far from it below."""
+    return np.where(confidence >= 0.97, 0.985, 0.8)
+
+
+@pytest.mark.parametrize("world", [steep, flat, boastful, cliff])
+@pytest.mark.parametrize("label_rows", [150, 600, 3000])
+def test_a_false_certificate_is_as_rare_as_the_level_says(world: Callable[[np.ndarray], np.ndarray], label_rows: int) -> None:
+    """
+    Over two thousand seeded sets of calibration rows of one label, at most its part of the level has a certificate whose true precision
+    is below the target; a third on top is what two thousand draws may be off.
+    """
+    generator = np.random.default_rng(11)
+    shares = np.diff(np.concatenate([[0.0], 1 - EDGES**4, [1.0]]))
+    inside = world(np.concatenate([EDGES, [0.27]]))
+    truth = np.cumsum(shares * inside) / np.cumsum(shares)
+    false = 0
+    for counts in generator.multinomial(label_rows, shares, size=2000):
+        wrong = generator.binomial(counts, 1 - inside)
+        found = calibrate.lowest_certified(counts.cumsum()[:-1], wrong.cumsum()[:-1], label_rows, target=0.95, risk=RISK)
+        false += found is not None and truth[GRID.index(found)] < 0.95
+    assert false / 2000 <= RISK * 4 / 3
+
+
+def test_looking_without_a_test_breaks_the_promise_that_the_walk_keeps() -> None:
+    """In the world where nothing deserves it, the empirical rule promises in most draws: the simulation can tell the two apart."""
+    generator = np.random.default_rng(12)
+    promised = 0
+    for _ in range(200):
+        confidence = generator.uniform(0.3, 1, 300).round(4)
+        try:
+            calibrate.choose_threshold(
+                confidence.tolist(), (generator.uniform(size=300) < 0.9499).tolist(), target_precision=0.95
+            )
+        except calibrate.CalibrationError:
+            continue
+        promised += 1
+    assert promised / 200 > 0.5
+
+
+def test_rows_that_deserve_it_are_certified() -> None:
+    """A label of a thousand rows that are as often right as they say gets a certificate, and one that covers a good part of it."""
+    generator = np.random.default_rng(13)
+    confidence = (1 - generator.beta(0.5, 3, 1000)).clip(0.25, 1).round(4)
+    rows = [
+        ("mlops", float(one), bool(hit)) for one, hit in zip(confidence, generator.uniform(size=1000) < confidence, strict=True)
+    ]
+    found = chosen(rows)["mlops"]
+    assert found.certified
+    assert found.rows > 300
+    assert found.precision_lower_bound >= 0.95
+    assert found.confidence in GRID
+
+
+@settings(max_examples=30)
+@given(GOOD_COUNTS, st.sampled_from([0.8, 0.9, 0.95]))
+def test_a_certificate_is_borne_out_by_the_bound_at_its_own_place(counts: list[tuple[int, int]], target: float) -> None:
+    """The p-value and Clopper-Pearson are the same statement, and the label has rows enough."""
+    rows, wrong = cumulated(counts)
+    found = calibrate.lowest_certified(rows, wrong, int(rows[-1]), target=target, risk=RISK)
+    assume(found is not None)
+    place = GRID.index(found)  # type: ignore[arg-type]
+    assert calibrate.lower_bound(int(rows[place] - wrong[place]), int(rows[place]), 1 - RISK) >= target - 1e-9
+    assert rows[place] >= calibrate.least_rows(target, RISK)
+
+
+@given(GOOD_COUNTS, st.integers(0, len(GRID) - 1))
+def test_one_more_mistake_never_publishes_more(counts: list[tuple[int, int]], place: int) -> None:
+    """A right row that turns wrong raises the certified confidence, or takes it away."""
+    rows, wrong = cumulated(counts)
+    worse = wrong.copy()
+    worse[place:] += 1
+    assume((worse <= rows).all())
+    before, after = (
+        calibrate.lowest_certified(rows, mistakes, int(rows[-1]), target=0.9, risk=RISK) for mistakes in (wrong, worse)
+    )
+    assert after is None or (before is not None and before <= after)
+
+
+@given(st.floats(0.5, 0.995), st.floats(0.001, 0.2), st.integers(0, 4))
+def test_the_least_rows_are_the_least(target: float, risk: float, mistakes: int) -> None:
+    """So many prove it, one fewer does not."""
+    least = calibrate.least_rows(target, risk, mistakes)
+    assert calibrate.p_value(mistakes, int(least), target) <= risk < calibrate.p_value(mistakes, int(least) - 1, target)
+
+
+@settings(max_examples=20)
+@given(COUNTS, st.sampled_from([0.8, 0.9, 0.95]))
+def test_labels_needed_are_the_fewest_that_the_walk_itself_accepts(counts: list[tuple[int, int]], target: float) -> None:
+    """The same rows so many times over, mistakes rounded up: the walk passes, and with one row fewer it does not."""
+    rows, wrong = cumulated(counts)
+    had = int(rows[-1])
+    assume(had > 0)
+    assume(calibrate.lowest_certified(rows, wrong, had, target=target, risk=RISK) is None)
+    needed = calibrate.labels_needed(rows, wrong, had, target=target, risk=RISK)
+    assume(needed is not None)
+
+    def certified(total: int) -> bool:
+        more, mistakes = rows * total // had, -(-wrong * total // had)
+        return calibrate.lowest_certified(more, mistakes, total, target=target, risk=RISK) is not None
+
+    assert needed is not None
+    assert certified(had + needed)
+    assert needed == 1 or not certified(had + needed - 1)
+
+
+def test_a_refusal_says_how_many_labels_are_lacking() -> None:
+    """Ten right of ten prove nothing at 0.95: a perfect record needs 86 rows where four labels share the level."""
+    found = chosen([("mlops", 0.996, True)] * 10)["mlops"]
+    assert (found.certified, found.labels_needed, found.confidence) == (False, 76, 0.9)
+    assert found.sentence("mlops") == (
+        "mlops: 0.95 is not certified: 76 more labels of mlops needed. Until then its threshold 0.9, that of all labels, is no promise: "
+        "1.0000 of 10 calibration rows at 0.9 or more are right, at least 0.6452"
+    )
+
+
+@pytest.mark.parametrize("rows", [[], [("other", 0.5, False)] * 10])
+def test_a_label_without_rows_so_sure_goes_by_the_threshold_of_all(rows: list[tuple[str, float, bool]]) -> None:
+    """Nothing speaks against it, and the refusal says that nothing speaks for it either."""
+    found = chosen([("mlops", 0.996, True)] * 10 + rows)["other"]
+    assert (found.confidence, found.rows, found.precision, found.certified) == (0.9, 0, None, False)
+    assert found.sentence("other").endswith(
+        "Until then its threshold 0.9, that of all labels, is no promise: there are no calibration rows so sure"
+    )
+
+
+def test_a_label_that_nothing_was_called_needs_a_perfect_record() -> None:
+    """The refusal names the whole of it."""
+    assert chosen([("mlops", 0.996, True)] * 10)["other"].labels_needed == 86
+
+
+@pytest.mark.parametrize(("hits", "rows", "target"), [(18, 20, 0.95), (17, 20, 0.9), (93, 100, 0.98), (20, 20, 0.95)])
+def test_a_label_may_be_seen_to_fall_short_by_so_much_and_no_more(hits: int, rows: int, target: float) -> None:
+    """At the target less 0.05 it goes by the threshold of all labels; with one more mistake a person is asked about all of it."""
+
+    def confidence_of(right: int) -> float:
+        sure = [("mlops", 0.93, place < right) for place in range(rows)]
+        # What is less sure than the threshold of all labels is not published by it, and does not count.
+        return chosen([*sure, *[("mlops", 0.5, False)] * 30], target)["mlops"].confidence
+
+    assert confidence_of(hits) == 0.9
+    assert confidence_of(round((target - 0.05) * rows) - 1) == ALWAYS_ASK
+
+
+def test_a_bad_label_does_not_hide_among_good_ones() -> None:
+    """Together they keep the target at 0.97, since the good one has so many more rows; the bad one is not published by that."""
+    rows = [("mlops", 0.97, True)] * 95 + [("other", 0.97, False)] * 2 + [("other", 0.97, True)] * 3
+    together = calibrate.choose_threshold([row[1] for row in rows], [row[2] for row in rows], target_precision=0.95)
+    found = chosen(rows, pooled=together.confidence)
+    assert together.confidence == 0.97
+    assert (found["other"].confidence, found["other"].rows, found["other"].precision) == (ALWAYS_ASK, 0, None)
+    assert found["mlops"].confidence <= 0.97
+    assert (
+        found["other"]
+        .sentence("other")
+        .endswith("Until then a person is asked about all of it: too little of it is right where all labels together are")
+    )
+
+
+def test_no_number_of_labels_helps_what_is_wrong_where_it_is_surest() -> None:
+    """Said instead of a number."""
+    found = chosen([("mlops", 0.99, False), ("mlops", 0.98, True)] * 50)["mlops"]
+    assert (found.confidence, found.labels_needed) == (ALWAYS_ASK, None)
+    assert "not even 100,000 more labels of mlops would do, if they are like these. Until then a person" in found.sentence(
+        "mlops"
+    )
+
+
+def test_a_certificate_says_what_it_rests_on() -> None:
+    """Two hundred right of two hundred, split over four labels."""
+    found = chosen([("mlops", 0.96, True)] * 200)["mlops"]
+    assert (found.certified, found.confidence, found.labels_needed, found.bound_level) == (True, 0.3, None, 0.9875)
+    assert found.sentence("mlops") == (
+        "mlops: 0.95 is certified (98.75%) from confidence 0.3 on: 1.0000 of 200 calibration rows at 0.3 or more are right, "
+        "at least 0.9783"
+    )
+
+
+def test_nothing_certifies_perfection() -> None:
+    """A target of 1 is refuted by no number of rows, and the refusal does not divide by nought."""
+    found = chosen([("mlops", 0.96, True)] * 500, target=1.0)["mlops"]
+    assert (found.certified, found.labels_needed, found.confidence) == (False, None, 0.9)
+
+
+def test_few_rows_of_a_label_choose_nothing() -> None:
+    """Three right of three at 0.4 are no reason to publish at 0.4, nor is one wrong at 0.93 to wait for 0.99 where most are right."""
+    for rows in ([("mlops", 0.4, True)] * 3, [("mlops", 0.93, False), *[("mlops", 0.94, True)] * 19]):
+        assert chosen(rows)["mlops"].confidence == 0.9
+
+
+def test_a_certificate_may_publish_more_than_all_labels_together_would() -> None:
+    """It is proved: two hundred right of two hundred go down to the end of the grid."""
+    assert chosen([("mlops", 0.6, True)] * 200, pooled=0.99)["mlops"].confidence == 0.3
+
+
+def test_every_label_gets_an_equal_part_of_the_level() -> None:
+    """With two labels a perfect record of 72 rows is enough, with four it is not: all certificates hold together."""
+    said, confidences, right = ["mlops"] * 72, [0.99] * 72, [True] * 72
+    for labels, enough in ((("mlops", "other"), True), (LABELS, False)):
+        found = calibrate.choose_thresholds(said, confidences, right, labels=labels, target_precision=0.95, pooled=0.9)
+        assert found["mlops"].certified == enough

@@ -1,0 +1,274 @@
+"""The record of an evaluation: a bundle beside others on the same rows, by models whose answers are known."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+import torch
+
+from model_export import commands
+from model_export.bundle.bundle import Bundle, BundleError, LabelThreshold
+from model_export.bundle.classifier import OnnxClassifier
+from model_export.bundle.prediction import Classifier, Prediction
+from model_export.compare import contestants, measured
+from model_export.compare.contestants import Contestant
+from model_export.data.madewithml import DataError
+from model_export.data.splits import LABELS, Row
+from model_export.train import batches, checkpoint
+from model_export.train.checkpoint import CheckpointError, Trained
+from model_export.train.network import Shape, TagNetwork
+
+ROWS = [
+    Row(
+        text=f"{tag} text number {number}",
+        tag=tag,
+        source="corpus",
+        topic=f"{tag}{number}",
+        register="paper",
+        described=number % 2 == 0,
+    )
+    for tag in LABELS
+    for number in range(20)
+]
+TRUTH = {row.text: row.tag for row in ROWS}
+
+
+def model(name: str, *, wrong: int = 0, kind: str = contestants.RIVAL, threshold: float = 0.8) -> Contestant:
+    """A model that has `wrong` of `ROWS` wrong, and is less sure of them."""
+    missed = {row.text for row in ROWS[::2][:wrong]}
+
+    def predict(texts: Sequence[str]) -> list[Prediction]:
+        return [
+            Prediction(
+                label=LABELS[(LABELS.index(TRUTH.get(text, "other")) + (text in missed)) % len(LABELS)],
+                confidence=0.6 if text in missed else 0.9,
+                probabilities={},
+                energy=-1.0,
+                tokens=5,
+                truncated=False,
+            )
+            for text in texts
+        ]
+
+    return Contestant(name=name, kind=kind, predict=predict, asked_below=dict.fromkeys(LABELS, threshold), megabytes=None)
+
+
+def record(*models: Contestant) -> measured.Measured:
+    """Everything of these models on `ROWS`."""
+    said: list[str] = []
+    return measured.measure(
+        models, {"corpus_test": ROWS, "holdout": []}, digest="d" * 64, target_precision=0.95, rounds=1, say=said.append
+    )
+
+
+@pytest.fixture(scope="module")
+def found() -> measured.Measured:
+    """A bundle with four errors, beside a worse model, a better one and its like."""
+    return record(
+        model("ours", wrong=4, kind=contestants.BUNDLE), model("worse", wrong=30), model("perfect"), model("alike", wrong=5)
+    )
+
+
+def test_others_are_judged_on_the_rows_that_part_them(found: measured.Measured) -> None:
+    """Twenty-six rows are a difference, one is not; corrected p-values are not smaller than the raw ones."""
+    versus = {other.name: other.parts["corpus_test"].versus for other in found.others}
+    assert {name: each.verdict for name, each in versus.items() if each is not None} == {
+        "worse": measured.BETTER,
+        "perfect": measured.UNDECIDED,
+        "alike": measured.UNDECIDED,
+    }
+    assert versus["worse"] is not None
+    assert (versus["worse"].test.only_ours, versus["worse"].test.only_theirs) == (26, 0)
+    assert all(each.corrected_p >= each.test.p_value for each in versus.values() if each is not None)
+    assert found.bundle.parts["corpus_test"].versus is None
+
+
+def test_a_better_model_is_said_to_be_better() -> None:
+    """The verdict is of the bundle, not of the other."""
+    beaten = record(model("ours", wrong=30, kind=contestants.BUNDLE), model("perfect"))
+    versus = beaten.others[0].parts["corpus_test"].versus
+    assert versus is not None
+    assert versus.verdict == measured.WORSE
+
+
+def test_parts_without_rows_are_left_out_and_none_at_all_is_an_error(found: measured.Measured) -> None:
+    """No figure is made up of no rows."""
+    assert list(found.bundle.parts) == ["corpus_test"]
+    with pytest.raises(ValueError, match="no part of the data has rows"):
+        measured.measure([model("ours")], {"holdout": []}, digest="d", target_precision=0.9, say=print)
+
+
+def test_records_say_everything_in_lines_of_json(found: measured.Measured) -> None:
+    """Every kind, of every model; a program that reads them finds the figures of the record."""
+    lines = [msgspec.json.decode(msgspec.json.encode(each)) for each in found.records()]
+    kinds = {line["record"] for line in lines}
+    assert kinds == {
+        "bundle",
+        "evaluation",
+        "published",
+        "reliability",
+        "risk_coverage",
+        "slice",
+        "paired",
+        "behaviour",
+        "speed",
+    }
+    accuracy = {line["model"]: line["accuracy"] for line in lines if line["record"] == "evaluation"}
+    assert accuracy == {"ours": 0.95, "worse": 0.625, "perfect": 1.0, "alike": 0.9375}
+    paired = [line for line in lines if line["record"] == "paired"]
+    assert [line["model"] for line in paired] == ["worse", "perfect", "alike"]
+    assert {line["against"] for line in paired} == {"ours"}
+    assert all(line["few"] == (line["rows"] < 30) for line in lines if line["record"] == "slice")
+
+
+def test_the_gate_is_of_bundles_alone_and_counts_what_each_part_sends_away() -> None:
+    """On the parts, on the rows that chose it, and on rows that are not about machine learning; what has no gate has no record."""
+    ours = replace(model("ours", wrong=4, kind=contestants.BUNDLE), ood_energy=-2.0)
+    strangers = [replace(row, tag="not-ml") for row in ROWS[:8:2]]
+    said = measured.measure(
+        [ours, model("rival")],
+        {"corpus_test": ROWS},
+        calibration=ROWS[:10],
+        foreign=strangers,
+        digest="d" * 64,
+        target_precision=0.95,
+        rounds=1,
+        say=lambda _: None,
+    )
+    gates = [each for each in said.records() if each["record"] == "out_of_distribution"]
+    assert [(each["model"], each["false_rejection"]) for each in gates] == [("ours", {"corpus_test": 1.0, "calibration": 1.0})]
+    assert (gates[0]["not_ml_rows"], gates[0]["not_ml_rejection"]) == (4, 1.0)
+    assert "of 4 rows that are not about machine learning: 100.00% called strange" in measured.render(said)
+    calm = record(replace(ours, ood_energy=0.0)).bundle.gate
+    assert calm is not None
+    assert (calm.false_rejection, calm.not_ml_rows) == ({"corpus_test": 0.0}, 0)
+
+
+def test_text_has_every_model_and_says_how_many_threads(found: measured.Measured) -> None:
+    """What a terminal shows."""
+    text = measured.render(found)
+    assert all(text.count(other.name) >= 2 for other in found.models)
+    assert "threads=1, tokenisation included" in text
+    assert "slices of corpus_test" in text
+    assert "better" in text
+
+
+def test_published_goes_by_the_threshold_of_the_label_that_was_given() -> None:
+    """A label that is always asked about publishes nothing, whatever its confidence; the others go by their own."""
+    ours = replace(
+        model("ours", wrong=4, kind=contestants.BUNDLE),
+        asked_below=dict.fromkeys(LABELS, 0.5) | {LABELS[0]: 1.0001, "other": 0.7},
+    )
+    published = record(ours).bundle.parts["corpus_test"].published
+    # Of 80 rows, 20 carry the first label: 4 of those are given as the second at 0.6, which that one publishes.
+    assert (published.rows, published.kept, published.right) == (80, 64, 60)
+    evaluation = record(ours).bundle.parts["corpus_test"].evaluation
+    assert (evaluation.coverage, evaluation.precision_at_threshold) == (64 / 80, 60 / 64)
+    assert [each.threshold for each in evaluation.classes] == [1.0001, 0.5, 0.5, 0.7]
+    assert published.precision == pytest.approx(60 / 64)
+    none = record(replace(ours, asked_below=dict.fromkeys(LABELS, 1.0001))).bundle.parts["corpus_test"].published
+    assert (none.kept, none.precision, none.share) == (0, None, 0.0)
+
+
+def test_speed_is_of_texts_from_all_over_the_rows() -> None:
+    """Not of the first ones, which are of one kind; no more than there are."""
+    assert {text.split(" text")[0] for text in measured.speed_texts(ROWS, 8)} == set(LABELS)
+    assert len(measured.speed_texts(ROWS, 1000)) == len(ROWS)
+
+
+def test_two_models_of_one_name_are_an_error() -> None:
+    """No table could tell them apart."""
+    with pytest.raises(DataError, match=r"two models are called 'a'.*NAME="):
+        contestants.distinct([model("a"), model("b"), model("a")])
+
+
+def test_a_bundle_is_measured_at_the_thresholds_of_its_manifest(tiny_bundle: Bundle, tiny_classifier: Classifier) -> None:
+    """One a label where it has them, its one for all where it has not; rivals are read at the same."""
+    labels = tiny_bundle.manifest.labels
+    own = {label: own_threshold(0.5 + place / 10) for place, label in enumerate(labels)}
+    manifest = msgspec.structs.replace(tiny_bundle.manifest, thresholds=own, reference={"ood_energy": -3.5})
+    found = contestants.of_bundle(msgspec.structs.replace(tiny_bundle, manifest=manifest), lambda _: tiny_classifier)
+    assert found.asked_below == {label: 0.5 + place / 10 for place, label in enumerate(labels)}
+    assert found.ood_energy == -3.5
+    assert contestants.asked_below(tiny_bundle) == dict.fromkeys(labels, tiny_bundle.manifest.threshold.confidence)
+
+
+def own_threshold(confidence: float) -> LabelThreshold:
+    """A threshold without a certificate."""
+    return LabelThreshold(
+        confidence=confidence,
+        target_precision=0.95,
+        precision=0.96,
+        precision_lower_bound=0.9,
+        bound_level=0.9875,
+        rows=30,
+        label_rows=40,
+        certified=False,
+    )
+
+
+def network(bundle: Bundle, *, labels: tuple[str, ...] = LABELS, words: int | None = None) -> tuple[TagNetwork, Trained]:
+    """A random network that reads what the bundle's tokenizer gives."""
+    vocabulary = words or batches.load_tokenizer(bundle.tokenizer).get_vocab_size()
+    torch.manual_seed(4)
+    made = TagNetwork(Shape(vocabulary=vocabulary, positions=128, width=16, inner=32, heads=2, layers=1, labels=len(labels)))
+    return made, Trained(labels=labels, record={})
+
+
+def test_checkpoint_answers_as_its_network_does(tmp_path: Path, tiny_bundle: Bundle) -> None:
+    """The most probable label by its own logits, confidence at a temperature that was fitted; no text gives no prediction."""
+    made, trained = network(tiny_bundle)
+    with torch.no_grad():
+        made.head.weight.mul_(30)
+    checkpoint.save(tmp_path / "net.safetensors", made, trained)
+    found = contestants.of_checkpoint("net", tmp_path / "net.safetensors", bundle=tiny_bundle, calibration=ROWS)
+    texts = [row.text for row in ROWS] + ["deployment of models", ""]
+    predictions = found.predict(texts)
+    tokenizer = batches.load_tokenizer(tiny_bundle.tokenizer, tiny_bundle.manifest.max_length)
+    wanted = batches.logits(made, batches.encode(tokenizer, texts)).argmax(dim=1).tolist()
+    assert [LABELS.index(prediction.label) for prediction in predictions] == wanted
+    assert all(sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-3) for prediction in predictions)
+    assert (found.kind, found.predict([])) == (contestants.NETWORK, [])
+    assert found.megabytes == pytest.approx((tmp_path / "net.safetensors").stat().st_size / 1e6, abs=0.1)
+
+
+@pytest.mark.parametrize("change", [{"labels": ("one", "two")}, {"words": 3}])
+def test_checkpoint_of_another_kind_is_refused(tmp_path: Path, tiny_bundle: Bundle, change: dict[str, object]) -> None:
+    """Other labels, or fewer words than the tokenizer knows: a sentence, not a trace out of PyTorch."""
+    made, trained = network(tiny_bundle, **change)  # type: ignore[arg-type]
+    checkpoint.save(tmp_path / "net.safetensors", made, trained)
+    with pytest.raises(CheckpointError, match=r"cannot be measured beside.*Next:"):
+        contestants.of_checkpoint("net", tmp_path / "net.safetensors", bundle=tiny_bundle, calibration=ROWS)
+
+
+def test_bundle_of_other_labels_is_refused(tiny_bundle: Bundle) -> None:
+    """Its answers could not be right."""
+    manifest = msgspec.structs.replace(tiny_bundle.manifest, labels=("cats", "dogs"))
+    with pytest.raises(BundleError, match="cannot be measured here: its labels are cats, dogs"):
+        contestants.of_bundle(msgspec.structs.replace(tiny_bundle, manifest=manifest), OnnxClassifier)
+
+
+def test_the_command_measures_a_bundle_beside_a_bundle_and_a_checkpoint(
+    tmp_path: Path, tiny_bundle_folder: Path, tiny_bundle: Bundle, tiny_classifier: Classifier
+) -> None:
+    """On the corpus test, without Made With ML's files; a bundle is its own like, to the last row."""
+    checkpoint.save(tmp_path / "net.safetensors", *network(tiny_bundle))
+    said: list[str] = []
+    found = commands.evaluate(
+        tiny_bundle_folder,
+        load=lambda _: tiny_classifier,
+        data_folder=None,
+        against=[commands.Named(path=tiny_bundle_folder, name="the same again")],
+        checkpoints=[commands.Named(path=tmp_path / "net.safetensors")],
+        say=said.append,
+    )
+    assert [each.name for each in found.models][1:] == ["the same again", "net"]
+    assert list(found.bundle.parts) == ["corpus_test"]
+    again, net = (other.parts["corpus_test"].versus for other in found.others)
+    assert again is not None
+    assert net is not None
+    assert (again.test.only_ours, again.test.only_theirs, again.test.difference) == (0, 0, 0.0)
+    assert net.verdict == measured.BETTER
+    assert len(said) == 4

@@ -1,0 +1,31 @@
+"""Errors of making a model are sentences for the person at the terminal, not traces."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from model_export.bundle.bundle import BundleError
+from model_export.bundle.invariance import ParityError
+from model_export.calibrate.calibrate import CalibrationError
+from model_export.data.madewithml import DataError
+from model_export.onnx.export import ExportError
+from model_export.train import base_model
+from model_export.train.base_model import BaseModelError
+from model_export.train.checkpoint import CheckpointError
+
+
+@pytest.mark.parametrize(
+    "error", [BaseModelError, BundleError, CalibrationError, CheckpointError, DataError, ExportError, ParityError]
+)
+def test_every_refusal_has_an_exit_code(error: type[Exception]) -> None:
+    """The command prints the message of whatever carries one, and ends with it."""
+    assert error("why").exit_code == 1  # type: ignore[attr-defined]
+
+
+def test_a_base_model_that_is_not_there_says_how_to_have_it_in_a_checkout(tmp_path: Path) -> None:
+    """With the interpreter that runs; no package index has the project under this name."""
+    install = re.escape(f"Next: in the project's folder {sys.executable} -m pip install -e '.[export]', which brings ")
+    with pytest.raises(BaseModelError, match=install):
+        base_model.verify(tmp_path)

@@ -1,0 +1,93 @@
+"""Plain titles made of a lexicon: the same each time, framed alike in every class, only ever learned from."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from model_export.data import lexicon, splits
+from model_export.data.madewithml import DataError
+from model_export.data.splits import Row
+
+SMALL = """
+titles = ["{{C}}: a survey"]
+descriptions = ["About {{c}} and {{d}}."]
+
+[[group]]
+tag = "mlops"
+topic = "stores"
+subjects = "{subjects}"
+"""
+
+
+def written(path: Path, subjects: str) -> Path:
+    """A lexicon of one group."""
+    found = path / "lexicon.toml"
+    found.write_text(SMALL.format(subjects=subjects), encoding="utf-8")
+    return found
+
+
+def test_every_subject_stands_bare_and_in_frames(tmp_path: Path) -> None:
+    """The first row of a subject is its name; the others are framed; a description may name a neighbour."""
+    rows = lexicon.rows(written(tmp_path, "feature stores; model registries"))
+    assert [row.title for row in rows] == [
+        *("Feature stores", "Feature stores: a survey", "Feature stores: a survey"),
+        *("Model registries", "Model registries: a survey", "Model registries: a survey"),
+    ]
+    said = {row.description for row in rows if row.title.startswith("Feature")}
+    assert said <= {None, "About feature stores and model registries."}
+
+
+def test_rows_are_the_same_each_time() -> None:
+    """Training repeats only on rows that do."""
+    assert lexicon.rows() == lexicon.rows()
+
+
+def test_another_subject_leaves_the_titles_of_the_others(tmp_path: Path) -> None:
+    """A lexicon that grows does not shuffle what was there."""
+    before = lexicon.rows(written(tmp_path, "feature stores; model registries"))
+    after = lexicon.rows(written(tmp_path, "feature stores; model registries; drift"))
+    assert [row.title for row in before] == [row.title for row in after][: len(before)]
+
+
+@pytest.mark.parametrize("subjects", ["feature stores", "drift; drift", ""])
+def test_a_group_needs_two_subjects_each_once(tmp_path: Path, subjects: str) -> None:
+    """One subject has no neighbour, and twice the same is a slip."""
+    written(tmp_path, subjects)
+    (tmp_path / "rows.jsonl").write_text('{"title": "a", "tag": "mlops", "topic": "t", "register": "blog"}')
+    with pytest.raises(DataError, match="needs two subjects or more"):
+        splits.load(None, tmp_path)
+
+
+def test_the_projects_lexicon_has_every_class_and_names_a_subject_once() -> None:
+    """A subject under two classes would teach that it has none."""
+    rows = lexicon.rows()
+    assert {row.tag for row in rows} == set(splits.LABELS)
+    bare = Counter(row.title.casefold() for row in rows[:: lexicon.ROWS_PER_SUBJECT])
+    assert [title for title, times in bare.items() if times > 1] == []
+
+
+def test_made_rows_are_only_learned_from() -> None:
+    """They calibrate nothing and test nothing, and rows that repeat gold are left out of them too."""
+    gold = Row(text="Feature stores: a survey", tag="mlops", source="madewithml", topic="h:1")
+    plain = [
+        Row(text="Feature stores: a survey", tag="mlops", source="lexicon", topic="lexicon:a"),
+        Row(text="Model registries", tag="mlops", source="lexicon", topic="lexicon:a"),
+    ]
+    parts = splits.split(authored=[], given=[], holdout=[gold], plain=plain, digests={})
+    assert (parts.train, parts.calibration, parts.corpus_test) == ((plain[1],), (), ())
+
+
+def test_sound_is_learned_as_other() -> None:
+    """A row of synthesis is learned by the guidelines, and measured by the label that it carries."""
+    sound = [
+        Row(text=f"voice{n} out of text", tag="natural-language-processing", source="madewithml", topic=topic)
+        for n, topic in enumerate(sorted(splits.SOUND_ROWS))
+    ]
+    beside = [
+        Row(text=f"text{n} words{n}", tag="natural-language-processing", source="madewithml", topic=f"dataset.csv:x{n}")
+        for n in range(40)
+    ]
+    parts = splits.split(authored=[], given=[*sound, *beside], holdout=[], digests={})
+    assert {row.tag for row in parts.train if row.topic in splits.SOUND_ROWS} == {"other"}
+    assert {row.tag for row in parts.calibration} == {"natural-language-processing"}

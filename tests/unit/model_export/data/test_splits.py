@@ -1,0 +1,222 @@
+"""The frozen splits, the guard around gold rows, and the corpus' rules."""
+
+import io
+import json
+import urllib.error
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from model_export.data import duplicates, madewithml, splits
+from model_export.data.madewithml import DataError
+from model_export.data.splits import Row
+
+
+def line(**changes: object) -> dict[str, object]:
+    """A corpus row."""
+    return {"title": "A title", "tag": "mlops", "topic": "a-topic", "register": "blog", **changes}
+
+
+def corpus(folder: Path, *rows: dict[str, object]) -> Path:
+    """A corpus folder with these rows."""
+    folder.mkdir(exist_ok=True)
+    (folder / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    return folder
+
+
+def authored(topics: int, rows_each: int = 3) -> list[Row]:
+    """Synthetic corpus rows with no words in common."""
+    return [
+        Row(text=f"alpha{t}x{n} beta{t}x{n} gamma{t}x{n}", tag="other", source="corpus", topic=f"topic-{t}")
+        for t in range(topics)
+        for n in range(rows_each)
+    ]
+
+
+def given(rows: int, tag: str = "mlops") -> list[Row]:
+    """Synthetic rows of the given data set."""
+    return [
+        Row(text=f"{tag}{n} one{n} two{n}", tag=tag, source="madewithml", topic=f"dataset.csv:{tag}{n}") for n in range(rows)
+    ]
+
+
+def test_no_topic_straddles_two_parts() -> None:
+    """Rows of one topic share words; they stay together."""
+    parts = splits.split(authored=authored(200), given=[], holdout=[], digests={})
+    topics = [{row.topic for row in part} for part in (parts.train, parts.calibration, parts.corpus_test)]
+    assert all(topics)
+    assert sum(map(len, topics)) == len(set.union(*topics)) == 200
+
+
+def test_parts_have_about_their_shares() -> None:
+    """Of many topics, about seven in ten are learned from."""
+    parts = splits.split(authored=authored(2000, 1), given=[], holdout=[], digests={})
+    assert len(parts.train) / 2000 == pytest.approx(0.70, abs=0.04)
+    assert len(parts.calibration) / 2000 == pytest.approx(0.15, abs=0.04)
+
+
+@pytest.mark.parametrize(
+    ("topic", "part"), [("data-versioning", "train"), ("sequential-recommendation", "train"), ("llm-serving", "corpus_test")]
+)
+def test_part_of_a_topic_is_frozen(topic: str, part: str) -> None:
+    """The rule is part of the figures: changing it would make them incomparable."""
+    assert splits.part_of_topic(topic) == part
+
+
+def test_held_back_rows_keep_the_shares_of_the_classes() -> None:
+    """A class of twenty rows gives three to calibration, one of a hundred fifteen."""
+    parts = splits.split(authored=authored(1), given=[*given(100, "other"), *given(20)], holdout=[], digests={})
+    held = [row.tag for row in parts.calibration if row.source == "madewithml"]
+    assert (held.count("other"), held.count("mlops")) == (15, 3)
+
+
+def test_near_duplicate_of_a_holdout_row_is_never_learned_from() -> None:
+    """A row that repeats gold with other punctuation and one word more is left out, and counted."""
+    gold = Row(text="Detecting cracks in concrete bridges from drone images", tag="other", source="madewithml", topic="h:1")
+    spy = Row(text="detecting cracks, in concrete bridges: from drone images today", tag="other", source="corpus", topic="t")
+    parts = splits.split(authored=[*authored(5), spy], given=given(10), holdout=[gold], digests={})
+    everything = (*parts.train, *parts.calibration, *parts.corpus_test, *parts.unlabelled)
+    assert spy not in everything
+    assert parts.near_duplicates_removed == 1
+    assert parts.holdout == (gold,)
+
+
+def test_row_that_is_merely_alike_is_kept() -> None:
+    """Half the words in common is a topic, not a copy."""
+    kept, repeated = duplicates.split_near_duplicates(["a b c d e f"], ["a b c x y z"], key=str)
+    assert (kept, repeated) == (["a b c d e f"], [])
+
+
+def test_rows_of_no_class_are_unlabelled() -> None:
+    """`not-ml` is no class: its rows are in no part that has labels."""
+    spam = Row(text="win a cruise today", tag=splits.NOT_ML, source="corpus", topic="spam")
+    parts = splits.split(authored=[*authored(5), spam], given=[], holdout=[], digests={})
+    assert parts.unlabelled == (spam,)
+    assert parts.counts()["unlabelled"] == 1
+
+
+def test_titles_of_what_is_learned_are_unlabelled_and_those_of_gold_are_not() -> None:
+    """A described row gives its title to be judged by others; a measured row gives nothing."""
+    rows = [
+        Row(text=f"t{n} d{n} e{n} f{n}", tag="other", source="corpus", topic=f"topic-{n}", title=f"t{n}", described=True)
+        for n in range(40)
+    ]
+    parts = splits.split(authored=rows, given=[], holdout=[], digests={})
+    assert {row.text for row in parts.unlabelled} == {row.title for row in parts.train}
+    assert all(row.source == splits.TITLES and not row.described for row in parts.unlabelled)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"tag": "nlp"}, "tag 'nlp'"),
+        ({"register": "tweet"}, "register 'tweet'"),
+        ({"title": " "}, "title is empty"),
+        ({"topic": ""}, "topic is empty"),
+        ({"tags": ["mlops", "nlp"]}, "unknown label"),
+        ({"tags": ["other", "computer-vision"]}, "lack the tag 'mlops'"),
+        ({"extra": 1}, "extra"),
+        ({"title": 3}, "title"),
+    ],
+)
+def test_row_that_breaks_the_rules_is_named_by_file_and_line(tmp_path: Path, changes: dict[str, object], reason: str) -> None:
+    """A bad row stops training and says where it stands."""
+    folder = corpus(tmp_path / "corpus", line(), line(**changes))
+    with pytest.raises(DataError, match=f"rows.jsonl:2.*{reason}"):
+        splits.read_corpus(folder)
+
+
+def test_empty_corpus_is_an_error(tmp_path: Path) -> None:
+    """No rows is a wrong folder, not a small corpus."""
+    with pytest.raises(DataError, match="holds no"):
+        splits.read_corpus(tmp_path)
+
+
+def test_the_projects_own_corpus_keeps_its_rules() -> None:
+    """Every shipped row is valid, every class is there, and no text stands twice under two tags."""
+    rows = [*splits.read_corpus(splits.CORPUS), *splits.read_corpus(splits.CORPUS / splits.PAIRS)]
+    assert {row.tag for row in rows} >= set(splits.LABELS)
+    tags: dict[str, str] = {}
+    for row in rows:
+        assert tags.setdefault(row.text.casefold(), row.tag) == row.tag, row.text
+
+
+def test_without_a_data_folder_the_corpus_is_used_alone(tmp_path: Path) -> None:
+    """Training works on a clone with nothing beside it; the holdout is then empty and the counts say so."""
+    rows = [line(title=f"w{n} x{n} y{n}", topic=f"t{n}") for n in range(40)]
+    parts = splits.load(None, corpus(tmp_path / "corpus", *rows))
+    assert parts.counts()["holdout"] == 0
+    assert sum(parts.counts().values()) == 40
+    assert list(parts.digests) == ["rows.jsonl"]
+
+
+def test_other_file_of_the_same_name_is_refused(tmp_path: Path) -> None:
+    """Figures on another holdout could not be compared."""
+    (tmp_path / madewithml.HOLDOUT).write_text("id,title\n", encoding="utf-8")
+    with pytest.raises(DataError, match="SHA-256"):
+        madewithml.records(tmp_path, madewithml.HOLDOUT)
+
+
+def test_missing_folder_names_the_setting(tmp_path: Path) -> None:
+    """The error says which setting to change."""
+    with pytest.raises(DataError, match="TAGSTREAM_DATA"):
+        madewithml.records(tmp_path / "nowhere", madewithml.DATASET)
+
+
+def test_wrong_download_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes that do not match their sum never reach the cache."""
+
+    def answer(_address: str, timeout: float) -> io.BytesIO:
+        assert timeout > 0
+        return io.BytesIO(b"id,title\n")
+
+    monkeypatch.setattr(madewithml.urllib.request, "urlopen", answer)
+    with pytest.raises(DataError, match="SHA-256"):
+        madewithml.download(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unreachable_download_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No network is an ordinary case with a next step."""
+
+    def unreachable(_address: str, timeout: float) -> None:
+        assert timeout > 0
+        why = "no route"
+        raise urllib.error.URLError(why)
+
+    monkeypatch.setattr(madewithml.urllib.request, "urlopen", unreachable)
+    with pytest.raises(DataError, match="TAGSTREAM_DATA"):
+        madewithml.download(tmp_path)
+
+
+def test_a_row_keeps_every_label_that_it_carries(tmp_path: Path) -> None:
+    """Beside the main one, by which it is split and learned; most rows carry no other."""
+    two, one = splits.read_corpus(corpus(tmp_path, line(tags=["mlops", "other"]), line(title="Another")))
+    assert (two.tag, two.tags) == ("mlops", ("mlops", "other"))
+    assert one.tags == ()
+
+
+def test_rows_for_several_labels_are_split_apart_and_nothing_else_learns_them() -> None:
+    """They have topics of their own, in all three parts; one that nearly repeats a row that was learned measures nothing."""
+    pairs = [replace(row, topic=f"two-{row.topic}", tags=("other", "mlops"), text=f"pair {row.text}") for row in authored(60)]
+    learned = Row(text="one two three four", tag="other", source="corpus", topic="data-versioning")
+    measured = next(row for row in pairs if splits.part_of_topic(row.topic) == "corpus_test")
+    repeated = replace(measured, text=learned.text)
+    parts = splits.split(authored=[*authored(50), learned], given=[], holdout=[], pairs=[*pairs, repeated], digests={})
+    found = {part: {row.topic for row in rows} for part, rows in parts.pairs.items()}
+    assert found.keys() == {"train", "calibration", "corpus_test"}
+    assert len(set.union(*found.values())) == sum(map(len, found.values())) == 60
+    assert sum(map(len, parts.pairs.values())) == len(pairs)
+    assert {row.source for rows in parts.pairs.values() for row in rows} == {splits.PAIRS}
+    elsewhere = {row.text for part in (parts.train, parts.calibration, parts.corpus_test, parts.unlabelled) for row in part}
+    assert not elsewhere & {row.text for row in pairs}
+
+
+def test_the_projects_own_pairs_are_in_every_part_and_on_topics_of_their_own() -> None:
+    """At least sixty rows with two labels learn, choose and measure."""
+    rows = splits.read_corpus(splits.CORPUS / splits.PAIRS)
+    counts = Counter(splits.part_of_topic(row.topic) for row in rows if len(row.tags) > 1)
+    assert min(counts[part] for part in ("train", "calibration", "corpus_test")) >= 60
+    assert not {row.topic for row in rows} & {row.topic for row in splits.read_corpus(splits.CORPUS)}

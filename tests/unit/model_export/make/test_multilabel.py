@@ -1,0 +1,119 @@
+"""A second head: what it learns, where its thresholds lie, what is measured, and that the file says what was fitted."""
+
+import numpy as np
+import pytest
+import torch
+
+from model_export.bundle.prediction import Prediction, add_tags, predict
+from model_export.data.splits import LABELS, Row
+from model_export.make import multilabel, refit
+from model_export.make.multilabel import LABEL_OUTPUT, NEVER, LabelHeadRecipe
+from model_export.make.refit import HeadError
+from model_export.onnx import export, parity, quantize
+from model_export.train.network import Shape, TagNetwork
+from model_export.train.tuning import Examples, Head
+
+WIDTH = 32
+SHAPE = Shape(vocabulary=64, positions=64, width=WIDTH, inner=64, heads=4, layers=2, labels=len(LABELS))
+
+
+def rows(count: int, seed: int) -> list[list[int]]:
+    """Random token ids of several lengths."""
+    generator = np.random.default_rng(seed)
+    return [[2, *generator.integers(4, 64, generator.integers(4, 30)).tolist(), 3] for _ in range(count)]
+
+
+@pytest.fixture(scope="module")
+def model() -> bytes:
+    """A random int8 network."""
+    torch.manual_seed(0)
+    plain = export.to_onnx(TagNetwork(SHAPE).for_export(), LABELS)
+    return quantize.quantize(plain, rows(64, 1), LABELS)
+
+
+def head() -> Head:
+    """A head that is sure of itself, labels of different scale."""
+    generator = np.random.default_rng(3)
+    return Head(
+        weight=generator.normal(size=(len(LABELS), WIDTH)) * [[1], [2], [5], [9]], bias=generator.normal(size=len(LABELS))
+    )
+
+
+def said(label: str, **scores: float) -> Prediction:
+    """A prediction of `label` (a or b), with these label scores."""
+    logits = {"a": [1.0, 0.0], "b": [0.0, 1.0]}[label]
+    found = predict(logits, labels=["a", "b"], temperature=1.0, tokens=3, truncated=False)
+    return add_tags(found, [float(np.log(score / (1 - score))) for score in scores.values()], dict.fromkeys("ab", NEVER))
+
+
+def test_the_second_output_says_what_its_head_says_of_the_vectors(model: bytes) -> None:
+    """Up to seven bits of weight; the first output is the same to the last bit, and so are the vectors."""
+    given = rows(100, 2)
+    made = multilabel.with_label_head(model, head(), LABELS)
+    wanted = refit.embed(model, given) @ head().weight.T + head().bias
+    assert np.abs(parity.run(made, given, output=LABEL_OUTPUT) - wanted).max() < 0.02 * np.abs(wanted).max()
+    assert np.array_equal(parity.run(made, given), parity.run(model, given))
+    assert np.array_equal(refit.embed(made, given), refit.embed(model, given))
+
+
+def test_a_second_head_takes_the_place_of_another(model: bytes) -> None:
+    """Twice added is once added."""
+    once = multilabel.with_label_head(model, head(), LABELS)
+    assert multilabel.with_label_head(once, head(), LABELS) == once
+    assert len(once) - len(model) < 4096
+
+
+def test_a_second_head_can_be_taken_away_again(model: bytes) -> None:
+    """What is left is the file without it, to the byte."""
+    assert multilabel.without_label_head(multilabel.with_label_head(model, head(), LABELS), LABELS) == model
+
+
+def test_a_head_of_another_width_is_refused(model: bytes) -> None:
+    """With the next step."""
+    narrow = Head(weight=head().weight[:, :8], bias=head().bias)
+    with pytest.raises(HeadError, match=r"\[4, 32\], not \[4, 8\].*Next: train anew"):
+        multilabel.with_label_head(model, narrow, LABELS)
+
+
+def test_a_row_with_two_labels_is_an_example_of_both() -> None:
+    """Fitted on the axis of a, the axis of b and both: a text that lies on both is given both."""
+    clusters = {(1, 0): [(4.0, 0.0)], (0, 1): [(0.0, 4.0)], (1, 1): [(4.0, 4.0)], (0, 0): [(0.0, 0.0)]}
+    vectors = np.array([place for places in clusters.values() for place in places] * 20)
+    carried = np.array(list(clusters) * 20, dtype=np.bool_)
+    train = Examples(rows=[], targets=[0, 1, 0, 1] * 20, sources=["corpus"] * 80)
+    found = multilabel.fit(vectors, train, carried, LabelHeadRecipe())
+    assert ((vectors @ found.weight.T + found.bias > 0) == carried).all()
+
+
+def test_the_truth_of_a_row_is_its_tag_and_its_tags() -> None:
+    """A row that names no others carries one."""
+    one = Row(text="x", tag="b", source="corpus", topic="t")
+    two = Row(text="x", tag="b", source="corpus", topic="t", tags=("b", "a"))
+    assert multilabel.truth([one, two], ["a", "b"]).tolist() == [[False, True], [True, True]]
+
+
+def test_a_threshold_is_where_the_published_tags_are_best() -> None:
+    """Scores of 0.7 and more are right for b; what the decision says itself needs no score, and counts."""
+    predictions = [said("a", a=0.1, b=0.9), said("a", a=0.1, b=0.7), said("a", a=0.9, b=0.6), said("b", a=0.2, b=0.1)]
+    carried = np.array([[1, 1], [1, 1], [1, 0], [0, 1]], dtype=np.bool_)
+    assert multilabel.choose_thresholds(predictions, carried) == {"a": NEVER, "b": 0.7}
+
+
+def test_sets_are_measured_beside_the_tag_alone() -> None:
+    """Four rows by hand: one set of two found, one missed, one tag added for nothing."""
+    carried = np.array([[1, 1], [1, 1], [1, 0], [0, 1]], dtype=np.bool_)
+    decided = np.array([[1, 0], [1, 0], [1, 0], [0, 1]], dtype=np.bool_)
+    found = multilabel.measure(np.array([[1, 1], [1, 0], [1, 1], [0, 1]], dtype=np.bool_), decided, carried)
+    assert found == {
+        "rows": 4,
+        "two_label_rows": 2,
+        "two_label_subset_right": 1,
+        "tags_added": 2,
+        "tags_added_right": 1,
+        "micro_f1": 0.833333,
+        "micro_f1_of_tag_alone": 0.8,
+        "macro_f1": 0.833333,
+        "macro_f1_of_tag_alone": 0.75,
+        "subset_accuracy": 0.5,
+        "subset_accuracy_of_tag_alone": 0.5,
+    }

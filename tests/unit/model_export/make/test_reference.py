@@ -1,0 +1,106 @@
+"""What ordinary traffic looked like: figures that can be counted by hand, cut where the live ones are cut."""
+
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_export.bundle.bundle import Reference
+from model_export.bundle.prediction import Prediction
+from model_export.make import reference
+from monitoring import edges
+
+LABELS = ("one", "two", "three")
+
+
+def predicted(label: str = "one", confidence: float = 0.9, *, energy: float = -1.0, tokens: int = 5) -> Prediction:
+    """A prediction of `label`."""
+    rest = (1 - confidence) / 2
+    return Prediction(
+        label=label,
+        confidence=confidence,
+        probabilities={name: confidence if name == label else rest for name in LABELS},
+        energy=energy,
+        tokens=tokens,
+        truncated=tokens > 100,
+    )
+
+
+def described(predictions: list[Prediction], texts: list[str] | None = None, flags: list[bool] | None = None) -> dict[str, Any]:
+    """The reference of rows that are of no interest but for what is given."""
+    return reference.describe(
+        predictions, LABELS, texts=texts or ["some text here"] * len(predictions), described=flags or [True] * len(predictions)
+    )
+
+
+def test_labels_and_confidences_are_counted() -> None:
+    """Shares of labels, those that never came included, and of confidences at most each edge."""
+    found = described([predicted("one", 0.4), predicted("two", 0.9)])
+    assert found["rows"] == 2
+    assert found["label_ratio"] == {"one": 0.5, "two": 0.5, "three": 0.0}
+    cdf = found["confidence_cdf"]
+    assert (cdf["0.3"], cdf["0.4"], cdf["0.9"], cdf["1.0"]) == (0.0, 0.5, 1.0, 1.0)
+
+
+def test_every_distribution_has_the_edges_of_the_live_histogram() -> None:
+    """An edge that only one side has compares with nothing."""
+    found = described([predicted()])
+    for key, cuts in {
+        "confidence_cdf": edges.CONFIDENCE,
+        "energy_cdf": edges.ENERGY,
+        "tokens_cdf": edges.TOKENS,
+        "tokens_per_word_cdf": edges.TOKENS_PER_WORD,
+    }.items():
+        assert list(found[key]) == [str(edge) for edge in cuts]
+
+
+def test_tokens_are_counted_as_read_and_by_the_word() -> None:
+    """Special tokens are read, and are no part of a word."""
+    found = described([predicted(tokens=5), predicted(tokens=101)], ["three words here", "two words"])
+    assert (found["tokens_cdf"]["4.0"], found["tokens_cdf"]["8.0"], found["tokens_cdf"]["128.0"]) == (0.0, 0.5, 1.0)
+    assert (found["tokens_per_word_cdf"]["1.0"], found["tokens_per_word_cdf"]["8.0"]) == (0.5, 0.5)
+    assert found["truncated_ratio"] == 0.5
+
+
+@given(st.lists(st.integers(-80_000, 20_000).map(lambda parts: parts / 10_000), min_size=1, max_size=300))
+def test_hardly_any_ordinary_text_is_out_of_distribution(energies: list[float]) -> None:
+    """`ood_energy` is the 0.995 quantile, and `ood_ratio` is what the router would say of the very same rows."""
+    found = described([predicted(energy=energy) for energy in energies])
+    assert found["ood_energy"] == found["energy_quantiles"]["0.995"] == round(float(np.quantile(energies, 0.995)), 4)
+    assert found["ood_ratio"] == pytest.approx(
+        sum(energy > found["ood_energy"] for energy in energies) / len(energies), abs=1e-6
+    )
+    assert found["ood_ratio"] * len(energies) <= 0.005 * len(energies) + 1
+
+
+def test_titles_alone_are_counted() -> None:
+    """Of four rows one has no description."""
+    assert described([predicted()] * 4, flags=[True, False, True, True])["without_description_ratio"] == 0.25
+
+
+def test_words_are_those_of_two_rows_or_more() -> None:
+    """A row counts once however often it says a word, and a word of one row is nobody's business."""
+    found = described([predicted()] * 3, ["Graphs, graphs GRAPHS", "graphs of secret", "a graph of B2"])
+    assert found["words"] == {"graphs": 2, "of": 2}
+
+
+def test_the_reference_has_the_shape_that_a_bundle_must_have() -> None:
+    """What is written here is what `bundle.read` accepts, figure by figure."""
+    shape = msgspec.convert(described([predicted()] * 2), type=Reference)
+    assert all(getattr(shape, name) is not None for name in Reference.__struct_fields__)
+
+
+def test_a_reference_of_nothing_is_an_error() -> None:
+    """An empty reference would make every stream look changed."""
+    with pytest.raises(ValueError, match="needs predictions"):
+        described([])
+
+
+@pytest.mark.parametrize(("texts", "flags"), [(["one"], [True, True]), (["one", "two"], [True])])
+def test_a_text_too_few_is_an_error(texts: list[str], flags: list[bool]) -> None:
+    """Half a reference is none."""
+    with pytest.raises(ValueError, match="one text a prediction"):
+        described([predicted()] * 2, texts, flags)

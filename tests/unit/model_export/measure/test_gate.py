@@ -1,0 +1,50 @@
+"""The gate for what the model was not made for: shares that can be counted by hand."""
+
+from model_export.bundle.prediction import Prediction
+from model_export.data.splits import NOT_ML, Row, Splits
+from model_export.measure import gate
+
+THRESHOLDS = {"one": 0.9, "two": 0.5}
+
+
+def predicted(label: str, confidence: float, energy: float) -> Prediction:
+    """A prediction of this energy."""
+    return Prediction(
+        label=label, confidence=confidence, probabilities={label: confidence}, energy=energy, tokens=5, truncated=False
+    )
+
+
+def test_the_gate_says_what_it_sends_away_wrongly_and_rightly() -> None:
+    """One of four ordinary rows; of four foreign ones one is strange, and one more is unsure by its own label's threshold."""
+    ordinary = {
+        "holdout": [predicted("one", 0.9, energy) for energy in (-3.0, -2.0, -1.0, -0.9)],
+        "calibration": [predicted("one", 0.9, -3.0)],
+    }
+    foreign = [
+        predicted("one", 0.95, -0.5),
+        predicted("one", 0.6, -3.0),
+        predicted("two", 0.6, -3.0),
+        predicted("one", 0.95, -3.0),
+    ]
+    found = gate.count(ordinary, foreign, thresholds=THRESHOLDS, ood_energy=-1.0)
+    assert found.false_rejection == {"holdout": 0.25, "calibration": 0.0}
+    assert (found.not_ml_rows, found.not_ml_rejection, found.not_ml_review) == (4, 0.25, 0.5)
+    said = found.render()
+    assert "25.00% of holdout, 0.00% of calibration" in said
+    assert "of 4 rows that are not about machine learning: 25.00% called strange, 50.00% to a person for any reason" in said
+
+
+def test_only_what_is_not_machine_learning_is_foreign() -> None:
+    """The titles that a network may imitate another on are unlabelled too, and are its business."""
+    strange, title = (Row(text=tag, tag=tag, source="corpus", topic="t") for tag in (NOT_ML, "mlops"))
+    splits = Splits(
+        train=(), calibration=(), holdout=(), corpus_test=(), unlabelled=(strange, title), near_duplicates_removed=0
+    )
+    assert gate.foreign(splits) == [strange]
+
+
+def test_without_foreign_rows_there_is_no_share_of_them() -> None:
+    """Another corpus may have none: a zero would be a figure."""
+    found = gate.count({"holdout": [predicted("one", 0.9, -3.0)]}, [], thresholds=THRESHOLDS, ood_energy=-1.0)
+    assert (found.not_ml_rows, found.not_ml_rejection, found.not_ml_review) == (0, None, None)
+    assert "machine learning" not in found.render()

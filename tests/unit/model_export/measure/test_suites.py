@@ -1,0 +1,140 @@
+"""Behaviour suites: what is asked, what counts as held, and that nothing of them is learned from."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from model_export.bundle.prediction import Prediction
+from model_export.bundle.text import compose
+from model_export.data import duplicates, lexicon, splits
+from model_export.data.madewithml import DataError
+from model_export.measure import suites
+
+
+class Keyword:
+    """Says `computer-vision` to whatever mentions an image, else `other`."""
+
+    labels = splits.LABELS
+
+    def classify(self, texts: Sequence[str]) -> list[Prediction]:
+        """Predict every text."""
+        return [
+            Prediction(
+                label="computer-vision" if "image" in text else "other",
+                confidence=1.0,
+                probabilities={},
+                energy=0.0,
+                tokens=3,
+                truncated=False,
+            )
+            for text in texts
+        ]
+
+
+MINIMUM = '{"title": "An image", "tag": "computer-vision", "group": "computer-vision"}'
+
+
+def folder(path: Path, *, breadth: str, direction: str, invariance: str, minimum: str = MINIMUM) -> Path:
+    """A folder with four suites of one line each."""
+    suite = {"minimum": minimum, "breadth": breadth, "direction": direction, "invariance": invariance}
+    for name, line in suite.items():
+        (path / f"{name}.jsonl").write_text(line + "\n", encoding="utf-8")
+    return path
+
+
+def test_cases_that_fail_are_named(tmp_path: Path) -> None:
+    """A wrong label and a label that a change moves are failures; a right one is not."""
+    place = folder(
+        tmp_path,
+        breadth='{"title": "image of a cat", "tag": "computer-vision", "group": "vision"}',
+        direction='{"title": "cat", "description": "in an image", "tag": "other", "group": "cats"}',
+        invariance='{"title": "An image", "change": "An imgae", "group": "typo"}',
+    )
+    found = {report.suite: (report.passed, report.failed) for report in suites.run(Keyword(), place)}
+    assert found == {
+        "minimum": (1, ()),
+        "breadth": (1, ()),
+        "direction": (0, ("cat - in an image (computer-vision, not other)",)),
+        "invariance": (0, ("An imgae (computer-vision became other)",)),
+    }
+    assert "2 of 4 cases hold" in suites.render(suites.run(Keyword(), place))
+
+
+def test_groups_of_a_suite_add_up_and_have_an_interval(tmp_path: Path) -> None:
+    """What a suite says as a whole is what its groups say, and few cases leave much open."""
+    place = folder(
+        tmp_path,
+        breadth='{"title": "image", "tag": "computer-vision", "group": "a"}\n{"title": "cat", "tag": "mlops", "group": "b"}',
+        direction='{"title": "cat", "tag": "other", "group": "cats"}',
+        invariance='{"title": "image", "change": "image!", "group": "decoration"}',
+    )
+    whole = {report.suite: report for report in suites.totals(suites.run(Keyword(), place))}
+    assert [report.cases for report in whole.values()] == [1, 2, 1, 1]
+    assert (whole["breadth"].passed, whole["breadth"].failed) == (1, ("cat (other, not mlops)",))
+    assert whole["breadth"].interval == pytest.approx((0.0945, 0.9055), abs=1e-4)
+
+
+def test_every_kind_of_case_is_asked_twenty_times() -> None:
+    """Fewer would say little: each class of the minimum, each change of the invariances, the direction as a whole."""
+    minimum, direction = (suites.read(suites.SUITES / f"{name}.jsonl", suites.Expectation) for name in ("minimum", "direction"))
+    changes = Counter(case.group for case in suites.read(suites.SUITES / "invariance.jsonl", suites.Change))
+    classes = Counter(case.tag for case in minimum)
+    assert set(classes) == set(splits.LABELS)
+    assert set(changes) >= {"typo", "case", "synonym", "order", "address"}
+    assert min(*classes.values(), *changes.values(), len(direction)) >= 20
+    assert all(case.group == case.tag for case in minimum)
+
+
+def test_every_group_of_the_direction_has_more_than_one_answer() -> None:
+    """A group whose label never changes asks nothing of the decisive word."""
+    answers = defaultdict(set)
+    for case in suites.read(suites.SUITES / "direction.jsonl", suites.Expectation):
+        answers[case.group].add(case.tag)
+    assert all(len(tags) > 1 for tags in answers.values())
+
+
+def test_every_change_changes_something_and_none_is_asked_twice() -> None:
+    """A change that changes nothing always holds."""
+    changes = suites.read(suites.SUITES / "invariance.jsonl", suites.Change)
+    assert all(case.title != case.change for case in changes)
+    assert len({case.change for case in changes}) == len(changes)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("{", "breadth.jsonl:1 is no case"),
+        ('{"title": "a", "group": "b"}', "missing required field `tag`"),
+        ('{"title": "a", "tag": "nlp", "group": "b"}', "'nlp', which is no label"),
+        ("", "no case"),
+    ],
+)
+def test_a_line_that_is_no_case_is_an_error(tmp_path: Path, line: str, reason: str) -> None:
+    """A suite that cannot be asked must not pass for one that holds."""
+    good = '{"title": "a", "change": "b", "group": "c"}'
+    place = folder(tmp_path, breadth=line, direction=line, invariance=good)
+    with pytest.raises(DataError, match=reason):
+        suites.run(Keyword(), place)
+
+
+def test_missing_suite_is_an_error(tmp_path: Path) -> None:
+    """Nothing asked is not everything held."""
+    with pytest.raises(DataError, match="cannot be read"):
+        suites.run(Keyword(), tmp_path)
+
+
+def test_nothing_of_the_suites_is_learned_from() -> None:
+    """No row of corpus or lexicon nearly repeats a case: what was learned is no test."""
+    expected = [
+        case for suite in suites.EXPECTATIONS for case in suites.read(suites.SUITES / f"{suite}.jsonl", suites.Expectation)
+    ]
+    texts = [compose(case.title, case.description) for case in expected]
+    texts += [case.title for case in suites.read(suites.SUITES / "invariance.jsonl", suites.Change)]
+    assert len(texts) > 400
+    learned = [row.text for row in splits.read_corpus(splits.CORPUS)]
+    learned += [row.text for row in splits.read_corpus(splits.CORPUS / splits.PAIRS)]
+    learned += [compose(row.title, row.description) for row in lexicon.rows()]
+    _, repeated = duplicates.split_near_duplicates(texts, learned, key=str)
+    assert repeated == []

@@ -1,0 +1,394 @@
+"""A tiny random transformer through the real path: export, quantise, bundle, classify."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import BertConfig, BertModel
+
+from model_export.bundle.bundle import LABELS_METADATA_KEY
+from model_export.bundle.classifier import OnnxClassifier
+from model_export.bundle.invariance import ParityError
+from model_export.bundle.onnx_graph import STANDARD_DOMAINS, summarise
+from model_export.calibrate import calibrate
+from model_export.data.splits import LABELS, Row, Splits
+from model_export.make import assemble, build, multilabel
+from model_export.make.assemble import Built
+from model_export.make.recalibrate import recalibrate_bundle
+from model_export.onnx import export, parity, quantize
+from model_export.train import batches, checkpoint, rounding, tuning
+from model_export.train.checkpoint import CheckpointError, Trained
+from model_export.train.distil import StudentRecipe, distil
+from model_export.train.network import Int8Embedding, Shape, TagNetwork
+from stream.decide.pipeline import router
+
+WORDS = tuple(f"w{number}" for number in range(60))
+SHAPE = Shape(vocabulary=64, positions=64, width=32, inner=64, heads=4, layers=2, labels=len(LABELS))
+
+
+def network(seed: int = 0) -> TagNetwork:
+    """A random network with a head that is sure of itself."""
+    torch.manual_seed(seed)
+    made = TagNetwork(SHAPE).eval()
+    with torch.no_grad():
+        made.head.weight.mul_(20)
+    return made
+
+
+def rows(count: int, seed: int = 1) -> list[list[int]]:
+    """Random token ids of several lengths, between the special ones."""
+    generator = np.random.default_rng(seed)
+    return [[2, *generator.integers(4, 64, generator.integers(4, 30)).tolist(), 3] for _ in range(count)]
+
+
+def tokenizer() -> Tokenizer:
+    """A word-level tokenizer for `WORDS`."""
+    made = Tokenizer(models.WordLevel({w: n for n, w in enumerate(("[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS))}, "[UNK]"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    made.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    return made
+
+
+def test_first_token_pooling_leaves_out_only_what_nobody_reads() -> None:
+    """Computing one token of the last layer gives that token's state of the whole layer, to the last digit but rounding."""
+    torch.manual_seed(4)
+    whole = TagNetwork(SHAPE).eval()
+    short = whole.shallow([0, 1], "first").eval()
+    ids, mask = batches.pad(rows(6))
+    states = whole.embedded_norm(whole.words(ids) + whole.positions.weight[: ids.shape[1]])
+    for layer in whole.layers:
+        states = layer(states, ((1.0 - mask.float()) * -10_000.0)[:, None, None, :])
+    wanted = torch.nn.functional.normalize(states[:, 0], dim=-1)
+    assert torch.allclose(short.embed(ids, mask), wanted, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def exported() -> tuple[TagNetwork, bytes, bytes]:
+    """The network for export, its float32 file and its int8 file."""
+    final = network().for_export()
+    plain = export.to_onnx(final, LABELS)
+    return final, plain, quantize.quantize(plain, rows(64), LABELS)
+
+
+def test_network_is_bert_with_mean_pooling() -> None:
+    """The plain module gives what transformers' BERT gives, pooled and scaled to unit length."""
+    torch.manual_seed(3)
+    config = BertConfig(
+        vocab_size=64,
+        hidden_size=32,
+        intermediate_size=64,
+        num_attention_heads=4,
+        num_hidden_layers=2,
+        max_position_embeddings=64,
+    )
+    bert = BertModel(config, add_pooling_layer=False).eval()
+    ids, mask = batches.pad(rows(5))
+    with torch.no_grad():
+        states = bert(input_ids=ids, attention_mask=mask).last_hidden_state * mask[:, :, None]
+        expected = torch.nn.functional.normalize(states.sum(dim=1), dim=1)
+        found = TagNetwork.from_bert(bert, labels=4).eval().embed(ids, mask)
+    assert torch.allclose(expected, found, atol=1e-5)
+
+
+def test_files_hold_standard_operators_and_the_labels(exported: tuple[TagNetwork, bytes, bytes]) -> None:
+    """Neither file needs anything beyond the ONNX standard, and each carries the labels."""
+    for data in exported[1:]:
+        summary = summarise(data)
+        assert summary.domains <= STANDARD_DOMAINS
+        assert summary.metadata[LABELS_METADATA_KEY] == "\n".join(LABELS)
+        assert summary.external_tensors == ()
+
+
+def test_float_file_is_the_trained_network(exported: tuple[TagNetwork, bytes, bytes]) -> None:
+    """The export changes nothing but rounding, at every length."""
+    final, plain, _ = exported
+    some = rows(40, seed=2)
+    found = parity.check_export(batches.logits(final, some).double().numpy(), parity.run(plain, some), parity.Limits())
+    assert found.max_logit < 1e-4
+
+
+def test_int8_file_multiplies_in_eight_bits(exported: tuple[TagNetwork, bytes, bytes]) -> None:
+    """At least Q, K, V, the attention's output, the widening half and the head read quantised weights; so do the words."""
+    model = onnx.load_model_from_string(exported[2])
+    weights = [
+        tensor for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) == 2
+    ]
+    assert len(weights) >= 2 * 5 + 1 + 1
+    assert len(exported[2]) < len(exported[1])
+
+
+def test_int8_embedding_is_within_half_a_step() -> None:
+    """A row is off by at most half of a 127th of its largest value."""
+    torch.manual_seed(4)
+    weight = torch.randn(10, 8)
+    found = Int8Embedding(weight)(torch.arange(10))
+    assert bool(((found - weight).abs() <= weight.abs().amax(dim=1, keepdim=True) / 127 * 0.501).all())
+
+
+def test_operator_outside_the_standard_is_refused() -> None:
+    """A fused operator of a runtime is caught before a bundle is made."""
+    node = onnx.helper.make_node("FusedThing", ["x"], ["y"], domain="com.example")
+    value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
+    graph = onnx.helper.make_graph([node], "g", [value], [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])])
+    with pytest.raises(export.ExportError, match=r"com\.example"):
+        export.finish(onnx.helper.make_model(graph), LABELS)
+
+
+def test_rounding_is_felt_and_then_gone() -> None:
+    """Inside the context inputs take 256 values; outside the network is as before."""
+    net, some = network(), rows(4)
+    before = batches.logits(net, some)
+    with rounding.rounded_activations(net):
+        within = batches.logits(net, some)
+    assert not torch.equal(before, within)
+    assert torch.equal(before, batches.logits(net, some))
+    assert len(torch.unique(rounding.in_steps(torch.randn(5000)))) <= 256
+
+
+def examples(count: int) -> tuning.Examples:
+    """Rows whose label stands in their first word."""
+    made = rows(count, seed=9)
+    return tuning.Examples(rows=made, targets=[row[1] % 4 for row in made], sources=["corpus"] * count)
+
+
+def test_student_moves_toward_its_teacher() -> None:
+    """One layer learns to give the vectors of two."""
+    teacher, some = network(), examples(64)
+    recipe = StudentRecipe(layers=(0,), epochs=8, learning_rate=3e-3, batch_rows=16)
+    student = distil(teacher, some, tuning.lessons_of(some, rows(16, seed=8)), recipe)
+    wanted = batches.embed(teacher, some.rows)
+    before, after = (float((batches.embed(net, some.rows) - wanted).square().sum()) for net in (teacher.shallow([0]), student))
+    assert after < before
+
+
+def test_an_opinion_is_learned_where_there_is_no_label() -> None:
+    """A text without a label moves toward the label that the adviser gives it."""
+    some, silent = examples(64), [[1, 7, 7, 2]]
+    opinion = torch.tensor([[0.0, 0.0, 0.0, 1.0]])
+    lessons = tuning.lessons_of(some, silent, advice=(torch.full((64, 4), 0.25), opinion))
+    recipe = tuning.Recipe(epochs=6, batch_rows=16, unlabelled_share=0.5, learning_rate=3e-3, label_smoothing=0.0)
+    net = network()
+    before = float(torch.softmax(batches.logits(net, silent), dim=-1)[0, 3])
+    tuning.run_epochs(net, some, lessons, recipe)
+    assert float(torch.softmax(batches.logits(net, silent), dim=-1)[0, 3]) > before
+
+
+@pytest.mark.parametrize("judged", [False, True])
+def test_the_tuning_draws_unlabelled_texts_only_where_somebody_judged_them(
+    monkeypatch: pytest.MonkeyPatch, *, judged: bool
+) -> None:
+    """Without an adviser they teach nothing and are never drawn; with one they get their share."""
+    drawn: list[torch.Tensor] = []
+    plan = batches.plan
+
+    def spy(some: Sequence[Sequence[int]], weights: torch.Tensor, **options: int) -> Iterator[list[int]]:
+        drawn.append(weights)
+        return plan(some, weights, **options)
+
+    monkeypatch.setattr(batches, "plan", spy)
+    some, silent = examples(64), rows(16, seed=8)
+    advice = (torch.full((64, 4), 0.25), torch.full((16, 4), 0.25)) if judged else None
+    lessons = tuning.lessons_of(some, silent, advice=advice)
+    tuning.run_epochs(network(), some, lessons, tuning.Recipe(epochs=1, batch_rows=16, unlabelled_share=0.25))
+    share = float(drawn[0][lessons.labelled :].sum() / drawn[0].sum())
+    assert share == pytest.approx(0.25 if judged else 0.0, abs=1e-6)
+
+
+def test_label_and_opinion_share_a_target() -> None:
+    """Half a label and half an opinion: each target still adds up to one."""
+    some = tuning.Examples(rows=[[1], [2]], targets=[0, 1], sources=["corpus", "corpus"])
+    advice = (torch.tensor([[0.2, 0.8], [0.5, 0.5]]), torch.zeros(0, 2))
+    assert torch.allclose(tuning.lessons_of(some, advice=advice).targets, torch.tensor([[0.6, 0.4], [0.25, 0.75]]))
+
+
+def test_tuning_keeps_the_share_that_loses_least() -> None:
+    """The chosen share is the one with the smallest calibration loss, and the network has its weights."""
+    tuned = tuning.tune(network(), examples(96), examples(32), tuning.Recipe(epochs=1, batch_rows=16))
+    assert tuned.losses[str(tuned.tuned_share)] == min(tuned.losses.values())
+    assert tuning.balanced_loss(tuned.network, examples(32)) == pytest.approx(min(tuned.losses.values()), abs=1e-6)
+
+
+def test_interpolation_ends_at_both_networks() -> None:
+    """Share 0 is the base, share 1 the tuned network."""
+    base, tuned = network(0).state_dict(), network(1).state_dict()
+    assert all(torch.equal(tuning.interpolate(base, tuned, 0.0)[name], base[name]) for name in base)
+    assert all(torch.allclose(tuning.interpolate(base, tuned, 1.0)[name], tuned[name]) for name in base)
+
+
+def test_checkpoint_keeps_the_network(tmp_path: Path) -> None:
+    """What is saved is loaded, weights and record."""
+    trained = Trained(labels=LABELS, record={"seconds": 1.5})
+    checkpoint.save(tmp_path / "net.safetensors", network(), trained)
+    found, record = checkpoint.load(tmp_path / "net.safetensors")
+    assert torch.equal(batches.logits(found, rows(3)), batches.logits(network(), rows(3)))
+    assert record == trained
+
+
+def test_other_file_is_no_checkpoint(tmp_path: Path) -> None:
+    """A stray file is refused with a next step."""
+    (tmp_path / "net.safetensors").write_bytes(b"nothing")
+    with pytest.raises(CheckpointError, match="Next:"):
+        checkpoint.load(tmp_path / "net.safetensors")
+
+
+def splits() -> Splits:
+    """Texts labelled by the network itself, so that a threshold exists."""
+    net, own = network(), tokenizer()
+    generator = np.random.default_rng(6)
+    texts = [" ".join(generator.choice(WORDS, size=generator.integers(4, 20))) for _ in range(120)]
+    logits = batches.logits(net, batches.encode(own, texts))
+    labelled = [
+        Row(text=text, tag=LABELS[int(place)], source="corpus", topic="t")
+        for text, place in zip(texts, logits.argmax(dim=1), strict=True)
+    ]
+    return Splits(
+        train=tuple(labelled[:64]),
+        calibration=tuple(labelled[64:104]),
+        holdout=tuple(labelled[104:]),
+        corpus_test=(),
+        unlabelled=(),
+        near_duplicates_removed=0,
+    )
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """The whole path, once."""
+    return assemble.assemble(
+        tmp_path_factory.mktemp("bundles") / "bundle",
+        network=network(),
+        trained=Trained(labels=LABELS, record={"seed": 0}),
+        tokenizer=tokenizer().to_str().encode(),
+        splits=splits(),
+        load=OnnxClassifier,
+        target=assemble.Target(precision=0.5, limits=parity.Limits(quantised_agreement=0.5, quantised_flips=0.9)),
+    )
+
+
+def test_network_becomes_a_bundle_that_the_worker_loads(built: Built) -> None:
+    """The whole path writes a bundle, and the manifest says what was proved and measured."""
+    manifest = built.bundle.manifest
+    invariance = manifest.parity["batch_invariance"]
+    assert (invariance["max_probability"], invariance["max_energy"]) == (0.0, 0.0)
+    assert manifest.metrics["holdout"]["rows"] == 16
+    assert len(manifest.golden) == 8
+    assert manifest.reference["rows"] == 40
+    assert manifest.threshold.precision >= 0.5
+
+
+def test_every_label_of_a_new_bundle_has_its_certificate_or_its_refusal(built: Built) -> None:
+    """Four labels, their rows add up, and what is not certified says how many labels are lacking; the router applies these numbers."""
+    manifest = built.bundle.manifest
+    assert set(manifest.thresholds) == set(LABELS)
+    assert sum(found.label_rows for found in manifest.thresholds.values()) == 40
+    assert {found.target_precision for found in manifest.thresholds.values()} == {0.5}
+    classes = {report["label"]: report["threshold"] for report in manifest.metrics["holdout"]["classes"]}
+    assert classes == manifest.asked_below() == {label: router(built.bundle, None).asked_below(label) for label in LABELS}
+
+
+def test_the_gate_is_measured_on_every_part(built: Built) -> None:
+    """The calibration rows chose the energy, and their share is the reference's; the rows without a class are foreign."""
+    gate = built.bundle.manifest.metrics["out_of_distribution"]
+    reference = built.bundle.manifest.reference
+    assert gate["ood_energy"] == reference["ood_energy"]
+    assert gate["false_rejection"].keys() == {"holdout", "calibration"}
+    assert gate["false_rejection"]["calibration"] == reference["ood_ratio"]
+    assert gate["not_ml_rows"] == 0
+
+
+def test_a_bundle_is_calibrated_anew_with_its_network_and_tokenizer(built: Built, tmp_path: Path) -> None:
+    """The two files stay to the byte; the promise is another, and what cannot be known any more is not said."""
+    old = built.bundle
+    changed = recalibrate_bundle(tmp_path, bundle=old, splits=splits(), load=OnnxClassifier, precision=0.9).bundle
+    assert changed.manifest.files == old.manifest.files
+    assert changed.digest != old.digest
+    assert changed.manifest.temperature == old.manifest.temperature
+    assert {found.target_precision for found in changed.manifest.thresholds.values()} == {0.9}
+    assert changed.manifest.version == f"{old.manifest.version}-calibrated"
+    assert changed.manifest.training["calibrated"]["bundle"] == old.digest
+    assert changed.manifest.training["seed"] == old.manifest.training["seed"]
+    assert changed.manifest.parity == {name: kept for name, kept in old.manifest.parity.items() if name != "routing_flips"}
+    again = recalibrate_bundle(tmp_path, bundle=changed, splits=splits(), load=OnnxClassifier, precision=0.9).bundle
+    assert again.manifest.version == changed.manifest.version
+
+
+def test_a_second_head_is_kept_when_a_bundle_is_calibrated_anew(built: Built, tmp_path: Path) -> None:
+    """Its bytes and how it was fitted stay, the promises of both heads are new, and the classifier says `tags` as before."""
+    both = multilabel.add_to(tmp_path / "both", bundle=built.bundle, splits=splits(), load=OnnxClassifier)
+    option = both.manifest.multilabel
+    made = recalibrate_bundle(tmp_path / "new", bundle=both, splits=splits(), load=OnnxClassifier, precision=0.9).bundle
+    assert made.manifest.files == both.manifest.files
+    assert {found.target_precision for found in made.manifest.thresholds.values()} == {0.9}
+    assert made.manifest.training["calibrated"]["bundle"] == both.digest
+    assert option is not None
+    assert made.manifest.multilabel == option, "the rows are the same"
+    text = splits().holdout[0].text
+    assert OnnxClassifier(made).classify([text]) == OnnxClassifier(both).classify([text])
+
+
+def test_nothing_is_written_when_a_gate_refuses(tmp_path: Path) -> None:
+    """A bundle that broke a limit must not lie about."""
+    with pytest.raises(ParityError, match="quantisation keeps"):
+        assemble.assemble(
+            tmp_path / "bundle",
+            network=network(),
+            trained=Trained(labels=LABELS, record={}),
+            tokenizer=tokenizer().to_str().encode(),
+            splits=splits(),
+            load=OnnxClassifier,
+            target=assemble.Target(limits=parity.Limits(quantised_agreement=1.01)),
+        )
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_network_whose_bundle_is_refused_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Half an hour of training is not lost with the file: the message says where the network is, and it can be exported."""
+    trained = Trained(labels=LABELS, record={"seed": 0})
+    base = SimpleNamespace(tokenizer=tokenizer().to_str().encode())
+    monkeypatch.setattr(build.base_model, "load", lambda: base)
+    monkeypatch.setattr(build, "fit", lambda *_: (network(), trained))
+    with pytest.raises(ParityError, match=r"bundle-refused\.safetensors, for `tagstream model export`"):
+        build.train_bundle(
+            tmp_path / "bundle",
+            splits=splits(),
+            load=OnnxClassifier,
+            plan=build.Plan(),
+            target=assemble.Target(limits=parity.Limits(quantised_agreement=1.01)),
+        )
+    kept, record = checkpoint.load(tmp_path / "bundle-refused.safetensors")
+    assert record == trained
+    assert kept.shape == network().shape
+
+
+def test_training_batches_cover_what_was_asked() -> None:
+    """A plan gives the steps asked for, each of the size asked for, the same each time."""
+    some: Sequence[list[int]] = rows(50)
+    plans = [list(batches.plan(some, torch.ones(50), size=8, steps=21, seed=1)) for _ in range(2)]
+    assert plans[0] == plans[1]
+    assert [len(drawn) for drawn in plans[0]] == [8] * 21
+
+
+def test_sources_are_drawn_by_their_shares() -> None:
+    """A small source with half the share is drawn half the time."""
+    mixed = tuning.Examples(rows=[[1]] * 10, targets=[0] * 10, sources=["small"] * 2 + ["large"] * 8)
+    weights = tuning.drawing_weights(mixed, {"small": 0.5, "large": 0.5}, 0.0)
+    assert float(weights[:2].sum()) == pytest.approx(float(weights[2:].sum()))
+
+
+def test_a_levelled_source_draws_its_classes_equally_often() -> None:
+    """With levelling 1 a class of one row is drawn as often as one of nine; with 0 a ninth as often."""
+    one = tuning.Examples(rows=[[1]] * 10, targets=[0] * 9 + [1], sources=["only"] * 10)
+    levelled, natural = (tuning.drawing_weights(one, {}, levelling) for levelling in (1.0, 0.0))
+    assert float(levelled[9]) == pytest.approx(float(levelled[:9].sum()))
+    assert float(natural[9]) == pytest.approx(float(natural[0]))
+
+
+def test_temperature_is_fitted_on_what_the_file_says(exported: tuple[TagNetwork, bytes, bytes]) -> None:
+    """The int8 file's logits, not the trained network's, decide."""
+    logits = parity.run(exported[2], rows(40, seed=3))
+    assert 0.05 <= calibrate.fit_temperature(logits, logits.argmax(axis=1)) <= 20

@@ -1,0 +1,79 @@
+"""The gates refuse what they are there to refuse."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from model_export.bundle.bundle import DEFAULT_BUNDLE, BundleError, read
+from model_export.bundle.classifier import OnnxClassifier
+from model_export.bundle.invariance import ParityError, check_invariance
+from model_export.bundle.prediction import Prediction, predict
+from model_export.commands import inspect, verify
+from model_export.onnx import parity
+from model_export.onnx.parity import Limits
+from tests.conftest import TINY_BUNDLE
+
+TEXTS = tuple(f"word {number} image language" for number in range(40))
+
+
+class Nervous:
+    """A classifier whose confidence depends on how many are asked with it."""
+
+    labels = ("one", "two")
+
+    def classify(self, texts: Sequence[str]) -> list[Prediction]:
+        """Lean toward the second label with every neighbour."""
+        logits = (1.0, 0.001 * len(texts))
+        return [predict(logits, labels=self.labels, temperature=1.0, tokens=3, truncated=False) for _ in texts]
+
+
+def test_classifier_that_looks_at_its_neighbours_is_refused() -> None:
+    """A thousandth of a logit is enough."""
+    with pytest.raises(ParityError, match="depends on its batch"):
+        check_invariance(Nervous(), TEXTS, seed=1)
+
+
+def test_tiny_bundle_does_not_depend_on_its_batch() -> None:
+    """The real classifier gives the same digits alone, in any batch, in any order."""
+    found = check_invariance(OnnxClassifier(read(TINY_BUNDLE)), TEXTS, seed=1)
+    assert (found.rows, found.max_probability, found.max_energy) == (40, 0.0, 0.0)
+
+
+def test_export_of_another_network_is_refused() -> None:
+    """A hundredth of a logit is not rounding."""
+    logits = np.zeros((3, 2))
+    assert parity.check_export(logits, logits + 1e-5, Limits()).max_logit == pytest.approx(1e-5)
+    with pytest.raises(ParityError, match="another network"):
+        parity.check_export(logits, logits + 0.01, Limits())
+
+
+def test_quantisation_that_changes_labels_is_refused() -> None:
+    """One label in four changed: too many."""
+    plain = np.array([[1.0, 0.0]] * 4)
+    quantised = plain.copy()
+    quantised[0] = [0.0, 1.0]
+    with pytest.raises(ParityError, match=r"0\.7500 of the labels"):
+        parity.check_quantised(plain, quantised, Limits())
+
+
+def test_routing_flips_count_texts_that_change_doors() -> None:
+    """Of two texts one crosses the threshold."""
+    plain = np.array([[2.0, 0.0], [2.0, 0.0]])
+    moved = np.array([[2.0, 0.0], [1.0, 0.0]])
+    assert parity.routing_flips(plain, moved, temperature=1.0, thresholds=[0.8] * plain.shape[1]) == 0.5
+    with pytest.raises(ParityError, match="another door"):
+        parity.check_flips(0.5, Limits())
+
+
+def test_verify_returns_what_was_checked() -> None:
+    """The command says what it proved."""
+    found = verify(TINY_BUNDLE, load=OnnxClassifier)
+    assert found.digest == inspect(TINY_BUNDLE).digest
+    assert found.golden_texts == 6
+
+
+def test_verify_refuses_what_is_no_bundle() -> None:
+    """An empty folder is refused with a next step."""
+    with pytest.raises(BundleError, match="Next:"):
+        verify(DEFAULT_BUNDLE.parent / "no-such-bundle", load=OnnxClassifier)

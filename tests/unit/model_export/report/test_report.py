@@ -1,0 +1,195 @@
+"""The report: what it says is what the record says, it needs nothing from elsewhere, and names cannot break out of it."""
+
+import importlib.util
+import json
+import re
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from typer.testing import CliRunner
+
+from model_export.compare import measured
+from model_export.report import plots, report
+from stream.cli import model as modelling
+from stream.cli.main import app
+from stream.settings.settings import Settings
+from tests.evaluations import NASTY, evaluation
+
+VOID = {"meta", "br", "hr", "img", "link", "input"}
+
+
+class Page(HTMLParser):
+    """What is in a page: whether elements close in order, its ids, every address, every kind of element."""
+
+    def __init__(self, page: str) -> None:
+        """Read it."""
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.addresses: list[str] = []
+        self.kinds: set[str] = set()
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Remember it."""
+        given = dict(attrs)
+        self.kinds.add(tag)
+        self.ids += [given["id"] or ""] if "id" in given else []
+        self.addresses += [given[name] or "" for name in ("href", "src", "xlink:href") if name in given]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """As SVG has them: open and closed at once."""
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.handle_endtag(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        """Only what was opened last may close."""
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        """Collect what is read."""
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def found() -> measured.Measured:
+    """A bundle beside a worse model and one with a name that means mischief."""
+    return evaluation()
+
+
+@pytest.fixture(scope="module")
+def folder(found: measured.Measured, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its report."""
+    place = tmp_path_factory.mktemp("report") / "of" / "today"
+    written = report.write(found, place)
+    assert [path.name for path in written] == ["report.html", "report.md", "evaluation.jsonl"]
+    return place
+
+
+def test_page_is_well_formed_and_asks_nobody(folder: Path) -> None:
+    """Every element closes, no id is used twice, every address is within the page, and there is no script."""
+    page = Page((folder / "report.html").read_text(encoding="utf-8"))
+    assert page.open == []
+    assert len(page.ids) == len(set(page.ids))
+    assert page.addresses
+    assert all(address.startswith("#") and address[1:] in page.ids for address in page.addresses)
+    assert page.kinds.isdisjoint({"script", "link", "img", "iframe", "object", "form"})
+    assert "url(http" not in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_page_says_what_the_record_says(folder: Path, found: measured.Measured) -> None:
+    """The figures of all models, and the verdict on each."""
+    text = Page((folder / "report.html").read_text(encoding="utf-8")).text
+    for model in found.models:
+        figures = model.parts["corpus_test"].evaluation
+        assert f"{figures.weighted_f1:.3f} [{figures.weighted_f1_interval[0]:.3f}" in text
+    assert "on 7 authored rows that are not about machine learning" in text
+    assert all(f"{each.published_precision:.3f}" in text for each in found.bundle.parts["corpus_test"].evaluation.classes)
+    assert f"better than {found.others[0].name}" in report.summary(found)
+    assert report.summary(found) in text
+    assert found.digest in text
+
+
+def test_names_are_names_and_nothing_else(folder: Path) -> None:
+    """A bundle may be called anything: in the page, the pictures and the Markdown it stays text."""
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "<b>" not in page
+    assert NASTY in Page(page).text
+    rows = [line for line in (folder / "report.md").read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    assert any(r"\<b\>$x\_1$\|" in row for row in rows)
+
+
+def test_markdown_tables_have_as_many_cells_in_every_row(folder: Path) -> None:
+    """Else they would not be tables where they are shown; and every picture lies beside the text."""
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
+    assert len(tables) >= 7
+    for table in tables:
+        assert len({len(re.findall(r"(?<!\\)\|", row)) for row in table}) == 1
+    pictures = re.findall(r"\]\(([^)]+\.svg)\)", text)
+    assert len(pictures) == 5
+    assert all((folder / name).is_file() for name in pictures)
+
+
+def test_pictures_are_files_of_their_own_that_follow_light_and_dark(folder: Path) -> None:
+    """Well-formed, described for those who do not see them, with letters as letters, and no colour that only one mode has."""
+    for path in folder.glob("*.svg"):
+        text = path.read_text(encoding="utf-8")
+        root = ET.fromstring(text)  # noqa: S314 - written just now
+        assert root.get("role") == "img"
+        assert root.get("aria-label")
+        assert "prefers-color-scheme:dark" in text
+        drawn = re.sub(r"<style>.*?</style>", "", text, flags=re.DOTALL)
+        assert re.findall(r"(?:fill|stroke): (#\w+)", drawn) == []
+        assert "<text" in drawn
+
+
+def test_the_same_record_gives_the_same_bytes(found: measured.Measured) -> None:
+    """So that a report can be compared with another."""
+    assert plots.draw(found) == plots.draw(found)
+
+
+def test_record_lies_beside_the_report(folder: Path, found: measured.Measured) -> None:
+    """One object a line, what `--json` prints."""
+    lines = [json.loads(line) for line in (folder / "evaluation.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert lines == [json.loads(msgspec.json.encode(each)) for each in found.records()]
+
+
+def test_bundle_alone_has_a_report_without_rivals() -> None:
+    """No empty table, no comparison with nobody."""
+    document = report.compose(evaluation(others=False))
+    assert "Beside its rivals" not in [section.title for section in document.sections]
+    assert "told apart" not in report.summary(evaluation(others=False))
+
+
+@pytest.mark.parametrize(
+    ("missing", "folder_given", "sentence"),
+    [("torch", False, "needs PyTorch"), ("sklearn", False, "needs PyTorch"), ("matplotlib", True, "needs matplotlib")],
+)
+def test_missing_extras_are_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, missing: str, folder_given: bool, sentence: str
+) -> None:
+    """Which package, and how to get it; before anything is measured."""
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == missing else real(name, *rest))
+    wanted: dict[str, Any] = {"baselines": False, "against": (), "checkpoints": (), "as_json": False}
+    with pytest.raises(modelling.ExtraMissingError, match=rf"{sentence}.*-m pip install -e '\.\[export\]'"):
+        modelling.evaluate(Settings(), report=tmp_path if folder_given else None, **wanted)
+
+
+def test_the_command_prints_lines_of_json_and_writes_the_report(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_bundle_folder: Path
+) -> None:
+    """With another bundle beside it, named; stdout is data alone, and what was written is said beside it."""
+    monkeypatch.setattr(modelling, "data_folder", lambda _: None)
+    options = ["--against", f"twin={tiny_bundle_folder}", "--report", str(tmp_path / "out"), "--json"]
+    result = CliRunner().invoke(app, ["model", "evaluate", str(tiny_bundle_folder), *options])
+    assert result.exit_code == 0, result.output
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line["model"] for line in lines if line["record"] == "speed"][1:] == ["twin"]
+    assert (tmp_path / "out" / "evaluation.jsonl").read_text(encoding="utf-8") == result.stdout
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "path"),
+    [("teacher fp32=a/b.safetensors", "teacher fp32", "a/b.safetensors"), ("a/b", None, "a/b"), ("=a", None, "=a")],
+)
+def test_a_model_on_the_command_line_may_have_a_name(given: str, name: str | None, path: str) -> None:
+    """NAME=PATH, or a path alone."""
+    assert (modelling.named(given).name, modelling.named(given).path) == (name, Path(path))
+
+
+def test_a_path_with_an_equals_sign_that_exists_is_a_path(tmp_path: Path) -> None:
+    """What is there needs no name."""
+    odd = tmp_path / "run=3"
+    odd.mkdir()
+    assert modelling.named(str(odd)).path == odd

@@ -1,0 +1,72 @@
+"""Thresholds from stable data: never below the shipped ones, high enough for what the data does by itself, honest about the run."""
+
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from monitoring.drift.replay import Calibrated, TooFewError, calibrate
+from monitoring.drift.thresholds import CHANGE_DELTA, LABELS_PSI, SOURCES_RATIO, WORDS_Z
+from monitoring.drift.watch import Plan
+from monitoring.observer import Observation
+from tests.unit.monitoring.drift.drift_cases import decision, ordinary
+
+PLAN = Plan(window_events=200, reference_windows=5)
+RUN = 10_000
+
+
+def by_detector(observations: list[Observation], run_events: int = RUN) -> dict[str, Calibrated]:
+    """What was calibrated, by detector."""
+    return {row.detector: row for row in calibrate(observations, plan=PLAN, label_ratio=None, run_events=run_events)}
+
+
+def tidal(events: int) -> Iterator[Observation]:
+    """Labels, words and confidence that come in tides of a few hundred events."""
+    chance = random.Random(1)  # noqa: S311 - it must repeat
+    for number in range(events):
+        high = (number // 300) % 2
+        yield decision(
+            ("the", "high" if high and chance.random() < 0.5 else "low"),
+            label="mlops" if chance.random() < (0.8 if high else 0.3) else "other",
+            confidence=min(1.0, max(0.0, chance.gauss(0.85 if high else 0.7, 0.1))),
+        )
+
+
+def test_a_quiet_stream_keeps_the_shipped_thresholds() -> None:
+    """They are effects that matter, however quiet it is."""
+    found = by_detector(list(ordinary(6_000)))
+    assert {row.setting: row.threshold for row in found.values()} == {
+        "drift_change_delta": CHANGE_DELTA,
+        "drift_words_z": WORDS_Z,
+        "drift_labels_psi": LABELS_PSI,
+        "drift_sources_ratio": SOURCES_RATIO,
+    }
+    assert all(row.reached and row.alarms == 0 for row in found.values())
+
+
+def test_without_an_alarm_a_third_of_the_events_is_promised() -> None:
+    """The rule of three; there are three runs in a replay."""
+    for row in by_detector(list(ordinary(6_000))).values():
+        assert row.events >= 3 * RUN
+        assert row.run == pytest.approx(row.events / 3)
+
+
+def test_a_stream_with_tides_gets_thresholds_above_them() -> None:
+    """Under which the replay is as quiet as was asked for."""
+    found = by_detector(list(tidal(6_000)))
+    assert found["labels"].threshold > LABELS_PSI
+    assert found["labels"].reached
+    assert found["labels"].alarms <= found["labels"].events // RUN
+    assert found["change of confidence"].threshold < CHANGE_DELTA
+
+
+def test_a_calibration_repeats() -> None:
+    """The resampling is seeded."""
+    stream = list(tidal(4_000))
+    assert by_detector(stream) == by_detector(stream)
+
+
+def test_too_few_events_are_refused_with_how_many_it_takes() -> None:
+    """Five windows beside the reference."""
+    with pytest.raises(TooFewError, match=r"1999 decisions are too few.*give 2000 events or more"):
+        by_detector(list(ordinary(1_999)))

@@ -1,0 +1,184 @@
+"""The watch of one worker: when it says something, when it says it again, and what a finding holds."""
+
+from collections.abc import Iterable
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from monitoring.drift import baseline
+from monitoring.drift.findings import Finding
+from monitoring.drift.watch import REPEAT_WINDOWS, DriftWatch, Plan, Report
+from monitoring.observer import DriftKind, DriftScore, DriftSignal, Observation
+from tests.unit.monitoring.drift.drift_cases import LABEL_RATIO, MODEL, dead_letter, decision, ordinary
+
+WINDOW = 500
+PLAN = Plan(window_events=WINDOW, reference_windows=2)
+START_MS = 1_700_000_000_000
+
+
+def made(**more: object) -> DriftWatch:
+    """A watch with small windows."""
+    return DriftWatch(**{"model": MODEL, "worker": "w", "label_ratio": LABEL_RATIO, "plan": PLAN, **more})  # type: ignore[arg-type]
+
+
+def feed(watch: DriftWatch, observations: Iterable[Observation], start_ms: int = START_MS) -> Report:
+    """One event a second, one at a time; everything that was reported."""
+    total = Report()
+    for number, seen in enumerate(observations):
+        report = watch.add([seen], start_ms + number * 1_000)
+        total.changes += report.changes
+        total.evaluations += report.evaluations
+        total.findings += report.findings
+    return total
+
+
+def planted(events: int = WINDOW) -> list[Observation]:
+    """A window in which one event of ten has words and a producer of its own."""
+    new = ("quantabyte", "lorvane")
+    return [decision(new, source="press") if at % 10 == 0 else seen for at, seen in enumerate(ordinary(events))]
+
+
+def test_an_ordinary_stream_is_evaluated_and_gives_no_finding() -> None:
+    """Labels from the first window on, words and producers once the reference is learned."""
+    watch = made()
+    report = feed(watch, ordinary(4 * WINDOW))
+    assert report.findings == []
+    assert [evaluation.events for evaluation in report.evaluations] == [WINDOW] * 4
+    assert [set(evaluation.scores) for evaluation in report.evaluations] == [
+        {DriftScore.LABELS},
+        {DriftScore.LABELS},
+        set(DriftScore),
+        set(DriftScore),
+    ]
+    assert not watch.learning
+
+
+def test_a_finding_says_what_moved_where_and_when() -> None:
+    """Words and the producer, each with events to look at."""
+    watch = made()
+    feed(watch, ordinary(2 * WINDOW))
+    window = planted()
+    findings = {found.kind: found for found in feed(watch, window, START_MS + 10_000_000).findings}
+    assert findings.keys() == {DriftKind.WORDS, DriftKind.SOURCES}
+    words = findings[DriftKind.WORDS]
+    assert [word.word for word in words.words[:2]] == ["lorvane", "quantabyte"]
+    assert (words.window.events, words.window.start, words.window.end) == (
+        WINDOW,
+        "2023-11-15T01:00:00.000Z",
+        "2023-11-15T01:08:19.000Z",
+    )
+    assert words.score is not None
+    assert words.threshold is not None
+    assert words.score > words.threshold
+    assert words.model == MODEL
+    new = {seen.signals.event_id for seen in window if seen.signals and seen.signals.source == "press"}
+    for found in findings.values():
+        assert 0 < len(found.example_ids) <= 10
+        assert set(found.example_ids) <= new
+    assert [source.source for source in findings[DriftKind.SOURCES].sources] == ["press"]
+
+
+def test_the_wire_form_is_the_contract() -> None:
+    """Names as consumers read them; what a kind does not have is not there."""
+    watch = made()
+    feed(watch, ordinary(2 * WINDOW))
+    [words, *_] = [found for found in feed(watch, planted()).findings if found.kind is DriftKind.WORDS]
+    value = msgspec.json.decode(msgspec.json.encode(words))
+    assert value["kind"] == "words"
+    assert value["window"].keys() == {"events", "from", "to"}
+    assert value["words"][0].keys() == {"word", "z", "share", "reference_share"}
+    assert value["labels"][0].keys() == {"label", "share", "reference_share", "psi_term"}
+    assert value["sources"][0].keys() == {"source", "share", "seen_before"}
+    assert {"worker", "at", "reference_digest", "model", "example_ids"} <= value.keys()
+    assert not {"signal", "before", "after"} & value.keys()
+    assert msgspec.json.decode(msgspec.json.encode(words), type=Finding) == words
+
+
+def test_a_sudden_change_is_a_finding_with_its_strangest_events() -> None:
+    """Found within the window, and counted by its signal."""
+    watch = made()
+    feed(watch, ordinary(2 * WINDOW))
+    report = feed(watch, (decision(confidence=0.4, event_id=f"low-{at}") for at in range(WINDOW)))
+    assert report.changes == [DriftSignal.CONFIDENCE]
+    [change] = [found for found in report.findings if found.kind is DriftKind.CHANGE]
+    assert change.signal is DriftSignal.CONFIDENCE
+    assert change.before == pytest.approx(0.8, abs=0.02)
+    assert change.after == pytest.approx(0.4, abs=0.02)
+    assert all(event_id.startswith("low-") for event_id in change.example_ids)
+
+
+def test_what_lasts_is_said_once_and_again_after_ten_windows() -> None:
+    """An on-call engineer reads a finding, not one a minute."""
+    watch = made()
+    feed(watch, ordinary(2 * WINDOW))
+    words = [sum(found.kind is DriftKind.WORDS for found in feed(watch, planted()).findings) for _ in range(REPEAT_WINDOWS + 1)]
+    assert words == [1, *[0] * (REPEAT_WINDOWS - 1), 1]
+
+
+def test_what_ended_and_came_back_is_said_again() -> None:
+    """With a healthy window between."""
+    watch = made()
+    feed(watch, ordinary(2 * WINDOW))
+    kinds = [
+        [found.kind for found in feed(watch, window).findings] for window in (planted(), list(ordinary(WINDOW)), planted())
+    ]
+    assert DriftKind.WORDS in kinds[0]
+    assert kinds[1] == []
+    assert DriftKind.WORDS in kinds[2]
+
+
+def test_a_window_with_a_change_in_it_is_not_learned_from() -> None:
+    """The reference is what was there when nothing was wrong."""
+    watch = made()
+    feed(watch, ordinary(WINDOW))
+    feed(watch, (decision(("strange",), confidence=0.3) for _ in range(WINDOW)))
+    assert watch.learning
+    feed(watch, (decision(("the",), confidence=0.3) for _ in range(WINDOW)))
+    assert not watch.learning
+
+
+def test_a_reference_from_a_file_serves_from_the_first_window_and_outlives_a_reset() -> None:
+    """Its labels replace the bundle's, and its digest is named."""
+    given_one = baseline.of(list(ordinary(5_000)))
+    watch = made(baseline=given_one, label_ratio={"mlops": 1.0})
+    for _ in range(2):
+        findings = feed(watch, planted()).findings
+        assert {found.kind for found in findings} == {DriftKind.WORDS, DriftKind.SOURCES}
+        assert {found.reference_digest for found in findings} == {given_one.digest}
+        watch.reset()
+
+
+def test_after_a_reset_a_worker_learns_anew() -> None:
+    """The words of other partitions are no finding."""
+    watch = made()
+    feed(watch, ordinary(2 * WINDOW))
+    assert not watch.learning
+    watch.reset()
+    assert watch.learning
+    others = ("entirely", "other", "words")
+    report = feed(watch, (decision(others, label=("mlops", "other")[at % 2], source="press") for at in range(3 * WINDOW)))
+    assert report.findings == []
+
+
+def test_without_a_reference_of_labels_none_are_compared() -> None:
+    """An old bundle need not have one."""
+    report = feed(made(label_ratio=None), ordinary(WINDOW))
+    assert [evaluation.scores for evaluation in report.evaluations] == [{}]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(1, 400), min_size=1, max_size=12), st.booleans())
+def test_how_events_are_batched_does_not_matter(sizes: list[int], dead: bool) -> None:
+    """Nor do dead letters among them."""
+    events = [*ordinary(2 * WINDOW), *planted(sum(sizes))]
+    apart, together = made(), made()
+    one = feed(apart, events)
+    rest, found = list(events), []
+    for size in [2 * WINDOW, *sizes]:
+        batch, rest = rest[:size], rest[size:]
+        found += together.add([*batch, dead_letter()] if dead else batch, START_MS).findings
+    assert [(item.kind, item.words, item.labels, item.sources) for item in found] == [
+        (item.kind, item.words, item.labels, item.sources) for item in one.findings
+    ]

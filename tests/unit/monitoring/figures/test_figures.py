@@ -1,0 +1,307 @@
+"""The figures that people look at, and which of them are alarms: the conditions of Prometheus' alerts, told as sentences."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from monitoring import limits
+from monitoring.comparison import psi
+from monitoring.figures.alarms import Alarm, Tier, alarms
+from monitoring.figures.figures import Figures, Position, Trouble, figures, trouble_of
+from monitoring.figures.history import History
+from monitoring.figures.snapshot import of_families, parse
+from monitoring.health import Progress
+from monitoring.observer import Destination, Observation, ReviewReason
+from tests.fakes import Clock
+from tests.observations import DIGEST, LABELS, THRESHOLD, Stream
+
+ALERTS = Path(__file__).parents[4] / "monitoring" / "prometheus" / "alerts.yml"
+
+
+def seen(*streams: Stream, troubles: tuple[Trouble, ...] = ()) -> Figures:
+    """The figures of these workers since their start."""
+    workers = {str(number): of_families(one.registry.collect(), at=one.now) for number, one in enumerate(streams)}
+    return figures(History().see(workers), troubles)
+
+
+def ran(seconds: float = 100, *, drift: float = 0.0, dead: float = 0.004, digest: str = DIGEST) -> Stream:
+    """A worker after so many seconds."""
+    stream = Stream(digest=digest)
+    stream.run(seconds, drift=drift, dead=dead)
+    return stream
+
+
+def names(found: list[Alarm]) -> set[str]:
+    """The alarms' names."""
+    return {alarm.name for alarm in found}
+
+
+def value(found: Figures, name: str) -> float | None:
+    """One distance or share."""
+    return next(measure.value for measure in (*found.distances, *found.shares) if measure.name == name)
+
+
+def test_the_figures_are_those_of_the_events() -> None:
+    """Counted, not estimated."""
+    found = seen(ran())
+    assert found.totals.received == 2000
+    assert found.totals.tagged + found.totals.review + found.totals.dlq == 2000
+    assert found.window.decisions == found.totals.tagged + found.totals.review
+    assert found.window.events == 2000
+    assert [label.label for label in found.labels] == sorted(LABELS)
+    assert sum(label.share or 0 for label in found.labels) == pytest.approx(1)
+    assert sum(label.reference or 0 for label in found.labels) == pytest.approx(1)
+    assert found.confidence.thresholds == dict.fromkeys(LABELS, THRESHOLD)
+    assert sum(bar.share or 0 for bar in found.confidence.bars) == pytest.approx(1)
+    assert sum(bar.reference or 0 for bar in found.confidence.bars) == pytest.approx(1)
+    assert sum(found.dead_letters.values()) == found.totals.dlq
+    assert [model.digest for model in found.models] == [DIGEST]
+
+
+def test_one_worker_and_four_give_the_same_figures() -> None:
+    """Drift is a figure of the stream, not of a partition."""
+    streams = [Stream(seed=seed) for seed in range(4)]
+    for stream in streams:
+        stream.run(50, drift=0.5)
+    together = seen(*streams)
+    shares = {label.label: label.share or 0.0 for label in together.labels}
+    assert together.workers == 4
+    assert together.window.decisions == sum(seen(stream).window.decisions for stream in streams)
+    assert value(together, "labels") == pytest.approx(psi(shares, {one.label: one.reference or 0.0 for one in together.labels}))
+    four_times_the_same = seen(streams[0], streams[0], streams[0], streams[0])
+    assert four_times_the_same.distances == seen(streams[0]).distances
+
+
+def test_a_worker_of_an_older_version_has_dashes_and_no_alarm() -> None:
+    """What it does not export is None, in every figure."""
+    text = "# TYPE tagstream_events_received_total counter\ntagstream_events_received_total 3\n"
+    found = figures(History().see({"old": parse(text, at=9.0)}))
+    assert all(measure.value is None for measure in (*found.distances, *found.shares))
+    assert found.labels == ()
+    assert found.confidence.mean is None
+    assert found.position == Position(lag=None, inflight=None, partitions=None, oldest_seconds=None, idle_seconds=None)
+    assert alarms(found) == []
+
+
+def test_a_worker_without_events_has_no_figures_and_no_alarm() -> None:
+    """Shares of nothing are no shares."""
+    found = seen(Stream())
+    assert found.window.decisions == 0
+    assert all(measure.value is None for measure in (*found.distances, *found.shares))
+    assert {label.label for label in found.labels} == set(LABELS)
+    assert all(label.share is None and label.reference is not None for label in found.labels)
+    assert alarms(found) == []
+
+
+def test_figures_and_alarms_are_json() -> None:
+    """For the page and for machines: no infinity, no NaN."""
+    for stream in (Stream(), ran(drift=1.0)):
+        found = seen(stream)
+        data = msgspec.json.encode({"figures": found, "alarms": alarms(found)})
+        assert b"Infinity" not in data
+        assert b"NaN" not in data
+        assert msgspec.json.decode(data)["figures"]["window"]["decisions"] == found.window.decisions
+
+
+def test_a_stream_like_its_reference_raises_no_alarm() -> None:
+    """The silence is what makes the alarms worth reading."""
+    assert alarms(seen(ran(500))) == []
+
+
+def test_a_drifted_stream_says_what_moved() -> None:
+    """Every kind of drift has its own alarm, and a next step."""
+    found = alarms(seen(ran(drift=1.0)))
+    assert names(found) == {
+        "PredictionDrift",
+        "ConfidenceDrift",
+        "EnergyDrift",
+        "TokensPerWordDrift",
+        "OutOfDistributionShare",
+        "WithoutDescriptionShare",
+        "UnseenSourceShare",
+    }
+    assert "most of it other" in next(alarm.what for alarm in found if alarm.name == "PredictionDrift")
+    assert all(alarm.tier is Tier.TICKET and alarm.next for alarm in found)
+
+
+def test_drift_is_not_judged_on_few_decisions() -> None:
+    """A distance of a hundred events is mostly chance."""
+    assert alarms(seen(ran(20, drift=1.0))) == []
+
+
+def test_dead_letters_are_an_alarm_from_ten_on() -> None:
+    """One broken event is not worth a night."""
+    assert "DeadLetterRatio" not in names(alarms(seen(ran(10, dead=0.03))))
+    (alarm,) = (alarm for alarm in alarms(seen(ran(100, dead=0.1))) if alarm.name == "DeadLetterRatio")
+    assert alarm.tier is Tier.PAGE
+    assert re.search(r"10\.\d% .*(invalid_json|missing_title)", alarm.what) or re.search(r"9\.\d%", alarm.what)
+
+
+def test_events_that_wait_while_nothing_comes_out_are_an_alarm() -> None:
+    """An idle stream is none."""
+    found = seen(ran())
+    waiting = replace(found, position=replace(found.position, lag=70, idle_seconds=61.0))
+    assert names(alarms(waiting)) == {"Stalled"}
+    assert alarms(replace(found, position=replace(found.position, lag=0, idle_seconds=9999.0))) == []
+
+
+def test_late_outcomes_are_an_alarm() -> None:
+    """More than fourteen times what the promise allows."""
+    found = seen(ran())
+    late = tuple(replace(share, value=0.2) if share.name == "stale" else share for share in found.shares)
+    assert names(alarms(replace(found, shares=late))) == {"FreshnessBurn"}
+
+
+def test_two_bundles_at_once_are_an_alarm_and_drift_waits() -> None:
+    """Live figures and reference do not belong together meanwhile."""
+    found = alarms(seen(ran(drift=1.0), ran(drift=1.0, digest="ffff")))
+    assert names(found) == {"ModelVersionSkew"}
+
+
+def test_a_sudden_change_is_an_alarm() -> None:
+    """Found by the worker itself."""
+    stream = ran()
+    stream.metrics.drift_change("confidence")
+    stream.metrics.drift_change("tokens_per_word")
+    stream.metrics.drift_change("tokens_per_word")
+    whats = [alarm.what for alarm in alarms(seen(stream)) if alarm.name == "SuddenChange"]
+    assert whats == ["A worker saw the mean of confidence jump.", "A worker saw the mean of tokens per word jump, 2 times."]
+
+
+@pytest.mark.parametrize(("scores", "said"), [({"words": 5.9}, 0), ({"words": 6.0}, 1), ({"words": 24.5, "sources": 0.2}, 2)])
+def test_a_window_with_other_words_or_producers_is_an_alarm(scores: dict[str, float], said: int) -> None:
+    """From the worker's own threshold on; a worker that does not watch for drift has none."""
+    stream = ran()
+    stream.metrics.drift_evaluated(1000, scores, stream.now)
+    assert "ContentDrift" not in names(alarms(seen(stream)))
+    stream.metrics.drift_plan(1000, {"words": 6.0, "labels": 0.1, "sources": 0.02})
+    assert [alarm.name for alarm in alarms(seen(stream))].count("ContentDrift") == said
+
+
+@pytest.mark.parametrize(("compared", "rate", "alarm"), [(0.0, 20, True), (0.0, 0.1, False), (7 * 3600.0, 20, False)])
+def test_silence_about_drift_is_an_alarm_where_nobody_looks(compared: float, rate: float, alarm: bool) -> None:
+    """Seven hours without a comparison, unless hardly anything came."""
+    stream = Stream()
+    for _ in range(7):
+        stream.run(3600, rate=rate / 20)
+    if compared:
+        stream.metrics.drift_evaluated(1000, {}, stream.now - 60)
+    found = seen(stream)
+    assert (found.detectors.compared_seconds_ago is None) == (compared == 0)
+    assert ("DriftEvaluationStale" in names(alarms(found))) is alarm
+
+
+def test_a_worker_that_is_absent_or_not_ready_comes_first() -> None:
+    """Before all drift."""
+    troubles = (
+        Trouble(worker="w1", answers=False, why="nothing listens there"),
+        Trouble(worker="w2", answers=True, why="7 events wait"),
+    )
+    found = alarms(seen(ran(drift=1.0), troubles=troubles))
+    assert [(alarm.name, alarm.tier) for alarm in found[:2]] == [("WorkerAbsent", Tier.PAGE), ("Stalled", Tier.PAGE)]
+    assert "7 events wait" in found[1].what
+
+
+def test_an_open_circuit_breaker_is_an_alarm_of_its_own_with_one_next_step() -> None:
+    """The worker's, where it says one; a worker that is only seen through its series has the breaker's page."""
+    stream = ran()
+    stream.metrics.circuit_breaker(is_open=True)
+    snapshot = of_families(stream.registry.collect(), at=stream.now)
+    answer = "docs/runbooks/CircuitBreakerOpen.md, then remove /state/a.breaker"
+    told = trouble_of("w1", snapshot, ready=False, why=f"the circuit breaker is open: 30 of 100. Next: {answer}")
+    passed_on = trouble_of("w2", snapshot, ready=True, why="")
+    assert told is not None
+    assert passed_on is not None
+    found = [alarm for alarm in alarms(seen(stream, troubles=(told, passed_on))) if alarm.tier is Tier.PAGE]
+    assert names(found) == {"CircuitBreakerOpen"}
+    assert [alarm.what for alarm in found] == [
+        "The worker w1 decides nothing until a person answers: the circuit breaker is open: 30 of 100.",
+        "The worker w2 decides nothing until a person answers: the circuit breaker is open.",
+    ]
+    assert [alarm.next for alarm in found] == [
+        f"{answer}.",
+        "docs/runbooks/CircuitBreakerOpen.md; the worker's /readyz names the file that keeps it open.",
+    ]
+
+
+def test_a_worker_that_does_not_hear_from_its_brokers_is_an_alarm_of_its_own() -> None:
+    """It is not the worker that is to be looked at then; one whose event loop hangs does not hear from them either, and is."""
+    stream, clock = ran(), Clock()
+    snapshot = of_families(stream.registry.collect(), at=stream.now)
+    progress = Progress(stall_seconds=20, monotonic=clock)
+    progress.assigned(4)
+    clock.now += 21
+
+    def alarm() -> list[str]:
+        why = progress.verdict().why
+        trouble = trouble_of("w1", snapshot, ready=progress.verdict().ready, why=why)
+        assert trouble is not None
+        return [alarm.name for alarm in alarms(seen(stream, troubles=(trouble,))) if alarm.tier is Tier.PAGE]
+
+    assert alarm() == ["Stalled"]
+    progress.ticked(lag=0, known=False)
+    assert alarm() == ["BrokersUnreachable"]
+    progress.ticked(lag=0)
+    assert progress.verdict().ready
+
+
+@pytest.mark.parametrize(
+    ("alert", "threshold"),
+    [
+        ("PredictionDrift", limits.LABEL_PSI),
+        ("ConfidenceDrift", limits.CONFIDENCE_KS),
+        ("EnergyDrift", limits.ENERGY_KS),
+        ("TokensPerWordDrift", limits.TOKENS_PER_WORD_KS),
+        ("DeadLetterRatio", limits.DEAD_LETTER_RATIO),
+        ("DeadLetterRatio", limits.LEAST_BAD_EVENTS),
+        ("FreshnessBurn", limits.STALE_RATIO),
+        ("FreshnessBurn", limits.LEAST_BAD_EVENTS),
+        ("PredictionDrift", limits.LEAST_DECISIONS),
+        ("OutOfDistributionShare", limits.OUT_OF_DISTRIBUTION_TIMES),
+        ("OutOfDistributionShare", limits.OUT_OF_DISTRIBUTION_LEAST),
+        ("WithoutDescriptionShare", limits.WITHOUT_DESCRIPTION_MORE),
+        ("UnseenSourceShare", limits.UNSEEN_SOURCE_RATIO),
+    ],
+)
+def test_the_limits_are_those_of_the_alerts(alert: str, threshold: float) -> None:
+    """Two places, one figure: whoever changes one is told of the other."""
+    assert f"{threshold:g}" in re.findall(r"(?<![\w.])[\d.]+(?!\w)", condition(alert))
+
+
+def test_the_review_budget_is_that_of_the_recording_rule() -> None:
+    """The one figure that is the operator's to set."""
+    rules = ALERTS.with_name("recording.yml").read_text(encoding="utf-8")
+    assert f"expr: {limits.REVIEW_RATIO:g} * group by (job)" in rules
+
+
+def test_every_alarm_has_the_name_of_an_alert() -> None:
+    """Its page in the runbooks is found by it."""
+    source = (ALERTS.parents[1] / "figures" / "alarms.py").read_text(encoding="utf-8")
+    alerts = set(re.findall(r"- alert: (\w+)", ALERTS.read_text(encoding="utf-8")))
+    told = set(re.findall(r'"([A-Z][a-z]+(?:[A-Z][a-z]+)*)"', source))
+    assert len(told) > 10
+    assert told <= alerts
+
+
+def condition(alert: str) -> str:
+    """An alert's expression."""
+    found = re.search(rf"- alert: {alert}\n\s+expr: (.*?)\n\s+(?:for|labels):", ALERTS.read_text(encoding="utf-8"), re.DOTALL)
+    assert found is not None, alert
+    return found[1]
+
+
+def test_under_the_rules_all_goes_to_people_and_the_page_says_so() -> None:
+    """The model decides nothing then: its count is no measure of how many are asked about."""
+    stream = Stream()
+    asked = Observation(
+        destination=Destination.REVIEW, created_ms=0, review_reasons=(ReviewReason.LOW_CONFIDENCE,), label=None, confidence=None
+    )
+    stream.metrics.published([asked] * limits.LEAST_DECISIONS, 0)
+    found = seen(stream)
+    assert found.window.decisions == 0
+    assert found.window.decided == limits.LEAST_DECISIONS
+    assert value(found, "review") == 1.0
+    assert "ReviewShareOverBudget" in names(alarms(found))

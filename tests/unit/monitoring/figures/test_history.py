@@ -1,0 +1,126 @@
+"""Which span a look is about: seconds for flow, a minute or more for drift, and the beginning where nothing else is known."""
+
+import pytest
+
+from monitoring.figures import history as module
+from monitoring.figures.history import History, Windows
+from monitoring.figures.snapshot import of_families
+from tests.observations import Stream
+
+
+def look(kept: History, *streams: Stream) -> Windows:
+    """All of these workers, now."""
+    return kept.see({str(number): of_families(one.registry.collect(), at=one.now) for number, one in enumerate(streams)})
+
+
+def test_the_first_look_knows_everything_since_the_start_and_no_flow() -> None:
+    """A rate of a moment needs two looks."""
+    stream = Stream()
+    stream.run(30)
+    found = look(History(), stream)
+    assert found.flow is None
+    assert found.since_start
+    assert found.judged == found.total
+    assert found.total.seconds == pytest.approx(30)
+
+
+def test_flow_is_that_of_the_last_seconds() -> None:
+    """Whatever was before."""
+    stream, kept = Stream(), History()
+    for _ in range(20):
+        stream.run(5, rate=40)
+        look(kept, stream)
+    for _ in range(3):
+        stream.run(5, rate=2)
+        found = look(kept, stream)
+    assert found.flow is not None
+    assert found.flow.seconds == pytest.approx(10)
+    assert found.flow.rate("tagstream_events_received_total") == pytest.approx(2)
+
+
+@pytest.mark.parametrize(("rate", "seconds"), [(100, 60), (10, 100), (1, 600)])
+def test_drift_is_judged_on_as_few_minutes_as_hold_enough_decisions(rate: float, seconds: float) -> None:
+    """A minute of a busy stream, ten of a quiet one: fewer decisions say little, older ones hide what is new."""
+    stream, kept = Stream(), History()
+    for _ in range(150):
+        stream.run(5, rate=rate, dead=0.0)
+        found = look(kept, stream)
+    assert found.judged.seconds == pytest.approx(seconds)
+    assert not found.since_start
+
+
+def test_a_worker_that_runs_for_less_is_judged_since_its_start() -> None:
+    """The demo shows something in its first minute."""
+    stream, kept = Stream(), History()
+    for _ in range(5):
+        stream.run(5)
+        found = look(kept, stream)
+    assert found.since_start
+    assert found.judged.seconds == pytest.approx(25)
+
+
+def test_memory_has_a_bound() -> None:
+    """Ten minutes, one snapshot in five seconds, however often somebody looks."""
+    stream, kept = Stream(), History()
+    for _ in range(1500):
+        stream.run(1, rate=1)
+        look(kept, stream)
+    assert len(kept._kept) <= module.LONGEST_SECONDS / module.SPACING_SECONDS + 2
+    assert not any(snapshot.gauges for _, workers in kept._kept for snapshot in workers.values())
+
+
+def test_a_worker_seen_for_the_first_time_adds_nothing_to_a_span_that_it_is_older_than() -> None:
+    """Its hours of counters are not of the last ten seconds."""
+    first, second, kept = Stream(), Stream(seed=8), History()
+    first.run(1000)
+    second.run(1000)
+    look(kept, first)
+    for _ in range(3):
+        first.run(5, rate=4)
+        look(kept, first)
+    first.run(5, rate=4)
+    second.run(20, rate=4)
+    found = look(kept, first, second)
+    assert found.flow is not None
+    assert found.flow.rate("tagstream_events_received_total") == pytest.approx(4)
+
+
+def test_a_worker_that_began_within_a_span_counts_in_it() -> None:
+    """All of it is of the span."""
+    first, second, kept = Stream(), Stream(start=1_764_000_097.0), History()
+    for seconds in (80, 10, 5):
+        first.run(seconds, rate=4)
+        look(kept, first)
+    first.run(5, rate=4)
+    second.run(3, rate=10)
+    found = look(kept, first, second)
+    assert found.flow is not None
+    assert found.flow.counter("tagstream_events_received_total") == 10 * 4 + 30
+
+
+def test_a_worker_that_is_gone_leaves_with_its_past() -> None:
+    """What it counted before is no negative figure now."""
+    first, second, kept = Stream(), Stream(seed=8), History()
+    for _ in range(4):
+        first.run(5, rate=4)
+        second.run(5, rate=50)
+        look(kept, first, second)
+    first.run(5, rate=4)
+    found = look(kept, first)
+    assert found.flow is not None
+    assert found.flow.rate("tagstream_events_received_total") == pytest.approx(4)
+
+
+def test_a_clock_that_is_set_back_costs_the_past_and_not_the_minutes_to_come() -> None:
+    """What was kept lies in the future now: it is forgotten, and the next looks have a flow again."""
+    stream, kept = Stream(), History()
+    for _ in range(4):
+        stream.run(5, rate=4)
+        look(kept, stream)
+    stream.now -= 3600
+    assert look(kept, stream).flow is None
+    for _ in range(3):
+        stream.run(5, rate=4)
+        found = look(kept, stream)
+    assert found.flow is not None
+    assert found.flow.rate("tagstream_events_received_total") == pytest.approx(4)

@@ -1,0 +1,285 @@
+"""The boards ask only for what exists, say what they show and what to do, and are what is committed."""
+
+import itertools
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import promql_parser
+import pytest
+import yaml
+
+from monitoring.grafana.boards import BOARDS, COLUMNS, DASHBOARDS, Board, dashboard, queries, text
+from monitoring.grafana.overview import STALE_BUDGET
+from monitoring.grafana.panels import NEXT_STEP, Panel
+
+ROOT = Path(__file__).parents[4]
+PROMETHEUS = ROOT / "monitoring" / "prometheus"
+PROVISIONING = ROOT / "monitoring" / "grafana" / "provisioning"
+# What Prometheus says of itself and of its targets, by name, with the labels that a board may ask for.
+OWN_SERIES = {"up": {"job", "instance"}, "ALERTS": {"alertname", "alertstate", "job", "tier"}}
+SCRAPED = {"job", "instance"}
+VARIABLES = {"datasource", "job", "label"}
+
+every_board = pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
+
+
+def panels(board: Board) -> list[Panel]:
+    """The board's panels, as they are written."""
+    return [panel for _, row in board.rows for panel in row]
+
+
+def committed(board: Board) -> dict[str, Any]:
+    """The board that Grafana reads."""
+    loaded: dict[str, Any] = json.loads((DASHBOARDS / f"{board.name}.json").read_text(encoding="utf-8"))
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def recorded() -> set[str]:
+    """Names of the recording rules."""
+    groups = yaml.safe_load((PROMETHEUS / "recording.yml").read_text(encoding="utf-8"))["groups"]
+    return {rule["record"] for group in groups for rule in group["rules"]}
+
+
+@pytest.fixture(scope="module")
+def alerts() -> dict[str, dict[str, Any]]:
+    """The alerts by name."""
+    groups = yaml.safe_load((PROMETHEUS / "alerts.yml").read_text(encoding="utf-8"))["groups"]
+    return {rule["alert"]: rule for group in groups for rule in group["rules"]}
+
+
+def nodes(expression: str) -> list[Any]:
+    """Every part of an expression."""
+    found: list[Any] = []
+    promql_parser.walk(promql_parser.parse(expression), found.append)
+    return found
+
+
+def selectors(expression: str) -> Iterator[Any]:
+    """Every choice of series in an expression."""
+    for node in nodes(expression):
+        if isinstance(node, promql_parser.MatrixSelector):
+            yield node.vector_selector
+        elif isinstance(node, promql_parser.VectorSelector):
+            yield node
+
+
+def squeezed(expression: str) -> str:
+    """Without white space and without the choice of a job: as an alert writes it."""
+    return re.sub(r"\s+", "", expression).replace('{job="$job"}', "")
+
+
+@every_board
+def test_the_committed_file_is_what_the_code_gives(board: Board) -> None:
+    """Nobody edits the JSON, and nobody forgets to write it anew."""
+    written = (DASHBOARDS / f"{board.name}.json").read_text(encoding="utf-8")
+    assert written == text(board), "Run: python -m monitoring.grafana.boards"
+
+
+def test_no_board_is_left_over() -> None:
+    """A file without a board would be provisioned for ever."""
+    assert {path.name for path in DASHBOARDS.iterdir()} == {f"{board.name}.json" for board in BOARDS}
+
+
+@every_board
+def test_a_board_has_its_address_and_schema(board: Board) -> None:
+    """Alerts and other boards link to the uid."""
+    model = committed(board)
+    assert model["uid"] == f"tagstream-{board.name}"
+    assert model["schemaVersion"] == 41
+
+
+@every_board
+def test_every_panel_says_what_it_shows_and_what_to_do(board: Board) -> None:
+    """A sentence or more on what is drawn, and exactly one on the next step."""
+    for panel in panels(board):
+        assert panel.shows.endswith("."), panel.title
+        assert panel.then.endswith("."), panel.title
+        assert ". " not in panel.then, f"{panel.title}: the next step is one sentence"
+    for panel in committed(board)["panels"]:
+        if panel["type"] != "row":
+            assert NEXT_STEP in panel["description"], panel["title"]
+
+
+@every_board
+def test_every_panel_has_a_unit_and_asks_something(board: Board) -> None:
+    """A text alone has neither."""
+    for panel in panels(board):
+        if panel.kind == "text":
+            assert panel.text, panel.title
+            assert not panel.queries, panel.title
+        else:
+            assert panel.unit, panel.title
+            assert panel.queries, panel.title
+
+
+@every_board
+def test_panels_have_ids_and_titles_of_their_own(board: Board) -> None:
+    """A link to a panel leads to one panel."""
+    drawn = committed(board)["panels"]
+    assert len({panel["id"] for panel in drawn}) == len(drawn)
+    assert len({panel["title"] for panel in drawn}) == len(drawn)
+    for panel in drawn:
+        references = [target["refId"] for target in panel.get("targets", ())]
+        assert len(set(references)) == len(references), panel["title"]
+
+
+@every_board
+def test_no_panel_lies_on_another(board: Board) -> None:
+    """Every cell of the grid belongs to one panel at most, and none is outside."""
+    taken: dict[tuple[int, int], str] = {}
+    for panel in committed(board)["panels"]:
+        place = panel["gridPos"]
+        assert place["x"] + place["w"] <= COLUMNS, panel["title"]
+        for cell in itertools.product(range(place["x"], place["x"] + place["w"]), range(place["y"], place["y"] + place["h"])):
+            assert cell not in taken, f"{panel['title']} lies on {taken[cell]}"
+            taken[cell] = panel["title"]
+
+
+@every_board
+def test_each_board_links_to_the_others(board: Board) -> None:
+    """One click away, with the same time and the same variables."""
+    links = committed(board)["links"]
+    assert {link["url"] for link in links} == {f"/d/{other.uid}" for other in BOARDS if other is not board}
+    assert all(link["keepTime"] and link["includeVars"] for link in links)
+
+
+@every_board
+def test_every_variable_is_used_and_every_used_one_is_there(board: Board) -> None:
+    """A variable that changes nothing misleads; one that is missing makes a panel empty."""
+    model = committed(board)
+    declared = {variable["name"] for variable in model["templating"]["list"]}
+    asked = json.dumps([model["panels"], model["annotations"]])
+    used = set(re.findall(r"\$\{?(\w+)", asked)) - {"__rate_interval"}
+    assert declared == VARIABLES
+    assert used == VARIABLES
+
+
+@every_board
+def test_every_expression_parses(board: Board) -> None:
+    """After filling in the variables; nothing of Grafana's is left over."""
+    expressions = queries(committed(board))
+    assert expressions
+    for expression in expressions:
+        assert "$" not in expression
+        promql_parser.parse(expression)
+
+
+@every_board
+def test_every_expression_asks_for_series_that_exist(
+    board: Board, series: dict[str, list[dict[str, str]]], recorded: set[str]
+) -> None:
+    """A metric of the worker with such labels, a recording rule, or what Prometheus says of its targets."""
+    for expression in queries(committed(board)):
+        for selector in selectors(expression):
+            wanted = [matcher for matcher in selector.matchers.matchers if matcher.name not in SCRAPED]
+            if selector.name in OWN_SERIES:
+                assert {matcher.name for matcher in wanted} <= OWN_SERIES[selector.name], expression
+                continue
+            if selector.name in recorded:
+                continue
+            assert selector.name in series, f"no metric {selector.name} in {expression}"
+            assert any(all(fits(matcher, labels) for matcher in wanted) for labels in series[selector.name]), expression
+
+
+def fits(matcher: Any, labels: dict[str, str]) -> bool:
+    """A series with these labels is chosen by the matcher; a label that is not there is empty, as in Prometheus."""
+    value = labels.get(matcher.name, "")
+    if matcher.op == promql_parser.MatchOp.Equal:
+        return bool(value == matcher.value)
+    if matcher.op == promql_parser.MatchOp.NotEqual:
+        return bool(value != matcher.value)
+    matched = re.fullmatch(matcher.value, value) is not None
+    return matched if matcher.op == promql_parser.MatchOp.Re else not matched
+
+
+@every_board
+def test_labels_to_group_by_exist(board: Board, series: dict[str, list[dict[str, str]]]) -> None:
+    """Grouping by a label that no series has gives one group, without an error."""
+    for expression in queries(committed(board)):
+        for node in nodes(expression):
+            if not isinstance(node, promql_parser.AggregateExpr) or node.modifier is None:
+                continue
+            names = {selector.name for selector in selectors(node.expr.prettify())} & set(series)
+            known = SCRAPED | {label for name in names for labels in series[name] for label in labels}
+            if names:
+                assert set(node.modifier.labels) <= known, expression
+
+
+@every_board
+def test_legends_name_labels_that_their_query_keeps(board: Board) -> None:
+    """`{{label}}` of a series without it is shown as nothing."""
+    for panel in panels(board):
+        for query in panel.queries:
+            for label in re.findall(r"\{\{(\w+)\}\}", query.legend):
+                kept = re.search(rf"by \([^)]*\b{label}\b", query.expr) or query.expr.startswith(f"job_{label}:")
+                assert kept, f"{panel.title}: {query.legend}"
+
+
+def test_every_alert_of_a_panel_exists_and_leads_back(alerts: dict[str, dict[str, Any]]) -> None:
+    """The alert's link opens the board that shows it; no alert links to a board without a panel for it."""
+    shown = {(name, f"/d/{board.uid}") for board in BOARDS for panel in panels(board) for name in panel.all_alerts}
+    assert shown == {(name, rule["annotations"]["dashboard"]) for name, rule in alerts.items()}
+
+
+def test_lines_stand_where_the_alerts_fire(alerts: dict[str, dict[str, Any]]) -> None:
+    """The number of a line is in its alert's expression; the burn rate's as a share of the allowance."""
+    for board in BOARDS:
+        for limit in (limit for panel in panels(board) for limit in panel.limits):
+            for name in limit.alerts:
+                numbers = {float(number) for number in re.findall(r"(?<![\w.])\d+(?:\.\d+)?(?![\w.])", alerts[name]["expr"])}
+                burn = round(limit.value * STALE_BUDGET, 6)
+                assert numbers & {limit.value, burn}, f"{name} does not fire at {limit.value}"
+
+
+def test_computed_limits_are_the_alerts_own(alerts: dict[str, dict[str, Any]]) -> None:
+    """A limit that is asked from Prometheus is word for word the one in the alert."""
+    computed = [
+        (panel, query)
+        for board in BOARDS
+        for panel in panels(board)
+        for query in panel.queries
+        if query.legend.endswith("limit") and panel.alerts
+    ]
+    assert computed
+    for panel, query in computed:
+        assert any(squeezed(query.expr) in squeezed(alerts[name]["expr"]) for name in panel.alerts), panel.title
+
+
+def test_the_runbooks_that_panels_name_are_there() -> None:
+    """A page that does not exist helps nobody at night."""
+    for board in BOARDS:
+        for page in re.findall(r"docs/[\w/.-]+\.md", json.dumps(dashboard(board))):
+            assert (ROOT / page).is_file(), page
+
+
+def test_the_estimate_says_what_it_cannot_see() -> None:
+    """Whoever looks at an accuracy without labels reads that it is blind to labels that change meaning."""
+    [quality] = [board for board in BOARDS if board.name == "quality"]
+    estimates = [panel for panel in panels(quality) if any("cbpe" in query.expr for query in panel.queries)]
+    assert len(estimates) == 2
+    for panel in estimates:
+        assert "blind" in panel.shows.lower()
+        assert "labels that change meaning" in panel.shows
+
+
+def test_grafana_is_provisioned_with_the_data_source_and_the_folder() -> None:
+    """The uid that the boards begin with, and the mount point that compose uses."""
+    [source] = yaml.safe_load((PROVISIONING / "datasources" / "prometheus.yml").read_text(encoding="utf-8"))["datasources"]
+    [provider] = yaml.safe_load((PROVISIONING / "dashboards" / "tagstream.yml").read_text(encoding="utf-8"))["providers"]
+    assert (source["uid"], source["type"], source["url"]) == ("prometheus", "prometheus", "http://prometheus:9090")
+    assert provider["options"]["path"] == "/var/lib/grafana/dashboards"
+    for board in BOARDS:
+        [chosen] = [variable for variable in committed(board)["templating"]["list"] if variable["name"] == "datasource"]
+        assert chosen["current"]["value"] == source["uid"]
+
+
+def test_the_rate_interval_follows_the_scrape_interval() -> None:
+    """Grafana computes `$__rate_interval` from the interval that it is told; a wrong one leaves holes in every rate."""
+    [source] = yaml.safe_load((PROVISIONING / "datasources" / "prometheus.yml").read_text(encoding="utf-8"))["datasources"]
+    for name in ("prometheus.yml", "compose.yml", "hosts.yml"):
+        scrape = yaml.safe_load((PROMETHEUS / name).read_text(encoding="utf-8"))["global"]["scrape_interval"]
+        assert source["jsonData"]["timeInterval"] == scrape, name

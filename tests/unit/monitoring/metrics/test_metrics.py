@@ -1,0 +1,475 @@
+"""The vocabulary of the metrics: what is documented is what is there, from the start, and no event can add to it."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+
+from monitoring import edges
+from monitoring.metrics import metrics as module
+from monitoring.metrics.metrics import STAGES, Metrics
+from monitoring.observer import (
+    Destination,
+    DriftKind,
+    DriftScore,
+    DriftSignal,
+    Observation,
+    Reason,
+    ReviewReason,
+    Signals,
+    SourceKind,
+)
+from stream.worker.main import process_registry
+
+LABELS = ("natural-language-processing", "computer-vision", "mlops", "other")
+MOST_SERIES = 400
+NOW_MS = 1_700_000_060_000
+REFERENCE = {
+    "rows": 40,
+    "label_ratio": {"natural-language-processing": 0.4, "computer-vision": 0.3, "mlops": 0.2, "other": 0.1},
+    "confidence_cdf": {str(edge): round(edge / 2, 4) for edge in edges.CONFIDENCE},
+    "energy_cdf": {str(edge): 1 + edge / 12 for edge in edges.ENERGY},
+    "tokens_cdf": {str(edge): edge / 128 for edge in edges.TOKENS},
+    "tokens_per_word_cdf": {str(edge): edge / 8 for edge in edges.TOKENS_PER_WORD},
+    "ood_ratio": 0.005,
+    "truncated_ratio": 0.01,
+    "without_description_ratio": 0.25,
+}
+
+
+def made() -> tuple[Metrics, CollectorRegistry]:
+    """Metrics on a registry of their own, with a model."""
+    registry = CollectorRegistry()
+    metrics = Metrics(registry, labels=LABELS, topic="content")
+    metrics.model_loaded(
+        name="tiny", version="1", digest="d", now=7.0, thresholds=dict.fromkeys(LABELS, 0.9), reference=REFERENCE
+    )
+    return metrics, registry
+
+
+def series(registry: CollectorRegistry) -> list[str]:
+    """Every line that a scrape sees, without its value."""
+    return [
+        line.rpartition(" ")[0] for line in generate_latest(registry).decode().splitlines() if line and not line.startswith("#")
+    ]
+
+
+def value(registry: CollectorRegistry, name: str, **labels: str) -> float:
+    """One series' value, which must be there."""
+    found = registry.get_sample_value(name, labels)
+    assert found is not None, (name, labels)
+    return found
+
+
+def documented() -> dict[str, set[str]]:
+    """The module docstring's table: metric name to label names."""
+    rows = re.findall(r"^    (tagstream_\w+?)(?:\{([\w,]+)\})?\s{2,}\S", module.__doc__ or "", re.MULTILINE)
+    return {name: set(filter(None, labels.split(","))) for name, labels in rows}
+
+
+def registered(registry: CollectorRegistry) -> Iterator[tuple[str, set[str]]]:
+    """Every metric of the registry as the docstring would spell it."""
+    for metric in registry.collect():
+        for sample in metric.samples:
+            name = (
+                sample.name.removesuffix("_bucket").removesuffix("_sum").removesuffix("_count")
+                if metric.type == "histogram"
+                else sample.name
+            )
+            yield name, set(sample.labels) - ({"le"} if metric.type == "histogram" else set())
+
+
+def seen(destination: Destination = Destination.TAGGED, created_ms: int = NOW_MS, **more: object) -> Observation:
+    """An outcome in numbers."""
+    return Observation(destination=destination, created_ms=created_ms, **more)  # type: ignore[arg-type]
+
+
+SIGNALS = st.builds(
+    Signals,
+    event_id=st.just("e"),
+    energy=st.floats(-50, 50),
+    tokens=st.integers(0, 10**6),
+    tokens_per_word=st.floats(0, 10**6),
+    words=st.just(()),
+    described=st.booleans(),
+    source=st.one_of(st.none(), st.text()),
+    out_of_distribution=st.booleans(),
+)
+
+
+def signals(**fields: object) -> Signals:
+    """What monitoring is told of an ordinary text but for these fields."""
+    ordinary: dict[str, object] = {
+        "event_id": "e",
+        "energy": -4.0,
+        "tokens": 12,
+        "tokens_per_word": 1.25,
+        "words": ("graphs",),
+        "described": True,
+        "source": "posts",
+        "out_of_distribution": False,
+    }
+    return Signals(**(ordinary | fields))  # type: ignore[arg-type]
+
+
+OBSERVATIONS = st.builds(
+    Observation,
+    destination=st.sampled_from(Destination),
+    created_ms=st.integers(-(10**15), 10**15),
+    label=st.one_of(st.none(), st.sampled_from(LABELS)),
+    confidence=st.one_of(st.none(), st.floats(0, 1)),
+    truncated=st.booleans(),
+    rejection=st.one_of(st.none(), st.sampled_from(Reason)),
+    review_reasons=st.lists(st.sampled_from(ReviewReason), unique=True).map(tuple),
+    signals=st.one_of(st.none(), SIGNALS),
+)
+
+
+def test_what_is_documented_is_what_is_registered() -> None:
+    """Names and labels of the module's table, no more and no fewer."""
+    _, registry = made()
+    assert documented()
+    assert dict(registered(registry)) == documented()
+
+
+def test_every_metric_has_one_set_of_labels_and_a_sentence_of_help() -> None:
+    """For the person who writes a query."""
+    _, registry = made()
+    assert len(set(map(str, registered(registry)))) == len(documented())
+    for metric in registry.collect():
+        assert metric.documentation[0].isupper()
+        assert metric.documentation.endswith(".")
+
+
+def test_every_series_is_there_from_the_start_at_zero() -> None:
+    """A counter that is missing until its first event drops silently out of sums."""
+    _, registry = made()
+    expected = {
+        "tagstream_predictions_total": ("label", LABELS),
+        "tagstream_confidence_ratio_count": ("label", LABELS),
+        "tagstream_events_published_total": ("destination", Destination),
+        "tagstream_review_requested_total": ("reason", ReviewReason),
+        "tagstream_events_dead_lettered_total": ("reason", Reason),
+        "tagstream_stage_duration_seconds_count": ("stage", STAGES),
+        "tagstream_events_received_total": ("topic", ["content"]),
+        "tagstream_events_by_source_total": ("source", SourceKind),
+        "tagstream_drift_changes_total": ("signal", DriftSignal),
+        "tagstream_drift_score": ("signal", DriftScore),
+        "tagstream_drift_threshold": ("signal", DriftScore),
+        "tagstream_drift_findings_total": ("kind", DriftKind),
+        "tagstream_drift_findings_unpublished_total": ("kind", DriftKind),
+    }
+    for name, (label, values) in expected.items():
+        assert {item: value(registry, name, **{label: item}) for item in values} == dict.fromkeys(values, 0.0)
+    for name in (
+        "events_truncated_total",
+        "batch_size_events_count",
+        "event_age_seconds_count",
+        "energy_score_count",
+        "text_tokens_count",
+        "text_tokens_per_word_ratio_count",
+        "events_without_description_total",
+        "ood_events_total",
+        "oldest_unprocessed_seconds",
+        "drift_window_events",
+        "drift_last_evaluated_timestamp_seconds",
+    ):
+        assert value(registry, f"tagstream_{name}") == 0.0
+
+
+def test_there_are_few_series_and_none_for_their_birth() -> None:
+    """In both formats that Prometheus asks for."""
+    _, registry = made()
+    assert len(series(registry)) < MOST_SERIES
+    assert "_created" not in generate_latest(registry).decode()
+    assert "_created" not in generate_openmetrics(registry).decode()  # type: ignore[no-untyped-call]
+
+
+@given(st.lists(OBSERVATIONS, min_size=1))
+def test_no_outcome_makes_a_series(observations: list[Observation]) -> None:
+    """Times before the epoch and after its end, labels without confidence, reasons where none belongs."""
+    metrics, registry = made()
+    before = series(registry)
+    metrics.published(observations, NOW_MS)
+    assert series(registry) == before
+
+
+def test_ten_thousand_hostile_outcomes_make_no_series() -> None:
+    """A label that the bundle does not have is counted as `other`, and is never a series of its own."""
+    metrics, registry = made()
+    before = series(registry)
+    for batch in range(100):
+        metrics.received(100)
+        metrics.published(
+            [
+                seen(
+                    label=f'x"\n{batch}-{item}',
+                    confidence=float(item),
+                    created_ms=-item,
+                    signals=signals(event_id=f"{batch}-{item}", source=f'x"\n{batch}-{item}', words=(f"w{item}",)),
+                )
+                for item in range(100)
+            ],
+            NOW_MS,
+        )
+        for stage in STAGES:
+            metrics.stage(stage, batch * 1e9)
+    assert series(registry) == before
+    assert value(registry, "tagstream_predictions_total", label="other") == 10_000
+    assert value(registry, "tagstream_events_by_source_total", source="known") == 10_000
+
+
+@given(st.lists(OBSERVATIONS), st.lists(st.integers(1, 64)))
+def test_counters_agree_with_what_was_observed(observations: list[Observation], batches: list[int]) -> None:
+    """Every counter is recomputed from the list."""
+    metrics, registry = made()
+    for size in batches:
+        metrics.received(size)
+    metrics.published(observations, NOW_MS)
+    decided = [seen for seen in observations if seen.label is not None and seen.confidence is not None]
+    assert value(registry, "tagstream_events_received_total", topic="content") == sum(batches)
+    assert value(registry, "tagstream_batch_size_events_count") == len(batches)
+    assert value(registry, "tagstream_events_truncated_total") == sum(seen.truncated for seen in observations)
+    assert value(registry, "tagstream_event_age_seconds_count") == len(observations)
+    told = [seen.signals for seen in observations if seen.signals is not None]
+    for name in ("energy_score", "text_tokens", "text_tokens_per_word_ratio"):
+        assert value(registry, f"tagstream_{name}_count") == len(told)
+    assert value(registry, "tagstream_events_without_description_total") == sum(not seen.described for seen in told)
+    assert value(registry, "tagstream_ood_events_total") == sum(seen.out_of_distribution for seen in told)
+    for destination in Destination:
+        count = sum(seen.destination is destination for seen in observations)
+        assert value(registry, "tagstream_events_published_total", destination=destination) == count
+    for review_reason in ReviewReason:
+        count = sum(review_reason in seen.review_reasons for seen in observations)
+        assert value(registry, "tagstream_review_requested_total", reason=review_reason) == count
+    for reason in Reason:
+        count = sum(seen.rejection is reason for seen in observations)
+        assert value(registry, "tagstream_events_dead_lettered_total", reason=reason) == count
+    for label in LABELS:
+        count = sum(seen.label == label for seen in decided)
+        assert value(registry, "tagstream_predictions_total", label=label) == count
+        assert value(registry, "tagstream_confidence_ratio_count", label=label) == count
+
+
+def test_a_histogram_puts_an_observation_into_its_bucket() -> None:
+    """Seconds for durations and ages, a ratio for confidence; a clock that runs backwards makes no negative age."""
+    metrics, registry = made()
+    metrics.published([seen(label="mlops", confidence=0.9, created_ms=NOW_MS - 2_000), seen(created_ms=NOW_MS + 9_000)], NOW_MS)
+    metrics.stage("publish", 0.02)
+    metrics.received(3)
+    assert value(registry, "tagstream_confidence_ratio_bucket", label="mlops", le="0.9") == 1
+    assert value(registry, "tagstream_confidence_ratio_bucket", label="mlops", le="0.85") == 0
+    assert value(registry, "tagstream_event_age_seconds_sum") == 2.0
+    assert value(registry, "tagstream_event_age_seconds_bucket", le="0.005") == 1
+    assert value(registry, "tagstream_stage_duration_seconds_bucket", stage="publish", le="0.025") == 1
+    assert value(registry, "tagstream_batch_size_events_bucket", le="4.0") == 1
+    assert value(registry, "tagstream_batch_size_events_bucket", le="2.0") == 0
+
+
+def test_gauges_say_where_the_worker_stands() -> None:
+    """Before the first commit its time is zero, which no query takes for now."""
+    metrics, registry = made()
+    metrics.position(partitions=4, lag=17, inflight=3, last_commit=None)
+    assert value(registry, "tagstream_last_commit_timestamp_seconds") == 0.0
+    metrics.position(partitions=2, lag=5, inflight=1, last_commit=9.5, oldest_seconds=2.5)
+    metrics.published([seen()], NOW_MS)
+    names = (
+        "assigned_partitions",
+        "committed_lag_events",
+        "inflight_events",
+        "last_commit_timestamp_seconds",
+        "oldest_unprocessed_seconds",
+    )
+    assert [value(registry, f"tagstream_{name}") for name in names] == [2, 5, 1, 9.5, 2.5]
+    assert value(registry, "tagstream_last_event_timestamp_seconds") == NOW_MS / 1000
+
+
+def test_the_model_says_which_bundle_decides() -> None:
+    """One series, also after another bundle was loaded."""
+    metrics, registry = made()
+    metrics.model_loaded(name="other", version="2", digest="e", now=8.0)
+    assert [line for line in series(registry) if line.startswith("tagstream_model_info")] == [
+        'tagstream_model_info{digest="e",name="other",version="2"}'
+    ]
+    assert value(registry, "tagstream_model_loaded_timestamp_seconds") == 8.0
+
+
+def test_a_registry_takes_the_metrics_once() -> None:
+    """Two workers in one process would count twice."""
+    _, registry = made()
+    with pytest.raises(ValueError, match="Duplicated"):
+        Metrics(registry, labels=LABELS, topic="content")
+
+
+def test_signals_go_into_the_buckets_of_the_reference() -> None:
+    """An energy is negative, and its histogram has no sum for that; edges are those of the module that cuts the reference."""
+    metrics, registry = made()
+    metrics.published([seen(signals=signals(energy=-4.0, tokens=9, tokens_per_word=1.21))], NOW_MS)
+    for name, below, at in (
+        ("energy_score", "-4.5", "-4.0"),
+        ("text_tokens", "8.0", "16.0"),
+        ("text_tokens_per_word_ratio", "1.2", "1.3"),
+    ):
+        assert value(registry, f"tagstream_{name}_bucket", le=below) == 0
+        assert value(registry, f"tagstream_{name}_bucket", le=at) == 1
+    assert registry.get_sample_value("tagstream_energy_score_sum") is None
+
+
+@pytest.mark.parametrize(
+    ("known", "source", "kind"),
+    [
+        ((), None, "missing"),
+        ((), "anyone", "known"),
+        (("posts",), "posts", "known"),
+        (("posts",), "Posts", "unseen"),
+        (("posts",), None, "missing"),
+    ],
+)
+def test_a_source_is_known_unseen_or_missing(known: tuple[str, ...], source: str | None, kind: str) -> None:
+    """Where nobody is expected, whoever names itself is known."""
+    registry = CollectorRegistry()
+    metrics = Metrics(registry, labels=LABELS, topic="content", known_sources=known)
+    metrics.published([seen(signals=signals(source=source))], NOW_MS)
+    found = {item.value: value(registry, "tagstream_events_by_source_total", source=item) for item in SourceKind}
+    assert found == {"known": 0, "unseen": 0, "missing": 0} | {kind: 1}
+
+
+def test_titles_alone_and_strange_texts_are_counted() -> None:
+    """A dead letter is neither."""
+    metrics, registry = made()
+    metrics.published(
+        [
+            seen(signals=signals(described=False)),
+            seen(signals=signals(out_of_distribution=True, described=False)),
+            seen(signals=signals()),
+            seen(Destination.DLQ, rejection=Reason.EMPTY),
+        ],
+        NOW_MS,
+    )
+    assert value(registry, "tagstream_events_without_description_total") == 2
+    assert value(registry, "tagstream_ood_events_total") == 1
+
+
+def test_the_reference_stands_beside_the_live_figures() -> None:
+    """Every edge of every live histogram has its share, spelled alike, so that a query can join the two by `le`."""
+    _, registry = made()
+    for live, other in (
+        ("confidence_ratio", "confidence_cdf"),
+        ("energy_score", "energy_cdf"),
+        ("text_tokens", "text_tokens_cdf"),
+        ("text_tokens_per_word_ratio", "text_tokens_per_word_cdf"),
+    ):
+        assert edges_of(registry, f"tagstream_{live}_bucket") == edges_of(registry, f"tagstream_reference_{other}")
+    assert value(registry, "tagstream_reference_label_ratio", label="mlops") == 0.2
+    assert value(registry, "tagstream_reference_confidence_cdf", le="0.5") == 0.25
+    assert value(registry, "tagstream_reference_energy_cdf", le="+Inf") == 1.0
+    names = ("events", "ood_ratio", "truncated_ratio", "without_description_ratio")
+    assert [value(registry, f"tagstream_reference_{name}") for name in names] == [40, 0.005, 0.01, 0.25]
+    assert value(registry, "tagstream_confidence_threshold_ratio", label="mlops") == 0.9
+
+
+def test_every_label_has_its_threshold_and_only_the_bundles_that_decides() -> None:
+    """Another bundle with other labels leaves none of the old ones behind; above 1 stands as it is."""
+    metrics, registry = made()
+    metrics.model_loaded(name="other", version="2", digest="e", now=8.0, thresholds={"mlops": 0.6, "other": 1.0001})
+    assert value(registry, "tagstream_confidence_threshold_ratio", label="other") == 1.0001
+    assert [line for line in series(registry) if "threshold_ratio" in line] == [
+        'tagstream_confidence_threshold_ratio{label="mlops"}',
+        'tagstream_confidence_threshold_ratio{label="other"}',
+    ]
+
+
+def edges_of(registry: CollectorRegistry, name: str) -> set[str]:
+    """The values of `le`."""
+    return {sample.labels["le"] for metric in registry.collect() for sample in metric.samples if sample.name == name}
+
+
+@pytest.mark.parametrize("lacking", list(REFERENCE))
+def test_what_a_bundle_does_not_say_has_no_series(lacking: str) -> None:
+    """A zero would be a figure: three times a share of nothing is always exceeded."""
+    metrics, registry = made()
+    before = series(registry)
+    metrics.model_loaded(
+        name="old",
+        version="0",
+        digest="d",
+        now=8.0,
+        thresholds=dict.fromkeys(LABELS, 0.9),
+        reference={key: REFERENCE[key] for key in REFERENCE if key != lacking},
+    )
+    gone = {line.partition("{")[0] for line in before if "model_info" not in line and line not in series(registry)}
+    assert len(gone) == 1
+    assert all(name.startswith("tagstream_reference_") for name in gone)
+
+
+def test_another_bundles_reference_replaces_the_one_before() -> None:
+    """Nothing of the old one stays, and what has other labels or edges adds no series."""
+    metrics, registry = made()
+    before = series(registry)
+    metrics.model_loaded(
+        name="new", version="2", digest="e", now=8.0, reference={"label_ratio": {"x": 1.0}, "confidence_cdf": {"0.123": 0.5}}
+    )
+    assert not [line for line in series(registry) if line.startswith("tagstream_reference_")]
+    metrics.model_loaded(
+        name="tiny", version="1", digest="d", now=9.0, thresholds=dict.fromkeys(LABELS, 0.9), reference=REFERENCE
+    )
+    assert series(registry) == before
+
+
+def test_drift_says_what_it_saw() -> None:
+    """Changes and findings are counted; scores, window and time are those of the last evaluation."""
+    metrics, registry = made()
+    metrics.drift_plan(500, {"words": 6.0, "labels": 0.1, "sources": 0.02})
+    assert value(registry, "tagstream_drift_threshold", signal="words") == 6.0
+    assert value(registry, "tagstream_drift_window_events") == 500
+    metrics.drift_unpublished("labels")
+    metrics.drift_change("energy")
+    metrics.drift_finding("words")
+    metrics.drift_finding("words")
+    metrics.drift_evaluated(900, {"words": 9.0, "labels": 0.5, "sources": 0.1}, 10.0)
+    metrics.drift_evaluated(1000, {"words": 3.5, "labels": 0.25, "sources": 0.0}, 20.0)
+    assert {s.value: value(registry, "tagstream_drift_changes_total", signal=s) for s in DriftSignal} == {
+        "confidence": 0,
+        "energy": 1,
+        "tokens_per_word": 0,
+        "described": 0,
+    }
+    assert {s.value: value(registry, "tagstream_drift_score", signal=s) for s in DriftScore} == {
+        "words": 3.5,
+        "labels": 0.25,
+        "sources": 0.0,
+    }
+    assert value(registry, "tagstream_drift_findings_total", kind="words") == 2
+    assert value(registry, "tagstream_drift_findings_unpublished_total", kind="labels") == 1
+    assert value(registry, "tagstream_drift_window_events") == 1000
+    assert value(registry, "tagstream_drift_last_evaluated_timestamp_seconds") == 20.0
+
+
+def test_drift_knows_no_other_names() -> None:
+    """A name outside the closed sets is a mistake of ours and makes no series."""
+    metrics, registry = made()
+    before = series(registry)
+    for mistaken in (
+        lambda: metrics.drift_change("words"),
+        lambda: metrics.drift_finding("energy"),
+        lambda: metrics.drift_unpublished("energy"),
+        lambda: metrics.drift_evaluated(1, {"energy": 1.0}, 1.0),
+    ):
+        with pytest.raises(ValueError, match="is not a valid Drift"):
+            mistaken()
+    assert series(registry) == before
+
+
+def test_the_whole_worker_has_fewer_series_than_the_limit() -> None:
+    """Its own and the process's, with the reference of a real bundle."""
+    registry = process_registry()
+    metrics = Metrics(registry, labels=LABELS, topic="content", known_sources=["posts"])
+    metrics.model_loaded(
+        name="tiny", version="1", digest="d", now=7.0, thresholds=dict.fromkeys(LABELS, 0.9), reference=REFERENCE
+    )
+    metrics.published([seen(label=f"l{item}", signals=signals(source=f"s{item}")) for item in range(1_000)], NOW_MS)
+    assert len(series(registry)) < MOST_SERIES

@@ -1,0 +1,34 @@
+"""The page of the metrics says what the code says."""
+
+from pathlib import Path
+
+from monitoring.metrics import metrics
+from monitoring.metrics.reference_page import main, page
+from tests.unit.monitoring.metrics.test_metrics import documented
+
+PAGE = Path(__file__).parents[4] / "docs" / "metrics.md"
+
+
+def test_the_page_is_current() -> None:
+    """Else: python -m monitoring.metrics.reference_page docs/metrics.md."""
+    assert PAGE.read_text(encoding="utf-8") == page()
+
+
+def test_every_metric_is_on_the_page_once() -> None:
+    """By the name that a query uses; the same names as in the module's own table."""
+    rows = [line.split("`")[1] for line in page().splitlines() if line.startswith("| `")]
+    assert len(rows) == len(set(rows))
+    assert set(rows) == set(documented())
+    assert all(name in (metrics.__doc__ or "") for name in rows)
+
+
+def test_a_closed_set_is_written_out() -> None:
+    """For the person who writes a query."""
+    assert "`source`: known, unseen, missing" in page()
+    assert "Edges -12 to 0 in steps of 0.5." in page()
+
+
+def test_the_command_writes_the_page(tmp_path: Path) -> None:
+    """To the file that is named."""
+    main([str(tmp_path / "metrics.md")])
+    assert (tmp_path / "metrics.md").read_text(encoding="utf-8") == page()

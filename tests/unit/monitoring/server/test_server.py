@@ -1,0 +1,251 @@
+"""The paths over real sockets, whoever else is connected and silent."""
+
+import base64
+import contextlib
+import hashlib
+import http.client
+import json
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from prometheus_client import CollectorRegistry, Counter
+
+from monitoring.health import Verdict
+from monitoring.server import server
+from monitoring.server.server import application, serve
+from tests.observations import Stream
+
+READY, STALLED = Verdict(ready=True, why="4 partitions"), Verdict(ready=False, why="7 events wait and none has moved for 21 s")
+
+
+class Worker:
+    """What stands behind the paths."""
+
+    def __init__(self) -> None:
+        """Ready, with one metric."""
+        self.registry = CollectorRegistry()
+        self.events = Counter("tagstream_test_events", "Events.", registry=self.registry)
+        self.verdict = READY
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[tuple[Worker, int]]:
+    """One server for all tests: its end takes half a second."""
+    behind = Worker()
+    with serve(application(behind.registry, lambda: behind.verdict), host="127.0.0.1", port=0) as bound:
+        yield behind, bound
+
+
+@pytest.fixture
+def worker(served: tuple[Worker, int]) -> Worker:
+    """The worker behind the server, ready."""
+    served[0].verdict = READY
+    return served[0]
+
+
+@pytest.fixture
+def port(served: tuple[Worker, int]) -> int:
+    """The server's port."""
+    return served[1]
+
+
+def get(port: int, path: str, method: str = "GET") -> tuple[int, str]:
+    """Status and body of one request."""
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+        connection.request(method, path)
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+
+
+def test_port_zero_takes_a_free_port(port: int) -> None:
+    """Several workers run on one host; the port that was bound is told."""
+    assert port > 0
+    assert get(port, "/healthz") == (200, "alive\n")
+
+
+def test_metrics_are_those_of_the_registry_at_the_time_of_the_scrape(worker: Worker, port: int) -> None:
+    """Nothing of another registry, and no stale figure."""
+    worker.events.reset()
+    worker.events.inc(3)
+    status, body = get(port, "/metrics")
+    assert status == 200
+    assert "tagstream_test_events_total 3.0" in body
+    assert "python_gc" not in body
+    worker.events.inc()
+    assert "tagstream_test_events_total 4.0" in get(port, "/metrics?name=x")[1] + get(port, "/metrics")[1]
+
+
+def test_readiness_is_the_verdict_and_says_why(worker: Worker, port: int) -> None:
+    """200 and 503; liveness does not follow it."""
+    assert get(port, "/readyz") == (200, f"{READY.why}\n")
+    worker.verdict = STALLED
+    assert get(port, "/readyz") == (503, f"{STALLED.why}\n")
+    assert get(port, "/healthz")[0] == 200
+
+
+@pytest.mark.parametrize("path", ["/metric", "/metrics/", "/favicon.ico", "/..%2fetc", "/%00"])
+def test_other_paths_are_not_found_and_name_those_that_are(port: int, path: str) -> None:
+    """A typing error in a scrape configuration explains itself."""
+    status, body = get(port, path)
+    assert status == 404
+    assert all(name in body for name in ("/metrics", "/healthz", "/readyz", "/snapshot.json"))
+
+
+def test_the_root_says_what_there_is(port: int) -> None:
+    """For the person with a terminal."""
+    status, body = get(port, "/")
+    assert status == 200
+    assert body.startswith("tagstream worker: /metrics /healthz /readyz /snapshot.json")
+
+
+def ask(port: int, path: str, accept: str) -> tuple[dict[str, str], str]:
+    """Headers, by lower-cased name, and body of one request that accepts this."""
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+        connection.request("GET", path, headers={"Accept": accept})
+        response = connection.getresponse()
+        assert response.status == 200
+        return {name.lower(): value for name, value in response.getheaders()}, response.read().decode()
+
+
+def test_the_root_is_a_page_for_browsers(port: int) -> None:
+    """In one piece, and not kept by a cache for those who want the paths."""
+    headers, body = ask(port, "/", "text/html,application/xhtml+xml,*/*;q=0.8")
+    assert headers["content-type"] == "text/html; charset=utf-8"
+    assert headers["vary"] == "Accept"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert body.startswith("<!doctype html>")
+    assert "/*style*/" not in body
+    assert "/*script*/" not in body
+    assert ask(port, "/", "*/*")[1].startswith("tagstream worker")
+
+
+def test_the_page_allows_its_own_style_and_script_and_nothing_else(port: int) -> None:
+    """A strict policy: hashes of what is there, no other origin, no frame, no form."""
+    headers, body = ask(port, "/", "text/html")
+    policy = dict(part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";"))
+    for name, element in (("style-src", "style"), ("script-src", "script")):
+        (inside,) = re.findall(rf"<{element}>(.*?)</{element}>", body, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(inside.encode()).digest()).decode()
+        assert policy[name] == f"'sha256-{digest}'"
+    assert policy["default-src"] == "'none'"
+    assert policy["connect-src"] == "'self'"
+    assert policy["frame-ancestors"] == policy["base-uri"] == policy["form-action"] == "'none'"
+    assert "unsafe" not in headers["content-security-policy"]
+
+
+def test_the_page_asks_nobody_else(port: int) -> None:
+    """No font, no script, no picture of another address; the one URL names SVG and is never asked for."""
+    _, body = ask(port, "/", "text/html")
+    assert set(re.findall(r"https?://[^\s\"')]+", body)) == {"http://www.w3.org/2000/svg"}
+    assert not re.search(r"\s(?:src|style|on\w+)=", body)
+
+
+def test_the_snapshot_is_figures_alarms_and_readiness(worker: Worker, port: int) -> None:
+    """What the page draws, of this worker, now."""
+    headers, body = ask(port, "/snapshot.json", "*/*")
+    found = json.loads(body)
+    assert headers["content-type"] == "application/json"
+    assert headers["cache-control"] == "no-store"
+    assert (found["ready"], found["why"], found["alarms"]) == (True, READY.why, [])
+    assert found["figures"]["workers"] == 1
+    worker.verdict = STALLED
+    found = json.loads(ask(port, "/snapshot.json", "*/*")[1])
+    assert (found["ready"], found["why"]) == (False, STALLED.why)
+    assert [alarm["name"] for alarm in found["alarms"]] == ["Stalled"]
+
+
+def test_whoever_scrapes_keeps_the_last_minutes_for_the_page() -> None:
+    """Opened at night, it says at once how fast events go."""
+    stream = Stream()
+    with serve(application(stream.registry, lambda: READY, lambda: stream.now), host="127.0.0.1", port=0) as port:
+        for _ in range(3):
+            stream.run(15, rate=4)
+            get(port, "/metrics")
+        stream.run(10, rate=4)
+        flow = json.loads(get(port, "/snapshot.json")[1])["figures"]["flow"]
+    assert flow["received"] == pytest.approx(4)
+    assert flow["p99_seconds"] > flow["p50_seconds"] > 0
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_client_that_says_nothing_does_not_block_others(port: int) -> None:
+    """Ten silent connections, and the probe is answered at once."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(10):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))
+        half = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))
+        half.sendall(b"GET /read")
+        started = time.monotonic()
+        assert get(port, "/readyz")[0] == 200
+        assert time.monotonic() - started < server.SECONDS_PER_REQUEST / 2
+
+
+def test_a_client_that_says_nothing_is_dropped_without_a_word(
+    port: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """After its time the connection is closed; that is no error of ours."""
+    monkeypatch.setattr(server._Handler, "timeout", 0.1)
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as silent:
+        assert silent.recv(1) == b""
+    assert get(port, "/healthz")[0] == 200
+    assert capfd.readouterr() == ("", "")
+
+
+def test_requests_leave_no_trace_in_the_output(port: int, capfd: pytest.CaptureFixture[str]) -> None:
+    """A scrape every few seconds is no news."""
+    get(port, "/metrics")
+    get(port, "/nothing")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "sent", [b"\x16\x03\x01\x02\x00", b"GET\r\n\r\n", b"A" * 70_000 + b"\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n"]
+)
+def test_a_request_that_is_no_http_leaves_the_server_alive(port: int, sent: bytes) -> None:
+    """TLS to a plain port, garbage, a line without end."""
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as client, contextlib.suppress(ConnectionError):
+        client.sendall(sent)
+        client.shutdown(socket.SHUT_WR)
+        client.recv(100)
+    assert get(port, "/healthz")[0] == 200
+
+
+def test_a_port_that_is_taken_is_an_error(port: int) -> None:
+    """The worker says so and does not run unseen."""
+    with (
+        pytest.raises(OSError, match="in use"),
+        serve(application(CollectorRegistry(), lambda: READY), host="127.0.0.1", port=port),
+    ):
+        pass
+
+
+def test_the_server_ends_with_its_context() -> None:
+    """The port is free again, and its thread is gone."""
+    before = set(threading.enumerate())
+    with serve(application(CollectorRegistry(), lambda: READY), host="127.0.0.1", port=0) as port:
+        assert get(port, "/healthz")[0] == 200
+        (thread,) = (thread for thread in set(threading.enumerate()) - before if thread.name == "metrics")
+    with pytest.raises(ConnectionError):
+        get(port, "/healthz")
+    thread.join(timeout=5)
+    assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("host", ["::", "::1"])
+def test_an_address_of_ipv6_is_served(host: str) -> None:
+    """A cluster may have no other."""
+    try:
+        with contextlib.closing(socket.socket(socket.AF_INET6)) as tried:
+            tried.bind(("::1", 0))
+    except OSError:
+        pytest.skip("this machine has no IPv6 loopback")
+    with (
+        serve(application(CollectorRegistry(), lambda: READY), host=host, port=0) as port,
+        contextlib.closing(http.client.HTTPConnection("::1", port, timeout=5)) as connection,
+    ):
+        connection.request("GET", "/healthz")
+        assert connection.getresponse().status == 200

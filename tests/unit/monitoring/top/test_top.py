@@ -1,0 +1,272 @@
+"""`tagstream top` against real sockets: figures, alarms, and clear words where nothing answers."""
+
+import contextlib
+import io
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+from typer.testing import CliRunner
+
+from monitoring.figures.figures import figures
+from monitoring.figures.history import History
+from monitoring.figures.snapshot import of_families
+from monitoring.health import Verdict
+from monitoring.server.server import application, serve
+from monitoring.top import panel, top
+from monitoring.top.panel import Frame
+from monitoring.top.top import AddressError, NoWorkerError, Watcher, address
+from stream.cli import main
+from stream.settings.metrics_address import own_address
+from stream.settings.settings import Settings
+from tests.observations import LABELS, Stream
+
+READY = Verdict(ready=True, why="6 partitions")
+NOBODY = "127.0.0.1:9"
+
+
+@contextlib.contextmanager
+def served(stream: Stream, verdict: Verdict = READY) -> Iterator[str]:
+    """A worker's server with the stream behind it; yields host:port."""
+    with serve(application(stream.registry, lambda: verdict), host="127.0.0.1", port=0) as port:
+        yield f"127.0.0.1:{port}"
+
+
+@pytest.fixture
+def stream() -> Stream:
+    """A worker of this minute."""
+    made = Stream(start=time.time() - 60)
+    made.run(55)
+    return made
+
+
+def drawn(frame: Frame, width: int, height: int = 24) -> list[str]:
+    """A frame's lines on a terminal of this size."""
+    console = Console(file=io.StringIO(), width=width, height=height, color_system=None, force_terminal=True)
+    console.print(frame)
+    text = console.file
+    assert isinstance(text, io.StringIO)
+    return text.getvalue().removesuffix("\n").split("\n")
+
+
+def of(stream: Stream) -> Frame:
+    """The whole frame of a stream since its start."""
+    return Frame(figures(History().see({"a": of_families(stream.registry.collect(), at=stream.now)})), whole=True)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("worker-1:9108", "http://worker-1:9108/metrics"),
+        ("http://worker-1:9108", "http://worker-1:9108/metrics"),
+        ("http://worker-1:9108/", "http://worker-1:9108/metrics"),
+        ("https://h/some/metrics", "https://h/some/metrics"),
+        ("http://[::1]:9108/metrics", "http://[::1]:9108/metrics"),
+        ("http://h/metrics?x=1", "http://h/metrics?x=1"),
+    ],
+)
+def test_an_address_is_taken_as_people_type_it(typed: str, meant: str) -> None:
+    """Host and port are enough."""
+    assert str(address(typed)) == meant
+
+
+@pytest.mark.parametrize("typed", ["ftp://h/metrics", "http://", "h:port", "h:99999", "h:0", ""])
+def test_what_is_no_address_is_refused_with_an_example(typed: str) -> None:
+    """Before anything is asked."""
+    with pytest.raises(AddressError, match=r"HOST:PORT"):
+        address(typed)
+
+
+def test_the_settings_say_where_their_own_worker_is() -> None:
+    """An address to bind is none to connect to."""
+    assert own_address(Settings()) == "http://127.0.0.1:9108/metrics"
+    assert own_address(Settings(metrics_host="0.0.0.0", metrics_port=7)) == "http://127.0.0.1:7/metrics"  # noqa: S104
+    assert own_address(Settings(metrics_host="::1")) == "http://[::1]:9108/metrics"
+
+
+def test_several_workers_are_one_stream(stream: Stream) -> None:
+    """Added up, whichever of them is asked first; an address given twice is one worker."""
+    other = Stream(seed=9, start=time.time() - 60)
+    other.run(55)
+    with served(stream) as one, served(other) as two:
+        found = Watcher([address(one), address(two), address(one)]).look()
+    assert found.workers == 2
+    assert found.totals.received == 2 * 55 * 20
+    assert found.troubles == ()
+
+
+def test_a_worker_that_does_not_answer_is_an_alarm_beside_those_that_do(stream: Stream) -> None:
+    """The figures of the others are still shown."""
+    with served(stream) as one:
+        found = Watcher([address(one), address(NOBODY)]).look()
+    assert found.workers == 1
+    (trouble,) = found.troubles
+    assert (trouble.answers, trouble.why) == (False, "nothing listens there")
+    assert "WorkerAbsent" in "\n".join(drawn(Frame(found, whole=True), 100))
+
+
+def test_a_worker_that_is_not_ready_says_why(stream: Stream) -> None:
+    """In its own words."""
+    with served(stream, Verdict(ready=False, why="7 events wait and none has moved")) as one:
+        found = Watcher([address(one)]).look()
+    assert [trouble.why for trouble in found.troubles] == ["7 events wait and none has moved"]
+
+
+def test_a_worker_whose_breaker_is_open_is_not_called_stalled_in_a_frame_and_on_the_page(stream: Stream) -> None:
+    """Both have the alert's name, and the next step is that of the worker."""
+    stream.metrics.circuit_breaker(is_open=True)
+    why = "the circuit breaker is open: 30 of 100. Next: docs/runbooks/CircuitBreakerOpen.md, then remove /state/a.breaker"
+    with served(stream, Verdict(ready=False, why=why)) as one:
+        frame = "\n".join(drawn(Frame(Watcher([address(one)]).look(), whole=True), 100))
+        page = json.loads(top._get(address(one), "/snapshot.json")[1])
+    assert "CircuitBreakerOpen" in frame
+    assert "Stalled" not in frame
+    assert [alarm["name"] for alarm in page["alarms"] if alarm["tier"] == "page"] == ["CircuitBreakerOpen"]
+    assert page["alarms"][0]["next"] == "docs/runbooks/CircuitBreakerOpen.md, then remove /state/a.breaker."
+
+
+def test_metrics_that_are_passed_on_have_no_readiness(stream: Stream) -> None:
+    """Whoever serves them elsewhere has no /readyz to ask; a path that is not there is no alarm."""
+    assert address("http://h/federate").readiness is None
+    assert address("http://h/a/metrics").readiness == "/a/readyz"
+    with served(stream) as one:
+        found, trouble = top._ask(address(f"http://{one}/metrics"))
+    assert found is not None
+    assert trouble is None
+
+
+@pytest.mark.parametrize(("place", "why"), [(NOBODY, "nothing listens there"), ("nowhere.invalid:1", "nowhere.invalid")])
+def test_nobody_who_answers_is_an_error_with_what_why_and_next(place: str, why: str) -> None:
+    """Exit code 1."""
+    with pytest.raises(NoWorkerError) as caught:
+        Watcher([address(place)]).look()
+    assert why in str(caught.value)
+    assert "Next: start one" in str(caught.value)
+    assert caught.value.exit_code == 1
+
+
+def test_a_path_without_metrics_is_an_error_that_says_so(stream: Stream) -> None:
+    """404, and what is no metrics."""
+    with served(stream) as one:
+        with pytest.raises(NoWorkerError, match="it answers 404"):
+            Watcher([address(f"http://{one}/nothing")]).look()
+        with pytest.raises(NoWorkerError, match=r"text format|none of its series"):
+            Watcher([address(f"http://{one}/snapshot.json")]).look()
+
+
+def test_once_prints_a_frame_and_ends(stream: Stream) -> None:
+    """Off a terminal too, without a control character."""
+    with served(stream) as one:
+        result = CliRunner().invoke(main.app, ["top", "--once", "--every", "0.2", one])
+    assert result.exit_code == 0
+    assert "tagged/s" in result.output
+    assert "\x1b" not in result.output
+
+
+def test_once_as_json_is_one_object(stream: Stream) -> None:
+    """For machines: the figures and the alarms that the page has."""
+    with served(stream) as one:
+        result = CliRunner().invoke(main.app, ["top", "--once", "--json", "--every", "0.2", one])
+    found = json.loads(result.stdout)
+    assert result.exit_code == 0
+    assert found["figures"]["totals"]["received"] == 1100
+    assert found["alarms"] == []
+
+
+def test_ctrl_c_is_the_ordinary_end(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no error."""
+
+    def interrupted(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(top.time, "sleep", interrupted)
+    with served(stream) as one:
+        assert CliRunner().invoke(main.app, ["top", one]).exit_code == 0
+
+
+def test_a_live_view_keeps_the_last_figures_while_nobody_answers(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And says how old they are."""
+    console = Console(file=io.StringIO(), width=100, height=30, color_system=None, force_terminal=True)
+    looks = 0
+
+    class Fading(Watcher):
+        def look(self):  # type: ignore[no-untyped-def]  # noqa: ANN202
+            nonlocal looks
+            looks += 1
+            if looks > 3:
+                raise KeyboardInterrupt if looks > 5 else NoWorkerError("no worker can be seen")
+            return super().look()
+
+    monkeypatch.setattr(top, "Watcher", Fading)
+    with served(stream) as one:
+        top.top([address(one)], once=False, as_json=False, every_seconds=0.01, console=console)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "These figures are 0 s old: no worker can be seen" in text
+    # The alternate screen: taken once and given back.
+    assert text.count("\x1b[?1049h") == text.count("\x1b[?1049l") == 1
+
+
+@pytest.mark.parametrize("width", [40, 60, 75, 76, 80, 100, 120, 160, 250])
+@pytest.mark.parametrize("drift", [0.0, 1.0])
+def test_a_frame_fits_any_terminal(width: int, drift: float) -> None:
+    """No line is wider than it, and the figures that matter are there."""
+    made = Stream()
+    made.run(100, drift=drift)
+    lines = drawn(of(made), width)
+    assert all(cell_len(line) <= width for line in lines)
+    assert any("tags" in line for line in lines)
+    assert any("label mix (PSI)" in line for line in lines)
+    assert any("title alone" in line for line in lines)
+
+
+@pytest.mark.parametrize("width", [40, 60, 76, 80, 100, 160])
+def test_totals_and_sudden_changes_are_whole(width: int) -> None:
+    """Where one line has no room for them they take two: `9 d…` says neither how many nor of what."""
+    made = Stream()
+    made.run(100)
+    calm = of(made).figures
+    counted = replace(
+        calm,
+        detectors=replace(calm.detectors, changes={"confidence": 1, "energy": 12, "token_count": 3}),
+        totals=replace(calm.totals, tagged=1_000_089, review=3_006, dlq=912),
+    )
+    column = width if width < panel.TWO_COLUMNS else (width - panel.GAP) // 2
+    said = " ".join(" ".join(line[:column] for line in drawn(Frame(counted, whole=True), width)).split())
+    assert "total: 1000089 tagged, 3006 review, 912 dead" in said
+    assert "sudden changes: confidence 1, energy 12, token count 3" in said
+
+
+@pytest.mark.parametrize("height", [10, 24, 60])
+def test_a_live_frame_has_the_height_of_the_terminal(height: int, stream: Stream) -> None:
+    """One line more would scroll, and flicker."""
+    lines = drawn(Frame(of(stream).figures), 80, height)
+    assert len(lines) == height
+    assert "Ctrl-C ends" in lines[-1]
+
+
+def test_at_160_columns_labels_and_sentences_are_whole() -> None:
+    """Nothing is cut where there is room."""
+    made = Stream()
+    made.run(100, drift=1.0)
+    text = "\n".join(drawn(of(made), 160))
+    assert all(label in text for label in LABELS)
+    assert "The mix of tags is not the reference's" in text
+    assert "…" not in text
+
+
+def test_an_empty_worker_shows_dashes() -> None:
+    """No event, no figure, no crash."""
+    made = Stream()
+    lines = drawn(of(made), 80)
+    assert lines[2].split()[:3] == ["-", "-", "-"]
+    assert "no alarm" in "\n".join(lines)
+    assert "drift is judged from 500 decisions on" in "\n".join(lines)
+
+
+def test_what_another_machine_says_cannot_move_the_cursor() -> None:
+    """A name with control characters in it is drawn with marks in their place."""
+    assert panel.plain("a\x1b[2Jb\n") == "a?[2Jb?"

@@ -1,0 +1,108 @@
+"""`tagstream classify` without its command line: the stream's outcomes, one JSON object a row."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from model_export.bundle.bundle import BundleError
+from monitoring.observer import NullObserver
+from stream.batch.classify import ROWS_AT_ONCE, classify, load_pipeline
+from stream.batch.rows import Row, RowsError
+from stream.contract.events import Rejected
+from stream.contract.outcomes import ModelRef, publish_all
+from stream.decide.pipeline import Pipeline
+from stream.decide.routing import Router
+from stream.settings.settings import Settings
+from tests.fakes import KeywordClassifier, raw
+
+VALUES = [b'{"id":"a","title":"deployment"}', b'{"id":"b","title":"maybe image","tag":"x"}', b"{", b'{"title":"c"}']
+ROWS = [Row(number, value) for number, value in enumerate(VALUES, start=1)]
+# For the property, which Hypothesis does not let share fixtures.
+PIPELINE = Pipeline(
+    classifier=KeywordClassifier(),
+    router=Router(model=ModelRef(name="m", version="1", digest="d" * 64), threshold=0.7),
+    observer=NullObserver(),
+)
+
+
+def test_every_row_has_its_line_in_the_inputs_order(pipeline: Pipeline) -> None:
+    """The fields of `tagged`, and which door the stream would have chosen; a bad row says why."""
+    found = [json.loads(row.line) for row in classify(pipeline, ROWS)]
+    assert [line["destination"] for line in found] == ["tagged", "review", "dlq", "tagged"]
+    assert [line.get("id") for line in found[:2]] == ["a", "b"]
+    assert found[1]["overridden"] == {"tag": "x"}
+    assert found[2]["row"] == 2
+    assert (found[2]["error"]["stage"], found[2]["error"]["code"]) == ("decode", "invalid_json")
+
+
+def test_a_line_is_the_published_value_and_its_destination(pipeline: Pipeline) -> None:
+    """Stream and command line cannot disagree: up to the clock the bytes are the same."""
+    for row in classify(pipeline, ROWS):
+        if isinstance(row.outcome, Rejected):
+            continue
+        (publication,) = publish_all([row.outcome], 0)
+        assert publication.value is not None
+        decision = publication.value.rpartition(b',"tagged_at"')[0]
+        assert row.line.startswith(decision + b',"tagged_at":"')
+        assert row.line.endswith(b'","destination":"%b"}' % publication.destination.value.encode())
+
+
+@hypothesis_settings(max_examples=20)
+@given(st.integers(0, 3 * ROWS_AT_ONCE))
+def test_no_row_is_lost_between_chunks(count: int) -> None:
+    """The rows are numbered through, and each keeps its own event."""
+    found = list(classify(PIPELINE, (Row(number, b'{"id":"%d","title":"a"}' % number) for number in range(count))))
+    assert [json.loads(row.line)["id"] for row in found] == [str(number) for number in range(count)]
+
+
+def test_rows_are_read_as_they_are_needed(pipeline: Pipeline) -> None:
+    """An endless input gives its first lines at once."""
+
+    def endless() -> Iterator[Row]:
+        while True:
+            yield ROWS[0]
+
+    lines = classify(pipeline, endless())
+    assert json.loads(next(lines).line)["tag"] == "mlops"
+
+
+@pytest.mark.parametrize("good", [0, 3, ROWS_AT_ONCE, ROWS_AT_ONCE + 1])
+def test_rows_above_one_that_cannot_be_read_are_classified(good: int) -> None:
+    """All of them, and then comes the error."""
+    message = "line 7: more fields"
+
+    def values() -> Iterator[Row]:
+        yield from [Row(1, VALUES[0])] * good
+        raise RowsError(message)
+
+    found = classify(PIPELINE, values())
+    assert [json.loads(next(found).line)["id"] for _ in range(good)] == ["a"] * good
+    with pytest.raises(RowsError, match=message):
+        next(found)
+
+
+def test_a_line_says_nothing_of_the_text_of_a_refused_row(pipeline: Pipeline) -> None:
+    """The row's number finds it."""
+    (row,) = classify(pipeline, [Row(1, b'{"title":["zq7-planted-K"]}')])
+    assert b"zq7-planted-K" not in row.line
+
+
+def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
+    """With the reason, before anything is read."""
+    with pytest.raises(BundleError, match="cannot be read"):
+        load_pipeline(Settings(bundle=tmp_path))
+
+
+def test_the_settings_reach_the_pipeline(tiny_bundle_folder: Path) -> None:
+    """Bundle, threshold and size limit are the settings'."""
+    event = raw(b'{"title":"image segmentation"}')
+    sure, unsure, small = (
+        load_pipeline(Settings(bundle=tiny_bundle_folder, **knobs)).decide([event])[0]
+        for knobs in ({"confidence_threshold": 0.0}, {"confidence_threshold": 1.0}, {"max_event_bytes": 5})
+    )
+    assert [type(outcome).__name__ for outcome in (sure, unsure, small)] == ["Tagged", "NeedsReview", "Rejected"]

@@ -1,0 +1,193 @@
+"""Files as events: every row one value, in order, and a clear word where a file is no such file."""
+
+import contextlib
+import csv
+import io
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.batch import rows
+from stream.contract.events import ContentEvent, decode
+from tests.fakes import raw
+
+# What a CSV file can hold: anything but NUL-like trouble of its own making; `\r` alone ends no line here.
+CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), max_size=12)
+
+
+class Standard:
+    """Standard input over these bytes."""
+
+    def __init__(self, content: bytes) -> None:
+        """Hold them where `sys.stdin` has its bytes."""
+        self.buffer = io.BytesIO(content)
+
+
+def read(content: bytes, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The values of standard input."""
+    monkeypatch.setattr("sys.stdin", Standard(content))
+    return list(rows.read("-"))
+
+
+def written(folder: Path, name: str, content: bytes) -> str:
+    """A file with this content."""
+    path = folder / name
+    path.write_bytes(content)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.ndjson", "a.json", "a.JSONL", "no-suffix"])
+def test_json_lines_are_passed_on_byte_for_byte(tmp_path: Path, name: str) -> None:
+    """Also where they are not JSON; blank lines and line ends are no events; the last line needs no end."""
+    content = b'{"title": 1.10 }\n\n  \r\nnot json\xff\r\n{"title":"b"}'
+    assert list(rows.read(written(tmp_path, name, content))) == [b'{"title": 1.10 }', b"not json\xff", b'{"title":"b"}']
+
+
+def test_a_csv_row_is_an_object_of_its_cells(tmp_path: Path) -> None:
+    """A short row lacks its last fields; an empty cell is an empty string; quotes hold commas and line ends."""
+    content = b'\xef\xbb\xbfid,title,description\n1,"a, b","c\nd"\n2,e\n3,"\xc3\xa9 ""f""",\n'
+    assert [json.loads(value) for value in rows.read(written(tmp_path, "a.csv", content))] == [
+        {"id": "1", "title": "a, b", "description": "c\nd"},
+        {"id": "2", "title": "e"},
+        {"id": "3", "title": '\u00e9 "f"', "description": ""},
+    ]
+
+
+def test_a_column_without_a_name_is_a_field_without_a_name(tmp_path: Path) -> None:
+    """Tables written with their index have one, and it is not a surplus field."""
+    assert list(rows.read(written(tmp_path, "a.csv", b",title\n0,a\n1,b\n"))) == [
+        b'{"":"0","title":"a"}',
+        b'{"":"1","title":"b"}',
+    ]
+
+
+@given(st.lists(st.tuples(CELLS, CELLS), max_size=6))
+def test_whatever_a_csv_writer_writes_is_read_as_it_was(cells: list[tuple[str, str]]) -> None:
+    """Round trip through the standard library's own writer."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerows([("title", "x"), *cells])
+    with pytest.MonkeyPatch.context() as patch:
+        found = [json.loads(value) for value in read(text.getvalue().encode(), patch)]
+    assert found == [{"title": title, "x": x} for title, x in cells]
+
+
+@pytest.mark.parametrize("header", [b"\n \r\ntitle", b"title", b"id,title", b'"id","title"', b"\xef\xbb\xbftitle,id"])
+def test_standard_input_with_a_header_is_csv(header: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first line that is not blank tells CSV from JSON Lines, quoted or not."""
+    (value,) = read(header + b"\na,a\n" if b"," in header else header + b"\na\n", monkeypatch)
+    assert json.loads(value)["title"] == "a"
+
+
+def test_standard_input_otherwise_is_json_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also an empty one, and one that mentions a title."""
+    assert read(b"", monkeypatch) == []
+    assert read(b'{"a":1,title,"b":2}\n', monkeypatch) == [b'{"a":1,title,"b":2}']
+
+
+def test_csv_as_other_programs_write_it_is_read(tmp_path: Path) -> None:
+    """Columns without a name and without a cell, an index without a name, and what comes behind a closing quote."""
+    path = written(tmp_path, "a.csv", b'title,,\na,,\n"b" c,1,\n"d"e,,\n"f\n\ng",,')
+    assert [json.loads(value) for value in rows.read(str(path))] == [
+        {"title": "a"},
+        {"title": "b c", "": "1"},
+        {"title": "de"},
+        {"title": "f\n\ng"},
+    ]
+
+
+def test_old_line_ends_in_what_may_be_anything_are_no_traceback(tmp_path: Path) -> None:
+    """Nothing tells that it is CSV; the decoder says that it is no event."""
+    assert list(rows.read(str(written(tmp_path, "papers", b"title\rfoo\rbar\n")))) == [b"title\rfoo\rbar"]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "has no column 'title' (columns: none)"),
+        (b"id,name\n1,a\n", "has no column 'title' (columns: id, name)"),
+        (b"id,title\n1,a\n2,b,c\n", "line 3: more fields"),
+        (b'id,title\n\n1,"a\nb"\n2,"b\nc",c\n', "line 5: more fields"),
+        (b"title\na\n\xff\n", "line 3: not UTF-8 (byte 0)"),
+        (b"title\na\rb\n", "line 2: not CSV"),
+        (b"title\ra\rb\n", "line 1: not CSV"),
+        (b'title\na\n"b\nc\nd\n', "line 3: not CSV (a quote is opened and not closed)"),
+        (b"title,,\na,b,\nc,d,e\n", "line 3: cells of two columns that have no name"),
+        (b'\n\ntitle\na\n"b\nc\n', "line 5: not CSV"),
+        (b"\ntitle\n\xff\n", "line 3: not UTF-8 (byte 0)"),
+        (b"\nid,title\n1,b,c\n", "line 3: more fields"),
+        (b"title,title\na,b\n", "the column 'title' is there twice"),
+        (b"id,title,x,x\n1,a,,\n", "the column 'x' is there twice"),
+    ],
+)
+def test_a_file_that_is_no_csv_is_refused_with_the_place_and_the_next_step(tmp_path: Path, content: bytes, says: str) -> None:
+    """Which file, which line, what is wrong, what to do."""
+    path = written(tmp_path, "a.csv", content)
+    with pytest.raises(rows.RowsError) as caught:
+        list(rows.read(path))
+    assert path in str(caught.value)
+    assert says in str(caught.value)
+    assert "Next: " in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_refused_with_the_next_step(tmp_path: Path) -> None:
+    """As are folders."""
+    (tmp_path / "folder.csv").mkdir()
+    for name in ("none.csv", "folder.csv"):
+        with pytest.raises(rows.RowsError, match=r"cannot be read: .*Next: "):
+            list(rows.read(str(tmp_path / name)))
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [("-", True), ("x.csv", True), ("x.JSONL", True), ("A title", False), ("", False), ("a\0b", False), ("t" * 5_000, False)],
+)
+def test_a_file_is_told_from_a_text(argument: str, expected: bool) -> None:
+    """By its suffix, or by being there."""
+    assert rows.is_file(argument) is expected
+
+
+@pytest.mark.parametrize("name", ["content", "papers.TXT", "content.v2"])
+def test_an_existing_file_needs_no_suffix(tmp_path: Path, name: str) -> None:
+    """What exists is a file, and what is in it tells the kind."""
+    assert rows.is_file(written(tmp_path, name, b""))
+
+
+def test_a_pipe_is_a_file(tmp_path: Path) -> None:
+    """What a shell makes of `<(...)` has a path, no suffix, and is read."""
+    os.mkfifo(tmp_path / "63")
+    assert rows.is_file(str(tmp_path / "63"))
+
+
+def test_a_folder_is_refused_with_a_way_to_classify_its_name(tmp_path: Path) -> None:
+    """A text of one word may be called like a folder that lies here."""
+    with pytest.raises(rows.RowsError, match=r"is a folder\. Next: .* tagstream classify -"):
+        rows.is_file(str(tmp_path))
+
+
+def test_a_text_with_a_slash_is_a_path_where_its_folder_is_there(tmp_path: Path) -> None:
+    """Among words a slash alone says nothing."""
+    argument = str(tmp_path / "no such file").removeprefix("/")
+    assert rows.looks_like_a_path(f"/{argument}")
+    assert not rows.looks_like_a_path(argument)
+    with contextlib.chdir("/"):
+        assert rows.looks_like_a_path(argument)
+
+
+@pytest.mark.parametrize("text", ["a/" + "b" * 5_000 + " c", "a\0/b c"])
+def test_a_text_that_can_be_no_path_is_none(text: str) -> None:
+    """Too long for one, or with a NUL."""
+    assert not rows.looks_like_a_path(text)
+    assert not rows.is_file(text)
+
+
+@given(st.text(min_size=1).filter(lambda text: text.strip() and "\0" not in text))
+def test_a_text_becomes_an_event_with_that_title(text: str) -> None:
+    """Whatever is typed on the command line."""
+    event = decode(raw(rows.of_text(text)))
+    assert isinstance(event, ContentEvent)
+    assert event.title == text

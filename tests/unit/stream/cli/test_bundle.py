@@ -1,0 +1,104 @@
+"""`tagstream model inspect`: a screenful for a person, and the manifest for a program."""
+
+import json
+
+import msgspec
+import pytest
+from typer.testing import CliRunner
+
+from model_export.bundle.bundle import ALWAYS_ASK, Bundle, LabelThreshold
+from model_export.bundle.bundle import read as read_bundle
+from stream.cli import bundle as bundle_view
+from stream.cli import main
+from stream.settings.settings import Settings
+from tests.conftest import TINY_BUNDLE
+
+ROWS = {"train": 12_345, "unlabelled": 0, "calibration": 678, "corpus_test": 9, "holdout": 191}
+DATA = {"rows": ROWS, "sha256": {"b.csv": "e" * 64, "a.jsonl": "f" * 64}, "near_duplicates_removed": 3}
+OTHER_DATA = {**DATA, "rows": {**ROWS, "train": 777}}
+BASE = {"name": "somebody/something", "revision": "0123456789abcdef"}
+
+
+def shown(bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> str:
+    """What a person sees."""
+    bundle_view.print_bundle(bundle)
+    said = capsys.readouterr()
+    assert said.err == ""
+    return said.out
+
+
+def trained(bundle: Bundle, **training: object) -> Bundle:
+    """The bundle with another record of its training."""
+    return msgspec.structs.replace(bundle, manifest=msgspec.structs.replace(bundle.manifest, training=training))
+
+
+def test_the_shipped_bundle_is_a_screenful_on_standard_output() -> None:
+    """Name, digest, labels, size, origin, and each label's threshold with its sentence; nothing goes to standard error."""
+    bundle = read_bundle(Settings().bundle)
+    done = CliRunner().invoke(main.app, ["model", "inspect"])
+    assert (done.exit_code, done.stderr) == (0, "")
+    manifest = bundle.manifest
+    assert len(done.stdout.splitlines()) < 24
+    assert done.stdout.startswith(f"{manifest.name} {manifest.version}, in {bundle.path}\n")
+    for expected in (bundle.digest, ", ".join(manifest.labels), manifest.training["base_model"]["name"]):
+        assert expected in done.stdout
+    for label, threshold in manifest.thresholds.items():
+        assert f"  {threshold.confidence:<8}{threshold.sentence(label)}\n" in done.stdout
+
+
+def test_json_is_the_whole_manifest() -> None:
+    """A program gets everything, in one line."""
+    done = CliRunner().invoke(main.app, ["model", "inspect", str(TINY_BUNDLE), "--json"])
+    bundle = read_bundle(TINY_BUNDLE)
+    assert done.stdout.count("\n") == 1
+    assert json.loads(done.stdout) == {"digest": bundle.digest, **json.loads(msgspec.json.encode(bundle.manifest))}
+
+
+def test_a_label_without_a_certificate_says_so(tiny_bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
+    """It has the threshold of all labels, or is always asked about; neither is a promise."""
+    never = LabelThreshold(
+        confidence=ALWAYS_ASK,
+        target_precision=0.95,
+        precision=0.5,
+        precision_lower_bound=0.1,
+        bound_level=0.9875,
+        rows=4,
+        label_rows=9,
+        certified=False,
+    )
+    bundle = msgspec.structs.replace(
+        tiny_bundle, manifest=msgspec.structs.replace(tiny_bundle.manifest, thresholds={"other": never})
+    )
+    text = shown(bundle, capsys)
+    assert "  0.8     mlops: no certificate; this is the threshold of all labels\n" in text
+    assert f"  always  {never.sentence('other')}\n" in text
+
+
+@pytest.mark.parametrize(
+    ("training", "says"),
+    [
+        ({"base_model": BASE, "data": DATA}, ["of somebody/something, revision 0123456789ab", "rows: 12,345 learned from"]),
+        ({"data": DATA, "ngrams": {"data": DATA}}, ["rows: 12,345", "files: a.jsonl, b.csv"]),
+        ({"data": DATA, "ngrams": {"data": OTHER_DATA}}, ["rows: 12,345", "n-grams: rows: 777 learned from"]),
+        ({"data": DATA, "calibrated": {"data": OTHER_DATA}}, ["rows: 12,345", "promises: rows: 777"]),
+        (
+            {"data": DATA, "encoder": {"bundle": "9" * 64, "base_model": BASE}},
+            ["somebody/something", "of the encoder of the bundle 999999999999, its head fitted anew"],
+        ),
+        ({"made_by": "a script"}, ["by a script"]),
+        ({"data": "a [red]lie[/red]", "base_model": None}, ["of what its manifest does not say"]),
+    ],
+)
+def test_every_way_to_make_a_bundle_says_of_what(
+    training: dict[str, object], says: list[str], tiny_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Trained, refitted, calibrated or other people's: what the record has is shown once, and what it lacks is no error."""
+    text = shown(trained(tiny_bundle, **training), capsys)
+    for expected in says:
+        assert text.count(expected) == 1
+    assert "without labels" not in text
+
+
+def test_a_manifest_cannot_draw_on_the_terminal(tiny_bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
+    """A bundle may come from anybody."""
+    assert "by \\x1b[2J[b]x\n" in shown(trained(tiny_bundle, made_by="\x1b[2J[b]x"), capsys)

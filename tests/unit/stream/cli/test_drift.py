@@ -1,0 +1,150 @@
+"""`tagstream drift`: files in, reference and TOML out, findings as people read them."""
+
+import json
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from model_export.bundle.bundle import DEFAULT_BUNDLE, read
+from monitoring.drift import baseline
+from monitoring.drift.baseline import BaselineError
+from monitoring.drift.findings import Finding, what_moved
+from monitoring.drift.replay import TooFewError
+from monitoring.drift.watch import DriftWatch, Plan
+from monitoring.observer import DriftKind, DriftSignal, NullObserver
+from stream.cli import drift
+from stream.cli.drift import DriftError
+from stream.contract.outcomes import ModelRef
+from stream.contract.record import Record
+from stream.decide.pipeline import Pipeline
+from stream.decide.routing import Router
+from stream.settings.settings import Settings, SettingsError, load
+from tests.fakes import KeywordClassifier
+from tests.unit.monitoring.drift.drift_cases import LABEL_RATIO, MODEL, decision, ordinary
+
+
+@pytest.fixture(autouse=True)
+def keywords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A classifier that takes no time."""
+    router = Router(model=ModelRef(name="m", version="1", digest="d" * 64), threshold=0.7)
+    pipeline = Pipeline(classifier=KeywordClassifier(), router=router, observer=NullObserver())
+    monkeypatch.setattr(drift, "load_pipeline", lambda _: pipeline)
+
+
+def written(path: Path, rows: Sequence[object]) -> str:
+    """A JSON Lines file."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def events(count: int) -> list[dict[str, str]]:
+    """Ordinary ones."""
+    return [
+        {"id": f"e{number}", "title": f"an {('image', 'deployment')[number % 2]} of kind{number % 7}", "source": "papers"}
+        for number in range(count)
+    ]
+
+
+def test_a_reference_is_made_of_records_as_topics_and_tail_give_them(tmp_path: Path) -> None:
+    """Events, decided records, and lines of `tail --json`; what cannot be decided is left out."""
+    plain, decided, rejected = (
+        {"id": "a", "title": "image of x"},
+        {"id": "b", "title": "image of x", "tag": "mlops"},
+        {"id": "c"},
+    )
+    tailed = {"topic": "tagged", "partition": 0, "offset": 7, "value": {"id": "d", "title": "image of x", "source": "papers"}}
+    out = tmp_path / "reference.json"
+    drift.reference(Settings(), written(tmp_path / "rows.jsonl", [plain, decided, rejected, tailed]), out=out, allow_few=True)
+    made = baseline.read(out)
+    assert (made.events, made.words, made.sources, made.without_source) == (3, {"image": 3, "of": 3}, {"papers": 1}, 2)
+    assert made.labels == {"computer-vision": 3}
+    assert made.model == read(DEFAULT_BUNDLE).digest
+
+
+def test_few_events_are_no_reference_unless_told_so(tmp_path: Path) -> None:
+    """And none is never one; the error says what to do."""
+    rows, out = written(tmp_path / "rows.jsonl", events(10)), tmp_path / "reference.json"
+    with pytest.raises(DriftError, match=r"holds 10 events .* needs 5000.*--allow-few"):
+        drift.reference(Settings(), rows, out=out, allow_few=False)
+    assert not out.exists()
+    with pytest.raises(DriftError, match=r"none.jsonl holds no event that can be decided: .*Next: give events"):
+        drift.reference(Settings(), written(tmp_path / "none.jsonl", [{"id": "x"}]), out=out, allow_few=True)
+    with pytest.raises(DriftError, match=r"cannot be written.*--out"):
+        drift.reference(Settings(), rows, out=tmp_path / "nowhere" / "x", allow_few=True)
+
+
+def test_a_calibration_prints_settings_that_can_be_read_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As `tagstream.toml`."""
+    settings = Settings(drift_window_events=100)
+    drift.calibration(settings, written(tmp_path / "rows.jsonl", events(1_200)), run_events=1_000)
+    printed = capsys.readouterr()
+    table = tomllib.loads(printed.out)
+    assert table.keys() == {"drift_change_delta", "drift_words_z", "drift_labels_psi", "drift_sources_ratio"}
+    (tmp_path / "tagstream.toml").write_text(printed.out)
+    assert load({}, folder=tmp_path).settings.drift_words_z == table["drift_words_z"]
+    assert "events between false alarms" in printed.err
+    assert "change of confidence" in printed.err
+
+
+def test_a_calibration_needs_events_and_windows(tmp_path: Path) -> None:
+    """Each says what is missing."""
+    rows = written(tmp_path / "rows.jsonl", events(20))
+    with pytest.raises(TooFewError, match="give 10000 events"):
+        drift.calibration(Settings(), rows, run_events=1_000)
+    with pytest.raises(DriftError, match="nothing to calibrate"):
+        drift.calibration(Settings(drift_window_events=0), rows, run_events=1_000)
+
+
+def findings() -> dict[DriftKind, Finding]:
+    """One of each kind."""
+    watch = DriftWatch(
+        model=MODEL,
+        worker="w",
+        label_ratio=LABEL_RATIO,
+        plan=Plan(window_events=500),
+        baseline=baseline.of(list(ordinary(500))),
+    )
+    watch.add(list(ordinary(500)), 0)
+    moved = [decision(("quantabyte\x1b[2J",), confidence=0.3, source="press", event_id=f"e{at}") for at in range(500)]
+    return {found.kind: found for found in watch.add(moved, 1_000).findings}
+
+
+def test_a_finding_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """And one below with where to look; no event moves the cursor."""
+    found = findings()
+    assert found.keys() == set(DriftKind)
+    assert what_moved(found[DriftKind.CHANGE]).startswith(f"{DriftSignal.CONFIDENCE} from 0.7998 to 0.3")
+    assert what_moved(found[DriftKind.LABELS]).startswith("other 0% (was 50%)")
+    assert what_moved(found[DriftKind.SOURCES]) == "press 100.0%"
+    for finding in found.values():
+        record = Record(topic="drift", key=b"k", value=msgspec.json.encode(finding))
+        drift._show(record, as_json=False)
+    shown = capsys.readouterr().out
+    assert "quantabyte" in shown
+    assert "look at e" in shown
+    assert "\x1b[2J" not in shown
+
+
+def test_json_is_the_record_itself_and_what_is_no_finding_is_said(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    """One a line on stdout; the rest is talk."""
+    value = msgspec.json.encode(next(iter(findings().values())))
+    drift._show(Record(topic="drift", key=None, value=value), as_json=True)
+    drift._show(Record(topic="drift", key=None, value=b"{}", offset=3), as_json=True)
+    drift._show(Record(topic="drift", key=None, value=None), as_json=True)
+    assert capsysbinary.readouterr().out == value + b"\n"
+
+
+@pytest.mark.parametrize("value", ["1", "99", "-1", "30000"])
+def test_a_window_is_off_or_large_enough(value: str) -> None:
+    """Small ones drift by chance."""
+    with pytest.raises(SettingsError, match="drift_window_events"):
+        load({"TAGSTREAM_DRIFT_WINDOW_EVENTS": value}, folder=Path("/nonexistent"))
+
+
+def test_a_missing_file_is_no_reference() -> None:
+    """The worker does not start with another one than it was told."""
+    with pytest.raises(BaselineError, match="cannot be read"):
+        baseline.read(Path("/nonexistent/reference.json"))

@@ -1,0 +1,331 @@
+"""The command line without a broker: what is refused before anything is asked, and what is said that is no refusal."""
+
+import contextlib
+import json
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from model_export.bundle.bundle import BundleError
+from model_export.bundle.bundle import read as read_bundle
+from model_export.data import madewithml
+from monitoring.observer import Reason, Stage
+from stream.batch.rows import RowsError
+from stream.cli import main, model
+from stream.contract.dead_letter import UsageError
+from stream.dead_letters import choose, replay
+from stream.deliver.delivery import EXIT_BROKEN
+from stream.settings.settings import known_keys, load
+from stream.terminal import console
+from tests.conftest import TINY_BUNDLE
+
+
+def run(*words: object, given: bytes | str = b"") -> Result:
+    """What a command prints and how it ends."""
+    return CliRunner().invoke(main.app, [str(word) for word in words], input=given)
+
+
+def classify(*words: object, given: bytes | str = b"") -> Result:
+    """`tagstream classify` with the tiny bundle."""
+    return run("classify", *words, "--bundle", TINY_BUNDLE, given=given)
+
+
+def test_help_says_what_a_worker_ends_with() -> None:
+    """A service manager needs to know 70 from the rest."""
+    said = " ".join(run("--help").output.split())
+    assert "3 broker unreachable, 4 contract violated. A worker's: 0 stopped, 1 bundle refused, circuit breaker opened" in said
+    assert f"{EXIT_BROKEN} it gave up" in said
+    assert BundleError.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("demo", "--seconds"),
+        ("demo", "--rate"),
+        ("send", "x.csv", "--rate"),
+        ("send", "--samples", "--drift-after"),
+        ("tail", "tagged", "--idle"),
+        ("top", "--every"),
+        ("model", "train", "--precision"),
+    ],
+)
+@pytest.mark.parametrize("number", ["nan", "inf"])
+def test_a_number_without_an_end_is_no_number(words: tuple[str, ...], number: str) -> None:
+    """A bound lets `nan` through, and a demo of so many seconds would not stop."""
+    done = run(*words, number)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert f"Invalid value for '{words[-1]}'" in done.stderr
+
+
+def test_the_seconds_of_the_demo_are_refused_from_the_environment_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where `make demo` gets them from."""
+    monkeypatch.setenv("DEMO_SECONDS", "inf")
+    done = run("demo")
+    assert done.exit_code == 2
+    assert "inf is no finite number. Next: give one, or leave the option out." in done.stderr
+
+
+@pytest.mark.parametrize("json_lines", [True, False])
+def test_an_input_without_a_row_is_said(tmp_path: Path, json_lines: bool) -> None:
+    """Nothing to do is no failure, and nothing printed must not look like a tool that did not work."""
+    path = tmp_path / ("a.jsonl" if json_lines else "a.csv")
+    path.write_bytes(b"\n \n" if json_lines else b"title\n")
+    of_file, of_input = classify(path), classify("-", "--json")
+    assert (of_file.exit_code, of_input.exit_code) == (0, 0)
+    assert of_file.stdout == of_input.stdout == ""
+    assert of_file.stderr == f"tagstream: {path} has no row: nothing is classified\n"
+    assert of_input.stderr == "tagstream: standard input has no row: nothing is classified\n"
+
+
+@pytest.mark.parametrize("given", [b"hello world\n", b'"hello"\n', b"\xff\xfe\n"])
+def test_lines_that_are_no_json_lines_are_told_what_is_expected(given: bytes) -> None:
+    """Somebody who pipes a plain text learns both forms, and where a text goes."""
+    done = classify("-", given=given)
+    assert done.exit_code == 1
+    assert "JSON Lines, an object with a `title` in each line, or CSV whose first line names a column `title`" in done.stderr
+    assert "tagstream classify 'TEXT'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "line", "number"),
+    [
+        (b'{"title":"a"}\n\n\n\n{"title":7}\n', 5, 1),
+        (b'\n{"title":"a"}\n \r\n{"title":"b"}\n[]', 5, 2),
+        (b'title,id\na,1\n\n"",2\n', 4, 1),
+        (b'title,id\n"a\n\nb",1\n"","\n"\n', 5, 1),
+    ],
+)
+def test_a_row_that_is_refused_is_found_by_its_line(given: bytes, line: int, number: int) -> None:
+    """An editor counts lines, blank ones too and from 1; the JSON of the same input has the row, and both are said."""
+    spoken, written = classify("-", given=given), classify("-", "--json", given=given)
+    assert spoken.exit_code == written.exit_code == 1
+    assert f"rejected  line {line} (row {number})  " in spoken.stdout
+    (refused,) = (found for found in map(json.loads, written.stdout.splitlines()) if found["destination"] == "dlq")
+    assert refused.keys() == {"destination", "row", "error"}
+    assert refused["row"] == number
+    assert "lines are counted from 1, rows from 0" in spoken.stderr
+
+
+def test_rows_that_are_objects_need_no_word_on_the_form() -> None:
+    """What is wrong is in one of them, not in the file."""
+    assert "JSON Lines" not in classify("-", given=b'{"title":"a"}\n{"title":7}\n').stderr
+
+
+def test_a_text_that_is_refused_has_no_row() -> None:
+    """There is but one."""
+    done = classify(" ")
+    assert done.exit_code == 1
+    assert done.stdout.startswith("rejected  missing_title: ")
+    assert "row" not in done.stderr
+
+
+def test_what_looks_like_a_file_is_not_a_text_in_silence() -> None:
+    """It is classified, since a text may look so; a text that does not is not commented on."""
+    meant, text = classify("papers.parquet", "--json"), classify("A/B tests of models", "--json")
+    assert (meant.exit_code, text.exit_code) == (0, 0)
+    assert json.loads(meant.stdout)["title"] == "papers.parquet"
+    assert meant.stderr == "tagstream: papers.parquet is taken for a text, since there is no such file\n"
+    assert text.stderr == ""
+
+
+def test_a_folder_and_a_file_of_another_kind_are_no_texts(tmp_path: Path) -> None:
+    """A folder was classified by its name; of a file that is neither CSV nor JSON Lines the note says what is expected."""
+    folder = classify(tmp_path)
+    assert isinstance(folder.exception, RowsError)
+    assert (folder.exception.exit_code, folder.stdout) == (2, "")
+    assert ".csv, .json, .jsonl, .ndjson" in str(folder.exception)
+    (tmp_path / "papers.parquet").write_bytes(b"PAR1")
+    done = classify(tmp_path / "papers.parquet")
+    assert done.exit_code == 1
+    assert "Expected are JSON Lines" in done.stderr
+
+
+def test_rows_above_one_that_cannot_be_read_are_printed(tmp_path: Path) -> None:
+    """They are as good as if the file ended there."""
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"title\na\nb\nc,d\n")
+    done = classify(path, "--json")
+    assert [json.loads(line)["title"] for line in done.stdout.splitlines()] == ["a", "b"]
+    assert isinstance(done.exception, RowsError)
+    assert "line 4: more fields" in str(done.exception)
+
+
+class Sent:
+    """In the place of a sender: what is flushed is confirmed."""
+
+    def __init__(self) -> None:
+        """Nothing is sent."""
+        self.values: list[bytes] = []
+        self.acknowledged = 0
+
+    def send(self, _: str, *, key: None, value: bytes) -> None:
+        """Take it."""
+        assert key is None
+        self.values.append(value)
+
+    def flush(self) -> None:
+        """The broker has all."""
+        self.acknowledged = len(self.values)
+
+
+@pytest.mark.parametrize("good", [1, 3])
+def test_a_file_that_is_sent_in_part_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, good: int) -> None:
+    """What lies above the row that cannot be read is confirmed and counted, for a second run sends it again."""
+    sent = Sent()
+    monkeypatch.setattr("stream.kafka.admin.require", lambda *_, **__: None)
+    monkeypatch.setattr("stream.kafka.clients.sender", lambda _: contextlib.nullcontext(sent))
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"title\n" + b"a\n" * good + b"b,c\n")
+    done = run("send", path)
+    assert isinstance(done.exception, RowsError)
+    assert f"line {good + 2}: more fields" in str(done.exception)
+    assert f"The {good} events above it are in content, confirmed by the broker: a run of the whole file sends" in str(
+        done.exception
+    )
+    assert len(sent.values) == sent.acknowledged == good
+
+
+@pytest.mark.parametrize(("content", "says"), [(None, "none.csv cannot be read"), (b"id\n1\n", "has no column 'title'")])
+def test_a_file_is_looked_at_before_the_brokers(tmp_path: Path, content: bytes | None, says: str) -> None:
+    """Half a minute for a broker that is not there would end in a sentence that does not name it."""
+    path = tmp_path / "none.csv"
+    if content is not None:
+        path.write_bytes(content)
+    done = run("send", path, "--brokers", "127.0.0.1:1")
+    assert isinstance(done.exception, RowsError)
+    assert says in str(done.exception)
+
+
+@pytest.mark.parametrize("verb", ["list", "replay"])
+@pytest.mark.parametrize(
+    ("option", "given", "says"),
+    [
+        ("--code", "mising_title", "'mising_title' is no code of a dead letter; the nearest one is missing_title."),
+        ("--code", "zzz", "'zzz' is no code of a dead letter. Next: write one of tombstone, empty, "),
+        ("--stage", "foo", "'foo' is no stage of a dead letter. Next: write one of decode, validate, infer, produce."),
+    ],
+)
+def test_a_filter_that_no_dead_letter_has_is_a_mistake(verb: str, option: str, given: str, says: str) -> None:
+    """Before a broker is asked: it would find nothing, and nothing found is good news."""
+    done = run("dlq", verb, option, given, "--brokers", "127.0.0.1:1")
+    assert isinstance(done.exception, UsageError)
+    assert done.exception.exit_code == 2
+    assert says in str(done.exception)
+    assert "tagstream dlq list --count" in str(done.exception)
+
+
+def test_every_code_and_stage_that_is_written_can_be_asked_for() -> None:
+    """The closed lists are the ones that the stream itself writes from."""
+    choose.check_filters(code=None, stage=None)
+    for code in Reason:
+        choose.check_filters(code=code.value, stage=None)
+    for stage in Stage:
+        choose.check_filters(code=None, stage=stage.value)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("evaluate", "NOWHERE"),
+        ("evaluate", TINY_BUNDLE, "--against", "other=NOWHERE"),
+        ("calibrate", "NOWHERE", "--out", "OUT"),
+        ("refit", "OUT", "--bundle", "NOWHERE"),
+    ],
+)
+def test_a_bundle_that_is_not_there_is_said_before_data_is_fetched(
+    words: tuple[object, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Without a network the missing data would be all that is heard of."""
+
+    def download() -> Path:
+        msg = "cannot be fetched"
+        raise madewithml.DataError(msg)
+
+    monkeypatch.setattr(madewithml, "download", download)
+    monkeypatch.setattr(model, "_require_export", lambda: None)
+    done = run("model", *(str(word).replace("NOWHERE", str(tmp_path / "none")).replace("OUT", str(tmp_path)) for word in words))
+    assert isinstance(done.exception, BundleError)
+    assert f"bundle {tmp_path / 'none'} is refused" in str(done.exception)
+
+
+def test_bytes_are_not_shown_as_json() -> None:
+    """One of the two would be left out in silence."""
+    done = run("dlq", "show", "0/1", "--raw", "--json", "--brokers", "127.0.0.1:1")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "Next: give one of --raw and --json." in done.stderr
+
+
+def test_a_replay_gives_a_program_its_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On standard output; the sentence is the person's."""
+    monkeypatch.setattr(replay, "replay", lambda *_: replay.Report(target="content", sent=2))
+    done = run("dlq", "replay", "--json")
+    assert (done.exit_code, json.loads(done.stdout)) == (
+        0,
+        {"target": "content", "sent": 2, "returned": 0, "already": 0, "refused": {}},
+    )
+
+
+def test_the_version_is_a_line() -> None:
+    """Name and version, as whoever reports a defect is asked for them."""
+    done = run("--version")
+    assert (done.exit_code, done.stdout) == (0, f"tagstream {version('tagstream')}\n")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("train", "OUT"),
+        ("train", "OUT", "--all"),
+        ("export", "network", "OUT"),
+        ("refit", "OUT"),
+        ("calibrate", "--out", "OUT"),
+    ],
+)
+@pytest.mark.parametrize("broken", [True, False])
+def test_a_bundle_that_is_to_be_replaced_is_named_before_the_work(
+    words: tuple[str, ...], broken: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """By every verb that writes one: it takes minutes, in which whoever meant another folder can stop."""
+    ran = []
+    monkeypatch.setattr(model, words[0], lambda *_, **__: ran.append(words[0]))
+    there = tmp_path / "bundle" if "--all" in words else tmp_path
+    # Into a folder without one, nothing is replaced.
+    given = [word.replace("OUT", str(tmp_path)) for word in words]
+    assert run("model", *given).stderr == ""
+    shutil.copytree(TINY_BUNDLE, there, dirs_exist_ok=True)
+    if broken:
+        (there / "tokenizer.json").write_text("{}")
+    done = run("model", *given)
+    assert (done.exit_code, ran) == (0, [words[0]] * 2)
+    bundle = read_bundle(TINY_BUNDLE)
+    whole = f"the bundle {bundle.manifest.name} {bundle.manifest.version}, digest {bundle.digest[:12]}"
+    what = "a bundle that does not verify" if broken else whole
+    assert done.stderr.startswith(f"tagstream: {there} holds {what}: it is replaced when the new one is done; ")
+
+
+@pytest.mark.parametrize("sources", [True, False])
+def test_settings_that_a_program_reads_are_a_line_each(sources: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    """However long the value is; on a terminal they are a table, which has to fold them."""
+    brokers = ",".join(f"kafka-{number}.example.com:9092" for number in range(9))
+    loaded = load({"TAGSTREAM_BROKERS": brokers, "TAGSTREAM_GROUP": "[bold]\x1b[1m"}, folder=Path("/nonexistent"))
+    console.print_settings(loaded, sources=sources, as_json=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(" = ")[0] for line in lines] == known_keys()
+    origin = "  (environment TAGSTREAM_BROKERS)" if sources else ""
+    assert lines[0] == f"brokers = {brokers}{origin}  # Kafka brokers, host:port, comma-separated"
+    assert any(line.startswith("group = [bold]\\x1b[1m  ") for line in lines)
+    assert ("(default)" in lines[1]) == sources
+
+
+def test_settings_on_a_terminal_are_a_table(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A person reads columns."""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    console.print_settings(load({}, folder=Path("/nonexistent")), sources=False, as_json=False)
+    shown = capsys.readouterr().out
+    assert all(column in shown.splitlines()[0] for column in ("setting", "value", "meaning"))
+    assert " = " not in shown

@@ -1,0 +1,73 @@
+"""`tagstream model train`: what is made where, and what is said when Made With ML's rows cannot be had."""
+
+import inspect
+from pathlib import Path
+
+import pytest
+
+from model_export import commands
+from model_export.bundle import bundle
+from model_export.data import madewithml
+from stream.cli import main, model
+from stream.settings.settings import Settings
+from stream.terminal import console
+
+
+def test_the_default_promise_is_that_of_the_default_bundle() -> None:
+    """Whoever trains with no option asks for what the shipped bundle promises."""
+    for verb in (main.model_train, main.model_export, main.model_refit, main.model_calibrate):
+        assert inspect.signature(verb).parameters["precision"].default == bundle.PRECISION
+
+
+def test_without_made_with_ml_training_goes_on_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clone with no network trains on the corpus alone; the reason is printed."""
+    said: list[str] = []
+
+    def unreachable() -> Path:
+        msg = "cannot be fetched"
+        raise madewithml.DataError(msg)
+
+    monkeypatch.setattr(madewithml, "download", unreachable)
+    monkeypatch.setattr(console, "talk", said.append)
+    assert model._data_folder_if_any(Settings()) is None
+    assert said == ["cannot be fetched"]
+
+
+def test_all_puts_teacher_student_and_rivals_beside_the_bundle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One command: the bundle, both networks, and a report on all of them."""
+    asked: dict[str, object] = {}
+
+    class Reached(Exception):
+        """The measuring, of which other tests know all."""
+
+    class Made:
+        def render(self) -> str:
+            return "made"
+
+    def train(folder: Path, **options: object) -> Made:
+        asked.update(options, folder=folder)
+        return Made()
+
+    def evaluate(folder: Path, **options: object) -> None:
+        asked.update(options, measured=folder)
+        raise Reached
+
+    monkeypatch.setattr(commands, "train", train)
+    monkeypatch.setattr(commands, "evaluate", evaluate)
+    with pytest.raises(Reached):
+        model.train(
+            Settings(),
+            folder=tmp_path,
+            everything=True,
+            checkpoint=None,
+            precision=0.9,
+            corpus_only=True,
+            multilabel=False,
+        )
+    assert (asked["folder"], asked["measured"], asked["baselines"]) == (tmp_path / "bundle", tmp_path / "bundle", True)
+    assert asked["checkpoint"] == tmp_path / "network.safetensors"
+    assert [(named.name, named.path.name) for named in asked["checkpoints"]] == [  # type: ignore[attr-defined]
+        ("teacher fp32", "network-teacher.safetensors"),
+        ("student fp32", "network.safetensors"),
+    ]
+    assert [named.path for named in asked["against"]] == [bundle.DEFAULT_BUNDLE]  # type: ignore[attr-defined]

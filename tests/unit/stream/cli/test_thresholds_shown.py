@@ -1,0 +1,75 @@
+"""What people are told of the thresholds: the ones that are applied, and why a person would be asked."""
+
+import msgspec
+import pytest
+
+from model_export.bundle.bundle import ALWAYS_ASK, Bundle, LabelThreshold
+from model_export.bundle.prediction import Prediction
+from model_export.bundle.text import read
+from stream.contract.events import ContentEvent, decode
+from stream.contract.outcomes import ModelRef
+from stream.decide.pipeline import router
+from stream.decide.routing import Router
+from stream.doctor import examine
+from stream.terminal import console
+from tests.fakes import raw
+
+
+def own(confidence: float, *, certified: bool) -> LabelThreshold:
+    """A label's threshold."""
+    return LabelThreshold(
+        confidence=confidence,
+        target_precision=0.95,
+        precision=0.99,
+        precision_lower_bound=0.96,
+        bound_level=0.9875,
+        rows=300,
+        label_rows=400,
+        certified=certified,
+    )
+
+
+def test_the_doctor_names_the_thresholds_that_a_worker_would_apply(tiny_bundle: Bundle) -> None:
+    """The setting where there is one, else the bundle's own and how many of them are certified; an older bundle has one."""
+    labels = tiny_bundle.manifest.labels
+    manifest = msgspec.structs.replace(
+        tiny_bundle.manifest, thresholds={label: own(0.9, certified=label == labels[0]) for label in labels}
+    )
+    bundle = msgspec.structs.replace(tiny_bundle, manifest=manifest)
+    said = examine._asked_below(router(bundle, None), manifest.thresholds, None)
+    assert all(f"{label} 0.9" in said for label in labels)
+    assert said.endswith(f"(1 of {len(labels)} certified)")
+    assert (
+        examine._asked_below(router(bundle, 0.0), manifest.thresholds, 0.0)
+        == "threshold 0.0 for every tag (setting confidence_threshold)"
+    )
+    wanted = f"threshold {tiny_bundle.manifest.threshold.confidence}"
+    assert examine._asked_below(router(tiny_bundle, None), {}, None) == wanted
+
+
+@pytest.mark.parametrize(
+    ("threshold", "energy", "said"),
+    [
+        (0.95, -5.0, "below the threshold 0.95 of mlops: a person would be asked"),
+        (ALWAYS_ASK, -5.0, "the bundle leaves no mlops to the model: a person would be asked"),
+        (0.5, 0.0, "unlike what the model was made for: a person would be asked"),
+        (0.95, 0.0, "below the threshold 0.95 of mlops, unlike what the model was made for: a person would be asked"),
+        (0.5, -5.0, None),
+    ],
+)
+def test_classify_says_why_a_person_would_be_asked(
+    threshold: float, energy: float, said: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A strange text may be sure enough: the threshold is not to blame for it."""
+    event = decode(raw(b'{"title":"Hello"}'))
+    assert isinstance(event, ContentEvent)
+    prediction = Prediction(
+        label="mlops", confidence=0.9, probabilities={"mlops": 0.9, "other": 0.1}, energy=energy, tokens=3, truncated=False
+    )
+    routed = Router(
+        model=ModelRef(name="m", version="1", digest="d" * 64), threshold=0.7, thresholds={"mlops": threshold}, ood_energy=-1.0
+    )
+    console.print_outcome(routed.route(event, prediction, read(event.title, None)), line=None)
+    shown = capsys.readouterr().out
+    assert ("a person" in shown) == (said is not None)
+    assert said is None or said in shown

@@ -1,0 +1,184 @@
+"""Dead letters read back: whatever an event was, its replay is that event again, marked."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitoring.observer import Reason, Stage
+from stream.contract.dead_letter import (
+    REPLAYED_FROM,
+    DeadLetter,
+    Place,
+    Refusal,
+    Selection,
+    UsageError,
+    place,
+    read,
+    refusal,
+    replayed,
+    since_ms,
+)
+from stream.contract.events import Limits, Rejected
+from stream.contract.outcomes import REPLAY_COUNT, publish_all
+from stream.contract.record import Headers, Record
+
+OUR_NAMES = [
+    "__streams.errors.exception",
+    "__streams.errors.topic",
+    "x-dlq-code",
+    "x-dlq-stage",
+    "x-dlq-null-key",
+    "x-dlq-dropped",
+    "x-dlq-length",
+    REPLAY_COUNT,
+    REPLAYED_FROM,
+]
+MAYBE_BYTES = st.one_of(st.none(), st.binary(max_size=40))
+HEADERS: Any = st.lists(st.tuples(st.one_of(st.sampled_from(OUR_NAMES), st.text(max_size=8)), MAYBE_BYTES), max_size=12).map(
+    tuple
+)
+
+
+def lying(event: Record, *, limits: Limits | None = None, offset: int = 42) -> Record:
+    """The dead letter of an event as it lies on the topic."""
+    outcome = Rejected(raw=event, stage=Stage.VALIDATE, reason=Reason.MISSING_TITLE, message="title is missing")
+    (publication,) = publish_all([outcome], 0, limits or Limits())
+    return Record(
+        topic="content.dlq",
+        key=publication.key,
+        value=publication.value,
+        headers=publication.headers,
+        partition=3,
+        offset=offset,
+        timestamp_ms=1_700_000_000_000,
+    )
+
+
+def event(key: bytes | None = b"k", value: bytes | None = b"{}", headers: Headers = ()) -> Record:
+    """A record on `content`."""
+    return Record(topic="content", partition=2, offset=77, timestamp_ms=5, key=key, value=value, headers=headers)
+
+
+def letter(key: bytes | None = b"k", value: bytes | None = b"{}", headers: Headers = ()) -> DeadLetter:
+    """Its dead letter, read."""
+    found = read(lying(event(key, value, headers)))
+    assert found is not None
+    return found
+
+
+@given(MAYBE_BYTES, MAYBE_BYTES, HEADERS)
+def test_a_replay_is_the_event_again(key: bytes | None, value: bytes | None, headers: Headers) -> None:
+    """Key, value and headers are the producer's, whatever they were called; two marks come last."""
+    found = letter(key, value, headers)
+    sent = replayed(found, "content")
+    assert (sent.topic, sent.key, sent.value, sent.headers[:-2]) == ("content", key, value, headers)
+    assert sent.headers[-2:] == (
+        (REPLAY_COUNT, b"%d" % (found.replays + 1)),
+        (REPLAYED_FROM, b"content.dlq/3/42"),
+    )
+
+
+@given(MAYBE_BYTES, MAYBE_BYTES, HEADERS)
+def test_a_dead_letter_says_what_the_worker_said(key: bytes | None, value: bytes | None, headers: Headers) -> None:
+    """Where it came from and why, not what the producer wrote under the same names."""
+    found = letter(key, value, headers)
+    assert (found.origin_topic, found.origin, found.code, found.stage) == (
+        "content",
+        Place(partition=2, offset=77),
+        "missing_title",
+        "validate",
+    )
+    assert (found.message, found.dropped, found.attempts) == ("title is missing", (), found.replays + 1)
+
+
+def test_a_replay_that_fails_again_counts_on() -> None:
+    """Three times round: each dead letter has one more replay and one more attempt, and is refused when it is enough."""
+    headers: Headers = (("x", b"1"),)
+    for number in range(4):
+        found = letter(headers=headers)
+        assert (found.replays, found.attempts) == (number, number + 1)
+        refused = refusal(found, most_replays=3)
+        assert (refused is not None) == (number == 3)
+        headers = replayed(found, "content").headers
+    assert refused is not None
+    assert refused[0] is Refusal.TOO_OFTEN
+    assert "3 times" in refused[1]
+    assert headers[0] == ("x", b"1")
+
+
+def test_a_letter_without_its_value_is_refused() -> None:
+    """What is not there cannot be sent."""
+    found = read(lying(event(value=b"x" * 300_000), limits=Limits(max_dead_letter_bytes=256 * 1024)))
+    assert found is not None
+    assert (found.dropped, found.length, found.size_bytes) == (("value",), 300_000, 300_000)
+    refused = refusal(found, most_replays=3)
+    assert refused is not None
+    assert refused[0] is Refusal.INCOMPLETE
+    assert "did not fit into the topic" in refused[1]
+
+
+def test_a_header_without_a_value_is_refused() -> None:
+    """Kafka has such, the client does not; better refused than changed."""
+    refused = refusal(letter(headers=(("x", None),)), most_replays=3)  # type: ignore[arg-type]
+    assert refused is not None
+    assert refused[0] is Refusal.NULL_HEADER
+
+
+@pytest.mark.parametrize("to", ["content", "elsewhere"])
+def test_home_is_the_partition_that_it_came_from(to: str) -> None:
+    """Elsewhere the key decides."""
+    assert replayed(letter(), to).partition == (2 if to == "content" else -1)
+
+
+@given(HEADERS.filter(lambda headers: not any(name == "__streams.errors.exception" for name, _ in headers)))
+def test_what_has_not_our_headers_is_no_dead_letter(headers: Headers) -> None:
+    """Somebody else may write to the topic."""
+    assert read(Record(topic="d", key=None, value=b"x", headers=headers)) is None
+
+
+def test_a_selection_takes_what_fits_all_filters() -> None:
+    """Each filter alone can leave one out."""
+    found = letter()
+    fitting: dict[str, Any] = {"code": "missing_title", "stage": "validate", "since_ms": found.timestamp_ms, "partition": 3}
+    assert Selection(**fitting, places=(Place(partition=3, offset=42),)).takes(found)
+    others: dict[str, Any] = {"code": "empty", "stage": "decode", "since_ms": found.timestamp_ms + 1, "partition": 2}
+    for name, other in others.items():
+        assert not Selection(**{**fitting, name: other}).takes(found), name
+    assert not Selection(places=(Place(partition=3, offset=41),)).takes(found)
+
+
+@pytest.mark.parametrize("text", ["", "3", "3/", "/4", "a/b", "3/-1", "٣/٤", "3/4/5", "3/" + "9" * 30])
+def test_a_place_that_is_none_is_refused(text: str) -> None:
+    """With how to write one."""
+    with pytest.raises(UsageError, match="PARTITION/OFFSET"):
+        place(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("90s", 1_000_000_000 - 90_000),
+        ("15m", 1_000_000_000 - 900_000),
+        ("7d", 1_000_000_000 - 604_800_000),
+        ("999999999d", 0),
+        ("1970-01-02T00:00:00+01:00", 82_800_000),
+        ("1970-01-02T00:00:00", None),
+        ("yesterday", None),
+        ("2", None),
+    ],
+)
+def test_a_moment_is_a_duration_or_a_time_with_its_offset(text: str, expected: int | None) -> None:
+    """A time without an offset would be another one on every machine."""
+    if expected is None:
+        with pytest.raises(UsageError, match="RFC 3339"):
+            since_ms(text, 1_000_000_000)
+    else:
+        assert since_ms(text, 1_000_000_000) == expected
+
+
+def test_no_dead_letter_shows_event_text_in_its_repr() -> None:
+    """It may stand in a traceback."""
+    planted = b"zq7-planted"
+    assert "zq7-planted" not in repr(letter(planted, planted, (("h", planted),)))

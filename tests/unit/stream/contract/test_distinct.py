@@ -1,0 +1,90 @@
+"""The consumers' side: each outcome once, conflicts seen, memory bounded."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.contract.distinct import ConflictError, Distinct, distinct
+from stream.contract.record import Record
+from tests.unit.stream.contract.test_dead_letter import event, lying
+
+
+def tagged(number: int, *, at: int = 0, **changes: Any) -> Record:
+    """One decision, delivered as offset `at`."""
+    value = b'{"id":"%d","tag":"mlops","p":1.10,"prediction_id":"p-%d","tagged_at":"%d"}' % (number, number, at)
+    return Record(**{"topic": "tagged", "key": b"k", "value": value, "offset": at, **changes})
+
+
+@given(st.lists(st.integers(0, 20), max_size=200), st.integers(21, 30))
+def test_each_outcome_comes_once_in_order(numbers: list[int], remember: int) -> None:
+    """With room for all that is about, nothing is shown twice, nothing is left out, and the counts add up."""
+    known = Distinct(remember=remember)
+    admitted = [number for at, number in enumerate(numbers) if known.admit(tagged(number, at=at))]
+    assert admitted == list(dict.fromkeys(numbers))
+    assert (known.first, known.first + known.duplicates) == (len(admitted), len(numbers))
+
+
+@given(st.lists(st.integers(0, 20), max_size=200), st.integers(1, 8))
+def test_nothing_is_lost_however_little_is_remembered(numbers: list[int], remember: int) -> None:
+    """A bound that is too small lets duplicates through, and never drops a first."""
+    records = (tagged(number, at=at) for at, number in enumerate(numbers))
+    assert {record.value.split(b",")[0] for record in distinct(records, remember=remember) if record.value} == {
+        b'{"id":"%d"' % number for number in numbers
+    }
+
+
+def test_a_repetition_is_known_within_the_bound_and_not_beyond() -> None:
+    """Fewer than `remember` others between: dropped. As many: let through."""
+    known = Distinct(remember=3)
+    assert [known.admit(tagged(number)) for number in (0, 1, 2, 0)] == [True, True, True, False]
+    assert [known.admit(tagged(number)) for number in (3, 4, 5, 0)] == [True, True, True, True]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"key": b"other"},
+        {"value": b'{"id":"1","tag":"other","p":1.10,"prediction_id":"p-1","tagged_at":"9"}'},
+        {"value": b'{"id":"1","tag":"mlops","p":1.1,"prediction_id":"p-1","tagged_at":"9"}'},
+        {"value": b'{"id":"1","tag":"mlops","prediction_id":"p-1","tagged_at":"9"}'},
+    ],
+)
+def test_two_decisions_of_one_id_that_differ_are_a_conflict(changes: dict[str, Any]) -> None:
+    """In key or in any field, down to the digit; exit code 4, and both places are named."""
+    known = Distinct()
+    known.admit(tagged(1, at=5))
+    with pytest.raises(ConflictError, match="tagged -1/5 and -1/9") as caught:
+        known.admit(tagged(1, **{"at": 9, **changes}))
+    assert caught.value.exit_code == 4
+
+
+def test_another_topic_is_another_outcome() -> None:
+    """A reviewer's decision on `tagged` bears the id of the one on `review`."""
+    known = Distinct()
+    assert known.admit(tagged(1))
+    assert known.admit(tagged(1, topic="review"))
+
+
+def test_dead_letters_are_known_by_where_they_came_from() -> None:
+    """They have no prediction id; the same event read twice makes two of them."""
+    known = Distinct()
+    assert [known.admit(lying(event(), offset=offset)) for offset in (1, 2)] == [True, False]
+    with pytest.raises(ConflictError):
+        known.admit(lying(event(value=b"other"), offset=3))
+
+
+@pytest.mark.parametrize("value", [None, b"", b"[]", b"\xff", b'{"id":1}', b"[" * 100_000])
+def test_what_is_no_outcome_is_let_through_and_counted(value: bytes | None) -> None:
+    """A consumer must see what it cannot explain."""
+    known = Distinct()
+    assert known.admit(tagged(1, value=value))
+    assert known.admit(tagged(1, value=value))
+    assert known.unidentified == 2
+
+
+def test_a_memory_of_nothing_is_refused() -> None:
+    """It would tell nothing apart."""
+    with pytest.raises(ValueError, match="remember=0"):
+        Distinct(remember=0)

@@ -1,0 +1,372 @@
+"""The output contract: keys, bytes, headers, and the same decision for the same event."""
+
+import hashlib
+import json
+import uuid
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kafka.record.default_records import DefaultRecordBatchBuilder
+
+from monitoring.observer import Destination, NullObserver, Observation, Reason, ReviewReason, Signals
+from stream.contract.events import DEFAULT_LIMITS, ContentEvent, Limits, Rejected, decode
+from stream.contract.outcomes import (
+    CONTRACT_VERSION,
+    DECISION_FIELDS,
+    MAX_MESSAGE_CHARACTERS,
+    PREDICTION_NAMESPACE,
+    Decision,
+    ModelRef,
+    NeedsReview,
+    Publication,
+    Tagged,
+    prediction_id,
+    publish_all,
+    timestamp,
+    value_without_clock,
+    weight,
+)
+from stream.contract.record import Record
+from stream.decide.pipeline import Pipeline
+from stream.decide.routing import Router
+from tests.fakes import LABELS, KeywordClassifier, raw
+
+NOW_MS = 1_700_000_000_123
+SURE = b'{"id":"e-1","title":"deployment of a model"}'
+UNSURE = b'{"id":"e-2","title":"maybe deployment"}'
+# For properties, which Hypothesis does not let share fixtures.
+PIPELINE = Pipeline(
+    classifier=KeywordClassifier(),
+    router=Router(model=ModelRef(name="m", version="1", digest="d" * 64), threshold=0.7),
+    observer=NullObserver(),
+)
+# The rows of the contract's table, written down a second time.
+TAGGED_FIELDS = [
+    "tag",
+    "confidence",
+    "probabilities",
+    "prediction_id",
+    "decider",
+    "model",
+    "threshold",
+    "truncated",
+    "tagged_at",
+]
+DLQ_HEADERS = [
+    "__streams.errors.exception",
+    "__streams.errors.message",
+    "__streams.errors.topic",
+    "__streams.errors.partition",
+    "__streams.errors.offset",
+    "x-dlq-stage",
+    "x-dlq-code",
+    "x-dlq-attempts",
+]
+
+
+def published(pipeline: Pipeline, event: Record, now_ms: int = NOW_MS) -> Publication:
+    """What one record becomes."""
+    (publication,) = publish_all(pipeline.decide([event]), now_ms)
+    return publication
+
+
+def body(publication: Publication) -> dict[str, Any]:
+    """A publication's value, parsed."""
+    assert publication.value is not None
+    found: dict[str, Any] = json.loads(publication.value)
+    return found
+
+
+def test_a_tagged_value_is_the_input_and_the_decision_in_the_contracts_order(pipeline: Pipeline, model: ModelRef) -> None:
+    """All labels have a probability, and the fields are the contract's, no more."""
+    found = body(published(pipeline, raw(SURE)))
+    assert list(found) == ["id", "title", *TAGGED_FIELDS]
+    assert found["tag"] == "mlops"
+    assert tuple(found["probabilities"]) == LABELS
+    assert found["confidence"] == max(found["probabilities"].values()) == found["probabilities"]["mlops"]
+    assert found["model"] == {"name": model.name, "version": model.version, "digest": model.digest}
+    assert (found["decider"], found["threshold"], found["truncated"]) == ("model", 0.7, False)
+    assert found["tagged_at"] == "2023-11-14T22:13:20.123Z"
+
+
+def test_a_review_value_says_why_a_person_is_asked(pipeline: Pipeline) -> None:
+    """As `tagged`, with reasons and the probability of having been chosen."""
+    publication = published(pipeline, raw(UNSURE))
+    found = body(publication)
+    assert publication.destination is Destination.REVIEW
+    assert list(found) == ["id", "title", *TAGGED_FIELDS[:-1], "reasons", "inclusion_probability", "tagged_at"]
+    assert (found["reasons"], found["inclusion_probability"]) == (["low_confidence"], 1.0)
+    assert found["confidence"] < found["threshold"]
+
+
+@pytest.mark.parametrize(("key", "expected"), [(b"\xffk", b"\xffk"), (b"", b""), (None, b"e-1")])
+def test_the_key_is_the_producers_or_else_the_events_id(pipeline: Pipeline, key: bytes | None, expected: bytes) -> None:
+    """Bytes are bytes; an empty key is a key."""
+    assert published(pipeline, raw(SURE, key=key)).key == expected
+
+
+@given(st.integers(0, 4_000_000_000_000), st.integers(0, 4_000_000_000_000), st.sampled_from([SURE, UNSURE, b'{"title":"a"}']))
+def test_a_redelivered_event_repeats_the_bytes_of_its_decision(first_ms: int, second_ms: int, value: bytes) -> None:
+    """Whenever and from wherever it is read again, only `tagged_at` differs, and it comes last."""
+    one = published(PIPELINE, raw(value, offset=1), first_ms).value
+    two = published(PIPELINE, Record(topic="t", partition=0, offset=2, timestamp_ms=5, key=None, value=value), second_ms).value
+    assert one is not None
+    assert two is not None
+    head, mark, tail = one.rpartition(b',"tagged_at"')
+    assert mark
+    assert two.rpartition(b',"tagged_at"')[0] == head
+    assert tail == b':"%b"}' % timestamp(first_ms).encode()
+
+
+def test_the_prediction_id_is_made_of_event_bundle_and_contract() -> None:
+    """A version 5 UUID; the figure is written down, because consumers deduplicate by it."""
+    known = prediction_id("e-1", "0" * 64)
+    assert known == prediction_id("e-1", "0" * 64)
+    assert uuid.UUID(known).version == 5
+    assert known == str(uuid.uuid5(uuid.UUID("6d0f7c3e-5b0a-5d57-9c53-4a7c1c0f5a1e"), f"1:{'0' * 64}:e-1"))
+    assert len({known, prediction_id("e-1", "1" * 64), prediction_id("e-2", "0" * 64)}) == 3
+
+
+@given(st.sets(st.sampled_from(sorted(DECISION_FIELDS)), min_size=1))
+def test_input_fields_under_the_decisions_names_are_kept_under_overridden(names: set[str]) -> None:
+    """The holdout itself has a field `tag`: the decision is found under the contract's name, and nothing is lost."""
+    value = b'{"id":"a","title":"deployment",' + b",".join(b'"%b":1.10' % name.encode() for name in sorted(names)) + b"}"
+    event = decode(raw(value))
+    assert isinstance(event, ContentEvent)
+    decision = decided(event)
+    written = value_without_clock(event, decision)
+    overridden = msgspec.json.decode(
+        msgspec.json.decode(written, type=dict[str, msgspec.Raw])["overridden"], type=dict[str, msgspec.Raw]
+    )
+    assert {name: bytes(kept) for name, kept in overridden.items()} == dict.fromkeys(names, b"1.10")
+    assert json.loads(written, object_pairs_hook=unique)["tag"] == decision.tag
+
+
+def decided(event: ContentEvent) -> Decision:
+    """Some decision on this event."""
+    (outcome,) = PIPELINE.decide([event.raw])
+    assert isinstance(outcome, Tagged | NeedsReview)
+    return outcome.decision
+
+
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, if it names no key twice."""
+    assert len(dict(pairs)) == len(pairs), pairs
+    return dict(pairs)
+
+
+@pytest.mark.parametrize(
+    "extra", [b'"overridden":{"tag":1}', b'"overridden":1,"tag":"x"', b'"destination":"moon"', b'"cloudevent":0']
+)
+def test_a_value_never_names_a_field_twice(pipeline: Pipeline, extra: bytes) -> None:
+    """Also where the input uses our names for collisions."""
+    value = published(pipeline, raw(b'{"id":"a","title":"deployment",%b}' % extra)).value
+    assert value is not None
+    found = json.loads(value, object_pairs_hook=unique)
+    sent = json.loads(b"{%b}" % extra)
+    assert {name: found["overridden"][name] if name in DECISION_FIELDS else found[name] for name in sent} == sent
+
+
+def test_unknown_fields_reach_the_topic_byte_for_byte(pipeline: Pipeline) -> None:
+    """Large integers, trailing zeros, escapes and inner white space, in the producer's order."""
+    unknown = b'"n":12345678901234567890123,"p":1.10,"e":"\\u00e9\\/","o":{ "b" : [1,  2] },"u":"\xf0\x9f\x98\x80"'
+    value = published(pipeline, raw(b'{"id":"a",%b,"title":"deployment"}' % unknown)).value
+    assert value is not None
+    assert value.startswith(b'{"id":"a",%b,"title":"deployment",' % unknown)
+
+
+def test_headers_go_on_except_those_that_would_call_the_outcome_the_producers_cloudevent(pipeline: Pipeline) -> None:
+    """Tracing survives, also without a value or twice."""
+    kept = (("traceparent", b"00-1"), ("x", b"1"), ("x", b"2"))
+    envelope = (
+        ("ce_specversion", b"1.0"),
+        ("ce_id", b"i"),
+        ("ce_source", b"s"),
+        ("ce_type", b"t"),
+        ("Content-Type", b"application/json"),
+    )
+    assert published(pipeline, raw(SURE, headers=kept + envelope)).headers == kept
+
+
+def test_an_observation_says_what_was_published(pipeline: Pipeline) -> None:
+    """Metrics and topics cannot disagree."""
+    event = raw(UNSURE)
+    publication = published(pipeline, event)
+    found = body(publication)
+    assert publication.observation == Observation(
+        destination=Destination.REVIEW,
+        created_ms=event.timestamp_ms,
+        label=found["tag"],
+        confidence=found["confidence"],
+        truncated=found["truncated"],
+        review_reasons=(ReviewReason.LOW_CONFIDENCE,),
+        signals=Signals(
+            event_id="e-2",
+            energy=-1.5366,
+            tokens=2,
+            tokens_per_word=0.0,
+            words=("maybe", "deployment"),
+            described=False,
+            source=None,
+            out_of_distribution=False,
+        ),
+    )
+
+
+# --- dead letters ------------------------------------------------------------------------------------------------------
+
+
+@given(st.binary(min_size=1).filter(lambda value: not value.lstrip().startswith(b"{")), st.one_of(st.none(), st.binary()))
+def test_a_dead_letter_is_the_record_untouched_with_where_and_why_after_its_own_headers(
+    value: bytes, key: bytes | None
+) -> None:
+    """Original key, bytes and headers; then exactly the contract's header names, in UTF-8."""
+    own = (("x", b"1"), ("x-dlq-code", b"old"), ("ce_id", b"\xff"))
+    event = raw(value, key=key, headers=own, offset=42)
+    outcome = decode(event)
+    assert isinstance(outcome, Rejected)
+    (publication,) = publish_all([outcome], NOW_MS)
+    assert (publication.destination, publication.key, publication.value) == (Destination.DLQ, key, value)
+    assert publication.headers[: len(own)] == own
+    added = publication.headers[len(own) :]
+    assert [name for name, _ in added] == DLQ_HEADERS
+    said = {name: text.decode() for name, text in added}
+    assert said["__streams.errors.exception"] == f"tagstream.{outcome.reason.name}"
+    assert said["__streams.errors.message"] == outcome.message
+    assert (said["__streams.errors.topic"], said["__streams.errors.partition"], said["__streams.errors.offset"]) == (
+        "content",
+        "3",
+        "42",
+    )
+    assert (said["x-dlq-stage"], said["x-dlq-code"], said["x-dlq-attempts"]) == (outcome.stage.value, outcome.reason.value, "1")
+    assert publication.observation == Observation(
+        destination=Destination.DLQ, created_ms=event.timestamp_ms, rejection=outcome.reason
+    )
+
+
+@pytest.mark.parametrize("key", [None, b"", b"k"])
+def test_a_tombstone_is_sent_with_a_key_because_the_client_needs_one(pipeline: Pipeline, key: bytes | None) -> None:
+    """A record of neither key nor value cannot be sent: an empty key stands in, and a header says so."""
+    publication = published(pipeline, raw(None, key=key))
+    assert (publication.key, publication.value) == (key or b"", None)
+    marks = [text for name, text in publication.headers if name == "x-dlq-null-key"]
+    assert marks == ([b"true"] if key is None else [])
+    assert dict(publication.headers)["x-dlq-code"] == Reason.TOMBSTONE.value.encode()
+
+
+def test_a_long_message_is_cut(pipeline: Pipeline) -> None:
+    """Headers count against the size of a record."""
+    (rejected,) = pipeline.decide([raw(b"")])
+    assert isinstance(rejected, Rejected)
+    long = Rejected(raw=rejected.raw, stage=rejected.stage, reason=rejected.reason, message="m" * 9_999)
+    (publication,) = publish_all([long], NOW_MS)
+    assert len(dict(publication.headers)["__streams.errors.message"]) == MAX_MESSAGE_CHARACTERS
+
+
+def test_no_outcome_shows_event_text_in_its_repr(pipeline: Pipeline) -> None:
+    """Outcomes and publications may stand in a traceback."""
+    planted = "zq7-planted-K"
+    values = [f'{{"id":"a","title":"{word} {planted}","x":"{planted}"}}'.encode() for word in ("deployment", "maybe image")]
+    outcomes = pipeline.decide([raw(value, key=planted.encode(), headers=[("h", planted.encode())]) for value in values])
+    assert planted not in repr(outcomes) + repr(publish_all(outcomes, NOW_MS))
+
+
+@given(st.text(max_size=60), st.text("0123456789abcdef", min_size=64, max_size=64))
+def test_a_prediction_id_is_the_uuid5_of_the_contract(event_id: str, digest: str) -> None:
+    """As any consumer's library computes it: namespace, then contract version, digest and event id."""
+    expected = uuid.uuid5(PREDICTION_NAMESPACE, f"{CONTRACT_VERSION}:{digest}:{event_id}")
+    assert prediction_id(event_id, digest) == str(expected)
+
+
+# --- what a topic would not take -----------------------------------------------------------------------------------------
+
+FLOOD = tuple((chr(97 + number % 26), b"") for number in range(60_000))
+
+
+def test_an_outcome_that_its_topic_would_refuse_is_a_dead_letter_with_the_original_bytes(pipeline: Pipeline) -> None:
+    """A flood of tiny headers weighs more on the wire than the bytes in it: decoded as valid, too heavy as an outcome."""
+    value = b'{"id":"a","title":"deployment","x":"' + b"y" * 890_000 + b'"}'
+    event = raw(value, key=b"k", headers=FLOOD)
+    (outcome,) = pipeline.decide([event])
+    assert isinstance(outcome, Tagged)
+    (publication,) = publish_all([outcome], NOW_MS)
+    assert (publication.destination, publication.key, publication.value) == (Destination.DLQ, b"k", value)
+    assert publication.headers[: len(FLOOD)] == FLOOD
+    said = dict(publication.headers[len(FLOOD) :])
+    assert (said["x-dlq-code"], said["x-dlq-stage"]) == (b"outcome_too_large", b"produce")
+    assert publication.observation.rejection is Reason.OUTCOME_TOO_LARGE
+    assert publication.rejected is not None
+    assert weight(publication.key, publication.value, publication.headers) <= DEFAULT_LIMITS.max_dead_letter_bytes
+
+
+@given(st.integers(-3, 3))
+def test_the_limit_of_an_outcome_is_exact(beyond: int) -> None:
+    """As heavy as the limit is still tagged, one byte more is not."""
+    event = raw(b'{"id":"a","title":"deployment"}', key=b"k")
+    heavy = published(PIPELINE, event)
+    limits = Limits(max_outcome_bytes=weight(heavy.key, heavy.value, heavy.headers) - beyond)
+    (publication,) = publish_all(PIPELINE.decide([event]), NOW_MS, limits)
+    assert (publication.destination is Destination.DLQ) == (beyond > 0)
+
+
+@given(
+    st.one_of(st.none(), st.binary(max_size=300)),
+    st.one_of(st.none(), st.binary(max_size=300)),
+    st.lists(st.tuples(st.text(max_size=20), st.one_of(st.none(), st.binary(max_size=300))), max_size=20),
+)
+def test_a_record_never_weighs_more_than_it_is_said_to(
+    key: bytes | None, value: bytes | None, headers: list[tuple[str, Any]]
+) -> None:
+    """The batch that a Kafka client really writes for it is no longer, or the broker would refuse what we let through."""
+    batch = DefaultRecordBatchBuilder(
+        magic=2, compression_type=0, is_transactional=False, producer_id=-1, producer_epoch=-1, base_sequence=-1, batch_size=0
+    )
+    batch.append(0, timestamp=NOW_MS, key=key, value=value, headers=headers)
+    assert len(batch.build()) <= weight(key, value, tuple(headers))
+
+
+@pytest.mark.parametrize(
+    ("event", "kept", "dropped"),
+    [
+        (raw(b"{" + b"x" * 3_000_000, key=b"k", headers=[("h", b"1")]), (b"k", 1), b"value"),
+        (raw(b"{" + b"x" * 10, key=b"k" * 3_000_000, headers=[("h", b"1")]), (b"", 1), b"value,key"),
+        (raw(b"{" + b"x" * 10, key=None, headers=[("h", b"1" * 3_000_000)]), (b"", 0), b"value,headers"),
+        (raw(None, key=None, headers=[("h", b"1" * 3_000_000)]), (b"", 0), b"value,headers"),
+    ],
+)
+def test_a_dead_letter_that_its_topic_would_refuse_says_what_it_was(
+    event: Record, kept: tuple[bytes, int], dropped: bytes
+) -> None:
+    """Where, why, length and SHA-256 without the value; key and headers where they are small; what is not there is named."""
+    outcome = decode(event)
+    assert isinstance(outcome, Rejected)
+    (publication,) = publish_all([outcome], NOW_MS)
+    assert weight(publication.key, publication.value, publication.headers) < 256 * 1024
+    assert (publication.key, publication.value) == (kept[0], None)
+    said = dict(publication.headers)
+    assert [name for name, _ in publication.headers][kept[1] : kept[1] + len(DLQ_HEADERS)] == DLQ_HEADERS
+    assert said["x-dlq-length"] == b"%d" % len(event.value or b"")
+    assert said["x-dlq-sha256"] == hashlib.sha256(event.value or b"").hexdigest().encode()
+    assert said["x-dlq-dropped"] == dropped
+    assert ("x-dlq-null-key" in said) == (event.key is None)
+
+
+@pytest.mark.parametrize(
+    ("said", "attempts"),
+    [
+        ([], b"1"),
+        ([b"2"], b"3"),
+        ([b"2", b"1"], b"2"),
+        ([b"many"], b"1"),
+        ([b"-4"], b"1"),
+        ([b"\xd9\xa3"], b"1"),
+        ([b"9" * 40], b"1"),
+    ],
+)
+def test_attempts_follow_the_replays(pipeline: Pipeline, said: list[bytes], attempts: bytes) -> None:
+    """A replayed event that fails again says how often it was tried; what a producer writes there by chance is no number of ours."""
+    headers = [("x-dlq-replay-count", content) for content in said]
+    assert dict(published(pipeline, raw(b"", headers=headers)).headers)["x-dlq-attempts"] == attempts

@@ -1,0 +1,251 @@
+"""The ledger of replays: who may send what, after a crash, beside another run, and when nobody can know."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kafka.errors import KafkaError, KafkaTimeoutError
+
+from stream.contract.dead_letter import Selection, read
+from stream.contract.record import Record
+from stream.dead_letters import ledger as replay_ledger
+from stream.dead_letters import replay
+from stream.dead_letters.ledger import Ledger, LedgerError, Note, Standing, State, marks, of, wait_until_over
+from stream.kafka.clients import TooLateError
+from tests.unit.stream.contract.test_dead_letter import lying
+
+TARGET = "content"
+KEY = "content.dlq/3/42@1700000000000>content"
+OTHER = "content.dlq/3/43@1700000000000>content"
+
+
+class FakeLog:
+    """Implements what the ledger uses of `clients.Log`: one partition in memory."""
+
+    def __init__(self, *, start: int = 0) -> None:
+        """Empty, as if so many records were forgotten."""
+        self.records: list[Record] = []
+        self.start = start
+
+    def starts(self) -> dict[int, int]:
+        """The oldest offset."""
+        return {0: self.start}
+
+    def ends(self) -> dict[int, int]:
+        """The next offset."""
+        return {0: self.start + len(self.records)}
+
+    def read(self, first: Mapping[int, int], last: Mapping[int, int]) -> Iterator[Record]:
+        """What lies between."""
+        yield from self.records[max(0, first[0] - self.start) : last[0] - self.start]
+
+
+class FakeSender:
+    """Implements `deliver`: appends to a log, or fails."""
+
+    def __init__(self, log: FakeLog, error: KafkaError | None = None) -> None:
+        """Every record fails with `error`, if there is one."""
+        self.log = log
+        self.error = error
+        self.in_time = 0
+
+    def deliver(self, records: Sequence[Record], *, until: float = math.inf) -> list[KafkaError | None]:
+        """Append; to the target only what there is time for."""
+        if until < math.inf and not self.in_time:
+            return [TooLateError("late")] * len(records)
+        if until < math.inf:
+            self.in_time -= 1
+            return [None] * len(records)
+        if self.error is None:
+            self.log.records.extend(records)
+        return [self.error] * len(records)
+
+
+def ledger(log: FakeLog, run: str, ends: Mapping[int, int] | None = None) -> Ledger:
+    """One run's view."""
+    return Ledger(log, topic="replays", run=run, target_ends=ends or {0: 0})  # type: ignore[arg-type]
+
+
+def sender(log: FakeLog, error: KafkaError | None = None) -> Any:
+    """Writes to this log."""
+    return FakeSender(log, error)
+
+
+def test_what_was_sent_is_not_sent_again() -> None:
+    """The second run reads the first one's notes."""
+    log = FakeLog()
+    first = ledger(log, "a")
+    assert first.standing(KEY) is Standing.FREE
+    assert first.claim([KEY], sender(log)) == [KEY]
+    first.finish({KEY: State.SENT}, sender(log))
+    second = ledger(log, "b")
+    assert (second.standing(KEY), second.standing(OTHER)) == (Standing.SENT, Standing.FREE)
+
+
+def test_what_the_broker_refused_may_be_sent_again() -> None:
+    """Nothing arrived."""
+    log = FakeLog()
+    first = ledger(log, "a")
+    first.claim([KEY], sender(log))
+    first.finish({KEY: State.NOT_TAKEN}, sender(log))
+    assert ledger(log, "b").standing(KEY) is Standing.FREE
+
+
+@pytest.mark.parametrize(
+    ("arrived", "forgotten", "expected"),
+    [(True, 0, Standing.SENT), (False, 0, Standing.FREE), (False, 8, Standing.UNKNOWN), (True, 8, Standing.SENT)],
+)
+def test_a_run_that_broke_off_is_settled_by_what_the_target_holds(arrived: bool, forgotten: int, expected: Standing) -> None:
+    """There: sent. Not there: free. The target has forgotten since: nobody can know."""
+    log, target = FakeLog(), FakeLog(start=forgotten)
+    ledger(log, "a", {0: 5}).claim([KEY], sender(log))
+    if arrived:
+        target.records.append(
+            Record(topic=TARGET, key=None, value=b"", headers=(("x-dlq-replayed-from", b"content.dlq/3/42"),))
+        )
+    target.records.extend([Record(topic=TARGET, key=None, value=b"x")] * 10)
+    if not forgotten:
+        target.records[:0] = [Record(topic=TARGET, key=None, value=b"before")] * 5
+    second = ledger(log, "b")
+    assert second.standing(KEY) is Standing.ELSEWHERE
+    second.settle(second.unfinished("content.dlq", TARGET), target)  # type: ignore[arg-type]
+    assert second.standing(KEY) is expected
+    assert second.arrived() == ([KEY] if expected is Standing.SENT else [])
+
+
+def test_a_target_that_was_made_anew_is_not_taken_for_the_old_one() -> None:
+    """It ends before the place where the broken run began to send."""
+    log = FakeLog()
+    ledger(log, "a", {0: 500}).claim([KEY], sender(log))
+    second = ledger(log, "b")
+    second.settle(second.unfinished("content.dlq", TARGET), FakeLog())  # type: ignore[arg-type]
+    assert second.standing(KEY) is Standing.UNKNOWN
+
+
+def test_what_was_settled_is_not_settled_for_a_later_note() -> None:
+    """Another run took it over meanwhile: that run's claim counts, not what was known of the run before."""
+    log = FakeLog()
+    ledger(log, "a").claim([KEY], sender(log))
+    second, third = ledger(log, "b"), ledger(log, "c")
+    for one in (second, third):
+        one.settle(one.unfinished("content.dlq", TARGET), FakeLog())  # type: ignore[arg-type]
+        assert one.standing(KEY) is Standing.FREE
+    assert third.claim([KEY], sender(log)) == [KEY]
+    assert second.claim([KEY], sender(log)) == []
+    assert second.standing(KEY) is Standing.ELSEWHERE
+
+
+@given(
+    st.permutations(["a write", "a read", "b write", "b read"]).filter(
+        lambda steps: steps.index("a write") < steps.index("a read") and steps.index("b write") < steps.index("b read")
+    )
+)
+def test_of_two_runs_at_once_exactly_one_may_send(steps: list[str]) -> None:
+    """Whatever the order in which they write and read."""
+    log = FakeLog()
+    runs = {name: ledger(log, name) for name in ("a", "b")}
+    owners = set()
+    for step in steps:
+        name, what = step.split()
+        if what == "write":
+            runs[name]._write({KEY: State.SENDING}, sender(log))
+        else:
+            owners |= {name} if first_of(runs[name].catch_up()) == name else set()
+    assert len(owners) == 1
+
+
+def first_of(notes: Sequence[tuple[str, Note]]) -> str:
+    """Who wrote first."""
+    return notes[0][1].run
+
+
+def test_a_note_that_the_broker_does_not_take_stops_the_run() -> None:
+    """Without the note nothing may be sent; exit code 3."""
+    log = FakeLog()
+    with pytest.raises(LedgerError, match="did not take 1 of 1 notes") as caught:
+        ledger(log, "a").claim([KEY], sender(log, KafkaTimeoutError("no")))
+    assert caught.value.exit_code == 3
+
+
+def test_only_this_topics_and_this_targets_are_unfinished() -> None:
+    """A replay to another topic is another replay, and so is one of another topic's dead letters."""
+    log = FakeLog()
+    keys = [KEY, "content.dlq/3/42@1700000000000>else", "content.dlq2/3/42@1>content"]
+    ledger(log, "a").claim(keys, sender(log))
+    assert set(ledger(log, "b").unfinished("content.dlq", TARGET)) == {KEY}
+
+
+@pytest.mark.parametrize("value", [None, b"", b"{}", b"[1]", b"\xff", b'{"state":"eaten","run":"a","at_ms":1}'])
+def test_what_is_no_note_binds_nobody(value: bytes | None) -> None:
+    """Somebody else wrote to the ledger's topic."""
+    log = FakeLog()
+    log.records.append(Record(topic="replays", key=KEY.encode(), value=value))
+    assert ledger(log, "a").standing(KEY) is Standing.FREE
+
+
+@pytest.mark.parametrize(("age_seconds", "waits"), [(1, True), (-3600, True), (3600, False)])
+def test_a_run_of_just_now_is_waited_for_and_an_old_one_is_not(
+    age_seconds: float, waits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one whose clock is ahead; the wait says what for."""
+    monkeypatch.setattr(replay_ledger.time, "time", lambda: 1_000_000.0)
+    said: list[str] = []
+    slept: list[float] = []
+    note = Note(state=State.SENDING, run="a", at_ms=int((1_000_000 - age_seconds) * 1000))
+    wait_until_over([note], say=said.append, sleep=slept.append)
+    assert slept == ([replay_ledger.HOLD_SECONDS] if waits else [])
+    assert len(said) == len(slept)
+
+
+def test_a_silent_run_can_send_no_more_when_the_wait_is_over() -> None:
+    """The bounds that the promise rests on."""
+    from stream.kafka.clients import DELIVERY_SECONDS
+
+    assert replay_ledger.SEND_WITHIN_SECONDS + DELIVERY_SECONDS < replay_ledger.HOLD_SECONDS
+
+
+def test_the_marks_of_a_record_are_all_its_replays() -> None:
+    """An event that was replayed twice says so twice."""
+    headers = (("x-dlq-replayed-from", b"d/0/1"), ("x", b"d/0/9"), ("x-dlq-replayed-from", b"d/0/2"))
+    assert marks([Record(topic="content", key=None, value=b"", headers=headers)]) == {"d/0/1", "d/0/2"}
+
+
+@given(st.dictionaries(st.integers(0, 2**31), st.integers(0, 2**62), max_size=8))
+def test_a_note_is_read_as_it_was_written(ends: dict[int, int]) -> None:
+    """Offsets by partition included."""
+    note = Note(state=State.SENDING, run="a", at_ms=1, ends=ends)
+    assert msgspec.json.decode(msgspec.json.encode(note), type=Note) == note
+
+
+def test_what_a_run_has_given_up_is_no_claim() -> None:
+    """It ran out of time, and claims again while another run claims too: the other one was first, and is the only one."""
+    log = FakeLog()
+    first = ledger(log, "a")
+    assert first.claim([KEY], sender(log)) == [KEY]
+    first.finish({KEY: State.NOT_TAKEN}, sender(log))
+    assert ledger(log, "b").claim([KEY], sender(log)) == [KEY]
+    assert first.claim([KEY], sender(log)) == []
+
+
+def test_what_there_is_no_time_for_is_left_and_free_again() -> None:
+    """Handed over later it might arrive after another run has looked for it in vain, and has sent it too."""
+    log = FakeLog()
+    ours, target = ledger(log, "a"), sender(log)
+    target.in_time = 1
+    raw = Record(topic=TARGET, partition=0, offset=5, timestamp_ms=1, key=None, value=b"{}")
+    letters = [letter for letter in (read(lying(raw, offset=offset)) for offset in (42, 43)) if letter is not None]
+    plan = replay.Plan(
+        selection=Selection(), target=TARGET, most_replays=3, again=False, refused=lambda *_: None, say=lambda _: None
+    )
+    report = replay.Report(target=TARGET)
+
+    assert replay._send(letters, ours, target, plan, report) == letters[1:]
+    assert report.sent == 1
+    after = ledger(log, "b")
+    assert [after.standing(of(letter, TARGET)) for letter in letters] == [Standing.SENT, Standing.FREE]
+    with pytest.raises(replay.ReplayError, match="a first word of content took more than 10 s"):
+        replay._send(letters[1:], after, target, plan, report)

@@ -1,0 +1,168 @@
+"""A batch that the model raises for: who is to blame, who is decided, and how often the model is asked."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from model_export.bundle.prediction import Prediction
+from monitoring.observer import NullObserver, Reason, Stage
+from stream.contract.events import Rejected
+from stream.contract.outcomes import ModelRef, Tagged, publish_all
+from stream.decide.isolation import PROBE, Isolation, Unclassifiable
+from stream.decide.pipeline import Pipeline
+from stream.decide.routing import Router
+from tests.fakes import KeywordClassifier, RecordingObserver, raw
+
+BAD = "unspeakable"
+
+
+class FragileClassifier(KeywordClassifier):
+    """Raises where `breaks` says so of the texts, and counts its calls."""
+
+    def __init__(self, breaks: Callable[[Sequence[str], int], Exception | None]) -> None:
+        """`breaks` is given the texts and the number of the call, from 1."""
+        self._breaks = breaks
+        self.calls = 0
+
+    def classify(self, texts: Sequence[str]) -> list[Prediction]:
+        """Raise, or decide."""
+        self.calls += 1
+        error = self._breaks(texts, self.calls)
+        if error is not None:
+            raise error
+        return super().classify(texts)
+
+
+def of_the_text(texts: Sequence[str], _: int) -> Exception | None:
+    """A model that cannot bear one word, and quotes it."""
+    found = [text for text in texts if BAD in text]
+    return ValueError(found[0]) if found else None
+
+
+BATCHES = st.integers(1, 70).flatmap(
+    lambda size: st.tuples(st.just(size), st.sets(st.integers(0, size - 1)), st.integers(1, 4))
+)
+
+
+@given(BATCHES)
+def test_culprits_are_found_and_neighbours_are_decided_as_if_alone(batch: tuple[int, set[int], int]) -> None:
+    """Whatever the size of the batch and wherever the bad ones are; and the model is asked no more often than is promised."""
+    size, bad, attempts = batch
+    texts = [f"{BAD if position in bad else 'image'} {position}" for position in range(size)]
+    model, raised = FragileClassifier(of_the_text), [0]
+
+    def count() -> None:
+        raised[0] += 1
+
+    answers = Isolation(model, attempts=attempts, raised=count).classify(texts)
+
+    assert [isinstance(answer, Unclassifiable) for answer in answers] == [position in bad for position in range(size)]
+    for text, answer in zip(texts, answers, strict=True):
+        expected = (
+            Unclassifiable(error="ValueError", attempts=attempts) if BAD in text else KeywordClassifier().classify([text])[0]
+        )
+        assert answer == expected
+    most = 2 + len(bad) * (2 * math.ceil(math.log2(size)) + 2 * attempts - 1)
+    assert model.calls <= (most if bad else 1)
+    assert (raised[0] > 0) == bool(bad)
+
+
+@given(st.integers(1, 70), st.integers(1, 4))
+def test_a_model_that_raises_for_everything_is_a_broken_machine(size: int, attempts: int) -> None:
+    """The probe says so at the second call, whatever the size of the batch: no event is blamed."""
+    model = FragileClassifier(lambda _, call: RuntimeError(call))
+    with pytest.raises(RuntimeError) as caught:
+        Isolation(model, attempts=attempts).classify(["image"] * size)
+    assert model.calls == 2
+    assert caught.value.args == (2,), "it is the probe's exception, whose message holds no text of an event"
+    assert caught.value.__context__ is None
+
+
+@hypothesis_settings(deadline=None)
+@given(st.integers(2, 40), st.data())
+def test_a_machine_that_breaks_while_a_batch_is_taken_apart_blames_nobody(size: int, data: st.DataObject) -> None:
+    """From some call on nothing works: whatever was found until then, the batch raises."""
+    bad = data.draw(st.integers(0, size - 1))
+    texts = [BAD if position == bad else "image" for position in range(size)]
+    whole = FragileClassifier(of_the_text)
+    Isolation(whole).classify(texts)
+    gone = data.draw(st.integers(1, whole.calls))
+    model = FragileClassifier(lambda texts, call: RuntimeError("gone") if call >= gone else of_the_text(texts, call))
+    with pytest.raises(RuntimeError, match="gone"):
+        Isolation(model).classify(texts)
+
+
+@given(st.integers(1, 40), st.integers(1, 3))
+def test_what_fails_for_a_moment_is_nobodys_fault(size: int, failures: int) -> None:
+    """The first calls of the batch raise, the probe works: everything is decided, one event alone included."""
+
+    def at_first(texts: Sequence[str], call: int) -> Exception | None:
+        return RuntimeError(call) if call <= failures * 2 and tuple(texts) != PROBE else None
+
+    answers = Isolation(FragileClassifier(at_first), attempts=failures + 2).classify(["image"] * size)
+    assert answers == KeywordClassifier().classify(["image"] * size)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(28, "full"), KeyboardInterrupt(), SystemExit(1)])
+def test_what_says_of_itself_that_the_machine_is_broken_is_not_looked_into(error: BaseException) -> None:
+    """It is raised on at the first call."""
+
+    class Exhausted(KeywordClassifier):
+        calls = 0
+
+        def classify(self, texts: Sequence[str]) -> list[Prediction]:
+            self.calls += len(texts)
+            raise error
+
+    model = Exhausted()
+    with pytest.raises(type(error)):
+        Isolation(model).classify(["a", "b"])
+    assert model.calls == 2
+
+
+def test_no_text_is_no_trouble_and_a_model_that_raises_for_none_is_broken_only_if_the_probe_says_so() -> None:
+    """A batch of bad events only."""
+    assert Isolation(FragileClassifier(of_the_text)).classify([]) == []
+    assert Isolation(FragileClassifier(lambda texts, _: None if texts else ValueError())).classify([]) == []
+
+
+def test_the_dead_letter_says_where_and_how_often_without_a_word_of_the_text() -> None:
+    """Its neighbours are tagged; its code, stage and attempts are headers; the exception's message is nowhere."""
+    observer = RecordingObserver()
+    pipeline = Pipeline(
+        classifier=FragileClassifier(of_the_text),
+        router=Router(model=ModelRef(name="m", version="1", digest="d" * 64), threshold=0.7),
+        observer=observer,
+        attempts=3,
+    )
+    value = b'{"title":"image of the unspeakable"}'
+    outcomes = pipeline.decide([raw(b'{"title":"image"}', offset=1), raw(value, offset=2), raw(b'{"title":"image"}', offset=3)])
+    assert [type(outcome) for outcome in outcomes] == [Tagged, Rejected, Tagged]
+    letter = outcomes[1]
+    assert isinstance(letter, Rejected)
+    assert (letter.stage, letter.reason, letter.attempts) == (Stage.INFER, Reason.MODEL_RAISED, 3)
+    published = publish_all(outcomes, 0)[1]
+    headers = dict(published.headers)
+    assert (published.value, headers["x-dlq-attempts"], headers["x-dlq-code"]) == (value, b"3", b"model_raised")
+    assert BAD.encode() not in b"".join(headers.values())
+    assert b"ValueError" in headers["__streams.errors.message"]
+    # The whole, a half that is the culprit or holds it, and so on, and three times alone.
+    assert observer.raised >= 4
+
+
+def test_the_pipeline_probes_with_what_it_is_given() -> None:
+    """The bundle's golden texts: what this machine has decided as it loaded."""
+    asked: list[tuple[str, ...]] = []
+
+    def listen(texts: Sequence[str], _: int) -> Exception | None:
+        asked.append(tuple(texts))
+        return of_the_text(texts, 0)
+
+    router = Router(model=ModelRef(name="m", version="1", digest="d" * 64), threshold=0.7)
+    pipeline = Pipeline(classifier=FragileClassifier(listen), router=router, observer=NullObserver(), probe=("golden", "texts"))
+    pipeline.decide([raw(b'{"title":"unspeakable"}')])
+    assert asked == [(BAD,), ("golden", "texts"), (BAD,), ("golden", "texts")]

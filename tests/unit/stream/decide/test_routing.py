@@ -1,0 +1,215 @@
+"""Who decides: at the threshold the model, just below it a person."""
+
+import json
+from dataclasses import replace
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_export.bundle.bundle import ALWAYS_ASK
+from model_export.bundle.prediction import Prediction
+from model_export.bundle.text import read
+from monitoring.observer import ReviewReason, Signals
+from stream.contract.events import ContentEvent, decode
+from stream.contract.outcomes import ModelRef, NeedsReview, Tagged, prediction_id
+from stream.decide.routing import Router
+from tests.fakes import raw
+
+MODEL = ModelRef(name="m", version="1", digest="d" * 64)
+RATIOS = st.integers(0, 10_000).map(lambda parts: parts / 10_000)
+
+
+def predicted(confidence: float, *, truncated: bool = False, energy: float = -1.0) -> Prediction:
+    """A prediction of this confidence."""
+    scores = {"mlops": confidence, "other": round(1 - confidence, 4)}
+    return Prediction(label="mlops", confidence=confidence, probabilities=scores, energy=energy, tokens=3, truncated=truncated)
+
+
+def event() -> ContentEvent:
+    """Some event."""
+    decoded = decode(raw(b'{"id":"e-1","title":"Hello"}'))
+    assert isinstance(decoded, ContentEvent)
+    return decoded
+
+
+def routed(router: Router, decoded: ContentEvent, prediction: Prediction) -> Tagged | NeedsReview:
+    """The router's word on an event, with the text that the prediction is of."""
+    return router.route(decoded, prediction, read(decoded.title, decoded.description))
+
+
+def route(confidence: float, threshold: float) -> Tagged | NeedsReview:
+    """What becomes of some event."""
+    return routed(Router(model=MODEL, threshold=threshold), event(), predicted(confidence))
+
+
+@pytest.mark.parametrize(
+    ("confidence", "threshold", "kind"),
+    [
+        (0.9, 0.9, Tagged),
+        (0.9001, 0.9, Tagged),
+        (0.8999, 0.9, NeedsReview),
+        (0.0, 0.0, Tagged),
+        (1.0, 1.0, Tagged),
+        (0.9999, 1.0, NeedsReview),
+        # A consumer sees 0.9 and 0.89995, and must be able to recompute the decision.
+        (0.9, 0.89995, Tagged),
+        (0.9, 0.90005, NeedsReview),
+    ],
+)
+def test_the_published_confidence_is_what_is_compared(confidence: float, threshold: float, kind: type) -> None:
+    """At or above the threshold the model decides."""
+    assert type(route(confidence, threshold)) is kind
+
+
+@given(RATIOS, st.floats(0, 1), st.floats(0, 1))
+def test_a_higher_threshold_never_moves_review_to_tagged(confidence: float, one: float, other: float) -> None:
+    """Caution is monotonous."""
+    low, high = sorted((one, other))
+    if isinstance(route(confidence, low), NeedsReview):
+        assert isinstance(route(confidence, high), NeedsReview)
+
+
+@given(RATIOS, st.floats(0, 1))
+def test_the_decision_is_the_same_whoever_is_asked(confidence: float, threshold: float) -> None:
+    """Unsure is not `other`: the tag and all probabilities are published either way."""
+    outcome = route(confidence, threshold)
+    found = msgspec.to_builtins(outcome.decision)
+    assert found["tag"] == "mlops"
+    assert found["confidence"] == confidence
+    assert found["probabilities"] == predicted(confidence).probabilities
+    assert found["prediction_id"] == prediction_id("e-1", MODEL.digest)
+    assert found["threshold"] == threshold
+    assert ("reasons" in found) == isinstance(outcome, NeedsReview)
+
+
+@pytest.mark.parametrize(
+    ("own", "confidence", "kind", "applied"),
+    [
+        ({"mlops": 0.95}, 0.9, NeedsReview, 0.95),
+        ({"mlops": 0.5}, 0.6, Tagged, 0.5),
+        ({"other": 0.95}, 0.9, Tagged, 0.9),
+        ({"mlops": ALWAYS_ASK}, 1.0, NeedsReview, ALWAYS_ASK),
+    ],
+)
+def test_the_threshold_of_the_predicted_label_is_applied_and_published(
+    own: dict[str, float], confidence: float, kind: type, applied: float
+) -> None:
+    """Another label's does not matter; without one of its own the label has that of all; above 1 a person is asked however sure it is."""
+    outcome = routed(Router(model=MODEL, threshold=0.9, thresholds=own), event(), predicted(confidence))
+    assert type(outcome) is kind
+    assert outcome.decision.threshold == applied
+    assert (outcome.decision.confidence < outcome.decision.threshold) == (kind is NeedsReview)
+
+
+def test_low_confidence_is_the_reason() -> None:
+    """One reason, and nothing was drawn by chance."""
+    outcome = route(0.5, 0.9)
+    assert isinstance(outcome, NeedsReview)
+    assert outcome.decision.reasons == (ReviewReason.LOW_CONFIDENCE,)
+    assert outcome.decision.inclusion_probability == 1.0
+
+
+def test_a_cut_text_is_flagged_and_decided_like_any_other() -> None:
+    """`truncated` reaches the consumer, and is no reason for review."""
+    outcome = routed(Router(model=MODEL, threshold=0.5), event(), predicted(0.9, truncated=True))
+    assert isinstance(outcome, Tagged)
+    assert outcome.decision.truncated
+
+
+@pytest.mark.parametrize(
+    ("confidence", "energy", "reasons"),
+    [
+        (0.9, -2.0, ()),
+        (0.9, -1.9999, (ReviewReason.OUT_OF_DISTRIBUTION,)),
+        (0.5, -1.9999, (ReviewReason.LOW_CONFIDENCE, ReviewReason.OUT_OF_DISTRIBUTION)),
+        (0.5, -2.0, (ReviewReason.LOW_CONFIDENCE,)),
+    ],
+)
+def test_a_strange_text_is_a_reason_beside_the_other(
+    confidence: float, energy: float, reasons: tuple[ReviewReason, ...]
+) -> None:
+    """Sure of what it has never seen: a person is asked, and told of every reason, in one order."""
+    found = routed(Router(model=MODEL, threshold=0.9, ood_energy=-2.0), event(), predicted(confidence, energy=energy))
+    assert (found.decision.reasons if isinstance(found, NeedsReview) else ()) == reasons
+    assert found.signals is not None
+    assert found.signals.out_of_distribution == (ReviewReason.OUT_OF_DISTRIBUTION in reasons)
+
+
+def test_nothing_is_strange_to_a_bundle_that_does_not_say_what_is() -> None:
+    """An older bundle has no such figure."""
+    found = routed(Router(model=MODEL, threshold=0.5), event(), predicted(0.9, energy=99.0))
+    assert isinstance(found, Tagged)
+    assert found.signals is not None
+    assert not found.signals.out_of_distribution
+
+
+def signals(**fields: object) -> Signals:
+    """The signals of an event with these fields."""
+    decoded = decode(raw(json.dumps({"id": "e-1", "title": "Hello", **fields}).encode()))
+    assert isinstance(decoded, ContentEvent)
+    found = routed(Router(model=MODEL, threshold=0.5), decoded, predicted(0.9, energy=-3.5)).signals
+    assert found is not None
+    return found
+
+
+def test_signals_are_of_the_text_that_the_model_reads() -> None:
+    """Title and description, cut into words, and what the network made of them."""
+    assert signals(title="Hello, GPU", description="two words", source="posts") == Signals(
+        event_id="e-1",
+        energy=-3.5,
+        tokens=3,
+        tokens_per_word=0.25,
+        words=("hello", "gpu", "two", "words"),
+        described=True,
+        source="posts",
+        out_of_distribution=False,
+    )
+
+
+@pytest.mark.parametrize("description", [None, "", " \n"])
+def test_a_title_alone_is_not_described(description: str | None) -> None:
+    """A blank description says as much as none."""
+    assert not signals(description=description).described
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"), [(None, None), ("", None), ("  ", None), (" posts ", "posts"), ("x" * 101, "x" * 100)]
+)
+def test_a_source_is_cut_and_a_blank_one_is_none(source: str | None, expected: str | None) -> None:
+    """A producer must not be able to fill memory with its name."""
+    assert signals(source=source).source == expected
+
+
+@pytest.mark.parametrize("own", [{}, {"source": ""}])
+def test_an_envelope_names_the_source_where_the_event_does_not(own: dict[str, str]) -> None:
+    """CloudEvents have theirs in a header or around the data; the event's own field wins."""
+    data = {"title": "Hello", **own}
+    header = [("ce_specversion", b"1.0"), ("ce_id", b"1"), ("ce_type", b"t"), ("ce_source", b"/forum")]
+    whole = {"specversion": "1.0", "id": "1", "type": "t", "source": "/forum", "data": data}
+    for decoded in (decode(raw(json.dumps(data).encode(), headers=header)), decode(raw(json.dumps(whole).encode()))):
+        assert isinstance(decoded, ContentEvent)
+        found = routed(Router(model=MODEL, threshold=0.5), decoded, predicted(0.9)).signals
+        assert found is not None
+        assert found.source == "/forum"
+
+
+def test_signals_do_not_show_event_text_in_their_repr() -> None:
+    """An outcome may stand in a traceback."""
+    assert "hello" not in repr(signals()).lower()
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.99])
+def test_tags_go_where_the_decision_goes(threshold: float) -> None:
+    """To consumers and to reviewers alike, as the prediction has them."""
+    prediction = replace(predicted(0.9), tags=("mlops", "other"))
+    assert routed(Router(model=MODEL, threshold=threshold), event(), prediction).decision.tags == ("mlops", "other")
+
+
+def test_under_the_rules_a_person_is_asked_whatever_the_confidence() -> None:
+    """Even at a confidence and a threshold that would let a model decide; nothing of it is a signal of a model."""
+    outcome = routed(Router(model=MODEL, threshold=0.0, decider="rules"), event(), predicted(1.0))
+    assert isinstance(outcome, NeedsReview)
+    assert (outcome.decision.reasons, outcome.decision.decider) == ((ReviewReason.LOW_CONFIDENCE,), "rules")
+    assert outcome.signals is None

@@ -1,0 +1,112 @@
+"""Batches without waiting, and a bound on what waits."""
+
+import asyncio
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.deliver.batcher import Batcher
+
+
+@given(st.lists(st.integers()), st.integers(1, 7))
+def test_batches_keep_every_event_in_order_within_the_limit(events: list[int], limit: int) -> None:
+    """Joined, the batches are the events; none is empty, none is larger than the limit."""
+
+    async def scenario() -> list[list[int]]:
+        batcher: Batcher[int] = Batcher(limit=limit)
+
+        async def fill() -> None:
+            for event in events:
+                await batcher.put(event)
+
+        filling = asyncio.create_task(fill())
+        batches: list[list[int]] = []
+        while sum(map(len, batches)) < len(events):
+            batches.append(await batcher.next_batch())
+        await filling
+        return batches
+
+    batches = asyncio.run(asyncio.wait_for(scenario(), 5))
+    assert [event for batch in batches for event in batch] == events
+    assert all(1 <= len(batch) <= limit for batch in batches)
+
+
+def test_a_batch_takes_what_is_there_and_waits_for_nothing_more() -> None:
+    """Two events of a possible eight are a batch."""
+
+    async def scenario() -> list[str]:
+        batcher: Batcher[str] = Batcher(limit=8)
+        await batcher.put("a")
+        await batcher.put("b")
+        return await batcher.next_batch()
+
+    assert asyncio.run(asyncio.wait_for(scenario(), 5)) == ["a", "b"]
+
+
+def test_what_is_cleared_is_gone_with_the_event_that_waits_for_room() -> None:
+    """Who has to wait learns that its event was not added; the next one is."""
+
+    async def scenario() -> None:
+        batcher: Batcher[int] = Batcher(limit=2)
+        assert await batcher.put(1)
+        assert await batcher.put(2)
+        third = asyncio.create_task(batcher.put(3))
+        await asyncio.sleep(0.01)
+        assert batcher.clear() == 2
+        assert not await third
+        assert batcher.clear() == 0
+        assert await batcher.put(4)
+        assert await batcher.next_batch() == [4]
+
+    asyncio.run(asyncio.wait_for(scenario(), 5))
+
+
+def test_putting_waits_while_the_limit_waits() -> None:
+    """The bound that keeps a backlog in Kafka."""
+
+    async def scenario() -> None:
+        batcher: Batcher[int] = Batcher(limit=2)
+        await batcher.put(1)
+        await batcher.put(2)
+        third = asyncio.create_task(batcher.put(3))
+        await asyncio.sleep(0.01)
+        assert not third.done()
+        assert await batcher.next_batch() == [1, 2]
+        await third
+        assert await batcher.next_batch() == [3]
+
+    asyncio.run(asyncio.wait_for(scenario(), 5))
+
+
+def test_a_lone_event_waits_for_nothing_while_nothing_is_under_way() -> None:
+    """`worth_a_trip` returns at once when it is not busy, with one event or none."""
+
+    async def scenario() -> None:
+        await Batcher[int](limit=8).worth_a_trip(lambda: False)
+
+    asyncio.run(asyncio.wait_for(scenario(), 5))
+
+
+def test_while_others_are_under_way_a_batch_waits_for_half_of_its_limit_or_for_their_end() -> None:
+    """One of eight waits; four do not; and one does not either once nothing is under way."""
+
+    async def scenario() -> None:
+        batcher: Batcher[int] = Batcher(limit=8)
+        busy = [True]
+        await batcher.put(1)
+        waiting = asyncio.create_task(batcher.worth_a_trip(lambda: busy[0]))
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+        for event in (2, 3, 4):
+            await batcher.put(event)
+        await waiting
+        await batcher.next_batch()
+        await batcher.put(5)
+        again = asyncio.create_task(batcher.worth_a_trip(lambda: busy[0]))
+        await asyncio.sleep(0.01)
+        assert not again.done()
+        busy[0] = False
+        batcher.idle()
+        await again
+
+    asyncio.run(asyncio.wait_for(scenario(), 5))

@@ -1,0 +1,108 @@
+"""The file that outlives its process: whole at every moment, held while its process lives, found when it is dead."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from stream.deliver.crash_file import FORGOTTEN_SECONDS, Marker, left_behind, newest
+
+ROOM = 64
+
+
+@hypothesis_settings(deadline=None)
+@given(st.lists(st.binary(max_size=ROOM), min_size=1, max_size=6), st.data())
+def test_a_crash_at_any_byte_leaves_what_was_written_last_or_what_was_before(
+    tmp_path_factory: pytest.TempPathFactory, payloads: list[bytes], data: st.DataObject
+) -> None:
+    """Every write but the last is whole; of the last some bytes have reached the file, or one of them is wrong."""
+    marker = Marker(tmp_path_factory.getbasetemp(), stem="torn", payload_bytes=ROOM)
+    contents = [marker.path.read_bytes()]
+    for payload in payloads:
+        marker.write(payload)
+        contents.append(marker.path.read_bytes())
+    marker.close(remove=True)
+    before, after = contents[-2:]
+    was = payloads[-2] if len(payloads) > 1 else None
+    assert newest(after) == payloads[-1]
+
+    changed = [at for at in range(len(after)) if before[at] != after[at]]
+    cut = data.draw(st.integers(changed[0], changed[-1]))
+    assert newest(after[:cut] + before[cut:]) == was
+
+    at = data.draw(st.sampled_from(changed))
+    wrong = after[:at] + bytes([after[at] ^ data.draw(st.integers(1, 255))]) + after[at + 1 :]
+    assert newest(wrong) == was
+
+
+@given(st.binary(max_size=300))
+def test_whatever_a_file_holds_reading_it_is_no_trouble(content: bytes) -> None:
+    """No bytes that others put there become a payload, and none raise."""
+    assert newest(content) is None
+
+
+def test_a_file_of_zeros_says_nothing(tmp_path: Path) -> None:
+    """So is a file whose process died before it wrote."""
+    marker = Marker(tmp_path, stem="a", payload_bytes=ROOM)
+    assert newest(marker.path.read_bytes()) is None
+    marker.close(remove=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_too_long_is_refused_and_what_was_said_stays(tmp_path: Path) -> None:
+    """Writing on would be into the other slot."""
+    marker = Marker(tmp_path, stem="a", payload_bytes=ROOM)
+    marker.write(b"said")
+    with pytest.raises(OSError, match="65 bytes where there is room for 64"):
+        marker.write(b"x" * 65)
+    assert newest(marker.path.read_bytes()) == b"said"
+    marker.write(b"x" * 64)
+    assert newest(marker.path.read_bytes()) == b"x" * 64
+    marker.close(remove=False)
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
+    """A process that has said `theirs` and lives."""
+    program = (
+        "import sys, time\nfrom pathlib import Path\nfrom stream.deliver.crash_file import Marker\n"
+        f"Marker(Path(sys.argv[1]), stem='a', payload_bytes={ROOM}).write(b'theirs')\nprint('ready', flush=True)\ntime.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield process
+        process.kill()
+
+
+def test_a_living_process_keeps_its_file_and_a_killed_one_leaves_it(tmp_path: Path, other: "subprocess.Popen[str]") -> None:
+    """The kernel lets go of the lock, whatever the death; and who holds the file first has it alone."""
+    assert list(left_behind(tmp_path, stem="a")) == []
+    other.kill()
+    other.wait(10)
+    assert list(left_behind(tmp_path, stem="b")) == []
+    (left,) = left_behind(tmp_path, stem="a")
+    assert left.payload == b"theirs"
+    assert list(left_behind(tmp_path, stem="a")) == []
+    left.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_others_files_go_when_nobody_can_need_them_any_more(tmp_path: Path) -> None:
+    """A month after the death; a living process's stays however old."""
+    alive = Marker(tmp_path, stem="alive", payload_bytes=ROOM)
+    for name in ("old", "young"):
+        Marker(tmp_path, stem=name, payload_bytes=ROOM).close(remove=False)
+    long_ago = time.time() - FORGOTTEN_SECONDS - 60
+    for path in tmp_path.glob("[ao]*"):
+        os.utime(path, (long_ago, long_ago))
+    assert list(left_behind(tmp_path, stem="mine")) == []
+    assert sorted(path.name.split("-")[0] for path in tmp_path.iterdir()) == ["alive", "young"]
+    alive.close(remove=True)

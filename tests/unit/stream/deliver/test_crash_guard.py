@@ -1,0 +1,407 @@
+"""Who is suspected after a worker's death, who is given up, and who never is."""
+
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from monitoring.observer import Destination, Observation
+from stream.contract.outcomes import Publication, weight
+from stream.contract.record import Record
+from stream.deliver.crash_file import Marker, newest
+from stream.deliver.crash_guard import CrashGuard, Guard, StateFolderError, Unguarded, open_guard, stem_of
+from stream.deliver.suspects import InHand, State, Suspect, fingerprint, inherited
+from stream.settings.settings import Settings
+
+DEATHS = 3
+
+
+def event(offset: int, value: bytes = b"{}", partition: int = 0) -> Record:
+    """A record on `content`."""
+    return Record(topic="content", partition=partition, offset=offset, timestamp_ms=5, key=None, value=value)
+
+
+def decided(events: Sequence[Record]) -> list[Publication]:
+    """One publication an event."""
+    seen = Observation(destination=Destination.TAGGED, created_ms=0)
+    return [
+        Publication(destination=Destination.TAGGED, key=b"k", value=one.value, headers=(), observation=seen) for one in events
+    ]
+
+
+class Worker:
+    """One process after another on the same folder: a killed one leaves its file unlocked, as the kernel would."""
+
+    def __init__(self, folder: Path, **knobs: object) -> None:
+        """Start the first."""
+        self.settings = Settings.model_validate({"state_folder": folder, "crash_deaths": DEATHS, **knobs})
+        self.guard = self.start()
+
+    def start(self) -> CrashGuard:
+        """Start one."""
+        guard = open_guard(self.settings)
+        assert isinstance(guard, CrashGuard)
+        return guard
+
+    def dies(self) -> None:
+        """SIGKILL, and the next one is started."""
+        os.close(self.guard._marker._file)
+        self.guard = self.start()
+
+    def dies_with(self, *batches: Sequence[Record]) -> None:
+        """The same, with these batches in the model at once."""
+
+        def nested(left: Sequence[Sequence[Record]]) -> None:
+            if not left:
+                # What the file says in this moment is what the next process sees; the unwinding below writes nothing.
+                os.close(self.guard._marker._file)
+                self.guard._works = False
+                return
+
+            def then(events: Sequence[Record]) -> list[Publication]:
+                nested(left[1:])
+                return decided(events)
+
+            self.guard.guarded(then)(left[0])
+
+        nested(batches)
+        self.guard = self.start()
+
+    def decides(self, one: Record) -> Publication:
+        """One event, alone."""
+        (publication,) = self.guard.guarded(decided)([one])
+        return publication
+
+    def deaths(self) -> dict[int, int]:
+        """By offset."""
+        return {suspect.offset: suspect.deaths for suspect in self.guard.known}
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Worker:
+    """On a folder of its own."""
+    return Worker(tmp_path)
+
+
+def test_what_is_in_the_model_is_in_the_file_while_it_is_there_and_no_longer(worker: Worker) -> None:
+    """Several threads' batches at once; nothing before and nothing after."""
+
+    def said() -> State:
+        payload = newest(worker.guard._marker.path.read_bytes())
+        assert payload is not None
+        return msgspec.msgpack.decode(payload, type=State)
+
+    def look(events: Sequence[Record]) -> list[Publication]:
+        assert said().in_hand == [[InHand(0, 1), InHand(0, 2)]]
+        worker.guard.guarded(look_again)([event(3)])
+        assert said().in_hand == [[InHand(0, 1), InHand(0, 2)]]
+        return decided(events)
+
+    def look_again(events: Sequence[Record]) -> list[Publication]:
+        assert said().in_hand == [[InHand(0, 1), InHand(0, 2)], [InHand(0, 3, fingerprint(event(3)))]]
+        return decided(events)
+
+    assert said() == State([], [])
+    worker.guard.guarded(look)([event(1), event(2)])
+    assert said() == State([], [])
+
+
+def test_an_event_is_given_up_after_so_many_deaths_unread_and_with_its_bytes(worker: Worker) -> None:
+    """The first in company, the others alone; then it is a dead letter, and nobody decides."""
+    culprit = event(2, b"\xff not even JSON")
+    worker.dies_with([event(1), culprit], [event(3)])
+    assert worker.deaths() == {1: 1, 2: 1, 3: 1}
+    assert worker.decides(event(1)).destination is Destination.TAGGED
+    assert worker.deaths() == {2: 1, 3: 1}
+    worker.dies_with([culprit])
+    assert worker.deaths() == {2: 2, 3: 1}
+    worker.dies_with([culprit])
+
+    def never(_: Sequence[Record]) -> list[Publication]:
+        raise AssertionError
+
+    (letter,) = worker.guard.guarded(never)([culprit])
+    headers = dict(letter.headers)
+    assert (letter.destination, letter.value) == (Destination.DLQ, culprit.value)
+    assert (headers["x-dlq-code"], headers["x-dlq-stage"], headers["x-dlq-attempts"]) == (b"crashes_worker", b"infer", b"3")
+    # It may be read again before its offset is committed, by the next process too.
+    worker.dies()
+    (again,) = worker.guard.guarded(never)([culprit])
+    assert again.headers == letter.headers
+    worker.guard.committed({0: 3})
+    assert worker.deaths() == {3: 1}
+
+
+@hypothesis_settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(st.sets(st.integers(0, 2), min_size=1), min_size=1, max_size=2), max_size=14))
+def test_the_first_death_counts_for_all_in_the_model_and_later_ones_for_who_was_alone(
+    tmp_path_factory: pytest.TempPathFactory, deaths: list[list[set[int]]]
+) -> None:
+    """Whatever was in the model at each death; so nobody is given up who was not alone in it at all deaths but the first."""
+    worker = Worker(tmp_path_factory.mktemp("state"))
+    expected: dict[int, int] = {}
+    for sets in deaths:
+        taken: set[int] = {offset for offset, count in expected.items() if count >= DEATHS}
+        batches = []
+        for batch in sets:
+            # An event is in one batch at a time, and who was given up is in none.
+            batches.append(sorted(batch - taken))
+            taken |= batch
+        batches = [batch for batch in batches if batch]
+        if not batches:
+            continue
+        worker.dies_with(*[[event(offset) for offset in batch] for batch in batches])
+        in_hand = [offset for batch in batches for offset in batch]
+        for offset in in_hand:
+            expected[offset] = expected.get(offset, 0) + (offset not in expected or len(in_hand) == 1)
+        assert worker.deaths() == expected
+    worker.guard.close()
+
+
+def test_ends_that_no_event_is_to_blame_for_are_not_counted(worker: Worker) -> None:
+    """The broker did not answer, or a person asked the worker to stop: what was in hand is taken back."""
+
+    def excused(events: Sequence[Record]) -> list[Publication]:
+        worker.guard.excuse()
+        said = worker.guard._marker.path.read_bytes()
+        worker.guard.guarded(decided)([event(9)])
+        assert worker.guard._marker.path.read_bytes() == said, "nothing is written down any more"
+        return decided(events)
+
+    worker.guard.guarded(excused)([event(1)])
+    worker.dies()
+    assert worker.deaths() == {}
+
+
+def test_an_end_in_good_order_blames_nobody_whatever_is_in_the_model(worker: Worker, tmp_path: Path) -> None:
+    """Faust may stop by itself, for a reason of its own."""
+
+    def ends(events: Sequence[Record]) -> list[Publication]:
+        worker.guard.close()
+        return decided(events)
+
+    worker.guard.guarded(ends)([event(1)])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_worker_that_ends_suspects_only_who_was_given_up(worker: Worker) -> None:
+    """One at a time would take it too long to stop; and who was given up must not get into the model."""
+    for _ in range(DEATHS):
+        worker.dies_with([event(1)])
+    worker.dies_with([event(2)])
+    assert (worker.guard.suspects(0, 1), worker.guard.suspects(0, 2)) == (True, True)
+    worker.guard.excuse()
+    assert (worker.guard.suspects(0, 1), worker.guard.suspects(0, 2)) == (True, False)
+    assert worker.decides(event(1)).destination is Destination.DLQ
+
+
+def test_one_death_is_too_few() -> None:
+    """It may be anybody's."""
+    with pytest.raises(ValueError, match="one death may be anybody's fault"):
+        Settings(crash_deaths=1)
+
+
+def test_suspicion_outlives_an_end_with_another_cause(worker: Worker) -> None:
+    """Two deaths stay two, until the event is decided."""
+    worker.dies_with([event(1)])
+    worker.dies_with([event(1)])
+    worker.guard.excuse()
+    worker.dies()
+    assert worker.deaths() == {1: 2}
+    worker.guard.close()
+    worker.guard = worker.start()
+    assert worker.deaths() == {1: 2}
+
+
+def test_an_exception_is_no_death_and_no_acquittal(worker: Worker) -> None:
+    """A broken machine raises; the event is taken back from the file, and still suspected."""
+    worker.dies_with([event(1)])
+
+    def broken(_: Sequence[Record]) -> list[Publication]:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        worker.guard.guarded(broken)([event(1)])
+    worker.dies()
+    assert worker.deaths() == {1: 1}
+
+
+def test_offsets_of_a_topic_that_was_made_anew_are_others_events(worker: Worker) -> None:
+    """The same place with other bytes is decided, and its own deaths are counted from one."""
+    for _ in range(DEATHS):
+        worker.dies_with([event(1, b"old")])
+    assert worker.deaths() == {1: DEATHS}
+    worker.dies_with([event(1, b"new")])
+    assert worker.deaths() == {1: 1}
+    assert worker.decides(event(1, b"new")).destination is Destination.TAGGED
+
+
+def test_what_others_have_committed_past_is_settled(worker: Worker) -> None:
+    """By partition; the file says so too."""
+    worker.dies_with([event(1), event(5), event(5, partition=1)])
+    worker.guard.committed({0: 5})
+    assert [(suspect.partition, suspect.offset) for suspect in worker.guard.known] == [(0, 5), (1, 5)]
+    worker.dies()
+    assert [(suspect.partition, suspect.offset) for suspect in worker.guard.known] == [(0, 5), (1, 5)]
+
+
+def test_the_living_are_left_alone_and_the_dead_of_other_groups_too(tmp_path: Path) -> None:
+    """Two workers of a group on one host, and one of another group."""
+    first, second, other = Worker(tmp_path), Worker(tmp_path), Worker(tmp_path, group="another")
+    seen: list[int] = []
+
+    def meanwhile(events: Sequence[Record]) -> list[Publication]:
+        second.dies()
+        other.dies()
+        seen.append(len(second.deaths()) + len(other.deaths()))
+        return decided(events)
+
+    first.guard.guarded(meanwhile)([event(1)])
+    assert seen == [0]
+    os.close(first.guard._marker._file)
+    assert Worker(tmp_path).deaths() == {}
+
+
+def test_of_two_who_died_with_one_event_the_more_deaths_count() -> None:
+    """Each worker needs `crash_deaths` at most."""
+    one = State([Suspect(0, 1, 2, "f")], [[InHand(0, 1, "f")]])
+    two = State([], [[InHand(0, 1), InHand(0, 2)]])
+    for states in ([one, two], [two, one]):
+        assert inherited(states) == {(0, 1): Suspect(0, 1, 3, "f"), (0, 2): Suspect(0, 2, 1)}
+
+
+def test_nothing_stays_in_the_folder_when_nobody_is_suspected(worker: Worker, tmp_path: Path) -> None:
+    """A worker that ends in good order cleans up."""
+    worker.guard.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- without a folder --------------------------------------------------------------------------------------------------
+
+
+class Reported:
+    """Implements `Report`."""
+
+    def __init__(self) -> None:
+        """Nothing yet."""
+        self.told: list[tuple[bool, int]] = []
+
+    def __call__(self, *, active: bool, suspects: int) -> None:
+        """Remember."""
+        self.told.append((active, suspects))
+
+
+def test_the_dead_letter_of_an_event_that_kills_fits_into_its_topic(tmp_path: Path) -> None:
+    """One that is refused for its size would be tried by every process that is started, for ever."""
+    limit = 300_000
+    worker = Worker(tmp_path, max_dead_letter_bytes=limit)
+    big = event(0, b"x" * limit)
+    for _ in range(DEATHS):
+        worker.dies_with([big])
+    (given_up,) = worker.guard.guarded(decided)([big])
+    assert given_up.destination is Destination.DLQ
+    assert weight(given_up.key, given_up.value, given_up.headers) <= limit
+
+
+@contextmanager
+def default_folder(monkeypatch: pytest.MonkeyPatch, home: Path) -> Iterator[Settings]:
+    """Settings that name no folder, in a home."""
+    monkeypatch.setenv("HOME", str(home))
+    yield Settings()
+
+
+def test_a_folder_that_was_named_and_cannot_be_used_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    """Who names it relies on it."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StateFolderError, match=r"state_folder\) cannot be used: Not a directory\. Next: ") as caught:
+        open_guard(Settings(state_folder=tmp_path / "file" / "state"))
+    assert caught.value.exit_code == 2
+
+
+def test_without_a_home_the_worker_works_unguarded_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container with a read-only root and no volume."""
+    (tmp_path / "file").write_text("")
+    reported = Reported()
+    with default_folder(monkeypatch, tmp_path / "file") as settings:
+        guard = open_guard(settings, reported)
+    assert isinstance(guard, Unguarded)
+    assert reported.told == [(False, 0)]
+    assert guard.guarded(decided) is decided
+
+
+def test_the_default_folder_is_in_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made on first use, for this user alone."""
+    with default_folder(monkeypatch, tmp_path) as settings:
+        guard = open_guard(settings)
+    assert isinstance(guard, CrashGuard)
+    assert (tmp_path / ".local/state/tagstream").stat().st_mode & 0o077 == 0
+    guard.close()
+
+
+def full(*_: object) -> None:
+    """A disk with no room left."""
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_at_the_start_switches_the_guard_off_even_where_the_folder_was_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is nobody's mistake and passes; the stream goes on."""
+    monkeypatch.setattr("stream.deliver.crash_file._write", full)
+    reported = Reported()
+    assert isinstance(open_guard(Settings(state_folder=tmp_path), reported), Unguarded)
+    assert reported.told == [(False, 0)]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fails_later_switches_the_guard_off_and_leaves_nothing_that_is_out_of_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Events are decided; what the file said last may not be held against them."""
+    reported = Reported()
+    guard: Guard = open_guard(Settings(state_folder=tmp_path), reported)
+    monkeypatch.setattr("stream.deliver.crash_file._write", full)
+    assert len(guard.guarded(decided)([event(1)])) == 1
+    assert reported.told[0] == (True, 0)
+    assert reported.told[-1] == (False, 0)
+    assert list(tmp_path.iterdir()) == []
+    guard.excuse()
+    guard.close()
+
+
+def test_no_guard_where_none_is_wanted(tmp_path: Path) -> None:
+    """`crash_deaths` of 0."""
+    assert isinstance(open_guard(Settings(state_folder=tmp_path / "none", crash_deaths=0)), Unguarded)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_of_something_else_is_nobodys_evidence(tmp_path: Path) -> None:
+    """It is said and removed."""
+    settings = Settings(state_folder=tmp_path)
+    marker = Marker(tmp_path, stem=stem_of(settings), payload_bytes=64)
+    marker.write(b"\xc1 no state")
+    marker.close(remove=False)
+    guard = open_guard(settings)
+    assert isinstance(guard, CrashGuard)
+    assert guard.known == []
+    assert len(list(tmp_path.iterdir())) == 1
+    guard.close()
+
+
+def test_more_suspects_than_there_is_room_for_keep_those_with_most_deaths(tmp_path: Path) -> None:
+    """Two full batches' worth; the others are events like any other."""
+    settings = Settings(state_folder=tmp_path, batch_max_events=2, inference_threads=1)
+    marker = Marker(tmp_path, stem=stem_of(settings), payload_bytes=4096)
+    marker.write(msgspec.msgpack.encode(State([Suspect(0, n, 1 + n % 3) for n in range(30)], [])))
+    marker.close(remove=False)
+    guard = open_guard(settings)
+    assert isinstance(guard, CrashGuard)
+    assert [suspect.deaths for suspect in guard.known] == [3, 3, 3, 3]
+    guard.close()

@@ -1,0 +1,261 @@
+"""Delivery among suspects, beside a slow model, and when too much is dead: who waits for whom, and what is not sent."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Self
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from monitoring.health import Progress
+from monitoring.observer import Destination, Observation, Reason
+from stream.contract.outcomes import Publication
+from stream.contract.record import Record
+from stream.deliver.crash_guard import Decide
+from stream.deliver.delivery import Delivery, InferenceTimeoutError
+from stream.settings.settings import Settings
+from tests.fakes import Clock, Death, Died, FakeBroker, FakeStream, Gate, RecordingObserver
+from tests.unit.stream.deliver.test_delivery import decided, drive, quiet, until
+
+
+class FakeGuard:
+    """Implements `Guard`: suspects whom it is told to, and remembers whether an end was excused."""
+
+    def __init__(self, *suspects: int) -> None:
+        """Offsets."""
+        self.suspected = set(suspects)
+        self.excused = False
+
+    def suspects(self, partition: int, offset: int) -> bool:
+        """Is it one of them?"""
+        return partition == 0 and offset in self.suspected
+
+    def guarded(self, decide: Decide) -> Decide:
+        """As it is."""
+        return decide
+
+    def excuse(self) -> None:
+        """Remember."""
+        self.excused = True
+
+    def committed(self, offsets: Mapping[int, int]) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class Model:
+    """Implements `decide`: takes its time, and sees who is in it at once."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        """Every batch takes so long."""
+        self.batches: list[list[int]] = []
+        self.together: list[tuple[list[int], int]] = []
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._inside: list[list[int]] = []
+
+    def __call__(self, events: Sequence[Record]) -> list[Publication]:
+        """Decide."""
+        batch = [event.offset for event in events]
+        with self._lock:
+            self.batches.append(batch)
+            self._inside.append(batch)
+            self.together += [(inside, len(self._inside)) for inside in self._inside]
+        time.sleep(self._seconds)
+        with self._lock:
+            self._inside.remove(batch)
+        return decided(events)
+
+
+class Rig:
+    """A delivery under way."""
+
+    def __init__(
+        self,
+        decide: Callable[[Sequence[Record]], list[Publication]],
+        guard: FakeGuard | None = None,
+        broker: FakeBroker | None = None,
+        stop: Any = None,
+        **knobs: Any,
+    ) -> None:
+        """Join the fakes."""
+        self.stream, self.broker, self.death = FakeStream(), broker or FakeBroker(), Death()
+        self.guard = guard or FakeGuard()
+        self.delivery = Delivery(
+            decide=decide,
+            send=self.broker.send,
+            observer=RecordingObserver(),
+            progress=Progress(stall_seconds=20, monotonic=Clock()),
+            settings=Settings.model_validate({"batch_max_events": 4, "inference_threads": 2, **knobs}),
+            guard=self.guard,
+            stop=stop,
+            fail=self.death,
+        )
+
+    async def __aenter__(self) -> Self:
+        asyncio.get_running_loop().set_exception_handler(lambda _, __: None)
+        self._run = asyncio.create_task(self.delivery.run(self.stream))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._run.cancel()
+        try:
+            await self._run
+        except (asyncio.CancelledError, Died):
+            return
+
+
+@hypothesis_settings(max_examples=25, deadline=None)
+@given(st.sets(st.integers(0, 29), max_size=8), st.integers(1, 3), st.integers(1, 7))
+def test_suspects_are_alone_in_the_model_and_all_is_acknowledged_in_order(suspects: set[int], threads: int, limit: int) -> None:
+    """One at a time with nothing beside them; their neighbours go on in batches, and no event is lost, doubled or overtaken."""
+
+    async def scenario() -> None:
+        model = Model(0.001)
+        async with Rig(model, FakeGuard(*suspects), inference_threads=threads, batch_max_events=limit) as rig:
+            rig.stream.feed(*range(30))
+            await until(lambda: len(rig.stream.acknowledged) == 30)
+            assert rig.stream.acknowledged == rig.broker.sent == list(range(30))
+            assert rig.death.causes == []
+        for batch, at_once in model.together:
+            if suspects & set(batch):
+                assert (len(batch), at_once) == (1, 1)
+
+    drive(scenario)
+
+
+def test_a_suspect_does_not_wait_for_the_broker() -> None:
+    """What is confirmed late is not in the model."""
+
+    async def scenario() -> None:
+        async with Rig(Model(), FakeGuard(0, 1), FakeBroker(confirms=False)) as rig:
+            rig.stream.feed(0, 1)
+            await until(lambda: rig.broker.sent == [0, 1])
+
+    drive(scenario)
+
+
+def test_suspects_that_are_none_any_more_go_with_their_neighbours() -> None:
+    """Who suspects nobody any more, since the worker ends, need not take the rest of the batch one by one."""
+
+    async def scenario() -> None:
+        guard = FakeGuard(*range(10))
+        gate = Gate(decided, 0)
+        async with Rig(gate, guard, batch_max_events=10) as rig:
+            rig.stream.feed(*range(10))
+            await until(lambda: gate.batches == [[0]])
+            guard.suspected.clear()
+            gate.open()
+            await until(lambda: len(rig.stream.acknowledged) == 10)
+            assert gate.batches[0] == [0]
+            assert len(gate.batches) <= 3
+
+    drive(scenario)
+
+
+def test_the_wait_for_a_thread_is_not_the_models_time() -> None:
+    """Two batches and one thread: the second has all of its time from when it begins."""
+
+    async def scenario() -> None:
+        model = Model(0.35)
+        async with Rig(model, inference_threads=1, batch_max_events=1, inference_timeout_seconds=0.5) as rig:
+            rig.stream.feed(0, 1, 2)
+            await until(lambda: rig.stream.acknowledged == [0, 1, 2] or bool(rig.death.causes))
+            assert rig.death.causes == []
+
+    drive(scenario)
+
+
+def test_a_batch_that_waits_behind_a_model_that_hangs_dies_within_twice_the_bound() -> None:
+    """The first to hang ends the process."""
+
+    async def scenario() -> None:
+        gate = Gate(decided, 0)
+        async with Rig(gate, inference_threads=1, batch_max_events=1, inference_timeout_seconds=0.3) as rig:
+            started = time.monotonic()
+            rig.stream.feed(0, 1)
+            await until(lambda: bool(rig.death.causes))
+            assert time.monotonic() - started < 0.9
+            assert isinstance(rig.death.causes[0], InferenceTimeoutError)
+            gate.open()
+
+    drive(scenario)
+
+
+@pytest.mark.parametrize("hangs", [True, False])
+def test_only_a_model_that_hangs_is_held_against_events(hangs: bool) -> None:
+    """Whatever else a worker ends itself for, it takes back what it wrote down, before it does."""
+
+    async def scenario() -> None:
+        gate = Gate(decided, *([0] if hangs else []))
+        knobs = {"inference_timeout_seconds": 0.2, "produce_timeout_seconds": 0.2}
+        async with Rig(gate, broker=FakeBroker(confirms=False), **knobs) as rig:
+            rig.stream.feed(0)
+            await until(lambda: bool(rig.death.causes))
+            assert isinstance(rig.death.causes[0], InferenceTimeoutError) == hangs
+            assert rig.guard.excused != hangs
+            gate.open()
+
+    drive(scenario)
+
+
+def dead(events: Sequence[Record]) -> list[Publication]:
+    """Offsets from 100 on are dead letters."""
+    seen = Observation(destination=Destination.DLQ, created_ms=0, rejection=Reason.INVALID_JSON)
+    return [
+        replace(publication, destination=Destination.DLQ, observation=seen) if event.offset >= 100 else publication
+        for event, publication in zip(events, decided(events), strict=True)
+    ]
+
+
+def test_too_many_dead_letters_stop_the_worker_after_what_was_sent_is_acknowledged() -> None:
+    """The batch that is too much is not sent, nor any after it; the one before it is acknowledged first."""
+
+    async def scenario() -> None:
+        stopped: list[tuple[str, list[int], list[int]]] = []
+
+        async def stop(why: str) -> None:
+            stopped.append((why, list(rig.broker.sent), list(rig.stream.acknowledged)))
+
+        broker = FakeBroker()
+        knobs = {"breaker_window_events": 100, "breaker_dead_letter_ratio": 0.25, "batch_max_events": 10}
+        async with Rig(dead, broker=broker, stop=stop, **knobs) as rig:
+            rig.stream.feed(*range(120))
+            await until(lambda: len(rig.stream.acknowledged) == 120)
+            broker.confirms = False
+            rig.stream.feed(*range(120, 125))
+            await until(lambda: 124 in broker.pending)
+            rig.stream.feed(*range(125, 200))
+            await quiet()
+            assert stopped == []
+            broker.confirm(*range(120, 125))
+            await until(lambda: bool(rig.death.causes))
+            await quiet()
+            ((why, sent, acknowledged),) = stopped
+            assert "of the last 100 events are dead letters" in why
+            assert sent == acknowledged == broker.sent == rig.stream.acknowledged == list(range(125))
+
+    drive(scenario)
+
+
+def test_nobody_is_stopped_where_nobody_asks() -> None:
+    """Without `stop`, and by default, dead letters alone end nothing."""
+
+    async def scenario() -> None:
+        async def stop(why: str) -> None:
+            raise AssertionError(why)
+
+        for given_stop, knobs in ((None, {"breaker_dead_letter_ratio": 0.1}), (stop, {})):
+            async with Rig(dead, stop=given_stop, breaker_window_events=100, **knobs) as rig:
+                rig.stream.feed(*range(100, 300))
+                await until(lambda: len(rig.stream.acknowledged) == 200 or bool(rig.death.causes))
+                assert rig.death.causes == []
+
+    drive(scenario)

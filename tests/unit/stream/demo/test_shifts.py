@@ -1,0 +1,121 @@
+"""The samples that drift: what each shift moves, and what it leaves alone."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import get_args
+
+import msgspec
+import pytest
+
+from stream.cli import main
+from stream.demo import samples
+from stream.demo.producer import produce
+from stream.demo.shifts import EVERYDAY, LANGUAGES, WORDS_LEFT, Shift, shifted
+from stream.kafka import clients
+from stream.settings.settings import Settings
+
+EVENTS = samples.load_events()
+REPLACING = (Shift.CLASS_MIX, Shift.NEW_TOPIC, Shift.LANGUAGE)
+
+
+@pytest.mark.parametrize("shift", Shift)
+def test_a_shift_changes_texts_and_nothing_else(shift: Shift) -> None:
+    """Ids, sources and dates stay, so that one thing moves at a time."""
+    kept = [{name: value for name, value in event.items() if name not in {"title", "description"}} for event in EVENTS]
+    moved = shifted(EVENTS, shift)
+    assert [{name: value for name, value in event.items() if name not in {"title", "description"}} for event in moved] == kept
+    assert all(event["title"] for event in moved)
+
+
+def test_no_shift_is_no_change() -> None:
+    """The healthy stream is the demo's."""
+    assert shifted(EVENTS, Shift.NONE) == EVENTS
+
+
+@pytest.mark.parametrize("shift", REPLACING)
+def test_every_second_event_is_replaced(shift: Shift) -> None:
+    """What moved stays a mixture."""
+    changed = [before != after for before, after in zip(EVENTS, shifted(EVENTS, shift), strict=True)]
+    assert changed == [bool(at % 2) for at in range(len(EVENTS))]
+
+
+@pytest.mark.parametrize(("shift", "word"), [(Shift.LANGUAGE, "und"), (Shift.LANGUAGE, "de"), (Shift.NEW_TOPIC, "sunday")])
+def test_the_new_texts_bring_new_words(shift: Shift, word: str) -> None:
+    """The subjects and languages are still in the corpus under their names."""
+    texts = [f"{event['title']} {event.get('description', '')}".lower() for event in shifted(EVENTS, shift)]
+    before = [f"{event['title']} {event.get('description', '')}".lower() for event in EVENTS]
+    assert sum(word in text.split() for text in texts) > 2 + sum(word in text.split() for text in before)
+
+
+def test_without_descriptions_only_titles_are_left() -> None:
+    """The field is gone, not empty."""
+    assert not any("description" in event for event in shifted(EVENTS, Shift.NO_DESCRIPTION))
+
+
+def test_for_confidence_texts_break_off() -> None:
+    """Too little to be sure of."""
+    for event in shifted(EVENTS, Shift.CONFIDENCE):
+        assert all(len(event[name].split()) <= WORDS_LEFT for name in ("title", "description") if name in event)
+
+
+def test_the_command_line_knows_every_shift() -> None:
+    """It has a list of its own, so that `--help` answers at once."""
+    assert set(get_args(main.Drift)) == set(Shift)
+
+
+def test_subjects_and_languages_do_not_overlap() -> None:
+    """Each shift has one cause."""
+    assert not EVERYDAY & LANGUAGES
+
+
+class Recorder:
+    """A sender that keeps what it is given, and asks the process to end after so many."""
+
+    def __init__(self, enough: int) -> None:
+        self.values: list[bytes] = []
+        self.acknowledged = 0
+        self._enough = enough
+
+    def send(self, topic: str, *, key: bytes, value: bytes) -> None:
+        """Keep it."""
+        assert topic == "content"
+        assert msgspec.json.decode(value)["id"].encode() == key
+        self.values.append(value)
+        if len(self.values) == self._enough:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def flush(self) -> None:
+        """Confirm everything."""
+        self.acknowledged = len(self.values)
+
+
+@pytest.fixture
+def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    """In the place of a Kafka producer; ends after 60 events."""
+    kept = Recorder(60)
+
+    @contextmanager
+    def sender(_: Settings) -> Iterator[Recorder]:
+        yield kept
+
+    monkeypatch.setattr(clients, "sender", sender)
+    return kept
+
+
+def test_the_producer_drifts_from_the_given_second_on(recorder: Recorder) -> None:
+    """Healthy first, then what was asked for; every id is new."""
+    produce(Settings(), topic="content", rate=1000.0, drift=Shift.NO_DESCRIPTION, after_seconds=0.03, say=lambda _: None)
+    events = [msgspec.json.decode(value) for value in recorder.values]
+    assert any("description" in event for event in events[:30])
+    assert not any("description" in event for event in events[30:])
+    assert len({event["id"] for event in events}) == len(events)
+
+
+def test_the_producer_ends_in_order_when_it_is_asked(recorder: Recorder) -> None:
+    """A signal stops it between two events, and what was sent is confirmed."""
+    said: list[str] = []
+    sent = produce(Settings(), topic="content", rate=1000.0, drift=Shift.LANGUAGE, after_seconds=0.0, say=said.append)
+    assert sent == len(recorder.values) == 60
+    assert said == ["sending 1000 sample events a second to content; they drift (language)"]

@@ -1,0 +1,324 @@
+"""Where a knob's value comes from, and what happens to a name that nobody knows."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model_export.bundle.bundle import DEFAULT_BUNDLE
+from stream.settings.security import Security
+from stream.settings.settings import Settings, SettingsError, known_keys, load
+
+# The contract's list of main variables, written down a second time, each with a value and what it becomes.
+DOCUMENTED: dict[str, tuple[str, str, object]] = {
+    "TAGSTREAM_BROKERS": ("a:1, b:2", "brokers", "a:1,b:2"),
+    "TAGSTREAM_BUNDLE": ("/models/x", "bundle", Path("/models/x")),
+    "TAGSTREAM_METRICS_PORT": ("0", "metrics_port", 0),
+    "TAGSTREAM_CONFIDENCE_THRESHOLD": ("0.5", "confidence_threshold", 0.5),
+    "TAGSTREAM_GROUP": ("night", "group", "night"),
+    "TAGSTREAM_TOPICS__CONTENT": ("c", "topics.content", "c"),
+    "TAGSTREAM_TOPICS__TAGGED": ("t", "topics.tagged", "t"),
+    "TAGSTREAM_TOPICS__REVIEW": ("r", "topics.review", "r"),
+    "TAGSTREAM_TOPICS__DLQ": ("d", "topics.dlq", "d"),
+    "TAGSTREAM_TOPICS__CONTENT_DLQ": ("d", "topics.dlq", "d"),
+    "TAGSTREAM_TOPICS__REVIEWED": ("rd", "topics.reviewed", "rd"),
+    "TAGSTREAM_TOPICS__REPORTS": ("rp", "topics.reports", "rp"),
+    "TAGSTREAM_TOPICS__SHADOW": ("s", "topics.shadow", "s"),
+    "TAGSTREAM_TOPICS__DRIFT": ("dr", "topics.drift", "dr"),
+    "TAGSTREAM_DATA": ("/data", "data", Path("/data")),
+}
+
+
+def at(settings: Settings, key: str) -> Any:
+    """The value under a dotted key."""
+    value: Any = settings
+    for name in key.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def loaded(
+    folder: Path, environ: dict[str, str] | None = None, flags: dict[str, Any] | None = None, toml: str | None = None
+) -> Settings:
+    """Settings from these sources and no other."""
+    if toml is not None:
+        (folder / "tagstream.toml").write_text(toml, encoding="utf-8")
+    return load(environ or {}, flags, folder).settings
+
+
+def refused(
+    folder: Path, environ: dict[str, str] | None = None, toml: str | None = None, flags: dict[str, Any] | None = None
+) -> str:
+    """The message with which these sources are refused."""
+    with pytest.raises(SettingsError) as caught:
+        loaded(folder, environ, flags, toml)
+    message = str(caught.value)
+    assert "Next: " in message
+    return message
+
+
+# --- names -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_every_documented_variable_works(tmp_path: Path, name: str) -> None:
+    """The contract names them; each sets its knob and no other."""
+    text, key, expected = DOCUMENTED[name]
+    settings = loaded(tmp_path, {name: text})
+    assert at(settings, key) == expected
+    followers = {"topics.content": {"topics.dlq", "topics.replays"}, "topics.dlq": {"topics.replays"}}.get(key, set())
+    default = loaded(tmp_path)
+    assert all(at(settings, other) == at(default, other) for other in known_keys() if other not in {key, *followers})
+
+
+def test_every_setting_has_a_variable_and_a_description(tmp_path: Path) -> None:
+    """`tagstream config show` has a word for each."""
+    default = loaded(tmp_path)
+    # Those of `security` depend on each other: tests/unit/stream/settings/test_security.py.
+    for key in (key for key in known_keys() if not key.startswith("security.")):
+        name, value = "TAGSTREAM_" + key.upper().replace(".", "__"), at(default, key)
+        found = load({name: "1" if value is None else str(value)}, folder=tmp_path)
+        assert found.origins == {key: f"environment {name}"}
+        assert value is None or at(found.settings, key) == value
+    assert all(field.description for model in (Settings, Security) for field in model.model_fields.values())
+
+
+def test_the_defaults_are_the_contracts(tmp_path: Path) -> None:
+    """What a worker with no setting at all uses."""
+    settings = loaded(tmp_path)
+    assert (settings.brokers, settings.metrics_port, settings.bundle) == ("127.0.0.1:9092", 9108, DEFAULT_BUNDLE)
+    assert settings.confidence_threshold is None
+    assert settings.topics.model_dump() == {
+        "content": "content",
+        "tagged": "tagged",
+        "review": "review",
+        "dlq": "content.dlq",
+        "reviewed": "reviewed",
+        "reports": "reports",
+        "shadow": "shadow",
+        "drift": "drift",
+        "replays": "content.dlq.replays",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("TAGSTREAM_BROKER", "TAGSTREAM_BROKERS"),
+        ("TAGSTREAM_CONFIDENCE_TRESHOLD", "TAGSTREAM_CONFIDENCE_THRESHOLD"),
+        ("TAGSTREAM_TOPICS__TAGED", "TAGSTREAM_TOPICS__TAGGED"),
+        ("TAGSTREAM_TOPICS_TAGGED", "TAGSTREAM_TOPICS__TAGGED"),
+        ("TAGSTREAM_CONFIGURATION", "TAGSTREAM_CONFIG"),
+        ("TAGSTREAM_group", "TAGSTREAM_GROUP"),
+        # A table as a whole is no setting: its keys are.
+        ("TAGSTREAM_TOPICS", "TAGSTREAM_"),
+    ],
+)
+def test_an_unknown_variable_names_the_nearest_known_one(tmp_path: Path, name: str, nearest: str) -> None:
+    """A misspelt setting must not be silently the default."""
+    message = refused(tmp_path, {name: "x"})
+    assert message.startswith(f"{name} is not a setting")
+    assert f"The nearest one is {nearest}" in message
+
+
+@pytest.mark.parametrize(
+    ("toml", "key", "nearest"),
+    [
+        ('broker = "a:1"', "broker", "brokers"),
+        ('[topics]\ntaged = "t"', "topics.taged", "topics.tagged"),
+        ("batch_max_event = 3", "batch_max_event", "batch_max_events"),
+        ('[topic]\ncontent = "t"', "topic.content", "topics.content"),
+        ('GROUP = "night"', "GROUP", "group"),
+        ('[TOPICS]\ncontent = "t"', "TOPICS.content", "topics.content"),
+        ('[topics]\nContent = "t"', "topics.Content", "topics.content"),
+        ('"topics.content" = "t"', '"topics.content"', "topics.content"),
+        ('[tagstream]\ngroup = "night"', "tagstream.group", "group. Next: write it above every table, without [tagstream]."),
+    ],
+)
+def test_an_unknown_key_of_the_file_names_the_nearest_known_one(tmp_path: Path, toml: str, key: str, nearest: str) -> None:
+    """And the file that it stands in."""
+    message = refused(tmp_path, toml=toml)
+    assert message.startswith(f"{key} (")
+    assert f"The nearest one is {nearest}" in message
+    assert str(tmp_path / "tagstream.toml") in message
+
+
+def test_a_key_of_another_case_does_not_win_over_what_wins_over_the_file(tmp_path: Path) -> None:
+    """It is refused, whatever else is given: it was taken past environment and flags, and they were named as its origin."""
+    message = refused(tmp_path, {"TAGSTREAM_GROUP": "environment"}, 'GROUP = "file"', {"group": "flag"})
+    assert message.startswith("GROUP (tagstream.toml (")
+
+
+def test_variables_of_others_are_none_of_our_business(tmp_path: Path) -> None:
+    """Whatever else the environment holds."""
+    assert loaded(tmp_path, {"PATH": "/bin", "tagstream_group": "x", "TAGSTREAMER": "y"}).group == "tagstream"
+
+
+# --- precedence --------------------------------------------------------------------------------------------------------
+
+
+def test_flags_win_over_environment_over_file_over_default(tmp_path: Path) -> None:
+    """One knob a level."""
+    found = load(
+        {"TAGSTREAM_METRICS_PORT": "2", "TAGSTREAM_GROUP": "environment"},
+        {"metrics_port": 3, "log_level": None},
+        written(tmp_path, 'metrics_port = 1\ngroup = "file"\nmetrics_host = "10.0.0.1"'),
+    )
+    settings = found.settings
+    assert (settings.metrics_port, settings.group, settings.metrics_host, settings.log_level) == (
+        3,
+        "environment",
+        "10.0.0.1",
+        "info",
+    )
+    assert found.origins["metrics_port"] == "flag"
+    assert found.origins["group"] == "environment TAGSTREAM_GROUP"
+    assert str(tmp_path / "tagstream.toml") in found.origins["metrics_host"]
+    assert "log_level" not in found.origins
+
+
+def written(folder: Path, toml: str) -> Path:
+    """The folder, with this configuration in it."""
+    (folder / "tagstream.toml").write_text(toml, encoding="utf-8")
+    return folder
+
+
+def test_nested_tables_are_merged_key_by_key(tmp_path: Path) -> None:
+    """A variable for one topic leaves the file's others."""
+    topics = loaded(
+        tmp_path,
+        {"TAGSTREAM_TOPICS__TAGGED": "environment"},
+        {"topics": {"review": "flag"}},
+        '[topics]\ncontent = "file"\ntagged = "file-2"\nreview = "file-3"',
+    ).topics
+    assert (topics.content, topics.tagged, topics.review, topics.shadow) == ("file", "environment", "flag", "shadow")
+
+
+@pytest.mark.parametrize("below", ["dlq", "content_dlq"])
+@pytest.mark.parametrize("above", ["TAGSTREAM_TOPICS__DLQ", "TAGSTREAM_TOPICS__CONTENT_DLQ"])
+def test_the_dead_letter_topic_has_two_names_and_one_precedence(tmp_path: Path, below: str, above: str) -> None:
+    """The environment wins over the file under either name."""
+    assert loaded(tmp_path, {above: "environment"}, toml=f'[topics]\n{below} = "file"').topics.dlq == "environment"
+
+
+def test_dead_letters_follow_the_content_topic_unless_they_are_named(tmp_path: Path) -> None:
+    """Two streams on one cluster do not share their dead letters by accident."""
+    assert loaded(tmp_path, {"TAGSTREAM_TOPICS__CONTENT": "news"}).topics.dlq == "news.dlq"
+    both = {"TAGSTREAM_TOPICS__CONTENT": "news", "TAGSTREAM_TOPICS__DLQ": "bad"}
+    assert loaded(tmp_path, both).topics.dlq == "bad"
+
+
+def test_the_name_that_follows_is_one_of_kafkas_too(tmp_path: Path) -> None:
+    """A topic that is as long as may be leaves no room for `.dlq`; its dead letters need a name of their own."""
+    longest = "c" * 249
+    assert refused(tmp_path, {"TAGSTREAM_TOPICS__CONTENT": longest}).startswith("setting topics.dlq = ")
+    named = {"TAGSTREAM_TOPICS__CONTENT": longest, "TAGSTREAM_TOPICS__DLQ": "d"}
+    assert loaded(tmp_path, named).topics.content == longest
+
+
+def test_a_named_file_is_read_instead(tmp_path: Path) -> None:
+    """`TAGSTREAM_CONFIG` chooses where settings are read from and is no setting itself."""
+    written(tmp_path, 'group = "not this"')
+    other = tmp_path / "other.toml"
+    other.write_text('group = "other"', encoding="utf-8")
+    assert loaded(tmp_path, {"TAGSTREAM_CONFIG": str(other)}).group == "other"
+    assert "cannot be read" in refused(tmp_path, {"TAGSTREAM_CONFIG": str(tmp_path / "none.toml")})
+    assert "is not TOML" in refused(tmp_path, toml="group = ")
+
+
+def test_nothing_is_read_behind_the_callers_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process's own environment does not matter to `load`, nor to `Settings`."""
+    monkeypatch.setenv("TAGSTREAM_GROUP", "process")
+    assert os.environ["TAGSTREAM_GROUP"] == "process"
+    assert loaded(tmp_path).group == Settings().group == "tagstream"
+
+
+# --- values ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TAGSTREAM_METRICS_PORT", "many"),
+        ("TAGSTREAM_METRICS_PORT", "65536"),
+        ("TAGSTREAM_METRICS_PORT", "-1"),
+        ("TAGSTREAM_METRICS_PORT", ""),
+        ("TAGSTREAM_CONFIDENCE_THRESHOLD", "1.01"),
+        ("TAGSTREAM_CONFIDENCE_THRESHOLD", "-0.1"),
+        ("TAGSTREAM_CONFIDENCE_THRESHOLD", "nan"),
+        ("TAGSTREAM_BATCH_MAX_EVENTS", "0"),
+        ("TAGSTREAM_BATCH_MAX_EVENTS", "2.5"),
+        ("TAGSTREAM_STARTUP_TIMEOUT_SECONDS", "inf"),
+        ("TAGSTREAM_PRODUCE_TIMEOUT_SECONDS", "Infinity"),
+        ("TAGSTREAM_PRODUCE_TIMEOUT_SECONDS", "0"),
+        ("TAGSTREAM_SESSION_TIMEOUT_SECONDS", "5"),
+        ("TAGSTREAM_GROUP", ""),
+        ("TAGSTREAM_BUNDLE", ""),
+        ("TAGSTREAM_DATA", ""),
+        ("TAGSTREAM_STATE_FOLDER", ""),
+        ("TAGSTREAM_DRIFT_REFERENCE", ""),
+        ("TAGSTREAM_LOG_LEVEL", "loud"),
+        ("TAGSTREAM_IDEMPOTENT_PRODUCER", "maybe"),
+        ("TAGSTREAM_BROKERS", ""),
+        ("TAGSTREAM_BROKERS", "localhost"),
+        ("TAGSTREAM_BROKERS", ":9092"),
+        ("TAGSTREAM_BROKERS", "a:b"),
+        ("TAGSTREAM_BROKERS", "a:1,"),
+        ("TAGSTREAM_BROKERS", "a:1,,b:2"),
+        ("TAGSTREAM_BROKERS", "a:0"),
+        ("TAGSTREAM_BROKERS", "a:65536"),
+        ("TAGSTREAM_BROKERS", "a:\u00b2"),
+        ("TAGSTREAM_BROKERS", "kafka://a:9092"),
+        ("TAGSTREAM_TOPICS__CONTENT", ""),
+        ("TAGSTREAM_TOPICS__CONTENT", "bad name/!"),
+        ("TAGSTREAM_TOPICS__TAGGED", ".."),
+        ("TAGSTREAM_TOPICS__REVIEW", "r" * 250),
+        ("TAGSTREAM_TOPICS__REVIEW", "r\n"),
+        ("TAGSTREAM_TOPICS__DLQ", ""),
+        ("TAGSTREAM_TOPICS__DRIFT", "\u00fcber"),
+        ("TAGSTREAM_TOPICS__TAGGED", "content"),
+        ("TAGSTREAM_TOPICS__DLQ", "tagged"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_refused_with_its_name_and_origin(tmp_path: Path, name: str, value: str) -> None:
+    """A number out of bounds, a word out of the list, a bound that is none, a broker without a port, one topic for two."""
+    message = refused(tmp_path, {name: value})
+    key = name.removeprefix("TAGSTREAM_").lower().replace("__", ".")
+    assert message.startswith((f"setting {key} = {value!r} (environment {name}) cannot be used: ", "setting topics = "))
+
+
+@pytest.mark.parametrize("brokers", ["a:1", "a:1,b:2", " a:1 , b:2 ", "10.0.0.1:65535", "[::1]:9092"])
+def test_brokers_are_host_and_port(tmp_path: Path, brokers: str) -> None:
+    """One or several; blanks do not matter."""
+    settings = loaded(tmp_path, {"TAGSTREAM_BROKERS": brokers})
+    assert settings.broker_list == [part.strip() for part in brokers.split(",")]
+
+
+@pytest.mark.parametrize(("toml", "shown"), [("group = 5", "group = 5"), ("metrics_port = true", "metrics_port = True")])
+def test_a_wrong_type_in_the_file_names_the_file(tmp_path: Path, toml: str, shown: str) -> None:
+    """TOML has types, and ours are not coerced from others silently."""
+    message = refused(tmp_path, toml=toml)
+    assert message.startswith(f"setting {shown} (tagstream.toml ({tmp_path / 'tagstream.toml'})) cannot be used")
+
+
+def test_settings_do_not_change(tmp_path: Path) -> None:
+    """What was logged at the start holds to the end."""
+    settings = loaded(tmp_path)
+    with pytest.raises(ValueError, match="frozen"):
+        settings.group = "other"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("known", "names"),
+    [
+        ("", set()),
+        (" , ", set()),
+        ("posts", {"posts"}),
+        (" posts,https://a/b ", {"posts", "https://a/b"}),
+        ("x" * 101, {"x" * 100}),
+    ],
+)
+def test_known_sources_are_a_list_of_names(tmp_path: Path, known: str, names: set[str]) -> None:
+    """Blanks do not matter, none named is none expected, and a name is cut where an event's is."""
+    assert loaded(tmp_path, {"TAGSTREAM_KNOWN_SOURCES": known}).known_source_names == names

@@ -1,0 +1,73 @@
+"""One heap for all threads, and nothing large in it, where the C library has a choice."""
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+# Each thread allocates what does not fit into Python's own small blocks, and holds it; glibc writes down its heaps as XML.
+PROGRAM = """
+import ctypes, sys, threading
+from stream.worker.allocator import limit_fragmentation
+if sys.argv[1] == "one":
+    assert limit_fragmentation()
+barrier = threading.Barrier(5)
+def hold():
+    kept = [bytes(2000) for _ in range(200)]
+    barrier.wait(10)
+    barrier.wait(10)
+threads = [threading.Thread(target=hold) for _ in range(4)]
+for thread in threads: thread.start()
+barrier.wait(10)
+libc = ctypes.CDLL(None)
+libc.fdopen.restype = ctypes.c_void_p
+out = ctypes.c_void_p(libc.fdopen(1, b"w"))
+libc.malloc_info(0, out)
+libc.fflush(out)
+barrier.wait(10)
+for thread in threads: thread.join()
+"""
+
+# Freed, a block of 4 MiB teaches glibc to take from the heap whatever is smaller; then 256 KiB are held.
+LARGE = """
+import ctypes, sys
+from stream.worker.allocator import limit_fragmentation
+if sys.argv[1] == "one":
+    assert limit_fragmentation()
+class Said(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in (
+        "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"
+    )]
+libc = ctypes.CDLL(None)
+libc.mallinfo2.restype = Said
+bytes(4 * 2**20)
+before = libc.mallinfo2().hblkhd
+kept = bytes(256 * 2**10)
+print(libc.mallinfo2().hblkhd - before)
+"""
+
+
+def heaps(how: str) -> int:
+    """How many heaps a process with five busy threads has."""
+    done = subprocess.run([sys.executable, "-c", PROGRAM, how], capture_output=True, text=True, timeout=60, check=True)
+    return done.stdout.count("<heap nr=")
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has a heap for each thread")
+def test_threads_share_one_heap() -> None:
+    """Without it each thread takes a heap of its own, which is what makes a worker grow."""
+    assert heaps("many") > 1
+    assert heaps("one") == 1
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc learns what is large")
+def test_what_is_large_stays_out_of_the_heap() -> None:
+    """Also after larger blocks were freed, whose size glibc would take for the new bound."""
+
+    def outside(how: str) -> int:
+        done = subprocess.run([sys.executable, "-c", LARGE, how], capture_output=True, text=True, timeout=60, check=True)
+        return int(done.stdout)
+
+    assert outside("many") == 0
+    assert outside("one") >= 256 * 2**10

@@ -1,0 +1,288 @@
+"""Drift beside the delivery: what reaches the watch, what is published, and that nothing in it touches the stream."""
+
+import asyncio
+import inspect
+import json
+import threading
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model_export.bundle.bundle import DEFAULT_BUNDLE, read
+from monitoring.drift import baseline
+from monitoring.drift.baseline import BaselineError
+from monitoring.drift.watch import DriftWatch, Plan, Report
+from monitoring.observer import Observation
+from stream.settings.settings import Settings
+from stream.worker import drift as module
+from stream.worker.drift import DriftObserver, watch_of
+from tests.fakes import RecordingObserver
+from tests.unit.monitoring.drift.drift_cases import LABEL_RATIO, MODEL, decision, ordinary
+
+NOW_MS = 1_700_000_000_000
+PLAN = Plan(window_events=200, reference_windows=1)
+SECONDS = 20
+
+
+class Recorder(RecordingObserver):
+    """Implements `Recorder`: keeps what is counted."""
+
+    def __init__(self) -> None:
+        """Nothing was counted yet."""
+        super().__init__()
+        self.changes: list[str] = []
+        self.windows: list[tuple[int, Mapping[str, float], float]] = []
+        self.findings: list[str] = []
+        self.unpublished: list[str] = []
+        self.plan: tuple[int, dict[str, float]] = (0, {})
+
+    def drift_change(self, signal: str) -> None:
+        """Keep it."""
+        self.changes.append(signal)
+
+    def drift_evaluated(self, window_events: int, scores: Mapping[str, float], now: float) -> None:
+        """Keep it."""
+        self.windows.append((window_events, scores, now))
+
+    def drift_finding(self, kind: str) -> None:
+        """Keep it."""
+        self.findings.append(kind)
+
+    def drift_unpublished(self, kind: str) -> None:
+        """Keep it."""
+        self.unpublished.append(kind)
+
+    def drift_plan(self, window_events: int, thresholds: Mapping[str, float]) -> None:
+        """Keep it."""
+        self.plan = (window_events, dict(thresholds))
+
+
+class Topic:
+    """Implements `Send`: keeps records; `fails` says how the broker refuses them."""
+
+    def __init__(self, fails: Callable[[], Any] | None = None) -> None:
+        """Takes all, unless told otherwise."""
+        self.fails = fails
+        self.records: list[tuple[bytes, dict[str, Any]]] = []
+
+    async def __call__(self, key: bytes, value: bytes) -> "asyncio.Future[None]":
+        """Queue one record, then give its confirmation."""
+        confirmation: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self.fails is not None:
+            await self.fails() if inspect.iscoroutinefunction(self.fails) else self.fails()
+        self.records.append((key, json.loads(value)))
+        confirmation.set_result(None)
+        return confirmation
+
+
+def made(watch: DriftWatch | None = None, send: Any = None) -> tuple[DriftObserver, Recorder]:
+    """An observer over a small watch."""
+    recorder = Recorder()
+    watch = watch or DriftWatch(model=MODEL, worker="w", label_ratio=LABEL_RATIO, plan=PLAN)
+    return DriftObserver(watch, recorder=recorder, send=send), recorder
+
+
+def drive(scenario: Callable[[ThreadPoolExecutor], Coroutine[Any, Any, None]]) -> None:
+    """Run on a fresh loop with a thread for the watch, within a bound."""
+
+    async def bounded() -> None:
+        async with asyncio.timeout(SECONDS):
+            with ThreadPoolExecutor(1) as executor:
+                await scenario(executor)
+
+    asyncio.run(bounded())
+
+
+def drifting() -> list[Observation]:
+    """A window of words that were never there."""
+    return [decision(("quantabyte",), label=("mlops", "other")[at % 2]) for at in range(200)]
+
+
+class Broken(DriftWatch):
+    """A watch with a bug."""
+
+    def add(self, observations: Sequence[Observation], now_ms: int) -> Report:
+        """Raise, whatever comes."""
+        raise ZeroDivisionError(len(observations), now_ms)
+
+
+def test_findings_reach_the_topic_and_the_metrics() -> None:
+    """Keyed by their kind; the first window is learned from."""
+    topic = Topic()
+    observer, recorder = made(send=topic)
+
+    async def scenario(executor: ThreadPoolExecutor) -> None:
+        for batch in (list(ordinary(200)), drifting()):
+            observer.published(batch, NOW_MS)
+            await observer.turn(executor)
+
+    drive(scenario)
+    assert [(key, value["kind"]) for key, value in topic.records] == [(b"words", "words")]
+    assert topic.records[0][1]["words"][0]["word"] == "quantabyte"
+    assert recorder.findings == ["words"]
+    assert [(events, now) for events, _, now in recorder.windows] == [(200, NOW_MS / 1000)] * 2
+    assert len(recorder.observations) == 400
+
+
+def test_the_stream_is_not_looked_at_on_its_own_time() -> None:
+    """`published` hands the batch to the recorder and returns; the watch has seen nothing."""
+    seen_in: list[str] = []
+
+    class Slow(DriftWatch):
+        def add(self, observations: Sequence[Observation], now_ms: int) -> Report:
+            seen_in.append(threading.current_thread().name)
+            time.sleep(0.2)
+            return super().add(observations, now_ms)
+
+    observer, recorder = made(Slow(model=MODEL, worker="w", label_ratio=None, plan=PLAN))
+    started = time.perf_counter()
+    observer.published(list(ordinary(100)), NOW_MS)
+    assert time.perf_counter() - started < 0.1
+    assert len(recorder.observations) == 100
+    assert seen_in == []
+
+    async def scenario(executor: ThreadPoolExecutor) -> None:
+        beats = 0
+        turn = asyncio.create_task(observer.turn(executor))
+        while not turn.done():
+            await asyncio.sleep(0.01)
+            beats += 1
+        assert beats > 5
+
+    drive(scenario)
+    assert seen_in
+    assert threading.current_thread().name not in seen_in
+
+
+async def _never() -> None:
+    await asyncio.Event().wait()
+
+
+def _refuse() -> None:
+    raise ConnectionError
+
+
+@pytest.mark.parametrize("fails", [_refuse, _never])
+def test_a_finding_that_the_broker_does_not_take_is_counted_and_forgotten(
+    fails: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused or unanswered; the next one is tried again."""
+    monkeypatch.setattr(module, "PUBLISH_SECONDS", 0.05)
+    topic = Topic(fails)
+    observer, recorder = made(send=topic)
+
+    async def scenario(executor: ThreadPoolExecutor) -> None:
+        for batch in (list(ordinary(200)), drifting(), list(ordinary(200))):
+            observer.published(batch, NOW_MS)
+            await observer.turn(executor)
+        topic.fails = None
+        observer.published(drifting(), NOW_MS)
+        await observer.turn(executor)
+
+    drive(scenario)
+    assert recorder.unpublished == ["words"]
+    assert recorder.findings == ["words"]
+    assert len(recorder.observations) == 800
+
+
+def test_a_finding_without_a_topic_is_counted_as_unpublished() -> None:
+    """Otherwise a deployment that lacks the topic looks like a stream without drift."""
+    observer, recorder = made()
+
+    async def scenario(executor: ThreadPoolExecutor) -> None:
+        for batch in (list(ordinary(200)), drifting()):
+            observer.published(batch, NOW_MS)
+            await observer.turn(executor)
+
+    drive(scenario)
+    assert (recorder.findings, recorder.unpublished) == ([], ["words"])
+
+
+def test_windows_and_thresholds_are_told_before_the_first_window_is_full() -> None:
+    """Who waits for an evaluation knows how many decisions it takes, and from where on a score is a finding."""
+    _, recorder = made()
+    assert recorder.plan == (PLAN.window_events, {"words": 6.0, "labels": 0.1, "sources": 0.02})
+
+
+def test_a_bug_in_here_ends_the_watching_and_nothing_else() -> None:
+    """Delivery tells its outcomes on, and the task ends by itself."""
+    observer, recorder = made(Broken(model=MODEL, worker="w", label_ratio=None))
+
+    async def scenario(executor: ThreadPoolExecutor) -> None:
+        observer.published(list(ordinary(3)), NOW_MS)
+        await observer.turn(executor)
+        observer.published(list(ordinary(4)), NOW_MS)
+        await observer.run()
+
+    drive(scenario)
+    assert len(recorder.observations) == 7
+
+
+def test_what_comes_too_fast_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is bounded; metrics still count every outcome."""
+    monkeypatch.setattr(module, "MOST_WAITING", 100)
+    observer, recorder = made()
+    for _ in range(10):
+        observer.published(list(ordinary(50)), NOW_MS)
+    assert observer._waiting_events == 100
+    assert len(recorder.observations) == 500
+
+    async def scenario(executor: ThreadPoolExecutor) -> None:
+        await observer.turn(executor)
+
+    drive(scenario)
+    assert observer._waiting_events == 0
+
+
+def test_other_partitions_mean_a_fresh_start_and_the_same_ones_do_not() -> None:
+    """The first assignment is no change."""
+    watch = DriftWatch(model=MODEL, worker="w", label_ratio=None, plan=PLAN)
+    observer, _ = made(watch)
+
+    async def scenario(executor: ThreadPoolExecutor) -> None:
+        for partitions, learning in (({0, 1}, False), ({1, 0}, False), ({0}, True)):
+            observer.assigned(partitions)
+            observer.published(list(ordinary(200 if not learning else 0)), NOW_MS)
+            await observer.turn(executor)
+            assert watch.learning is learning
+
+    drive(scenario)
+
+
+def test_a_stop_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not for a finding that the broker does not answer."""
+    monkeypatch.setattr(module, "TICK_SECONDS", 0.01)
+    observer, _ = made(send=Topic(_never))
+
+    async def scenario(_: ThreadPoolExecutor) -> None:
+        observer.published([*ordinary(200), *drifting()], NOW_MS)
+        running = asyncio.create_task(observer.run())
+        await asyncio.sleep(0.5)
+        asked = time.perf_counter()
+        running.cancel()
+        await asyncio.wait({running})
+        assert time.perf_counter() - asked < 1
+
+    drive(scenario)
+
+
+def test_the_settings_choose_windows_thresholds_and_reference(tmp_path: Path) -> None:
+    """Zero switches drift off; a file that is no reference is refused before anything starts."""
+    bundle = read(DEFAULT_BUNDLE)
+    assert watch_of(Settings(drift_window_events=0), bundle) is None
+    learned = watch_of(Settings(drift_window_events=300, drift_words_z=9), bundle)
+    assert learned is not None
+    assert learned.learning
+    assert (learned._plan.window_events, learned._plan.thresholds.words) == (300, 9)
+    path = tmp_path / "reference.json"
+    path.write_bytes(baseline.render(baseline.of(list(ordinary(10)))))
+    given = watch_of(Settings(drift_reference=path), bundle)
+    assert given is not None
+    assert not given.learning
+    path.write_bytes(b"{}")
+    with pytest.raises(BaselineError):
+        watch_of(Settings(drift_reference=path), bundle)

@@ -1,0 +1,297 @@
+"""Where the worker stands, told every second, also while the broker does not answer."""
+
+import asyncio
+import threading
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import structlog
+from faust.exceptions import ConsumerNotStarted
+from faust.types import TP
+from prometheus_client import CollectorRegistry
+
+from monitoring.health import Progress
+from monitoring.metrics.metrics import Metrics
+from stream.worker.consumer import ConsumerThread
+from stream.worker.position import SETTLED_SECONDS, SHORT_SECONDS, Position
+from tests.fakes import LABELS, Clock
+
+PLACE = TP("content", 0)
+
+
+class SilentBroker:
+    """A Faust app whose broker is gone."""
+
+    @property
+    def consumer(self) -> Any:
+        """Nothing can be asked."""
+        msg = "gone"
+        raise ConnectionError(msg)
+
+
+class Waiting:
+    """A delivery with events in hand."""
+
+    inflight = 3
+
+    def oldest_seconds(self, now: float) -> float:
+        """One was written a minute and a half ago."""
+        assert now > 0
+        return 90.0
+
+
+def test_what_is_in_hand_is_told_while_the_broker_is_silent() -> None:
+    """The age of the oldest event matters most when nothing moves."""
+    registry, delivery, app = CollectorRegistry(), Waiting(), SilentBroker()
+    metrics = Metrics(registry, labels=LABELS, topic="content")
+    progress = Progress(stall_seconds=20, monotonic=Clock())
+    asyncio.run(Position(app, delivery, metrics, progress).tick())  # type: ignore[arg-type]
+    names = ("oldest_unprocessed_seconds", "inflight_events", "committed_lag_events", "last_commit_timestamp_seconds")
+    assert [registry.get_sample_value(f"tagstream_{name}") for name in names] == [90.0, 3.0, 0.0, 0.0]
+
+
+def test_brokers_that_are_silent_are_said_once_a_minute_and_when_they_are_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what to do; an outage of a night is not told every second. The time of their last answer stands still meanwhile."""
+    clock = Clock()
+    monkeypatch.setattr("stream.worker.position.time.time", clock)
+    stand = Stand(Thread(begin=5, committed=5))
+    answers = stand.consumer
+    with structlog.testing.capture_logs() as logs:
+        known = [stand.tick("position_timestamp_seconds")]
+        stand.position._app = SilentBroker()  # type: ignore[assignment]
+        for _ in range(130):
+            clock.now += 1
+            known.append(stand.tick("position_timestamp_seconds"))
+        assert not stand.progress.verdict().ready
+        stand.position._app = SimpleNamespace(consumer=answers)  # type: ignore[assignment]
+        known.append(stand.tick("position_timestamp_seconds"))
+
+    assert set(known[:-1]) == {1_000.0}
+    assert known[-1] == 1_130.0
+    said = [line for line in logs if line["event"].startswith("position")]
+    assert [line["event"] for line in said] == [*["position_unknown"] * 3, "position_known_again"]
+    assert [line.get("since_seconds") for line in said] == [1, 61, 121, None]
+    assert said[0]["why"] == "ConnectionError: gone"
+    assert said[-1]["after_seconds"] == 130
+
+
+def test_a_worker_without_partitions_asks_too() -> None:
+    """A spare one has no lag to hear of; were it always well, it would speak for all workers of its job."""
+    thread = Thread(begin=5, committed=5)
+    stand = Stand(thread)
+    stand.consumer.assignment = set
+    assert (stand.tick("position_timestamp_seconds") or 0) > 0
+    thread.answers = False
+    with structlog.testing.capture_logs() as logs:
+        stand.tick("position_timestamp_seconds")
+    assert [line["why"] for line in logs] == ["ConnectionError: no broker answers"]
+
+
+class Thread:
+    """A consumer's thread that answers at once, in the caller's own."""
+
+    def __init__(self, begin: int, committed: int | None, end: int | None = None) -> None:
+        self.begin, self.committed_at = begin, committed
+        self.end = begin if end is None else end
+        # Nobody knows it while the partition has no leader.
+        self.fetched: int | None = self.end
+        self._coordinator = self._subscription = self.subscription = self._client = self.cluster = self
+        self.leader = 1
+        self.answers = True
+
+    async def force_metadata_update(self) -> bool:
+        """Whether a broker has answered."""
+        return self.answers
+
+    async def beside(self, ask: Any, *arguments: Any) -> Any:
+        """Without a thread."""
+        return await ask(*arguments)
+
+    def _ensure_consumer(self) -> "Thread":
+        return self
+
+    async def _highwaters(self, partitions: list[TP]) -> dict[TP, int]:
+        return dict.fromkeys(partitions, max(self.begin, self.end))
+
+    async def beginning_offsets(self, partitions: list[TP]) -> dict[TP, int]:
+        """All begin there."""
+        return dict.fromkeys(partitions, self.begin)
+
+    def assignment(self) -> set[TP]:
+        """One partition."""
+        return {PLACE}
+
+    async def fetch_committed_offsets(self, partitions: list[TP]) -> dict[TP, Any]:
+        """The group's."""
+        if self.committed_at is None:
+            return {}
+        return {tp: SimpleNamespace(offset=self.committed_at) for tp in partitions}
+
+    def leader_for_partition(self, _: TP) -> int:
+        """A node, or -1."""
+        return self.leader
+
+    def state_value(self, _: TP) -> Any:
+        """Up to where was fetched."""
+        return SimpleNamespace(has_valid_position=self.fetched is not None, position=self.fetched)
+
+
+class Stand:
+    """A position over one partition, and what it says."""
+
+    def __init__(self, thread: Thread, acknowledged: int | None = None) -> None:
+        subscription = SimpleNamespace(assignment=thread)
+        thread.subscription = subscription  # type: ignore[assignment]
+        self.registry = CollectorRegistry()
+        self.progress = Progress(stall_seconds=20, monotonic=time.time)
+        self.progress.assigned(1)
+        self.consumer = SimpleNamespace(
+            assignment=lambda: {PLACE},
+            _thread=thread,
+            resumed_at={},
+            skipped={},
+            given_out=lambda _: 0,
+            standstill=lambda: None,
+        )
+        self.done = {} if acknowledged is None else {PLACE: acknowledged}
+        self.broken: list[Exception] = []
+        delivery = SimpleNamespace(
+            holds=set, acknowledged=self.done, inflight=0, oldest_seconds=lambda _: 0.0, broken=self.broken.append
+        )
+        self.position = Position(
+            SimpleNamespace(consumer=self.consumer),
+            delivery,  # type: ignore[arg-type]
+            Metrics(self.registry, labels=LABELS, topic="content"),
+            self.progress,
+        )
+
+    def tick(self, name: str) -> float | None:
+        """A metric after one more look."""
+        asyncio.run(self.position.tick())
+        return self.registry.get_sample_value(f"tagstream_{name}")
+
+
+def test_what_has_expired_is_counted_once_however_often_the_partition_is_assigned() -> None:
+    """Where nothing new comes the commit stays behind the beginning of the log, and each rebalance finds it there again."""
+    thread = Thread(begin=500, committed=100)
+    stand = Stand(thread)
+
+    def assign_and_look() -> float | None:
+        stand.consumer.resumed_at[PLACE] = thread.committed_at
+        return stand.tick("events_expired_total")
+
+    assert [assign_and_look(), assign_and_look()] == [400.0, 400.0]
+    thread.begin = 650
+    assert assign_and_look() == 550.0
+
+
+def test_what_expires_in_front_of_a_worker_that_is_too_slow_is_counted_too() -> None:
+    """Only the gap between two records tells; what compaction or a marker leaves out lies behind the beginning of the log."""
+    thread = Thread(begin=500, committed=100, end=900)
+    stand = Stand(thread)
+    stand.consumer.skipped[PLACE] = (300, 520)
+    assert stand.tick("events_expired_total") == 200.0
+    stand.consumer.skipped[PLACE] = (600, 610)
+    assert stand.tick("events_expired_total") == 200.0
+    assert stand.consumer.skipped == {}
+
+
+def test_a_partition_without_a_leader_holds_up_no_figure() -> None:
+    """Where its position is not known nobody waits for it, and nobody asks for its end."""
+    thread = Thread(begin=0, committed=4, end=10)
+    thread.fetched = None
+    stand = Stand(thread)
+    assert stand.tick("committed_lag_events") == 6.0
+    thread.leader, thread.end = -1, 10**6
+    assert stand.tick("committed_lag_events") == 6.0
+
+
+def test_a_client_that_reads_nothing_any_more_ends_the_process() -> None:
+    """It keeps its partitions, and the group believes it to be alive."""
+    stand = Stand(Thread(begin=0, committed=4, end=10))
+    stand.consumer.standstill = lambda: "the group's coordinator said no"
+    stand.tick("committed_lag_events")
+    assert [str(error) for error in stand.broken] == ["nothing will be read any more: the group's coordinator said no"]
+
+
+def test_what_is_done_while_the_brokers_are_asked_is_not_beyond_the_end_of_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slow answers on a busy, caught-up partition: the end is older than the last acknowledgement, and nothing is wrong."""
+    clock = Clock()
+    monkeypatch.setattr("stream.worker.position.time.monotonic", clock)
+    thread = Thread(begin=0, committed=300, end=300)
+    stand = Stand(thread, acknowledged=300)
+    committed = thread.fetch_committed_offsets
+
+    async def slow(partitions: list[TP]) -> dict[TP, Any]:
+        stand.done[PLACE] = thread.end = thread.end + 50
+        return await committed(partitions)
+
+    monkeypatch.setattr(thread, "fetch_committed_offsets", slow)
+    for _ in range(3):
+        stand.tick("committed_lag_events")
+        clock.now += 2 * SHORT_SECONDS
+    assert stand.broken == []
+
+
+@pytest.mark.parametrize(("acknowledged", "ends"), [(700, True), (None, False)], ids=["seen by this process", "by the commit"])
+def test_a_log_that_ends_before_what_was_done_with_it_is_no_silence(
+    acknowledged: int | None, ends: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Faust drops new events below the offsets that it knows. A new process forgets them; where the commit is wrong, a person decides."""
+    clock = Clock()
+    monkeypatch.setattr("stream.worker.position.time.monotonic", clock)
+    stand = Stand(Thread(begin=0, committed=500, end=300), acknowledged)
+    stand.tick("committed_lag_events")
+    clock.now += SHORT_SECONDS / 2
+    stand.tick("committed_lag_events")
+    assert stand.broken == []
+    clock.now += SHORT_SECONDS
+    with structlog.testing.capture_logs() as logs:
+        stand.tick("committed_lag_events")
+    assert bool(stand.broken) == ends
+    assert [log["event"] for log in logs] == ["log_ends_before_commit"]
+    assert "content/0 ends at offset 300" in logs[0]["what"]
+
+
+def test_a_partition_with_nothing_but_markers_is_no_lag_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new group, and transactions that were all aborted: nobody is ever given anything, and nothing is ever committed."""
+    clock = Clock()
+    monkeypatch.setattr("stream.worker.position.time.monotonic", clock)
+    stand = Stand(Thread(begin=3, committed=None, end=10))
+    assert stand.tick("committed_lag_events") == 7.0
+    clock.now += SETTLED_SECONDS / 2
+    assert stand.tick("committed_lag_events") == 7.0
+    clock.now += SETTLED_SECONDS
+    assert stand.tick("committed_lag_events") == 0.0
+
+
+def test_a_question_that_nobody_waits_for_any_more_is_taken_back() -> None:
+    """A broker that does not answer must not hold up the thread that fetches and commits."""
+
+    async def scenario() -> None:
+        loop = asyncio.new_event_loop()
+        running = threading.Thread(target=loop.run_forever)
+        running.start()
+        ended = threading.Event()
+
+        async def silent() -> None:
+            try:
+                await asyncio.sleep(60)
+            finally:
+                ended.set()
+
+        thread: Any = ConsumerThread.__new__(ConsumerThread)
+        thread.thread_loop = loop
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await thread.beside(silent)
+        assert await asyncio.to_thread(ended.wait, 5)
+        loop.call_soon_threadsafe(loop.stop)
+        await asyncio.to_thread(running.join, 5)
+        loop.close()
+        with pytest.raises(ConsumerNotStarted):
+            await thread.beside(silent)
+
+    asyncio.run(scenario())
