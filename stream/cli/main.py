@@ -115,6 +115,7 @@ def classify(
     settings = _settings(bundle=bundle, confidence_threshold=threshold, decider=decider)
     from stream.batch import classify as run
     from stream.batch import rows
+    from stream.batch.show import print_outcome
     from stream.contract.events import Rejected
     from stream.terminal import console
 
@@ -132,7 +133,7 @@ def classify(
             if json:
                 sys.stdout.buffer.write(classified.line + b"\n")
             else:
-                console.print_outcome(classified.outcome, line=classified.begins if is_file else None)
+                print_outcome(classified.outcome, line=classified.begins if is_file else None)
             advance()
     sys.stdout.flush()
     if not done:
@@ -288,13 +289,14 @@ def doctor(
     """Check all that a worker needs; say what to do."""
     settings = _settings(brokers=brokers, bundle=bundle)
     from stream.doctor import examine as run
+    from stream.doctor.show import finding
     from stream.kafka import rights
     from stream.terminal import console
 
     if acls is not None:
         console.print_lines(rights.lines(settings, rights.Role(role), acls), as_json=json)
         return
-    report = run.examine(settings, create_topics=create_topics, say=console.finding(settings, as_json=json))
+    report = run.examine(settings, create_topics=create_topics, say=finding(settings, as_json=json))
     if not report.broker_reachable:
         raise typer.Exit(EXIT_BROKER)
     if report.failed:
@@ -632,9 +634,9 @@ def config_show(
     json: Json = False,
 ) -> None:
     """Print every setting, its value and what it means."""
-    from stream.terminal import console
+    from stream.cli.config import print_settings
 
-    console.print_settings(_loaded(), sources=sources, as_json=json)
+    print_settings(_loaded(), sources=sources, as_json=json)
 
 
 def _loaded(**flags: Any) -> "Loaded":

@@ -1,7 +1,13 @@
 """`tagstream tail`: the records of a topic as they come."""
 
+import base64
+import sys
 import time
 from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from rich.text import Text
 
 from stream.contract.distinct import Distinct
 from stream.contract.record import Record
@@ -10,6 +16,7 @@ from stream.kafka.admin import require
 from stream.kafka.rights import Operation
 from stream.settings.settings import Settings
 from stream.terminal import console
+from stream.terminal.console import TAG_STYLES, out, visible
 
 
 def tail(
@@ -35,7 +42,7 @@ def tail(
         return follow(
             settings,
             topic,
-            show=lambda record: console.print_record(record, as_json=as_json),
+            show=lambda record: print_record(record, as_json=as_json),
             keep=known.admit if distinct else lambda _: True,
             from_beginning=from_beginning,
             max_records=max_records,
@@ -88,3 +95,50 @@ def follow(
     except KeyboardInterrupt:
         console.talk(f"{shown} records")
     return shown
+
+
+def print_record(record: Record, *, as_json: bool) -> None:
+    """One record of a topic: a JSON object with its place, or a short line."""
+    value = _json_value(record.value)
+    if as_json:
+        shown = {
+            "topic": record.topic,
+            "partition": record.partition,
+            "offset": record.offset,
+            "timestamp_ms": record.timestamp_ms,
+            "key": _text(record.key),
+            "headers": [[name, _text(header)] for name, header in record.headers],
+            "value": value,
+        }
+        sys.stdout.buffer.write(msgspec.json.encode(shown) + b"\n")
+        sys.stdout.flush()
+        return
+    place = f"{record.topic}/{record.partition}@{record.offset}"
+    what = _decision_line(value)
+    if what is None:
+        codes = [visible(_text(header)) for name, header in record.headers if name == "x-dlq-code"]
+        what = Text(f"{'[' + codes[-1] + ']  ' if codes else ''}{visible(_text(record.value))}")
+    out.print(Text.assemble((f"{place:<24}", "dim"), what))
+
+
+def _decision_line(value: Any) -> Text | None:
+    """A decision in short; None for what is none, though a producer may have given it a decision's names."""
+    if not isinstance(value, dict) or not isinstance(value.get("tag"), str) or not isinstance(value.get("confidence"), float):
+        return None
+    tag, reasons, title = visible(value["tag"]), value.get("reasons"), value.get("title")
+    why = f"  [{visible(', '.join(map(str, reasons)))}]" if reasons and isinstance(reasons, list) else ""
+    shown = visible(title) if isinstance(title, str) else ""
+    return Text.assemble(f"{value['confidence']:.4f}  ", (f"{tag:<27}", TAG_STYLES.get(tag, "")), f"  {shown}{why}")
+
+
+def _json_value(value: bytes | None) -> Any:
+    if value is None:
+        return None
+    try:
+        return msgspec.json.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {"base64": base64.b64encode(value).decode()}
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("utf-8", errors="backslashreplace")

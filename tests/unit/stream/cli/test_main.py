@@ -16,11 +16,11 @@ from model_export.data import madewithml
 from monitoring.observer import Reason, Stage
 from stream.batch.rows import RowsError
 from stream.cli import main, model
+from stream.cli.config import print_settings
 from stream.contract.dead_letter import UsageError
 from stream.dead_letters import choose, replay
 from stream.deliver.delivery import EXIT_BROKEN
 from stream.settings.settings import known_keys, load
-from stream.terminal import console
 from tests.conftest import TINY_BUNDLE
 
 
@@ -313,7 +313,7 @@ def test_settings_that_a_program_reads_are_a_line_each(sources: bool, capsys: py
     """However long the value is; on a terminal they are a table, which has to fold them."""
     brokers = ",".join(f"kafka-{number}.example.com:9092" for number in range(9))
     loaded = load({"TAGSTREAM_BROKERS": brokers, "TAGSTREAM_GROUP": "[bold]\x1b[1m"}, folder=Path("/nonexistent"))
-    console.print_settings(loaded, sources=sources, as_json=False)
+    print_settings(loaded, sources=sources, as_json=False)
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(" = ")[0] for line in lines] == known_keys()
     origin = "  (environment TAGSTREAM_BROKERS)" if sources else ""
@@ -325,7 +325,7 @@ def test_settings_that_a_program_reads_are_a_line_each(sources: bool, capsys: py
 def test_settings_on_a_terminal_are_a_table(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A person reads columns."""
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    console.print_settings(load({}, folder=Path("/nonexistent")), sources=False, as_json=False)
+    print_settings(load({}, folder=Path("/nonexistent")), sources=False, as_json=False)
     shown = capsys.readouterr().out
     assert all(column in shown.splitlines()[0] for column in ("setting", "value", "meaning"))
     assert " = " not in shown

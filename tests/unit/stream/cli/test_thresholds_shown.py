@@ -6,12 +6,12 @@ import pytest
 from model_export.bundle.bundle import ALWAYS_ASK, Bundle, LabelThreshold
 from model_export.bundle.prediction import Prediction
 from model_export.bundle.text import read
+from stream.batch.show import print_outcome
 from stream.contract.events import ContentEvent, decode
 from stream.contract.outcomes import ModelRef
 from stream.decide.pipeline import router
 from stream.decide.routing import Router
 from stream.doctor import examine
-from stream.terminal import console
 from tests.fakes import raw
 
 
@@ -69,7 +69,7 @@ def test_classify_says_why_a_person_would_be_asked(
     routed = Router(
         model=ModelRef(name="m", version="1", digest="d" * 64), threshold=0.7, thresholds={"mlops": threshold}, ood_energy=-1.0
     )
-    console.print_outcome(routed.route(event, prediction, read(event.title, None)), line=None)
+    print_outcome(routed.route(event, prediction, read(event.title, None)), line=None)
     shown = capsys.readouterr().out
     assert ("a person" in shown) == (said is not None)
     assert said is None or said in shown

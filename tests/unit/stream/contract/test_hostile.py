@@ -19,11 +19,12 @@ from model_export.bundle.classifier import OnnxClassifier
 from model_export.bundle.prediction import Classifier
 from monitoring.metrics.metrics import Metrics
 from monitoring.observer import Destination, NullObserver, Reason, TextFlag
+from stream.batch.show import print_outcome
+from stream.cli.tail import print_record
 from stream.contract.events import decode
 from stream.contract.record import Record
 from stream.decide.pipeline import Pipeline, router
 from stream.deliver.breaker import OF_THE_MODEL
-from stream.terminal import console
 from tests.fakes import LABELS
 from tests.hostile.corpus import HEAVY, LIGHT, SIZE, corpus, hostile, mutated, numbered
 from tests.hostile.judge import complaints
@@ -220,13 +221,13 @@ def test_a_terminal_shows_hostile_records_without_obeying_them(pipeline: Pipelin
     for make, record in itertools.islice(corpus(), 2_000):
         (outcome,) = pipeline.decide([record.raw()])
         (publication,) = pipeline.publications([record.raw()])
-        console.print_outcome(outcome, line=1)
+        print_outcome(outcome, line=1)
         for topic, key, value, headers in (
             ("content", record.key, record.value, record.headers),
             (publication.destination.value, publication.key, publication.value, publication.headers),
         ):
             shown = Record(topic=topic, partition=0, offset=0, timestamp_ms=0, key=key, value=value, headers=headers)
-            console.print_record(shown, as_json=False)
+            print_record(shown, as_json=False)
         lines = capsys.readouterr().out.splitlines(keepends=True)
         assert all(line.rstrip("\n").isprintable() for line in lines), make.__name__
         assert len(lines) == 3, make.__name__

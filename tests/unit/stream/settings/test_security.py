@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from stream.cli.config import print_settings
 from stream.demo.run import demo
 from stream.doctor.examine import Status, examine
 from stream.kafka.rights import Operation, Resource, Right, Role, lines, missing, rights
 from stream.settings import security
 from stream.settings.security import Security, SecurityError, client_options
 from stream.settings.settings import Settings, SettingsError, load
-from stream.terminal import console
 from stream.worker.app import credentials
 from tests.faults.fleet import ROOT
 
@@ -89,7 +89,7 @@ def test_a_password_in_the_place_of_its_file_is_not_printed(tmp_path: Path, caps
         {f"TAGSTREAM_SECURITY__{name.upper()}": value for name, value in {**USER, "password_file": SECRET}.items()},
         folder=tmp_path,
     )
-    console.print_settings(loaded, sources=True, as_json=True)
+    print_settings(loaded, sources=True, as_json=True)
     with pytest.raises(SecurityError) as caught:
         client_options(loaded.settings)
     shown = capsys.readouterr().out

@@ -4,9 +4,9 @@ import pytest
 
 from stream.doctor import examine
 from stream.doctor.examine import Finding, Status
+from stream.doctor.show import LONGEST_NAMES, finding
 from stream.kafka.admin import Seen
 from stream.settings.settings import Settings, Topics
-from stream.terminal import console
 
 
 def of_topics(settings: Settings) -> list[Finding]:
@@ -23,7 +23,7 @@ def of_topics(settings: Settings) -> list[Finding]:
 def test_a_findings_name_is_apart_from_its_text(content: str, capsys: pytest.CaptureFixture[str]) -> None:
     """However long the topics' names are; short ones and what to do next stand in one column."""
     settings = Settings(topics=Topics(content=content))
-    say = console.finding(settings, as_json=False)
+    say = finding(settings, as_json=False)
     say(Finding(check="python", status=Status.OK, detail="3.12"))
     for found in of_topics(settings):
         say(found)
@@ -34,5 +34,5 @@ def test_a_findings_name_is_apart_from_its_text(content: str, capsys: pytest.Cap
     assert lines[2] == f"{'':<{column}}next: tagstream doctor --create-topics"
     for name, line in zip(list(settings.topics.model_dump().values())[1:], lines[3:], strict=True):
         assert line.split() == ["OK", "topic", name, "1", "partition"]
-        assert line.index("1 partition") == column or len(f"topic {name}") > console.LONGEST_NAMES
+        assert line.index("1 partition") == column or len(f"topic {name}") > LONGEST_NAMES
         assert line.endswith("  1 partition")
