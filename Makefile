@@ -45,10 +45,10 @@ broker: .venv/.dev ## tests on a real Apache Kafka
 	$(BIN)/pytest -m "broker and not long" -n $(BROKER_PROCESSES) --dist loadfile --no-loadscope-reorder --durations=10
 
 see-it-long: .venv/.dev ## 10,000 ordinary events raise no alert, five shifts raise theirs, on Kafka and Prometheus (a short form is part of `make test`)
-	$(BIN)/pytest tests/integration/test_see_it.py -m long --durations=5
+	$(BIN)/pytest tests/integration/monitoring/test_see_it.py -m long --durations=5
 
 faults: .venv/.dev ## 40 faults of 34 classes with the stub and with the model, and the known-bad variants (part of `make test`)
-	$(BIN)/pytest tests/integration/test_conservation.py tests/integration/test_known_bad.py tests/integration/test_faults_apart.py -m broker --durations=5
+	$(BIN)/pytest tests/integration/faults tests/integration/delivery/test_faults_apart.py -m broker --durations=5
 
 FAULTS_FOLDER ?= .faults
 faults-long: .venv/.dev ## 1,000,000 events under 222 faults, then 100,000 with the real model under 60; goes on where it was cut off

@@ -17,8 +17,9 @@ from model_export.bundle.classifier import OnnxClassifier
 from model_export.bundle.prediction import Classifier, Prediction
 from model_export.bundle.rules import RulesClassifier
 from tests.fakes import LABELS, KeywordClassifier
-from tests.faults.poison_worker import PoisonableClassifier
-from tests.faults.stub import Arms, FaultyClassifier
+from tests.faults.worker.points import Arms
+from tests.faults.worker.poison import PoisonableClassifier
+from tests.faults.worker.stub import FaultyClassifier
 
 ODD_TEXTS = {
     "nothing": "",

@@ -15,14 +15,15 @@ from pathlib import Path
 from stream.broker.processes import Processes
 from stream.kafka import admin
 from stream.settings.settings import load
+from tests.faults.cluster.brokers import StruckCluster
+from tests.faults.cluster.topics import fault_environment
 from tests.faults.faults import DISORDERS, Fault
 from tests.faults.fleet import ROOT
-from tests.faults.ground import Ground
-from tests.faults.harness import Report, run
+from tests.faults.harness import run
 from tests.faults.inputs import plant
 from tests.faults.journal import Journal
-from tests.faults.onlooker import fault_environment
 from tests.faults.plan import Plan
+from tests.faults.report import Report
 
 MOST_DUPLICATES = 0.02
 
@@ -57,14 +58,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         patience_seconds=90.0,
         seed=chosen.seed,
     )
-    with Ground(folder=folder / "kafka") as ground, Processes(grace_seconds=0) as processes:
-        fresh = fault_environment(ground.proxied, "faults", partitions=chosen.partitions, replication=ground.nodes)
+    with StruckCluster(folder=folder / "kafka") as cluster, Processes(grace_seconds=0) as processes:
+        fresh = fault_environment(cluster.proxied, "faults", partitions=chosen.partitions, replication=cluster.nodes)
         if chosen.batch_max_events:
             fresh["TAGSTREAM_BATCH_MAX_EVENTS"] = str(chosen.batch_max_events)
         environ = Journal(folder).environment({**fresh, "TAGSTREAM_DELIVERY": chosen.delivery})
-        admin.create(load({**environ, "TAGSTREAM_BROKERS": ground.bootstrap}, folder=ROOT).settings)
+        admin.create(load({**environ, "TAGSTREAM_BROKERS": cluster.bootstrap}, folder=ROOT).settings)
         planted = plant(chosen.events, malformed=chosen.events // 100, seed=chosen.seed)
-        report = run(plan, planted, environ=environ, folder=folder, processes=processes, ground=ground)
+        report = run(plan, planted, environ=environ, folder=folder, processes=processes, cluster=cluster)
     print(report)  # noqa: T201
     return int(not is_good(report, faults=chosen.faults, exactly_once=chosen.delivery == "exactly_once"))
 

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from tests.faults.stub import Point
+from tests.faults.worker.points import Point
 
 
 class Fault(StrEnum):

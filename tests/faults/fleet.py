@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stream.broker.processes import Process, Processes
-from tests.faults.stub import MODEL_VARIABLE, SECONDS_VARIABLE, Point
+from tests.faults.worker.points import Point
+from tests.faults.worker.stub import MODEL_VARIABLE, SECONDS_VARIABLE
 
 ROOT = Path(__file__).parents[2]
 END_SECONDS = 20.0

@@ -1,134 +1,20 @@
 """A fault run: a ledger of inputs, a fleet of workers, faults that strike while there is work, and a verdict."""
 
-import bisect
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stream.broker.processes import Processes
-from stream.deliver.delivery import EXIT_BROKEN
 from stream.settings.settings import load
-from tests.faults.checker import Evidence, Verdict, check
-from tests.faults.faults import KILLS, Fault
-from tests.faults.fleet import Exit, Fleet
-from tests.faults.ground import Ground
+from tests.faults.checker import Evidence, check
+from tests.faults.cluster.brokers import StruckCluster
+from tests.faults.cluster.topics import send
+from tests.faults.fleet import Fleet
 from tests.faults.inputs import Planted
-from tests.faults.journal import Journal, Strike
-from tests.faults.onlooker import Onlooker, send
+from tests.faults.journal import Journal
+from tests.faults.observer import TopicObserver
 from tests.faults.plan import Plan
-from tests.faults.scene import Scene
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """What happened and what it did."""
-
-    verdict: Verdict
-    strikes: tuple[Strike, ...]
-    exits: tuple[Exit, ...]
-    inputs: int
-    seconds: float
-    looks: int
-    blind_looks: int
-
-    @property
-    def faults(self) -> Counter[Fault]:
-        """Faults that struck while there was work for whom they struck, by class."""
-        return Counter(strike.fault for strike in self.strikes if strike.waiting > 0)
-
-    @property
-    def duplicates_by_fault(self) -> dict[Fault | None, int]:
-        """Duplicates that were seen after a strike of a class and before the next strike; None: before the first one."""
-        starts = [strike.at_seconds for strike in self.strikes]
-        found: Counter[Fault | None] = Counter()
-        for seen in self.verdict.duplicated_at:
-            index = bisect.bisect_left(starts, seen)
-            found[self.strikes[index - 1].fault if index else None] += 1
-        return dict(found)
-
-    @property
-    def idle_faults(self) -> int:
-        """Faults that hit a worker without work."""
-        return sum(strike.waiting <= 0 for strike in self.strikes)
-
-    @property
-    def self_exits(self) -> int:
-        """How often a worker has ended itself because its machine was broken."""
-        return sum(one.code == EXIT_BROKEN for one in self.exits)
-
-    @property
-    def stops(self) -> tuple[Exit, ...]:
-        """Exits from work that SIGTERM had asked for."""
-        return tuple(one for one in self.exits if one.worked and one.asked_seconds is not None)
-
-    @property
-    def slowest_stop_seconds(self) -> float:
-        """The longest time from SIGTERM to the end."""
-        return max((one.asked_seconds or 0.0 for one in self.stops), default=0.0)
-
-    def __str__(self) -> str:
-        duplicates, inputs = self.verdict.duplicates, max(1, self.inputs)
-        killed = self._recoveries(KILLS)
-        lines = (
-            (
-                f"{self.inputs} events in {self.seconds:.0f} s, {self.verdict.outcomes} outcomes, "
-                f"{duplicates} duplicates ({duplicates / inputs:.2%})"
-            ),
-            f"{sum(self.faults.values())} faults of {len(self.faults)} classes on busy workers; on idle ones: {self.idle_faults}",
-            *self._table(),
-            (
-                f"well again after any fault: {_spread(self._recoveries(frozenset(Fault)))}; "
-                f"after kill -9 of one worker: {_spread(killed)} ({len(killed)} times)"
-            ),
-            f"all partitions of a killed worker that had work moved on after: {_spread(self.moved_on)}",
-            (
-                f"exit codes {dict(Counter(one.code for one in self.exits))}; {len(self.stops)} times SIGTERM, "
-                f"answered in at most {self.slowest_stop_seconds:.1f} s"
-            ),
-            f"{self.looks} looks, and {self.blind_looks} at which no broker answered",
-            *(str(finding) for finding in self.verdict.findings),
-        )
-        return "\n".join(lines)
-
-    @property
-    def moved_on(self) -> list[float]:
-        """After each kill -9 of one worker: seconds until all its partitions moved on, in order."""
-        return sorted(strike.moved_seconds for strike in self.strikes if strike.moved_seconds is not None)
-
-    def _recoveries(self, of: frozenset[Fault]) -> list[float]:
-        """
-        How long faults of these classes kept the whole from being well again, in seconds, in order.
-
-        From the strike to the first look at which every partition had one owner, outcomes flowed and each busy worker had committed.
-        """
-        return sorted(
-            strike.recovered_seconds for strike in self.strikes if strike.fault in of and strike.recovered_seconds is not None
-        )
-
-    def _table(self) -> Iterator[str]:
-        """A row a class, the slowest first; as Markdown, so that a report can be kept."""
-        after = self.duplicates_by_fault
-        recovered = {fault: self._recoveries(frozenset({fault})) for fault in self.faults}
-        yield "| fault | times | well again, median s | at most s | duplicates until the next fault |"
-        yield "|---|---:|---:|---:|---:|"
-        for fault in sorted(recovered, key=lambda fault: -max(recovered[fault], default=0.0)):
-            median, most = _quantile(recovered[fault], 0.5), _quantile(recovered[fault], 1.0)
-            yield f"| {fault} | {self.faults[fault]} | {median:.1f} | {most:.1f} | {after.get(fault, 0)} |"
-
-
-def _spread(seconds: Sequence[float]) -> str:
-    return f"median {_quantile(seconds, 0.5):.1f} s, 95th percentile {_quantile(seconds, 0.95):.1f} s, at most {_quantile(seconds, 1.0):.1f} s"
-
-
-def _quantile(ordered: Sequence[float], share: float) -> float:
-    """
-    The value below or at which so large a share lies; 0 of nothing.
-
-    >>> _quantile([1.0, 2.0, 3.0, 4.0], 0.5), _quantile([], 0.5)
-    (3.0, 0.0)
-    """
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+from tests.faults.report import Report
+from tests.faults.run import FaultRun
 
 
 def run(
@@ -138,7 +24,7 @@ def run(
     environ: Mapping[str, str],
     folder: Path,
     processes: Processes,
-    ground: Ground | None = None,
+    cluster: StruckCluster | None = None,
 ) -> Report:
     """
     Send, let the workers work under faults until all is done, and judge. The topics must exist.
@@ -151,9 +37,9 @@ def run(
         environ: TAGSTREAM_* of the workers.
         folder: For their logs, and for the journal.
         processes: The workers' supervision.
-        ground: The brokers and the network, where faults of theirs are planned; `environ` must then lead through its gates.
+        cluster: The brokers and the network, where faults of theirs are planned; `environ` must then lead through its gates.
     """
-    bootstrap = environ["TAGSTREAM_BROKERS"] if ground is None else ground.bootstrap
+    bootstrap = environ["TAGSTREAM_BROKERS"] if cluster is None else cluster.bootstrap
     settings = load({**environ, "TAGSTREAM_BROKERS": bootstrap}, folder=folder).settings
     journal = Journal(folder)
     inputs = journal.inputs(planted)
@@ -168,25 +54,25 @@ def run(
         seconds_per_batch=plan.seconds_per_batch,
         folder=folder,
     )
-    with Onlooker(settings) as onlooker:
-        scene = Scene(plan, settings, fleet, onlooker, ground, inputs, journal)
+    with TopicObserver(settings) as observer:
+        this_run = FaultRun(plan, settings, fleet, observer, cluster, inputs, journal)
         try:
-            scene.play()
+            this_run.play()
         finally:
-            scene.clear()
+            this_run.clear()
         evidence = Evidence(
-            inputs=scene.inputs,
-            outcomes=onlooker.outcomes(),
-            samples=scene.samples,
-            ends=scene.ends,
+            inputs=this_run.inputs,
+            outcomes=observer.outcomes(),
+            samples=this_run.samples,
+            ends=this_run.ends,
             idle_bound_seconds=plan.patience_seconds,
         )
         return Report(
             verdict=check(evidence),
-            strikes=tuple(scene.strikes),
+            strikes=tuple(this_run.strikes),
             exits=tuple(journal.exits()),
-            inputs=len(scene.inputs),
-            seconds=scene.samples[-1].at_seconds,
-            looks=len(scene.samples),
-            blind_looks=scene.blind_looks,
+            inputs=len(this_run.inputs),
+            seconds=this_run.samples[-1].at_seconds,
+            looks=len(this_run.samples),
+            blind_looks=this_run.blind_looks,
         )

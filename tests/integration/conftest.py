@@ -3,8 +3,6 @@
 import gc
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,11 +13,12 @@ from stream.broker import Broker, BrokerUnavailable, broker
 from stream.broker.processes import Processes
 from stream.kafka import admin
 from stream.settings.settings import Settings, load
-from tests.faults.fleet import ROOT, Fleet, without_settings
-from tests.faults.onlooker import Onlooker, fresh_environment
+from tests.faults.cluster.topics import fresh_environment
+from tests.faults.fleet import ROOT, Fleet
+from tests.faults.observer import TopicObserver
+from tests.integration.command_line import Command, command
 from tests.integration.running import RunningWorker, Start
 
-COMMAND_SECONDS = 60
 # Each file stays in one process: those that take minutes begin first, so that no process still works when all others have ended.
 LONGEST_FIRST = (
     "test_conservation",
@@ -37,8 +36,6 @@ LONGEST_FIRST = (
 )
 # kafka-python leaves one to the garbage collector for each connection that was refused.
 LEFT_SOCKETS = "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"
-
-Command = Callable[..., subprocess.CompletedProcess[bytes]]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -116,9 +113,9 @@ def start(environ: dict[str, str], processes: Processes, tmp_path: Path) -> Star
 
 
 @pytest.fixture
-def onlooker(settings: Settings) -> Iterator[Onlooker]:
+def observer(settings: Settings) -> Iterator[TopicObserver]:
     """Eyes on this test's topics."""
-    with Onlooker(settings) as looking:
+    with TopicObserver(settings) as looking:
         yield looking
 
 
@@ -138,22 +135,3 @@ def tagstream(tmp_path: Path) -> Command:
 def tagstream_in() -> Callable[[Path], Command]:
     """The same for fixtures that outlive a test: in a folder of theirs."""
     return command
-
-
-def command(folder: Path) -> Command:
-    """See `tagstream`."""
-
-    def run(
-        *words: str | Path, environ: dict[str, str] | None = None, stdin: bytes = b""
-    ) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(
-            [sys.executable, "-m", "stream.cli.main", *map(str, words)],
-            cwd=folder,
-            env={**without_settings(os.environ), "PYTHONPATH": str(ROOT), "COLUMNS": "200", **(environ or {})},
-            input=stdin,
-            capture_output=True,
-            timeout=COMMAND_SECONDS,
-            check=False,
-        )
-
-    return run

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from stream.broker.processes import Process
 from tests.faults.checker import Evidence, Verdict, check
 from tests.faults.inputs import Input
-from tests.faults.onlooker import Onlooker
+from tests.faults.observer import TopicObserver
 
 START_SECONDS = 60.0
 WORK_SECONDS = 60.0
@@ -71,27 +71,27 @@ def until(look: Callable[[], T], seconds: float) -> T:
         time.sleep(POLL_SECONDS)
 
 
-def all_written(onlooker: Onlooker, count: int) -> bool:
+def all_written(observer: TopicObserver, count: int) -> bool:
     """Are there so many outcomes, within the time that work may take?"""
-    return bool(until(lambda: sum(onlooker.sample().written.values()) >= count, WORK_SECONDS))
+    return bool(until(lambda: sum(observer.sample().written.values()) >= count, WORK_SECONDS))
 
 
-def all_committed(onlooker: Onlooker) -> bool:
+def all_committed(observer: TopicObserver) -> bool:
     """Do the commits reach the ends of the log? Prints where they stand if they do not."""
-    found = bool(until(lambda: onlooker.committed() == onlooker.ends(), WORK_SECONDS))
+    found = bool(until(lambda: observer.committed() == observer.ends(), WORK_SECONDS))
     if not found:
-        print(f"committed {onlooker.committed()}, ends {onlooker.ends()}")  # noqa: T201 - pytest shows it with the failure
+        print(f"committed {observer.committed()}, ends {observer.ends()}")  # noqa: T201 - pytest shows it with the failure
     return found
 
 
-def verdict(onlooker: Onlooker, inputs: list[Input]) -> Verdict:
+def verdict(observer: TopicObserver, inputs: list[Input]) -> Verdict:
     """What the checker says now."""
     return check(
         Evidence(
             inputs=inputs,
-            outcomes=onlooker.outcomes(),
-            samples=[onlooker.sample()],
-            ends=onlooker.ends(),
+            outcomes=observer.outcomes(),
+            samples=[observer.sample()],
+            ends=observer.ends(),
             idle_bound_seconds=60.0,
         )
     )

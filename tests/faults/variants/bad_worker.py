@@ -22,7 +22,8 @@ from stream.contract.outcomes import Publication
 from stream.deliver.batcher import Batcher
 from stream.deliver.delivery import Delivery, die, raw_event
 from stream.settings.settings import Settings, load
-from tests.faults.stub import SECONDS_VARIABLE, Arms, FaultyMetrics, StubPipeline, faulty_producer
+from tests.faults.worker.points import Arms
+from tests.faults.worker.stub import SECONDS_VARIABLE, FaultyMetrics, StubPipeline, faulty_producer
 
 log = logs.logger("tagstream.variant")
 

@@ -3,7 +3,7 @@
 import os
 
 import stream.deliver.transactions
-from tests.faults.worker import main
+from tests.faults.worker.faulty import main
 
 if __name__ == "__main__":
     stream.deliver.transactions.transactional_prefix = lambda group, topic: f"{group}-{topic}-{os.getpid()}-"

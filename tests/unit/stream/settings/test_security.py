@@ -25,6 +25,8 @@ SECRET = "tr0ub4dor-and-3"  # noqa: S105 - what must never be printed
 USER = {"protocol": "SASL_SSL", "username": "w"}
 # Where brokers are not the settings' own: the ladder that starts them, and what is measured beside tagstream.
 OTHERS = {"stream/broker/probe.py"}
+# Files of the tests that connect with settings, as the program does.
+OF_TESTS = ("tests/faults/observer.py", "tests/faults/cluster/topics.py", "tests/wire.py")
 CLIENTS = {"KafkaProducer", "KafkaConsumer", "KafkaAdminClient", "AIOKafkaClient", "AIOKafkaProducer", "AIOKafkaConsumer"}
 CLIENTS |= {"AIOKafkaConnection"}
 
@@ -173,7 +175,7 @@ def test_faust_gets_the_protocol_of_the_settings(tmp_path: Path, protocol: str) 
 def test_no_client_is_constructed_without_the_one_function() -> None:
     """Every construction of a Kafka client in the project takes `**options` or `**client_options(...)`."""
     seen = []
-    for path in [*(ROOT / "stream").rglob("*.py"), ROOT / "tests/faults/onlooker.py", ROOT / "tests/wire.py"]:
+    for path in [*(ROOT / "stream").rglob("*.py"), *(ROOT / name for name in OF_TESTS)]:
         name = str(path.relative_to(ROOT))
         for call in (node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)):
             if ast.unparse(call.func).rpartition(".")[2] not in CLIENTS or name in OTHERS:
@@ -186,7 +188,8 @@ def test_no_client_is_constructed_without_the_one_function() -> None:
         "stream/kafka/clients.py",
         "stream/kafka/admin.py",
         "stream/kafka/handshake.py",
-        "tests/faults/onlooker.py",
+        "tests/faults/observer.py",
+        "tests/faults/cluster/topics.py",
     }
 
 

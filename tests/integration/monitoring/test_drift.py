@@ -15,8 +15,8 @@ from kafka import KafkaAdminClient
 from stream.broker.processes import Process, Processes
 from stream.settings.settings import load
 from tests.faults.fleet import ROOT, without_settings
-from tests.faults.onlooker import Onlooker
-from tests.integration.conftest import Command
+from tests.faults.observer import TopicObserver
+from tests.integration.command_line import Command
 from tests.integration.running import RunningWorker, until
 
 pytestmark = [
@@ -57,8 +57,8 @@ def start(processes: Processes, environ: dict[str, str], bundle: Path, log: Path
 def until_written(environ: dict[str, str], wanted: int, log: Path) -> None:
     """Wait until so many outcomes are there."""
     deadline = time.monotonic() + WORK_SECONDS
-    with Onlooker(load(environ, folder=ROOT).settings) as onlooker:
-        while sum(onlooker.sample().written.values()) < wanted:
+    with TopicObserver(load(environ, folder=ROOT).settings) as observer:
+        while sum(observer.sample().written.values()) < wanted:
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)
 

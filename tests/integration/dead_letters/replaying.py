@@ -1,4 +1,4 @@
-"""A replay in a process of its own, which can be made to die between two steps: `python -m tests.integration.replaying STEP NUMBER`."""
+"""A replay in a process of its own, which can be made to die between two steps: `python -m tests.integration.dead_letters.replaying STEP NUMBER`."""
 
 import math
 import os

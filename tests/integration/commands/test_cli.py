@@ -14,9 +14,9 @@ from model_export.bundle.bundle import read as read_bundle
 from stream.broker import Broker
 from stream.broker.ports import free_ports
 from stream.settings.settings import Settings
+from tests.faults.cluster.topics import fresh_environment
 from tests.faults.fleet import ROOT, without_settings
-from tests.faults.onlooker import fresh_environment
-from tests.integration.conftest import COMMAND_SECONDS, Command
+from tests.integration.command_line import COMMAND_SECONDS, Command
 
 pytestmark = [pytest.mark.timeout(180)]
 

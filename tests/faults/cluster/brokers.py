@@ -1,4 +1,4 @@
-"""The ground that workers stand on in a fault run: brokers that can be struck, behind a network that can be struck.
+"""The cluster that workers stand on in a fault run: brokers that can be struck, behind a network that can be struck.
 
 Workers reach the brokers through the gates of a `Network`, the harness past them. Whatever is done to a broker or to the network
 is undone after a while, in a thread of its own, so that the run goes on looking.
@@ -20,7 +20,7 @@ from kafka.admin import KafkaAdminClient
 from stream.broker.cluster import KafkaCluster
 from stream.broker.ports import LOOPBACK, free_ports
 from stream.broker.properties import Node, server_properties
-from tests.faults.proxy import Network, Weather
+from tests.faults.cluster.proxy import Network, Weather
 
 OFFSETS_TOPIC = "__consumer_offsets"
 # The least that a Kafka file grows beyond in a moment: from here on every write to a log fails, as on a full disk.
@@ -47,7 +47,7 @@ class _ProxiedCluster(KafkaCluster):
         return server_properties(node, nodes, changes)
 
 
-class Ground:
+class StruckCluster:
     """
     A cluster of `nodes` and the network before it. Use as a context manager, from one thread.
 
@@ -61,7 +61,7 @@ class Ground:
         self.nodes = nodes
         self._inner = free_ports(nodes)
         self._network = Network(self._inner, free_ports(nodes))
-        self.cluster = _ProxiedCluster(self._network, self._inner, nodes=nodes, data_dir=folder)
+        self.kafka = _ProxiedCluster(self._network, self._inner, nodes=nodes, data_dir=folder)
         self._workshop = ThreadPoolExecutor(1, thread_name_prefix="mending")
         self._mending: Future[None] | None = None
         self._hurry = threading.Event()
@@ -69,7 +69,7 @@ class Ground:
     @property
     def bootstrap(self) -> str:
         """Addresses for the harness, past the network."""
-        return self.cluster.bootstrap
+        return self.kafka.bootstrap
 
     @property
     def proxied(self) -> str:
@@ -80,7 +80,7 @@ class Ground:
         """Start everything."""
         self._network.__enter__()
         try:
-            self.cluster.__enter__()
+            self.kafka.__enter__()
         except BaseException:
             self._network.__exit__(None, None, None)
             raise
@@ -91,7 +91,7 @@ class Ground:
         self._hurry.set()
         self._workshop.shutdown(wait=True)
         try:
-            self.cluster.__exit__(kind, error, trace)
+            self.kafka.__exit__(kind, error, trace)
         finally:
             self._network.__exit__(kind, error, trace)
 
@@ -125,16 +125,16 @@ class Ground:
 
     def kill(self, node: int, *, seconds: float) -> None:
         """SIGKILL one broker; it comes back on its records."""
-        self.cluster.kill(node)
-        self._later(seconds, lambda: self.cluster.restart(node))
+        self.kafka.kill(node)
+        self._later(seconds, lambda: self.kafka.restart(node))
 
     def restart(self, node: int) -> None:
         """Stop one broker in order, which hands its partitions over, and start it again."""
-        self._later(0.0, lambda: self.cluster.restart(node))
+        self._later(0.0, lambda: self.kafka.restart(node))
 
     def freeze(self, node: int, *, seconds: float) -> None:
         """SIGSTOP one broker: its connections stay, its answers do not come."""
-        pid = self.cluster.pid(node)
+        pid = self.kafka.pid(node)
         os.kill(pid, signal.SIGSTOP)
         self._later(seconds, lambda: os.kill(pid, signal.SIGCONT))
 
@@ -144,23 +144,23 @@ class Ground:
 
         A limit on the size of its files stands for the full disk: no mount is needed, the broker sees an error of the same kind.
         """
-        pid = self.cluster.pid(node)
+        pid = self.kafka.pid(node)
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (FULL_BYTES, resource.RLIM_INFINITY))
 
         def make_room() -> None:
             # A broker whose last log folder has failed halts; one that had nothing to write may still be there.
             resource_left = time.monotonic() + HALT_SECONDS
-            while self.cluster.is_running(node) and time.monotonic() < resource_left:
+            while self.kafka.is_running(node) and time.monotonic() < resource_left:
                 time.sleep(0.1)
-            self.cluster.restart(node)
+            self.kafka.restart(node)
 
         self._later(seconds, make_room)
 
     def outage(self, *, seconds: float) -> None:
         """SIGKILL all brokers; they come back on their records."""
         for node in range(1, self.nodes + 1):
-            self.cluster.kill(node)
-        self._later(seconds, self.cluster.start)
+            self.kafka.kill(node)
+        self._later(seconds, self.kafka.start)
 
     def coordinator(self, group: str) -> int:
         """The node that coordinates a group: the leader of the group's partition of the offsets topic."""
@@ -173,7 +173,7 @@ class Ground:
         return int(leaders[abs(java_hash(group)) % len(leaders)])
 
     def _later(self, seconds: float, undo: Callable[[], None]) -> None:
-        assert self._mending is None, "one fault of the ground at a time"
+        assert self._mending is None, "one fault of the cluster at a time"
 
         def work() -> None:
             self._hurry.wait(seconds)

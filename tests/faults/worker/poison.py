@@ -1,6 +1,6 @@
 """A real worker whose model dies of certain titles: by a native abort, by an exception, or by never answering.
 
-Run as `python -m tests.faults.poison_worker` with TAGSTREAM_* in the environment.
+Run as `python -m tests.faults.worker.poison` with TAGSTREAM_* in the environment.
 """
 
 import os
@@ -16,8 +16,9 @@ from stream.contract.events import Limits
 from stream.decide.pipeline import Pipeline
 from stream.decide.routing import Router
 from stream.settings.settings import Settings, load
-from tests.faults.stub import MODEL, SECONDS_VARIABLE, THRESHOLD, Arms, FaultyClassifier, FaultyMetrics, StubClassifier
-from tests.faults.worker import in_a_sentence
+from tests.faults.worker.faulty import in_a_sentence
+from tests.faults.worker.points import Arms
+from tests.faults.worker.stub import MODEL, SECONDS_VARIABLE, THRESHOLD, FaultyClassifier, FaultyMetrics, StubClassifier
 
 ABORT = "abort-the-model"
 RAISE = "raise-in-the-model"

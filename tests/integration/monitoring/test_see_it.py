@@ -29,12 +29,13 @@ from stream.demo import samples
 from stream.demo.shifts import Shift, shifted
 from stream.kafka import admin
 from stream.settings.settings import Settings, load
+from tests.faults.cluster.topics import fresh_environment, send
 from tests.faults.fleet import ROOT
 from tests.faults.inputs import Planted
-from tests.faults.onlooker import Onlooker, fresh_environment, send
-from tests.integration.conftest import Command
+from tests.faults.observer import TopicObserver
+from tests.integration.command_line import Command
+from tests.integration.monitoring.watching import START_SECONDS, Prometheus, started, watching
 from tests.integration.running import RunningWorker, until
-from tests.integration.watching import START_SECONDS, Prometheus, started, watching
 from tests.prometheus import rules
 
 pytestmark = [
@@ -216,7 +217,7 @@ def reference(bundle_folder: Path, tagstream_in: Callable[[Path], Command], tmp_
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
+class FaultRun:
     """Everything that a run needs."""
 
     kafka: Broker
@@ -227,31 +228,31 @@ class Scene:
 
 
 @pytest.fixture(scope="module")
-def scene(
+def this_run(
     kafka: Broker,
     bundle_folder: Path,
     reference: Path,
     tagstream_in: Callable[[Path], Command],
     tmp_path_factory: pytest.TempPathFactory,
-) -> Scene:
+) -> FaultRun:
     """The broker and the files."""
     folder = tmp_path_factory.mktemp("see-it")
-    return Scene(kafka=kafka, bundle=bundle_folder, reference=reference, folder=folder, tagstream=tagstream_in(folder))
+    return FaultRun(kafka=kafka, bundle=bundle_folder, reference=reference, folder=folder, tagstream=tagstream_in(folder))
 
 
-def see(scene: Scene, *, stable: int, shifts: Sequence[Shift]) -> Mapping[Shift, Seen]:
+def see(this_run: FaultRun, *, stable: int, shifts: Sequence[Shift]) -> Mapping[Shift, Seen]:
     """One Prometheus over all workers; the streams run one after the other."""
     with ExitStack() as stack:
         processes = stack.enter_context(Processes(grace_seconds=5))
-        streams = {shift: _stream(scene, shift) for shift in (Shift.NONE, *shifts)}
+        streams = {shift: _stream(this_run, shift) for shift in (Shift.NONE, *shifts)}
         for shift, stream in streams.items():
             for number in range(STABLE_WORKERS if shift is Shift.NONE else 1):
-                stream.workers.append(started(processes, stream.environ, scene.folder / f"{stream.job}-{number}.log"))
+                stream.workers.append(started(processes, stream.environ, this_run.folder / f"{stream.job}-{number}.log"))
         workers = [worker for stream in streams.values() for worker in stream.workers]
         assert until(lambda: all(worker.metric("tagstream_assigned_partitions") for worker in workers), START_SECONDS)
         jobs = {stream.job: [worker.url for worker in stream.workers] for stream in streams.values()}
         # A database of its own for every run.
-        prometheus = watching(processes, jobs, Path(tempfile.mkdtemp(dir=scene.folder)))
+        prometheus = watching(processes, jobs, Path(tempfile.mkdtemp(dir=this_run.folder)))
         assert until(lambda: prometheus.value("sum(up)") == len(workers), START_SECONDS)
         # Before its first scrape Prometheus knew of no worker, which is an alert.
         assert until(lambda: not prometheus.now("ALERTS"), START_SECONDS), prometheus.now("ALERTS")
@@ -264,19 +265,19 @@ def see(scene: Scene, *, stable: int, shifts: Sequence[Shift]) -> Mapping[Shift,
             else:
                 events = [*itertools.islice(ordinary, BEFORE), *itertools.islice(moved, AFTER)]
             expected = EXPECTED[shift].raised if shift in EXPECTED else frozenset()
-            seen[shift] = _seen(scene, prometheus, stream, events, expected)
+            seen[shift] = _seen(this_run, prometheus, stream, events, expected)
             for worker in stream.workers:
                 worker.process.kill()
         return seen
 
 
-def _stream(scene: Scene, shift: Shift) -> Stream:
+def _stream(this_run: FaultRun, shift: Shift) -> Stream:
     job = STABLE_JOB if shift is Shift.NONE else shift.value
     environ = {
-        **fresh_environment(scene.kafka.bootstrap, job, partitions=PARTITIONS),
-        "TAGSTREAM_BUNDLE": str(scene.bundle),
-        "TAGSTREAM_DRIFT_REFERENCE": str(scene.reference),
-        "TAGSTREAM_STATE_FOLDER": str(scene.folder / f"{job}-state"),
+        **fresh_environment(this_run.kafka.bootstrap, job, partitions=PARTITIONS),
+        "TAGSTREAM_BUNDLE": str(this_run.bundle),
+        "TAGSTREAM_DRIFT_REFERENCE": str(this_run.reference),
+        "TAGSTREAM_STATE_FOLDER": str(this_run.folder / f"{job}-state"),
         "TAGSTREAM_STARTUP_TIMEOUT_SECONDS": str(START_SECONDS),
         # A machine that is busy with something else is not what is tested here.
         "TAGSTREAM_SESSION_TIMEOUT_SECONDS": "30",
@@ -287,22 +288,22 @@ def _stream(scene: Scene, shift: Shift) -> Stream:
 
 
 def _seen(
-    scene: Scene, prometheus: Prometheus, stream: Stream, events: Sequence[samples.Sample], expected: frozenset[str]
+    this_run: FaultRun, prometheus: Prometheus, stream: Stream, events: Sequence[samples.Sample], expected: frozenset[str]
 ) -> Seen:
     began = time.time()
-    with Onlooker(stream.settings) as onlooker:
+    with TopicObserver(stream.settings) as observer:
         for start in range(0, len(events), AT_ONCE):
             part = events[start : start + AT_ONCE]
             send(stream.settings, [Planted(event_id=one.key, key=one.key.encode(), value=one.value) for one in part])
             # One part waits while the next is sent, and no more.
-            assert until(lambda sent=start: written(onlooker) >= sent, WORK_SECONDS), f"not all of {stream.job} was decided"
-        assert until(lambda: written(onlooker) >= len(events), WORK_SECONDS), f"not all of {stream.job} was decided"
+            assert until(lambda sent=start: written(observer) >= sent, WORK_SECONDS), f"not all of {stream.job} was decided"
+        assert until(lambda: written(observer) >= len(events), WORK_SECONDS), f"not all of {stream.job} was decided"
     ended = time.time()
     # What must fire may take its time; what must not has had as many looks as the rest.
     until(lambda: expected <= prometheus.fired(stream.job, since=began, until=time.time()).keys(), ALERT_SECONDS)
     time.sleep(5)
     tail = ("drift", "tail", "--json", "--from-beginning", "--idle", "2")
-    shown = scene.tagstream(*tail, environ=stream.environ)
+    shown = this_run.tagstream(*tail, environ=stream.environ)
     assert shown.returncode == 0, shown.stderr.decode()
     return Seen(
         events=len(events),
@@ -328,21 +329,21 @@ def _seen(
     )
 
 
-def written(onlooker: Onlooker) -> int:
+def written(observer: TopicObserver) -> int:
     """Outcomes at all doors."""
-    return sum(onlooker.sample().written.values())
+    return sum(observer.sample().written.values())
 
 
 @pytest.fixture(scope="module")
-def short(scene: Scene) -> Mapping[Shift, Seen]:
+def short(this_run: FaultRun) -> Mapping[Shift, Seen]:
     """What every run of the tests has time for."""
-    return see(scene, stable=SHORT_STABLE, shifts=[Shift.NEW_TOPIC])
+    return see(this_run, stable=SHORT_STABLE, shifts=[Shift.NEW_TOPIC])
 
 
 @pytest.fixture(scope="module")
-def whole(scene: Scene) -> Mapping[Shift, Seen]:
+def whole(this_run: FaultRun) -> Mapping[Shift, Seen]:
     """All of it."""
-    return see(scene, stable=STABLE, shifts=list(EXPECTED))
+    return see(this_run, stable=STABLE, shifts=list(EXPECTED))
 
 
 def assert_stable(seen: Seen) -> None:

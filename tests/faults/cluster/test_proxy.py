@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.proxy import DELAY_SECONDS, LOOPBACK, Network, Weather
+from tests.faults.cluster.proxy import DELAY_SECONDS, LOOPBACK, Network, Weather
 
 PATIENCE_SECONDS = 0.6
 

@@ -17,11 +17,12 @@ from stream.broker.processes import Process, Processes
 from stream.kafka import admin
 from stream.kafka.rights import Operation, Right, Role, lines, rights
 from stream.settings.settings import Settings
+from tests.faults.cluster.topics import fresh_environment
 from tests.faults.fleet import ROOT, Fleet, without_settings
 from tests.faults.inputs import plant
-from tests.faults.onlooker import Onlooker, fresh_environment
+from tests.faults.observer import TopicObserver
+from tests.integration.brokers.secure_cluster import ADMIN, Authority, SecureCluster, settings_of
 from tests.integration.running import until
-from tests.integration.secure_cluster import ADMIN, Authority, SecureCluster, settings_of
 
 pytestmark = [
     pytest.mark.broker,
@@ -153,15 +154,15 @@ def test_the_printed_rights_are_enough_and_nothing_leaks(secure: Secure, run_wor
     assert sent.returncode == 0, sent
 
     worker = run_worker(secure.environ(Role.WORKER, TAGSTREAM_IDEMPOTENT_PRODUCER="on", **DEBUG))
-    with Onlooker(secure.settings(Role.OPERATOR)) as onlooker:
+    with TopicObserver(secure.settings(Role.OPERATOR)) as observer:
         deadline = time.monotonic() + WORK_SECONDS
-        ends = onlooker.ends()
+        ends = observer.ends()
         assert sum(ends.values()) == EVENTS
-        while onlooker.committed() != {partition: end for partition, end in ends.items() if end}:
+        while observer.committed() != {partition: end for partition, end in ends.items() if end}:
             assert worker.running(), worker.output()
             assert time.monotonic() < deadline, worker.output()[-3000:]
             time.sleep(0.2)
-        outcomes = [record for records in onlooker.outcomes().values() for record in records]
+        outcomes = [record for records in observer.outcomes().values() for record in records]
     shown = Path(f"/proc/{worker.pid}/cmdline").read_bytes() + Path(f"/proc/{worker.pid}/environ").read_bytes()
     worker.ask_to_end()
     assert worker.wait(20), worker.output()[-3000:]
@@ -211,8 +212,8 @@ def test_a_worker_of_exactly_once_needs_the_right_to_its_transactional_ids_and_n
     assert sent.returncode == 0, sent
     worker = run_worker(secure.environ("transacting", **once))
     deadline = time.monotonic() + WORK_SECONDS
-    with Onlooker(secure.settings(ADMIN, **once)) as onlooker:
-        while sum(onlooker.committed().values()) != sum(onlooker.ends().values()):
+    with TopicObserver(secure.settings(ADMIN, **once)) as observer:
+        while sum(observer.committed().values()) != sum(observer.ends().values()):
             assert worker.running(), worker.output()
             assert time.monotonic() < deadline, worker.output()[-3000:]
             time.sleep(0.2)
@@ -252,21 +253,21 @@ def test_a_right_that_is_taken_away_ends_the_worker(secure: Secure, run_worker: 
         assert worker.running(), worker.output()
         assert time.monotonic() < deadline, worker.output()
         time.sleep(0.1)
-    with Onlooker(secure.settings(Role.OPERATOR)) as onlooker:
+    with TopicObserver(secure.settings(Role.OPERATOR)) as observer:
         # What other tests have sent is worked off first.
         assert until(
-            lambda: onlooker.committed() == {place: end for place, end in onlooker.ends().items() if end}, WORK_SECONDS
+            lambda: observer.committed() == {place: end for place, end in observer.ends().items() if end}, WORK_SECONDS
         )
         for topic in (settings.topics.tagged, settings.topics.review):
             secure.cluster.forbid("dismissed", topic)
-        before = onlooker.committed()
+        before = observer.committed()
         sent = command("send", "-", environ=secure.environ(Role.PRODUCER), stdin=b'{"title": "Attention"}\n')
         assert sent.returncode == 0, sent
         assert worker.wait(REFUSED_SECONDS), worker.output()
         assert worker.exit_code == 70
         assert "TopicAuthorizationFailedError" in worker.output()
-        assert onlooker.committed() == before
-        assert sum(onlooker.ends().values()) == sum(before.values()) + 1
+        assert observer.committed() == before
+        assert sum(observer.ends().values()) == sum(before.values()) + 1
 
 
 REFUSALS: dict[str, str] = {

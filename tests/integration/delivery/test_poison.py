@@ -22,11 +22,13 @@ from stream.deliver.breaker import Opened
 from stream.demo.process import metrics_address
 from stream.settings.settings import Settings, load
 from tests.faults.checker import CLOCK, Door, Evidence, Sample, check
+from tests.faults.cluster.topics import send
 from tests.faults.fleet import ROOT, Fleet
 from tests.faults.inputs import Input, Planted, plant
-from tests.faults.onlooker import Onlooker, send
-from tests.faults.poison_worker import ABORT, RAISE, pipeline_of
-from tests.faults.stub import FULL_BATCH_VARIABLE, HANG, Point
+from tests.faults.observer import TopicObserver
+from tests.faults.worker.points import Point
+from tests.faults.worker.poison import ABORT, RAISE, pipeline_of
+from tests.faults.worker.stub import FULL_BATCH_VARIABLE, HANG
 from tests.integration.running import RunningWorker, Start, all_committed, all_written, until
 
 pytestmark = [
@@ -34,7 +36,7 @@ pytestmark = [
     pytest.mark.timeout(400),
 ]
 
-MODULE = "tests.faults.poison_worker"
+MODULE = "tests.faults.worker.poison"
 DEATHS = 3
 LOOK_SECONDS = 0.1
 FINISH_SECONDS = 240.0
@@ -71,14 +73,14 @@ def with_poison(events: int, *words: str) -> list[Planted]:
     return planted
 
 
-def samples(onlooker: Onlooker, fleet: Fleet) -> Iterator[Sample]:
+def samples(observer: TopicObserver, fleet: Fleet) -> Iterator[Sample]:
     """Look, and start anew what has ended, until all is committed."""
     deadline = time.monotonic() + FINISH_SECONDS
     while True:
         fleet.tend()
-        sample = onlooker.sample()
+        sample = observer.sample()
         yield sample
-        if sample.committed == {partition: end for partition, end in onlooker.ends().items() if end}:
+        if sample.committed == {partition: end for partition, end in observer.ends().items() if end}:
             return
         assert time.monotonic() < deadline, fleet.log(0)[-4000:]
         time.sleep(LOOK_SECONDS)
@@ -128,17 +130,17 @@ def test_an_event_that_kills_the_worker_is_given_up_after_so_many_deaths(
     inputs = send(settings, with_poison(500, ABORT, HANG, RAISE))
     fleet = Fleet(processes=processes, module=MODULE, environ=environ, seconds_per_batch=0.01, folder=tmp_path)
     fleet.add(0)
-    with Onlooker(settings) as onlooker:
-        seen = list(samples(onlooker, fleet))
+    with TopicObserver(settings) as observer:
+        seen = list(samples(observer, fleet))
         exits = list(fleet.exits)
         # Who was given up is a suspect until the worker has seen the commit, at most a second later.
         worker = RunningWorker(fleet.members[0].process)
         assert until(lambda: worker.metric("tagstream_crash_suspects_events") == 0, 30)
         fleet.stop()
         verdict = check(
-            Evidence(inputs=inputs, outcomes=onlooker.outcomes(), samples=seen, ends=onlooker.ends(), idle_bound_seconds=60)
+            Evidence(inputs=inputs, outcomes=observer.outcomes(), samples=seen, ends=observer.ends(), idle_bound_seconds=60)
         )
-        outcomes = onlooker.outcomes()
+        outcomes = observer.outcomes()
     publish_report("\n".join(map(str, verdict.findings)) + f"\nexit codes {[exit_.code for exit_ in exits]}")
 
     assert verdict.broken == [], verdict.findings
@@ -173,12 +175,12 @@ def test_with_several_workers_it_takes_no_more_than_so_many_deaths_of_each(
     fleet = Fleet(processes=processes, module=MODULE, environ=environ, seconds_per_batch=0.01, folder=tmp_path)
     fleet.add(0)
     fleet.add(1)
-    with Onlooker(settings) as onlooker:
-        seen = list(samples(onlooker, fleet))
+    with TopicObserver(settings) as observer:
+        seen = list(samples(observer, fleet))
         exits = list(fleet.exits)
         fleet.stop()
-        outcomes = onlooker.outcomes()
-        verdict = check(Evidence(inputs=inputs, outcomes=outcomes, samples=seen, ends=onlooker.ends(), idle_bound_seconds=90))
+        outcomes = observer.outcomes()
+        verdict = check(Evidence(inputs=inputs, outcomes=outcomes, samples=seen, ends=observer.ends(), idle_bound_seconds=90))
     publish_report("\n".join(map(str, verdict.findings)) + f"\nexit codes {[exit_.code for exit_ in exits]}")
 
     assert verdict.broken == [], verdict.findings
@@ -206,8 +208,8 @@ def test_killing_workers_at_random_makes_no_dead_letter(
     before = 0
     strike_at = 0.0
     seen = []
-    with Onlooker(settings) as onlooker:
-        for sample in samples(onlooker, fleet):
+    with TopicObserver(settings) as observer:
+        for sample in samples(observer, fleet):
             seen.append(sample)
             written = sum(sample.written.values())
             # A kill counts where outcomes flowed again: else it would only keep workers from starting.
@@ -218,10 +220,10 @@ def test_killing_workers_at_random_makes_no_dead_letter(
                 if working:
                     fleet.kill(chance.choice(working))
                     killed += 1
-                    before, strike_at = sum(onlooker.sample().written.values()), 0.0
+                    before, strike_at = sum(observer.sample().written.values()), 0.0
         fleet.stop()
-        outcomes = onlooker.outcomes()
-        verdict = check(Evidence(inputs=inputs, outcomes=outcomes, samples=seen, ends=onlooker.ends(), idle_bound_seconds=60))
+        outcomes = observer.outcomes()
+        verdict = check(Evidence(inputs=inputs, outcomes=outcomes, samples=seen, ends=observer.ends(), idle_bound_seconds=60))
     suspected = sum(log.count('"predecessor_died_in_model"') for log in (fleet.log(0), fleet.log(1)))
     publish_report("\n".join(map(str, verdict.findings)) + f"\n{killed} kills, {suspected} of them in the model")
 
@@ -233,13 +235,13 @@ def test_killing_workers_at_random_makes_no_dead_letter(
 
 
 def test_who_joins_waits_for_one_suspect_and_not_for_the_whole_row(
-    start: Start, settings: Settings, onlooker: Onlooker
+    start: Start, settings: Settings, observer: TopicObserver
 ) -> None:
     """A worker that decides suspects one at a time hands the others back when the group changes, and when it stops."""
     send(settings, plant(2_000, malformed=0, seed="suspects"))
     dead = start(seconds_per_batch=0.6)
     # By then its batches are full.
-    assert all_written(onlooker, 300)
+    assert all_written(observer, 300)
     os.kill(dead.process.pid, Point.KILL_BEFORE_DECIDING.value)
     assert dead.process.wait(60)
     careful = start(seconds_per_batch=2.0, **{FULL_BATCH_VARIABLE: "1"})
@@ -260,8 +262,8 @@ def test_who_joins_waits_for_one_suspect_and_not_for_the_whole_row(
     code, seconds = careful.stop()
 
     assert (code, seconds < STOP_SECONDS) == (0, True)
-    assert all_written(onlooker, 400)
-    assert all_committed(onlooker)
+    assert all_written(observer, 400)
+    assert all_committed(observer)
 
 
 def test_a_worker_whose_events_are_all_dead_stops_until_a_person_answers(
@@ -278,9 +280,9 @@ def test_a_worker_whose_events_are_all_dead_stops_until_a_person_answers(
     assert first.wait(60), first.output()[-2000:]
     assert first.exit_code == 1, first.output()[-2000:]
     assert '"circuit_breaker_opened"' in first.output()
-    with Onlooker(settings) as onlooker:
-        stopped_at = onlooker.outcomes()
-        committed = sum(onlooker.committed().values())
+    with TopicObserver(settings) as observer:
+        stopped_at = observer.outcomes()
+        committed = sum(observer.committed().values())
         # Nothing is sent that is not committed, so that nothing will be sent twice.
         assert committed == sum(map(len, stopped_at.values()))
         assert 0 < len(stopped_at[Door.DLQ]) <= 0.5 * (150 + 400)
@@ -296,15 +298,15 @@ def test_a_worker_whose_events_are_all_dead_stops_until_a_person_answers(
         assert (alarm.name, alarm.next) == ("CircuitBreakerOpen", f"docs/runbooks/CircuitBreakerOpen.md, then remove {file}.")
         time.sleep(3)
         assert second.running()
-        assert sum(map(len, onlooker.outcomes().values())) == committed
+        assert sum(map(len, observer.outcomes().values())) == committed
 
         # A person has looked: these are the producer's, go on.
         second.ask_to_end()
         assert second.wait(15)
         fleet.environ = {**environ, **limits, "TAGSTREAM_BREAKER_DEAD_LETTER_RATIO": "1"}
-        seen = list(samples(onlooker, fleet))
-        outcomes = onlooker.outcomes()
-        ends = onlooker.ends()
+        seen = list(samples(observer, fleet))
+        outcomes = observer.outcomes()
+        ends = observer.ends()
     fleet.stop()
 
     verdict = check(Evidence(inputs=inputs, outcomes=outcomes, samples=seen, ends=ends, idle_bound_seconds=60))

@@ -17,11 +17,12 @@ from kafka import KafkaAdminClient, TopicPartition
 from stream.broker.processes import Processes
 from stream.kafka import admin as topics
 from stream.settings.settings import Settings, load
+from tests.faults.cluster.brokers import StruckCluster
+from tests.faults.cluster.topics import fault_environment, send
 from tests.faults.fleet import ROOT, Fleet, without_settings
-from tests.faults.ground import Ground
 from tests.faults.inputs import Planted, plant
-from tests.faults.onlooker import Onlooker, fault_environment, send
-from tests.faults.stub import MODEL, MODEL_VARIABLE, OTHER_MODEL
+from tests.faults.observer import TopicObserver
+from tests.faults.worker.stub import MODEL, MODEL_VARIABLE, OTHER_MODEL
 from tests.integration.running import RunningWorker, Start, all_committed, all_written, until, verdict
 
 pytestmark = [
@@ -49,34 +50,34 @@ def admin(settings: Settings) -> Iterator[KafkaAdminClient]:
         client.close()
 
 
-def test_a_group_that_lost_its_offsets_begins_anew(start: Start, settings: Settings, onlooker: Onlooker) -> None:
+def test_a_group_that_lost_its_offsets_begins_anew(start: Start, settings: Settings, observer: TopicObserver) -> None:
     """Deleted offsets mean the oldest event and not the newest: everything is decided again, the same way, and nothing is missed."""
     inputs = send(settings, plant(EVENTS, malformed=6, seed="offsets"))
     worker = start()
-    assert all_committed(onlooker)
+    assert all_committed(observer)
     worker.stop()
     with admin(settings) as client:
         client.delete_groups([settings.group])
 
     start()
 
-    assert all_written(onlooker, 2 * EVENTS)
-    assert all_committed(onlooker)
-    found = verdict(onlooker, inputs)
+    assert all_written(observer, 2 * EVENTS)
+    assert all_committed(observer)
+    found = verdict(observer, inputs)
     assert found.broken == [], found
     assert found.duplicates == EVENTS
 
 
 def test_events_that_expired_unread_are_counted_and_the_rest_is_read(
-    start: Start, settings: Settings, onlooker: Onlooker
+    start: Start, settings: Settings, observer: TopicObserver
 ) -> None:
     """Retention that passed the commit has taken events away: the worker goes on behind the gap, and says how many are gone."""
     send(settings, plant(60, malformed=0, seed="read"))
     start().stop()
     worker = start()
-    assert all_committed(onlooker)
+    assert all_committed(observer)
     worker.stop()
-    committed = onlooker.committed()
+    committed = observer.committed()
     inputs = send(settings, plant(EVENTS, malformed=6, seed="expired", first=1000))
     gone = {partition: offset + 20 for partition, offset in committed.items()}
     with admin(settings) as client:
@@ -85,8 +86,8 @@ def test_events_that_expired_unread_are_counted_and_the_rest_is_read(
     worker = start()
 
     left = [one for one in inputs if one.offset >= gone[one.partition]]
-    assert all_committed(onlooker)
-    outcomes = onlooker.outcomes()
+    assert all_committed(observer)
+    outcomes = observer.outcomes()
     assert sum(map(len, outcomes.values())) == 60 + len(left)
     expired = 20 * len(gone)
     assert until(lambda: worker.metric("tagstream_events_expired_total") == expired, WORK_SECONDS), worker.process.output()
@@ -95,9 +96,9 @@ def test_events_that_expired_unread_are_counted_and_the_rest_is_read(
 
 def test_a_worker_whose_brokers_are_away_says_so_and_comes_back(processes: Processes, tmp_path: Path) -> None:
     """It was caught up, and has nothing in hand that could fail: without a word it would look idle. Its log stays short."""
-    with Ground(nodes=1) as ground:
+    with StruckCluster(nodes=1) as cluster:
         environ = {
-            **fault_environment(ground.bootstrap, "away"),
+            **fault_environment(cluster.bootstrap, "away"),
             "TAGSTREAM_STALL_TIMEOUT_SECONDS": "8",
             "TAGSTREAM_STATE_FOLDER": str(tmp_path / "state"),
         }
@@ -107,9 +108,9 @@ def test_a_worker_whose_brokers_are_away_says_so_and_comes_back(processes: Proce
             processes=processes, module="tests.faults.worker", environ=environ, seconds_per_batch=0.0, folder=tmp_path
         )
         worker = RunningWorker(fleet.add(1).process)
-        with Onlooker(settings) as onlooker:
+        with TopicObserver(settings) as observer:
             send(settings, plant(EVENTS, malformed=6, seed="before"))
-            assert all_committed(onlooker)
+            assert all_committed(observer)
         assert worker.get("/readyz")[0] == 200
         tail = processes.start(
             [sys.executable, "-m", "stream.cli.main", "tail", "tagged", "--from-beginning"],
@@ -123,7 +124,7 @@ def test_a_worker_whose_brokers_are_away_says_so_and_comes_back(processes: Proce
         )
         assert until(lambda: ".tagged/" in tail.output(), WORK_SECONDS), tail.output()
 
-        ground.outage(seconds=WORK_SECONDS)
+        cluster.outage(seconds=WORK_SECONDS)
         assert until(lambda: worker.get("/readyz")[0] == 503, STALL_SECONDS), worker.process.output()
         assert "the brokers have not said for" in worker.get("/readyz")[1]
         assert worker.get("/healthz")[0] == 200
@@ -131,13 +132,13 @@ def test_a_worker_whose_brokers_are_away_says_so_and_comes_back(processes: Proce
         # Whoever only reads cannot tell a quiet topic from brokers that are gone, and asks.
         assert tail.wait(STALL_SECONDS), tail.output()
         assert (tail.exit_code, "no Kafka broker answered" in tail.output()) == (3, True)
-        ground.mend()
+        cluster.mend()
 
-        with Onlooker(settings) as onlooker:
+        with TopicObserver(settings) as observer:
             send(settings, plant(EVENTS, malformed=6, seed="after", first=1000))
-            assert all_committed(onlooker)
+            assert all_committed(observer)
             assert until(lambda: worker.get("/readyz")[0] == 200, STALL_SECONDS), worker.process.output()
-            assert sum(map(len, onlooker.outcomes().values())) >= 2 * EVENTS
+            assert sum(map(len, observer.outcomes().values())) >= 2 * EVENTS
         assert "position_known_again" in worker.process.output()
         assert len(worker.process.output().splitlines()) < MOST_LINES
         code, _ = worker.stop()
@@ -145,16 +146,16 @@ def test_a_worker_whose_brokers_are_away_says_so_and_comes_back(processes: Proce
     assert not list((tmp_path / "state").glob("*.mark"))
 
 
-def test_what_a_producer_has_rolled_back_is_no_event(start: Start, settings: Settings, onlooker: Onlooker) -> None:
+def test_what_a_producer_has_rolled_back_is_no_event(start: Start, settings: Settings, observer: TopicObserver) -> None:
     """Of a transactional producer only what it has committed is read; its markers in the log leave no lag behind."""
     kept, dropped = plant(300, malformed=3, seed="kept"), plant(300, malformed=3, seed="dropped", first=5000)
     asyncio.run(in_transactions(settings, kept, dropped))
 
     worker = start()
 
-    assert all_written(onlooker, len(kept))
+    assert all_written(observer, len(kept))
     assert until(lambda: worker.metric("tagstream_committed_lag_events") == 0, WORK_SECONDS)
-    assert sum(onlooker.sample().written.values()) == len(kept)
+    assert sum(observer.sample().written.values()) == len(kept)
 
 
 async def in_transactions(settings: Settings, kept: list[Planted], dropped: list[Planted]) -> None:
@@ -178,7 +179,7 @@ async def in_transactions(settings: Settings, kept: list[Planted], dropped: list
 
 
 def test_two_models_during_a_replacement_differ_only_from_each_other(
-    start: Start, settings: Settings, onlooker: Onlooker
+    start: Start, settings: Settings, observer: TopicObserver
 ) -> None:
     """A rolling restart runs two bundles side by side: each event is decided, and no bundle contradicts itself."""
     inputs = send(settings, plant(2 * EVENTS, malformed=12, seed="rolling"))
@@ -187,17 +188,17 @@ def test_two_models_during_a_replacement_differ_only_from_each_other(
     assert until(lambda: other.metric("tagstream_events_published_total") > 0, WORK_SECONDS)
     first.process.kill()
 
-    assert all_committed(onlooker)
-    found = verdict(onlooker, inputs)
+    assert all_committed(observer)
+    found = verdict(observer, inputs)
     # Of an event that both have decided, each through another door, nobody can say which outcome was the first.
     assert set(found.broken) <= {"I5"}, found
-    written = b"".join(record.value or b"" for records in onlooker.outcomes().values() for record in records)
+    written = b"".join(record.value or b"" for records in observer.outcomes().values() for record in records)
     assert MODEL.digest.encode() in written
     assert OTHER_MODEL.digest.encode() in written
 
 
 def test_a_full_disk_does_not_matter_to_a_worker(
-    environ: dict[str, str], settings: Settings, onlooker: Onlooker, tmp_path: Path
+    environ: dict[str, str], settings: Settings, observer: TopicObserver, tmp_path: Path
 ) -> None:
     """A worker that cannot write a single byte to any file works as any other, and stops as any other."""
     inputs = send(settings, plant(EVENTS, malformed=6, seed="disk"))
@@ -210,7 +211,7 @@ def test_a_full_disk_does_not_matter_to_a_worker(
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),  # noqa: PLW1509 - one thread, one call
     )
     try:
-        assert all_committed(onlooker)
+        assert all_committed(observer)
         worker.terminate()
         said, _ = worker.communicate(timeout=STOP_SECONDS)
     finally:
@@ -218,25 +219,25 @@ def test_a_full_disk_does_not_matter_to_a_worker(
         worker.communicate()
 
     assert worker.returncode == 0, said.decode()
-    assert verdict(onlooker, inputs).broken == []
+    assert verdict(observer, inputs).broken == []
 
 
 def test_a_member_with_a_name_of_its_own_keeps_its_partitions_over_a_restart(
-    start: Start, settings: Settings, onlooker: Onlooker
+    start: Start, settings: Settings, observer: TopicObserver
 ) -> None:
     """Static membership: who comes back under its name within the session gets its partitions, and nobody else is disturbed."""
     inputs = send(settings, plant(EVENTS, malformed=6, seed="static"))
     session = {"TAGSTREAM_SESSION_TIMEOUT_SECONDS": "40"}
     staying = start(TAGSTREAM_GROUP_INSTANCE_ID="staying", **session)
     leaving = start(TAGSTREAM_GROUP_INSTANCE_ID="leaving", **session)
-    assert all_committed(onlooker)
+    assert all_committed(observer)
     assert until(lambda: staying.metric("tagstream_assigned_partitions") == HALF, WORK_SECONDS)
     before = staying.process.output().count('"partitions_assigned"')
     leaving.stop()
     back = start(TAGSTREAM_GROUP_INSTANCE_ID="leaving", **session)
     inputs += send(settings, plant(EVENTS, malformed=6, seed="static-2", first=10_000))
 
-    assert all_committed(onlooker)
-    assert verdict(onlooker, inputs).broken == []
+    assert all_committed(observer)
+    assert verdict(observer, inputs).broken == []
     assert until(lambda: back.metric("tagstream_assigned_partitions") == HALF, WORK_SECONDS)
     assert staying.process.output().count('"partitions_assigned"') == before

@@ -1,108 +1,27 @@
-"""The harness's own eyes and hands on the broker: fresh topics, the ledger of inputs, positions, and all that was written."""
+"""Reads what a group has committed and what its workers have written, without being a member of the group."""
 
 import time
-import uuid
-from collections.abc import Sequence
 from typing import Self
 
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
 from kafka.errors import InvalidPartitionsError, KafkaError
 
-from stream.kafka import admin, clients
+from stream.kafka import clients
 from stream.settings.security import client_options
 from stream.settings.settings import Settings
 from tests.faults.checker import Door, Sample
-from tests.faults.inputs import Input, Planted
+from tests.faults.cluster.topics import doors
 
-CONFIRM_SECONDS = 60
-# The workers' watchdogs in fault runs: above a model that is slow and a network that is silent, as faults.py has them.
-INFERENCE_TIMEOUT_SECONDS = 10.0
-PRODUCE_TIMEOUT_SECONDS = 12.0
 COORDINATOR_SECONDS = 30.0
 RETRY_SECONDS = 0.1
-AT_ONCE = 20_000
 # A broker that is down must not keep the harness from looking for long.
 LOOK_TIMEOUT_MS = 3_000
 LOOK_SECONDS = 5.0
 BACKOFF_MS = 500
 
 
-def fresh_environment(bootstrap: str, test: str, *, partitions: int = 6) -> dict[str, str]:
-    """TAGSTREAM_* for a worker on topics and in a group that nobody else has, named after the test."""
-    name = f"{test[:60]}-{uuid.uuid4().hex[:8]}"
-    kinds = ("content", "tagged", "review", "dlq", "reviewed", "reports", "shadow", "drift")
-    return {
-        "TAGSTREAM_BROKERS": bootstrap,
-        "TAGSTREAM_GROUP": name,
-        "TAGSTREAM_METRICS_PORT": "0",
-        "TAGSTREAM_LOG_FORMAT": "json",
-        "TAGSTREAM_BATCH_MAX_EVENTS": "32",
-        "TAGSTREAM_INFERENCE_THREADS": "2",
-        "TAGSTREAM_SESSION_TIMEOUT_SECONDS": "6",
-        "TAGSTREAM_TOPIC_PARTITIONS": str(partitions),
-        **{f"TAGSTREAM_TOPICS__{kind.upper()}": f"{name}.{kind}" for kind in kinds},
-    }
-
-
-def fault_environment(bootstrap: str, test: str, *, partitions: int = 6, replication: int = 1) -> dict[str, str]:
-    """The same with watchdogs that bark within seconds, for workers on whom faults are to strike."""
-    return {
-        **fresh_environment(bootstrap, test, partitions=partitions),
-        "TAGSTREAM_TOPIC_REPLICATION": str(replication),
-        "TAGSTREAM_INFERENCE_TIMEOUT_SECONDS": str(INFERENCE_TIMEOUT_SECONDS),
-        "TAGSTREAM_PRODUCE_TIMEOUT_SECONDS": str(PRODUCE_TIMEOUT_SECONDS),
-    }
-
-
-def doors(settings: Settings) -> dict[Door, str]:
-    """The topic behind each door."""
-    return {Door.TAGGED: settings.topics.tagged, Door.REVIEW: settings.topics.review, Door.DLQ: settings.topics.dlq}
-
-
-def send(settings: Settings, planted: Sequence[Planted]) -> list[Input]:
-    """
-    Send the records in order, evenly over the partitions, and keep a ledger of what the broker has acknowledged.
-
-    Raises:
-        KafkaError: A record was refused.
-    """
-    return send_to(settings, planted, range(admin.partitions(settings)[settings.topics.content]))
-
-
-def send_to(settings: Settings, planted: Sequence[Planted], partitions: Sequence[int]) -> list[Input]:
-    """
-    The same, to these partitions in turn.
-
-    Raises:
-        KafkaError: A record was refused.
-    """
-    producer = KafkaProducer(**client_options(settings), acks="all", linger_ms=20)
-    confirmed: list[Input] = []
-    try:
-        # A part at a time: a future for each of a million records would be more than the records.
-        for start in range(0, len(planted), AT_ONCE):
-            part = planted[start : start + AT_ONCE]
-            futures = [
-                producer.send(
-                    settings.topics.content,
-                    key=one.key,
-                    value=one.value,
-                    headers=list(one.headers),
-                    partition=partitions[number % len(partitions)],
-                )
-                for number, one in enumerate(part, start)
-            ]
-            producer.flush(timeout=CONFIRM_SECONDS)
-            for one, future in zip(part, futures, strict=True):
-                metadata = future.get(timeout=CONFIRM_SECONDS)
-                confirmed.append(Input(planted=one, partition=metadata.partition, offset=metadata.offset))
-    finally:
-        producer.close(timeout=CONFIRM_SECONDS)
-    return confirmed
-
-
-class Onlooker:
+class TopicObserver:
     """Reads positions without being a member of the group. Use as a context manager, from one thread."""
 
     def __init__(self, settings: Settings) -> None:

@@ -23,10 +23,11 @@ from stream.contract.record import Headers, Record
 from stream.kafka import clients
 from stream.settings.settings import Settings
 from tests.faults.checker import Door
+from tests.faults.cluster.topics import send
 from tests.faults.fleet import ROOT, Fleet, without_settings
 from tests.faults.inputs import Planted
-from tests.faults.onlooker import Onlooker, send
-from tests.integration.conftest import COMMAND_SECONDS, Command
+from tests.faults.observer import TopicObserver
+from tests.integration.command_line import COMMAND_SECONDS, Command
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(180)]
 
@@ -221,7 +222,7 @@ def test_a_replay_that_was_killed_goes_on_where_it_was(
 def replaying(environ: dict[str, str], step: str, number: int) -> subprocess.CompletedProcess[bytes]:
     """One replay in a process of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "tests.integration.replaying", step, str(number)],
+        [sys.executable, "-m", "tests.integration.dead_letters.replaying", step, str(number)],
         cwd=ROOT,
         env={**without_settings(os.environ), **environ},
         capture_output=True,
@@ -305,9 +306,9 @@ def start(environ: dict[str, str], processes: Processes, folder: Path) -> None:
 
 
 @pytest.fixture
-def onlooker(settings: Settings) -> Iterator[Onlooker]:
+def observer(settings: Settings) -> Iterator[TopicObserver]:
     """Eyes on this test's topics."""
-    with Onlooker(settings) as looking:
+    with TopicObserver(settings) as looking:
         yield looking
 
 
@@ -319,30 +320,35 @@ def until(look: Callable[[], bool]) -> bool:
     return look()
 
 
-def written(onlooker: Onlooker, count: int) -> Callable[[], bool]:
+def written(observer: TopicObserver, count: int) -> Callable[[], bool]:
     """Are there so many outcomes?"""
-    return lambda: sum(onlooker.sample().written.values()) >= count
+    return lambda: sum(observer.sample().written.values()) >= count
 
 
 def test_what_fails_again_is_a_new_dead_letter_until_it_is_enough(
-    tagstream: Command, environ: dict[str, str], settings: Settings, onlooker: Onlooker, processes: Processes, tmp_path: Path
+    tagstream: Command,
+    environ: dict[str, str],
+    settings: Settings,
+    observer: TopicObserver,
+    processes: Processes,
+    tmp_path: Path,
 ) -> None:
     """Attempts follow replays through the real worker; after three it is refused, and nothing goes round for ever."""
     send(settings, [Planted(event_id=None, key=b"k", value=b"bad", headers=(("x", b"1"),))])
     start(environ, processes, tmp_path)
     for number in range(4):
-        assert until(written(onlooker, number + 1))
+        assert until(written(observer, number + 1))
         found = lines(tagstream("dlq", "list", "--json", environ=environ).stdout)
         assert [(line["attempts"], line["replays"]) for line in found] == [(n + 1, n) for n in range(number + 1)]
         done = tagstream("dlq", "replay", environ=environ)
         assert done.returncode == (1 if number == 3 else 0), done.stderr.decode()
         assert (b"; 1 of them came back from an earlier replay" in done.stderr) is (number in {1, 2})
     assert b"it was replayed 3 times already" in done.stderr
-    assert all(letter.headers[0] == ("x", b"1") for letter in onlooker.outcomes()[Door.DLQ])
+    assert all(letter.headers[0] == ("x", b"1") for letter in observer.outcomes()[Door.DLQ])
 
 
 def test_an_outcome_that_its_topic_would_refuse_does_not_stop_the_worker(
-    environ: dict[str, str], settings: Settings, onlooker: Onlooker, processes: Processes, tmp_path: Path
+    environ: dict[str, str], settings: Settings, observer: TopicObserver, processes: Processes, tmp_path: Path
 ) -> None:
     """Valid events of 899,999 bytes of awkward content leave by exactly one door each, with their bytes, and the worker goes on."""
     flood: Headers = tuple((chr(97 + number % 26), b"") for number in range(60_000))
@@ -357,10 +363,10 @@ def test_an_outcome_that_its_topic_would_refuse_does_not_stop_the_worker(
     ]
     put(settings, planted)
     start(environ, processes, tmp_path)
-    assert until(written(onlooker, len(planted)))
-    assert until(lambda: onlooker.committed() == {number: end for number, end in onlooker.ends().items() if end})
+    assert until(written(observer, len(planted)))
+    assert until(lambda: observer.committed() == {number: end for number, end in observer.ends().items() if end})
 
-    outcomes = onlooker.outcomes()
+    outcomes = observer.outcomes()
     assert sum(map(len, outcomes.values())) == len(planted)
     by_key = {record.key: door for door, records in outcomes.items() for record in records}
     assert by_key[b"headers"] is Door.DLQ
@@ -398,13 +404,18 @@ def put(settings: Settings, planted: Sequence[Planted]) -> None:
 
 
 def test_a_dead_letter_that_its_topic_would_refuse_keeps_its_sum(
-    tagstream: Command, environ: dict[str, str], settings: Settings, onlooker: Onlooker, processes: Processes, tmp_path: Path
+    tagstream: Command,
+    environ: dict[str, str],
+    settings: Settings,
+    observer: TopicObserver,
+    processes: Processes,
+    tmp_path: Path,
 ) -> None:
     """Larger than the dead letters' topic: a record of headers alone with length and SHA-256, which replay refuses with a sentence."""
     changed = {**environ, "TAGSTREAM_MAX_DEAD_LETTER_BYTES": str(256 * 1024)}
     put(settings, [Planted(event_id=None, key=b"k", value=b"\xff" * 500_000, headers=(("x", b"1"),))])
     start(changed, processes, tmp_path)
-    assert until(written(onlooker, 1))
+    assert until(written(observer, 1))
     (found,) = lines(tagstream("dlq", "list", "--json", environ=environ).stdout)
     assert (found["code"], found["bytes"], found["dropped"]) == ("invalid_utf8", 500_000, ["value"])
     refused = tagstream("dlq", "replay", environ=environ)

@@ -10,12 +10,13 @@ from stream.broker import Broker
 from stream.broker.processes import Processes
 from stream.kafka import admin
 from stream.settings.settings import load
+from tests.faults.cluster.topics import fault_environment
 from tests.faults.faults import Fault
 from tests.faults.fleet import ROOT
-from tests.faults.harness import Report, run
+from tests.faults.harness import run
 from tests.faults.inputs import plant
-from tests.faults.onlooker import fault_environment
 from tests.faults.plan import Plan
+from tests.faults.report import Report
 
 pytestmark = [
     pytest.mark.broker,

@@ -22,11 +22,12 @@ from stream.broker.processes import Processes
 from stream.kafka import admin
 from stream.settings.settings import load
 from tests.faults.checker import Door
+from tests.faults.cluster.topics import fresh_environment, send
 from tests.faults.fleet import ROOT
 from tests.faults.inputs import MALFORMED, Planted
-from tests.faults.onlooker import Onlooker, fresh_environment, send
+from tests.faults.observer import TopicObserver
+from tests.integration.monitoring.watching import START_SECONDS, Prometheus, started, watching
 from tests.integration.running import until
-from tests.integration.watching import START_SECONDS, Prometheus, started, watching
 from tests.prometheus import rules
 
 pytestmark = [
@@ -84,7 +85,7 @@ def run(kafka: Broker, folder: Path, compared_bundle: Path) -> Iterator[Run]:
     }
     settings = load(environ, folder=ROOT).settings
     admin.create(settings)
-    with Processes(grace_seconds=5) as processes, Onlooker(settings) as onlooker:
+    with Processes(grace_seconds=5) as processes, TopicObserver(settings) as observer:
         workers = [started(processes, environ, folder / f"worker-{number}.log") for number in range(WORKERS)]
         assert until(lambda: all(worker.metric("tagstream_assigned_partitions") for worker in workers), START_SECONDS)
         prometheus = watching(processes, {"tagstream": [worker.url for worker in workers]}, folder)
@@ -92,8 +93,8 @@ def run(kafka: Broker, folder: Path, compared_bundle: Path) -> Iterator[Run]:
             lambda: prometheus.value('count(tagstream_events_received_total{job="tagstream"})') == WORKERS, SCRAPE_SECONDS
         )
         send(settings, rows())
-        assert until(lambda: sum(onlooker.sample().written.values()) >= EVENTS + BAD, WORK_SECONDS), "not all was decided"
-        outcomes = onlooker.outcomes()
+        assert until(lambda: sum(observer.sample().written.values()) >= EVENTS + BAD, WORK_SECONDS), "not all was decided"
+        outcomes = observer.outcomes()
         written = sum(map(len, outcomes.values()))
         assert until(lambda: prometheus.value("sum(tagstream_events_published_total)") == written, SCRAPE_SECONDS)
         assert until(

@@ -18,13 +18,12 @@ from stream import logs
 from stream.decide.pipeline import router
 from stream.settings.settings import Settings, load
 from stream.worker.allocator import limit_fragmentation
-from tests.faults.stub import (
-    FAILPOINTS_VARIABLE,
+from tests.faults.worker.points import FAILPOINTS_VARIABLE, Arms
+from tests.faults.worker.stub import (
     MODEL,
     MODEL_VARIABLE,
     OTHER_MODEL,
     SECONDS_VARIABLE,
-    Arms,
     FaultyMetrics,
     FaultyPipeline,
     StubPipeline,
@@ -75,7 +74,3 @@ def in_a_sentence(run: Callable[[], None]) -> None:
             raise
         sys.stderr.write(f"{error}\n")
         sys.exit(error.exit_code)
-
-
-if __name__ == "__main__":
-    in_a_sentence(main)

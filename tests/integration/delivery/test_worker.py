@@ -19,11 +19,13 @@ from stream.contract.record import Record
 from stream.deliver.delivery import EXIT_BROKEN
 from stream.settings.settings import Settings
 from tests.faults.checker import Door
+from tests.faults.cluster.topics import send, send_to
 from tests.faults.fleet import Fleet
 from tests.faults.inputs import Planted, plant
-from tests.faults.onlooker import Onlooker, send, send_to
-from tests.faults.stub import FAILPOINTS_VARIABLE, HANG, LABELS, MODEL, THRESHOLD, Point, decide
-from tests.integration.conftest import Command
+from tests.faults.observer import TopicObserver
+from tests.faults.worker.points import FAILPOINTS_VARIABLE, Point
+from tests.faults.worker.stub import HANG, LABELS, MODEL, THRESHOLD, decide
+from tests.integration.command_line import Command
 from tests.integration.running import START_SECONDS, Start, all_committed, all_written, until
 
 pytestmark = [
@@ -40,7 +42,7 @@ def event(text: str, **more: object) -> Planted:
     return Planted(event_id=text, key=None, value=json.dumps({"id": text, "title": text, **more}).encode())
 
 
-def test_every_outcome_is_what_the_contract_says(start: Start, settings: Settings, onlooker: Onlooker) -> None:
+def test_every_outcome_is_what_the_contract_says(start: Start, settings: Settings, observer: TopicObserver) -> None:
     """Key, headers, id, decision and the input's own fields on each topic; dead letters with their bytes and where they came from."""
     trace = ("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
     raw = b'{"id": "a", "title": "t", "rank": 12345678901234567890.50, "deep": {"x": [1, null]}, "tag": "mine"}'
@@ -55,10 +57,10 @@ def test_every_outcome_is_what_the_contract_says(start: Start, settings: Setting
     ]
     inputs = send(settings, planted)
     worker = start()
-    assert all_written(onlooker, len(planted))
+    assert all_written(observer, len(planted))
     worker.stop()
 
-    outcomes = onlooker.outcomes()
+    outcomes = observer.outcomes()
     decided = {msgspec.json.decode(r.value or b"")["id"]: r for door in (Door.TAGGED, Door.REVIEW) for r in outcomes[door]}
     assert outcomes[Door.TAGGED]
     assert outcomes[Door.REVIEW]
@@ -114,17 +116,17 @@ def check_decision(event_id: str, record: Record, *, door: Door) -> None:
         assert value["inclusion_probability"] == 1.0
 
 
-def test_the_counters_are_the_counts_of_the_topics(start: Start, settings: Settings, onlooker: Onlooker) -> None:
+def test_the_counters_are_the_counts_of_the_topics(start: Start, settings: Settings, observer: TopicObserver) -> None:
     """What /metrics says equals what lies on the topics, and the lag goes to zero when all is committed."""
     planted = plant(600, malformed=30, seed="counters")
     send(settings, planted)
     worker = start()
-    assert all_written(onlooker, len(planted))
-    assert all_committed(onlooker)
+    assert all_written(observer, len(planted))
+    assert all_committed(observer)
     assert until(lambda: worker.metric("tagstream_committed_lag_events") == 0, WORK_SECONDS)
     assert until(lambda: worker.metric("tagstream_events_published_total") == len(planted), WORK_SECONDS)
 
-    outcomes = onlooker.outcomes()
+    outcomes = observer.outcomes()
     assert worker.metric("tagstream_events_received_total") == len(planted)
     assert worker.series("tagstream_events_published_total", "destination") == {
         door.value: len(records) for door, records in outcomes.items()
@@ -137,41 +139,41 @@ def test_the_counters_are_the_counts_of_the_topics(start: Start, settings: Setti
     assert worker.metric("tagstream_last_commit_timestamp_seconds") == pytest.approx(time.time(), abs=WORK_SECONDS)
 
 
-def test_an_idle_worker_leaves_nothing_uncommitted(start: Start, settings: Settings, onlooker: Onlooker) -> None:
+def test_an_idle_worker_leaves_nothing_uncommitted(start: Start, settings: Settings, observer: TopicObserver) -> None:
     """SIGTERM right after the last outcome, before the next regular commit: exit 0, and nothing will be delivered twice."""
     worker = start(TAGSTREAM_COMMIT_INTERVAL_SECONDS="60")
     assert until(lambda: worker.get("/readyz")[0] == 200, START_SECONDS)
     send(settings, plant(200, malformed=2, seed="idle"))
-    assert all_written(onlooker, 200)
+    assert all_written(observer, 200)
     code, seconds = worker.stop()
 
     assert code == 0, worker.process.output()
     assert seconds < STOP_SECONDS
-    assert onlooker.committed() == onlooker.ends()
+    assert observer.committed() == observer.ends()
 
 
-def test_a_loaded_worker_stops_in_time_and_hands_over(start: Start, settings: Settings, onlooker: Onlooker) -> None:
+def test_a_loaded_worker_stops_in_time_and_hands_over(start: Start, settings: Settings, observer: TopicObserver) -> None:
     """SIGTERM with work in hand: exit 0 within the bound, what was begun is finished and committed; whoever comes next goes on."""
     send(settings, plant(2_000, malformed=20, seed="load"))
     worker = start(seconds_per_batch=0.2)
-    assert all_written(onlooker, 100)
+    assert all_written(observer, 100)
     code, seconds = worker.stop()
     assert code == 0, worker.process.output()
     assert seconds < STOP_SECONDS
-    written = sum(onlooker.sample().written.values())
-    assert sum(onlooker.committed().values()) == written < 2_000
+    written = sum(observer.sample().written.values())
+    assert sum(observer.committed().values()) == written < 2_000
 
     start()
-    assert all_written(onlooker, 2_000)
-    assert all_committed(onlooker)
-    assert sum(onlooker.sample().written.values()) == 2_000
+    assert all_written(observer, 2_000)
+    assert all_committed(observer)
+    assert sum(observer.sample().written.values()) == 2_000
 
 
-def test_a_group_that_changes_in_order_repeats_nothing(start: Start, settings: Settings, onlooker: Onlooker) -> None:
+def test_a_group_that_changes_in_order_repeats_nothing(start: Start, settings: Settings, observer: TopicObserver) -> None:
     """Workers join and leave under load, two at once: whoever had a partition has committed all that it did before it goes."""
     send(settings, plant(3_000, malformed=30, seed="orderly"))
     first = start(seconds_per_batch=0.2)
-    assert all_written(onlooker, 200)
+    assert all_written(observer, 200)
     second = start(seconds_per_batch=0.2)
     assert until(lambda: second.metric("tagstream_assigned_partitions") > 0, START_SECONDS)
     third = start(seconds_per_batch=0.2)
@@ -181,22 +183,22 @@ def test_a_group_that_changes_in_order_repeats_nothing(start: Start, settings: S
     assert all(worker.process.wait(STOP_SECONDS) for worker in (first, second))
     assert [worker.process.exit_code for worker in (first, second)] == [0, 0]
     start()
-    assert all_written(onlooker, 3_000)
-    assert all_committed(onlooker)
-    assert sum(onlooker.sample().written.values()) == 3_000
+    assert all_written(observer, 3_000)
+    assert all_committed(observer)
+    assert sum(observer.sample().written.values()) == 3_000
 
 
-def test_the_lag_counts_what_waits_in_buffers(start: Start, settings: Settings, onlooker: Onlooker) -> None:
+def test_the_lag_counts_what_waits_in_buffers(start: Start, settings: Settings, observer: TopicObserver) -> None:
     """Events that were fetched behind those of another partition are not in hand: they are lag all the same."""
     send_to(settings, plant(2, malformed=0, seed="lag"), [0, 1])
     worker = start(seconds_per_batch=1.0)
-    assert until(lambda: sum(onlooker.committed().values()) == 2, WORK_SECONDS)
+    assert until(lambda: sum(observer.committed().values()) == 2, WORK_SECONDS)
     send_to(settings, plant(300, malformed=0, seed="first"), [0])
     time.sleep(1)
     send_to(settings, plant(200, malformed=0, seed="second"), [1])
 
     def waiting() -> int:
-        return sum(onlooker.ends().values()) - sum(onlooker.committed().values())
+        return sum(observer.ends().values()) - sum(observer.committed().values())
 
     before = waiting()
     # The worker looks once a second, and learns the end of a partition with the next fetch.
@@ -204,7 +206,7 @@ def test_the_lag_counts_what_waits_in_buffers(start: Start, settings: Settings, 
     assert waiting() > 100
 
 
-def test_two_workers_share_the_partitions_on_one_host(start: Start, settings: Settings, onlooker: Onlooker) -> None:
+def test_two_workers_share_the_partitions_on_one_host(start: Start, settings: Settings, observer: TopicObserver) -> None:
     """With the metrics port 0 each takes its own; together they have every partition once, and both work."""
     first, second = start(), start()
     assert first.url != second.url
@@ -216,18 +218,18 @@ def test_two_workers_share_the_partitions_on_one_host(start: Start, settings: Se
         START_SECONDS,
     )
     send(settings, plant(400, malformed=4, seed="two"))
-    assert all_written(onlooker, 400)
+    assert all_written(observer, 400)
     assert until(
         lambda: sum(worker.metric("tagstream_events_published_total") for worker in (first, second)) == 400, WORK_SECONDS
     )
     assert all(worker.metric("tagstream_events_published_total") > 0 for worker in (first, second))
 
 
-def test_the_producer_is_idempotent(start: Start, settings: Settings, onlooker: Onlooker) -> None:
+def test_the_producer_is_idempotent(start: Start, settings: Settings, observer: TopicObserver) -> None:
     """On Apache Kafka the broker knows the worker's producer by an id: a retried send is not written twice."""
     worker = start()
     send(settings, [event(f"event {number}") for number in range(40)])
-    assert all_written(onlooker, 40)
+    assert all_written(observer, 40)
     assert '"idempotent_producer": true' in worker.process.output()
 
     partitions = [TopicPartition(settings.topics.tagged, partition) for partition in range(settings.topic_partitions)]
@@ -263,7 +265,7 @@ def test_a_stalled_worker_is_not_ready_and_still_ends(start: Start, settings: Se
     assert "shutdown_timed_out" in worker.process.output()
 
 
-def test_a_model_that_hangs_ends_the_worker(start: Start, settings: Settings, onlooker: Onlooker) -> None:
+def test_a_model_that_hangs_ends_the_worker(start: Start, settings: Settings, observer: TopicObserver) -> None:
     """Nothing hangs in silence: after the model's own bound the process exits with the reason, and commits nothing."""
     worker = start(TAGSTREAM_INFERENCE_TIMEOUT_SECONDS="2", **{FAILPOINTS_VARIABLE: Point.HANG.name})
     send(settings, [event("An ordinary title")])
@@ -271,7 +273,7 @@ def test_a_model_that_hangs_ends_the_worker(start: Start, settings: Settings, on
     assert worker.process.wait(WORK_SECONDS)
     assert worker.process.exit_code == EXIT_BROKEN
     assert "the model did not answer" in worker.process.output()
-    assert sum(onlooker.committed().values()) == 0
+    assert sum(observer.committed().values()) == 0
 
 
 def test_a_worker_without_topics_exits_with_2(environ: dict[str, str], tagstream: Command, bundle_folder: Path) -> None:

@@ -12,9 +12,10 @@ from stream.broker.processes import Process, Processes
 from stream.contract.record import Record
 from stream.settings.settings import Settings
 from tests.faults.checker import Door
+from tests.faults.cluster.topics import send
 from tests.faults.fleet import Fleet
 from tests.faults.inputs import Planted
-from tests.faults.onlooker import Onlooker, send
+from tests.faults.observer import TopicObserver
 from tests.wire import GZIP, BadName, Row, batch_of, produce
 
 pytestmark = [
@@ -46,15 +47,15 @@ def worker(environ: dict[str, str], tmp_path: Path) -> Iterator[Process]:
 
 def outcomes(settings: Settings, worker: Process, events: int) -> dict[Door, list[Record]]:
     """What came out, once all of `content` is committed."""
-    with Onlooker(settings) as onlooker:
+    with TopicObserver(settings) as observer:
         deadline = time.monotonic() + WORK_SECONDS
-        ends = {partition: end for partition, end in onlooker.ends().items() if end}
+        ends = {partition: end for partition, end in observer.ends().items() if end}
         assert sum(ends.values()) == events
-        while onlooker.committed() != ends:
+        while observer.committed() != ends:
             assert worker.running(), worker.output()[-3000:]
             assert time.monotonic() < deadline, worker.output()[-3000:]
             time.sleep(0.1)
-        return onlooker.outcomes()
+        return observer.outcomes()
 
 
 def good(number: int) -> Row:

@@ -20,7 +20,7 @@ from stream.broker.processes import Processes
 from stream.contract.record import Record
 from stream.settings.settings import Settings
 from tests.faults.fleet import ROOT, without_settings
-from tests.faults.onlooker import Onlooker
+from tests.faults.observer import TopicObserver
 from tests.hostile.corpus import SIZE, corpus
 from tests.hostile.judge import complaints
 from tests.hostile.record import NUMBER, Hostile
@@ -96,18 +96,18 @@ class Watch:
             self._error = error
 
 
-def all_committed(onlooker: Onlooker) -> bool:
+def all_committed(observer: TopicObserver) -> bool:
     """Do the commits reach the ends of the log? A partition without an event has no commit."""
-    committed = onlooker.committed()
-    return all(committed.get(partition, 0) == end for partition, end in onlooker.ends().items())
+    committed = observer.committed()
+    return all(committed.get(partition, 0) == end for partition, end in observer.ends().items())
 
 
-def until_done(onlooker: Onlooker, watch: Watch, count: int) -> None:
+def until_done(observer: TopicObserver, watch: Watch, count: int) -> None:
     """Wait until there are so many outcomes and all is committed."""
     deadline = time.monotonic() + WORK_SECONDS
-    while sum(onlooker.sample().written.values()) < count or not all_committed(onlooker):
+    while sum(observer.sample().written.values()) < count or not all_committed(observer):
         watch.check()
-        assert time.monotonic() < deadline, f"{onlooker.sample()}\n{watch.worker.process.output()[-4_000:]}"
+        assert time.monotonic() < deadline, f"{observer.sample()}\n{watch.worker.process.output()[-4_000:]}"
         time.sleep(POLL_SECONDS)
 
 
@@ -167,16 +167,16 @@ def test_ten_thousand_hostile_records(
         assert time.monotonic() < deadline, worker.get("/readyz")[1]
         time.sleep(POLL_SECONDS)
     watch = Watch(worker)
-    with Onlooker(settings) as onlooker:
+    with TopicObserver(settings) as observer:
         send(settings, planted[:FIRST])
-        until_done(onlooker, watch, FIRST)
+        until_done(observer, watch, FIRST)
         early = watch.series()
         send(settings, planted[FIRST:])
-        until_done(onlooker, watch, SIZE)
+        until_done(observer, watch, SIZE)
         late = watch.series()
         watch.stop()
         seconds = time.monotonic() - started
-        outcomes = onlooker.outcomes()
+        outcomes = observer.outcomes()
 
     numbers = Counter(number_of(record) for records in outcomes.values() for record in records)
     assert numbers == Counter(range(SIZE))

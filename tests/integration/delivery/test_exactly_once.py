@@ -23,12 +23,14 @@ from stream.deliver.transactions import TransactionsUnavailableError
 from stream.kafka import admin
 from stream.kafka.rights import transactional_prefix
 from stream.settings.settings import Settings, load
+from tests.faults.cluster.topics import doors, fault_environment, send
 from tests.faults.faults import Fault
 from tests.faults.fleet import ROOT, without_settings
-from tests.faults.harness import Report, run
+from tests.faults.harness import run
 from tests.faults.inputs import plant
-from tests.faults.onlooker import Onlooker, doors, fault_environment, send
+from tests.faults.observer import TopicObserver
 from tests.faults.plan import Plan
+from tests.faults.report import Report
 from tests.integration.running import WORK_SECONDS, Start, all_committed, until, verdict
 
 pytestmark = [
@@ -113,15 +115,15 @@ async def producer_of(settings: Settings, partition: int) -> AsyncIterator[AIOKa
 
 
 def test_a_worker_whose_partitions_somebody_has_taken_over_ends_itself(
-    start: Start, settings: Settings, onlooker: Onlooker
+    start: Start, settings: Settings, observer: TopicObserver
 ) -> None:
     """It cannot commit any more, and says why; whoever comes next goes on where the last commit ended."""
     inputs = send(settings, plant(EVENTS, malformed=6, seed="fenced"))
     worker = start(seconds_per_batch=0.5, **ONCE)
-    assert until(onlooker.committed, WORK_SECONDS)
+    assert until(observer.committed, WORK_SECONDS)
 
     async def take_over() -> None:
-        for partition in onlooker.ends():
+        for partition in observer.ends():
             async with producer_of(settings, partition):
                 pass
 
@@ -130,16 +132,16 @@ def test_a_worker_whose_partitions_somebody_has_taken_over_ends_itself(
     assert worker.process.wait(WORK_SECONDS), worker.process.output()
     assert worker.process.exit_code == EXIT_BROKEN
     assert "ProducerFenced" in worker.process.output()
-    assert onlooker.committed() != onlooker.ends()
+    assert observer.committed() != observer.ends()
     start(**ONCE)
-    assert all_committed(onlooker), onlooker.committed()
-    found = verdict(onlooker, inputs)
+    assert all_committed(observer), observer.committed()
+    found = verdict(observer, inputs)
     assert found.broken == [], found
     assert found.duplicates == 0, found
 
 
 def test_what_a_dead_worker_has_left_open_is_rolled_back_before_its_offset_is_read(
-    start: Start, settings: Settings, onlooker: Onlooker
+    start: Start, settings: Settings, observer: TopicObserver
 ) -> None:
     """Its outcomes lie in the log, its offset waits to be committed: neither counts."""
     inputs = send(settings, plant(EVENTS, malformed=6, seed="open"))
@@ -153,8 +155,8 @@ def test_what_a_dead_worker_has_left_open_is_rolled_back_before_its_offset_is_re
     asyncio.run(half_a_transaction())
     start(**ONCE)
 
-    assert all_committed(onlooker), onlooker.committed()
-    found = verdict(onlooker, inputs)
+    assert all_committed(observer), observer.committed()
+    found = verdict(observer, inputs)
     assert found.broken == [], found
     assert found.duplicates == 0, found
     assert found.outcomes == EVENTS

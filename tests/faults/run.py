@@ -13,14 +13,15 @@ from kafka.errors import KafkaError
 
 from stream.settings.settings import Settings
 from tests.faults.checker import Sample
+from tests.faults.cluster.brokers import StruckCluster
+from tests.faults.cluster.proxy import Weather
+from tests.faults.cluster.topics import INFERENCE_TIMEOUT_SECONDS, PRODUCE_TIMEOUT_SECONDS, send_to
 from tests.faults.faults import BROKERS, GROUP, KILLS, NETWORK, POINTS, Fault
 from tests.faults.fleet import Fleet, Member
-from tests.faults.ground import Ground
 from tests.faults.inputs import Input, Planted, plant
 from tests.faults.journal import Journal, Strike
-from tests.faults.onlooker import INFERENCE_TIMEOUT_SECONDS, PRODUCE_TIMEOUT_SECONDS, Onlooker, send_to
+from tests.faults.observer import TopicObserver
 from tests.faults.plan import Plan
-from tests.faults.proxy import Weather
 
 LOOK_SECONDS = 0.25
 # The first outcome may take so long: the hosts of tests are shared.
@@ -95,7 +96,7 @@ class _Frozen:
     committed: Mapping[int, int] | None = None
 
 
-class Scene:
+class FaultRun:
     """
     One run.
 
@@ -103,8 +104,8 @@ class Scene:
         plan: Who works, and what happens to them.
         settings: The harness's own, past the network.
         fleet: The workers.
-        onlooker: Looks at the brokers.
-        ground: Brokers and network, where they are struck too.
+        observer: Looks at the brokers.
+        cluster: Brokers and network, where they are struck too.
         inputs: The ledger; grows when partitions are added.
         journal: Keeps what is seen, and knows what an earlier process has seen.
     """
@@ -114,8 +115,8 @@ class Scene:
         plan: Plan,
         settings: Settings,
         fleet: Fleet,
-        onlooker: Onlooker,
-        ground: Ground | None,
+        observer: TopicObserver,
+        cluster: StruckCluster | None,
         inputs: Sequence[Input],
         journal: Journal,
     ) -> None:
@@ -123,15 +124,15 @@ class Scene:
         self._plan = plan
         self._settings = settings
         self._fleet = fleet
-        self._onlooker = onlooker
-        self._ground = ground
+        self._observer = observer
+        self._cluster = cluster
         self._journal = journal
         self.inputs = list(inputs)
         self._recall_additions()
         self.samples: list[Sample] = list(journal.samples())
         self.strikes: list[Strike] = journal.strikes()
         self.blind_looks = 0
-        self.ends = onlooker.ends()
+        self.ends = observer.ends()
         self._earlier_seconds = self.samples[-1].at_seconds if self.samples else 0.0
         self._chance = random.Random(f"{plan.seed}:{len(self.strikes)}")  # noqa: S311 - repeatable, not secret
         self._coming = list(plan.faults)[len(self.strikes) :]
@@ -168,8 +169,8 @@ class Scene:
 
     def clear(self) -> None:
         """Mend what is broken, end all workers and look a last time: the commit of a graceful stop is part of the run."""
-        if self._ground is not None:
-            self._ground.mend()
+        if self._cluster is not None:
+            self._cluster.mend()
         for number in list(self._frozen):
             self._fleet.thaw(self._fleet.members[number])
         self._fleet.stop()
@@ -181,7 +182,7 @@ class Scene:
     def _look(self) -> None:
         """A look at which no broker answers is no look: nothing can be said of that moment."""
         try:
-            sample = self._onlooker.sample(self._earlier_seconds)
+            sample = self._observer.sample(self._earlier_seconds)
         except (KafkaError, OSError):
             self.blind_looks += 1
             if time.monotonic() - self._last_sight > BLIND_SECONDS:
@@ -226,9 +227,9 @@ class Scene:
             self._mourn(before)
             self._disturbed()
         self._see_orphans()
-        if self._ground is None:
+        if self._cluster is None:
             return
-        broken = self._ground.broken
+        broken = self._cluster.broken
         if self._was_broken and not broken:
             self._disturbed()
         self._was_broken = broken
@@ -384,44 +385,44 @@ class Scene:
                     self._fleet.kill(victim)
 
     def _strike_network(self, fault: Fault) -> None:
-        ground = self._ground_of(fault)
+        cluster = self._cluster_of(fault)
         if fault is Fault.RESET:
-            ground.reset()
+            cluster.reset()
             return
         weather, seconds = WEATHER[fault]
-        ground.turn(weather, seconds=seconds)
+        cluster.turn(weather, seconds=seconds)
         self._was_broken = True
 
     def _strike_broker(self, fault: Fault) -> None:
-        ground = self._ground_of(fault)
-        node = self._chance.randint(1, ground.nodes)
+        cluster = self._cluster_of(fault)
+        node = self._chance.randint(1, cluster.nodes)
         match fault:
             case Fault.BROKER_KILL:
-                ground.kill(node, seconds=BROKER_DOWN_SECONDS)
+                cluster.kill(node, seconds=BROKER_DOWN_SECONDS)
             case Fault.BROKER_STOP:
-                ground.restart(node)
+                cluster.restart(node)
             case Fault.BROKER_FREEZE:
-                ground.freeze(node, seconds=BROKER_DOWN_SECONDS + 1)
+                cluster.freeze(node, seconds=BROKER_DOWN_SECONDS + 1)
             case Fault.COORDINATOR_KILL:
-                ground.kill(ground.coordinator(self._settings.group), seconds=BROKER_DOWN_SECONDS)
+                cluster.kill(cluster.coordinator(self._settings.group), seconds=BROKER_DOWN_SECONDS)
             case Fault.DISK_FULL:
-                ground.fill_disk(node, seconds=BROKER_DOWN_SECONDS)
+                cluster.fill_disk(node, seconds=BROKER_DOWN_SECONDS)
             case _:
-                ground.outage(seconds=OUTAGE_SECONDS)
+                cluster.outage(seconds=OUTAGE_SECONDS)
         self._was_broken = True
 
-    def _ground_of(self, fault: Fault) -> Ground:
-        if self._ground is None:
+    def _cluster_of(self, fault: Fault) -> StruckCluster:
+        if self._cluster is None:
             msg = f"{fault} was planned on brokers that are not the harness's own"
             raise ValueError(msg)
-        return self._ground
+        return self._cluster
 
     def _add_partition(self) -> None:
-        added, first = self._onlooker.add_partition(), len(self.inputs)
+        added, first = self._observer.add_partition(), len(self.inputs)
         inputs = send_to(self._settings, self._planted(added, first), [added])
         self._journal.added(partition=added, first=first, inputs=inputs)
         self.inputs += inputs
-        self.ends = self._onlooker.ends()
+        self.ends = self._observer.ends()
 
     def _planted(self, partition: int, first: int) -> list[Planted]:
         return plant(ADDED_EVENTS, malformed=2, seed=f"{self._plan.seed}:{partition}", first=first)

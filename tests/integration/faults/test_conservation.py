@@ -11,13 +11,14 @@ from stream.broker import Broker
 from stream.broker.processes import Processes
 from stream.kafka import admin
 from stream.settings.settings import load
+from tests.faults.cluster.brokers import StruckCluster
+from tests.faults.cluster.topics import fault_environment
 from tests.faults.faults import ANSWERED_BY_EXIT, Fault
 from tests.faults.fleet import ROOT
-from tests.faults.ground import Ground
-from tests.faults.harness import Report, run
+from tests.faults.harness import run
 from tests.faults.inputs import plant
-from tests.faults.onlooker import fault_environment
 from tests.faults.plan import Plan
+from tests.faults.report import Report
 
 pytestmark = [
     pytest.mark.broker,
@@ -84,9 +85,9 @@ def reports(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         return fault_run("bundle", OF_WORKERS, 20_000, environ, tmp_path_factory.mktemp("model"), None)
 
     def with_the_stub() -> Report:
-        with Ground() as ground:
-            environ = fault_environment(ground.proxied, "conservation-stub", replication=ground.nodes)
-            return fault_run("stub", OF_ALL, 40_000, environ, tmp_path_factory.mktemp("stub"), ground)
+        with StruckCluster() as cluster:
+            environ = fault_environment(cluster.proxied, "conservation-stub", replication=cluster.nodes)
+            return fault_run("stub", OF_ALL, 40_000, environ, tmp_path_factory.mktemp("stub"), cluster)
 
     with ThreadPoolExecutor(2) as executor:
         running = {"bundle": executor.submit(with_the_model), "stub": executor.submit(with_the_stub)}
@@ -94,18 +95,18 @@ def reports(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 
 
 def fault_run(
-    model: str, faults: tuple[Fault, ...], events: int, environ: dict[str, str], folder: Path, ground: Ground | None
+    model: str, faults: tuple[Fault, ...], events: int, environ: dict[str, str], folder: Path, cluster: StruckCluster | None
 ) -> Report:
     """Two workers, so many events, these faults. What is in hand when a worker dies is done twice: batches are small."""
     environ = environ | {"TAGSTREAM_BATCH_MAX_EVENTS": "16"}
-    past_the_network = {"TAGSTREAM_BROKERS": ground.bootstrap} if ground else {}
+    past_the_network = {"TAGSTREAM_BROKERS": cluster.bootstrap} if cluster else {}
     admin.create(load(environ | past_the_network, folder=ROOT).settings)
     plan = Plan(
         model=model, seconds_per_batch=0.5, faults=faults, max_seconds=600.0, patience_seconds=60.0, seed="conservation"
     )
     planted = plant(events, malformed=int(events * MALFORMED_SHARE), seed=f"conservation-{model}")
     with Processes(grace_seconds=0) as processes:
-        return run(plan, planted, environ=environ, folder=folder, processes=processes, ground=ground)
+        return run(plan, planted, environ=environ, folder=folder, processes=processes, cluster=cluster)
 
 
 @pytest.mark.timeout(900)

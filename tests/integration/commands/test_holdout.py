@@ -16,8 +16,8 @@ from stream.broker.processes import Processes
 from stream.settings.settings import load
 from tests.faults.checker import CLOCK, Door
 from tests.faults.fleet import ROOT, without_settings
-from tests.faults.onlooker import Onlooker
-from tests.integration.conftest import Command
+from tests.faults.observer import TopicObserver
+from tests.integration.command_line import Command
 
 pytestmark = [
     pytest.mark.broker,
@@ -63,12 +63,12 @@ def test_the_stream_gives_the_offline_figures(
         env={**without_settings(os.environ), "PYTHONPATH": str(ROOT), **environ},
         log_file=tmp_path / "worker.log",
     )
-    with Onlooker(load(environ, folder=ROOT).settings) as onlooker:
+    with TopicObserver(load(environ, folder=ROOT).settings) as observer:
         deadline = time.monotonic() + WORK_SECONDS
-        while sum(onlooker.sample().written.values()) < ROWS:
+        while sum(observer.sample().written.values()) < ROWS:
             assert time.monotonic() < deadline, (tmp_path / "worker.log").read_text()
             time.sleep(0.1)
-        outcomes = onlooker.outcomes()
+        outcomes = observer.outcomes()
 
     streamed = {
         msgspec.json.decode(record.value or b"")["id"]: (door.value, (record.value or b"").rpartition(CLOCK)[0])

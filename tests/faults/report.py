@@ -1,0 +1,123 @@
+"""The report of a fault run: what struck, how long the whole took to be well again, and the verdict."""
+
+import bisect
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from stream.deliver.delivery import EXIT_BROKEN
+from tests.faults.checker import Verdict
+from tests.faults.faults import KILLS, Fault
+from tests.faults.fleet import Exit
+from tests.faults.journal import Strike
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What happened and what it did."""
+
+    verdict: Verdict
+    strikes: tuple[Strike, ...]
+    exits: tuple[Exit, ...]
+    inputs: int
+    seconds: float
+    looks: int
+    blind_looks: int
+
+    @property
+    def faults(self) -> Counter[Fault]:
+        """Faults that struck while there was work for whom they struck, by class."""
+        return Counter(strike.fault for strike in self.strikes if strike.waiting > 0)
+
+    @property
+    def duplicates_by_fault(self) -> dict[Fault | None, int]:
+        """Duplicates that were seen after a strike of a class and before the next strike; None: before the first one."""
+        starts = [strike.at_seconds for strike in self.strikes]
+        found: Counter[Fault | None] = Counter()
+        for seen in self.verdict.duplicated_at:
+            index = bisect.bisect_left(starts, seen)
+            found[self.strikes[index - 1].fault if index else None] += 1
+        return dict(found)
+
+    @property
+    def idle_faults(self) -> int:
+        """Faults that hit a worker without work."""
+        return sum(strike.waiting <= 0 for strike in self.strikes)
+
+    @property
+    def self_exits(self) -> int:
+        """How often a worker has ended itself because its machine was broken."""
+        return sum(one.code == EXIT_BROKEN for one in self.exits)
+
+    @property
+    def stops(self) -> tuple[Exit, ...]:
+        """Exits from work that SIGTERM had asked for."""
+        return tuple(one for one in self.exits if one.worked and one.asked_seconds is not None)
+
+    @property
+    def slowest_stop_seconds(self) -> float:
+        """The longest time from SIGTERM to the end."""
+        return max((one.asked_seconds or 0.0 for one in self.stops), default=0.0)
+
+    def __str__(self) -> str:
+        duplicates, inputs = self.verdict.duplicates, max(1, self.inputs)
+        killed = self._recoveries(KILLS)
+        lines = (
+            (
+                f"{self.inputs} events in {self.seconds:.0f} s, {self.verdict.outcomes} outcomes, "
+                f"{duplicates} duplicates ({duplicates / inputs:.2%})"
+            ),
+            f"{sum(self.faults.values())} faults of {len(self.faults)} classes on busy workers; on idle ones: {self.idle_faults}",
+            *self._table(),
+            (
+                f"well again after any fault: {_spread(self._recoveries(frozenset(Fault)))}; "
+                f"after kill -9 of one worker: {_spread(killed)} ({len(killed)} times)"
+            ),
+            f"all partitions of a killed worker that had work moved on after: {_spread(self.moved_on)}",
+            (
+                f"exit codes {dict(Counter(one.code for one in self.exits))}; {len(self.stops)} times SIGTERM, "
+                f"answered in at most {self.slowest_stop_seconds:.1f} s"
+            ),
+            f"{self.looks} looks, and {self.blind_looks} at which no broker answered",
+            *(str(finding) for finding in self.verdict.findings),
+        )
+        return "\n".join(lines)
+
+    @property
+    def moved_on(self) -> list[float]:
+        """After each kill -9 of one worker: seconds until all its partitions moved on, in order."""
+        return sorted(strike.moved_seconds for strike in self.strikes if strike.moved_seconds is not None)
+
+    def _recoveries(self, of: frozenset[Fault]) -> list[float]:
+        """
+        How long faults of these classes kept the whole from being well again, in seconds, in order.
+
+        From the strike to the first look at which every partition had one owner, outcomes flowed and each busy worker had committed.
+        """
+        return sorted(
+            strike.recovered_seconds for strike in self.strikes if strike.fault in of and strike.recovered_seconds is not None
+        )
+
+    def _table(self) -> Iterator[str]:
+        """A row a class, the slowest first; as Markdown, so that a report can be kept."""
+        after = self.duplicates_by_fault
+        recovered = {fault: self._recoveries(frozenset({fault})) for fault in self.faults}
+        yield "| fault | times | well again, median s | at most s | duplicates until the next fault |"
+        yield "|---|---:|---:|---:|---:|"
+        for fault in sorted(recovered, key=lambda fault: -max(recovered[fault], default=0.0)):
+            median, most = _quantile(recovered[fault], 0.5), _quantile(recovered[fault], 1.0)
+            yield f"| {fault} | {self.faults[fault]} | {median:.1f} | {most:.1f} | {after.get(fault, 0)} |"
+
+
+def _spread(seconds: Sequence[float]) -> str:
+    return f"median {_quantile(seconds, 0.5):.1f} s, 95th percentile {_quantile(seconds, 0.95):.1f} s, at most {_quantile(seconds, 1.0):.1f} s"
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float:
+    """
+    The value below or at which so large a share lies; 0 of nothing.
+
+    >>> _quantile([1.0, 2.0, 3.0, 4.0], 0.5), _quantile([], 0.5)
+    (3.0, 0.0)
+    """
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0

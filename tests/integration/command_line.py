@@ -1,0 +1,32 @@
+"""The `tagstream` command as a process that runs to its end."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.faults.fleet import ROOT, without_settings
+
+COMMAND_SECONDS = 60
+
+Command = Callable[..., subprocess.CompletedProcess[bytes]]
+
+
+def command(folder: Path) -> Command:
+    """See `tagstream`."""
+
+    def run(
+        *words: str | Path, environ: dict[str, str] | None = None, stdin: bytes = b""
+    ) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            [sys.executable, "-m", "stream.cli.main", *map(str, words)],
+            cwd=folder,
+            env={**without_settings(os.environ), "PYTHONPATH": str(ROOT), "COLUMNS": "200", **(environ or {})},
+            input=stdin,
+            capture_output=True,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+
+    return run
