@@ -1,189 +1,57 @@
-"""`tagstream drift`: a reference and thresholds from the stream's own past, and the findings as they come."""
+"""`tagstream drift`: a reference and thresholds from past events, and the findings as they come."""
 
-import itertools
-import sys
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
-import msgspec
-from rich.text import Text
+import typer
 
-from model_export.bundle.bundle import read as read_bundle
-from monitoring.drift import baseline
-from monitoring.drift.findings import Finding, what_moved
-from monitoring.drift.replay import Calibrated, calibrate
-from monitoring.observer import DriftKind, Observation
-from stream.batch import rows
-from stream.batch.classify import load_pipeline
-from stream.cli import tail
-from stream.contract.record import Record
-from stream.settings.settings import Settings
-from stream.terminal import console
-from stream.worker.drift import plan_of
+from stream.cli.options import Brokers, BundleFolder, Idle, Json, settings
 
-ROWS_AT_ONCE = 256
-KIND_STYLES = {DriftKind.CHANGE: "yellow", DriftKind.WORDS: "cyan", DriftKind.LABELS: "magenta", DriftKind.SOURCES: "blue"}
+app = typer.Typer(help="Look for drift in what the stream was and is.", no_args_is_help=True, rich_markup_mode=None)
+
+EventsFile = Annotated[
+    str, typer.Argument(help="JSON Lines of events, tagged or review records; - for standard input.", metavar="FILE|-")
+]
 
 
-class DriftError(Exception):
-    """The command cannot do what it was asked for: the message says why and what to do."""
-
-    exit_code = 2
-
-
-def reference(settings: Settings, what: str, *, out: Path, allow_few: bool) -> None:
-    """
-    Make a drift reference of a file of events and write it to `out`.
-
-    Raises:
-        DriftError: There are too few events, or `out` cannot be written.
-        RowsError: The file cannot be read.
-    """
-    bundle = read_bundle(settings.bundle)
-    learning = baseline.Learning()
-    for batch in _observations(settings, what):
-        learning.add(batch)
-    if not learning.events:
-        msg = (
-            f"{what} holds no event that can be decided: nothing can be learnt from it. Next: give events of the stream, an object "
-            f"with a `title` in each line (`tagstream tail content --json`)."
-        )
-        raise DriftError(msg)
-    if learning.events < baseline.LEAST_EVENTS and not allow_few:
-        msg = (
-            f"{what} holds {learning.events} events that can be decided, and a reference needs {baseline.LEAST_EVENTS}: with "
-            f"fewer, ordinary words look new. Next: give more of the stream (`tagstream tail content --json`), or --allow-few to "
-            f"take what there is."
-        )
-        raise DriftError(msg)
-    made = learning.baseline(model=bundle.digest)
-    try:
-        out.write_bytes(baseline.render(made))
-    except OSError as error:
-        msg = f"{out} cannot be written: {error.strerror}. Next: give --out a file in a folder that exists and may be written."
-        raise DriftError(msg) from error
-    console.talk(
-        f"{out}: {made.events} events, {len(made.words)} words, {len(made.sources)} sources, digest {made.digest[:12]}. "
-        f"Next: TAGSTREAM_DRIFT_REFERENCE={out} for every worker."
-    )
-
-
-def calibration(settings: Settings, what: str, *, run_events: int) -> None:
-    """
-    Find the thresholds for a stated run; TOML lines to stdout, the table to stderr.
-
-    Raises:
-        TooFewError: There are too few events.
-        DriftError: Drift is switched off.
-        RowsError: The file cannot be read.
-    """
-    if not settings.drift_window_events:
-        msg = "drift_window_events is 0: there is nothing to calibrate. Next: set it to the size of window that is to be used."
-        raise DriftError(msg)
-    observations = [seen for batch in _observations(settings, what) for seen in batch]
-    found = calibrate(
-        observations,
-        plan=plan_of(settings),
-        # A mix of labels that is not the bundle's is drift by definition, not noise to be calibrated away.
-        label_ratio=None,
-        run_events=run_events,
-    )
-    console.talk(f"{'detector':<26}{'threshold':>12}{'shipped':>12}{'alarms':>8}{'events':>10}   events between false alarms")
-    for row in found:
-        console.talk(_row(row))
-    lines = {row.setting: row.threshold for row in found}
-    console.show(
-        f"# tagstream drift calibrate: {len(observations)} events, one false alarm of a detector in {run_events} or more"
-    )
-    for setting, threshold in lines.items():
-        console.show(f"{setting} = {threshold!r}")
-    missed = [row.detector for row in found if not row.reached]
-    if missed:
-        console.talk(
-            f"not reached: {', '.join(missed)}. This data has changes of its own, so it is not stable, or it moves with the hour. "
-            f"Next: look at it, or give a larger drift_window_events."
-        )
-
-
-def follow(
-    settings: Settings, *, as_json: bool, from_beginning: bool, max_records: int | None, idle_seconds: float | None
+@app.command("reference")
+def reference(
+    what: EventsFile,
+    out: Annotated[Path, typer.Option(help="File to write the reference to.", metavar="FILE")],
+    bundle: BundleFolder = None,
+    allow_few: Annotated[bool, typer.Option("--allow-few", help="Take fewer than 5,000 events.")] = False,
 ) -> None:
-    """
-    Show findings as they come; arguments as of `tail`.
+    """Make the reference that windows are compared with, of events from a time when nothing was wrong."""
+    from stream.batch import drift
 
-    Raises:
-        BrokerUnreachableError: No broker answered.
-        TopicsMissingError: There is no topic `drift`.
-    """
-    if not as_json:
-        console.talk(f"{'at':<21}{'kind':<9}{'score':>8}  what moved")
-    tail.follow(
-        settings,
-        "drift",
-        show=lambda record: _show(record, as_json=as_json),
-        from_beginning=from_beginning,
-        max_records=max_records,
-        idle_seconds=idle_seconds,
+    drift.reference(settings(bundle=bundle), what, out=out, allow_few=allow_few)
+
+
+@app.command("calibrate")
+def calibrate(
+    what: EventsFile,
+    bundle: BundleFolder = None,
+    run: Annotated[int, typer.Option(help="Events between false alarms of a detector.", min=1000, max=1_000_000)] = 100_000,
+) -> None:
+    """Find thresholds by replaying events from a time when nothing was wrong; prints lines for tagstream.toml."""
+    chosen = settings(bundle=bundle)
+    from stream.batch import drift
+    from stream.worker.drift import plan_of
+
+    drift.calibration(chosen, what, plan=plan_of(chosen), run_events=run)
+
+
+@app.command("tail")
+def tail(
+    brokers: Brokers = None,
+    json: Json = False,
+    from_beginning: Annotated[bool, typer.Option("--from-beginning", help="Start at the oldest finding.")] = False,
+    max_records: Annotated[int | None, typer.Option("--max", help="Stop after so many findings.", min=1)] = None,
+    idle: Idle = None,
+) -> None:
+    """Show drift findings as they come: what moved, and events to look at."""
+    from stream.cli.show import findings
+
+    findings.follow(
+        settings(brokers=brokers), as_json=json, from_beginning=from_beginning, max_records=max_records, idle_seconds=idle
     )
-
-
-def _show(record: Record, *, as_json: bool) -> None:
-    try:
-        finding = msgspec.json.decode(record.value or b"", type=Finding)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        console.talk(f"{record.topic}/{record.partition}@{record.offset} is no drift finding: {error}")
-        return
-    if as_json:
-        sys.stdout.buffer.write((record.value or b"") + b"\n")
-        sys.stdout.flush()
-        return
-    score = "" if finding.score is None else f"{finding.score:.2f}"
-    console.out.print(
-        Text.assemble(
-            (f"{finding.at[:19]:<21}", "dim"),
-            (f"{finding.kind.value:<9}", KIND_STYLES[finding.kind]),
-            f"{score:>8}  ",
-            console.visible(what_moved(finding), limit=400),
-        )
-    )
-    window = f"{finding.window.events} events, {finding.worker}"
-    examples = f"; look at {', '.join(finding.example_ids[:3])}" if finding.example_ids else ""
-    console.out.print(Text(f"{'':<40}{console.visible(window + examples, limit=400)}", style="dim"))
-
-
-def _row(found: Calibrated) -> str:
-    run = f"{found.run:,.0f}" if found.alarms else f"more than {found.run:,.0f}"
-    return (
-        f"{found.detector:<26}{found.threshold:>12g}{found.shipped:>12g}{found.alarms:>8}{found.events:>10}   "
-        f"{run}{'' if found.reached else '  not reached'}"
-    )
-
-
-def _observations(settings: Settings, what: str) -> Iterator[list[Observation]]:
-    """
-    The bundle's own decisions on the events of a file, a few hundred at a time.
-
-    Records of `content`, `tagged` and `review` all hold the event's fields; lines of `tagstream tail --json` hold such a record
-    as their `value`. The decision that a record may bear is left aside: it can be another bundle's.
-    """
-    pipeline = load_pipeline(settings)
-    numbered = enumerate(map(_value, rows.read(what)))
-    with console.progress(f"deciding {what}", shown=True) as advance:
-        while chunk := list(itertools.islice(numbered, ROWS_AT_ONCE)):
-            raw = [
-                Record(topic="content", partition=0, offset=row, timestamp_ms=0, key=None, value=value) for row, value in chunk
-            ]
-            yield [publication.observation for publication in pipeline.publications(raw)]
-            for _ in chunk:
-                advance()
-
-
-def _value(line: bytes) -> bytes:
-    """The event in a line of a file; a line that is something else is passed on for the decoder to refuse."""
-    try:
-        found = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return line
-    if "value" in found and "offset" in found and "title" not in found:
-        return bytes(found["value"])
-    return line

@@ -1,144 +1,37 @@
 """`tagstream tail`: the records of a topic as they come."""
 
-import base64
-import sys
-import time
-from collections.abc import Callable
-from typing import Any
+from typing import Annotated
 
-import msgspec
-from rich.text import Text
+import typer
 
-from stream.contract.distinct import Distinct
-from stream.contract.record import Record
-from stream.kafka import clients
-from stream.kafka.admin import require
-from stream.kafka.rights import Operation
-from stream.settings.settings import Settings
-from stream.terminal import console
-from stream.terminal.console import TAG_STYLES, out, visible
+from stream.cli.exits import EXIT_FAILED, fail
+from stream.cli.options import Brokers, Idle, Json, settings
 
 
 def tail(
-    settings: Settings,
-    topic: str,
-    *,
-    as_json: bool,
-    from_beginning: bool,
-    max_records: int | None,
-    idle_seconds: float | None,
-    distinct: bool = False,
-) -> int:
-    """
-    Print records, with `distinct` each outcome once, and return how many; see `follow`.
+    topic: Annotated[str, typer.Argument(help="content, tagged, review, dlq, ... or any topic's name.")],
+    brokers: Brokers = None,
+    json: Json = False,
+    from_beginning: Annotated[bool, typer.Option("--from-beginning", help="Start at the oldest record.")] = False,
+    max_records: Annotated[int | None, typer.Option("--max", help="Stop after so many records.", min=1)] = None,
+    idle: Idle = None,
+    at_least: Annotated[int, typer.Option(help="Fail when fewer records came.", min=0)] = 0,
+    distinct: Annotated[
+        bool, typer.Option("--distinct", help="Show each outcome once; say how many duplicates came; exit 4 on a conflict.")
+    ] = False,
+) -> None:
+    """Show the records of a topic as they come."""
+    chosen = settings(brokers=brokers)
+    from stream.cli.show import records
 
-    Raises:
-        BrokerUnreachableError: No broker answered.
-        TopicsMissingError: There is no such topic.
-        ConflictError: With `distinct`: two outcomes of one id differ.
-    """
-    known = Distinct()
-    try:
-        return follow(
-            settings,
-            topic,
-            show=lambda record: print_record(record, as_json=as_json),
-            keep=known.admit if distinct else lambda _: True,
-            from_beginning=from_beginning,
-            max_records=max_records,
-            idle_seconds=idle_seconds,
-        )
-    finally:
-        if distinct:
-            console.talk(
-                f"{known.first} distinct outcomes, {known.duplicates} duplicates dropped, "
-                f"{known.unidentified} records that are no outcomes"
-            )
-
-
-def follow(
-    settings: Settings,
-    topic: str,
-    *,
-    show: Callable[[Record], None],
-    from_beginning: bool,
-    max_records: int | None,
-    idle_seconds: float | None,
-    keep: Callable[[Record], bool] = lambda _: True,
-) -> int:
-    """
-    Show records that `keep` takes until `max_records`, until `idle_seconds` pass without one, or until interrupted; return how many.
-
-    Raises:
-        BrokerUnreachableError: No broker answered.
-        TopicsMissingError: There is no such topic.
-    """
-    names: dict[str, str] = settings.topics.model_dump()
-    name = names.get(topic, topic)
-    require(settings, {topic: name}, operations={topic: Operation.READ})
-    shown = 0
-    # Nothing is idle before it could read.
-    last: float | None = None
-    quiet = clients.QUIET_SECONDS if idle_seconds is None else min(clients.QUIET_SECONDS, idle_seconds / 2)
-    try:
-        for records in clients.read(settings, [name], from_beginning=from_beginning, quiet_seconds=quiet):
-            for record in filter(keep, records):
-                show(record)
-                shown += 1
-                if max_records is not None and shown >= max_records:
-                    return shown
-            now = time.monotonic()
-            if records or last is None:
-                last = now
-            elif idle_seconds is not None and now - last > idle_seconds:
-                return shown
-    except KeyboardInterrupt:
-        console.talk(f"{shown} records")
-    return shown
-
-
-def print_record(record: Record, *, as_json: bool) -> None:
-    """One record of a topic: a JSON object with its place, or a short line."""
-    value = _json_value(record.value)
-    if as_json:
-        shown = {
-            "topic": record.topic,
-            "partition": record.partition,
-            "offset": record.offset,
-            "timestamp_ms": record.timestamp_ms,
-            "key": _text(record.key),
-            "headers": [[name, _text(header)] for name, header in record.headers],
-            "value": value,
-        }
-        sys.stdout.buffer.write(msgspec.json.encode(shown) + b"\n")
-        sys.stdout.flush()
-        return
-    place = f"{record.topic}/{record.partition}@{record.offset}"
-    what = _decision_line(value)
-    if what is None:
-        codes = [visible(_text(header)) for name, header in record.headers if name == "x-dlq-code"]
-        what = Text(f"{'[' + codes[-1] + ']  ' if codes else ''}{visible(_text(record.value))}")
-    out.print(Text.assemble((f"{place:<24}", "dim"), what))
-
-
-def _decision_line(value: Any) -> Text | None:
-    """A decision in short; None for what is none, though a producer may have given it a decision's names."""
-    if not isinstance(value, dict) or not isinstance(value.get("tag"), str) or not isinstance(value.get("confidence"), float):
-        return None
-    tag, reasons, title = visible(value["tag"]), value.get("reasons"), value.get("title")
-    why = f"  [{visible(', '.join(map(str, reasons)))}]" if reasons and isinstance(reasons, list) else ""
-    shown = visible(title) if isinstance(title, str) else ""
-    return Text.assemble(f"{value['confidence']:.4f}  ", (f"{tag:<27}", TAG_STYLES.get(tag, "")), f"  {shown}{why}")
-
-
-def _json_value(value: bytes | None) -> Any:
-    if value is None:
-        return None
-    try:
-        return msgspec.json.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return {"base64": base64.b64encode(value).decode()}
-
-
-def _text(value: bytes | None) -> str | None:
-    return None if value is None else value.decode("utf-8", errors="backslashreplace")
+    shown = records.tail(
+        chosen,
+        topic,
+        as_json=json,
+        from_beginning=from_beginning,
+        max_records=max_records,
+        idle_seconds=idle,
+        distinct=distinct,
+    )
+    if shown < at_least:
+        fail(f"{shown} records of {topic} came, {at_least} were to come. Next: does anything send to it?", EXIT_FAILED)

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from model_export.compare import measured
 from model_export.report import plots, report
-from stream.cli import model as modelling
+from stream.cli import making
 from stream.cli.main import app
 from stream.settings.settings import Settings
 from tests.evaluations import NASTY, evaluation
@@ -161,15 +161,15 @@ def test_missing_extras_are_a_sentence(
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == missing else real(name, *rest))
     wanted: dict[str, Any] = {"baselines": False, "against": (), "checkpoints": (), "as_json": False}
-    with pytest.raises(modelling.ExtraMissingError, match=rf"{sentence}.*-m pip install -e '\.\[export\]'"):
-        modelling.evaluate(Settings(), report=tmp_path if folder_given else None, **wanted)
+    with pytest.raises(making.ExtraMissingError, match=rf"{sentence}.*-m pip install -e '\.\[export\]'"):
+        making.evaluate(Settings(), report=tmp_path if folder_given else None, **wanted)
 
 
 def test_the_command_prints_lines_of_json_and_writes_the_report(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_bundle_folder: Path
 ) -> None:
     """With another bundle beside it, named; stdout is data alone, and what was written is said beside it."""
-    monkeypatch.setattr(modelling, "data_folder", lambda _: None)
+    monkeypatch.setattr(making, "data_folder", lambda _: None)
     options = ["--against", f"twin={tiny_bundle_folder}", "--report", str(tmp_path / "out"), "--json"]
     result = CliRunner().invoke(app, ["model", "evaluate", str(tiny_bundle_folder), *options])
     assert result.exit_code == 0, result.output
@@ -185,11 +185,11 @@ def test_the_command_prints_lines_of_json_and_writes_the_report(
 )
 def test_a_model_on_the_command_line_may_have_a_name(given: str, name: str | None, path: str) -> None:
     """NAME=PATH, or a path alone."""
-    assert (modelling.named(given).name, modelling.named(given).path) == (name, Path(path))
+    assert (making.named(given).name, making.named(given).path) == (name, Path(path))
 
 
 def test_a_path_with_an_equals_sign_that_exists_is_a_path(tmp_path: Path) -> None:
     """What is there needs no name."""
     odd = tmp_path / "run=3"
     odd.mkdir()
-    assert modelling.named(str(odd)).path == odd
+    assert making.named(str(odd)).path == odd

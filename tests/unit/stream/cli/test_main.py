@@ -15,8 +15,8 @@ from model_export.bundle.bundle import read as read_bundle
 from model_export.data import madewithml
 from monitoring.observer import Reason, Stage
 from stream.batch.rows import RowsError
-from stream.cli import main, model
-from stream.cli.config import print_settings
+from stream.cli import main, making
+from stream.cli.show.settings import print_settings
 from stream.contract.dead_letter import UsageError
 from stream.dead_letters import choose, replay
 from stream.deliver.delivery import EXIT_BROKEN
@@ -247,7 +247,7 @@ def test_a_bundle_that_is_not_there_is_said_before_data_is_fetched(
         raise madewithml.DataError(msg)
 
     monkeypatch.setattr(madewithml, "download", download)
-    monkeypatch.setattr(model, "_require_export", lambda: None)
+    monkeypatch.setattr(making, "_require_export", lambda: None)
     done = run("model", *(str(word).replace("NOWHERE", str(tmp_path / "none")).replace("OUT", str(tmp_path)) for word in words))
     assert isinstance(done.exception, BundleError)
     assert f"bundle {tmp_path / 'none'} is refused" in str(done.exception)
@@ -292,7 +292,7 @@ def test_a_bundle_that_is_to_be_replaced_is_named_before_the_work(
 ) -> None:
     """By every verb that writes one: it takes minutes, in which whoever meant another folder can stop."""
     ran = []
-    monkeypatch.setattr(model, words[0], lambda *_, **__: ran.append(words[0]))
+    monkeypatch.setattr(making, words[0], lambda *_, **__: ran.append(words[0]))
     there = tmp_path / "bundle" if "--all" in words else tmp_path
     # Into a folder without one, nothing is replaced.
     given = [word.replace("OUT", str(tmp_path)) for word in words]

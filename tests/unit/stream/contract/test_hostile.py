@@ -20,7 +20,7 @@ from model_export.bundle.prediction import Classifier
 from monitoring.metrics.metrics import Metrics
 from monitoring.observer import Destination, NullObserver, Reason, TextFlag
 from stream.batch.show import print_outcome
-from stream.cli.tail import print_record
+from stream.cli.show.records import print_record
 from stream.contract.events import decode
 from stream.contract.record import Record
 from stream.decide.pipeline import Pipeline, router

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from stream.cli.config import print_settings
+from stream.cli.show.settings import print_settings
 from stream.demo.run import demo
 from stream.doctor.examine import Status, examine
 from stream.kafka.rights import Operation, Resource, Right, Role, lines, missing, rights

@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from model_export.bundle.bundle import ALWAYS_ASK, Bundle, LabelThreshold
 from model_export.bundle.bundle import read as read_bundle
-from stream.cli import bundle as bundle_view
 from stream.cli import main
+from stream.cli.show.bundle import print_bundle
 from stream.settings.settings import Settings
 from tests.conftest import TINY_BUNDLE
 
@@ -21,7 +21,7 @@ BASE = {"name": "somebody/something", "revision": "0123456789abcdef"}
 
 def shown(bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> str:
     """What a person sees."""
-    bundle_view.print_bundle(bundle)
+    print_bundle(bundle)
     said = capsys.readouterr()
     assert said.err == ""
     return said.out

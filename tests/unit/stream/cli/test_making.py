@@ -8,14 +8,14 @@ import pytest
 from model_export import commands
 from model_export.bundle import bundle
 from model_export.data import madewithml
-from stream.cli import main, model
+from stream.cli import making, model
 from stream.settings.settings import Settings
 from stream.terminal import console
 
 
 def test_the_default_promise_is_that_of_the_default_bundle() -> None:
     """Whoever trains with no option asks for what the shipped bundle promises."""
-    for verb in (main.model_train, main.model_export, main.model_refit, main.model_calibrate):
+    for verb in (model.train, model.export, model.refit, model.calibrate):
         assert inspect.signature(verb).parameters["precision"].default == bundle.PRECISION
 
 
@@ -29,7 +29,7 @@ def test_without_made_with_ml_training_goes_on_and_says_so(monkeypatch: pytest.M
 
     monkeypatch.setattr(madewithml, "download", unreachable)
     monkeypatch.setattr(console, "talk", said.append)
-    assert model._data_folder_if_any(Settings()) is None
+    assert making._data_folder_if_any(Settings()) is None
     assert said == ["cannot be fetched"]
 
 
@@ -55,7 +55,7 @@ def test_all_puts_teacher_student_and_rivals_beside_the_bundle(monkeypatch: pyte
     monkeypatch.setattr(commands, "train", train)
     monkeypatch.setattr(commands, "evaluate", evaluate)
     with pytest.raises(Reached):
-        model.train(
+        making.train(
             Settings(),
             folder=tmp_path,
             everything=True,

@@ -1,29 +1,26 @@
-"""`tagstream drift`: files in, reference and TOML out, findings as people read them."""
+"""`tagstream drift reference` and `calibrate`: files in, reference and TOML out."""
 
 import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from model_export.bundle.bundle import DEFAULT_BUNDLE, read
 from monitoring.drift import baseline
 from monitoring.drift.baseline import BaselineError
-from monitoring.drift.findings import Finding, what_moved
 from monitoring.drift.replay import TooFewError
-from monitoring.drift.watch import DriftWatch, Plan
-from monitoring.observer import DriftKind, DriftSignal, NullObserver
-from stream.cli import drift
-from stream.cli.drift import DriftError
+from monitoring.drift.watch import Plan
+from monitoring.observer import NullObserver
+from stream.batch import drift
+from stream.batch.drift import DriftError
 from stream.contract.outcomes import ModelRef
-from stream.contract.record import Record
 from stream.decide.pipeline import Pipeline
 from stream.decide.routing import Router
 from stream.settings.settings import Settings, SettingsError, load
+from stream.worker.drift import plan_of
 from tests.fakes import KeywordClassifier
-from tests.unit.monitoring.drift.drift_cases import LABEL_RATIO, MODEL, decision, ordinary
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +76,7 @@ def test_few_events_are_no_reference_unless_told_so(tmp_path: Path) -> None:
 def test_a_calibration_prints_settings_that_can_be_read_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As `tagstream.toml`."""
     settings = Settings(drift_window_events=100)
-    drift.calibration(settings, written(tmp_path / "rows.jsonl", events(1_200)), run_events=1_000)
+    drift.calibration(settings, written(tmp_path / "rows.jsonl", events(1_200)), plan=plan_of(settings), run_events=1_000)
     printed = capsys.readouterr()
     table = tomllib.loads(printed.out)
     assert table.keys() == {"drift_change_delta", "drift_words_z", "drift_labels_psi", "drift_sources_ratio"}
@@ -93,48 +90,9 @@ def test_a_calibration_needs_events_and_windows(tmp_path: Path) -> None:
     """Each says what is missing."""
     rows = written(tmp_path / "rows.jsonl", events(20))
     with pytest.raises(TooFewError, match="give 10000 events"):
-        drift.calibration(Settings(), rows, run_events=1_000)
+        drift.calibration(Settings(), rows, plan=Plan(), run_events=1_000)
     with pytest.raises(DriftError, match="nothing to calibrate"):
-        drift.calibration(Settings(drift_window_events=0), rows, run_events=1_000)
-
-
-def findings() -> dict[DriftKind, Finding]:
-    """One of each kind."""
-    watch = DriftWatch(
-        model=MODEL,
-        worker="w",
-        label_ratio=LABEL_RATIO,
-        plan=Plan(window_events=500),
-        baseline=baseline.of(list(ordinary(500))),
-    )
-    watch.add(list(ordinary(500)), 0)
-    moved = [decision(("quantabyte\x1b[2J",), confidence=0.3, source="press", event_id=f"e{at}") for at in range(500)]
-    return {found.kind: found for found in watch.add(moved, 1_000).findings}
-
-
-def test_a_finding_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """And one below with where to look; no event moves the cursor."""
-    found = findings()
-    assert found.keys() == set(DriftKind)
-    assert what_moved(found[DriftKind.CHANGE]).startswith(f"{DriftSignal.CONFIDENCE} from 0.7998 to 0.3")
-    assert what_moved(found[DriftKind.LABELS]).startswith("other 0% (was 50%)")
-    assert what_moved(found[DriftKind.SOURCES]) == "press 100.0%"
-    for finding in found.values():
-        record = Record(topic="drift", key=b"k", value=msgspec.json.encode(finding))
-        drift._show(record, as_json=False)
-    shown = capsys.readouterr().out
-    assert "quantabyte" in shown
-    assert "look at e" in shown
-    assert "\x1b[2J" not in shown
-
-
-def test_json_is_the_record_itself_and_what_is_no_finding_is_said(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
-    """One a line on stdout; the rest is talk."""
-    value = msgspec.json.encode(next(iter(findings().values())))
-    drift._show(Record(topic="drift", key=None, value=value), as_json=True)
-    drift._show(Record(topic="drift", key=None, value=b"{}", offset=3), as_json=True)
-    drift._show(Record(topic="drift", key=None, value=None), as_json=True)
-    assert capsysbinary.readouterr().out == value + b"\n"
+        drift.calibration(Settings(drift_window_events=0), rows, plan=Plan(), run_events=1_000)
 
 
 @pytest.mark.parametrize("value", ["1", "99", "-1", "30000"])

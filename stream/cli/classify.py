@@ -1,0 +1,56 @@
+"""`tagstream classify`: decide on a text or a file, without Kafka."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from stream.cli.exits import EXIT_FAILED, fail, note
+from stream.cli.options import BundleFolder, Decider, Json, Threshold, settings
+
+
+def classify(
+    what: Annotated[
+        str, typer.Argument(help="A text, or a CSV or JSON Lines file, or - for standard input.", metavar="TEXT|FILE")
+    ],
+    json: Json = False,
+    bundle: BundleFolder = None,
+    threshold: Threshold = None,
+    decider: Decider = None,
+) -> None:
+    """Tag a text or a file, without Kafka."""
+    chosen = settings(bundle=bundle, confidence_threshold=threshold, decider=decider)
+    from stream.batch import classify as run
+    from stream.batch import rows
+    from stream.batch.show import print_outcome
+    from stream.contract.events import Rejected
+    from stream.terminal import console
+
+    is_file = rows.is_file(what)
+    if not is_file and rows.looks_like_a_path(what):
+        note(f"{console.visible(what)} is taken for a text, since there is no such file")
+    given = rows.rows_of(what) if is_file else iter([rows.Row(1, rows.of_text(what))])
+    rejected = done = no_json = 0
+    with console.progress(f"classifying {what}", shown=is_file) as advance:
+        for classified in run.classify(run.load_pipeline(chosen), given):
+            done += 1
+            if isinstance(classified.outcome, Rejected):
+                rejected += 1
+                no_json += classified.outcome.reason in run.NOT_JSON_LINES
+            if json:
+                sys.stdout.buffer.write(classified.line + b"\n")
+            else:
+                print_outcome(classified.outcome, line=classified.begins if is_file else None)
+            advance()
+    sys.stdout.flush()
+    if not done:
+        note(f"{'standard input' if what == '-' else what} has no row: nothing is classified")
+    if rejected and not is_file:
+        fail("the text cannot be classified: the output says why. Next: give another one.", EXIT_FAILED)
+    if rejected:
+        form = f" {run.FORM}" if no_json else ""
+        fail(
+            f"{rejected} of {done} rows cannot be classified: the output says why at their place, and which they are (lines are "
+            f"counted from 1, rows from 0 and without header and blank lines). Next: correct them and run again.{form}",
+            EXIT_FAILED,
+        )

@@ -1,0 +1,120 @@
+"""`tagstream dlq`: look at dead letters, and send them again."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from stream.cli.exits import EXIT_FAILED, EXIT_USAGE, fail
+from stream.cli.options import Brokers, Json, settings
+
+if TYPE_CHECKING:
+    from stream.contract.dead_letter import Selection
+
+app = typer.Typer(help="Look at dead letters, and send them again.", no_args_is_help=True, rich_markup_mode=None)
+
+Code = Annotated[str | None, typer.Option(help="Only of this code, as `list` prints it.")]
+StageOption = Annotated[str | None, typer.Option("--stage", help="Only of this stage: decode, validate, infer, produce.")]
+Since = Annotated[str | None, typer.Option(help="Only written since: 90s, 15m, 2h, 7d, or an RFC 3339 time.", metavar="WHEN")]
+Partition = Annotated[int | None, typer.Option(help="Only of this partition of the dead letters' topic.", min=0)]
+MaxLetters = Annotated[int | None, typer.Option("--max", help="No more than so many, by partition and offset.", min=1)]
+
+
+@app.command("list")
+def list_letters(
+    brokers: Brokers = None,
+    code: Code = None,
+    stage: StageOption = None,
+    since: Since = None,
+    partition: Partition = None,
+    max_letters: MaxLetters = None,
+    count: Annotated[bool, typer.Option("--count", help="Only how many of each code.")] = False,
+    json: Json = False,
+) -> None:
+    """List dead letters: where they lie, where they come from, why; never their text."""
+    chosen = settings(brokers=brokers)
+    from stream.dead_letters import choose, show
+
+    found = choose.select(chosen, _selection(code=code, stage=stage, since=since, partition=partition, most=max_letters))
+    (show.print_counts if count else show.print_list)(found, as_json=json)
+
+
+@app.command("show")
+def show_letter(
+    where: Annotated[str, typer.Argument(help="Place of a dead letter, as `list` prints it.", metavar="PARTITION/OFFSET")],
+    brokers: Brokers = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Write the original bytes and nothing else.")] = False,
+    json: Json = False,
+) -> None:
+    """Show one dead letter: its headers, key and bytes, escaped."""
+    if raw and json:
+        fail("--raw writes the value's own bytes, which are no JSON. Next: give one of --raw and --json.", EXIT_USAGE)
+    chosen = settings(brokers=brokers)
+    from stream.contract import dead_letter
+    from stream.dead_letters import choose, show
+
+    show.print_letter(choose.at(chosen, dead_letter.place(where)), raw=raw, as_json=json)
+
+
+@app.command("replay")
+def replay_letters(
+    where: Annotated[
+        list[str] | None,
+        typer.Argument(help="Places; all that the filters take unless given.", metavar="[PARTITION/OFFSET]..."),
+    ] = None,
+    brokers: Brokers = None,
+    to: Annotated[str | None, typer.Option(help="Topic to send to; `content` unless given.", metavar="TOPIC")] = None,
+    code: Code = None,
+    stage: StageOption = None,
+    since: Since = None,
+    partition: Partition = None,
+    max_letters: MaxLetters = None,
+    most_replays: Annotated[int, typer.Option(help="Refuse what was replayed so often.", min=1, max=9999)] = 3,
+    again: Annotated[bool, typer.Option("--again", help="Send also what was replayed before; needs places.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Send nothing; show what would be sent.")] = False,
+    json: Json = False,
+) -> None:
+    """Send dead letters again, each once however often this is called."""
+    chosen = settings(brokers=brokers)
+    import dataclasses
+
+    from stream.dead_letters import replay, show
+    from stream.terminal import console
+
+    selection = _selection(code=code, stage=stage, since=since, partition=partition, most=max_letters, places=where or ())
+    if again and not selection.places:
+        fail(
+            "--again would replay everything a second time. Next: name the places, as `tagstream dlq list` prints them.",
+            EXIT_USAGE,
+        )
+    plan = replay.Plan(
+        selection=selection,
+        target=replay.target_of(chosen, to),
+        most_replays=most_replays,
+        again=again,
+        refused=show.refused,
+        say=console.talk,
+    )
+    if dry_run:
+        report = replay.preview(chosen, plan, show=lambda letter, record: show.print_planned(letter, record, as_json=json))
+    else:
+        with console.progress("replaying", shown=True) as advance:
+            report = replay.replay(chosen, dataclasses.replace(plan, advance=advance))
+    show.print_report(report, dry_run=dry_run, as_json=json)
+    if report.refusals:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _selection(*, since: str | None, places: Sequence[str] = (), **filters: Any) -> "Selection":
+    import time
+
+    from stream.contract import dead_letter
+    from stream.dead_letters import choose
+
+    choose.check_filters(code=filters["code"], stage=filters["stage"])
+    now_ms = int(time.time() * 1000)
+    return dead_letter.Selection(
+        since_ms=None if since is None else dead_letter.since_ms(since, now_ms),
+        places=tuple(dead_letter.place(text) for text in places),
+        **filters,
+    )

@@ -1,0 +1,244 @@
+"""Make and measure bundles with the stream's own classifier, and print what came of it."""
+
+import importlib.util
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from model_export import commands, extras
+from model_export.bundle.bundle import DEFAULT_BUNDLE, Bundle
+from model_export.bundle.bundle import read as read_bundle
+from model_export.bundle.classifier import OnnxClassifier
+from model_export.data import madewithml
+from stream import logs
+from stream.cli.show.bundle import print_bundle
+from stream.settings.settings import Settings
+from stream.terminal import console
+
+SHIPPED = "shipped"
+
+
+class ExtraMissingError(Exception):
+    """The command needs packages that a worker does not: the message says how to get them."""
+
+    exit_code = 2
+
+
+def train(
+    settings: Settings,
+    *,
+    folder: Path,
+    everything: bool,
+    checkpoint: Path | None,
+    precision: float,
+    corpus_only: bool,
+    multilabel: bool,
+    seed: int | None = None,
+) -> None:
+    """
+    Train and write a bundle; prints its figures.
+
+    With `everything` the folder gets `bundle/`, the networks in full precision, and `report/`, which puts rivals, teacher, student and
+    the shipped bundle beside the new one on the same rows.
+    """
+    _require_export()
+    if everything:
+        _require_plots()
+        checkpoint = checkpoint or folder / "network.safetensors"
+    logs.configure(level="info", form="console")
+    logging.getLogger("onnx_ir").setLevel(logging.WARNING)
+    rows = None if corpus_only else _data_folder_if_any(settings)
+    if rows is None:
+        console.talk(
+            "training on the authored corpus alone, without Made With ML's rows; there will be no figures on the holdout"
+        )
+    made = commands.train(
+        folder / "bundle" if everything else folder,
+        load=OnnxClassifier,
+        data_folder=rows,
+        target_precision=precision,
+        checkpoint=checkpoint,
+        multilabel=multilabel,
+        seed=seed,
+    )
+    console.show(made.render())
+    if everything and checkpoint is not None:
+        _report_on_all(folder, data_folder=rows, checkpoint=checkpoint)
+
+
+def _report_on_all(folder: Path, *, data_folder: Path | None, checkpoint: Path) -> None:
+    """The report on a bundle that has just been made, beside the shipped one, what it was made of and the simpler rivals."""
+    from model_export.compare import reproduction
+    from model_export.compare.measured import render
+    from model_export.make.build import teacher_path
+    from model_export.report.report import write
+
+    measured = commands.evaluate(
+        folder / "bundle",
+        load=OnnxClassifier,
+        data_folder=data_folder,
+        baselines=True,
+        against=[commands.Named(name=SHIPPED, path=DEFAULT_BUNDLE)],
+        checkpoints=[
+            commands.Named(name="teacher fp32", path=teacher_path(checkpoint)),
+            commands.Named(name="student fp32", path=checkpoint),
+        ],
+        say=console.talk,
+    )
+    console.show(render(measured))
+    for path in write(measured, folder / "report"):
+        console.talk(f"wrote {path}")
+    if data_folder is not None:
+        ours, shipped = read_bundle(folder / "bundle"), read_bundle(DEFAULT_BUNDLE)
+        console.show(
+            f"is it the shipped model again? {reproduction.same_file(ours.model, shipped.model, shipped.manifest.labels)}"
+        )
+        console.show("\n".join(f"  {part}" for part in reproduction.reproduced(measured, SHIPPED)))
+
+
+def export(settings: Settings, *, checkpoint: Path, folder: Path, precision: float) -> None:
+    """Make a bundle of a checkpoint; prints its figures."""
+    _require_export()
+    logs.configure(level="info", form="console")
+    logging.getLogger("onnx_ir").setLevel(logging.WARNING)
+    made = commands.export(
+        folder, checkpoint=checkpoint, load=OnnxClassifier, data_folder=data_folder(settings), target_precision=precision
+    )
+    console.show(made.render())
+
+
+def refit(settings: Settings, *, folder: Path, precision: float, multilabel: bool, keep_head: bool) -> None:
+    """Fit head and n-grams anew on the encoder of the settings' bundle; prints the figures of the bundle that is written."""
+    _require_export()
+    logs.configure(level="info", form="console")
+    made = commands.refit(
+        folder,
+        source=settings.bundle,
+        load=OnnxClassifier,
+        data_folder=data_folder(settings),
+        target_precision=precision,
+        multilabel=multilabel,
+        keep_head=keep_head,
+    )
+    console.show(made.render())
+
+
+def calibrate(settings: Settings, *, folder: Path, precision: float) -> None:
+    """Make the promises of the settings' bundle anew; prints the figures of the bundle that is written."""
+    _require_export()
+    logs.configure(level="info", form="console")
+    made = commands.calibrate(
+        folder,
+        source=settings.bundle,
+        load=OnnxClassifier,
+        data_folder=data_folder(settings),
+        target_precision=precision,
+    )
+    console.show(made.render())
+
+
+def evaluate(
+    settings: Settings,
+    *,
+    baselines: bool,
+    against: Sequence[str],
+    checkpoints: Sequence[str],
+    report: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure a bundle on rows that it never saw, with whatever is put beside it; with `report`, write pages about it too."""
+    _require_export()
+    if report is not None:
+        _require_plots()
+    measured = commands.evaluate(
+        settings.bundle,
+        load=OnnxClassifier,
+        data_folder=data_folder(settings),
+        baselines=baselines,
+        against=[named(given) for given in against],
+        checkpoints=[named(given) for given in checkpoints],
+        say=console.talk,
+    )
+    if as_json:
+        for record in measured.records():
+            sys.stdout.buffer.write(msgspec.json.encode(record) + b"\n")
+    else:
+        from model_export.compare.measured import render
+
+        console.show(render(measured))
+    if report is not None:
+        from model_export.report.report import write
+
+        for path in write(measured, report):
+            console.talk(f"wrote {path}")
+
+
+def named(given: str) -> commands.Named:
+    """
+    `NAME=PATH` taken apart; a path alone has no name, and what exists as it stands is a path.
+
+    >>> named("teacher fp32=models/teacher.safetensors").name
+    'teacher fp32'
+    >>> named("models/teacher.safetensors").name is None
+    True
+    """
+    name, equals, path = given.partition("=")
+    if not equals or not name or Path(given).exists():
+        return commands.Named(path=Path(given))
+    return commands.Named(path=Path(path), name=name)
+
+
+def verify(settings: Settings, *, as_json: bool) -> None:
+    """Every check of a bundle; an exception says what is wrong."""
+    verified = commands.verify(settings.bundle, load=OnnxClassifier)
+    if as_json:
+        sys.stdout.buffer.write(msgspec.json.encode(verified) + b"\n")
+        return
+    console.show(f"{settings.bundle}: verified, digest {verified.digest}")
+    console.show(
+        f"{verified.model_bytes / 1e6:.1f} MB, labels {', '.join(verified.labels)}; {verified.golden_texts} golden texts agree; "
+        "no prediction depends on its batch"
+    )
+
+
+def inspect(settings: Settings, *, as_json: bool) -> None:
+    """What a bundle says of itself: a short text, or the whole manifest as JSON."""
+    bundle: Bundle = commands.inspect(settings.bundle)
+    if not as_json:
+        print_bundle(bundle)
+        return
+    shown = {"digest": bundle.digest, **msgspec.to_builtins(bundle.manifest)}
+    console.show(msgspec.json.encode(shown).decode())
+    for label, threshold in bundle.manifest.thresholds.items():
+        console.talk(threshold.sentence(label))
+
+
+def data_folder(settings: Settings) -> Path:
+    """The folder with Made With ML's files: the settings', else a checked download that is kept."""
+    return settings.data if settings.data is not None else madewithml.download()
+
+
+def _data_folder_if_any(settings: Settings) -> Path | None:
+    """As `data_folder`; None, with the reason said, where nothing is given and nothing can be fetched."""
+    try:
+        return data_folder(settings)
+    except madewithml.DataError as error:
+        if settings.data is not None:
+            raise
+        console.talk(str(error))
+        return None
+
+
+def _require_export() -> None:
+    if importlib.util.find_spec("torch") is None or importlib.util.find_spec("sklearn") is None:
+        msg = f"this command needs PyTorch and scikit-learn, which a worker does not. Next: {extras.install('export')}."
+        raise ExtraMissingError(msg)
+
+
+def _require_plots() -> None:
+    if importlib.util.find_spec("matplotlib") is None:
+        msg = f"a report needs matplotlib for its plots. Next: {extras.install('export')}, or leave out --report."
+        raise ExtraMissingError(msg)

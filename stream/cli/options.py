@@ -1,0 +1,57 @@
+"""Options that several verbs share, each declared once, and the settings that they change."""
+
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from stream.settings.settings import Loaded, Settings
+
+
+def finite(given: float | None) -> float | None:
+    """
+    Refuse `nan` and `inf`: `min` and `max` of an option let `nan` through, and waiting for `inf` seconds never ends.
+
+    Raises:
+        BadParameter: The number is not finite.
+    """
+    if given is not None and not math.isfinite(given):
+        msg = f"{given} is no finite number. Next: give one, or leave the option out."
+        raise typer.BadParameter(msg)
+    return given
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
+Brokers = Annotated[str | None, typer.Option(help="Kafka brokers, host:port, comma-separated.", metavar="HOST:PORT")]
+BundleFolder = Annotated[Path | None, typer.Option(help="Folder of the model bundle.", metavar="FOLDER")]
+Decider = Annotated[
+    Literal["model", "rules"] | None, typer.Option(help="rules: no model; keywords guess, and every event goes to review.")
+]
+Threshold = Annotated[float | None, typer.Option(help="Ask a person below this confidence.", metavar="0..1")]
+Idle = Annotated[float | None, typer.Option(help="Stop when nothing came for so many seconds.", min=0.1, callback=finite)]
+# The values of stream.demo.shifts.Shift, whose import would slow `--help` down.
+DriftKind = Annotated[
+    Literal["none", "class-mix", "new-topic", "language", "no-description", "confidence"],
+    typer.Option(help="How the samples drift."),
+]
+DriftAfter = Annotated[float, typer.Option(help="When they begin to, in seconds.", min=0, callback=finite)]
+
+
+def loaded(**flags: Any) -> "Loaded":
+    """
+    The settings with the origin of each; a flag that is None was not given.
+
+    Raises:
+        SettingsError: A value or a key is wrong.
+    """
+    from stream.settings.settings import load
+
+    return load(os.environ, flags)
+
+
+def settings(**flags: Any) -> "Settings":
+    """The settings; flags win over the environment, the file and the defaults."""
+    return loaded(**flags).settings

@@ -1,0 +1,61 @@
+"""`tagstream drift tail`: findings as they come."""
+
+import sys
+
+import msgspec
+from rich.text import Text
+
+from monitoring.drift.findings import Finding, what_moved
+from monitoring.observer import DriftKind
+from stream.cli.show import records
+from stream.contract.record import Record
+from stream.settings.settings import Settings
+from stream.terminal import console
+
+KIND_STYLES = {DriftKind.CHANGE: "yellow", DriftKind.WORDS: "cyan", DriftKind.LABELS: "magenta", DriftKind.SOURCES: "blue"}
+
+
+def follow(
+    settings: Settings, *, as_json: bool, from_beginning: bool, max_records: int | None, idle_seconds: float | None
+) -> None:
+    """
+    Show findings as they come; arguments as of `tail`.
+
+    Raises:
+        BrokerUnreachableError: No broker answered.
+        TopicsMissingError: There is no topic `drift`.
+    """
+    if not as_json:
+        console.talk(f"{'at':<21}{'kind':<9}{'score':>8}  what moved")
+    records.follow(
+        settings,
+        "drift",
+        show=lambda record: _show(record, as_json=as_json),
+        from_beginning=from_beginning,
+        max_records=max_records,
+        idle_seconds=idle_seconds,
+    )
+
+
+def _show(record: Record, *, as_json: bool) -> None:
+    try:
+        finding = msgspec.json.decode(record.value or b"", type=Finding)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        console.talk(f"{record.topic}/{record.partition}@{record.offset} is no drift finding: {error}")
+        return
+    if as_json:
+        sys.stdout.buffer.write((record.value or b"") + b"\n")
+        sys.stdout.flush()
+        return
+    score = "" if finding.score is None else f"{finding.score:.2f}"
+    console.out.print(
+        Text.assemble(
+            (f"{finding.at[:19]:<21}", "dim"),
+            (f"{finding.kind.value:<9}", KIND_STYLES[finding.kind]),
+            f"{score:>8}  ",
+            console.visible(what_moved(finding), limit=400),
+        )
+    )
+    window = f"{finding.window.events} events, {finding.worker}"
+    examples = f"; look at {', '.join(finding.example_ids[:3])}" if finding.example_ids else ""
+    console.out.print(Text(f"{'':<40}{console.visible(window + examples, limit=400)}", style="dim"))

@@ -1,0 +1,80 @@
+"""`tagstream worker`, `doctor` and `top`: run a worker, check what it needs, watch it."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from stream.cli.exits import EXIT_BROKER, EXIT_FAILED
+from stream.cli.options import Brokers, BundleFolder, Decider, Json, Threshold, finite, settings
+
+# The values of stream.kafka.rights.Role, whose import would slow `--help` down.
+Role = Literal["worker", "producer", "consumer", "reviewer", "operator", "creator"]
+
+
+def worker(
+    brokers: Brokers = None,
+    bundle: BundleFolder = None,
+    group: Annotated[str | None, typer.Option(help="Consumer group.")] = None,
+    metrics_port: Annotated[int | None, typer.Option(help="Port of /metrics; 0 takes a free one.")] = None,
+    threshold: Threshold = None,
+    decider: Decider = None,
+) -> None:
+    """Read events, tag them, publish; run until stopped."""
+    chosen = settings(
+        brokers=brokers,
+        bundle=bundle,
+        group=group,
+        metrics_port=metrics_port,
+        confidence_threshold=threshold,
+        decider=decider,
+    )
+    from stream.worker import main as run
+
+    run.main(chosen)
+
+
+def doctor(
+    brokers: Brokers = None,
+    bundle: BundleFolder = None,
+    create_topics: Annotated[bool, typer.Option("--create-topics", help="Make the topics that do not exist.")] = False,
+    acls: Annotated[
+        str | None,
+        typer.Option("--acls", help="Print the commands that give a user the least rights; ask nobody.", metavar="USER"),
+    ] = None,
+    role: Annotated[Role, typer.Option("--role", help="What that user is.")] = "worker",
+    json: Json = False,
+) -> None:
+    """Check all that a worker needs; say what to do."""
+    chosen = settings(brokers=brokers, bundle=bundle)
+    from stream.doctor import examine as run
+    from stream.doctor.show import finding
+    from stream.kafka import rights
+    from stream.terminal import console
+
+    if acls is not None:
+        console.print_lines(rights.lines(chosen, rights.Role(role), acls), as_json=json)
+        return
+    report = run.examine(chosen, create_topics=create_topics, say=finding(chosen, as_json=json))
+    if not report.broker_reachable:
+        raise typer.Exit(EXIT_BROKER)
+    if report.failed:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def top(
+    urls: Annotated[
+        list[str] | None,
+        typer.Argument(help="Metrics of the workers; the settings' own worker unless given.", metavar="[HOST:PORT|URL]..."),
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="Print one frame and end.")] = False,
+    json: Json = False,
+    every: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.2, max=60, callback=finite)] = 1.0,
+) -> None:
+    """Watch running workers: flow, latency, confidence, drift, alarms."""
+    from rich.console import Console
+
+    from monitoring.top import top as run
+    from stream.settings.metrics_address import own_address
+
+    addresses = [run.address(url) for url in urls or [own_address(settings())]]
+    run.top(addresses, once=once, as_json=json, every_seconds=every, console=Console(highlight=False))

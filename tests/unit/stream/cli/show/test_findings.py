@@ -1,0 +1,51 @@
+"""Drift findings as people and programs read them."""
+
+import msgspec
+import pytest
+
+from monitoring.drift import baseline
+from monitoring.drift.findings import Finding, what_moved
+from monitoring.drift.watch import DriftWatch, Plan
+from monitoring.observer import DriftKind, DriftSignal
+from stream.cli.show import findings
+from stream.contract.record import Record
+from tests.unit.monitoring.drift.drift_cases import LABEL_RATIO, MODEL, decision, ordinary
+
+
+def one_of_each_kind() -> dict[DriftKind, Finding]:
+    """One of each kind."""
+    watch = DriftWatch(
+        model=MODEL,
+        worker="w",
+        label_ratio=LABEL_RATIO,
+        plan=Plan(window_events=500),
+        baseline=baseline.of(list(ordinary(500))),
+    )
+    watch.add(list(ordinary(500)), 0)
+    moved = [decision(("quantabyte\x1b[2J",), confidence=0.3, source="press", event_id=f"e{at}") for at in range(500)]
+    return {found.kind: found for found in watch.add(moved, 1_000).findings}
+
+
+def test_a_finding_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """And one below with where to look; no event moves the cursor."""
+    found = one_of_each_kind()
+    assert found.keys() == set(DriftKind)
+    assert what_moved(found[DriftKind.CHANGE]).startswith(f"{DriftSignal.CONFIDENCE} from 0.7998 to 0.3")
+    assert what_moved(found[DriftKind.LABELS]).startswith("other 0% (was 50%)")
+    assert what_moved(found[DriftKind.SOURCES]) == "press 100.0%"
+    for finding in found.values():
+        record = Record(topic="drift", key=b"k", value=msgspec.json.encode(finding))
+        findings._show(record, as_json=False)
+    shown = capsys.readouterr().out
+    assert "quantabyte" in shown
+    assert "look at e" in shown
+    assert "\x1b[2J" not in shown
+
+
+def test_json_is_the_record_itself_and_what_is_no_finding_is_said(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    """One a line on stdout; the rest is talk."""
+    value = msgspec.json.encode(next(iter(one_of_each_kind().values())))
+    findings._show(Record(topic="drift", key=None, value=value), as_json=True)
+    findings._show(Record(topic="drift", key=None, value=b"{}", offset=3), as_json=True)
+    findings._show(Record(topic="drift", key=None, value=None), as_json=True)
+    assert capsysbinary.readouterr().out == value + b"\n"
