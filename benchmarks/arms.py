@@ -25,8 +25,10 @@ from stream.decide.pipeline import Pipeline
 from stream.decide.routing import Router
 from stream.deliver.batcher import Batcher
 from stream.settings.settings import Settings, load
-from stream.worker import app as stream_app
-from stream.worker import main as worker
+from stream.worker.faust_app import faust_app, source
+from stream.worker.main import process_registry
+from stream.worker.process import run
+from stream.worker.shutdown import Worker
 
 LABELS = ("natural-language-processing", "computer-vision", "mlops", "other")
 SURE = Prediction(
@@ -51,19 +53,19 @@ class FreeModel:
 
 def tagstream(settings: Settings) -> None:
     """Our worker."""
-    registry = worker.process_registry()
+    registry = process_registry()
     metrics = Metrics(registry, labels=LABELS, topic=settings.topics.content)
     pipeline = Pipeline(
         classifier=FreeModel(),
         router=Router(model=ModelRef(name="free", version="0", digest="0" * 64), threshold=0.5),
         observer=metrics,
     )
-    worker.run(settings, pipeline=pipeline, metrics=metrics, registry=registry)
+    run(settings, pipeline=pipeline, metrics=metrics, registry=registry)
 
 
 def bare(settings: Settings, *, by_topic: bool) -> None:
     """A Faust agent under our Faust settings that forwards batches: every send awaited twice, acknowledged in order."""
-    app = stream_app.faust_app(settings, idempotent=True)
+    app = faust_app(settings, idempotent=True)
     target = app.topic(settings.topics.tagged, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 
     async def send(event: Any) -> Any:
@@ -78,7 +80,7 @@ def bare(settings: Settings, *, by_topic: bool) -> None:
             for event in batch:
                 await stream.ack(event)
 
-    @app.agent(stream_app.source(app, settings), name="forward")  # type: ignore[untyped-decorator]
+    @app.agent(source(app, settings), name="forward")  # type: ignore[untyped-decorator]
     async def agent(stream: Any) -> None:
         stream = stream.noack()
         batcher: Batcher[Any] = Batcher(limit=settings.batch_max_events)
@@ -91,7 +93,7 @@ def bare(settings: Settings, *, by_topic: bool) -> None:
 
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    running = stream_app.Worker(app, shutdown_seconds=settings.shutdown_timeout_seconds, on_stopping=lambda: None)
+    running = Worker(app, shutdown_seconds=settings.shutdown_timeout_seconds, on_stopping=lambda: None)
     running.loop = loop
     running.execute_from_commandline()
 

@@ -9,9 +9,9 @@ from typing import Literal, TextIO
 
 import structlog
 
-# Chatter at info level that tells an operator nothing; warnings of theirs are kept. Faust logs its services under the module of
-# their class: `stream.worker.app`, `stream.worker.consumer`. Our own loggers are named `tagstream.*`.
-QUIET = ("aiokafka", "kafka", "faust", "mode", "asyncio", "stream.worker.app", "stream.worker.consumer")
+# Libraries whose lines at info level do not help an operator; their warnings are kept. Faust logs a service under the module of its
+# class, so our subclasses of it log under `stream`. Our own loggers are named `tagstream.*`.
+QUIET = ("aiokafka", "kafka", "faust", "mode", "asyncio", "stream")
 # Their debug lines carry keys, values and requests as they are, and kafka-python's the password: there is no level for them.
 NEVER_DEBUG = ("aiokafka", "kafka")
 # Of the clients' warnings: brokers that are away are 60 lines a second, and what a log keeps was written before they went.
@@ -95,7 +95,7 @@ class Repeats(logging.Filter):
         return passes
 
     def _passes(self, record: logging.LogRecord) -> bool:
-        if record.levelno >= logging.CRITICAL or not (record.name in QUIET or record.name.partition(".")[0] in QUIET):
+        if record.levelno >= logging.CRITICAL or record.name.partition(".")[0] not in QUIET:
             return True
         kind, error = record.exc_info[:2] if record.exc_info else (None, None)
         key = (record.name, record.levelname, str(record.msg), f"{kind.__name__}: {error}" if kind is not None else "")

@@ -27,7 +27,7 @@ _MOST_BYTES = 64 * 1024 * 1024
 FORGOTTEN_SECONDS = 30 * 24 * 3600.0
 
 
-class Marker:
+class CrashFile:
     """This process's own file. Not safe to be used by several threads at once."""
 
     def __init__(self, folder: Path, *, stem: str, payload_bytes: int) -> None:
@@ -47,13 +47,13 @@ class Marker:
         self.path = folder / f"{stem}-{os.getpid()}-{secrets.token_hex(4)}{_SUFFIX}"
         # Under another name until it is held, or it would be a dead process's for a moment.
         new = self.path.with_suffix(".new")
-        self._file = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        self._descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _write(self._file, bytes(2 * self._slot_bytes), 0)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _write(self._descriptor, bytes(2 * self._slot_bytes), 0)
             new.rename(self.path)
         except BaseException:
-            os.close(self._file)
+            os.close(self._descriptor)
             new.unlink(missing_ok=True)
             raise
 
@@ -68,13 +68,13 @@ class Marker:
         if len(slot) > self._slot_bytes:
             raise OSError(errno.EFBIG, f"{len(payload)} bytes where there is room for {self._slot_bytes - _HEADER.size}")
         self._sequence += 1
-        _write(self._file, slot, (self._sequence % 2) * self._slot_bytes)
+        _write(self._descriptor, slot, (self._sequence % 2) * self._slot_bytes)
 
     def close(self, *, remove: bool) -> None:
         """Let go of the file; with `remove` nothing of it stays."""
         if remove:
             self.path.unlink(missing_ok=True)
-        os.close(self._file)
+        os.close(self._descriptor)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Which event kills the worker: what is in the model is written down before, so that the next process can tell. No Faust.
 
 A native abort, the kernel's killing for memory and a model that hangs give no exception, and the same event is read again, and
-kills again, for ever. So the places of what is in the model stand in a file (`marker.py`), and what a dead process had there is
+kills again, for ever. So the places of what is in the model stand in a file (`crash_file.py`), and what a dead process had there is
 a suspect for the next one. Suspects are decided one at a time, with nothing else in the model: whoever kills then has shown
 himself. An event that this has happened to, and with which `crash_deaths` processes died in all, is a dead letter, without being
 read. Who survives is no suspect any more.
@@ -11,8 +11,6 @@ does not answer or the machine raised, first takes back what it wrote down. A bo
 the event's. docs/decisions/0006-poison.md has the reasons.
 """
 
-import errno
-import hashlib
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,7 +24,8 @@ from monitoring.observer import Reason, Stage
 from stream.contract.events import DEFAULT_LIMITS, Limits, Rejected
 from stream.contract.outcomes import Publication, publish_all
 from stream.contract.record import Record
-from stream.deliver.crash_file import Left, Marker, left_behind
+from stream.deliver.crash_file import CrashFile, Left, left_behind
+from stream.deliver.state_folder import mistaken, stem_of
 from stream.deliver.suspects import InHand, Place, State, Suspect, fingerprint, inherited
 from stream.logs import logger
 from stream.settings.settings import Settings
@@ -37,14 +36,6 @@ Decide = Callable[[Sequence[Record]], list[Publication]]
 # What an event may take up in the file: partition, offset, deaths, fingerprint.
 _EVENT_BYTES = 48
 CONSEQUENCE = "an event that kills the worker will do so again and again; delivery goes on"
-# A disk that is full now need not keep a worker from starting; a folder that cannot be used is a mistake.
-_PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-
-
-class StateFolderError(Exception):
-    """`state_folder` was named and cannot be used: the message says why and what to do."""
-
-    exit_code = 2
 
 
 class Report(Protocol):
@@ -109,7 +100,7 @@ class CrashGuard:
 
     def __init__(
         self,
-        marker: Marker,
+        file: CrashFile,
         suspects: Mapping[Place, Suspect],
         *,
         deaths: int,
@@ -120,13 +111,13 @@ class CrashGuard:
         Begin with what others have left.
 
         Args:
-            marker: This process's file.
+            file: This process's file.
             suspects: Whom to decide alone.
             deaths: At so many an event is given up.
             limits: What its dead letter may weigh: one that is refused would be tried again by every process, for ever.
             report: Told after every change.
         """
-        self._marker = marker
+        self._file = file
         self._suspects = dict(suspects)
         self._deaths = deaths
         self._limits = limits
@@ -186,7 +177,7 @@ class CrashGuard:
         self.excuse()
         with self._lock:
             if self._works:
-                self._marker.close(remove=not self._suspects)
+                self._file.close(remove=not self._suspects)
             self._works = False
 
     def _given_up(self, event: Record) -> Rejected | None:
@@ -233,13 +224,13 @@ class CrashGuard:
         if not self._works or self._excused:
             return
         try:
-            self._marker.write(msgspec.msgpack.encode(State([*self._suspects.values()], [*self._in_hand.values()])))
+            self._file.write(msgspec.msgpack.encode(State([*self._suspects.values()], [*self._in_hand.values()])))
         except OSError as error:
             self._works = False
             log.warning("crash_guard_off", why=str(error), consequence=CONSEQUENCE)
             # What it says is out of date now, and may not be held against anybody.
             with suppress(OSError):
-                self._marker.close(remove=True)
+                self._file.close(remove=True)
         self._report(active=self._works, suspects=len(self._suspects))
 
 
@@ -270,32 +261,16 @@ def open_guard(settings: Settings, report: Report = unreported) -> Guard:
         return Unguarded()
 
 
-def mistaken(settings: Settings, error: OSError) -> StateFolderError | None:
-    """The error to end with where the folder was named and cannot be used; None where a worker goes on without the guard."""
-    if "state_folder" not in settings.model_fields_set or error.errno in _PASSING:
-        return None
-    return StateFolderError(
-        f"the folder {settings.state_folder.expanduser()} (state_folder) cannot be used: {error.strerror or error}. Next: let this user "
-        f"write there, name another one, or set TAGSTREAM_CRASH_DEATHS=0 to work without the guard against crash loops."
-    )
-
-
-def stem_of(settings: Settings) -> str:
-    """What the files of one group on one topic of one cluster begin with: others' offsets mean nothing here."""
-    identity = f"{settings.brokers}\n{settings.group}\n{settings.topics.content}"
-    return hashlib.blake2b(identity.encode(), digest_size=8).hexdigest()
-
-
 def _opened(settings: Settings, folder: Path, report: Report) -> CrashGuard:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     stem = stem_of(settings)
     # As much in the model as there can be, and as many suspects from two who died so.
     most = settings.inference_threads * settings.batch_max_events
-    marker = Marker(folder, stem=stem, payload_bytes=4096 + 3 * most * _EVENT_BYTES)
+    file = CrashFile(folder, stem=stem, payload_bytes=4096 + 3 * most * _EVENT_BYTES)
     dead = list(left_behind(folder, stem=stem))
     suspects = inherited(filter(None, map(_state, dead)))
     kept = dict(sorted(suspects.items(), key=lambda item: -item[1].deaths)[: 2 * most])
-    guard = CrashGuard(marker, kept, deaths=settings.crash_deaths, limits=settings.limits, report=report)
+    guard = CrashGuard(file, kept, deaths=settings.crash_deaths, limits=settings.limits, report=report)
     # Only now: had this process died a moment ago, the files would be there for the next.
     for left in dead:
         left.remove()

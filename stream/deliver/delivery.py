@@ -17,9 +17,6 @@ without an acknowledgement, so that it is read again by whoever has its partitio
 
 import asyncio
 import contextlib
-import logging
-import os
-import sys
 import threading
 import time
 from collections import deque
@@ -34,13 +31,11 @@ from stream.contract.record import Record
 from stream.deliver.batcher import Batcher
 from stream.deliver.breaker import Breaker
 from stream.deliver.crash_guard import Guard, Unguarded
+from stream.deliver.fatal import DeliveryError, InferenceTimeoutError, die
 from stream.deliver.redelivered import Taken
-from stream.logs import logger
 from stream.settings.settings import Settings
 
-EXIT_BROKEN = 70
 THREADS_START_SECONDS = 10.0
-log = logger("tagstream.delivery")
 
 Decide = Callable[[Sequence[Record]], list[Publication]]
 # Two awaits: the first has queued the record, the second has the broker's word for it.
@@ -61,14 +56,6 @@ class Stream(Protocol):
         ...
 
 
-class DeliveryError(Exception):
-    """A bound was exceeded or an invariant broken; the process must end."""
-
-
-class InferenceTimeoutError(DeliveryError):
-    """The model did not answer in time: of all that a worker ends itself for, the one that its events are to blame for."""
-
-
 class _Turn:
     """How far one batch has come."""
 
@@ -84,17 +71,6 @@ class _Turn:
         turn.sent.set()
         turn.acknowledged.set()
         return turn
-
-
-def die(error: BaseException) -> NoReturn:
-    """End the process now, loudly, without giving Faust a chance to commit. The orchestrator starts it anew."""
-    try:
-        log.critical("worker_died", error=f"{type(error).__name__}: {error}", exit_code=EXIT_BROKEN, exc_info=error)
-        logging.shutdown()
-        sys.stdout.flush()
-    finally:
-        # Whatever saying so raises (a closed pipe, for one): it must not keep a broken worker alive.
-        os._exit(EXIT_BROKEN)
 
 
 class Delivery:

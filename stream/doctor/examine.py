@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from importlib.metadata import version
 from pathlib import Path
 
 from kafka.errors import KafkaError
@@ -19,13 +20,14 @@ from monitoring.drift import baseline
 from stream.decide.decider import RULES_CONSEQUENCE, decider_of
 from stream.decide.pipeline import release_of
 from stream.decide.routing import Router
-from stream.deliver.breaker import Opened
-from stream.deliver.crash_file import Marker
-from stream.deliver.crash_guard import CONSEQUENCE, mistaken, stem_of
-from stream.deliver.transactions import no_transactions
+from stream.deliver.breaker_file import BreakerFile
+from stream.deliver.crash_file import CrashFile
+from stream.deliver.crash_guard import CONSEQUENCE
+from stream.deliver.state_folder import mistaken, stem_of
 from stream.kafka import admin
 from stream.kafka.records import missing_codecs
 from stream.kafka.rights import Operation, Resource, Right, missing
+from stream.kafka.transactions import no_transactions
 from stream.settings.metrics_address import is_taken, next_step
 from stream.settings.security import SecurityError, client_options, warnings
 from stream.settings.settings import Settings
@@ -105,17 +107,17 @@ def _local(settings: Settings, *, create_topics: bool) -> Iterator[Finding]:
 
 
 def _stream_engine() -> Finding:
-    import faust
-    import faust.streams
+    # Faust takes a second to load.
+    from stream.worker.faust_app import has_c_extension
 
-    if getattr(faust.streams, "_CStreamIterator", None) is None:
+    if not has_c_extension():
         return Finding(
             check="faust",
             status=Status.FAIL,
             detail="runs without its C extension, whose Python twin loses stale messages",
             fix="install a binary wheel of faust-streaming for this CPython and unset NO_CYTHON",
         )
-    return Finding(check="faust", status=Status.OK, detail=f"{faust.__version__} with its C extension")
+    return Finding(check="faust", status=Status.OK, detail=f"{version('faust-streaming')} with its C extension")
 
 
 def _codecs() -> Finding:
@@ -270,7 +272,7 @@ def _try(folder: Path, *, stem: str) -> bool:
         # Refuses what is there and is no folder.
         folder.mkdir(exist_ok=True)
         # Held as long as it is there, so that no worker that starts takes it for a dead one's.
-        Marker(folder, stem=stem, payload_bytes=TRIED_BYTES).close(remove=True)
+        CrashFile(folder, stem=stem, payload_bytes=TRIED_BYTES).close(remove=True)
         return True
     above = next(parent for parent in folder.absolute().parents if parent.exists())
     # Under a name of its own: a worker that makes the folder meanwhile keeps it.
@@ -286,7 +288,7 @@ def _breaker(settings: Settings, *, opened: Status) -> Iterator[Finding]:
     except BundleError:
         # Said already: no worker starts, and which bundle there will be instead, which may be the answer, nobody knows.
         return
-    file = Opened(settings, release=release_of(digest))
+    file = BreakerFile(settings, release=release_of(digest))
     found = file.look()
     if found is None:
         yield Finding(check="circuit breaker", status=Status.OK, detail="closed")

@@ -1,7 +1,7 @@
 """How every client of ours reaches the brokers: TLS, a user, and a password that comes from a file alone.
 
 Owns the `security.*` settings and the one function, `client_options`, that turns them into a client's keyword arguments: aiokafka
-and kafka-python give these the same names, and `app.py` makes Faust's credentials of them. A test holds that no client is
+and kafka-python give these the same names, and `faust_app.py` makes Faust's credentials of them. A test holds that no client is
 constructed without it. Never prints a secret: a password is no setting, only the name of its file is.
 """
 

@@ -27,7 +27,7 @@ CONFIG_FILE = "tagstream.toml"
 LEAST_WINDOW_EVENTS = 100
 MAX_PORT = 65535
 TOPIC_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
-# A dead letter without its value must fit, and every record below the producer's own limit (stream/worker/app.py).
+# A dead letter without its value must fit, and every record below the producer's own limit (stream/worker/faust_app.py).
 LEAST_RECORD_BYTES, MOST_RECORD_BYTES = 256 * 1024, 4_000_000
 # Variables with our prefix that are not settings of the program: they choose where settings are read from.
 CONTROL_VARIABLES = frozenset({"TAGSTREAM_CONFIG"})

@@ -1,77 +1,77 @@
-"""Up to where may a partition be committed? Up to the first record that was given out and is not acknowledged. Knows no Faust."""
+"""Computes up to which offset a partition may be committed: up to the first record that was handed out and is not acknowledged."""
 
 from collections import deque
 from collections.abc import Container, Sequence
 
 
-class Given:
+class Committable:
     """
-    The offsets that a reader of one partition was given and that are not committable yet, in order.
+    What may be committed of one partition, by the offsets that a reader was handed and that may not be committed yet, in order.
 
-    Offsets that nobody was given (transaction markers, what compaction or retention has taken) are no gap and cost nothing, however
-    many they are. Faust instead adds each of them to what was acknowledged, as a number in a list: ten million of them, after an outage
-    that outlasted retention, are more memory than a worker has.
+    Offsets that are never handed out (transaction markers, records removed by compaction or retention) are no gap and cost nothing,
+    however many they are. Faust instead adds each of them, as a number in a list, to what was acknowledged: ten million of them,
+    after an outage longer than the retention, need more memory than a worker has.
 
-    >>> given = Given()
+    >>> committable = Committable()
     >>> for offset in (0, 4, 5, 9_000_000):
-    ...     given.out(offset)
-    >>> given.done({0, 4, 9_000_000}, None), given.done({5, 9_000_000}, 5)
+    ...     committable.hand_out(offset)
+    >>> committable.advance({0, 4, 9_000_000}, None), committable.advance({5, 9_000_000}, 5)
     (5, 9000001)
     """
 
     def __init__(self) -> None:
-        """Nothing was given out."""
-        self._offsets: deque[int] = deque()
+        """Begin with no record handed out."""
+        self._open: deque[int] = deque()
 
     def __len__(self) -> int:
-        return len(self._offsets)
+        return len(self._open)
 
     @property
-    def first(self) -> int | None:
-        """The first that is not committable; None if there is none."""
-        return self._offsets[0] if self._offsets else None
+    def first_open(self) -> int | None:
+        """The first offset that was handed out and may not be committed yet; None if there is none."""
+        return self._open[0] if self._open else None
 
     def missing(self, first: int, offsets: Sequence[int]) -> int | None:
         """
-        The first from `first` on that is not among `offsets` and lies before the last of them; None if there is none.
+        The first open offset, from `first` to the last of `offsets`, that is not among `offsets`; None if there is none.
 
-        >>> given = Given()
+        >>> committable = Committable()
         >>> for offset in (3, 4, 9, 12):
-        ...     given.out(offset)
-        >>> given.missing(4, [9]), given.missing(4, [4, 9]), given.missing(4, [4, 12])
+        ...     committable.hand_out(offset)
+        >>> committable.missing(4, [9]), committable.missing(4, [4, 9]), committable.missing(4, [4, 12])
         (4, None, 9)
         """
         here = set(offsets)
-        for offset in self._offsets:
+        for offset in self._open:
             if offset >= offsets[-1]:
                 break
             if offset >= first and offset not in here:
                 return offset
         return None
 
-    def out(self, offset: int) -> None:
-        """A record is given out; if it was before, the reader has gone back to it, and all behind it will come again."""
-        while self._offsets and self._offsets[-1] >= offset:
-            self._offsets.pop()
-        self._offsets.append(offset)
+    def hand_out(self, offset: int) -> None:
+        """Note that a record is handed out. If it was before, the reader has gone back to it and will be handed all later ones again."""
+        while self._open and self._open[-1] >= offset:
+            self._open.pop()
+        self._open.append(offset)
 
-    def done(self, acknowledged: Container[int], committed: int | None) -> int | None:
+    def advance(self, acknowledged: Container[int], committed: int | None) -> int | None:
         """
-        Forget what is acknowledged, from the first on, up to the first that is not.
+        Forget the offsets that are acknowledged, from the first on, up to the first that is not.
 
         Args:
-            acknowledged: The offsets of what is.
-            committed: The group's offset: what lies before it is done, whoever has done it.
+            acknowledged: The acknowledged offsets.
+            committed: The group's offset; a record before it is done, even if another member has done it.
 
         Returns:
-            The offset behind the last that was forgotten for being acknowledged; None if there is none.
+            The offset to commit: the one after the last acknowledged offset that was forgotten; None if there is none.
         """
         behind = None
-        while self._offsets:
-            offset = self._offsets[0]
+        while self._open:
+            offset = self._open[0]
             if offset in acknowledged:
                 behind = offset + 1
             elif committed is None or offset >= committed:
                 break
-            self._offsets.popleft()
+            self._open.popleft()
         return behind

@@ -4,24 +4,16 @@ import time
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
-from monitoring.drift.watch import DriftWatch
 from monitoring.metrics.metrics import Metrics
 from stream import logs
 from stream.decide.decider import RULES_CONSEQUENCE, decider_of
 from stream.decide.pipeline import Pipeline
-from stream.settings.metrics_address import next_step
 from stream.settings.settings import Settings
-from stream.worker import app
+from stream.worker import process
 from stream.worker.allocator import limit_fragmentation
 from stream.worker.drift import watch_of
 
 log = logs.logger("tagstream.worker")
-
-
-class PortTakenError(Exception):
-    """The metrics address cannot be bound: the message says which, why, and what to do."""
-
-    exit_code = 2
 
 
 def main(settings: Settings) -> None:
@@ -32,7 +24,7 @@ def main(settings: Settings) -> None:
         BundleError: The bundle is refused.
         BrokerUnreachableError: No broker answered in time.
         TopicsMissingError: A topic does not exist.
-        PortTakenError: The metrics port is taken.
+        MetricsPortError: The metrics address cannot be bound.
         StateFolderError: `state_folder` was named and cannot be used.
     """
     limit_fragmentation()
@@ -76,26 +68,7 @@ def main(settings: Settings) -> None:
         log.info("bundle_loaded", name=model.name, version=model.version, digest=model.digest, path=str(bundle.path))
     # Drift is looked for in what a model says; its reference is of no other decider.
     watch = watch_of(settings, bundle) if bundle is not None else None
-    run(settings, pipeline=pipeline, metrics=metrics, registry=registry, watch=watch)
-
-
-def run(
-    settings: Settings,
-    *,
-    pipeline: Pipeline,
-    metrics: Metrics,
-    registry: CollectorRegistry,
-    watch: DriftWatch | None = None,
-) -> None:
-    """Run these parts; see `main`."""
-    try:
-        app.run(settings, pipeline=pipeline, metrics=metrics, registry=registry, watch=watch)
-    except app.MetricsPortError as error:
-        msg = (
-            f"the metrics address {settings.metrics_host}:{settings.metrics_port} cannot be bound: {error}. "
-            f"Next: {next_step(error.__cause__)}"
-        )
-        raise PortTakenError(msg) from error
+    process.run(settings, pipeline=pipeline, metrics=metrics, registry=registry, watch=watch)
 
 
 def process_registry() -> CollectorRegistry:

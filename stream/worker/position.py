@@ -15,7 +15,8 @@ from faust.types import TP
 from monitoring.health import Progress
 from monitoring.metrics.metrics import Metrics
 from stream.deliver.crash_guard import Guard, Unguarded
-from stream.deliver.delivery import Delivery, DeliveryError
+from stream.deliver.delivery import Delivery
+from stream.deliver.fatal import DeliveryError
 from stream.logs import logger
 
 POSITION_TIMEOUT_SECONDS = 5.0
@@ -36,7 +37,7 @@ class Place:
         end: The end of what may be read.
         committed: The group's offset; None before the first commit.
         fetched: Up to where records were fetched; None if that is not known.
-        given: Records that were given out, to Faust's buffer and behind it, and are not committable yet.
+        handed_out: Records that were handed out, to Faust's buffer and behind it, and are not committable yet.
         waiting: Does an event of it wait in our hands to be acknowledged?
         acknowledged: The offset behind the last event that this process has acknowledged; None if there was none.
         settled: Has it been quiet for so long that whatever was fetched would have been given out?
@@ -47,14 +48,14 @@ class Place:
     committed: int | None
     fetched: int | None
     waiting: bool
-    given: int = 0
+    handed_out: int = 0
     acknowledged: int | None = None
     settled: bool = False
 
     @property
     def quiet(self) -> bool:
         """All was fetched up to the end, and nothing of it waits."""
-        return self.fetched is not None and self.fetched >= self.end and not self.given and not self.waiting
+        return self.fetched is not None and self.fetched >= self.end and not self.handed_out and not self.waiting
 
     @property
     def ends_short(self) -> bool:
@@ -74,7 +75,7 @@ class Place:
         6
         >>> Place(begin=0, end=10, committed=9, fetched=10, waiting=False, acknowledged=9).lag
         0
-        >>> Place(begin=0, end=10, committed=4, fetched=10, given=1, waiting=False, acknowledged=4).lag
+        >>> Place(begin=0, end=10, committed=4, fetched=10, handed_out=1, waiting=False, acknowledged=4).lag
         6
         >>> Place(begin=3, end=10, committed=None, fetched=10, waiting=False).lag
         7
@@ -257,7 +258,7 @@ class Position:
                 else max(self._ends.get(tp, 0), committed or 0, acknowledged.get(tp, 0)),
                 committed=committed,
                 fetched=fetched,
-                given=consumer.given_out(tp),
+                handed_out=consumer.handed_out(tp),
                 waiting=tuple(tp) in waiting,
                 acknowledged=acknowledged.get(tp),
             )

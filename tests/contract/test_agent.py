@@ -36,10 +36,17 @@ from monitoring.metrics.metrics import Metrics
 from stream.contract.outcomes import ModelRef
 from stream.decide.pipeline import Pipeline
 from stream.decide.routing import Router
-from stream.deliver.delivery import EXIT_BROKEN, Delivery, DeliveryError
+from stream.deliver.delivery import Delivery
+from stream.deliver.fatal import EXIT_BROKEN, DeliveryError
 from stream.settings.settings import Settings
-from stream.worker import app as stream_app
-from stream.worker import consumer as stream_consumer
+from stream.worker import shutdown
+from stream.worker.app import build
+from stream.worker.consumer import Consumer
+from stream.worker.consumer_thread import ConsumerThread
+from stream.worker.coordinator import UNKNOWN_SECONDS, Coordinator
+from stream.worker.faust_app import faust_app, source
+from stream.worker.producer import Producer
+from stream.worker.transacted import TransactedConsumer
 from tests.fakes import LABELS, Clock, Death, KeywordClassifier
 
 SECONDS = 20
@@ -53,7 +60,7 @@ EVENTS: dict[bytes | None, str] = {
 
 
 class RecordingProducer:
-    """Faust's producer, as far as `stream.worker.app.sender` calls it: keeps what was sent, confirms when told."""
+    """Faust's producer, as far as `stream.worker.producer.sender` calls it: keeps what was sent, confirms when told."""
 
     def __init__(self, *, confirms: bool = True) -> None:
         """`confirms`: at once, else when the test sets the futures."""
@@ -87,14 +94,14 @@ class Worker:
     """A built application, its agent in Faust's test context, and what came of it."""
 
     def __init__(self, producer: RecordingProducer, **knobs: Any) -> None:
-        """Build as `stream.worker.app.run` does."""
+        """Build as `stream.worker.process.run` does."""
         settings = Settings.model_validate(
             {"topics": {"content": "news", "tagged": "tagged-news"}, "inference_threads": 1, **knobs}
         )
         self.registry = CollectorRegistry()
         router = Router(model=ModelRef(name="m", version="1", digest="d" * 64), threshold=0.7)
         metrics = Metrics(self.registry, labels=LABELS, topic=settings.topics.content)
-        self.app = stream_app.build(
+        self.app = build(
             settings,
             pipeline=Pipeline(classifier=KeywordClassifier(), router=router, observer=metrics),
             metrics=metrics,
@@ -255,7 +262,7 @@ def test_a_stopped_agent_leaves_its_events_unacknowledged(death: Death) -> None:
 
 def test_faust_is_configured_as_the_decision_record_says() -> None:
     """Each of these differs from Faust's default, and each default loses events, hangs, or opens a port."""
-    conf = stream_app.faust_app(Settings(), idempotent=True).conf
+    conf = faust_app(Settings(), idempotent=True).conf
     assert conf.agent_supervisor.__name__ == "CrashingSupervisor"
     assert conf.consumer_auto_offset_reset == "earliest"
     assert conf.stream_wait_empty is True
@@ -269,7 +276,7 @@ def test_faust_is_configured_as_the_decision_record_says() -> None:
 @pytest.mark.parametrize("idempotent", [True, False])
 def test_the_producer_waits_for_all_replicas(idempotent: bool) -> None:
     """Faust sets neither outside of its exactly-once mode."""
-    stream_app.faust_app(Settings(), idempotent=idempotent)
+    faust_app(Settings(), idempotent=idempotent)
     extra = driver.Transport.Producer._settings_extra(driver.Transport.Producer)
     assert extra == {"acks": "all", "enable_idempotence": idempotent}
 
@@ -278,13 +285,13 @@ def test_a_faust_without_its_c_extension_is_refused(monkeypatch: pytest.MonkeyPa
     """Its Python twin acknowledges stale messages unprocessed."""
     monkeypatch.setattr(faust.streams, "_CStreamIterator", None)
     with pytest.raises(RuntimeError, match=r"C extension.*Next: "):
-        stream_app.faust_app(Settings(), idempotent=True)
+        faust_app(Settings(), idempotent=True)
 
 
 def test_content_is_read_as_raw_bytes() -> None:
     """A typed topic acknowledges what it cannot decode, and then throws it into the agent."""
-    app = stream_app.faust_app(Settings(), idempotent=True)
-    topic = stream_app.source(app, Settings())
+    app = faust_app(Settings(), idempotent=True)
+    topic = source(app, Settings())
     assert (topic.key_type, topic.value_type, topic.schema.key_serializer, topic.schema.value_serializer) == (
         bytes,
         bytes,
@@ -377,11 +384,17 @@ def consumer_of(kind: type[Any], order: list[str], *, stops: bool = False) -> An
     """A consumer without a broker."""
     consumer = object.__new__(kind)
     consumer.app = SimpleNamespace(delivery=_Delivery(order), transactions=_Transactions(order), should_stop=stops)
-    consumer._given, consumer.skipped, consumer._passed_over, consumer._between, consumer._revocations = {}, {}, {}, False, 0
+    consumer._committable, consumer.skipped, consumer._passed_over, consumer._between, consumer._revocations = (
+        {},
+        {},
+        {},
+        False,
+        0,
+    )
     return consumer
 
 
-@pytest.mark.parametrize("kind", [stream_consumer.Consumer, stream_consumer.TransactedConsumer])
+@pytest.mark.parametrize("kind", [Consumer, TransactedConsumer])
 def test_all_is_finished_and_committed_before_faust_forgets_what_was_acknowledged(kind: type[Any], order: list[str]) -> None:
     """Faust forgets it first, and commits then: what was done since the last commit would be done again."""
     asyncio.run(consumer_of(kind, order).on_partitions_revoked({TP("content", 0)}))
@@ -392,24 +405,24 @@ def test_all_is_finished_and_committed_before_faust_forgets_what_was_acknowledge
 def test_what_was_noted_of_a_partition_goes_with_it(order: list[str]) -> None:
     """It may come back after another has worked on it: then an old gap, or an old wait, says nothing."""
     gone, other = TP("content", 0), TP("content", 1)
-    made = consumer_of(stream_consumer.Consumer, order)
-    for notes in (made._given, made.skipped, made._passed_over):
+    made = consumer_of(Consumer, order)
+    for notes in (made._committable, made.skipped, made._passed_over):
         notes.update({gone: "noted", other: "noted"})
     asyncio.run(made.on_partitions_revoked({gone}))
 
-    assert [list(notes) for notes in (made._given, made.skipped, made._passed_over)] == [[other]] * 3
+    assert [list(notes) for notes in (made._committable, made.skipped, made._passed_over)] == [[other]] * 3
 
 
 def test_whoever_had_a_partition_is_fenced_before_anything_of_it_is_taken(order: list[str]) -> None:
     """With exactly once the offset to go on from is only known then."""
-    asyncio.run(consumer_of(stream_consumer.TransactedConsumer, order).on_partitions_assigned({TP("content", 0)}))
+    asyncio.run(consumer_of(TransactedConsumer, order).on_partitions_assigned({TP("content", 0)}))
 
     assert order == ["fenced", "takes again", "Faust assigns"]
 
 
 def test_a_worker_that_stops_takes_nothing_more_when_it_is_given_partitions(order: list[str]) -> None:
     """A stop that meets a rebalance is still a stop."""
-    asyncio.run(consumer_of(stream_consumer.Consumer, order, stops=True).on_partitions_assigned({TP("content", 0)}))
+    asyncio.run(consumer_of(Consumer, order, stops=True).on_partitions_assigned({TP("content", 0)}))
 
     assert order == ["Faust assigns"]
 
@@ -421,11 +434,11 @@ def test_a_stop_that_hangs_ends_by_itself_and_says_whether_all_was_finished(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Code 0 once Faust has said that nothing is in hand, however long its connections take; else code 1."""
-    monkeypatch.setattr(stream_app, "LEAVE_SECONDS", 0.01)
-    monkeypatch.setattr(stream_app.os, "_exit", sys.exit)
-    app = stream_app.faust_app(Settings(), idempotent=True)
+    monkeypatch.setattr(shutdown, "LEAVE_SECONDS", 0.01)
+    monkeypatch.setattr(shutdown.os, "_exit", sys.exit)
+    app = faust_app(Settings(), idempotent=True)
     closed: list[None] = []
-    worker = stream_app.Worker(app, shutdown_seconds=0.1, on_stopping=lambda: None, on_cut_short=lambda: closed.append(None))
+    worker = shutdown.Worker(app, shutdown_seconds=0.1, on_stopping=lambda: None, on_cut_short=lambda: closed.append(None))
     if drained:
         asyncio.run(app.on_before_shutdown.send())
     with pytest.raises(SystemExit) as ended:
@@ -439,9 +452,9 @@ def test_a_stop_that_hangs_ends_by_itself_and_says_whether_all_was_finished(
 @pytest.mark.parametrize("fails", [True, False])
 def test_what_is_left_on_disk_does_not_keep_a_worker_alive(fails: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder that has become read-only, or a disk that does not answer."""
-    monkeypatch.setattr(stream_app, "LEAVE_SECONDS", 0.01)
-    monkeypatch.setattr(stream_app, "CLOSE_SECONDS", 0.05)
-    monkeypatch.setattr(stream_app.os, "_exit", sys.exit)
+    monkeypatch.setattr(shutdown, "LEAVE_SECONDS", 0.01)
+    monkeypatch.setattr(shutdown, "CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr(shutdown.os, "_exit", sys.exit)
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
 
     def close() -> None:
@@ -449,8 +462,8 @@ def test_what_is_left_on_disk_does_not_keep_a_worker_alive(fails: bool, monkeypa
             raise OSError(30, "Read-only file system")
         threading.Event().wait(5)
 
-    app = stream_app.faust_app(Settings(), idempotent=True)
-    worker = stream_app.Worker(app, shutdown_seconds=0.1, on_stopping=lambda: None, on_cut_short=close)
+    app = faust_app(Settings(), idempotent=True)
+    worker = shutdown.Worker(app, shutdown_seconds=0.1, on_stopping=lambda: None, on_cut_short=close)
     asyncio.run(app.on_before_shutdown.send())
     with pytest.raises(SystemExit) as ended:
         worker._exit_when_late()
@@ -462,10 +475,8 @@ def test_a_stop_that_nobody_asked_for_has_a_bound_too_and_another_code(monkeypat
     """Faust stops without a limit when something of it has crashed; a worker that hangs there is no worker, and says 70."""
     ended: list[int] = []
     late = threading.Event()
-    monkeypatch.setattr(stream_app.os, "_exit", lambda code: (ended.append(code), late.set()))
-    worker = stream_app.Worker(
-        stream_app.faust_app(Settings(), idempotent=True), shutdown_seconds=0.1, on_stopping=lambda: None
-    )
+    monkeypatch.setattr(shutdown.os, "_exit", lambda code: (ended.append(code), late.set()))
+    worker = shutdown.Worker(faust_app(Settings(), idempotent=True), shutdown_seconds=0.1, on_stopping=lambda: None)
     worker.on_worker_shutdown()
 
     assert late.wait(5)
@@ -478,8 +489,8 @@ def test_whatever_faust_ends_with_a_stop_that_nobody_asked_for_is_code_70(
 ) -> None:
     """By itself it would be 1, as for a bundle that is refused, or even 0; and who only sees the code would look in the wrong place."""
     stops: list[str] = []
-    worker = stream_app.Worker(
-        stream_app.faust_app(Settings(), idempotent=True), shutdown_seconds=60, on_stopping=lambda: stops.append("not ready")
+    worker = shutdown.Worker(
+        faust_app(Settings(), idempotent=True), shutdown_seconds=60, on_stopping=lambda: stops.append("not ready")
     )
 
     def crashes() -> None:
@@ -498,7 +509,7 @@ def test_whatever_faust_ends_with_a_stop_that_nobody_asked_for_is_code_70(
 
 def test_an_end_that_somebody_asked_for_keeps_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
     """SIGTERM, and all is finished: 0."""
-    worker = stream_app.Worker(stream_app.faust_app(Settings(), idempotent=True), shutdown_seconds=60, on_stopping=lambda: None)
+    worker = shutdown.Worker(faust_app(Settings(), idempotent=True), shutdown_seconds=60, on_stopping=lambda: None)
 
     def ends() -> None:
         raise SystemExit(0)
@@ -542,7 +553,7 @@ class _Positions:
 
 def seek_to_committed(positions: _Positions) -> Any:
     """As Faust asks for it, in the thread."""
-    thread = object.__new__(stream_consumer.ConsumerThread)
+    thread = object.__new__(ConsumerThread)
     thread._consumer = positions
 
     async def call_thread(work: Any, *arguments: Any) -> Any:
@@ -593,7 +604,7 @@ def test_a_coordinator_that_cannot_tell_is_not_one_that_knows_no_commit(
         return OffsetFetchResponse_v3(0, [], code)
 
     monkeypatch.setattr(GroupCoordinator, "_send_req", answered)
-    coordinator = object.__new__(stream_consumer.Coordinator)
+    coordinator = object.__new__(Coordinator)
     coordinator.group_id = "tagstream"
     coordinator.coordinator_dead = lambda: died.append(None)
     with pytest.raises(raises):
@@ -609,7 +620,7 @@ def test_nobody_waits_for_what_the_producer_still_has() -> None:
         async def flush(self) -> None:
             await asyncio.Event().wait()
 
-    producer = object.__new__(stream_app.Producer)
+    producer = object.__new__(Producer)
     producer._producer, producer.buffer = Stuck(), Stuck()
     producer._transaction_producers = {}
 
@@ -619,15 +630,15 @@ def test_nobody_waits_for_what_the_producer_still_has() -> None:
 def test_a_commit_for_a_topic_that_is_gone_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Aiokafka repeats it until the topic is there again, and then the new log has the old one's offset; a new partition has its time."""
     clock = Clock()
-    monkeypatch.setattr(stream_consumer.time, "monotonic", clock)
+    monkeypatch.setattr("stream.worker.coordinator.time.monotonic", clock)
     answers = [3, 0, 3, 3]
 
     async def answered(*_: Any) -> Any:
-        clock.now += stream_consumer.UNKNOWN_SECONDS - 1
+        clock.now += UNKNOWN_SECONDS - 1
         return SimpleNamespace(topics=[("content", [(0, answers.pop(0))])])
 
     monkeypatch.setattr(GroupCoordinator, "_send_req", answered)
-    coordinator = object.__new__(stream_consumer.Coordinator)
+    coordinator = object.__new__(Coordinator)
     coordinator.group_id, coordinator.coordinator_id, coordinator.generation, coordinator.member_id = "g", 1, 1, "m"
     coordinator._retry_backoff_ms, coordinator._commit_lock = 0, asyncio.Lock()
     coordinator._client = None
@@ -639,13 +650,13 @@ def test_a_commit_for_a_topic_that_is_gone_is_given_up(monkeypatch: pytest.Monke
     asyncio.run(commit())
     assert answers == [3, 3]
     answers.append(3)
-    with pytest.raises(CommitFailedError, match="of content/0 one does not exist any more"):
+    with pytest.raises(CommitFailedError, match="one of the partitions content/0 does not exist any more"):
         asyncio.run(commit())
 
 
 def test_a_partition_that_has_just_been_assigned_is_no_error() -> None:
     """Faust counts from the start of the process, and would log an error a partition at every rebalance after five minutes."""
-    thread = object.__new__(stream_consumer.ConsumerThread)
+    thread = object.__new__(ConsumerThread)
     said: list[str] = []
     thread.log = SimpleNamespace(error=lambda *words: said.append(str(words)))
     thread.time_started, thread.tp_fetch_request_timeout_secs = 0.0, 1.0
@@ -663,8 +674,8 @@ def test_a_partition_that_has_just_been_assigned_is_no_error() -> None:
 
 def test_the_worker_asks_by_that_coordinator() -> None:
     """A consumer takes the class by this name when it starts."""
-    stream_app.faust_app(Settings(), idempotent=True)
-    assert aiokafka_consumer.GroupCoordinator is stream_consumer.Coordinator
+    faust_app(Settings(), idempotent=True)
+    assert aiokafka_consumer.GroupCoordinator is Coordinator
 
 
 class _Fetched(FetchResult):  # type: ignore[misc]
@@ -685,7 +696,7 @@ class _Fetched(FetchResult):  # type: ignore[misc]
 
 def test_each_partition_gets_its_share_of_what_is_read_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else a megabyte of one partition comes before the first record of the next, and a dead worker's partitions wait behind it."""
-    monkeypatch.setattr(stream_consumer, "LEAST_RECORDS", 3)
+    monkeypatch.setattr("stream.worker.consumer_thread.LEAST_RECORDS", 3)
     long, short, other = (TP("content", partition) for partition in range(3))
     fetched: OrderedDict[TP, Any] = OrderedDict()
     fetched |= {
@@ -694,7 +705,7 @@ def test_each_partition_gets_its_share_of_what_is_read_at_a_time(monkeypatch: py
         other: _Fetched(["of another worker"]),
     }
     freed: list[None] = []
-    thread = object.__new__(stream_consumer.ConsumerThread)
+    thread = object.__new__(ConsumerThread)
     thread.consumer = SimpleNamespace(flow_active=True)
     consumer = SimpleNamespace(
         _closed=False,

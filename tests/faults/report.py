@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from stream.deliver.delivery import EXIT_BROKEN
+from stream.deliver.fatal import EXIT_BROKEN
 from tests.faults.checker import Verdict
 from tests.faults.faults import KILLS, Fault
 from tests.faults.fleet import Exit

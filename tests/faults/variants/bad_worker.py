@@ -15,13 +15,16 @@ import faust
 import mode
 from prometheus_client import CollectorRegistry
 
-import stream.worker.app
+import stream.worker.producer
 from monitoring.health import Progress
 from stream import logs
 from stream.contract.outcomes import Publication
 from stream.deliver.batcher import Batcher
-from stream.deliver.delivery import Delivery, die, raw_event
+from stream.deliver.delivery import Delivery, raw_event
+from stream.deliver.fatal import die
 from stream.settings.settings import Settings, load
+from stream.worker.faust_app import faust_app, source
+from stream.worker.shutdown import Worker
 from tests.faults.worker.points import Arms
 from tests.faults.worker.stub import SECONDS_VARIABLE, FaultyMetrics, StubPipeline, faulty_producer
 
@@ -62,7 +65,7 @@ class Parts:
         """Declare an agent that takes batches in order, hands each with its stream to `deliver`, and dies of what that raises."""
         batcher: Batcher[Any] = Batcher(limit=32)
 
-        @self.app.agent(stream.worker.app.source(self.app, self.settings), name="classify")  # type: ignore[untyped-decorator]
+        @self.app.agent(source(self.app, self.settings), name="classify")  # type: ignore[untyped-decorator]
         async def classify(stream: Any) -> None:
             stream = stream.noack()
             work = asyncio.create_task(work_off(stream))
@@ -93,12 +96,14 @@ def run(define: Callable[[Parts], None], *, restart_agents: bool) -> None:
     settings = load(os.environ).settings
     logs.configure(level=settings.log_level, form=settings.log_format)
     metrics = FaultyMetrics(CollectorRegistry(), arms, settings.topics.content)
-    stream.worker.app.Producer = faulty_producer(stream.worker.app.Producer, arms)  # type: ignore[misc]
-    app = stream.worker.app.faust_app(settings, idempotent=True)
+    stream.worker.producer.Producer = faulty_producer(stream.worker.producer.Producer, arms)  # type: ignore[misc]
+    app = faust_app(settings, idempotent=True)
     if restart_agents:
         app.conf.agent_supervisor = mode.OneForOneSupervisor
     pipeline = StubPipeline(arms, settings, metrics, seconds_per_batch=float(os.environ.get(SECONDS_VARIABLE, "0")))
-    define(Parts(settings=settings, app=app, pipeline=pipeline, metrics=metrics, send=stream.worker.app.sender(app, settings)))
+    define(
+        Parts(settings=settings, app=app, pipeline=pipeline, metrics=metrics, send=stream.worker.producer.sender(app, settings))
+    )
 
     @app.on_partitions_assigned.connect(weak=False)  # type: ignore[untyped-decorator]
     async def assigned(_: faust.App, partitions: Any, **__: Any) -> None:
@@ -106,6 +111,6 @@ def run(define: Callable[[Parts], None], *, restart_agents: bool) -> None:
 
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    worker = stream.worker.app.Worker(app, shutdown_seconds=settings.shutdown_timeout_seconds, on_stopping=lambda: None)
+    worker = Worker(app, shutdown_seconds=settings.shutdown_timeout_seconds, on_stopping=lambda: None)
     worker.loop = loop
     worker.execute_from_commandline()

@@ -1,4 +1,4 @@
-"""A real worker that breaks when it is told: `stream.worker.app.run`, so the real delivery, the real pipeline, the real producer.
+"""A real worker that breaks when it is told: `stream.worker.process.run`, so the real delivery, the real pipeline, the real producer.
 
 Run as `python -m tests.faults.worker` with TAGSTREAM_* in the environment; signals arm what is to break, or TESTS_FAULTS_FAILPOINTS. The model is the stub,
 or with TESTS_FAULTS_MODEL=bundle the settings' own bundle.
@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry
 
-import stream.deliver.transactions
-import stream.worker.app
+import stream.kafka.transactions
+import stream.worker.process
+import stream.worker.producer
 from model_export.bundle.bundle import read
 from model_export.bundle.classifier import OnnxClassifier
 from stream import logs
@@ -42,9 +43,9 @@ def main() -> None:
     logs.configure(level=settings.log_level, form=settings.log_format)
     registry = CollectorRegistry()
     metrics, pipeline = _parts(settings, arms, registry)
-    stream.worker.app.Producer = faulty_producer(stream.worker.app.Producer, arms)  # type: ignore[misc]
-    stream.deliver.transactions.Producer = faulty_transactions(stream.deliver.transactions.Producer, arms)  # type: ignore[misc]
-    stream.worker.app.run(settings, pipeline=pipeline, metrics=metrics, registry=registry)
+    stream.worker.producer.Producer = faulty_producer(stream.worker.producer.Producer, arms)  # type: ignore[misc]
+    stream.kafka.transactions.Producer = faulty_transactions(stream.kafka.transactions.Producer, arms)  # type: ignore[misc]
+    stream.worker.process.run(settings, pipeline=pipeline, metrics=metrics, registry=registry)
 
 
 def _parts(settings: Settings, arms: Arms, registry: CollectorRegistry) -> tuple[FaultyMetrics, FaultyPipeline]:

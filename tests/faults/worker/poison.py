@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry
 
-import stream.worker.app
+import stream.worker.process
 from model_export.bundle.prediction import Prediction
 from monitoring.observer import Observer
 from stream import logs
@@ -61,7 +61,7 @@ def main() -> None:
     metrics = FaultyMetrics(registry, Arms(), settings.topics.content)
     metrics.model_loaded(name=MODEL.name, version=MODEL.version, digest=MODEL.digest, now=0)
     pipeline = pipeline_of(settings, metrics, seconds_per_batch=float(os.environ.get(SECONDS_VARIABLE, "0")))
-    stream.worker.app.run(settings, pipeline=pipeline, metrics=metrics, registry=registry)
+    stream.worker.process.run(settings, pipeline=pipeline, metrics=metrics, registry=registry)
 
 
 if __name__ == "__main__":

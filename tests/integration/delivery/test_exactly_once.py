@@ -18,10 +18,10 @@ from kafka import TopicPartition as PlainTopicPartition
 
 from stream.broker import Broker
 from stream.broker.processes import Processes
-from stream.deliver.delivery import EXIT_BROKEN
-from stream.deliver.transactions import TransactionsUnavailableError
+from stream.deliver.fatal import EXIT_BROKEN
 from stream.kafka import admin
 from stream.kafka.rights import transactional_prefix
+from stream.kafka.transactions import TransactionsUnavailableError
 from stream.settings.settings import Settings, load
 from tests.faults.cluster.topics import doors, fault_environment, send
 from tests.faults.faults import Fault

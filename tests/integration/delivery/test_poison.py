@@ -18,7 +18,7 @@ from monitoring.top.top import Watcher
 from monitoring.top.top import address as top_address
 from stream.broker.processes import Processes
 from stream.contract.record import Record
-from stream.deliver.breaker import Opened
+from stream.deliver.breaker_file import BreakerFile
 from stream.demo.process import metrics_address
 from stream.settings.settings import Settings, load
 from tests.faults.checker import CLOCK, Door, Evidence, Sample, check
@@ -294,7 +294,7 @@ def test_a_worker_whose_events_are_all_dead_stops_until_a_person_answers(
         status, why = readiness(address)
         assert (status, "circuit breaker is open" in why) == (503, True)
         (alarm,) = alarms(Watcher([top_address(address)]).look())
-        file = Opened(settings, release="").path
+        file = BreakerFile(settings, release="").path
         assert (alarm.name, alarm.next) == ("CircuitBreakerOpen", f"docs/runbooks/CircuitBreakerOpen.md, then remove {file}.")
         time.sleep(3)
         assert second.running()
@@ -312,7 +312,7 @@ def test_a_worker_whose_events_are_all_dead_stops_until_a_person_answers(
     verdict = check(Evidence(inputs=inputs, outcomes=outcomes, samples=seen, ends=ends, idle_bound_seconds=60))
     assert verdict.broken == [], verdict.findings
     assert verdict.duplicates == 0
-    assert not Opened(settings, release="").path.exists()
+    assert not BreakerFile(settings, release="").path.exists()
 
 
 def until_said(output: Callable[[], str], event: str) -> str | None:

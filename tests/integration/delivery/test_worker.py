@@ -16,7 +16,7 @@ from stream.broker.ports import free_ports
 from stream.broker.processes import Processes
 from stream.contract.outcomes import prediction_id
 from stream.contract.record import Record
-from stream.deliver.delivery import EXIT_BROKEN
+from stream.deliver.fatal import EXIT_BROKEN
 from stream.settings.settings import Settings
 from tests.faults.checker import Door
 from tests.faults.cluster.topics import send, send_to

@@ -19,7 +19,7 @@ from stream.cli import main, making
 from stream.cli.show.settings import print_settings
 from stream.contract.dead_letter import UsageError
 from stream.dead_letters import choose, replay
-from stream.deliver.delivery import EXIT_BROKEN
+from stream.deliver.fatal import EXIT_BROKEN
 from stream.settings.settings import known_keys, load
 from tests.conftest import TINY_BUNDLE
 

@@ -17,7 +17,7 @@ from stream.batch.classify import classify, load_pipeline
 from stream.batch.rows import Row
 from stream.contract.outcomes import NeedsReview, prediction_id, publish_all
 from stream.decide.decider import decider_of
-from stream.deliver.breaker import Opened
+from stream.deliver.breaker_file import BreakerFile
 from stream.doctor import examine
 from stream.settings.settings import Settings
 from stream.worker import main
@@ -103,7 +103,7 @@ def test_a_worker_runs_on_the_rules_alone(monkeypatch: pytest.MonkeyPatch) -> No
     ran = SimpleNamespace()
     monkeypatch.setattr(main, "limit_fragmentation", lambda: None)
     monkeypatch.setattr(main.logs, "configure", lambda **_: None)
-    monkeypatch.setattr(main, "run", lambda settings, **parts: vars(ran).update(parts, settings=settings))
+    monkeypatch.setattr(main.process, "run", lambda settings, **parts: vars(ran).update(parts, settings=settings))
     main.main(by_rules())
     (info,) = [metric for metric in ran.registry.collect() if metric.name == "tagstream_model"]
     assert info.samples[0].labels["name"] == "keyword-rules"
@@ -114,9 +114,9 @@ def test_a_worker_runs_on_the_rules_alone(monkeypatch: pytest.MonkeyPatch) -> No
 def test_the_models_open_breaker_waits_while_the_rules_stand_in(tmp_path: Path) -> None:
     """Choosing the rules is no answer to it, and does not keep them from working."""
     model, stand_in = Settings(state_folder=tmp_path), by_rules(state_folder=tmp_path)
-    Opened(model, release="1 model").write("the model failed on 600 of the last 1000 events")
-    assert Opened(stand_in, release="1 rules").why() is None
-    assert Opened(model, release="1 model").why() == "the model failed on 600 of the last 1000 events"
+    BreakerFile(model, release="1 model").write("the model failed on 600 of the last 1000 events")
+    assert BreakerFile(stand_in, release="1 rules").why() is None
+    assert BreakerFile(model, release="1 model").why() == "the model failed on 600 of the last 1000 events"
 
 
 @pytest.mark.parametrize(("bundle", "status", "fix"), [(NOWHERE, "WARN", "once"), (None, "OK", "now")])

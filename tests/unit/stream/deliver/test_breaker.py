@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitoring.observer import Destination, Observation, Reason
-from stream.deliver.breaker import OF_THE_MODEL, Breaker, Opened
+from stream.deliver.breaker import OF_THE_MODEL, Breaker
+from stream.deliver.breaker_file import BreakerFile
 from stream.settings.settings import Settings
 
 REASONS: tuple[Reason | None, ...] = (None, Reason.INVALID_JSON, Reason.MODEL_RAISED, Reason.CRASHES_WORKER)
@@ -56,9 +57,9 @@ def test_by_default_producers_stop_nobody_and_a_model_that_fails_on_half_does() 
     assert "breaker_model_failure_ratio" in (trips(Reason.MODEL_RAISED, 0.501) or "")
 
 
-def opened(folder: Path, release: str = "1", **knobs: object) -> Opened:
+def opened(folder: Path, release: str = "1", **knobs: object) -> BreakerFile:
     """The file under these settings."""
-    return Opened(Settings.model_validate({"state_folder": folder, **knobs}), release=release)
+    return BreakerFile(Settings.model_validate({"state_folder": folder, **knobs}), release=release)
 
 
 def test_it_stays_open_until_a_person_has_answered(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from stream.deliver.crash_file import FORGOTTEN_SECONDS, Marker, left_behind, newest
+from stream.deliver.crash_file import FORGOTTEN_SECONDS, CrashFile, left_behind, newest
 
 ROOM = 64
 
@@ -23,12 +23,12 @@ def test_a_crash_at_any_byte_leaves_what_was_written_last_or_what_was_before(
     tmp_path_factory: pytest.TempPathFactory, payloads: list[bytes], data: st.DataObject
 ) -> None:
     """Every write but the last is whole; of the last some bytes have reached the file, or one of them is wrong."""
-    marker = Marker(tmp_path_factory.getbasetemp(), stem="torn", payload_bytes=ROOM)
-    contents = [marker.path.read_bytes()]
+    file = CrashFile(tmp_path_factory.getbasetemp(), stem="torn", payload_bytes=ROOM)
+    contents = [file.path.read_bytes()]
     for payload in payloads:
-        marker.write(payload)
-        contents.append(marker.path.read_bytes())
-    marker.close(remove=True)
+        file.write(payload)
+        contents.append(file.path.read_bytes())
+    file.close(remove=True)
     before, after = contents[-2:]
     was = payloads[-2] if len(payloads) > 1 else None
     assert newest(after) == payloads[-1]
@@ -50,30 +50,30 @@ def test_whatever_a_file_holds_reading_it_is_no_trouble(content: bytes) -> None:
 
 def test_a_file_of_zeros_says_nothing(tmp_path: Path) -> None:
     """So is a file whose process died before it wrote."""
-    marker = Marker(tmp_path, stem="a", payload_bytes=ROOM)
-    assert newest(marker.path.read_bytes()) is None
-    marker.close(remove=True)
+    file = CrashFile(tmp_path, stem="a", payload_bytes=ROOM)
+    assert newest(file.path.read_bytes()) is None
+    file.close(remove=True)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_too_long_is_refused_and_what_was_said_stays(tmp_path: Path) -> None:
     """Writing on would be into the other slot."""
-    marker = Marker(tmp_path, stem="a", payload_bytes=ROOM)
-    marker.write(b"said")
+    file = CrashFile(tmp_path, stem="a", payload_bytes=ROOM)
+    file.write(b"said")
     with pytest.raises(OSError, match="65 bytes where there is room for 64"):
-        marker.write(b"x" * 65)
-    assert newest(marker.path.read_bytes()) == b"said"
-    marker.write(b"x" * 64)
-    assert newest(marker.path.read_bytes()) == b"x" * 64
-    marker.close(remove=False)
+        file.write(b"x" * 65)
+    assert newest(file.path.read_bytes()) == b"said"
+    file.write(b"x" * 64)
+    assert newest(file.path.read_bytes()) == b"x" * 64
+    file.close(remove=False)
 
 
 @pytest.fixture
 def other(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
     """A process that has said `theirs` and lives."""
     program = (
-        "import sys, time\nfrom pathlib import Path\nfrom stream.deliver.crash_file import Marker\n"
-        f"Marker(Path(sys.argv[1]), stem='a', payload_bytes={ROOM}).write(b'theirs')\nprint('ready', flush=True)\ntime.sleep(60)\n"
+        "import sys, time\nfrom pathlib import Path\nfrom stream.deliver.crash_file import CrashFile\n"
+        f"CrashFile(Path(sys.argv[1]), stem='a', payload_bytes={ROOM}).write(b'theirs')\nprint('ready', flush=True)\ntime.sleep(60)\n"
     )
     with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -97,9 +97,9 @@ def test_a_living_process_keeps_its_file_and_a_killed_one_leaves_it(tmp_path: Pa
 
 def test_others_files_go_when_nobody_can_need_them_any_more(tmp_path: Path) -> None:
     """A month after the death; a living process's stays however old."""
-    alive = Marker(tmp_path, stem="alive", payload_bytes=ROOM)
+    alive = CrashFile(tmp_path, stem="alive", payload_bytes=ROOM)
     for name in ("old", "young"):
-        Marker(tmp_path, stem=name, payload_bytes=ROOM).close(remove=False)
+        CrashFile(tmp_path, stem=name, payload_bytes=ROOM).close(remove=False)
     long_ago = time.time() - FORGOTTEN_SECONDS - 60
     for path in tmp_path.glob("[ao]*"):
         os.utime(path, (long_ago, long_ago))

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from monitoring.observer import Destination, Observation
 from stream.contract.outcomes import Publication, weight
 from stream.contract.record import Record
-from stream.deliver.crash_file import Marker, newest
-from stream.deliver.crash_guard import CrashGuard, Guard, StateFolderError, Unguarded, open_guard, stem_of
+from stream.deliver.crash_file import CrashFile, newest
+from stream.deliver.crash_guard import CrashGuard, Guard, Unguarded, open_guard
+from stream.deliver.state_folder import StateFolderError, stem_of
 from stream.deliver.suspects import InHand, State, Suspect, fingerprint, inherited
 from stream.settings.settings import Settings
 
@@ -52,7 +53,7 @@ class Worker:
 
     def dies(self) -> None:
         """SIGKILL, and the next one is started."""
-        os.close(self.guard._marker._file)
+        os.close(self.guard._file._descriptor)
         self.guard = self.start()
 
     def dies_with(self, *batches: Sequence[Record]) -> None:
@@ -61,7 +62,7 @@ class Worker:
         def nested(left: Sequence[Sequence[Record]]) -> None:
             if not left:
                 # What the file says in this moment is what the next process sees; the unwinding below writes nothing.
-                os.close(self.guard._marker._file)
+                os.close(self.guard._file._descriptor)
                 self.guard._works = False
                 return
 
@@ -94,7 +95,7 @@ def test_what_is_in_the_model_is_in_the_file_while_it_is_there_and_no_longer(wor
     """Several threads' batches at once; nothing before and nothing after."""
 
     def said() -> State:
-        payload = newest(worker.guard._marker.path.read_bytes())
+        payload = newest(worker.guard._file.path.read_bytes())
         assert payload is not None
         return msgspec.msgpack.decode(payload, type=State)
 
@@ -170,9 +171,9 @@ def test_ends_that_no_event_is_to_blame_for_are_not_counted(worker: Worker) -> N
 
     def excused(events: Sequence[Record]) -> list[Publication]:
         worker.guard.excuse()
-        said = worker.guard._marker.path.read_bytes()
+        said = worker.guard._file.path.read_bytes()
         worker.guard.guarded(decided)([event(9)])
-        assert worker.guard._marker.path.read_bytes() == said, "nothing is written down any more"
+        assert worker.guard._file.path.read_bytes() == said, "nothing is written down any more"
         return decided(events)
 
     worker.guard.guarded(excused)([event(1)])
@@ -265,7 +266,7 @@ def test_the_living_are_left_alone_and_the_dead_of_other_groups_too(tmp_path: Pa
 
     first.guard.guarded(meanwhile)([event(1)])
     assert seen == [0]
-    os.close(first.guard._marker._file)
+    os.close(first.guard._file._descriptor)
     assert Worker(tmp_path).deaths() == {}
 
 
@@ -385,9 +386,9 @@ def test_no_guard_where_none_is_wanted(tmp_path: Path) -> None:
 def test_a_file_of_something_else_is_nobodys_evidence(tmp_path: Path) -> None:
     """It is said and removed."""
     settings = Settings(state_folder=tmp_path)
-    marker = Marker(tmp_path, stem=stem_of(settings), payload_bytes=64)
-    marker.write(b"\xc1 no state")
-    marker.close(remove=False)
+    file = CrashFile(tmp_path, stem=stem_of(settings), payload_bytes=64)
+    file.write(b"\xc1 no state")
+    file.close(remove=False)
     guard = open_guard(settings)
     assert isinstance(guard, CrashGuard)
     assert guard.known == []
@@ -398,9 +399,9 @@ def test_a_file_of_something_else_is_nobodys_evidence(tmp_path: Path) -> None:
 def test_more_suspects_than_there_is_room_for_keep_those_with_most_deaths(tmp_path: Path) -> None:
     """Two full batches' worth; the others are events like any other."""
     settings = Settings(state_folder=tmp_path, batch_max_events=2, inference_threads=1)
-    marker = Marker(tmp_path, stem=stem_of(settings), payload_bytes=4096)
-    marker.write(msgspec.msgpack.encode(State([Suspect(0, n, 1 + n % 3) for n in range(30)], [])))
-    marker.close(remove=False)
+    file = CrashFile(tmp_path, stem=stem_of(settings), payload_bytes=4096)
+    file.write(msgspec.msgpack.encode(State([Suspect(0, n, 1 + n % 3) for n in range(30)], [])))
+    file.close(remove=False)
     guard = open_guard(settings)
     assert isinstance(guard, CrashGuard)
     assert [suspect.deaths for suspect in guard.known] == [3, 3, 3, 3]

@@ -21,7 +21,8 @@ from monitoring.observer import Destination, Observation
 from stream.contract.outcomes import Publication
 from stream.contract.record import Record
 from stream.deliver.crash_guard import Guard, Unguarded
-from stream.deliver.delivery import EXIT_BROKEN, Delivery, DeliveryError, Transact, raw_event
+from stream.deliver.delivery import Delivery, Transact, raw_event
+from stream.deliver.fatal import EXIT_BROKEN, DeliveryError
 from stream.settings.settings import Settings
 from tests.fakes import Clock, Death, Died, FakeBroker, FakeEvent, FakeMessage, FakeStream, Gate, RecordingObserver, offset_of
 
@@ -664,7 +665,7 @@ def test_a_message_without_a_timestamp_or_headers_is_no_trouble() -> None:
 def died(preamble: str) -> subprocess.CompletedProcess[str]:
     """Run `die` in a process of its own."""
     program = (
-        "import sys\nfrom stream.deliver.delivery import die\nfrom stream.logs import configure\n"
+        "import sys\nfrom stream.deliver.fatal import die\nfrom stream.logs import configure\n"
         f"configure(level='info', form='json')\n{preamble}\n"
         "try:\n    raise OSError('broker gone')\nexcept OSError as error:\n    die(error)\n"
     )

@@ -17,7 +17,8 @@ from monitoring.observer import Destination, Observation, Reason
 from stream.contract.outcomes import Publication
 from stream.contract.record import Record
 from stream.deliver.crash_guard import Decide
-from stream.deliver.delivery import Delivery, InferenceTimeoutError
+from stream.deliver.delivery import Delivery
+from stream.deliver.fatal import InferenceTimeoutError
 from stream.settings.settings import Settings
 from tests.fakes import Clock, Death, Died, FakeBroker, FakeStream, Gate, RecordingObserver
 from tests.unit.stream.deliver.test_delivery import decided, drive, quiet, until

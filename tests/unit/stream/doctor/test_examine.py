@@ -6,27 +6,31 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from kafka.errors import KafkaTimeoutError
+from prometheus_client import CollectorRegistry
 
 from model_export.bundle.bundle import Bundle
 from monitoring.drift import baseline
 from monitoring.drift.baseline import Baseline, BaselineError
+from monitoring.health import Progress
 from stream.decide.pipeline import release_of
 from stream.deliver import crash_guard
-from stream.deliver.breaker import Opened
-from stream.deliver.crash_guard import StateFolderError, open_guard
+from stream.deliver.breaker_file import BreakerFile
+from stream.deliver.crash_guard import open_guard
+from stream.deliver.state_folder import StateFolderError
 from stream.doctor import examine
 from stream.doctor.examine import Finding, Status
 from stream.kafka import admin as topics
 from stream.kafka.admin import Reach, Reached
 from stream.settings.settings import Settings
-from stream.worker import main
-from stream.worker.app import MetricsPortError
+from stream.worker import process
 from stream.worker.drift import watch_of
+from tests.fakes import Clock
 
 NOWHERE = "127.0.0.1:1"
 
@@ -203,7 +207,7 @@ def test_a_state_folder_without_which_a_worker_works_is_warned_of(
         raise OSError(errno.ENOSPC if named else errno.EROFS, "no place")
 
     settings = Settings(state_folder=tmp_path) if named else Settings.model_construct(state_folder=tmp_path, _fields_set=set())
-    monkeypatch.setattr(examine, "Marker", full)
+    monkeypatch.setattr(examine, "CrashFile", full)
     found = examine._state_folder(settings)
     assert found.status is Status.WARN
     assert f"{tmp_path}: no place; {crash_guard.CONSEQUENCE}" in found.detail
@@ -226,7 +230,7 @@ def test_the_check_of_the_state_folder_leaves_nothing_behind(tmp_path: Path) -> 
 def test_an_open_breaker_fails_the_check_until_a_person_has_answered(tmp_path: Path, tiny_bundle: Bundle) -> None:
     """With the file, since when, why and what to do; looking at it is no answer, and another limit or no file is."""
     settings = Settings(state_folder=tmp_path, bundle=tiny_bundle.path, brokers=NOWHERE, startup_timeout_seconds=0.1)
-    opened = Opened(settings, release=release_of(tiny_bundle.digest))
+    opened = BreakerFile(settings, release=release_of(tiny_bundle.digest))
 
     def found(*, create_topics: bool = False, **knobs: object) -> Finding:
         report = examine.examine(settings.model_copy(update=knobs), create_topics=create_topics)
@@ -256,7 +260,7 @@ def test_an_open_breaker_fails_the_check_until_a_person_has_answered(tmp_path: P
 def test_of_a_breaker_under_a_bundle_that_is_refused_nothing_is_said(tmp_path: Path) -> None:
     """Whichever bundle comes instead may be the answer."""
     settings = Settings(state_folder=tmp_path, bundle=tmp_path / "none")
-    Opened(settings, release="1").write("too many")
+    BreakerFile(settings, release="1").write("too many")
     assert list(examine._breaker(settings, opened=Status.FAIL)) == []
 
 
@@ -268,21 +272,20 @@ def test_a_metrics_host_that_is_none_of_this_machine_fails() -> None:
     assert found.fix.startswith("set TAGSTREAM_METRICS_HOST to an address of this machine")
 
 
-def test_a_free_port_is_one_that_no_scrape_configuration_knows(listening: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def serving(settings: Settings) -> AbstractContextManager[int]:
+    """A worker's metrics at the address of these settings."""
+    return process.metrics_server(settings, CollectorRegistry(), Progress(stall_seconds=20, monotonic=Clock()))
+
+
+def test_a_free_port_is_one_that_no_scrape_configuration_knows(listening: str) -> None:
     """Port 0 is not free, one will be taken; who is advised to take it hears what that costs, from doctor and worker alike."""
     port = int(listening.rpartition(":")[2])
     free, taken = (examine._metrics_port(Settings(metrics_port=number)) for number in (0, port))
     assert free.detail == "a free port of 127.0.0.1 will be taken and logged; a scrape configuration does not know it"
     assert (free.status, taken.status) == (Status.OK, Status.WARN)
 
-    def run(*_: object, **__: object) -> None:
-        msg = "in use"
-        raise MetricsPortError(msg)
-
-    monkeypatch.setattr(main.app, "run", run)
-    parts: dict[str, Any] = dict.fromkeys(("pipeline", "metrics", "registry"))
-    with pytest.raises(main.PortTakenError) as caught:
-        main.run(Settings(metrics_port=port), **parts)
+    with pytest.raises(process.MetricsPortError) as caught, serving(Settings(metrics_port=port)):
+        pass
     for advice in (taken.fix, str(caught.value)):
         assert "TAGSTREAM_METRICS_PORT=0" in advice
         assert "scrape configuration does not know" in advice
@@ -308,13 +311,12 @@ def test_a_worker_says_what_is_wrong_with_the_address_of_its_metrics(
 ) -> None:
     """Nobody holds a port of a host that is not there."""
 
-    def run(*_: object, **__: object) -> None:
-        raise MetricsPortError(str(why)) from why
+    def serve(*_: object, **__: object) -> None:
+        raise why
 
-    monkeypatch.setattr(main.app, "run", run)
-    parts: dict[str, Any] = dict.fromkeys(("pipeline", "metrics", "registry"))
-    with pytest.raises(main.PortTakenError) as caught:
-        main.run(Settings(metrics_host="nohost"), **parts)
+    monkeypatch.setattr(process, "serve", serve)
+    with pytest.raises(process.MetricsPortError) as caught, serving(Settings(metrics_host="nohost")):
+        pass
     assert f"the metrics address nohost:9108 cannot be bound: {why}. {says}" in str(caught.value)
 
 

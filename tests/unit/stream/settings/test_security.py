@@ -18,7 +18,7 @@ from stream.kafka.rights import Operation, Resource, Right, Role, lines, missing
 from stream.settings import security
 from stream.settings.security import Security, SecurityError, client_options
 from stream.settings.settings import Settings, SettingsError, load
-from stream.worker.app import credentials
+from stream.worker.faust_app import credentials
 from tests.faults.fleet import ROOT
 
 SECRET = "tr0ub4dor-and-3"  # noqa: S105 - what must never be printed

@@ -5,7 +5,7 @@ import sys
 
 STOPPED_IN_A_FINALIZER = """
 import os, signal
-from stream.worker import app
+from stream.worker import shutdown
 
 class Closing:
     def __del__(self):
@@ -13,7 +13,7 @@ class Closing:
         for _ in range(1000):
             pass
 
-app._exit_when_stopped_early()
+shutdown.exit_on_early_stop()
 closing = Closing()
 del closing
 raise SystemExit("the signal was lost")

@@ -14,8 +14,8 @@ from faust.types import TP
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 
-from stream.deliver.delivery import DeliveryError
-from stream.worker.committable import Given
+from stream.deliver.fatal import DeliveryError
+from stream.worker.committable import Committable
 from stream.worker.consumer import COMMIT_SECONDS, GIVING_UP_SECONDS, LOST_SECONDS, Consumer
 from tests.fakes import Clock
 
@@ -30,34 +30,34 @@ def test_a_commit_ends_at_the_first_record_that_is_not_acknowledged(gaps: list[i
     """Whatever offsets are missing in between."""
     offsets = [sum(gaps[: place + 1]) - 1 for place in range(len(gaps))]
     done = {offsets[place] for place in acknowledged if place < len(offsets)}
-    given = Given()
+    committable = Committable()
     for offset in offsets:
-        given.out(offset)
+        committable.hand_out(offset)
     first_open = next((offset for offset in offsets if offset not in done), None)
     expected = [offset for offset in offsets if first_open is None or offset < first_open]
 
-    assert given.done(done, None) == (expected[-1] + 1 if expected else None)
-    assert len(given) == len(offsets) - len(expected)
-    assert given.done(done, None) is None
+    assert committable.advance(done, None) == (expected[-1] + 1 if expected else None)
+    assert len(committable) == len(offsets) - len(expected)
+    assert committable.advance(done, None) is None
 
 
 def test_who_goes_back_is_given_everything_again() -> None:
     """After a seek the records come once more, and each must be acknowledged once more."""
-    given = Given()
+    committable = Committable()
     for offset in (5, 6, 7, 6, 7):
-        given.out(offset)
-    assert given.done({5}, None) == 6
-    assert given.done({7}, None) is None
-    assert given.done({6, 7}, None) == 8
+        committable.hand_out(offset)
+    assert committable.advance({5}, None) == 6
+    assert committable.advance({7}, None) is None
+    assert committable.advance({6, 7}, None) == 8
 
 
 def test_what_lies_before_the_commit_holds_nothing_up() -> None:
     """Another member may have done it; Faust takes no acknowledgement of it."""
-    given = Given()
+    committable = Committable()
     for offset in (5, 6, 7):
-        given.out(offset)
-    assert given.done(set(), 6) is None
-    assert given.done({6}, 6) == 7
+        committable.hand_out(offset)
+    assert committable.advance(set(), 6) is None
+    assert committable.advance({6}, 6) == 7
 
 
 class Broken:
@@ -74,7 +74,7 @@ def consumer(committed: int | None) -> Any:
     """Our consumer without a broker, with Faust's notes as they are after a seek."""
     made: Any = Consumer.__new__(Consumer)
     made.app = SimpleNamespace(delivery=Broken())
-    made._given = defaultdict(Given)
+    made._committable = defaultdict(Committable)
     made.skipped, made._passed_over, made._between, made._revocations, made._reader, made.resumed_at = (
         {},
         {},
@@ -99,7 +99,7 @@ def read(made: Any, *offsets: int) -> None:
             assert before is None or offset >= before
             if before and offset - before > 1:
                 await made._add_gap(PLACE, before + 1, offset)
-            made._given[PLACE].out(offset)
+            made._committable[PLACE].hand_out(offset)
             made._read_offset[PLACE] = offset
 
     asyncio.run(run())

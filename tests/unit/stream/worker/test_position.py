@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from monitoring.health import Progress
 from monitoring.metrics.metrics import Metrics
-from stream.worker.consumer import ConsumerThread
+from stream.worker.consumer_thread import ConsumerThread
 from stream.worker.position import SETTLED_SECONDS, SHORT_SECONDS, Position
 from tests.fakes import LABELS, Clock
 
@@ -152,7 +152,7 @@ class Stand:
             _thread=thread,
             resumed_at={},
             skipped={},
-            given_out=lambda _: 0,
+            handed_out=lambda _: 0,
             standstill=lambda: None,
         )
         self.done = {} if acknowledged is None else {PLACE: acknowledged}

@@ -10,9 +10,9 @@ from aiokafka.structs import TopicPartition
 
 from monitoring.observer import Destination, Observation
 from stream.contract.outcomes import Publication
-from stream.deliver import transactions
-from stream.deliver.transactions import LostError, NotHeldError, Source, TakenOverError, Transactions
+from stream.kafka import transactions
 from stream.kafka.rights import Operation, Resource, Role, lines, rights
+from stream.kafka.transactions import LostError, NotHeldError, Source, TakenOverError, Transactions
 from stream.settings.settings import Settings
 
 SEEN: list[tuple[Any, ...]] = []

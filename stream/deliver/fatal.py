@@ -1,0 +1,34 @@
+"""The end of a broken worker: the errors that mean it, the exit code, and the function that ends the process."""
+
+import logging
+import os
+import sys
+from typing import NoReturn
+
+from stream.logs import logger
+
+EXIT_BROKEN = 70
+log = logger("tagstream.delivery")
+
+
+class DeliveryError(Exception):
+    """A bound was exceeded or an invariant broken; the process must end."""
+
+
+class InferenceTimeoutError(DeliveryError):
+    """The model did not answer in time. Of all causes that end a worker, this is the only one blamed on the events in the model."""
+
+
+def die(error: BaseException) -> NoReturn:
+    """
+    End the process now with `EXIT_BROKEN`, so that the orchestrator starts a new one.
+
+    Not by an exception: on a graceful stop Faust would commit.
+    """
+    try:
+        log.critical("worker_died", error=f"{type(error).__name__}: {error}", exit_code=EXIT_BROKEN, exc_info=error)
+        logging.shutdown()
+        sys.stdout.flush()
+    finally:
+        # Even if logging raises, for example into a closed pipe.
+        os._exit(EXIT_BROKEN)

@@ -1,0 +1,31 @@
+"""The folder in which a worker keeps files that outlive it: their names, and the error when it cannot be used."""
+
+import errno
+import hashlib
+
+from stream.settings.settings import Settings
+
+# A full disk passes, so a worker starts without the guard; any other failure of a folder that was named is a mistake in the settings.
+_PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class StateFolderError(Exception):
+    """`state_folder` was named and cannot be used: the message says why and what to do."""
+
+    exit_code = 2
+
+
+def mistaken(settings: Settings, error: OSError) -> StateFolderError | None:
+    """The error to stop with if the folder was named and cannot be used; None if a worker goes on without the crash guard."""
+    if "state_folder" not in settings.model_fields_set or error.errno in _PASSING:
+        return None
+    return StateFolderError(
+        f"the folder {settings.state_folder.expanduser()} (state_folder) cannot be used: {error.strerror or error}. Next: let this user "
+        f"write there, name another one, or set TAGSTREAM_CRASH_DEATHS=0 to work without the guard against crash loops."
+    )
+
+
+def stem_of(settings: Settings) -> str:
+    """The beginning of the file names of one group on one topic of one cluster; offsets have no meaning in another."""
+    identity = f"{settings.brokers}\n{settings.group}\n{settings.topics.content}"
+    return hashlib.blake2b(identity.encode(), digest_size=8).hexdigest()

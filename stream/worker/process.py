@@ -1,0 +1,181 @@
+"""A worker's process: check what it needs, serve its metrics, wait while the circuit breaker is open, then run until it is stopped."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
+
+from prometheus_client import CollectorRegistry
+
+from monitoring.drift.watch import DriftWatch
+from monitoring.health import Progress
+from monitoring.metrics.metrics import Metrics
+from monitoring.server.server import application, serve
+from stream.decide.pipeline import Pipeline
+from stream.deliver.breaker_file import BreakerFile
+from stream.deliver.crash_guard import open_guard
+from stream.kafka import admin
+from stream.kafka.rights import NotAuthorizedError
+from stream.kafka.transactions import no_transactions
+from stream.logs import logger
+from stream.settings.metrics_address import next_step
+from stream.settings.security import warnings
+from stream.settings.settings import Settings
+from stream.worker.app import build
+from stream.worker.shutdown import Worker, exit_on_early_stop
+
+log = logger("tagstream.app")
+
+BREAKER_SECONDS = 1.0
+
+
+class MetricsPortError(Exception):
+    """The metrics address cannot be bound: the message says which, why, and what to do."""
+
+    exit_code = 2
+
+
+def run(
+    settings: Settings,
+    *,
+    pipeline: Pipeline,
+    metrics: Metrics,
+    registry: CollectorRegistry,
+    watch: DriftWatch | None = None,
+) -> None:
+    """
+    Run a worker until it is told to stop; does not return normally.
+
+    Raises:
+        SystemExit: The worker has stopped.
+        BrokerUnreachableError: No broker answered in time, or one refused us.
+        NotAuthorizedError: The worker's user lacks a right; the message has the ACL that is missing.
+        TopicsMissingError: A topic does not exist.
+        TransactionsUnavailableError: Exactly once was asked for, and there are no transactions.
+        MetricsPortError: The metrics address cannot be bound.
+        StateFolderError: `state_folder` was named and cannot be used.
+    """
+    exit_on_early_stop()
+    for warning in warnings(settings.security):
+        log.warning("security_could_be_better", what=warning, see="docs/security.md")
+    partitions, seen = _topics(settings)
+    idempotent = _idempotent(settings)
+    progress = Progress(stall_seconds=settings.stall_timeout_seconds, monotonic=time.monotonic)
+    with metrics_server(settings, registry, progress) as port:
+        log.info(
+            "worker_starting",
+            brokers=settings.brokers,
+            security=settings.security.protocol,
+            group=settings.group,
+            topic=settings.topics.content,
+            partitions=partitions[settings.topics.content],
+            idempotent_producer=idempotent,
+            delivery=settings.delivery,
+            metrics=f"http://{settings.metrics_host}:{port}/metrics",
+        )
+        _wait_while_open(BreakerFile(settings, release=pipeline.release), metrics, progress)
+        with contextlib.closing(open_guard(settings, metrics.crash_guard)) as guard:
+            app = build(
+                settings,
+                pipeline=pipeline,
+                metrics=metrics,
+                progress=progress,
+                idempotent=idempotent,
+                watch=watch,
+                drift_topic=watch is not None and _has_drift_topic(settings, seen),
+                guard=guard,
+            )
+
+            def stopping() -> None:
+                progress.stopping()
+                # From now on the process ends because it was told to, so no event is to blame for its end.
+                guard.excuse()
+
+            with _fresh_loop() as loop:
+                worker = Worker(
+                    app,
+                    shutdown_seconds=settings.shutdown_timeout_seconds,
+                    on_stopping=stopping,
+                    on_cut_short=guard.close,
+                )
+                worker.loop = loop
+                worker.work()
+
+
+def _topics(settings: Settings) -> tuple[dict[str, int], dict[str, admin.Seen]]:
+    """Partitions of the topics that a worker needs, and what the brokers say of those and of `drift`; raises as `run` does."""
+    needed = {key: getattr(settings.topics, key) for key in admin.NEEDED}
+    seen = admin.seen(settings, [*needed.values(), settings.topics.drift])
+    found = admin.require(settings, needed, operations=admin.NEEDED, found=seen)
+    for denied in (asyncio.run(admin.group_denied(settings)), asyncio.run(admin.transactions_denied(settings))):
+        if denied is not None:
+            raise NotAuthorizedError(denied)
+    return found, seen
+
+
+def _has_drift_topic(settings: Settings, seen: Mapping[str, admin.Seen]) -> bool:
+    """Whether findings can be published. Without their topic a worker runs all the same; it says so and logs them."""
+    found = seen[settings.topics.drift].partitions is not None
+    if not found:
+        log.warning(
+            "drift_topic_missing",
+            topic=settings.topics.drift,
+            consequence="drift findings are logged and not published",
+            next="tagstream doctor --create-topics, or TAGSTREAM_DRIFT_WINDOW_EVENTS=0 to look for none",
+        )
+    return found
+
+
+def _idempotent(settings: Settings) -> bool:
+    """Whether producers are idempotent; raises if exactly once was asked for and they are not."""
+    idempotent = admin.idempotent(settings)
+    if (lacking := no_transactions(settings, idempotent=idempotent)) is not None:
+        raise lacking
+    return idempotent
+
+
+def _wait_while_open(file: BreakerFile, metrics: Metrics, progress: Progress) -> None:
+    """While the circuit breaker is open, stay out of the group and say why on /readyz. A person ends this wait, not a timeout."""
+    why = file.why()
+    if why is None:
+        return
+    metrics.circuit_breaker(is_open=True)
+    progress.refuse(f"the circuit breaker is open: {why}. Next: docs/runbooks/CircuitBreakerOpen.md, then remove {file.path}")
+    log.error(
+        "circuit_breaker_open",
+        why=why,
+        next=f"docs/runbooks/CircuitBreakerOpen.md; then remove {file.path}, raise the limit or start another release",
+    )
+    while file.why() is not None:
+        time.sleep(BREAKER_SECONDS)
+    log.info("circuit_breaker_closed", because=f"{file.path} was removed")
+    metrics.circuit_breaker(is_open=False)
+    progress.refuse(None)
+
+
+@contextlib.contextmanager
+def metrics_server(settings: Settings, registry: CollectorRegistry, progress: Progress) -> Iterator[int]:
+    """
+    Serve /metrics, /healthz and /readyz meanwhile; yields the port.
+
+    Raises:
+        MetricsPortError: The address cannot be bound.
+    """
+    served = application(registry, progress.verdict)
+    with contextlib.ExitStack() as stack:
+        try:
+            port = stack.enter_context(serve(served, host=settings.metrics_host, port=settings.metrics_port))
+        except OSError as error:
+            msg = (
+                f"the metrics address {settings.metrics_host}:{settings.metrics_port} cannot be bound: {error}. "
+                f"Next: {next_step(error)}"
+            )
+            raise MetricsPortError(msg) from error
+        yield port
+
+
+@contextlib.contextmanager
+def _fresh_loop() -> Iterator[asyncio.AbstractEventLoop]:
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield loop
