@@ -6,7 +6,7 @@
 `python -m stream.broker` starts one from a shell.
 """
 
-from stream.broker.cluster import KafkaCluster
+from stream.broker.apache.cluster import KafkaCluster
 from stream.broker.ladder import broker
 from stream.broker.rung import Broker, BrokerUnavailable
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
 
+from stream.broker.apache.layout import new_cluster_id
+from stream.broker.apache.properties import cluster_settings
 from stream.broker.jars import kafka_version
-from stream.broker.layout import new_cluster_id
 from stream.broker.ports import LOOPBACK, free_ports
 from stream.broker.probe import wait_for_records
-from stream.broker.properties import cluster_settings
 from stream.broker.rung import Broker, Deadline, Log, RungUnavailable, Wanted
 
 if TYPE_CHECKING:

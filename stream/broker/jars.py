@@ -76,7 +76,7 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
 
 
 def _pom() -> Traversable:
-    return files("stream.broker") / "apache" / "pom.xml"
+    return files("stream.broker.apache") / "pom.xml"
 
 
 def _whole(folder: Path) -> Jars | None:

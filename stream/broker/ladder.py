@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from stream.broker.apache.kafka import Kafka
 from stream.broker.docker import Docker
 from stream.broker.external import External
-from stream.broker.kafka import Kafka
 from stream.broker.rung import Broker, BrokerUnavailable, Log, Rung, RungUnavailable, Wanted, to_stderr
 from stream.broker.tansu import Tansu
 

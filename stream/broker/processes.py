@@ -1,8 +1,7 @@
-"""The parent's side of the supervisor: processes that cannot outlive the one that asked for them."""
+"""Processes that cannot outlive the one that started them: a guard ends them when it is killed."""
 
-import contextlib
-import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,119 +10,134 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
-from stream.broker import supervisor
-from stream.broker.rung import Deadline
+from stream.broker import guard
+from stream.broker.rung import Deadline, RungUnavailable
 
-# How long the system may take to make a process of ours appear or, after SIGKILL, go.
+# How long the system may take to remove a process after SIGKILL.
 _SYSTEM_SECONDS = 20.0
 
 
 class Process:
-    """One process under the supervisor. It is signalled through the supervisor, never by a pid that may be reused."""
+    """
+    One process, started by `Processes.start`.
 
-    def __init__(self, owner: "Processes", number: int, log_file: Path) -> None:
-        """Made by `Processes.start`."""
+    Attributes:
+        pid: Its id, which is also that of a process that has ended.
+        log_file: Where its output goes.
+        ended_at: When it ended, on the clock of `time.monotonic`; None while it runs.
+    """
+
+    def __init__(self, running: subprocess.Popen[bytes], log_file: Path, log_start: int) -> None:
+        """Watch a process that runs; its output begins at byte `log_start` of the log."""
+        self.pid = running.pid
         self.log_file = log_file
-        self.pid = 0
-        self.exit_code: int | None = None
-        # On the clock of `time.monotonic`, when the end was told.
         self.ended_at: float | None = None
-        self._log_start = log_file.stat().st_size if log_file.exists() else 0
-        self._owner = owner
-        self._number = number
+        self._running = running
+        self._log_start = log_start
+        self._ended = threading.Event()
+        threading.Thread(target=self._reap, name=f"process-{self.pid}", daemon=True).start()
+
+    @property
+    def exit_code(self) -> int | None:
+        """Its exit code, or the signal that ended it as a negative number; None while it runs."""
+        return self._running.returncode if self._ended.is_set() else None
 
     def running(self) -> bool:
         """Whether it has not ended yet."""
-        return self.exit_code is None
+        return not self._ended.is_set()
 
     def wait(self, seconds: float) -> bool:
-        """Wait for the end, at most `seconds`; whether it came."""
-        with self._owner.changed:
-            return self._owner.changed.wait_for(lambda: self.exit_code is not None, timeout=seconds)
+        """Wait at most so many seconds for the end; whether it came."""
+        return self._ended.wait(seconds)
 
     def ask_to_end(self) -> None:
-        """SIGTERM."""
-        self._owner.send({"do": "signal", "id": self._number, "signal": int(signal.SIGTERM)})
+        """Send SIGTERM."""
+        self._running.terminate()
 
     def kill(self) -> None:
-        """SIGKILL, and wait until it is gone."""
-        self._owner.send({"do": "signal", "id": self._number, "signal": int(signal.SIGKILL)})
+        """
+        Send SIGKILL, and wait until the process is gone.
+
+        Raises:
+            TimeoutError: It is still there.
+        """
+        self._running.kill()
         if not self.wait(_SYSTEM_SECONDS):
             msg = f"process {self.pid} is still there {_SYSTEM_SECONDS:.0f} s after SIGKILL: see what it waits for"
             raise TimeoutError(msg)
 
     def output(self) -> str:
-        """What this process, not an earlier one with the same log file, has written so far."""
-        if not self.log_file.exists():
-            return ""
+        """The output of this process so far, without that of an earlier one with the same log file."""
         with self.log_file.open("rb") as log:
             log.seek(self._log_start)
             return log.read().decode(errors="replace")
+
+    def _reap(self) -> None:
+        self._running.wait()
+        self.ended_at = time.monotonic()
+        self._ended.set()
 
 
 class Processes:
     """
     Starts processes that end with this one, however it ends.
 
+    They are in the process group of the guard, and not in the terminal's foreground group: Ctrl-C reaches this process
+    alone, which then ends them in order.
+
     Args:
         grace_seconds: Between SIGTERM and SIGKILL when everything is ended; 0 sends SIGKILL at once.
-        remove: A folder that `close` removes, and that also goes when this process is killed.
+        remove: A folder that `close` removes; the guard does when this process is killed.
     """
 
     def __init__(self, *, grace_seconds: float, remove: Path | None = None) -> None:
-        """Start the supervisor."""
-        self.changed = threading.Condition()
+        """Start the guard."""
         self._grace_seconds = grace_seconds
-        self._all: dict[int, Process] = {}
-        # Re-entrant for a signal handler that ends things while a start is on its way.
-        self._sending = threading.RLock()
-        self._line = _launch(grace_seconds, remove)
-        self._reader = threading.Thread(target=self._read_facts, name="broker-supervisor", daemon=True)
-        self._reader.start()
+        self._remove = remove
+        self._all: list[Process] = []
+        words = [sys.executable, "-I", "-S", guard.__file__, str(os.getpid()), str(grace_seconds)]
+        self._guard = subprocess.Popen(  # noqa: S603 - our own file, in our own interpreter
+            [*words, str(remove)] if remove else words, stdin=subprocess.PIPE, process_group=0
+        )
 
     def start(self, argv: Sequence[str | Path], *, env: Mapping[str, str], log_file: Path) -> Process:
-        """Run `argv`, whose first item is a path, with its output appended to `log_file`."""
-        with self._sending:
-            number = len(self._all) + 1
-            process = Process(self, number, log_file)
-            self._all[number] = process
-            words = [str(word) for word in argv]
-            self.send({"do": "start", "id": number, "argv": words, "env": dict(env), "log": str(log_file)})
-        with self.changed:
-            if not self.changed.wait_for(lambda: process.pid or not process.running(), timeout=_SYSTEM_SECONDS):
-                msg = f"{words[0]} was not started within {_SYSTEM_SECONDS:.0f} s: is the machine overloaded?"
-                raise TimeoutError(msg)
+        """
+        Run `argv`, whose first item is a path, with its output appended to `log_file`.
+
+        Raises:
+            RungUnavailable: It cannot be run.
+        """
+        with log_file.open("ab") as log:
+            log_start = log.tell()
+            try:
+                running = subprocess.Popen(  # noqa: S603 - no shell is wanted
+                    [str(word) for word in argv],
+                    env=dict(env),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    process_group=self._guard.pid,
+                )
+            except OSError as error:
+                msg = f"cannot run {argv[0]}: {error}"
+                raise RungUnavailable(msg) from error
+        process = Process(running, log_file, log_start)
+        self._all.append(process)
         return process
 
-    def send(self, command: Mapping[str, object]) -> None:
-        """Hand one command to the supervisor; one that is gone took its processes along, as `wait` shows."""
-        try:
-            with self._sending:
-                _pipe(self._line.stdin).write(json.dumps(command).encode() + b"\n")
-                _pipe(self._line.stdin).flush()
-        except BrokenPipeError:
-            return
-
     def close(self) -> None:
-        """End every process and the supervisor; return when they are gone."""
-        line = self._line
-        if line.returncode is not None:
+        """End every process and what they started, remove the folder, and return when all are gone."""
+        if self._guard.returncode is not None:
             return
-        # Said, not only shown by the end of the line: a fork of this process may hold the line open.
-        self.send({"do": "end"})
-        # A supervisor that is gone already cannot take what was still to be said to it.
-        with contextlib.suppress(BrokenPipeError):
-            _pipe(line.stdin).close()
         try:
-            line.wait(self._grace_seconds + _SYSTEM_SECONDS)
+            end_all(self._all, grace_seconds=self._grace_seconds)
         finally:
-            # Only a supervisor that hangs is still there; its children have the kernel's word that they go with it.
-            line.kill()
-            line.wait(_SYSTEM_SECONDS)
-            self._reader.join(_SYSTEM_SECONDS)
-            _pipe(line.stdout).close()
+            os.killpg(self._guard.pid, signal.SIGKILL)
+            self._guard.communicate(timeout=_SYSTEM_SECONDS)
+        if self._remove is not None:
+            shutil.rmtree(self._remove, ignore_errors=True)
 
     def __enter__(self) -> Self:
         """Itself."""
@@ -133,26 +147,9 @@ class Processes:
         """End every process."""
         self.close()
 
-    def _read_facts(self) -> None:
-        for line in _pipe(self._line.stdout):
-            fact = json.loads(line)
-            with self.changed:
-                process = self._all[fact["id"]]
-                if fact["fact"] == "started":
-                    process.pid = fact["pid"]
-                else:
-                    process.ended_at = time.monotonic()
-                    process.exit_code = fact["code"]
-                self.changed.notify_all()
-        with self.changed:
-            for process in self._all.values():
-                if process.exit_code is None:
-                    process.exit_code = -signal.SIGKILL
-            self.changed.notify_all()
-
 
 def end_all(processes: Sequence[Process], *, grace_seconds: float) -> None:
-    """SIGTERM to all at once, SIGKILL to those that are still there after the grace."""
+    """Send SIGTERM to all at once, and SIGKILL to those that are still there after the grace."""
     running = [process for process in processes if process.running()]
     if grace_seconds > 0:
         for process in running:
@@ -163,18 +160,3 @@ def end_all(processes: Sequence[Process], *, grace_seconds: float) -> None:
     for process in running:
         if process.running():
             process.kill()
-
-
-def _launch(grace_seconds: float, remove: Path | None) -> subprocess.Popen[bytes]:
-    words = [sys.executable, "-I", "-S", supervisor.__file__, str(os.getpid()), str(grace_seconds)]
-    return subprocess.Popen(  # noqa: S603 - our own file, in our own interpreter
-        [*words, str(remove)] if remove else words,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        start_new_session=True,
-    )
-
-
-def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
-    assert pipe is not None, "Popen was asked for this pipe"
-    return pipe

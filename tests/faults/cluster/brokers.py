@@ -17,9 +17,9 @@ from typing import Self
 
 from kafka.admin import KafkaAdminClient
 
-from stream.broker.cluster import KafkaCluster
+from stream.broker.apache.cluster import KafkaCluster
+from stream.broker.apache.properties import Node, server_properties
 from stream.broker.ports import LOOPBACK, free_ports
-from stream.broker.properties import Node, server_properties
 from tests.faults.cluster.proxy import Network, Weather
 
 OFFSETS_TOPIC = "__consumer_offsets"

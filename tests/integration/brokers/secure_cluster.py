@@ -27,10 +27,10 @@ from kafka.admin import (
     UserScramCredentialUpsertion,
 )
 
-from stream.broker.cluster import KafkaCluster
+from stream.broker.apache.cluster import KafkaCluster
+from stream.broker.apache.properties import Node, server_properties
 from stream.broker.ports import LOOPBACK, free_ports
 from stream.broker.probe import Options
-from stream.broker.properties import Node, server_properties
 from stream.kafka.rights import Operation, Resource, Right
 from stream.settings.security import Security, tls_context
 from stream.settings.settings import Settings

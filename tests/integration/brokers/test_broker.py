@@ -17,7 +17,8 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource
 from kafka.errors import KafkaError
 
-from stream.broker import BrokerUnavailable, KafkaCluster, broker, layout
+from stream.broker import BrokerUnavailable, KafkaCluster, broker
+from stream.broker.apache import layout
 from stream.broker.docker import Docker
 from stream.broker.ports import LOOPBACK, free_ports, is_free
 from stream.broker.rung import RungUnavailable, Wanted

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from stream.broker.apache.properties import Node
 from stream.broker.ports import free_ports, is_free
-from stream.broker.properties import Node
 from stream.broker.rung import RungUnavailable
 
 

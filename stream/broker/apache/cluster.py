@@ -9,14 +9,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from stream.broker.apache.java import find_java
+from stream.broker.apache.jvm import KafkaJvm, tail
+from stream.broker.apache.layout import Layout
+from stream.broker.apache.properties import Node, server_properties
 from stream.broker.jars import get_jars
-from stream.broker.java import find_java
-from stream.broker.jvm import KafkaJvm, tail
-from stream.broker.layout import Layout
 from stream.broker.ports import is_free
 from stream.broker.probe import load_client, wait_for_records
 from stream.broker.processes import Process, Processes, end_all
-from stream.broker.properties import Node, server_properties
 from stream.broker.rung import Deadline, Log, RungUnavailable, to_stderr
 
 # Kafka needs well under a second to close its logs; a node whose quorum has gone before it would wait for minutes.
@@ -201,7 +201,7 @@ class KafkaCluster:
     def _launch(self, deadline: Deadline) -> None:
         layout = self._layout
         layout.save()
-        self._jvm.log4j.write_bytes((files("stream.broker") / "apache" / "log4j2.xml").read_bytes())
+        self._jvm.log4j.write_bytes((files("stream.broker.apache") / "log4j2.xml").read_bytes())
         for node in layout.nodes:
             node.folder.mkdir(exist_ok=True)
             properties = self.properties(node, layout.nodes)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-from stream.broker.cluster import KafkaCluster
+from stream.broker.apache.cluster import KafkaCluster
 from stream.broker.rung import Broker, Wanted
 
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from stream.broker.apache.java import Java
+from stream.broker.apache.properties import JVM_FLAGS, Node
 from stream.broker.jars import Jars
-from stream.broker.java import Java
 from stream.broker.processes import Process, Processes
-from stream.broker.properties import JVM_FLAGS, Node
 from stream.broker.rung import Deadline, RungUnavailable
 
 _TAIL_LINES = 15
