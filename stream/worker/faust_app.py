@@ -17,9 +17,9 @@ from stream.kafka.transactions import MAX_BATCH_BYTES, MAX_REQUEST_BYTES, METADA
 from stream.settings.security import client_options
 from stream.settings.settings import Settings
 from stream.worker import producer
-from stream.worker.consumer import Consumer
-from stream.worker.coordinator import Coordinator
-from stream.worker.transacted import PartitionByPartition, TransactedConsumer
+from stream.worker.consumer.consumer import Consumer
+from stream.worker.consumer.coordinator import Coordinator
+from stream.worker.consumer.transacted import PartitionByPartition, TransactedConsumer
 
 TEN_YEARS_SECONDS = 10 * 365 * 24 * 3600.0
 # Room in a dead letter beside the event's bytes: the key, and the headers of the record and of ours.

@@ -41,12 +41,12 @@ from stream.deliver.fatal import EXIT_BROKEN, DeliveryError
 from stream.settings.settings import Settings
 from stream.worker import shutdown
 from stream.worker.app import build
-from stream.worker.consumer import Consumer
-from stream.worker.consumer_thread import ConsumerThread
-from stream.worker.coordinator import UNKNOWN_SECONDS, Coordinator
+from stream.worker.consumer.consumer import Consumer
+from stream.worker.consumer.coordinator import UNKNOWN_SECONDS, Coordinator
+from stream.worker.consumer.thread import ConsumerThread
+from stream.worker.consumer.transacted import TransactedConsumer
 from stream.worker.faust_app import faust_app, source
 from stream.worker.producer import Producer
-from stream.worker.transacted import TransactedConsumer
 from tests.fakes import LABELS, Clock, Death, KeywordClassifier
 
 SECONDS = 20
@@ -630,7 +630,7 @@ def test_nobody_waits_for_what_the_producer_still_has() -> None:
 def test_a_commit_for_a_topic_that_is_gone_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Aiokafka repeats it until the topic is there again, and then the new log has the old one's offset; a new partition has its time."""
     clock = Clock()
-    monkeypatch.setattr("stream.worker.coordinator.time.monotonic", clock)
+    monkeypatch.setattr("stream.worker.consumer.coordinator.time.monotonic", clock)
     answers = [3, 0, 3, 3]
 
     async def answered(*_: Any) -> Any:
@@ -696,7 +696,7 @@ class _Fetched(FetchResult):  # type: ignore[misc]
 
 def test_each_partition_gets_its_share_of_what_is_read_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else a megabyte of one partition comes before the first record of the next, and a dead worker's partitions wait behind it."""
-    monkeypatch.setattr("stream.worker.consumer_thread.LEAST_RECORDS", 3)
+    monkeypatch.setattr("stream.worker.consumer.thread.LEAST_RECORDS", 3)
     long, short, other = (TP("content", partition) for partition in range(3))
     fetched: OrderedDict[TP, Any] = OrderedDict()
     fetched |= {

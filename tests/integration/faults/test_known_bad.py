@@ -68,7 +68,7 @@ KNOWN_BAD = {
     # Its commits run ahead only where the worker lives long enough to make one.
     # It is started again and again, and comes a little further each time.
     "typed_topic": KnownBad(faults=(), breaks=frozenset({"I1"}), patience_seconds=8.0, max_seconds=60.0),
-    # Its commits wait for the first that is not acknowledged, since they go by what was given out (stream/worker/committable.py).
+    # Its commits wait for the first that is not acknowledged, since they go by what was given out (stream/worker/consumer/committable.py).
     "concurrency": KnownBad(faults=(Fault.SLOW_MODEL, Fault.KILL), breaks=frozenset({"I5"})),
     "restarted_agent": KnownBad(faults=(Fault.EXCEPTION,), breaks=frozenset({"I8"}), patience_seconds=8.0),
 }

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from monitoring.health import Progress
 from monitoring.metrics.metrics import Metrics
-from stream.worker.consumer_thread import ConsumerThread
+from stream.worker.consumer.thread import ConsumerThread
 from stream.worker.position import SETTLED_SECONDS, SHORT_SECONDS, Position
 from tests.fakes import LABELS, Clock
 
@@ -213,7 +213,7 @@ def test_a_client_that_reads_nothing_any_more_ends_the_process() -> None:
     stand = Stand(Thread(begin=0, committed=4, end=10))
     stand.consumer.standstill = lambda: "the group's coordinator said no"
     stand.tick("committed_lag_events")
-    assert [str(error) for error in stand.broken] == ["nothing will be read any more: the group's coordinator said no"]
+    assert [str(error) for error in stand.broken] == ["no event will be read any more: the group's coordinator said no"]
 
 
 def test_what_is_done_while_the_brokers_are_asked_is_not_beyond_the_end_of_the_log(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from faust.types import TP
 from faust.types.transports import SchedulingStrategyT
 
 from stream.deliver.fatal import die
-from stream.worker.consumer import Consumer
+from stream.worker.consumer.consumer import Consumer
 
 
 class PartitionByPartition(SchedulingStrategyT):  # type: ignore[misc]

@@ -15,8 +15,8 @@ from hypothesis import given as drawn
 from hypothesis import strategies as st
 
 from stream.deliver.fatal import DeliveryError
-from stream.worker.committable import Committable
-from stream.worker.consumer import COMMIT_SECONDS, GIVING_UP_SECONDS, LOST_SECONDS, Consumer
+from stream.worker.consumer.committable import Committable
+from stream.worker.consumer.consumer import COMMIT_SECONDS, GIVING_UP_SECONDS, LOST_SECONDS, Consumer
 from tests.fakes import Clock
 
 PLACE = TP("content", 0)
@@ -149,7 +149,7 @@ def test_a_record_that_an_agent_lost_holds_commits_up() -> None:
 def test_a_record_that_faust_lost_on_the_way_ends_the_process_and_not_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its partition would stand at it for ever while all behind it is decided; a restart reads it again."""
     clock = Clock()
-    monkeypatch.setattr("stream.worker.consumer.time.monotonic", clock)
+    monkeypatch.setattr("stream.worker.consumer.consumer.time.monotonic", clock)
     made = consumer(committed=10)
     read(made, 10, 11, 12)
     acknowledge(made, 11)
@@ -243,7 +243,7 @@ def test_a_seek_that_fails_or_never_ends_ends_the_process(
     fails: Exception | None, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Faust takes its timeout for a stop and reads nothing any more, or logs the failure and goes on past what it has dropped."""
-    monkeypatch.setattr("stream.worker.consumer.SEEK_SECONDS", 0.05)
+    monkeypatch.setattr("stream.worker.consumer.consumer.SEEK_SECONDS", 0.05)
     made = consumer(committed=10)
 
     async def seeks() -> None:
@@ -307,7 +307,7 @@ def test_a_client_that_has_given_up_is_asked_for(
 
 def test_a_commit_that_is_not_taken_in_time_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Aiokafka repeats it for as long as it takes; the stream would stand still behind it, and then a rebalance."""
-    monkeypatch.setattr("stream.worker.consumer.COMMIT_SECONDS", 0.05)
+    monkeypatch.setattr("stream.worker.consumer.consumer.COMMIT_SECONDS", 0.05)
     answers: list[bool] = [True]
 
     async def commits(*_: Any) -> bool:
@@ -323,7 +323,7 @@ def test_a_commit_that_is_not_taken_in_time_ends_the_process(monkeypatch: pytest
 def test_partitions_that_cannot_be_given_up_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever it is that never ends then: the group has gone on without this worker, which would say nothing."""
     clock = Clock()
-    monkeypatch.setattr("stream.worker.consumer.time.monotonic", clock)
+    monkeypatch.setattr("stream.worker.consumer.consumer.time.monotonic", clock)
     monkeypatch.setattr(Consumer, "should_stop", False)
     made = consumer(committed=10)
     made._thread = SimpleNamespace(

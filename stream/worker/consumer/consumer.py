@@ -13,8 +13,8 @@ from faust.tables.recovery import RebalanceAgain
 from faust.types import TP
 
 from stream.deliver.fatal import DeliveryError, die
-from stream.worker.committable import Committable
-from stream.worker.consumer_thread import ConsumerThread
+from stream.worker.consumer.committable import Committable
+from stream.worker.consumer.thread import ConsumerThread
 
 # Faust takes a seek that lasts as long as a request may (30 s and more) for a stop, and never reads again.
 SEEK_SECONDS = 20.0
