@@ -24,7 +24,8 @@ from stream.contract.outcomes import ModelRef
 from stream.decide.pipeline import Pipeline
 from stream.decide.routing import Router
 from stream.deliver.batcher import Batcher
-from stream.settings.settings import Settings, load
+from stream.settings.loading import load
+from stream.settings.settings import Settings
 from stream.worker.faust_app import faust_app, source
 from stream.worker.main import process_registry
 from stream.worker.process import run

@@ -26,8 +26,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from stream.broker import broker
 from stream.broker.processes import Process, Processes
 from stream.demo import samples
-from stream.kafka import admin, clients
-from stream.settings.settings import load
+from stream.kafka import admin, producer
+from stream.settings.loading import load
 
 EVERY_SECONDS = 5.0
 START_SECONDS = 60.0
@@ -155,7 +155,7 @@ def _capacity(environ: Mapping[str, str], url: str) -> float:
     """Events a second on a backlog, without its first and last moments."""
     settings = load(environ, folder=Path(tempfile.gettempdir())).settings
     mixed = samples.mix(samples.load_events(), (), run="capacity")
-    with clients.sender(settings) as sender:
+    with producer.sender(settings) as sender:
         for _, sample in zip(range(BACKLOG), mixed, strict=False):
             sender.send(settings.topics.content, key=sample.key.encode(), value=sample.value)
         sender.flush()

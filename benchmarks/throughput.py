@@ -23,8 +23,9 @@ from rich.console import Console
 from rich.table import Table
 
 from stream.broker import broker
-from stream.kafka import admin, clients
-from stream.settings.settings import Settings, load
+from stream.kafka import admin, producer, reader
+from stream.settings.loading import load
+from stream.settings.settings import Settings
 
 ARMS = ("tagstream", "bare", "bare-fast", "raw")
 # Measured where it is named.
@@ -60,7 +61,7 @@ def settings_of(bootstrap: str, content: str, suffix: str) -> dict[str, str]:
 def fill(settings: Settings, events: int) -> None:
     """Write the backlog: sample-like events of about 300 bytes."""
     text = "a description of some thirty words that says what the item is about, " * 3
-    with clients.sender(settings) as sender:
+    with producer.sender(settings) as sender:
         for number in range(events):
             event = {
                 "id": f"event-{number}",
@@ -92,7 +93,7 @@ def _rate(settings: Settings, events: int, process: "subprocess.Popen[bytes]") -
     deadline = time.monotonic() + ARM_TIMEOUT_SECONDS
     stamps: list[int] = []
     written = (settings.topics.tagged, settings.topics.review, settings.topics.dlq)
-    for records in clients.read(settings, written, from_beginning=True):
+    for records in reader.read(settings, written, from_beginning=True):
         stamps.extend(record.timestamp_ms for record in records)
         if len(stamps) >= events:
             break

@@ -10,7 +10,7 @@ from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from aiokafka.structs import TopicPartition
 
-from stream.settings.security import client_options
+from stream.kafka.credentials import client_options
 from stream.settings.settings import Settings
 
 GZIP = 1

@@ -28,7 +28,7 @@ def send(
     from stream.batch import rows
     from stream.demo.producer import produce
     from stream.demo.shifts import Shift
-    from stream.kafka import clients
+    from stream.kafka import producer
     from stream.kafka.admin import require
     from stream.kafka.rights import Operation
     from stream.terminal import console
@@ -43,9 +43,9 @@ def send(
         sent = produce(chosen, topic=name, rate=rate or 20.0, drift=Shift(drift), after_seconds=drift_after, say=console.talk)
         console.talk(f"{sent} events in {name}, confirmed by the broker")
         return
-    with clients.sender(chosen) as sender, console.progress(f"sending {what}", shown=True) as advance:
+    with producer.sender(chosen) as sender, console.progress(f"sending {what}", shown=True) as advance:
         try:
-            for value in clients.pace(values, rate):
+            for value in producer.pace(values, rate):
                 sender.send(name, key=None, value=value)
                 advance()
         except rows.RowsError as error:

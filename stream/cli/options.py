@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
-    from stream.settings.settings import Loaded, Settings
+    from stream.settings.loading import Loaded
+    from stream.settings.settings import Settings
 
 
 def finite(given: float | None) -> float | None:
@@ -47,7 +48,7 @@ def loaded(**flags: Any) -> "Loaded":
     Raises:
         SettingsError: A value or a key is wrong.
     """
-    from stream.settings.settings import load
+    from stream.settings.loading import load
 
     return load(os.environ, flags)
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from monitoring.observer import Reason, Stage
 from stream.contract.dead_letter import DeadLetter, Place, Selection, UsageError, read
 from stream.contract.record import Record
-from stream.kafka import admin, clients
-from stream.kafka.clients import Log
+from stream.kafka import admin
+from stream.kafka.log import Log, log_of
 from stream.settings.settings import Settings
 
 
@@ -63,7 +63,7 @@ def select(settings: Settings, selection: Selection) -> Iterator[Found]:
     """
     name = settings.topics.dlq
     admin.require(settings, {"dlq": name})
-    with clients.log_of(settings, name) as log:
+    with log_of(settings, name) as log:
         found = _named(log, selection.places) if selection.places else _all(log, selection)
         taken = 0
         for one in found:

@@ -13,7 +13,8 @@ import msgspec
 
 from stream.contract.dead_letter import REPLAYED_FROM, DeadLetter
 from stream.contract.record import Record
-from stream.kafka.clients import Log, VerbatimSender
+from stream.kafka.log import Log
+from stream.kafka.producer import VerbatimSender
 
 # A run sends within the first of these seconds after it has said so, or not at all, and its producer gives up
 # `clients.DELIVERY_SECONDS` later: after the second, what a silent run has not sent will not come any more.
@@ -180,8 +181,8 @@ class Ledger:
         failed = [error for error in sender.deliver(records) if error is not None]
         if failed:
             msg = (
-                f"the broker did not take {len(failed)} of {len(records)} notes in {self._topic}: {type(failed[0]).__name__}: "
-                f"{str(failed[0])[:200]}. Next: `tagstream doctor`; then run the replay again: it looks first what has arrived."
+                f"the broker did not take {len(failed)} of {len(records)} notes in {self._topic}: {failed[0]}. "
+                f"Next: `tagstream doctor`; then run the replay again: it looks first what has arrived."
             )
             raise LedgerError(msg) from failed[0]
 

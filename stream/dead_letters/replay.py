@@ -6,21 +6,18 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from kafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
-
 from stream.contract.dead_letter import DeadLetter, Place, Refusal, Selection, UsageError, refusal, replayed
 from stream.contract.record import Record
 from stream.dead_letters import choose
 from stream.dead_letters import ledger as ledgers
 from stream.dead_letters.ledger import Ledger, Standing, State
-from stream.kafka import admin, clients
-from stream.kafka.clients import TooLateError, VerbatimSender
+from stream.kafka import admin, probes, producer
+from stream.kafka.log import log_of
+from stream.kafka.producer import TooLargeError, TooLateError, UndeliveredError, VerbatimSender
 from stream.settings.settings import Settings
 
 BATCH_LETTERS = 100
 BATCH_BYTES = 8 * 1024 * 1024
-# The broker has said that it will never take this record.
-FOR_GOOD = (MessageSizeTooLargeError, RecordListTooLargeError)
 SAYS = {
     Standing.ELSEWHERE: (Refusal.ELSEWHERE, "another replay is at work on it"),
     Standing.UNKNOWN: (
@@ -115,7 +112,7 @@ def preview(settings: Settings, plan: Plan, *, show: Callable[[DeadLetter, Recor
     """
     _require(settings, plan.target)
     report = Report(target=plan.target)
-    with clients.log_of(settings, plan.target) as target, clients.log_of(settings, settings.topics.replays) as log:
+    with log_of(settings, plan.target) as target, log_of(settings, settings.topics.replays) as log:
         ledger = Ledger(log, topic=settings.topics.replays, run="", target_ends={})
         ledger.settle(ledger.unfinished(settings.topics.dlq, plan.target), target)
         for letter in _sendable(choose.select(settings, plan.selection), ledger, plan, report):
@@ -137,9 +134,9 @@ def replay(settings: Settings, plan: Plan) -> Report:
     _require(settings, plan.target)
     report = Report(target=plan.target)
     with (
-        clients.log_of(settings, plan.target) as target,
-        clients.log_of(settings, settings.topics.replays) as log,
-        clients.verbatim_sender(settings, idempotent=admin.idempotent(settings)) as sender,
+        log_of(settings, plan.target) as target,
+        log_of(settings, settings.topics.replays) as log,
+        producer.verbatim_sender(settings, idempotent=probes.use_idempotent_producer(settings)) as sender,
     ):
         # In this order: what another run sends after this look at the target's end, it also notes after it.
         ends = target.ends()
@@ -221,7 +218,7 @@ def _send(batch: list[DeadLetter], ledger: Ledger, sender: VerbatimSender, plan:
         if isinstance(error, TooLateError):
             states[key] = State.NOT_TAKEN
             left.append(letter)
-        elif isinstance(error, FOR_GOOD):
+        elif isinstance(error, TooLargeError):
             states[key] = State.NOT_TAKEN
             sentence = f"{plan.target} does not take a record of its size ({letter.size_bytes} bytes and headers)"
             _refuse(letter.place, Refusal.TOO_LARGE, sentence, plan, report)
@@ -243,8 +240,8 @@ def _send(batch: list[DeadLetter], ledger: Ledger, sender: VerbatimSender, plan:
     return left
 
 
-def _broken(error: KafkaError, plan: Plan, report: Report) -> ReplayError:
+def _broken(error: UndeliveredError, plan: Plan, report: Report) -> ReplayError:
     return ReplayError(
-        f"the broker did not confirm a record for {plan.target}: {type(error).__name__}: {str(error)[:200]}; {report.sent} dead letters were "
+        f"the broker did not confirm a record for {plan.target}: {error}; {report.sent} dead letters were "
         f"replayed. Next: `tagstream doctor`; then run the replay again: it looks first what has arrived."
     )

@@ -9,7 +9,7 @@ from stream.demo import samples
 from stream.demo.interrupt import Interrupt, interrupts
 from stream.demo.samples import Sample
 from stream.demo.shifts import Shift, shifted
-from stream.kafka import clients
+from stream.kafka import producer
 from stream.settings.settings import Settings
 
 # How soon a signal is seen between two events.
@@ -43,7 +43,7 @@ def produce(
         BrokerUnreachableError: No broker answered in time.
         SendError: An event was refused.
     """
-    with interrupts() as interrupt, clients.sender(settings) as sender:
+    with interrupts() as interrupt, producer.sender(settings) as sender:
         interrupt.postpone()
         before = round(after_seconds * rate)
         say(f"sending {rate:g} sample events a second to {topic}" + _about(drift, after_seconds))

@@ -31,8 +31,9 @@ from stream.demo.summary import print_summary
 from stream.demo.traffic import Broke, Came, Fact, Sent, Traffic
 from stream.demo.watch import REFRESH_SECONDS, Scene, Watch, watch
 from stream.kafka import admin
-from stream.kafka.clients import SendError
-from stream.settings.settings import Settings, SettingsError, load
+from stream.kafka.producer import SendError
+from stream.settings.loading import SettingsError, load
+from stream.settings.settings import Settings
 
 DRAIN_SECONDS = 20.0
 # Joining a group on Tansu takes half of this; it is the least that a setting may be.

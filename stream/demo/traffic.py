@@ -10,7 +10,7 @@ from queue import SimpleQueue
 from stream.contract.record import Record
 from stream.demo.command import command
 from stream.demo.samples import Sample
-from stream.kafka import clients
+from stream.kafka import producer, reader
 from stream.settings.settings import Settings
 
 # The client's own flush and close have 30 s each.
@@ -103,7 +103,7 @@ class Traffic:
 
     def _send(self) -> None:
         content = self._settings.topics.content
-        with clients.sender(self._settings) as sender:
+        with producer.sender(self._settings) as sender:
             started = time.monotonic()
             for number, sample in enumerate(self._samples):
                 if self._no_more.wait(max(0.0, started + number / self._rate - time.monotonic())):
@@ -115,7 +115,7 @@ class Traffic:
     def _read(self) -> None:
         topics = self._settings.topics
         read = (topics.tagged, topics.review, topics.dlq, topics.drift)
-        for records in clients.read(self._settings, read, from_beginning=self._from_beginning):
+        for records in reader.read(self._settings, read, from_beginning=self._from_beginning):
             self._reading.set()
             if records:
                 self.facts.put(Came(records=records))

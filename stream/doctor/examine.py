@@ -12,8 +12,6 @@ from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 
-from kafka.errors import KafkaError
-
 from model_export.bundle.bundle import BundleError, LabelThreshold
 from model_export.bundle.bundle import read as read_bundle
 from monitoring.drift import baseline
@@ -24,12 +22,12 @@ from stream.deliver.breaker_file import BreakerFile
 from stream.deliver.crash_file import CrashFile
 from stream.deliver.crash_guard import CONSEQUENCE
 from stream.deliver.state_folder import mistaken, stem_of
-from stream.kafka import admin
+from stream.kafka import admin, errors, probes
+from stream.kafka.credentials import SecurityError, client_options, warnings
 from stream.kafka.records import missing_codecs
-from stream.kafka.rights import Operation, Resource, Right, missing
+from stream.kafka.rights import NEEDED_TOPICS, Operation, Resource, Right, missing
 from stream.kafka.transactions import no_transactions
 from stream.settings.metrics_address import is_taken, next_step
-from stream.settings.security import SecurityError, client_options, warnings
 from stream.settings.settings import Settings
 
 TRIED_BYTES = 4096
@@ -87,9 +85,9 @@ def examine(settings: Settings, *, create_topics: bool, say: Callable[[Finding],
     except SecurityError:
         # Said already, among what is local; nobody was asked anything.
         return Report(findings=tuple(findings), broker_reachable=reachable)
-    except admin.BrokerUnreachableError as error:
+    except errors.BrokerUnreachableError as error:
         reachable = False
-        note(_silent(settings, error) if isinstance(error, admin.BrokerSilentError) else _refused(error))
+        note(_silent(settings, error) if isinstance(error, errors.BrokerSilentError) else _refused(error))
     return Report(findings=tuple(findings), broker_reachable=reachable)
 
 
@@ -333,17 +331,13 @@ def _security(settings: Settings) -> Iterator[Finding]:
 
 
 def _remote(settings: Settings, *, create_topics: bool) -> Iterator[Finding]:
-    with admin.admin(settings) as client:
-        try:
-            brokers = client.describe_cluster()["brokers"]
-        except KafkaError as error:
-            raise admin.unreachable(settings, error) from error
-    yield Finding(check="brokers", status=Status.OK, detail=f"{len(brokers)} at {settings.brokers}")
+    brokers = admin.broker_count(settings)
+    yield Finding(check="brokers", status=Status.OK, detail=f"{brokers} at {settings.brokers}")
     if create_topics:
         yield _created(settings)
     # Who makes topics need not be who works on them.
     rights = Status.WARN if create_topics else Status.FAIL
-    yield from _topics(settings, len(brokers), rights)
+    yield from _topics(settings, brokers, rights)
     yield _group(settings, rights)
     yield _producer(settings)
 
@@ -351,47 +345,43 @@ def _remote(settings: Settings, *, create_topics: bool) -> Iterator[Finding]:
 def _created(settings: Settings) -> Finding:
     try:
         created = admin.create(settings)
-    except admin.TopicsRefusedError as error:
+    except errors.TopicsRefusedError as error:
         what, _, fix = str(error).partition(" Next: ")
         return Finding(check="create topics", status=Status.FAIL, detail=what, fix=fix)
     made = f"made {', '.join(created.made)}" if created.made else "nothing to make"
     return Finding(check="create topics", status=Status.OK, detail=f"{made}; found {', '.join(created.found) or 'none'}")
 
 
-def _refused(error: admin.BrokerUnreachableError) -> Finding:
+def _refused(error: errors.BrokerUnreachableError) -> Finding:
     what, _, fix = str(error).partition(" Next: ")
     return Finding(check="brokers", status=Status.FAIL, detail=what, fix=fix)
 
 
-def _silent(settings: Settings, error: admin.BrokerSilentError) -> Finding:
+def _silent(settings: Settings, error: errors.BrokerSilentError) -> Finding:
     """Each address by itself: the clients only say that they found nobody."""
-    found = admin.reached(settings)
+    found = probes.connect_to_each(settings)
     detail = f"no Kafka broker answered within {settings.startup_timeout_seconds:g} s: {'; '.join(map(str, found))}"
-    if any(one.reach is admin.Reach.OPEN for one in found) and error.__cause__ is not None:
-        detail += f". The client says {admin.said(error.__cause__)}"
+    if any(one.reach is probes.Reach.OPEN for one in found) and error.__cause__ is not None:
+        detail += f". The client says {errors.summary_of(error.__cause__)}"
     steps = dict.fromkeys(_step(settings, one.reach) for one in found)
     return Finding(check="brokers", status=Status.FAIL, detail=detail, fix="; ".join(steps))
 
 
-def _step(settings: Settings, reach: admin.Reach) -> str:
+def _step(settings: Settings, reach: probes.Reach) -> str:
     protocol = settings.security.protocol
     return {
-        admin.Reach.OPEN: f"is it a Kafka listener for {protocol} (TAGSTREAM_SECURITY__PROTOCOL), and does this machine reach what "
+        probes.Reach.OPEN: f"is it a Kafka listener for {protocol} (TAGSTREAM_SECURITY__PROTOCOL), and does this machine reach what "
         "the broker advertises (its advertised.listeners)? Its log says more",
-        admin.Reach.REFUSED: "start the broker, or correct host and port in TAGSTREAM_BROKERS: nothing listens there",
-        admin.Reach.SILENT: "is that host up, and does a firewall or network policy let this machine through to the port?",
-        admin.Reach.UNKNOWN: "correct the name in TAGSTREAM_BROKERS, or this machine's name service",
-        admin.Reach.ELSE: "correct the address in TAGSTREAM_BROKERS, or this machine's route to it",
+        probes.Reach.REFUSED: "start the broker, or correct host and port in TAGSTREAM_BROKERS: nothing listens there",
+        probes.Reach.SILENT: "is that host up, and does a firewall or network policy let this machine through to the port?",
+        probes.Reach.UNKNOWN: "correct the name in TAGSTREAM_BROKERS, or this machine's name service",
+        probes.Reach.ELSE: "correct the address in TAGSTREAM_BROKERS, or this machine's route to it",
     }[reach]
 
 
 def _topics(settings: Settings, brokers: int, rights: Status) -> Iterator[Finding]:
     names: dict[str, str] = settings.topics.model_dump()
-    with admin.admin(settings) as client:
-        try:
-            seen = admin.look(client, names.values())
-        except KafkaError as error:
-            raise admin.unreachable(settings, error) from error
+    seen = admin.describe(settings, names.values())
     for key, name in names.items():
         yield _topic(settings, key, name, seen[name], rights)
     found = {name: one.partitions for name, one in seen.items() if one.partitions is not None}
@@ -432,9 +422,9 @@ def _sizes(settings: Settings, found: Mapping[str, int]) -> Iterator[Finding]:
             )
 
 
-def _topic(settings: Settings, key: str, name: str, seen: admin.Seen, rights: Status) -> Finding:
-    check, needed = f"topic {name}", key in admin.NEEDED
-    wanted = admin.NEEDED.get(key, Operation.WRITE if key == "drift" else Operation.DESCRIBE)
+def _topic(settings: Settings, key: str, name: str, seen: admin.TopicDescription, rights: Status) -> Finding:
+    check, needed = f"topic {name}", key in NEEDED_TOPICS
+    wanted = NEEDED_TOPICS.get(key, Operation.WRITE if key == "drift" else Operation.DESCRIBE)
     denied = missing(settings, Right(resource=Resource.TOPIC, name=name, operations=(wanted,)), seen.operations)
     if denied is not None:
         what, _, fix = denied.partition(" Next: ")
@@ -452,7 +442,7 @@ def _topic(settings: Settings, key: str, name: str, seen: admin.Seen, rights: St
 
 
 def _group(settings: Settings, rights: Status) -> Finding:
-    denied = asyncio.run(admin.group_denied(settings)) or asyncio.run(admin.transactions_denied(settings))
+    denied = asyncio.run(probes.group_denied(settings)) or asyncio.run(probes.transactions_denied(settings))
     if denied is None:
         return Finding(check="group", status=Status.OK, detail=f"may be a member of {settings.group}")
     what, _, fix = denied.partition(" Next: ")
@@ -460,7 +450,7 @@ def _group(settings: Settings, rights: Status) -> Finding:
 
 
 def _producer(settings: Settings) -> Finding:
-    has_ids = asyncio.run(admin.has_idempotent_producer(settings))
+    has_ids = asyncio.run(probes.has_producer_ids(settings))
     lacking = no_transactions(settings, idempotent=has_ids and settings.idempotent_producer != "off")
     if lacking is not None:
         what, _, fix = str(lacking).partition(" Next: ")

@@ -1,7 +1,7 @@
-"""What lies in several partitions already, put in the order of its time. Pure: whoever reads says what came and what has ended.
+"""Puts the records of several partitions in the order of time. Pure: the caller says which came and which partitions have ended.
 
-A consumer gives what a fetch brought, one partition after the other, so that the first thousands would be of one or two of them.
-Each partition keeps its own order, whatever times its records have.
+A consumer returns what a fetch brought, one partition after the other, so that the first thousands of records would come from one
+or two partitions. Each partition keeps its own order, whatever the times of its records are.
 """
 
 import heapq
@@ -14,19 +14,19 @@ Partition = tuple[str, int]
 
 
 class Timed(Protocol):
-    """What a record needs to have here."""
+    """The fields of a record that are needed here."""
 
     @property
     def topic(self) -> str:
-        """Where it lies."""
+        """The record's topic."""
 
     @property
     def partition(self) -> int:
-        """Of which partition it is."""
+        """The number of its partition."""
 
     @property
     def timestamp_ms(self) -> int:
-        """Unix milliseconds."""
+        """Its time in Unix milliseconds."""
 
 
 R = TypeVar("R", bound=Timed)
@@ -34,42 +34,37 @@ R = TypeVar("R", bound=Timed)
 
 class Backlog(Generic[R]):
     """
-    Holds what came and cannot be given yet: a partition of which nothing is held may still bring something that is older.
+    Merges partitions by time. A record is held back as long as a partition without held records may still bring an older one.
 
-    Who reads only those that are `wanting` bounds what is held: of each partition as much as it once brought.
+    A caller that reads only the partitions in `wanting` bounds the memory: of each partition, what one read brought is held.
     """
 
     def __init__(self, partitions: Iterable[Partition]) -> None:
-        """Of each of them something may come."""
+        """Expect records of these partitions."""
         self._held: dict[Partition, deque[R]] = {partition: deque() for partition in partitions}
         self._open = set(self._held)
 
     @property
     def wanting(self) -> list[Partition]:
-        """Those that the others wait for."""
+        """The open partitions without held records: the others wait for these."""
         return [partition for partition, held in self._held.items() if not held and partition in self._open]
 
     @property
-    def over(self) -> bool:
-        """Nothing is held, and nobody is waited for."""
+    def finished(self) -> bool:
+        """Are all partitions ended, and all records taken?"""
         return not self._open and not any(self._held.values())
 
-    @property
-    def holds(self) -> bool:
-        """Is anything kept back?"""
-        return any(self._held.values())
-
     def add(self, records: Iterable[R]) -> None:
-        """These came, each partition's in its order."""
+        """Hold records, those of each partition in its order."""
         for record in records:
             self._held[record.topic, record.partition].append(record)
 
     def end(self, partition: Partition) -> None:
-        """This one is not waited for any more; what it still brings is taken in its turn."""
+        """Wait for this partition no longer; records of it that come later are still taken in their turn."""
         self._open.discard(partition)
 
     def take(self) -> list[R]:
-        """All that nothing older can come before, the oldest first."""
+        """The held records before which no older one can come, the oldest first."""
         if self.wanting:
             return []
         heads = [(held[0].timestamp_ms, partition) for partition, held in self._held.items() if held]

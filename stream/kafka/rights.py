@@ -1,6 +1,6 @@
-"""The least rights on the cluster: what each user of the topics needs, the commands that give it, and what is missing.
+"""The least rights on the cluster: those that each role needs, the commands that grant them, and the message on a missing one.
 
-Pure: names in, lines out. The names are the settings' own, so that what is printed is what a worker will ask for.
+Pure: settings in, text out. The names come from the settings, so that the commands grant exactly what a worker will ask for.
 """
 
 import shlex
@@ -22,7 +22,7 @@ class Operation(StrEnum):
 
 
 class Resource(StrEnum):
-    """What rights are on. Nobody needs one on the cluster."""
+    """The kinds of resources that rights are granted on. No role needs a right on the cluster itself."""
 
     TOPIC = "topic"
     GROUP = "group"
@@ -31,7 +31,7 @@ class Resource(StrEnum):
 
 
 class Role(StrEnum):
-    """Who is given rights."""
+    """The users that a cluster needs, by their task."""
 
     WORKER = "worker"
     PRODUCER = "producer"
@@ -43,25 +43,26 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Right:
-    """May do `operations` with one topic, one group, or all transactional ids that begin with a name."""
+    """Allows `operations` on the topic or group `name`, or on all transactional ids that begin with it."""
 
     resource: Resource
     name: str
     operations: tuple[Operation, ...]
 
 
-class NotAuthorizedError(Exception):
-    """The brokers let us in and do not let us do this: the message names the missing ACL."""
-
-    exit_code = 2
-
-
+# The topics that a worker cannot work without, by setting key, and the operation that it needs on each.
+NEEDED_TOPICS = {
+    "content": Operation.READ,
+    "tagged": Operation.WRITE,
+    "review": Operation.WRITE,
+    "dlq": Operation.WRITE,
+}
 _READ = (Operation.READ, Operation.DESCRIBE)
 _WRITE = (Operation.WRITE, Operation.DESCRIBE)
 
 
 def rights(settings: Settings, role: Role) -> list[Right]:
-    """What a role needs, and nothing else. READ and WRITE bring DESCRIBE along; it is named for readers of the list."""
+    """The rights that a role needs, and no more. READ and WRITE imply DESCRIBE; it is listed so that the list is complete."""
     topics = settings.topics
     every: list[str] = list(topics.model_dump().values())
     match role:
@@ -81,7 +82,7 @@ def rights(settings: Settings, role: Role) -> list[Right]:
             return [*_topics(_READ, topics.review), *_topics(_WRITE, topics.reviewed)]
         case Role.OPERATOR:
             group = Right(resource=Resource.GROUP, name=settings.group, operations=(Operation.DESCRIBE,))
-            # Replaying a dead letter writes it to `content` again, and notes that it did.
+            # A replay writes dead letters to `content` again, and a record of each to its ledger.
             return [*_topics(_READ, *every), group, *_topics(_WRITE, topics.content, topics.replays)]
         case Role.CREATOR:
             return _topics((Operation.CREATE, Operation.DESCRIBE), *every)
@@ -89,7 +90,7 @@ def rights(settings: Settings, role: Role) -> list[Right]:
 
 def transactional_prefix(group: str, topic: str) -> str:
     """
-    What the transactional ids of a group's workers on a topic begin with; the partition's number follows.
+    The beginning of the transactional ids of a group's workers on a topic; the partition's number follows it.
 
     >>> transactional_prefix("tagstream", "content")
     'tagstream-content-'
@@ -103,7 +104,7 @@ def _topics(operations: tuple[Operation, ...], *names: str) -> list[Right]:
 
 def command(settings: Settings, rights: Sequence[Right], user: str) -> str:
     """
-    The line that gives rights of one kind; `admin.properties` is the administrator's own client configuration.
+    The command that grants rights on one kind of resource; `admin.properties` is the administrator's client configuration.
 
     >>> right = Right(resource=Resource.GROUP, name="night shift", operations=(Operation.READ,))
     >>> command(Settings(brokers="kafka:9093"), [right], "worker")
@@ -122,12 +123,12 @@ def command(settings: Settings, rights: Sequence[Right], user: str) -> str:
 
 def missing(settings: Settings, right: Right, allowed: Collection[str] | None) -> str | None:
     """
-    The sentence for what is not allowed, with the ACL that would allow it; None if nothing is missing.
+    The message on operations that this user lacks, with the command that grants them; None if it lacks none.
 
     Args:
-        settings: Where, and as whom.
-        right: What is needed.
-        allowed: Operations that the brokers say this user has; None where they do not say.
+        settings: Brokers and user.
+        right: The operations that are needed, and on which resource.
+        allowed: The operations that the brokers allow this user; None where the brokers do not say.
     """
     if allowed is None:
         return None
@@ -149,6 +150,6 @@ def _who(settings: Settings) -> str:
 
 
 def lines(settings: Settings, role: Role, user: str) -> list[str]:
-    """The commands that make a user of the cluster this: one for the rights that are alike."""
+    """The commands that give a user the rights of a role: one command for each resource and set of operations."""
     alike = groupby(rights(settings, role), key=lambda right: (right.resource, right.operations))
     return [command(settings, list(found), user) for _, found in alike]

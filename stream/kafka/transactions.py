@@ -24,9 +24,9 @@ from kafka import KafkaConsumer
 from kafka import TopicPartition as PlainTopicPartition
 
 from stream.contract.outcomes import Publication
+from stream.kafka.credentials import client_options
 from stream.kafka.rights import transactional_prefix
 from stream.logs import logger
-from stream.settings.security import client_options
 from stream.settings.settings import Settings
 
 MAX_BATCH_BYTES = 131_072

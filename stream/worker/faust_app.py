@@ -13,8 +13,8 @@ from faust.transport.utils import DefaultSchedulingStrategy
 
 from stream.deliver.delivery import Delivery
 from stream.kafka import records
+from stream.kafka.credentials import client_options
 from stream.kafka.transactions import MAX_BATCH_BYTES, MAX_REQUEST_BYTES, METADATA_MAX_AGE_MS, Transactions
-from stream.settings.security import client_options
 from stream.settings.settings import Settings
 from stream.worker import producer
 from stream.worker.consumer.consumer import Consumer

@@ -14,12 +14,13 @@ from monitoring.server.server import application, serve
 from stream.decide.pipeline import Pipeline
 from stream.deliver.breaker_file import BreakerFile
 from stream.deliver.crash_guard import open_guard
-from stream.kafka import admin
-from stream.kafka.rights import NotAuthorizedError
+from stream.kafka import admin, probes
+from stream.kafka.credentials import warnings
+from stream.kafka.errors import NotAuthorizedError
+from stream.kafka.rights import NEEDED_TOPICS
 from stream.kafka.transactions import no_transactions
 from stream.logs import logger
 from stream.settings.metrics_address import next_step
-from stream.settings.security import warnings
 from stream.settings.settings import Settings
 from stream.worker.app import build
 from stream.worker.shutdown import Worker, exit_on_early_stop
@@ -102,18 +103,18 @@ def run(
                 worker.work()
 
 
-def _topics(settings: Settings) -> tuple[dict[str, int], dict[str, admin.Seen]]:
+def _topics(settings: Settings) -> tuple[dict[str, int], dict[str, admin.TopicDescription]]:
     """Partitions of the topics that a worker needs, and what the brokers say of those and of `drift`; raises as `run` does."""
-    needed = {key: getattr(settings.topics, key) for key in admin.NEEDED}
-    seen = admin.seen(settings, [*needed.values(), settings.topics.drift])
-    found = admin.require(settings, needed, operations=admin.NEEDED, found=seen)
-    for denied in (asyncio.run(admin.group_denied(settings)), asyncio.run(admin.transactions_denied(settings))):
+    needed = {key: getattr(settings.topics, key) for key in NEEDED_TOPICS}
+    seen = admin.describe(settings, [*needed.values(), settings.topics.drift])
+    found = admin.require(settings, needed, operations=NEEDED_TOPICS, found=seen)
+    for denied in (asyncio.run(probes.group_denied(settings)), asyncio.run(probes.transactions_denied(settings))):
         if denied is not None:
             raise NotAuthorizedError(denied)
     return found, seen
 
 
-def _has_drift_topic(settings: Settings, seen: Mapping[str, admin.Seen]) -> bool:
+def _has_drift_topic(settings: Settings, seen: Mapping[str, admin.TopicDescription]) -> bool:
     """Whether findings can be published. Without their topic a worker runs all the same; it says so and logs them."""
     found = seen[settings.topics.drift].partitions is not None
     if not found:
@@ -128,7 +129,7 @@ def _has_drift_topic(settings: Settings, seen: Mapping[str, admin.Seen]) -> bool
 
 def _idempotent(settings: Settings) -> bool:
     """Whether producers are idempotent; raises if exactly once was asked for and they are not."""
-    idempotent = admin.idempotent(settings)
+    idempotent = probes.use_idempotent_producer(settings)
     if (lacking := no_transactions(settings, idempotent=idempotent)) is not None:
         raise lacking
     return idempotent

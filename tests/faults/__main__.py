@@ -14,7 +14,7 @@ from pathlib import Path
 
 from stream.broker.processes import Processes
 from stream.kafka import admin
-from stream.settings.settings import load
+from stream.settings.loading import load
 from tests.faults.cluster.brokers import StruckCluster
 from tests.faults.cluster.topics import fault_environment
 from tests.faults.faults import DISORDERS, Fault

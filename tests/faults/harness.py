@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stream.broker.processes import Processes
-from stream.settings.settings import load
+from stream.settings.loading import load
 from tests.faults.checker import Evidence, check
 from tests.faults.cluster.brokers import StruckCluster
 from tests.faults.cluster.topics import send

@@ -7,8 +7,9 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
 from kafka.errors import InvalidPartitionsError, KafkaError
 
-from stream.kafka import clients
-from stream.settings.security import client_options
+from stream.contract.record import Record
+from stream.kafka.credentials import client_options
+from stream.kafka.log import log_of
 from stream.settings.settings import Settings
 from tests.faults.checker import Door, Sample
 from tests.faults.cluster.topics import doors
@@ -137,15 +138,15 @@ class TopicObserver:
         self._content = self._partitions(name)
         return added
 
-    def outcomes(self) -> dict[Door, list[clients.Record]]:
+    def outcomes(self) -> dict[Door, list[Record]]:
         """
         Every record behind every door up to now, in the order of each partition; of a transaction only what it has committed.
 
         Raises:
             BrokerUnreachableError: The records could not be read to the ends of the logs.
         """
-        found: dict[Door, list[clients.Record]] = {}
+        found: dict[Door, list[Record]] = {}
         for door, topic in doors(self._settings).items():
-            with clients.log_of(self._settings, topic) as log:
+            with log_of(self._settings, topic) as log:
                 found[door] = list(log.read(log.starts(), log.ends()))
         return found

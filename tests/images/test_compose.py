@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from stream.contract.record import Record
-from stream.kafka import clients
+from stream.kafka import reader
 from stream.settings.settings import Settings
 from tests.images.engine import Engine
 from tests.images.stack import Stack, soon
@@ -24,7 +24,7 @@ def records(running: Stack, topic: str, *, least: int, seconds: float = 60.0) ->
     settings = Settings.model_validate({"brokers": f"127.0.0.1:{running.kafka_port}"})
     found: list[Record] = []
     deadline = time.monotonic() + seconds
-    for batch in clients.read(settings, [topic], from_beginning=True):
+    for batch in reader.read(settings, [topic], from_beginning=True):
         found += batch
         if len(found) >= least or time.monotonic() > deadline:
             return found

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from stream.kafka import admin, clients
+from stream.contract.record import Record
+from stream.kafka import admin, producer, reader
 from stream.settings.settings import Settings
 from tests.images.compose import ROOT
 from tests.images.engine import Engine
@@ -62,7 +63,7 @@ def test_the_ladder_starts_kafka_in_a_container_and_leaves_none(
     assert len(containers(container_engine) - before) == 1
     settings = Settings.model_validate({"brokers": bootstrap})
     admin.create(settings)
-    with clients.sender(settings) as sender:
+    with producer.sender(settings) as sender:
         sender.send(settings.topics.content, key=b"k", value=b'{"id": "k", "title": "a title"}')
         sender.flush()
     found = [record for batch in read_a_little(settings) for record in batch]
@@ -72,9 +73,9 @@ def test_the_ladder_starts_kafka_in_a_container_and_leaves_none(
     assert soon(lambda: containers(container_engine) <= before, seconds=END_SECONDS)
 
 
-def read_a_little(settings: Settings) -> Iterator[list[clients.Record]]:
+def read_a_little(settings: Settings) -> Iterator[list[Record]]:
     """Batches of `content` until there is a record; every look is bounded by the client, and there are so many looks."""
-    for looks, batch in enumerate(clients.read(settings, [settings.topics.content], from_beginning=True)):
+    for looks, batch in enumerate(reader.read(settings, [settings.topics.content], from_beginning=True)):
         yield list(batch)
         if batch or looks > END_SECONDS:
             return

@@ -12,7 +12,8 @@ from model_export.bundle.bundle import DEFAULT_BUNDLE, MANIFEST
 from stream.broker import Broker, BrokerUnavailable, broker
 from stream.broker.processes import Processes
 from stream.kafka import admin
-from stream.settings.settings import Settings, load
+from stream.settings.loading import load
+from stream.settings.settings import Settings
 from tests.faults.cluster.topics import fresh_environment
 from tests.faults.fleet import ROOT, Fleet
 from tests.faults.observer import TopicObserver

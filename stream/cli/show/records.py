@@ -11,7 +11,7 @@ from rich.text import Text
 
 from stream.contract.distinct import Distinct
 from stream.contract.record import Record
-from stream.kafka import clients
+from stream.kafka import reader
 from stream.kafka.admin import require
 from stream.kafka.rights import Operation
 from stream.settings.settings import Settings
@@ -79,9 +79,9 @@ def follow(
     shown = 0
     # Nothing is idle before it could read.
     last: float | None = None
-    quiet = clients.QUIET_SECONDS if idle_seconds is None else min(clients.QUIET_SECONDS, idle_seconds / 2)
+    quiet = reader.QUIET_SECONDS if idle_seconds is None else min(reader.QUIET_SECONDS, idle_seconds / 2)
     try:
-        for records in clients.read(settings, [name], from_beginning=from_beginning, quiet_seconds=quiet):
+        for records in reader.read(settings, [name], from_beginning=from_beginning, quiet_seconds=quiet):
             for record in filter(keep, records):
                 show(record)
                 shown += 1

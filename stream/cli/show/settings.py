@@ -8,8 +8,9 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from stream.settings.loading import Loaded, known_keys
 from stream.settings.security import Security, shown_path
-from stream.settings.settings import Loaded, Settings, known_keys
+from stream.settings.settings import Settings
 from stream.terminal.console import visible
 
 

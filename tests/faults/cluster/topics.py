@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from kafka import KafkaProducer
 
 from stream.kafka import admin
-from stream.settings.security import client_options
+from stream.kafka.credentials import client_options
 from stream.settings.settings import Settings
 from tests.faults.checker import Door
 from tests.faults.inputs import Input, Planted

@@ -22,7 +22,8 @@ from stream.contract.outcomes import Publication
 from stream.deliver.batcher import Batcher
 from stream.deliver.delivery import Delivery, raw_event
 from stream.deliver.fatal import die
-from stream.settings.settings import Settings, load
+from stream.settings.loading import load
+from stream.settings.settings import Settings
 from stream.worker.faust_app import faust_app, source
 from stream.worker.shutdown import Worker
 from tests.faults.worker.points import Arms

@@ -17,7 +17,8 @@ from model_export.bundle.bundle import read
 from model_export.bundle.classifier import OnnxClassifier
 from stream import logs
 from stream.decide.pipeline import router
-from stream.settings.settings import Settings, load
+from stream.settings.loading import load
+from stream.settings.settings import Settings
 from stream.worker.allocator import limit_fragmentation
 from tests.faults.worker.points import FAILPOINTS_VARIABLE, Arms
 from tests.faults.worker.stub import (

@@ -15,7 +15,8 @@ from stream import logs
 from stream.contract.events import Limits
 from stream.decide.pipeline import Pipeline
 from stream.decide.routing import Router
-from stream.settings.settings import Settings, load
+from stream.settings.loading import load
+from stream.settings.settings import Settings
 from tests.faults.worker.faulty import in_a_sentence
 from tests.faults.worker.points import Arms
 from tests.faults.worker.stub import MODEL, SECONDS_VARIABLE, THRESHOLD, FaultyClassifier, FaultyMetrics, StubClassifier

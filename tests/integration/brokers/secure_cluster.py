@@ -31,8 +31,9 @@ from stream.broker.apache.cluster import KafkaCluster
 from stream.broker.apache.properties import Node, server_properties
 from stream.broker.ports import LOOPBACK, free_ports
 from stream.broker.probe import Options
+from stream.kafka.credentials import tls_context
 from stream.kafka.rights import Operation, Resource, Right
-from stream.settings.security import Security, tls_context
+from stream.settings.security import Security
 from stream.settings.settings import Settings
 
 MECHANISM = "SCRAM-SHA-512"
@@ -231,6 +232,6 @@ def _pattern(right: Right) -> ResourcePattern:
 
 def settings_of(environ: Mapping[str, str], folder: Path) -> Settings:
     """The settings of an environment, without a file of the developer's."""
-    from stream.settings.settings import load
+    from stream.settings.loading import load
 
     return load(environ, folder=folder).settings

@@ -14,8 +14,8 @@ import pytest
 
 from stream.broker import BrokerUnavailable
 from stream.broker.processes import Process, Processes
-from stream.kafka import admin
-from stream.kafka.rights import Operation, Right, Role, lines, rights
+from stream.kafka import admin, errors
+from stream.kafka.rights import NEEDED_TOPICS, Operation, Right, Role, lines, rights
 from stream.settings.settings import Settings
 from tests.faults.cluster.topics import fresh_environment
 from tests.faults.fleet import ROOT, Fleet, without_settings
@@ -231,7 +231,7 @@ def test_the_doctor_says_what_a_user_may(secure: Secure) -> None:
     assert "--operation Write" in failed[0]["fix"]
     stranger = command("doctor", "--json", environ=secure.environ("stranger"))
     failed = [found["check"] for found in map(json.loads, stranger.stdout.splitlines()) if found["status"] == "FAIL"]
-    needed = [f"topic {getattr(secure.settings('stranger').topics, key)}" for key in admin.NEEDED]
+    needed = [f"topic {getattr(secure.settings('stranger').topics, key)}" for key in NEEDED_TOPICS]
     assert failed[: len(needed) + 1] == [*needed, "group"]
 
 
@@ -277,8 +277,8 @@ REFUSALS: dict[str, str] = {
     "authority": "is not trusted",
     "name": "is for other names",
     "plaintext": "speaks TLS, and security.protocol = PLAINTEXT does not",
-    "no user": "it wants a user, or a certificate of ours",
-    "no certificate": "wants a certificate of ours",
+    "no user": "it requires a user or a client certificate",
+    "no certificate": "requires a client certificate",
     "strange certificate": "refuses our certificate",
 }
 
@@ -315,7 +315,7 @@ def test_who_is_not_let_in_is_told_why(secure: Secure, why: str) -> None:
     """Long before the bound: what is wrong, what to do, code 3; and no password in it."""
     settings = settings_of(refused_environment(secure, why), secure.folder)
     started = time.monotonic()
-    with pytest.raises(admin.BrokerRefusedError) as caught:
+    with pytest.raises(errors.BrokerRefusedError) as caught:
         admin.partitions(settings)
     assert time.monotonic() - started < REFUSED_SECONDS
     assert REFUSALS[why] in str(caught.value)

@@ -13,7 +13,7 @@ from sklearn.metrics import f1_score
 from model_export.bundle.bundle import DEFAULT_BUNDLE, MANIFEST
 from model_export.data.madewithml import HOLDOUT, DataError, download, records
 from stream.broker.processes import Processes
-from stream.settings.settings import load
+from stream.settings.loading import load
 from tests.faults.checker import CLOCK, Door
 from tests.faults.fleet import ROOT, without_settings
 from tests.faults.observer import TopicObserver

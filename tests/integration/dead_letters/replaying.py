@@ -12,9 +12,9 @@ from stream.contract.dead_letter import Selection
 from stream.contract.record import Record
 from stream.dead_letters import ledger, replay, show
 from stream.dead_letters.ledger import Ledger
-from stream.kafka import clients
-from stream.kafka.clients import VerbatimSender
-from stream.settings.settings import load
+from stream.kafka import producer
+from stream.kafka.producer import VerbatimSender
+from stream.settings.loading import load
 from stream.terminal import console
 
 
@@ -42,7 +42,7 @@ def main(step: str, number: int) -> None:
     settings = load(os.environ).settings
     if step == "after-sends":
         Dying.left = number
-        clients.VerbatimSender = Dying  # type: ignore[misc]
+        producer.VerbatimSender = Dying  # type: ignore[misc]
     if step == "before-finish":
         Ledger.finish = lambda _, states, __: die() if states else None  # type: ignore[assignment]
     ledger.HOLD_SECONDS = 0.2

@@ -20,7 +20,8 @@ from stream.broker.processes import Processes
 from stream.contract.events import Rejected
 from stream.contract.outcomes import publish_all
 from stream.contract.record import Headers, Record
-from stream.kafka import clients
+from stream.kafka import producer
+from stream.kafka.log import log_of
 from stream.settings.settings import Settings
 from tests.faults.checker import Door
 from tests.faults.cluster.topics import send
@@ -73,13 +74,13 @@ def lay(settings: Settings, events: tuple[tuple[bytes | None, bytes | None, Head
         Record(topic=settings.topics.dlq, key=one.key, value=one.value, headers=one.headers, partition=number % 6)
         for number, one in enumerate(publish_all(rejected, 0))
     ]
-    with clients.verbatim_sender(settings, idempotent=True) as sender:
+    with producer.verbatim_sender(settings, idempotent=True) as sender:
         assert sender.deliver(records) == [None] * len(records)
 
 
 def contents(settings: Settings, topic: str) -> list[Record]:
     """All that lies in a topic."""
-    with clients.log_of(settings, topic) as log:
+    with log_of(settings, topic) as log:
         return list(log.read(log.starts(), log.ends()))
 
 
@@ -250,7 +251,7 @@ def test_a_replay_is_refused_with_its_reason(tagstream: Command, environ: dict[s
     """Too often, not ours, gone, too large for the target: each says so, the others go, and the exit code is 1."""
     count = "x-dlq-replay-count"
     lay(settings, ((b"a", b"three times", ((count, b"3"),)), (b"b", b"twice", ((count, b"2"),)), (b"c", b"x" * 1_200_000, ())))
-    with clients.sender(settings) as sender:
+    with producer.sender(settings) as sender:
         sender.send(settings.topics.dlq, key=b"0", value=b"somebody else's")
         sender.flush()
     done = tagstream("dlq", "replay", environ=environ)
@@ -449,7 +450,7 @@ def decision(number: int, *, at: str, tag: str = "mlops") -> bytes:
 
 def fill(settings: Settings, values: Sequence[bytes]) -> None:
     """Decisions on `tagged`, all in one partition."""
-    with clients.sender(settings) as sender:
+    with producer.sender(settings) as sender:
         for value in values:
             sender.send(settings.topics.tagged, key=b"k", value=value)
         sender.flush()

@@ -22,7 +22,8 @@ from stream.deliver.fatal import EXIT_BROKEN
 from stream.kafka import admin
 from stream.kafka.rights import transactional_prefix
 from stream.kafka.transactions import TransactionsUnavailableError
-from stream.settings.settings import Settings, load
+from stream.settings.loading import load
+from stream.settings.settings import Settings
 from tests.faults.cluster.topics import doors, fault_environment, send
 from tests.faults.faults import Fault
 from tests.faults.fleet import ROOT, without_settings

@@ -16,7 +16,8 @@ from kafka import KafkaAdminClient, TopicPartition
 
 from stream.broker.processes import Processes
 from stream.kafka import admin as topics
-from stream.settings.settings import Settings, load
+from stream.settings.loading import load
+from stream.settings.settings import Settings
 from tests.faults.cluster.brokers import StruckCluster
 from tests.faults.cluster.topics import fault_environment, send
 from tests.faults.fleet import ROOT, Fleet, without_settings

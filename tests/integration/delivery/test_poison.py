@@ -20,7 +20,8 @@ from stream.broker.processes import Processes
 from stream.contract.record import Record
 from stream.deliver.breaker_file import BreakerFile
 from stream.demo.process import metrics_address
-from stream.settings.settings import Settings, load
+from stream.settings.loading import load
+from stream.settings.settings import Settings
 from tests.faults.checker import CLOCK, Door, Evidence, Sample, check
 from tests.faults.cluster.topics import send
 from tests.faults.fleet import ROOT, Fleet

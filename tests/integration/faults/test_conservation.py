@@ -10,7 +10,7 @@ import pytest
 from stream.broker import Broker
 from stream.broker.processes import Processes
 from stream.kafka import admin
-from stream.settings.settings import load
+from stream.settings.loading import load
 from tests.faults.cluster.brokers import StruckCluster
 from tests.faults.cluster.topics import fault_environment
 from tests.faults.faults import ANSWERED_BY_EXIT, Fault

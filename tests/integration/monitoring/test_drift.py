@@ -13,7 +13,7 @@ import pytest
 from kafka import KafkaAdminClient
 
 from stream.broker.processes import Process, Processes
-from stream.settings.settings import load
+from stream.settings.loading import load
 from tests.faults.fleet import ROOT, without_settings
 from tests.faults.observer import TopicObserver
 from tests.integration.command_line import Command

@@ -20,7 +20,7 @@ from monitoring.grafana.boards import BOARDS, DASHBOARDS, queries
 from stream.broker import Broker
 from stream.broker.processes import Processes
 from stream.kafka import admin
-from stream.settings.settings import load
+from stream.settings.loading import load
 from tests.faults.checker import Door
 from tests.faults.cluster.topics import fresh_environment, send
 from tests.faults.fleet import ROOT

@@ -28,7 +28,8 @@ from stream.broker.processes import Processes
 from stream.demo import samples
 from stream.demo.shifts import Shift, shifted
 from stream.kafka import admin
-from stream.settings.settings import Settings, load
+from stream.settings.loading import load
+from stream.settings.settings import Settings
 from tests.faults.cluster.topics import fresh_environment, send
 from tests.faults.fleet import ROOT
 from tests.faults.inputs import Planted

@@ -18,7 +18,8 @@ from stream.batch.drift import DriftError
 from stream.contract.outcomes import ModelRef
 from stream.decide.pipeline import Pipeline
 from stream.decide.routing import Router
-from stream.settings.settings import Settings, SettingsError, load
+from stream.settings.loading import SettingsError, load
+from stream.settings.settings import Settings
 from stream.worker.drift import plan_of
 from tests.fakes import KeywordClassifier
 

@@ -20,7 +20,7 @@ from stream.cli.show.settings import print_settings
 from stream.contract.dead_letter import UsageError
 from stream.dead_letters import choose, replay
 from stream.deliver.fatal import EXIT_BROKEN
-from stream.settings.settings import known_keys, load
+from stream.settings.loading import known_keys, load
 from tests.conftest import TINY_BUNDLE
 
 
@@ -178,7 +178,7 @@ def test_a_file_that_is_sent_in_part_says_so(tmp_path: Path, monkeypatch: pytest
     """What lies above the row that cannot be read is confirmed and counted, for a second run sends it again."""
     sent = Sent()
     monkeypatch.setattr("stream.kafka.admin.require", lambda *_, **__: None)
-    monkeypatch.setattr("stream.kafka.clients.sender", lambda _: contextlib.nullcontext(sent))
+    monkeypatch.setattr("stream.kafka.producer.sender", lambda _: contextlib.nullcontext(sent))
     path = tmp_path / "a.csv"
     path.write_bytes(b"title\n" + b"a\n" * good + b"b,c\n")
     done = run("send", path)
@@ -317,7 +317,7 @@ def test_settings_that_a_program_reads_are_a_line_each(sources: bool, capsys: py
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(" = ")[0] for line in lines] == known_keys()
     origin = "  (environment TAGSTREAM_BROKERS)" if sources else ""
-    assert lines[0] == f"brokers = {brokers}{origin}  # Kafka brokers, host:port, comma-separated"
+    assert lines[0] == f"brokers = {brokers}{origin}  # Kafka brokers as host:port, separated by commas"
     assert any(line.startswith("group = [bold]\\x1b[1m  ") for line in lines)
     assert ("(default)" in lines[1]) == sources
 

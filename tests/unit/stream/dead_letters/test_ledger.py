@@ -15,7 +15,7 @@ from stream.contract.record import Record
 from stream.dead_letters import ledger as replay_ledger
 from stream.dead_letters import replay
 from stream.dead_letters.ledger import Ledger, LedgerError, Note, Standing, State, marks, of, wait_until_over
-from stream.kafka.clients import TooLateError
+from stream.kafka.producer import TooLateError
 from tests.unit.stream.contract.test_dead_letter import lying
 
 TARGET = "content"
@@ -203,7 +203,7 @@ def test_a_run_of_just_now_is_waited_for_and_an_old_one_is_not(
 
 def test_a_silent_run_can_send_no_more_when_the_wait_is_over() -> None:
     """The bounds that the promise rests on."""
-    from stream.kafka.clients import DELIVERY_SECONDS
+    from stream.kafka.producer import DELIVERY_SECONDS
 
     assert replay_ledger.SEND_WITHIN_SECONDS + DELIVERY_SECONDS < replay_ledger.HOLD_SECONDS
 

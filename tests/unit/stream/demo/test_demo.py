@@ -29,7 +29,8 @@ from stream.demo.run import Drift, demo, mixed_samples
 from stream.demo.samples import Sample
 from stream.demo.shifts import Shift
 from stream.demo.watch import Lines, Picture, Scene, pick, watch
-from stream.settings.settings import Settings, load
+from stream.settings.loading import load
+from stream.settings.settings import Settings
 
 DOORS = {"tagged": Destination.TAGGED, "review": Destination.REVIEW, "content.dlq": Destination.DLQ}
 LABELS = ("natural-language-processing", "computer-vision", "mlops", "other")

@@ -13,7 +13,6 @@ from stream.cli import options
 from stream.demo import samples
 from stream.demo.producer import produce
 from stream.demo.shifts import EVERYDAY, LANGUAGES, WORDS_LEFT, Shift, shifted
-from stream.kafka import clients
 from stream.settings.settings import Settings
 
 EVENTS = samples.load_events()
@@ -100,7 +99,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     def sender(_: Settings) -> Iterator[Recorder]:
         yield kept
 
-    monkeypatch.setattr(clients, "sender", sender)
+    monkeypatch.setattr("stream.kafka.producer.sender", sender)
     return kept
 
 

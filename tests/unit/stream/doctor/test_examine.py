@@ -4,7 +4,6 @@ import contextlib
 import errno
 import re
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -26,27 +25,13 @@ from stream.deliver.state_folder import StateFolderError
 from stream.doctor import examine
 from stream.doctor.examine import Finding, Status
 from stream.kafka import admin as topics
-from stream.kafka.admin import Reach, Reached
+from stream.kafka import errors
 from stream.settings.settings import Settings
 from stream.worker import process
 from stream.worker.drift import watch_of
 from tests.fakes import Clock
 
 NOWHERE = "127.0.0.1:1"
-
-
-@pytest.fixture
-def listening() -> Iterator[str]:
-    """An address where connections are taken, and nothing is said."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield f"127.0.0.1:{server.getsockname()[1]}"
-
-
-@pytest.fixture
-def closed() -> str:
-    """An address where nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return f"127.0.0.1:{server.getsockname()[1]}"
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +41,7 @@ def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     @contextlib.contextmanager
     def admin(settings: Settings) -> Iterator[None]:
         error = KafkaTimeoutError("no metadata")
-        raise topics.unreachable(settings, error) from error
+        raise errors.unreachable(settings, error) from error
         yield
 
     monkeypatch.setattr(topics, "admin", admin)
@@ -73,42 +58,6 @@ def reference(folder: Path, model: str = "") -> Path:
 def sentence(found: Finding) -> str:
     """A finding as the worker would say it."""
     return f"{found.detail} Next: {found.fix}"
-
-
-def test_a_plain_connection_tells_why_nobody_answers(listening: str, closed: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each address by itself: it takes connections, refuses them, has no number, does not answer, or has no route."""
-    real = socket.create_connection
-    errors = {
-        "name": socket.gaierror(socket.EAI_NONAME, "not known"),
-        "far": TimeoutError(),
-        "off": OSError(errno.ENETUNREACH, "Network is unreachable"),
-    }
-
-    def connect(address: tuple[str, int], timeout: float) -> socket.socket:
-        if address[0] in errors:
-            raise errors[address[0]]
-        return real(address, timeout)
-
-    monkeypatch.setattr(socket, "create_connection", connect)
-    found = topics.reached(Settings(brokers=f"{listening},{closed},name:1,far:2,off:3"))
-    assert [one.reach for one in found] == [Reach.OPEN, Reach.REFUSED, Reach.UNKNOWN, Reach.SILENT, Reach.ELSE]
-    assert [str(one) for one in found[1:]] == [
-        f"{closed} refuses connections",
-        "name:1 has a name that cannot be resolved",
-        "far:2 did not take a connection within 2 s",
-        "off:3 cannot be reached (Network is unreachable)",
-    ]
-
-
-def test_a_name_service_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Resolving a name has no bound of its own."""
-    answered = threading.Event()
-    monkeypatch.setattr(topics, "CONNECT_SECONDS", 0.0)
-    monkeypatch.setattr(topics, "_reached", lambda _: answered.wait(60))
-    (found,) = topics.reached(Settings(brokers="name:1"))
-    assert not answered.is_set()
-    answered.set()
-    assert found == Reached(address="name:1", reach=Reach.SILENT)
 
 
 def test_the_doctor_looks_closer_and_does_not_send_to_itself(closed: str) -> None:
@@ -302,8 +251,11 @@ def test_a_free_port_is_one_that_no_scrape_configuration_knows(listening: str) -
             OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address"),
             "Next: set TAGSTREAM_METRICS_HOST to an address of this",
         ),
-        (PermissionError(errno.EACCES, "Permission denied"), "Next: set TAGSTREAM_METRICS_PORT to one that this user may take"),
-        (OSError(errno.EADDRINUSE, "Address already in use"), "Next: stop what holds it, or set TAGSTREAM_METRICS_PORT=0"),
+        (PermissionError(errno.EACCES, "Permission denied"), "Next: set TAGSTREAM_METRICS_PORT to one that this user may bind"),
+        (
+            OSError(errno.EADDRINUSE, "Address already in use"),
+            "Next: stop the process that holds the port, or set TAGSTREAM_METRICS_PORT=0",
+        ),
     ],
 )
 def test_a_worker_says_what_is_wrong_with_the_address_of_its_metrics(
@@ -339,7 +291,7 @@ def test_exactly_once_without_producer_ids_fails_the_check_as_it_ends_a_worker(
     async def asked(_: Settings) -> bool:
         return has_ids
 
-    monkeypatch.setattr(topics, "has_idempotent_producer", asked)
+    monkeypatch.setattr("stream.kafka.probes.has_producer_ids", asked)
     assert examine._producer(Settings(**knobs)).status is status
 
 
@@ -348,7 +300,7 @@ def test_topics_that_are_not_made_are_a_finding_among_others(monkeypatch: pytest
 
     def refuse(_: Settings) -> None:
         msg = "the cluster did not create the topics: no. Next: ask for fewer."
-        raise topics.TopicsRefusedError(msg)
+        raise errors.TopicsRefusedError(msg)
 
     monkeypatch.setattr(topics, "create", refuse)
     found = examine._created(Settings())

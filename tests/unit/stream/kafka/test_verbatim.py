@@ -1,57 +1,57 @@
-"""Records as they are: what is handed over too late may arrive after somebody else has given it up."""
+"""The producer of replays: a record whose time is over is not sent, since another run may send it meanwhile."""
 
 from typing import Any
 
 import pytest
-from kafka.errors import KafkaTimeoutError
+from kafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError, RecordListTooLargeError
 
 from stream.contract.record import Record
-from stream.kafka.clients import TooLateError, VerbatimSender
+from stream.kafka.producer import TooLargeError, TooLateError, VerbatimSender
 from tests.fakes import Clock
 
 RECORD = Record(topic="content", key=None, value=b"{}")
 
 
 class Producer:
-    """Of kafka-python's what is used here; to know the partitions takes its time."""
+    """The part of kafka-python's producer that is used; asking for partitions takes `seconds`."""
 
     made = 0
 
     def __init__(self, clock: Clock, seconds: float, error: Exception | None = None) -> None:
-        """`error` is what becomes of each record."""
+        """Every record fails with `error`, if there is one."""
         Producer.made += 1
         self.clock, self.seconds, self.error = clock, seconds, error
         self.sent: list[str] = []
 
     def partitions_for(self, _: str) -> set[int]:
-        """One, in a while."""
+        """One partition, after `seconds`."""
         self.clock.now += self.seconds
         return {0}
 
     def send(self, topic: str, **_: Any) -> "Producer":
-        """Take it; the future is this object."""
+        """Note the topic; the future is this object."""
         self.sent.append(topic)
         return self
 
     def get(self, **_: float) -> None:
-        """The broker's word."""
+        """Raise the error."""
         if self.error is not None:
             raise self.error
 
     def close(self, **_: float) -> None:
-        """Nothing is held."""
+        """There is no connection."""
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The sender's."""
+    """The clock of the sender."""
     found = Clock()
-    monkeypatch.setattr("stream.kafka.clients.time.monotonic", found)
+    monkeypatch.setattr("stream.kafka.producer.time.monotonic", found)
     return found
 
 
 def test_a_record_whose_time_is_over_before_its_topic_is_known_is_not_sent(clock: Clock) -> None:
-    """The look at the clock comes after the last wait, and the producer that has waited is kept: it knows now."""
+    """The clock is read after the partitions are known; the producer, which knows them now, is kept."""
     producer = Producer(clock, seconds=5)
     sender = VerbatimSender(lambda: producer)  # type: ignore[arg-type, return-value]
     made = Producer.made
@@ -64,10 +64,19 @@ def test_a_record_whose_time_is_over_before_its_topic_is_known_is_not_sent(clock
 
 
 def test_a_producer_that_has_failed_is_replaced(clock: Clock) -> None:
-    """An idempotent one of kafka-python takes nothing after an error."""
+    """An idempotent producer of kafka-python takes no record after an error, so a new one is made."""
     failure = KafkaTimeoutError()
     sender = VerbatimSender(lambda: Producer(clock, 0, failure))  # type: ignore[arg-type, return-value]
     made = Producer.made
 
-    assert sender.deliver([RECORD]) == [failure]
+    (error,) = sender.deliver([RECORD])
+    assert error is not None
+    assert error.__cause__ is failure
     assert Producer.made == made + 1
+
+
+@pytest.mark.parametrize("failure", [MessageSizeTooLargeError("no"), RecordListTooLargeError("no")])
+def test_a_record_that_is_too_large_has_an_error_of_its_own(clock: Clock, failure: KafkaError) -> None:
+    """A replay goes on without such a record, and stops at every other error."""
+    (error,) = VerbatimSender(lambda: Producer(clock, 0, failure)).deliver([RECORD])  # type: ignore[arg-type, return-value]
+    assert isinstance(error, TooLargeError)

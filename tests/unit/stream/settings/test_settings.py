@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from model_export.bundle.bundle import DEFAULT_BUNDLE
+from stream.settings.loading import SettingsError, known_keys, load
 from stream.settings.security import Security
-from stream.settings.settings import Settings, SettingsError, known_keys, load
+from stream.settings.settings import Settings
 
 # The contract's list of main variables, written down a second time, each with a value and what it becomes.
 DOCUMENTED: dict[str, tuple[str, str, object]] = {

@@ -5,7 +5,7 @@ import pytest
 from stream.doctor import examine
 from stream.doctor.examine import Finding, Status
 from stream.doctor.show import LONGEST_NAMES, finding
-from stream.kafka.admin import Seen
+from stream.kafka.admin import TopicDescription
 from stream.settings.settings import Settings, Topics
 
 
@@ -14,7 +14,7 @@ def of_topics(settings: Settings) -> list[Finding]:
     names: dict[str, str] = settings.topics.model_dump()
     partitions = [None, *[1] * (len(names) - 1)]
     return [
-        examine._topic(settings, key, name, Seen(partitions=count, operations=None), Status.FAIL)
+        examine._topic(settings, key, name, TopicDescription(partitions=count, operations=None), Status.FAIL)
         for (key, name), count in zip(names.items(), partitions, strict=True)
     ]
 

@@ -1,4 +1,4 @@
-"""Sending with a count: what a broker that is silent, refuses or is slow does to whoever sends."""
+"""The producer that counts: its errors when the broker is silent, refuses or is slow, and its bounds."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,57 +6,56 @@ from typing import Any
 import pytest
 from kafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
 
-from stream.kafka import clients
-from stream.kafka.clients import CONFIRM_SECONDS, DELIVERY_SECONDS, FLUSH_SECONDS, UNCONFIRMED_BYTES, SendError, sender
+from stream.kafka.producer import CONFIRM_SECONDS, DELIVERY_SECONDS, FLUSH_SECONDS, UNCONFIRMED_BYTES, Sender, SendError, sender
 from stream.settings.settings import Settings
 
 
 class Future:
-    """Of kafka-python's what is used here; confirmed when it is waited for."""
+    """The part of kafka-python's future that is used; the broker confirms when `get` is called."""
 
     def __init__(self, error: KafkaError | None) -> None:
-        """`error` is what becomes of the record."""
+        """A future whose record fails with `error`, if there is one."""
         self.error = error
         self.waited: list[float] = []
         self.confirmed: Callable[[object], None] = lambda _: None
 
     def add_callback(self, confirmed: Callable[[object], None]) -> "Future":
-        """Called when the broker has it."""
+        """Keep the callback for `get`."""
         self.confirmed = confirmed
         return self
 
     def add_errback(self, failed: Callable[[BaseException], None]) -> "Future":
-        """Called at once, if it fails."""
+        """Call back at once, if the record fails."""
         if self.error is not None:
             failed(self.error)
         return self
 
     def get(self, *, timeout: float) -> None:
-        """The broker's word."""
+        """Confirm the record, and note the timeout."""
         self.waited.append(timeout)
         self.confirmed(None)
 
 
 class Producer:
-    """In the place of kafka-python's."""
+    """Stands in for kafka-python's producer."""
 
     def __init__(self, **options: Any) -> None:
-        """Keep what it was made with."""
+        """Keep the options."""
         self.options = options
         self.error: KafkaError | None = None
         self.futures: list[Future] = []
         self.closed: list[float] = []
 
     def send(self, _: str, **__: object) -> Future:
-        """Take it."""
+        """Return a future that fails with `error`, if it is set."""
         self.futures.append(Future(self.error))
         return self.futures[-1]
 
     def flush(self, *, timeout: float) -> None:
-        """Nothing is waited for."""
+        """Confirm nothing."""
 
     def close(self, *, timeout: float) -> None:
-        """As kafka-python does: what is still under way is an error when nobody waits for it."""
+        """Like kafka-python: with timeout 0, records under way raise an error."""
         self.closed.append(timeout)
         if not timeout:
             message = "Timeout waiting for future"
@@ -65,15 +64,15 @@ class Producer:
 
 @pytest.fixture
 def producer(monkeypatch: pytest.MonkeyPatch) -> Producer:
-    """The one that the sender makes."""
+    """The producer that `sender` makes."""
     found = Producer()
 
     def make(**options: Any) -> Producer:
         found.options = options
         return found
 
-    monkeypatch.setattr(clients, "KafkaProducer", make)
-    monkeypatch.setattr(clients, "admitted", lambda _: ({}, 1.0))
+    monkeypatch.setattr("stream.kafka.producer.KafkaProducer", make)
+    monkeypatch.setattr("stream.kafka.producer.admitted", lambda _: ({}, 1.0))
     return found
 
 
@@ -89,10 +88,10 @@ def producer(monkeypatch: pytest.MonkeyPatch) -> Producer:
         (MessageSizeTooLargeError("too large"), 1, "confirmed 0 records and refused the next: "),
     ],
 )
-def test_a_broker_that_does_not_answer_is_none_that_refuses(
+def test_a_silent_broker_and_a_refusal_have_different_exit_codes(
     producer: Producer, error: KafkaError, code: int, says: str
 ) -> None:
-    """The exit code tells which, and what is said is the first error, not the one that comes of letting go of the rest."""
+    """A silent broker exits with 3, a refusal with 1; the message has the first error and not the one of closing."""
     producer.error = error
     with pytest.raises(SendError, match=r"Next: `tagstream doctor`") as caught, sender(Settings()) as made:
         made.send("content", key=None, value=b"{}")
@@ -102,7 +101,7 @@ def test_a_broker_that_does_not_answer_is_none_that_refuses(
 
 
 def test_a_record_is_given_up_after_a_stated_time(producer: Producer) -> None:
-    """Two minutes of silence are the client's own."""
+    """The producer gives a record up after `DELIVERY_SECONDS`, not after kafka-python's two minutes."""
     with sender(Settings()) as made:
         made.send("content", key=None, value=b"{}")
         made.flush()
@@ -111,10 +110,25 @@ def test_a_record_is_given_up_after_a_stated_time(producer: Producer) -> None:
     assert producer.closed == [FLUSH_SECONDS]
 
 
-def test_what_is_not_confirmed_is_bounded(producer: Producer) -> None:
-    """Else the time of a record would run out while a large file lies in the producer's memory."""
+def test_unconfirmed_bytes_are_bounded(producer: Producer) -> None:
+    """Above `UNCONFIRMED_BYTES` the oldest record is waited for, so that no record's time runs out in the producer's queue."""
     value = b"x" * (UNCONFIRMED_BYTES // 4)
     with sender(Settings()) as made:
         for _ in range(6):
             made.send("content", key=None, value=value)
     assert [future.waited for future in producer.futures] == [[CONFIRM_SECONDS]] * 3 + [[]] * 3
+
+
+def test_an_error_of_the_client_is_named_once() -> None:
+    """kafka-python's message begins with the error's kind, and ours does not repeat it."""
+
+    class Refusing:
+        """Stands in for a producer."""
+
+        def send(self, *_: object, **__: object) -> None:
+            """Fail."""
+            message = "Unable to bootstrap"
+            raise KafkaTimeoutError(message)
+
+    with pytest.raises(SendError, match=r"did not confirm the next: KafkaTimeoutError: Unable to bootstrap\. Next: "):
+        Sender(Refusing()).send("content", key=None, value=b"")

@@ -1,0 +1,78 @@
+"""What can go wrong between us and the brokers. kafka-python's and aiokafka's own exceptions become these, with a next step."""
+
+import contextlib
+from collections.abc import Iterator
+
+from kafka.errors import KafkaError
+
+from stream.settings.settings import Settings
+
+MAX_SUMMARY_CHARACTERS = 300
+# What a client raises that cannot be constructed: the broker is away, the name does not resolve, or an option does not fit.
+CONNECT_FAILURES = (KafkaError, OSError, ValueError)
+
+
+class BrokerUnreachableError(Exception):
+    """No broker can be worked with: the message says which, why, and the next step."""
+
+    exit_code = 3
+
+
+class BrokerSilentError(BrokerUnreachableError):
+    """No broker answered the Kafka protocol in time; the client's own error is the cause."""
+
+
+class BrokerRefusedError(BrokerUnreachableError):
+    """A broker answered and refused the connection: because of TLS, a certificate, or the user."""
+
+
+class NotAuthorizedError(Exception):
+    """The brokers accept the user, and the user lacks a right: the message names the missing ACL."""
+
+    exit_code = 2
+
+
+class TopicsMissingError(Exception):
+    """Topics that the command needs do not exist on the cluster."""
+
+    exit_code = 2
+
+
+class TopicsRefusedError(Exception):
+    """The broker answered and did not create a topic: the message says why and the next step."""
+
+    exit_code = 1
+
+
+def summary_of(error: BaseException) -> str:
+    """
+    An error's kind and message in one phrase, the kind once: those of the Kafka clients repeat it in their message.
+
+    >>> summary_of(KafkaError("no")), summary_of(OSError("no")), summary_of(TimeoutError())
+    ('KafkaError: no', 'OSError: no', 'TimeoutError')
+    """
+    kind, text = type(error).__name__, str(error)[:MAX_SUMMARY_CHARACTERS]
+    return text if text.startswith(kind) else f"{kind}: {text}" if text else kind
+
+
+def unreachable(settings: Settings, error: BaseException) -> BrokerSilentError:
+    """The error to raise, from a client's own `error`, when no broker answers."""
+    return BrokerSilentError(
+        f"no Kafka broker answered at {settings.brokers} within {settings.startup_timeout_seconds:g} s ({summary_of(error)}). "
+        f"Next: check that the broker runs, that it advertises this address, and that TAGSTREAM_BROKERS and "
+        f"TAGSTREAM_SECURITY__PROTOCOL fit it; `tagstream doctor` examines each address."
+    )
+
+
+@contextlib.contextmanager
+def translated(settings: Settings, failures: tuple[type[BaseException], ...] = (KafkaError,)) -> Iterator[None]:
+    """
+    Turn a client's errors inside the block into ours.
+
+    Raises:
+        BrokerSilentError: One of `failures` was raised; it is the cause.
+    """
+    try:
+        yield
+    except failures as error:
+        raise unreachable(settings, error) from error

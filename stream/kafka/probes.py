@@ -1,0 +1,197 @@
+"""Questions to the brokers that the admin client cannot ask: is the address open, may this user join the group, and so on.
+
+Each costs at most one request, and changes nothing on the cluster. aiokafka, because it sends single requests of the protocol.
+"""
+
+import asyncio
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
+    GroupAuthorizationFailedError,
+    KafkaConnectionError,
+    KafkaError,
+    NodeNotReadyError,
+    RequestTimedOutError,
+    TransactionalIdAuthorizationFailed,
+    for_code,
+)
+from aiokafka.protocol.group import HeartbeatRequest
+from aiokafka.protocol.transaction import InitProducerIdRequest
+
+from stream.kafka.credentials import client_options
+from stream.kafka.errors import translated
+from stream.kafka.rights import Resource, Role, missing, rights
+from stream.settings.settings import Settings
+
+# Between two requests to a broker that answers "later".
+RETRY_SECONDS = 0.2
+REQUEST_SECONDS = 10
+# For a plain TCP connection: enough for a way around the world.
+CONNECT_SECONDS = 2.0
+
+
+class Reach(StrEnum):
+    """How a plain connection to an address ended."""
+
+    OPEN = "takes connections"
+    REFUSED = "refuses connections"
+    SILENT = f"did not take a connection within {CONNECT_SECONDS:g} s"
+    UNKNOWN = "has a name that cannot be resolved"
+    ELSE = "cannot be reached"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """A plain connection to `address` (host:port) and how it ended; `detail` is the system's own message under `Reach.ELSE`."""
+
+    address: str
+    reach: Reach
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.address} {self.reach}" if not self.detail else f"{self.address} {self.reach} ({self.detail})"
+
+
+def connect_to_each(settings: Settings) -> tuple[Attempt, ...]:
+    """Try a plain connection to each broker, all at once, within about `CONNECT_SECONDS`: why does no broker answer?"""
+    found: dict[str, Attempt] = {}
+
+    def attempt(address: str) -> None:
+        found[address] = _connect(address)
+
+    # Threads and no pool: the end of a pool would wait for a name service that does not answer.
+    threads = [threading.Thread(target=attempt, args=(address,), daemon=True) for address in settings.broker_list]
+    for thread in threads:
+        thread.start()
+    # Resolving a name has no timeout of its own: a thread that is late counts as silent.
+    deadline = time.monotonic() + CONNECT_SECONDS + RETRY_SECONDS
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    late = {address: Attempt(address=address, reach=Reach.SILENT) for address in settings.broker_list}
+    return tuple((late | found).values())
+
+
+def _connect(address: str) -> Attempt:
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS):
+            return Attempt(address=address, reach=Reach.OPEN)
+    except (socket.gaierror, UnicodeError):
+        return Attempt(address=address, reach=Reach.UNKNOWN)
+    except ConnectionRefusedError:
+        return Attempt(address=address, reach=Reach.REFUSED)
+    except TimeoutError:
+        return Attempt(address=address, reach=Reach.SILENT)
+    except OSError as error:
+        return Attempt(address=address, reach=Reach.ELSE, detail=error.strerror or str(error))
+
+
+async def group_denied(settings: Settings) -> str | None:
+    """
+    Why this user may not be a member of the consumer group; None if it may, or if no coordinator can say yet.
+
+    Sends the heartbeat of a member that does not exist: the brokers check the right to READ the group before the member.
+
+    Raises:
+        BrokerUnreachableError: No broker answered.
+    """
+    right = next(right for right in rights(settings, Role.WORKER) if right.resource is Resource.GROUP)
+    async with _client(settings) as client:
+        try:
+            node = await client.coordinator_lookup(CoordinationType.GROUP, settings.group)
+            await client.ready(node, group=ConnectionGroup.COORDINATION)
+            answer = await client.send(
+                node, HeartbeatRequest(settings.group, -1, "tagstream-probe"), group=ConnectionGroup.COORDINATION
+            )
+        except GroupAuthorizationFailedError:
+            return missing(settings, right, ())
+        except (CoordinatorNotAvailableError, CoordinatorLoadInProgressError):
+            # A cluster makes its offsets topic for its first group. Faust waits for that, and a later refusal ends the worker.
+            return None
+        return missing(settings, right, ()) if answer.error_code == GroupAuthorizationFailedError.errno else None
+
+
+async def transactions_denied(settings: Settings) -> str | None:
+    """
+    Why this user may not use the transactional ids of `delivery = exactly_once`; None if it may, or needs none.
+
+    Looks up the coordinator of partition 0's id, since one right covers the ids of all partitions. That fences no producer.
+
+    Raises:
+        BrokerUnreachableError: No broker answered.
+    """
+    right = next((right for right in rights(settings, Role.WORKER) if right.resource is Resource.TRANSACTIONAL_ID), None)
+    if right is None:
+        return None
+    async with _client(settings) as client:
+        try:
+            await client.coordinator_lookup(CoordinationType.TRANSACTION, f"{right.name}0")
+        except TransactionalIdAuthorizationFailed:
+            return missing(settings, right, ())
+        except (CoordinatorNotAvailableError, CoordinatorLoadInProgressError):
+            return None
+    return None
+
+
+def use_idempotent_producer(settings: Settings) -> bool:
+    """
+    The setting `idempotent_producer`, with `auto` resolved by asking the broker.
+
+    Raises:
+        BrokerUnreachableError: No broker answered.
+    """
+    if settings.idempotent_producer == "auto":
+        return asyncio.run(has_producer_ids(settings))
+    return settings.idempotent_producer == "on"
+
+
+async def has_producer_ids(settings: Settings) -> bool:
+    """
+    Does the broker hand out producer ids, so that a retried send is written once? Apache Kafka does, Tansu 0.6 does not.
+
+    The user needs the right to WRITE to any topic.
+
+    Raises:
+        BrokerUnreachableError: No broker answered.
+    """
+    async with _client(settings) as client:
+        while True:
+            code = await _producer_id_code(client)
+            # A broker without producer ids does not check rights: one that refuses this user has them.
+            if code in {0, ClusterAuthorizationFailedError.errno}:
+                return True
+            # A broker that starts or stops answers "later". Taken for "never", the worker would go without ids to its end.
+            if not for_code(code).retriable:
+                return False
+            await asyncio.sleep(RETRY_SECONDS)
+
+
+async def _producer_id_code(client: AIOKafkaClient) -> int:
+    """The error code of the answer, 0 for success; a retriable one if the node is down, since the next may be up."""
+    try:
+        return int((await client.send(client.get_random_node(), InitProducerIdRequest(None, 60_000))).error_code)
+    except (NodeNotReadyError, KafkaConnectionError):
+        return int(RequestTimedOutError.errno)
+
+
+@contextlib.asynccontextmanager
+async def _client(settings: Settings) -> AsyncIterator[AIOKafkaClient]:
+    """A client for the block, which must end within `startup_timeout_seconds`; its errors become ours."""
+    client = AIOKafkaClient(**client_options(settings), client_id="tagstream-probe", request_timeout_ms=REQUEST_SECONDS * 1000)
+    try:
+        with translated(settings, (KafkaError, TimeoutError)):
+            async with asyncio.timeout(settings.startup_timeout_seconds):
+                await client.bootstrap()
+                yield client
+    finally:
+        await client.close()

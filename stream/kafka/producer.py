@@ -1,0 +1,279 @@
+"""Producers of the commands: one that counts what the broker confirmed, and one that sends records byte for byte. kafka-python."""
+
+import contextlib
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from kafka import KafkaProducer
+from kafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    NodeNotReadyError,
+    RecordListTooLargeError,
+)
+from kafka.serializer import Serializer
+
+from stream.contract.record import Record
+from stream.kafka.errors import CONNECT_FAILURES, summary_of, translated
+from stream.kafka.handshake import admitted
+from stream.settings.settings import Settings
+
+FLUSH_SECONDS = 30
+# The producer gives a record up after the first of these; we wait for its result a little longer, for the last.
+DELIVERY_SECONDS, REQUEST_SECONDS, CONFIRM_SECONDS = 15, 10, 20
+MAX_REQUEST_BYTES = 4 * 1024 * 1024
+# The producer queues without bound, and a record's time runs in its queue: no more than this waits for confirmation.
+UNCONFIRMED_BYTES, RECORD_BYTES = 4 * 1024 * 1024, 100
+UNANSWERED = (KafkaTimeoutError, KafkaConnectionError, NodeNotReadyError)
+TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
+
+
+class SendError(Exception):
+    """The broker refused a record: the message says how many it confirmed before, and why it refused."""
+
+    exit_code = 1
+
+
+class UnansweredError(SendError):
+    """The broker did not confirm a record in time: the message says how many it confirmed before."""
+
+    exit_code = 3
+
+
+class Sender:
+    """Sends records and counts those that the broker has confirmed, in `acknowledged`."""
+
+    def __init__(self, producer: KafkaProducer) -> None:
+        """Wrap a producer."""
+        self._producer = producer
+        self._error: BaseException | None = None
+        self._unconfirmed: deque[tuple[Any, int]] = deque()
+        self._unconfirmed_bytes = 0
+        self.acknowledged = 0
+
+    @property
+    def failed(self) -> bool:
+        """Was a record refused, or not confirmed in time?"""
+        return self._error is not None
+
+    def send(self, topic: str, *, key: bytes | None, value: bytes | None) -> None:
+        """
+        Queue one record; first wait until at most `UNCONFIRMED_BYTES` are not confirmed.
+
+        Raises:
+            SendError: This record or an earlier one was refused, or not confirmed in time.
+        """
+        self._raise()
+        try:
+            future = self._producer.send(topic, key=key, value=value).add_callback(self._confirmed).add_errback(self._failed)
+            self._wait_for_room(future, RECORD_BYTES + len(key or b"") + len(value or b""))
+        except (KafkaError, AssertionError, ValueError) as error:
+            self._error = self._error or error
+        self._raise()
+
+    def _wait_for_room(self, future: Any, size: int) -> None:
+        self._unconfirmed.append((future, size))
+        self._unconfirmed_bytes += size
+        while self._unconfirmed_bytes > UNCONFIRMED_BYTES:
+            oldest, its_size = self._unconfirmed.popleft()
+            self._unconfirmed_bytes -= its_size
+            oldest.get(timeout=CONFIRM_SECONDS)
+
+    def flush(self) -> None:
+        """
+        Wait until the broker has confirmed all records.
+
+        Raises:
+            SendError: A record was refused, or not confirmed in time.
+        """
+        try:
+            self._producer.flush(timeout=FLUSH_SECONDS)
+        except KafkaError as error:
+            self._error = self._error or error
+        self._raise()
+
+    def _confirmed(self, _: Any) -> None:
+        self.acknowledged += 1
+
+    def _failed(self, error: BaseException) -> None:
+        self._error = self._error or error
+
+    def _raise(self) -> None:
+        if self._error is None:
+            return
+        silent = isinstance(self._error, UNANSWERED)
+        msg = (
+            f"the broker confirmed {self.acknowledged} records and {'did not confirm' if silent else 'refused'} the next: "
+            f"{summary_of(self._error)}. Next: `tagstream doctor`; then send the rest again: the same ids give the same decisions."
+        )
+        raise (UnansweredError if silent else SendError)(msg) from self._error
+
+
+@contextlib.contextmanager
+def sender(settings: Settings) -> Iterator[Sender]:
+    """
+    A `Sender` whose records are confirmed by all replicas, each within `DELIVERY_SECONDS`.
+
+    Raises:
+        BrokerUnreachableError: No broker answered in time, or one refused us.
+    """
+    options = _options(settings)
+    with translated(settings, CONNECT_FAILURES):
+        producer = KafkaProducer(**options, client_id="tagstream-send", enable_idempotence=False, linger_ms=5)
+    made = Sender(producer)
+    try:
+        yield made
+    finally:
+        if made.failed:
+            # The first error is being raised already; closing at once fails the records behind it and raises another.
+            with contextlib.suppress(KafkaError):
+                producer.close(timeout=0)
+        else:
+            producer.close(timeout=FLUSH_SECONDS)
+
+
+def _options(settings: Settings) -> dict[str, Any]:
+    options, seconds = admitted(settings)
+    timeout_ms = int(seconds * 1000)
+    return {
+        **options,
+        "acks": "all",
+        "delivery_timeout_ms": DELIVERY_SECONDS * 1000,
+        "request_timeout_ms": REQUEST_SECONDS * 1000,
+        "max_block_ms": timeout_ms,
+        "bootstrap_timeout_ms": timeout_ms,
+        "max_request_size": MAX_REQUEST_BYTES,
+    }
+
+
+def pace(values: Iterable[Any], per_second: float | None) -> Iterator[Any]:
+    """The values at a steady rate (values/s), or without a rate as fast as they are taken."""
+    started = time.monotonic()
+    for number, value in enumerate(values):
+        if per_second:
+            time.sleep(max(0.0, started + number / per_second - time.monotonic()))
+        yield value
+
+
+class UndeliveredError(Exception):
+    """It is not known that the broker has a record; the client's own error is the cause."""
+
+
+class TooLateError(UndeliveredError):
+    """The time for a record was over before it was handed to the producer: it will not arrive."""
+
+
+class TooLargeError(UndeliveredError):
+    """The broker will never take this record, because of its size."""
+
+
+_NO_VALUE = object()
+
+
+class _Verbatim(Serializer):  # type: ignore[misc]
+    """Passes bytes through. `_NO_VALUE` stands for None: the producer refuses a record without key and value before it serialises."""
+
+    def serialize(self, topic: str, headers: Any, data: Any) -> Any:  # noqa: ARG002
+        return None if data is _NO_VALUE else data
+
+
+class VerbatimSender:
+    """Sends records exactly as they are, each to the partition that it names, and waits for the result of each."""
+
+    def __init__(self, make: Callable[[], KafkaProducer]) -> None:
+        """`make` gives a producer that serialises with `_Verbatim`; it is called again after a failure."""
+        self._make = make
+        self._producer = make()
+
+    def deliver(self, records: Sequence[Record], *, until: float = math.inf) -> list[UndeliveredError | None]:
+        """
+        Send records and wait for the results, at most `CONFIRM_SECONDS` after the last was handed to the producer.
+
+        An idempotent producer of kafka-python that gets an error fails all its records with that error. So of several records
+        sent together, an error only says that this record is not known to have arrived.
+
+        Args:
+            records: A record whose partition does not exist goes to the partition of its key.
+            until: On the clock of `time.monotonic`; after it no record is handed to the producer. Asking for the partitions of
+                a topic can take longer than the caller may wait.
+
+        Returns:
+            For each record None, when all replicas have it, or the error: `TooLateError` if it was not handed over in time,
+            `TooLargeError` if it is too large for the broker.
+        """
+        sent = [self._send(record, until) for record in records]
+        deadline = time.monotonic() + CONFIRM_SECONDS
+        results = [future if isinstance(future, UndeliveredError) else _result(future, deadline) for future in sent]
+        if any(error is not None and not isinstance(error, TooLateError) for error in results):
+            self.close()
+            self._producer = self._make()
+        return results
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._producer.close(timeout=CONFIRM_SECONDS)
+
+    def _send(self, record: Record, until: float) -> Any:
+        try:
+            known = self._producer.partitions_for(record.topic) or ()
+            if time.monotonic() > until:
+                return TooLateError("the topic's partitions were not known in time")
+            return self._producer.send(
+                record.topic,
+                key=record.key,
+                value=_NO_VALUE if record.value is None else record.value,
+                headers=list(record.headers),
+                partition=record.partition if record.partition in known else None,
+            )
+        except KafkaError as error:
+            return _undelivered(error)
+
+
+def _result(future: Any, deadline: float) -> UndeliveredError | None:
+    try:
+        future.get(timeout=max(0.0, deadline - time.monotonic()))
+    except KafkaError as error:
+        return _undelivered(error)
+    return None
+
+
+def _undelivered(error: KafkaError) -> UndeliveredError:
+    found = (TooLargeError if isinstance(error, TOO_LARGE) else UndeliveredError)(summary_of(error))
+    found.__cause__ = error
+    return found
+
+
+@contextlib.contextmanager
+def verbatim_sender(settings: Settings, *, idempotent: bool) -> Iterator[VerbatimSender]:
+    """
+    A `VerbatimSender` whose records are confirmed by all replicas and keep their order within a partition.
+
+    Args:
+        settings: Brokers and bounds.
+        idempotent: The producer asks for producer ids, so that a retried send is written once.
+
+    Raises:
+        BrokerUnreachableError: No broker answered in time, or one refused us.
+    """
+    options = _options(settings)
+
+    def make() -> KafkaProducer:
+        with translated(settings, CONNECT_FAILURES):
+            return KafkaProducer(
+                **options,
+                client_id="tagstream-replay",
+                enable_idempotence=idempotent,
+                max_in_flight_requests_per_connection=1,
+                value_serializer=_Verbatim(),
+            )
+
+    verbatim = VerbatimSender(make)
+    try:
+        yield verbatim
+    finally:
+        verbatim.close()

@@ -1,0 +1,197 @@
+"""Where settings come from. The only reader of the environment and of `tagstream.toml`.
+
+Flags win over the environment (`TAGSTREAM_*`, nested with `__`), the environment over `tagstream.toml`, the file over the
+defaults. An unknown key is an error that names the nearest known one, so that a misspelt setting is not silently its default.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_settings import EnvSettingsSource
+
+from stream.settings.security import FILES_OF_SECRETS
+from stream.settings.settings import PREFIX, Settings
+
+CONFIG_FILE = "tagstream.toml"
+# Variables with our prefix that are not settings: they choose where settings are read from.
+CONTROL_VARIABLES = frozenset({"TAGSTREAM_CONFIG"})
+
+
+class SettingsError(Exception):
+    """A setting is unknown or cannot be used: the message says which, why, where it was set, and the next step."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """Settings, and the origin of every value that is not a default, by dotted key."""
+
+    settings: Settings
+    origins: dict[str, str]
+
+
+class _Environment(EnvSettingsSource):
+    """pydantic-settings' parsing of environment variables, over a mapping instead of `os.environ`."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        super().__init__(Settings)
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return {name.lower(): value for name, value in self._environ.items()}
+
+
+def load(environ: Mapping[str, str], flags: Mapping[str, Any] | None = None, folder: Path | None = None) -> Loaded:
+    """
+    Read the settings.
+
+    Args:
+        environ: The environment's variables.
+        flags: Values of command-line flags by setting name; None means that the flag was not given.
+        folder: The folder of `tagstream.toml`, by default the working directory. `TAGSTREAM_CONFIG` names another file.
+
+    Raises:
+        SettingsError: A key is unknown, a value cannot be used, or the file cannot be read.
+
+    >>> load({"TAGSTREAM_GROUP": "night"}, folder=Path("/nonexistent")).settings.group
+    'night'
+    """
+    _refuse_unknown_variables(environ)
+    path, table = _file(environ, folder or Path.cwd())
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    variables = {name: value for name, value in environ.items() if name.startswith(PREFIX) and name not in CONTROL_VARIABLES}
+    origins = {
+        **dict.fromkeys(_keys(table), _of_file(path)),
+        **{name.removeprefix(PREFIX).lower().replace("__", "."): f"environment {name}" for name in variables},
+        **dict.fromkeys(_keys(given), "flag"),
+    }
+    origins = {key.replace("topics.content_dlq", "topics.dlq"): origin for key, origin in origins.items()}
+    try:
+        merged = _merged(*(_with_dlq_name(source) for source in (table, _Environment(variables)(), given)))
+        return Loaded(settings=Settings.model_validate(merged), origins=origins)
+    except ValidationError as error:
+        raise SettingsError(_explain(error, origins)) from error
+
+
+def known_keys() -> list[str]:
+    """Dotted names of all settings, in the order of declaration."""
+    return list(_model_keys(Settings))
+
+
+def _model_keys(model: type[BaseModel]) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from (f"{name}.{key}" for key in _model_keys(field.annotation))
+        else:
+            yield name
+
+
+def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
+    known = {PREFIX + key.upper().replace(".", "__") for key in (*known_keys(), "topics.content_dlq")}
+    known |= CONTROL_VARIABLES
+    for name in environ:
+        if name.startswith(PREFIX) and name not in known:
+            nearest = difflib.get_close_matches(name.upper(), sorted(known), n=1, cutoff=0)[0]
+            msg = (
+                f"{name} is not a setting of tagstream. The nearest one is {nearest}. "
+                f"Next: correct or unset it; `tagstream config show` lists all."
+            )
+            raise SettingsError(msg)
+
+
+def _file(environ: Mapping[str, str], folder: Path) -> tuple[Path, dict[str, Any]]:
+    named = environ.get("TAGSTREAM_CONFIG")
+    path = Path(named) if named else folder / CONFIG_FILE
+    if not named and not path.is_file():
+        return path, {}
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        msg = f"{path} cannot be read: {error.strerror}. Next: correct TAGSTREAM_CONFIG or the file's permissions."
+        raise SettingsError(msg) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        msg = f"{path} is not TOML: {error}. Next: correct that line."
+        raise SettingsError(msg) from error
+    _refuse_unknown_keys(path, table)
+    return path, table
+
+
+def _refuse_unknown_keys(path: Path, table: Mapping[str, Any]) -> None:
+    """Called before the sources are merged: pydantic-settings ignores case, and such a key would win over the environment."""
+    known = {*known_keys(), "topics.content_dlq"}
+    tables = {key.partition(".")[0] for key in known if "." in key}
+    for key in _keys(table):
+        if key in known | tables:
+            continue
+        first, _, rest = key.partition(".")
+        # A table named after the program, as in files that several programs share, with our keys in it.
+        nearest = rest if rest in known else difflib.get_close_matches(key.lower(), sorted(known), n=1, cutoff=0)[0]
+        step = (
+            f"write it above every table, without [{first}]"
+            if rest == nearest and "." not in rest
+            else "correct or remove it; `tagstream config show` lists all"
+        )
+        msg = f"{key} ({_of_file(path)}) is not a setting of tagstream. The nearest one is {nearest}. Next: {step}."
+        raise SettingsError(msg)
+
+
+def _of_file(path: Path) -> str:
+    return f"{path.name} ({path})"
+
+
+def _keys(table: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    for name, value in table.items():
+        # A dot inside a quoted name does not separate two names.
+        key = above + (f'"{name}"' if "." in name else name)
+        if isinstance(value, Mapping) and value:
+            yield from _keys(value, f"{key}.")
+        else:
+            yield key
+
+
+def _merged(*tables: Mapping[str, Any]) -> dict[str, Any]:
+    """One table of all: a later one wins, key by key within nested tables."""
+    result: dict[str, Any] = {}
+    for table in tables:
+        for name, value in table.items():
+            below = result.get(name)
+            result[name] = _merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return result
+
+
+def _with_dlq_name(table: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`topics.content_dlq` under its other name `topics.dlq`, so that the sources are merged key by key."""
+    topics = table.get("topics")
+    if not isinstance(topics, Mapping) or "content_dlq" not in topics or "dlq" in topics:
+        return table
+    return {**table, "topics": {"dlq" if name == "content_dlq" else name: value for name, value in topics.items()}}
+
+
+def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:
+    problem = error.errors(include_url=False, include_context=False)[0]
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        nearest = difflib.get_close_matches(key, known_keys(), n=1, cutoff=0)[0]
+        return (
+            f"{key} ({origins.get(key, 'unknown origin')}) is not a setting of tagstream. The nearest one is {nearest}. "
+            f"Next: correct or remove it; `tagstream config show` lists all."
+        )
+    reason = problem["msg"].removeprefix("Value error, ")
+    if " Next: " in reason:
+        return f"these settings do not go together: {reason}"
+    return (
+        f"setting {key}{_shown(key, problem['input'])} ({origins.get(key, 'default')}) cannot be used: {reason}. "
+        f"Next: correct it; `tagstream config show` says what every setting means."
+    )
+
+
+def _shown(key: str, value: Any) -> str:
+    """The refused value as the error prints it; not the value where it may hold a password."""
+    secret = key in FILES_OF_SECRETS or (key == "brokers" and "@" in str(value))
+    return " (its value is not shown)" if secret else f" = {value!r}"

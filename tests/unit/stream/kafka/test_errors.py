@@ -1,0 +1,27 @@
+"""Errors of the Kafka clients become ours, with their cause, their kind named once, and a next step."""
+
+import pytest
+from kafka.errors import KafkaTimeoutError
+
+from stream.kafka.errors import BrokerSilentError, translated
+from stream.settings.settings import Settings
+
+
+def test_a_clients_error_is_named_once_and_is_the_cause() -> None:
+    """kafka-python's message begins with the error's kind, and ours does not repeat it."""
+    error = KafkaTimeoutError("Unable to bootstrap")
+    with (
+        pytest.raises(
+            BrokerSilentError, match=r"\(KafkaTimeoutError: Unable to bootstrap\)\. Next: .*`tagstream doctor`"
+        ) as caught,
+        translated(Settings()),
+    ):
+        raise error
+    assert caught.value.__cause__ is error
+    assert caught.value.exit_code == 3
+
+
+def test_other_errors_pass() -> None:
+    """An error that is none of the named ones is a mistake of ours, and no broker's silence."""
+    with pytest.raises(ZeroDivisionError), translated(Settings()):
+        raise ZeroDivisionError

@@ -1,0 +1,104 @@
+"""Reading topics from the beginning: by time over all partitions, and without waiting for a silent partition for ever."""
+
+from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from kafka import TopicPartition
+from kafka.errors import KafkaTimeoutError
+
+from stream.contract.record import Record
+from stream.kafka.reader import PATIENCE_SECONDS, backlog_by_time
+from tests.fakes import Clock
+
+
+class Consumer:
+    """The part of kafka-python's consumer that is used: a poll brings one partition's records; one partition may be silent."""
+
+    def __init__(self, clock: Clock, times: dict[int, list[int]], silent: int | None = None) -> None:
+        """`times` of the records of each partition; an empty poll takes its whole timeout."""
+        self.clock, self.times, self.silent = clock, times, silent
+        self.at: dict[TopicPartition, int] = {}
+
+    def beginning_offsets(self, partitions: Sequence[TopicPartition], *, timeout_ms: int) -> dict[TopicPartition, int]:
+        """All begin at 0; partition -1 stands for brokers that do not answer."""
+        if self.silent == -1:
+            raise KafkaTimeoutError(timeout_ms)
+        return dict.fromkeys(partitions, 0)
+
+    def end_offsets(self, partitions: Sequence[TopicPartition], **_: int) -> dict[TopicPartition, int]:
+        """One behind the last record."""
+        return {one: len(self.times[one.partition]) for one in partitions}
+
+    def assignment(self) -> set[TopicPartition]:
+        """The partitions that are polled."""
+        return set(self.at)
+
+    def assign(self, partitions: Sequence[TopicPartition]) -> None:
+        """Poll these; the position of a new one is unknown."""
+        self.at = {one: self.at.get(one, -1) for one in partitions}
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        """Continue at this offset."""
+        self.at[partition] = offset
+
+    def position(self, partition: TopicPartition, **_: int) -> int | None:
+        """None if the partition is silent."""
+        return None if partition.partition == self.silent else self.at[partition]
+
+    def poll(self, *, timeout_ms: int, max_records: int) -> dict[Any, list[Any]]:
+        """The records of the first partition that has some."""
+        for partition, first in self.at.items():
+            number = partition.partition
+            found = self.times[number][first : first + max_records]
+            if found and number != self.silent:
+                self.at[partition] += len(found)
+                new = [
+                    SimpleNamespace(
+                        topic="t", partition=number, offset=first + at, timestamp=moment, key=None, value=b"", headers=()
+                    )
+                    for at, moment in enumerate(found)
+                ]
+                return {partition: new}
+        self.clock.now += timeout_ms / 1000
+        return {}
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of the reader."""
+    found = Clock()
+    monkeypatch.setattr("stream.kafka.reader.time.monotonic", found)
+    return found
+
+
+def backlog_of(consumer: Consumer) -> Iterator[list[Record]]:
+    """All batches of all its partitions."""
+    return backlog_by_time(consumer, [TopicPartition("t", number) for number in consumer.times])
+
+
+def test_the_first_thousand_records_come_from_all_partitions(clock: Clock) -> None:
+    """A fetch brings one partition after the other; records come by time all the same, and all partitions are polled afterwards."""
+    consumer = Consumer(clock, {number: list(range(number, 18_000, 6)) for number in range(6)})
+    came = [one for batch in backlog_of(consumer) for one in batch]
+    assert [one.timestamp_ms for one in came] == list(range(18_000))
+    assert {one.partition for one in came[:1000]} == set(range(6))
+    assert set(consumer.at.values()) == {3000}
+    assert len(consumer.at) == 6
+
+
+def test_a_silent_partition_does_not_hold_up_the_others(clock: Clock) -> None:
+    """After `PATIENCE_SECONDS` the others come without it, and no empty batch is given meanwhile."""
+    began = clock.now
+    consumer = Consumer(clock, {0: [1, 2], 1: [3], 2: [2]}, silent=1)
+    batches = list(backlog_of(consumer))
+    assert [one.timestamp_ms for batch in batches for one in batch] == [1, 2, 2]
+    assert all(batches)
+    assert clock.now - began < PATIENCE_SECONDS + 1
+    assert [consumer.at[one] for one in sorted(consumer.at)] == [2, 0, 1]
+
+
+def test_without_end_offsets_the_order_is_given_up(clock: Clock) -> None:
+    """No backlog is given: the caller reads the records as they come."""
+    assert list(backlog_of(Consumer(clock, {0: [1]}, silent=-1))) == []

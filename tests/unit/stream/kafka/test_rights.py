@@ -1,0 +1,56 @@
+"""The rights of each role, and the commands that grant them."""
+
+import shlex
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.kafka.rights import Operation, Resource, Right, Role, lines, missing, rights
+from stream.settings.settings import Settings
+
+
+def test_a_worker_needs_nothing_on_the_cluster_and_creates_nothing() -> None:
+    """READ on its input topic and its group, WRITE on its output topics."""
+    found = rights(Settings(), Role.WORKER)
+    assert [(right.resource, right.name, right.operations[0]) for right in found] == [
+        (Resource.TOPIC, "content", Operation.READ),
+        (Resource.GROUP, "tagstream", Operation.READ),
+        (Resource.TOPIC, "tagged", Operation.WRITE),
+        (Resource.TOPIC, "review", Operation.WRITE),
+        (Resource.TOPIC, "content.dlq", Operation.WRITE),
+        (Resource.TOPIC, "drift", Operation.WRITE),
+    ]
+
+
+@pytest.mark.parametrize("role", [role for role in Role if role is not Role.CREATOR])
+def test_only_the_creator_creates(role: Role) -> None:
+    """The commands of the other roles grant no CREATE."""
+    assert not any("Create" in line for line in lines(Settings(), role, "u"))
+
+
+@given(st.text(min_size=1, max_size=20))
+def test_a_name_cannot_leave_its_word(user: str) -> None:
+    """Whatever the name of a user or group is, a shell reads it as one word."""
+    for line in lines(Settings(group="a; rm -rf $HOME"), Role.WORKER, user):
+        words = shlex.split(line)
+        assert words[0] == "kafka-acls.sh"
+        assert f"User:{user}" in words
+
+
+def test_a_missing_right_is_named_unless_the_broker_does_not_say() -> None:
+    """A broker that does not say what a user may do is no reason to refuse."""
+    right = Right(resource=Resource.TOPIC, name="tagged", operations=(Operation.WRITE, Operation.DESCRIBE))
+    assert missing(Settings(), right, None) is None
+    assert missing(Settings(), right, {"WRITE", "DESCRIBE", "READ"}) is None
+    said = missing(Settings(), right, {"DESCRIBE"})
+    assert said is not None
+    assert "a client without a user is not authorised for WRITE on the topic 'tagged'" in said
+
+
+def test_an_operator_may_replay_dead_letters() -> None:
+    """A replay writes events to `content` and its notes to the ledger of replays."""
+    topics = Settings().topics
+    found = {right.name: right.operations for right in rights(Settings(), Role.OPERATOR) if Operation.WRITE in right.operations}
+
+    assert set(found) == {topics.content, topics.replays}
