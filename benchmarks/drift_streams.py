@@ -15,7 +15,8 @@ from model_export.bundle.bundle import DEFAULT_BUNDLE, Bundle, read
 from model_export.bundle.classifier import OnnxClassifier
 from model_export.bundle.prediction import Prediction, predict
 from model_export.bundle.text import compose
-from model_export.data.splits import CORPUS, NOT_ML, CorpusLine, part_of_topic
+from model_export.data.corpus import CORPUS, NOT_ML, CorpusLine
+from model_export.data.splits import part_of_topic
 from monitoring.observer import Destination, Observation
 from stream.contract.events import ContentEvent
 from stream.contract.record import Record

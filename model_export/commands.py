@@ -1,4 +1,4 @@
-"""What `tagstream model` does, without a command line: typed arguments in, records out, failures as exceptions."""
+"""The commands of `tagstream model` without a command line: typed arguments in, records out, failures as exceptions."""
 
 import tempfile
 import time
@@ -9,21 +9,59 @@ from typing import TYPE_CHECKING
 
 from model_export.bundle import bundle
 from model_export.bundle.bundle import Bundle
+from model_export.bundle.classifier import OnnxClassifier
 from model_export.bundle.invariance import Invariance, check_invariance
-from model_export.bundle.prediction import LoadClassifier
 from model_export.data import splits as data
+from model_export.data.corpus import CORPUS
 
 if TYPE_CHECKING:
     from model_export.compare.measured import Measured
-    from model_export.make.assemble import Built
+    from model_export.make.assemble import Built, Target
     from model_export.measure.bundle_metrics import BundleMetrics
 
 VERIFY_SEED = 23
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BundleOptions:
+    """
+    The options of every command that makes a bundle.
+
+    Attributes:
+        folder: Where the bundle goes; it is written once every gate is passed.
+        data_folder: The folder with `dataset.csv` and `holdout.csv`; without it the authored corpus alone is used.
+        corpus_folder: The folder with the authored corpus.
+        target_precision: The share right, 0 to 1, that the thresholds reach on the calibration rows.
+        multilabel: Add the second head, which gives a decision its `tags`. Only `train` and `refit` look at it: the other two
+            commands keep the heads that there are.
+    """
+
+    folder: Path
+    data_folder: Path | None
+    corpus_folder: Path = CORPUS
+    target_precision: float = bundle.PRECISION
+    multilabel: bool = False
+
+    def splits(self) -> data.Splits:
+        """
+        Read and split the rows.
+
+        Raises:
+            DataError: A file is missing, differs from its sum, or holds a row that breaks the corpus' rules.
+        """
+        return data.load(self.data_folder, self.corpus_folder)
+
+    def target(self) -> "Target":
+        """The name and the promise of the bundle."""
+        # This module needs PyTorch, which a worker does not have; `verify` and `inspect` must do without.
+        from model_export.make.assemble import Target
+
+        return Target(precision=self.target_precision)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """A bundle that passed every check: the folder's, the golden texts', and batch invariance on them."""
+    """A bundle that passed every check: the folder's, the golden texts, and batch invariance on them."""
 
     digest: str
     labels: tuple[str, ...]
@@ -34,14 +72,14 @@ class Verified:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """A bundle that was written, what was measured on it, and how long it took."""
+    """A bundle that was written, its measurements, and the seconds that it took."""
 
     bundle: Bundle
     metrics: "BundleMetrics"
     seconds: float
 
-    def render(self) -> str:
-        """The figures as text."""
+    def as_text(self) -> str:
+        """The figures as lines of text."""
         manifest = self.bundle.manifest
         threshold = manifest.threshold
         lines = [
@@ -50,178 +88,116 @@ class Made:
             f"temperature {manifest.temperature}",
             f"precision {threshold.precision:.4f} on {threshold.coverage:.1%} of calibration rows from {threshold.confidence} on",
             *(found.sentence(label) for label, found in manifest.thresholds.items()),
-            *(found.render(part) for part, found in self.metrics.evaluations.items()),
+            *(found.as_text(part) for part, found in self.metrics.evaluations.items()),
         ]
         if self.metrics.gate is not None:
-            lines.append(self.metrics.gate.render())
+            lines.append(self.metrics.gate.as_text())
         if manifest.multilabel is not None:
-            from model_export.make.multilabel import render
+            from model_export.make import multilabel
 
-            lines.append(render(manifest.multilabel))
+            lines.append(multilabel.as_text(manifest.multilabel))
         return "\n".join(lines)
 
 
-def train(  # noqa: PLR0913 - the options of one command
-    folder: Path,
-    *,
-    load: LoadClassifier,
-    data_folder: Path | None,
-    corpus_folder: Path = data.CORPUS,
-    name: str = bundle.NAME,
-    version: str = bundle.VERSION,
-    target_precision: float = bundle.PRECISION,
-    student: bool = True,
-    threads: int = 2,
-    checkpoint: Path | None = None,
-    multilabel: bool = False,
-    seed: int | None = None,
-) -> Made:
+def train(options: BundleOptions, *, checkpoint: Path | None = None, seed: int | None = None) -> Made:
     """
-    Train, prove, calibrate and measure a model, and write its bundle to `folder`.
+    Train, prove, calibrate and measure a model, and write its bundle.
 
     Args:
-        folder: Where the bundle goes; nothing is written there unless every gate is passed.
-        load: Makes the classifier that production uses.
-        data_folder: The folder with `dataset.csv` and `holdout.csv`; without it the authored corpus alone is used.
-        corpus_folder: The folder with the authored corpus.
-        name: The bundle's name.
-        version: The bundle's version.
-        target_precision: The share right, on calibration rows, that the threshold promises.
-        student: Distil the tuned network into a shallow one; else the tuned network itself is the model.
-        threads: Cores to train on.
+        options: The bundle.
         checkpoint: Keep the trained network in this file, for `export`.
-        multilabel: Add the second head, that says what else a text is about.
-        seed: Draw otherwise: the teacher by this seed, the student by the next. Those of the recipes unless given.
+        seed: The teacher's seed; the student's is the next number. The recipes' own seeds by default.
+
+    Raises:
+        DataError: The rows cannot be read.
+        BaseModelError: The pretrained encoder is missing or differs from its sum.
+        ParityError: A gate refuses the trained network, which is kept on disk.
+        CalibrationError: The thresholds cannot reach the precision on the calibration rows.
     """
-    # torch and transformers come with the extra `export`; verify and inspect must do without.
-    from model_export.make import assemble, build
+    from model_export.make import build
     from model_export.train.distil import StudentRecipe
     from model_export.train.tuning import Recipe
 
-    splits = data.load(data_folder, corpus_folder)
-    plan = build.Plan(
-        teacher=Recipe() if seed is None else Recipe(seed=seed),
-        student=None if not student else StudentRecipe() if seed is None else StudentRecipe(seed=seed + 1),
-        threads=threads,
-    )
+    splits = options.splits()
+    plan = build.TrainingPlan()
+    if seed is not None:
+        plan = build.TrainingPlan(teacher=Recipe(seed=seed), student=StudentRecipe(seed=seed + 1))
 
-    def make(where: Path) -> "Built":
-        return build.train_bundle(
-            where,
-            splits=splits,
-            load=load,
-            plan=plan,
-            target=assemble.Target(name=name, version=version, precision=target_precision),
-            checkpoint_path=checkpoint,
-        )
+    def make(folder: Path) -> "Built":
+        return build.train_bundle(folder, splits=splits, plan=plan, target=options.target(), checkpoint_path=checkpoint)
 
-    return _make(folder, make, splits=splits, load=load, multilabel=multilabel)
+    return _make(options, make, splits)
 
 
-def export(  # noqa: PLR0913 - the options of one command
-    folder: Path,
-    *,
-    checkpoint: Path,
-    load: LoadClassifier,
-    data_folder: Path | None,
-    corpus_folder: Path = data.CORPUS,
-    name: str = bundle.NAME,
-    version: str = bundle.VERSION,
-    target_precision: float = bundle.PRECISION,
-) -> Made:
-    """Make a bundle of a checkpoint that `train` kept; arguments as there."""
-    from model_export.make import assemble, build
+def export(options: BundleOptions, *, checkpoint: Path) -> Made:
+    """
+    Make a bundle of a network that `train` kept in the file `checkpoint`.
+
+    Raises:
+        CheckpointError: The file is not a checkpoint.
+        DataError, BaseModelError, ParityError, CalibrationError: As `train`.
+    """
+    from model_export.make import build
 
     started = time.monotonic()
-    built = build.export_bundle(
-        folder,
-        checkpoint_path=checkpoint,
-        splits=data.load(data_folder, corpus_folder),
-        load=load,
-        target=assemble.Target(name=name, version=version, precision=target_precision),
-    )
+    built = build.export_bundle(options.folder, checkpoint_path=checkpoint, splits=options.splits(), target=options.target())
     return _made(built, started)
 
 
-def refit(  # noqa: PLR0913 - the options of one command
-    folder: Path,
-    *,
-    source: Path,
-    load: LoadClassifier,
-    data_folder: Path | None,
-    corpus_folder: Path = data.CORPUS,
-    name: str = bundle.NAME,
-    version: str = bundle.VERSION,
-    target_precision: float = bundle.PRECISION,
-    multilabel: bool = False,
-    keep_head: bool = False,
-) -> Made:
+def refit(options: BundleOptions, *, source: Path, keep_head: bool = False) -> Made:
     """
-    Keep the encoder of the bundle in `source`, fit its head and its n-grams anew, and write the result to `folder`.
-
-    `keep_head`: the n-grams alone. The other arguments as in `train`.
-    """
-    from model_export.make import assemble
-    from model_export.make.refit import refit_bundle, teach_ngrams
-
-    kept, splits = bundle.read(source), data.load(data_folder, corpus_folder)
-
-    def make(where: Path) -> "Built":
-        target = assemble.Target(name=name, version=version, precision=target_precision)
-        again = teach_ngrams if keep_head else refit_bundle
-        return again(where, bundle=kept, splits=splits, load=load, target=target)
-
-    return _make(folder, make, splits=splits, load=load, multilabel=multilabel)
-
-
-def calibrate(
-    folder: Path,
-    *,
-    source: Path,
-    load: LoadClassifier,
-    data_folder: Path | None,
-    corpus_folder: Path = data.CORPUS,
-    version: str | None = None,
-    target_precision: float = bundle.PRECISION,
-) -> Made:
-    """
-    Keep network and tokenizer of the bundle in `source`; do temperature, thresholds, reference and metrics anew.
+    Keep the encoder of a bundle, and fit its head and its n-grams anew.
 
     Args:
-        folder: Where the new bundle goes.
-        source: The folder of the old one.
-        load: Makes the classifier that production uses.
-        data_folder: The folder with `dataset.csv` and `holdout.csv`.
-        corpus_folder: The folder with the authored corpus.
-        version: The new bundle's version; the old one's with `-calibrated` unless given.
-        target_precision: The share right that the thresholds promise.
+        options: The new bundle.
+        source: The folder of the old bundle.
+        keep_head: Keep the head too, and fit the n-grams alone.
+
+    Raises:
+        BundleError: The old bundle is refused.
+        HeadError: Its head cannot be replaced.
+        DataError, ParityError, CalibrationError: As `train`.
+    """
+    from model_export.make.refit import refit_bundle, teach_ngrams
+
+    kept, splits = bundle.read(source), options.splits()
+
+    def make(folder: Path) -> "Built":
+        again = teach_ngrams if keep_head else refit_bundle
+        return again(folder, bundle=kept, splits=splits, target=options.target())
+
+    return _make(options, make, splits)
+
+
+def calibrate(options: BundleOptions, *, source: Path) -> Made:
+    """
+    Keep network and tokenizer of a bundle; fit the temperature, choose the thresholds and measure anew.
+
+    Args:
+        options: The new bundle; its version is the old one with `-calibrated`.
+        source: The folder of the old bundle.
+
+    Raises:
+        BundleError: The old bundle is refused.
+        DataError, ParityError, CalibrationError: As `train`.
     """
     from model_export.make.recalibrate import recalibrate_bundle
 
     started = time.monotonic()
-    built = recalibrate_bundle(
-        folder,
-        bundle=bundle.read(source),
-        splits=data.load(data_folder, corpus_folder),
-        load=load,
-        precision=target_precision,
-        version=version,
-    )
-    return _made(built, started)
+    kept, splits = bundle.read(source), options.splits()
+    return _made(recalibrate_bundle(options.folder, bundle=kept, splits=splits, precision=options.target_precision), started)
 
 
-def _make(
-    folder: Path, make: Callable[[Path], "Built"], *, splits: data.Splits, load: LoadClassifier, multilabel: bool
-) -> Made:
-    """Make a bundle in `folder`; with the option `multilabel` only once that has passed its gates too."""
+def _make(options: BundleOptions, make: Callable[[Path], "Built"], splits: data.Splits) -> Made:
+    """Make a bundle; with `multilabel` it reaches its folder only after the second head has passed its gates too."""
     started = time.monotonic()
-    if not multilabel:
-        return _made(make(folder), started)
+    if not options.multilabel:
+        return _made(make(options.folder), started)
     from model_export.make.multilabel import add_to
 
     with tempfile.TemporaryDirectory(prefix="tagstream-single-") as name:
         built = make(Path(name))
-        written = add_to(folder, bundle=built.bundle, splits=splits, load=load)
+        written = add_to(options.folder, bundle=built.bundle, splits=splits)
     return _made(replace(built, bundle=written), started)
 
 
@@ -231,18 +207,16 @@ def _made(built: "Built", started: float) -> Made:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Named:
-    """A model on disk that is to be put beside the bundle; a bundle without a name is called by its manifest's."""
+    """A model on disk to measure beside the bundle; without a name it is called by its manifest or its file."""
 
     path: Path
     name: str | None = None
 
 
-def evaluate(  # noqa: PLR0913 - the options of one command
+def evaluate(
     folder: Path,
     *,
-    load: LoadClassifier,
     data_folder: Path | None,
-    corpus_folder: Path = data.CORPUS,
     baselines: bool = False,
     against: Sequence[Named] = (),
     checkpoints: Sequence[Named] = (),
@@ -251,32 +225,30 @@ def evaluate(  # noqa: PLR0913 - the options of one command
     """
     Measure a bundle on the gold parts (`holdout` if there is a data folder, and `corpus_test`), the behaviour suites and the clock.
 
-    The classifier is the one that production uses, so that these are the figures of the stream. Its gate is measured on the calibration
-    rows too, which chose it, and on the rows that are not about machine learning.
+    The classifier is the one that production uses, so these are the figures of the stream. The gate for foreign texts is also
+    measured on the calibration rows, which chose it, and on the rows that are not about machine learning.
 
     Args:
         folder: The bundle.
-        load: Makes the classifier that production uses.
         data_folder: The folder with `dataset.csv` and `holdout.csv`.
-        corpus_folder: The folder with the authored corpus.
         baselines: Train the simpler rivals, in a minute or two, and measure them too.
         against: Other bundles to measure on the same rows.
         checkpoints: Networks in full precision, as `train` keeps them, to measure on the same rows.
-        say: Told what is being done.
+        say: Called with a sentence before each long step.
 
     Raises:
         BundleError: A bundle is refused, or has other labels than the rows.
-        CheckpointError: A file is no checkpoint, or none that the bundle's tokenizer can read for.
+        CheckpointError: A file is not a checkpoint, or its network does not fit the bundle's tokenizer.
         DataError: The data or a suite cannot be read, or two models have the same name.
     """
-    # scikit-learn and torch come with the extra.
-    from model_export.compare import contestants, measured
+    # scikit-learn and PyTorch come with the extra `export`.
+    from model_export.compare import contestants, measuring
     from model_export.measure import gate
 
     read = bundle.read(folder)
-    splits = data.load(data_folder, corpus_folder)
-    models = [contestants.of_bundle(read, load)]
-    models += [contestants.of_bundle(bundle.read(other.path), load, other.name) for other in against]
+    splits = data.load(data_folder)
+    models = [contestants.of_bundle(read, splits.labels)]
+    models += [contestants.of_bundle(bundle.read(other.path), splits.labels, other.name) for other in against]
     for given in checkpoints:
         name = given.name or given.path.stem
         models.append(contestants.of_checkpoint(name, given.path, bundle=read, calibration=splits.calibration))
@@ -284,7 +256,7 @@ def evaluate(  # noqa: PLR0913 - the options of one command
     if baselines:
         say(f"training the simpler rivals on {len(splits.train)} rows")
         models += contestants.of_rivals(splits.train, read)
-    return measured.measure(
+    return measuring.measure(
         contestants.distinct(models),
         {"holdout": splits.holdout, "corpus_test": splits.corpus_test},
         calibration=splits.calibration,
@@ -295,16 +267,16 @@ def evaluate(  # noqa: PLR0913 - the options of one command
     )
 
 
-def verify(folder: Path, *, load: LoadClassifier) -> Verified:
+def verify(folder: Path) -> Verified:
     """
-    Check a bundle as the worker would, and that its predictions do not depend on their batch.
+    Check a bundle as the worker does, and that its predictions do not depend on their batch.
 
     Raises:
         BundleError: The folder, the network or the golden texts are refused.
         ParityError: A prediction depends on its neighbours.
     """
     verified = bundle.read(folder)
-    classifier = load(verified)
+    classifier = OnnxClassifier(verified)
     texts = [text.text for text in verified.manifest.golden]
     return Verified(
         digest=verified.digest,
@@ -317,7 +289,7 @@ def verify(folder: Path, *, load: LoadClassifier) -> Verified:
 
 def inspect(folder: Path) -> Bundle:
     """
-    Read a bundle and return it: its manifest says everything else.
+    Read a bundle; its manifest describes it.
 
     Raises:
         BundleError: The folder is refused.

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 
 from model_export.bundle.prediction import Prediction
-from model_export.compare import contestants, measured
+from model_export.compare import contestants, measured, measuring
 from model_export.compare.contestants import Contestant
-from model_export.data.splits import LABELS, REGISTERS, Row
+from model_export.data.corpus import REGISTERS
+from model_export.data.madewithml import LABELS
+from model_export.data.row import Row
 
 # A name that is markup in HTML, mathematics in a plot, and a table's border in Markdown.
 NASTY = '<b>$x_1$|"&amp;'
@@ -46,6 +48,7 @@ def model(name: str, *, every: int, kind: str = contestants.RIVAL) -> Contestant
     return Contestant(
         name=name,
         kind=kind,
+        labels=LABELS,
         predict=predict,
         asked_below=dict.fromkeys(LABELS, 0.8),
         ood_energy=-0.5 if kind == contestants.BUNDLE else None,
@@ -58,7 +61,7 @@ def evaluation(*, others: bool = True) -> measured.Measured:
     models = [model("tagstream-test 1", every=9, kind=contestants.BUNDLE)]
     if others:
         models += [model("worse", every=2), model(NASTY, every=8, kind=contestants.NETWORK)]
-    return measured.measure(
+    return measuring.measure(
         models,
         {"corpus_test": ROWS},
         foreign=ROWS[:7],

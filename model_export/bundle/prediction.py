@@ -1,11 +1,9 @@
 """What a classifier says of one text, and the one rule by which logits become published scores."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
-
-from model_export.bundle.bundle import Bundle
 
 SCORE_DECIMALS = 4
 
@@ -53,9 +51,6 @@ class Classifier(Protocol):
     def classify(self, texts: Sequence[str]) -> list[Prediction]:
         """Predict every text."""
         ...
-
-
-LoadClassifier = Callable[[Bundle], Classifier]
 
 
 def score(logits: Sequence[float], temperature: float) -> tuple[float, ...]:

@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 
 from model_export.bundle.prediction import SCORE_DECIMALS, Prediction
 from model_export.bundle.rules import RulesClassifier
-from model_export.data.splits import LABELS, Row
+from model_export.data.row import Row
 from model_export.train import base_model, batches
 from model_export.train.network import TagNetwork
 from model_export.train.tuning import Examples, Recipe, drawing_weights
@@ -25,58 +25,66 @@ Floats = npt.NDArray[np.float64]
 Rival = Callable[[Sequence[str]], list[Prediction]]
 
 
-def rivals(train: Sequence[Row]) -> dict[str, Rival]:
+def rivals(train: Sequence[Row], labels: Sequence[str]) -> dict[str, Rival]:
     """
     Every rival, ready to predict, by name.
 
     Args:
         train: The rows that a bundle learns from.
+        labels: Their labels, in the order of the probabilities that a rival gives.
 
     Raises:
         BaseModelError: The base model of the frozen head is missing.
     """
-    return {"rules": RulesClassifier().classify, "tfidf": tfidf(train), "frozen head": frozen_head(train)}
+    return {
+        "rules": RulesClassifier().classify,
+        "tfidf": tfidf(train, labels),
+        "frozen head": frozen_head(train, labels),
+    }
 
 
-def tfidf(train: Sequence[Row]) -> Rival:
-    """Logistic regression on words and pairs of words, weighted by how rare they are."""
+def tfidf(train: Sequence[Row], labels: Sequence[str]) -> Rival:
+    """Logistic regression on words and pairs of words, weighted by how rare they are (TF-IDF)."""
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True, strip_accents="unicode")
     model = make_pipeline(vectorizer, LogisticRegression(C=TFIDF_STRENGTH, max_iter=1000))
-    model.fit(
-        [row.text for row in train],
-        [LABELS.index(row.tag) for row in train],
-        logisticregression__sample_weight=_weights(train),
-    )
-    return lambda texts: [_prediction(shares) for shares in model.predict_proba(list(texts))]
+    targets = [labels.index(row.tag) for row in train]
+    model.fit([row.text for row in train], targets, logisticregression__sample_weight=_weights(train, targets))
+    return lambda texts: [_prediction(shares, labels) for shares in model.predict_proba(list(texts))]
 
 
-def frozen_head(train: Sequence[Row]) -> Rival:
-    """Logistic regression on the vectors of the base model, which is not tuned."""
+def frozen_head(train: Sequence[Row], labels: Sequence[str]) -> Rival:
+    """
+    Logistic regression on the vectors of the base model, which is not tuned.
+
+    Raises:
+        BaseModelError: The base model is missing.
+    """
     base = base_model.load()
     tokenizer = batches.load_tokenizer(base.tokenizer)
-    network = TagNetwork.from_bert(base.bert, labels=len(LABELS))
+    network = TagNetwork.from_bert(base.bert, labels=len(labels))
 
     def embed(texts: Sequence[str]) -> Floats:
         vectors: Floats = batches.embed(network, batches.encode(tokenizer, texts)).double().numpy()
         return vectors
 
     head = LogisticRegression(C=Recipe().probe_strength, max_iter=2000)
-    head.fit(embed([row.text for row in train]), [LABELS.index(row.tag) for row in train], sample_weight=_weights(train))
-    return lambda texts: [_prediction(shares) for shares in head.predict_proba(embed(texts))]
+    targets = [labels.index(row.tag) for row in train]
+    head.fit(embed([row.text for row in train]), targets, sample_weight=_weights(train, targets))
+    return lambda texts: [_prediction(shares, labels) for shares in head.predict_proba(embed(texts))]
 
 
-def _weights(train: Sequence[Row]) -> Floats:
+def _weights(train: Sequence[Row], targets: list[int]) -> Floats:
     recipe = Recipe()
-    examples = Examples(rows=[], targets=[LABELS.index(row.tag) for row in train], sources=[row.source for row in train])
+    examples = Examples(rows=[], targets=targets, sources=[row.source for row in train])
     drawn = drawing_weights(examples, recipe.source_shares, recipe.class_levelling)
     weights: Floats = (drawn / drawn.mean()).double().numpy()
     return weights
 
 
-def _prediction(shares: Floats) -> Prediction:
-    """A rival has no tokens and no energy: nothing here reads them."""
-    probabilities = {name: round(float(share), SCORE_DECIMALS) for name, share in zip(LABELS, shares, strict=True)}
-    best = max(probabilities, key=lambda name: probabilities[name])
+def _prediction(shares: Floats, labels: Sequence[str]) -> Prediction:
+    """A prediction without tokens and energy, which a comparison does not read."""
+    probabilities = {label: round(float(share), SCORE_DECIMALS) for label, share in zip(labels, shares, strict=True)}
+    best = max(probabilities, key=lambda label: probabilities[label])
     return Prediction(
         label=best, confidence=probabilities[best], probabilities=probabilities, energy=0.0, tokens=0, truncated=False
     )

@@ -1,6 +1,6 @@
 """Whoever is measured beside a bundle: other bundles, networks in full precision, and simpler rivals, all asked in the same way."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,10 +8,11 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from model_export.bundle.bundle import Bundle, BundleError
-from model_export.bundle.prediction import LoadClassifier, Prediction, predict
+from model_export.bundle.classifier import OnnxClassifier
+from model_export.bundle.prediction import Prediction, predict
 from model_export.calibrate import calibrate
 from model_export.data.madewithml import DataError
-from model_export.data.splits import LABELS, Row
+from model_export.data.row import Row
 from model_export.measure.speed import Predict
 from model_export.train import batches, checkpoint
 from model_export.train.checkpoint import CheckpointError
@@ -30,6 +31,7 @@ class Contestant:
     Attributes:
         name: What it is called in tables; no two have the same.
         kind: `bundle` (int8, as in production), `network` (a checkpoint in full precision) or `rival`.
+        labels: The labels that it chooses from; all contestants have the same, each in its own order.
         predict: Texts to predictions.
         asked_below: The confidence below which a person would be asked, by predicted label.
         ood_energy: The energy above which a text is strange to it; None where it does not say.
@@ -38,46 +40,41 @@ class Contestant:
 
     name: str
     kind: str
+    labels: tuple[str, ...]
     predict: Predict
     asked_below: Mapping[str, float]
     ood_energy: float | None = None
     megabytes: float | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A contestant as the behaviour suites want it: with labels, and `classify` for its one verb."""
-
-    contestant: Contestant
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The labels of all contestants."""
-        return LABELS
-
     def classify(self, texts: Sequence[str]) -> list[Prediction]:
-        """Predict every text."""
-        return self.contestant.predict(texts)
+        """Predict every text, as the behaviour suites ask a classifier."""
+        return self.predict(texts)
 
 
-def of_bundle(bundle: Bundle, load: LoadClassifier, name: str | None = None) -> Contestant:
+def of_bundle(bundle: Bundle, labels: Collection[str], name: str | None = None) -> Contestant:
     """
-    A bundle, by the classifier that production uses; without a name it is called by its manifest's name and version.
+    A bundle, run by the classifier that production uses.
+
+    Args:
+        bundle: A bundle that was read and verified.
+        labels: The labels of the rows that it will be measured on.
+        name: Its name in tables; the manifest's name and version by default.
 
     Raises:
-        BundleError: It has other labels than the data.
+        BundleError: The bundle has other labels than the rows.
     """
     manifest = bundle.manifest
-    if set(manifest.labels) != set(LABELS):
+    if set(manifest.labels) != set(labels):
         msg = (
             f"bundle {bundle.path} cannot be measured here: its labels are {', '.join(manifest.labels)}, those of the rows "
-            f"{', '.join(LABELS)}. Next: give a bundle with these labels."
+            f"{', '.join(sorted(labels))}. Next: give a bundle with these labels."
         )
         raise BundleError(msg)
     return Contestant(
         name=name or f"{manifest.name} {manifest.version}",
         kind=BUNDLE,
-        predict=load(bundle).classify,
+        labels=manifest.labels,
+        predict=OnnxClassifier(bundle).classify,
         asked_below=asked_below(bundle),
         ood_energy=manifest.reference.get("ood_energy"),
         megabytes=round(len(bundle.model) / 1e6, 1),
@@ -99,11 +96,11 @@ def of_checkpoint(name: str, path: Path, *, bundle: Bundle, calibration: Sequenc
         CalibrationError: There are no calibration rows.
     """
     network, trained = checkpoint.load(path)
-    tokenizer = batches.load_tokenizer(bundle.tokenizer, bundle.manifest.max_length)
-    if set(trained.labels) != set(LABELS) or network.shape.vocabulary < tokenizer.get_vocab_size():
+    labels, tokenizer = bundle.manifest.labels, batches.load_tokenizer(bundle.tokenizer, bundle.manifest.max_length)
+    if set(trained.labels) != set(labels) or network.shape.vocabulary < tokenizer.get_vocab_size():
         msg = (
             f"{path} cannot be measured beside {bundle.path}: it has labels {', '.join(trained.labels)} and {network.shape.vocabulary} "
-            f"words, the bundle {', '.join(LABELS)} and {tokenizer.get_vocab_size()}. Next: give the network that the bundle is made of, "
+            f"words, the bundle {', '.join(labels)} and {tokenizer.get_vocab_size()}. Next: give the network that the bundle is made of, "
             f"or its teacher."
         )
         raise CheckpointError(msg)
@@ -126,6 +123,7 @@ def of_checkpoint(name: str, path: Path, *, bundle: Bundle, calibration: Sequenc
     return Contestant(
         name=name,
         kind=NETWORK,
+        labels=trained.labels,
         predict=ask,
         asked_below=asked_below(bundle),
         megabytes=round(path.stat().st_size / 1e6, 1),
@@ -146,14 +144,16 @@ def of_rivals(train: Sequence[Row], bundle: Bundle) -> list[Contestant]:
     """
     from model_export.compare import baselines
 
+    labels = bundle.manifest.labels
     return [
         Contestant(
             name=RIVALS.get(name, name),
             kind=RIVAL,
+            labels=labels,
             predict=rival,
             asked_below=asked_below(bundle),
         )
-        for name, rival in baselines.rivals(train).items()
+        for name, rival in baselines.rivals(train, labels).items()
     ]
 
 

@@ -12,9 +12,11 @@ from tokenizers import Tokenizer
 
 from model_export.bundle import bundle, invariance
 from model_export.bundle.bundle import Bundle, GoldenText, Manifest, Threshold
-from model_export.bundle.prediction import Classifier, LoadClassifier, Prediction, score
+from model_export.bundle.classifier import OnnxClassifier
+from model_export.bundle.prediction import Classifier, Prediction, score
 from model_export.calibrate import calibrate
-from model_export.data.splits import Row, Splits
+from model_export.data.row import Row
+from model_export.data.splits import Splits
 from model_export.make import reference
 from model_export.measure import bundle_metrics
 from model_export.onnx import export, ngrams, parity, quantize
@@ -64,7 +66,6 @@ def assemble(
     trained: Trained,
     tokenizer: bytes,
     splits: Splits,
-    load: LoadClassifier,
     target: Target,
 ) -> Built:
     """
@@ -76,7 +77,6 @@ def assemble(
         trained: What is known of it.
         tokenizer: The tokenizer file of its base.
         splits: Training rows to measure activations on, calibration rows, and gold.
-        load: Makes the classifier that production uses.
         target: The bundle's name and promise.
 
     Raises:
@@ -87,7 +87,7 @@ def assemble(
     """
     own = batches.load_tokenizer(tokenizer, target.max_length)
     networks = _export(network, own_rows(splits.train, own), trained.labels)
-    train, calibration = (examples(own, rows) for rows in (splits.train, splits.calibration))
+    train, calibration = (examples(own, rows, trained.labels) for rows in (splits.train, splits.calibration))
     learned = ngrams.learn(networks.quantised, train=train, calibration=calibration, vocabulary=own.get_vocab_size())
     plain, quantised = (ngrams.add(model, learned, trained.labels) for model in (networks.plain, networks.quantised))
     compared = Compared(
@@ -103,12 +103,11 @@ def assemble(
         trained=msgspec.structs.replace(trained, record=ngrams.recorded(trained.record, learned)),
         tokenizer=own,
         splits=splits,
-        load=load,
         target=target,
     )
 
 
-def finish(  # noqa: PLR0913 - what a bundle is made of
+def finish(
     folder: Path,
     *,
     model: bytes,
@@ -116,7 +115,6 @@ def finish(  # noqa: PLR0913 - what a bundle is made of
     trained: Trained,
     tokenizer: Tokenizer,
     splits: Splits,
-    load: LoadClassifier,
     target: Target,
 ) -> Built:
     """
@@ -129,7 +127,6 @@ def finish(  # noqa: PLR0913 - what a bundle is made of
         trained: What is known of it.
         tokenizer: Its tokenizer, which truncates.
         splits: Calibration rows, and gold.
-        load: Makes the classifier that production uses.
         target: The bundle's name and promise.
     """
     calibration = batches.encode(tokenizer, [row.text for row in splits.calibration])
@@ -140,7 +137,7 @@ def finish(  # noqa: PLR0913 - what a bundle is made of
     temperature = calibrate.fit_temperature(logits, answers, level)
     draft = _draft(model, tokenizer.to_str().encode(), trained, target, temperature)
     with tempfile.TemporaryDirectory(prefix="tagstream-bundle-") as name:
-        classifier = load(_write(Path(name), draft))
+        classifier = OnnxClassifier(_write(Path(name), draft))
     predictions = classifier.classify([row.text for row in splits.calibration])
     promised = _promise(draft.manifest, predictions, splits.calibration, target.precision)
     described = reference.describe(
@@ -160,7 +157,7 @@ def finish(  # noqa: PLR0913 - what a bundle is made of
         parity=_prove(compared, classifier, splits.calibration, promised, target),
     )
     written = _write(folder, replace(draft, manifest=manifest))
-    load(written)
+    OnnxClassifier(written)
     return Built(bundle=written, metrics=metrics)
 
 

@@ -10,8 +10,6 @@ from pathlib import Path
 import torch
 
 from model_export.bundle.invariance import ParityError
-from model_export.bundle.prediction import LoadClassifier
-from model_export.data import splits as data
 from model_export.data.splits import Splits
 from model_export.make.assemble import Built, Target, assemble
 from model_export.train import advisor, base_model, batches, checkpoint
@@ -37,7 +35,7 @@ LIBRARIES = ("torch", "transformers", "tokenizers", "onnx", "onnxscript", "onnxr
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class TrainingPlan:
     """How to train: adviser, teacher, student and a head fitted anew, each where there is to be one; and how many cores to use."""
 
     advice: advisor.AdviceRecipe | None = dataclasses.field(default_factory=advisor.AdviceRecipe)
@@ -51,8 +49,7 @@ def train_bundle(
     folder: Path,
     *,
     splits: Splits,
-    load: LoadClassifier,
-    plan: Plan,
+    plan: TrainingPlan,
     target: Target,
     checkpoint_path: Path | None = None,
 ) -> Built:
@@ -62,7 +59,6 @@ def train_bundle(
     Args:
         folder: Where the bundle goes.
         splits: What `data.load` returned.
-        load: Makes the classifier that production uses.
         plan: How to train.
         target: The bundle's name and promise.
         checkpoint_path: Keep the trained network here, for `export_bundle`, and its teacher beside it (`teacher_path`).
@@ -75,9 +71,7 @@ def train_bundle(
     if checkpoint_path is not None:
         checkpoint.save(checkpoint_path, network, trained)
     try:
-        return assemble(
-            folder, network=network, trained=trained, tokenizer=base.tokenizer, splits=splits, load=load, target=target
-        )
+        return assemble(folder, network=network, trained=trained, tokenizer=base.tokenizer, splits=splits, target=target)
     except ParityError as error:
         # What took half an hour to train is not thrown away for what its file lacks.
         kept = checkpoint_path or folder.with_name(f"{folder.name}-refused.safetensors")
@@ -87,11 +81,11 @@ def train_bundle(
         raise ParityError(msg) from error
 
 
-def export_bundle(folder: Path, *, checkpoint_path: Path, splits: Splits, load: LoadClassifier, target: Target) -> Built:
+def export_bundle(folder: Path, *, checkpoint_path: Path, splits: Splits, target: Target) -> Built:
     """Make a bundle of a network that was trained before."""
     network, trained = checkpoint.load(checkpoint_path)
     tokenizer = base_model.load().tokenizer
-    return assemble(folder, network=network, trained=trained, tokenizer=tokenizer, splits=splits, load=load, target=target)
+    return assemble(folder, network=network, trained=trained, tokenizer=tokenizer, splits=splits, target=target)
 
 
 def teacher_path(checkpoint_path: Path) -> Path:
@@ -104,20 +98,20 @@ def teacher_path(checkpoint_path: Path) -> Path:
     return checkpoint_path.with_stem(f"{checkpoint_path.stem}-teacher")
 
 
-def fit(base: base_model.BaseModel, splits: Splits, plan: Plan, keep_teacher: Path | None = None) -> tuple[TagNetwork, Trained]:
+def fit(
+    base: base_model.BaseModel, splits: Splits, plan: TrainingPlan, keep_teacher: Path | None = None
+) -> tuple[TagNetwork, Trained]:
     """Train the teacher and, if the plan has one, the student; return the last of them and its record."""
     started = time.monotonic()
     torch.set_num_threads(plan.threads)
-    tokenizer = batches.load_tokenizer(base.tokenizer)
-    train, calibration = (examples(tokenizer, rows) for rows in (splits.train, splits.calibration))
+    tokenizer, labels = batches.load_tokenizer(base.tokenizer), splits.labels
+    train, calibration = (examples(tokenizer, rows, labels) for rows in (splits.train, splits.calibration))
     lessons, advised = _lessons(splits, train, batches.encode(tokenizer, [row.text for row in splits.unlabelled]), plan)
-    tuned = tune(TagNetwork.from_bert(base.bert, labels=len(data.LABELS)), train, calibration, plan.teacher, lessons)
+    tuned = tune(TagNetwork.from_bert(base.bert, labels=len(labels)), train, calibration, plan.teacher, lessons)
     network = tuned.network
     losses = {"teacher": min(tuned.losses.values())}
     if keep_teacher is not None and plan.student is not None:
-        checkpoint.save(
-            keep_teacher, network, Trained(labels=data.LABELS, record={"teacher": dataclasses.asdict(plan.teacher)})
-        )
+        checkpoint.save(keep_teacher, network, Trained(labels=labels, record={"teacher": dataclasses.asdict(plan.teacher)}))
     if plan.student is not None:
         network = distil(network, train, lessons, plan.student)
         losses["student"] = balanced_loss(network, calibration)
@@ -126,10 +120,10 @@ def fit(base: base_model.BaseModel, splits: Splits, plan: Plan, keep_teacher: Pa
         losses["head"] = balanced_loss(network, calibration)
     logger.info("network_trained layers=%d calibration_losses=%s", network.shape.layers, losses)
     record = _record(splits, plan, tuned, losses, time.monotonic() - started, advised=advised)
-    return network, Trained(labels=data.LABELS, record=record)
+    return network, Trained(labels=labels, record=record)
 
 
-def _lessons(splits: Splits, train: Examples, unlabelled: list[list[int]], plan: Plan) -> tuple[Lessons, bool]:
+def _lessons(splits: Splits, train: Examples, unlabelled: list[list[int]], plan: TrainingPlan) -> tuple[Lessons, bool]:
     """What there is to learn, and whether the adviser was asked."""
     if plan.advice is None:
         return lessons_of(train, unlabelled), False
@@ -149,7 +143,7 @@ def _lessons(splits: Splits, train: Examples, unlabelled: list[list[int]], plan:
 
 
 def _record(
-    splits: Splits, plan: Plan, tuned: Tuned, losses: dict[str, float], seconds: float, *, advised: bool
+    splits: Splits, plan: TrainingPlan, tuned: Tuned, losses: dict[str, float], seconds: float, *, advised: bool
 ) -> dict[str, object]:
     return {
         "base_model": {"name": base_model.NAME, "revision": base_model.REVISION, "sha256": base_model.SHA256},

@@ -23,9 +23,12 @@ from sklearn.linear_model import LogisticRegression
 
 from model_export.bundle import bundle, invariance
 from model_export.bundle.bundle import Bundle, Multilabel
+from model_export.bundle.classifier import OnnxClassifier
 from model_export.bundle.invariance import refused
-from model_export.bundle.prediction import SCORE_DECIMALS, Classifier, LoadClassifier, Prediction, sigmoid
-from model_export.data.splits import PAIRS, Row, Splits
+from model_export.bundle.prediction import SCORE_DECIMALS, Classifier, Prediction, sigmoid
+from model_export.data.corpus import PAIRS
+from model_export.data.row import Row
+from model_export.data.splits import Splits
 from model_export.make import assemble, refit
 from model_export.make.refit import LABEL_OUTPUT, Floats
 from model_export.onnx import export, parity
@@ -53,9 +56,7 @@ class LabelHeadRecipe(HeadRecipe):
     source_shares: dict[str, float] = field(default_factory=lambda: HeadRecipe().source_shares | {PAIRS: 0.1})
 
 
-def add_to(
-    folder: Path, *, bundle: Bundle, splits: Splits, load: LoadClassifier, recipe: LabelHeadRecipe | None = None
-) -> Bundle:
+def add_to(folder: Path, *, bundle: Bundle, splits: Splits, recipe: LabelHeadRecipe | None = None) -> Bundle:
     """
     Write the bundle again, with the option.
 
@@ -63,7 +64,6 @@ def add_to(
         folder: Where it goes; nothing is written there unless every gate is passed.
         bundle: A finished bundle.
         splits: Training rows for the head, calibration rows for its thresholds, and gold.
-        load: Makes the classifier that production uses.
         recipe: Every number of the fit.
 
     Raises:
@@ -74,7 +74,7 @@ def add_to(
     labels = bundle.manifest.labels
     tokenizer = batches.load_tokenizer(bundle.tokenizer, bundle.manifest.max_length)
     rows = (*splits.train, *splits.pairs.get("train", ()))
-    train = examples(tokenizer, rows)
+    train = examples(tokenizer, rows, labels)
     vectors = refit.embed(bundle.model, train.rows)
     head = fit(vectors, train, truth(rows, labels), recipe)
     model = with_label_head(bundle.model, head, labels)
@@ -83,12 +83,10 @@ def add_to(
         "two_label_rows": sum(len(set(row.tags)) > 1 for row in rows),
         "max_logit_of_rounding": _gap(model, head, train.rows[: assemble.PARITY_ROWS], vectors),
     }
-    return promise(folder, bundle=bundle, model=model, training=training, splits=splits, load=load)
+    return promise(folder, bundle=bundle, model=model, training=training, splits=splits)
 
 
-def promise(
-    folder: Path, *, bundle: Bundle, model: bytes, training: dict[str, Any], splits: Splits, load: LoadClassifier
-) -> Bundle:
+def promise(folder: Path, *, bundle: Bundle, model: bytes, training: dict[str, Any], splits: Splits) -> Bundle:
     """
     Choose and measure what a second head that exists promises, and write the bundle that has it.
 
@@ -98,7 +96,6 @@ def promise(
         model: Its file with the second head.
         training: What is known of how that was fitted.
         splits: Calibration rows for its thresholds, and gold.
-        load: Makes the classifier that production uses.
 
     Raises:
         ParityError: A decision is not what it was without the option, or depends on its neighbours.
@@ -111,16 +108,16 @@ def promise(
         metrics={},
         training=training,
     )
-    classifier = draft.loaded(option, load)
+    classifier = draft.loaded(option)
     calibration = (*splits.calibration, *splits.pairs.get("calibration", ()))
     texts = [row.text for row in calibration]
     predictions = classifier.classify(texts)
-    _check_same(load(bundle).classify(texts), predictions)
+    _check_same(OnnxClassifier(bundle).classify(texts), predictions)
     invariance.check_invariance(classifier, texts[: assemble.PARITY_ROWS], seed=assemble.QUANTISE_SEED)
     thresholds = choose_thresholds(predictions, truth(calibration, labels))
     logger.info("label_thresholds_chosen %s", thresholds)
     option = msgspec.structs.replace(option, thresholds=thresholds)
-    classifier = draft.loaded(option, load)
+    classifier = draft.loaded(option)
     parts = {
         "holdout": splits.holdout,
         "corpus_test": splits.corpus_test,
@@ -142,9 +139,9 @@ class _Draft:
         manifest = msgspec.structs.replace(self.bundle.manifest, multilabel=option)
         return bundle.write(folder, manifest=manifest, model=self.model, tokenizer=self.bundle.tokenizer)
 
-    def loaded(self, option: Multilabel, load: LoadClassifier) -> Classifier:
+    def loaded(self, option: Multilabel) -> Classifier:
         with tempfile.TemporaryDirectory(prefix="tagstream-multilabel-") as name:
-            return load(self.write(Path(name), option))
+            return OnnxClassifier(self.write(Path(name), option))
 
 
 def truth(rows: Sequence[Row], labels: Sequence[str]) -> Flags:
@@ -272,7 +269,7 @@ def measure(said: Flags, decided: Flags, carried: Flags) -> dict[str, Any]:
     return found
 
 
-def render(option: Multilabel) -> str:
+def as_text(option: Multilabel) -> str:
     """The figures as text."""
     shown = ", ".join(f"{label} {threshold:.4f}" for label, threshold in option.thresholds.items())
     lines = [f"multilabel, from a score of: {shown}"]

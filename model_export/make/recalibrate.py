@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from model_export.bundle.bundle import Bundle, Multilabel
-from model_export.bundle.prediction import LoadClassifier
 from model_export.data.splits import Splits
 from model_export.make import assemble, multilabel
 from model_export.make.assemble import Built, Compared, Target
@@ -16,9 +15,7 @@ from model_export.train.checkpoint import Trained
 SUFFIX = "-calibrated"
 
 
-def recalibrate_bundle(
-    folder: Path, *, bundle: Bundle, splits: Splits, load: LoadClassifier, precision: float, version: str | None = None
-) -> Built:
+def recalibrate_bundle(folder: Path, *, bundle: Bundle, splits: Splits, precision: float, version: str | None = None) -> Built:
     """
     Fit the temperature, choose and certify the thresholds, describe the reference and measure, on the rows of today.
 
@@ -30,7 +27,6 @@ def recalibrate_bundle(
         folder: Where the new bundle goes.
         bundle: The one whose network is kept.
         splits: What `data.load` returned.
-        load: Makes the classifier that production uses.
         precision: The share right that the thresholds shall reach.
         version: The new bundle's version; the old one's with `SUFFIX` unless given.
 
@@ -40,10 +36,8 @@ def recalibrate_bundle(
     """
     option = bundle.manifest.multilabel
     if option is None:
-        return _recalibrated(
-            folder, bundle.model, bundle=bundle, splits=splits, load=load, precision=precision, version=version
-        )
-    return _with_option(folder, option, bundle=bundle, splits=splits, load=load, precision=precision, version=version)
+        return _recalibrated(folder, bundle.model, bundle=bundle, splits=splits, precision=precision, version=version)
+    return _with_option(folder, option, bundle=bundle, splits=splits, precision=precision, version=version)
 
 
 def _with_option(
@@ -52,16 +46,13 @@ def _with_option(
     *,
     bundle: Bundle,
     splits: Splits,
-    load: LoadClassifier,
     precision: float,
     version: str | None,
 ) -> Built:
     single = multilabel.without_label_head(bundle.model, bundle.manifest.labels)
     with tempfile.TemporaryDirectory(prefix="tagstream-single-") as name:
-        built = _recalibrated(Path(name), single, bundle=bundle, splits=splits, load=load, precision=precision, version=version)
-        written = multilabel.promise(
-            folder, bundle=built.bundle, model=bundle.model, training=option.training, splits=splits, load=load
-        )
+        built = _recalibrated(Path(name), single, bundle=bundle, splits=splits, precision=precision, version=version)
+        written = multilabel.promise(folder, bundle=built.bundle, model=bundle.model, training=option.training, splits=splits)
     return replace(built, bundle=written)
 
 
@@ -71,7 +62,6 @@ def _recalibrated(
     *,
     bundle: Bundle,
     splits: Splits,
-    load: LoadClassifier,
     precision: float,
     version: str | None,
 ) -> Built:
@@ -97,6 +87,5 @@ def _recalibrated(
         ),
         tokenizer=batches.load_tokenizer(bundle.tokenizer, old.max_length),
         splits=splits,
-        load=load,
         target=target,
     )

@@ -17,7 +17,7 @@ import onnx
 from onnx import numpy_helper
 
 from model_export.bundle.bundle import Bundle
-from model_export.bundle.prediction import LoadClassifier
+from model_export.bundle.classifier import open_session
 from model_export.data.splits import Splits
 from model_export.make import assemble
 from model_export.make.assemble import Built, Target
@@ -43,9 +43,7 @@ class HeadError(Exception):
     exit_code = 1
 
 
-def refit_bundle(
-    folder: Path, *, bundle: Bundle, splits: Splits, load: LoadClassifier, target: Target, recipe: HeadRecipe | None = None
-) -> Built:
+def refit_bundle(folder: Path, *, bundle: Bundle, splits: Splits, target: Target, recipe: HeadRecipe | None = None) -> Built:
     """
     Fit a head anew and write the bundle that has it.
 
@@ -53,7 +51,6 @@ def refit_bundle(
         folder: Where the new bundle goes.
         bundle: The one whose encoder is kept.
         splits: What `data.load` returned.
-        load: Makes the classifier that production uses.
         target: The new bundle's name and promise.
         recipe: Every number of the procedure.
 
@@ -65,7 +62,7 @@ def refit_bundle(
     recipe = recipe or HeadRecipe()
     labels = bundle.manifest.labels
     tokenizer = batches.load_tokenizer(bundle.tokenizer, target.max_length)
-    train, calibration = (examples(tokenizer, rows) for rows in (splits.train, splits.calibration))
+    train, calibration = (examples(tokenizer, rows, labels) for rows in (splits.train, splits.calibration))
     head = fit_head(embed(bundle.model, train.rows), train, recipe)
     model = with_head(bundle.model, head, labels)
     rows = calibration.rows[: assemble.PARITY_ROWS]
@@ -84,7 +81,6 @@ def refit_bundle(
         trained=Trained(labels=labels, record=ngrams.recorded(record(bundle, splits, recipe), learned)),
         tokenizer=tokenizer,
         splits=splits,
-        load=load,
         target=target,
     )
 
@@ -98,7 +94,7 @@ def record(bundle: Bundle, splits: Splits, recipe: HeadRecipe) -> dict[str, obje
     }
 
 
-def teach_ngrams(folder: Path, *, bundle: Bundle, splits: Splits, load: LoadClassifier, target: Target) -> Built:
+def teach_ngrams(folder: Path, *, bundle: Bundle, splits: Splits, target: Target) -> Built:
     """
     Keep the network of a bundle with its head, and learn the n-grams beside it anew, or for the first time.
 
@@ -111,7 +107,7 @@ def teach_ngrams(folder: Path, *, bundle: Bundle, splits: Splits, load: LoadClas
     ngrams.drop(graph)
     model = export.finish(graph, labels)
     tokenizer = batches.load_tokenizer(bundle.tokenizer, target.max_length)
-    train, calibration = (examples(tokenizer, rows) for rows in (splits.train, splits.calibration))
+    train, calibration = (examples(tokenizer, rows, labels) for rows in (splits.train, splits.calibration))
     learned = ngrams.learn(model, train=train, calibration=calibration, vocabulary=tokenizer.get_vocab_size())
     # The network's own record says which rows that learned from.
     learned = replace(learned, record=learned.record | {"data": splits.as_record()})
@@ -127,7 +123,6 @@ def teach_ngrams(folder: Path, *, bundle: Bundle, splits: Splits, load: LoadClas
         trained=Trained(labels=labels, record=ngrams.recorded(bundle.manifest.training, learned)),
         tokenizer=tokenizer,
         splits=splits,
-        load=load,
         target=target,
     )
 
@@ -137,7 +132,7 @@ def embed(model: bytes, rows: Sequence[Sequence[int]]) -> Floats:
     graph = export.load(model)
     name = head_of(graph).input[0]
     graph.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", "width"]))
-    running = parity.session(graph.SerializeToString())
+    running = open_session(graph.SerializeToString())
     parts: dict[int, Floats] = {}
     for places in batches.by_length(rows, BATCH):
         ids, mask = batches.pad([rows[place] for place in places])

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from model_export.bundle.prediction import Classifier
-from model_export.data.splits import Row, Splits
+from model_export.data.row import Row
+from model_export.data.splits import Splits
 from model_export.measure import gate
 from model_export.measure.evaluate import Evaluation, evaluate
 from model_export.measure.gate import Gate

@@ -67,7 +67,7 @@ class Evaluation:
         """The record as plain values."""
         return asdict(self)
 
-    def render(self, title: str) -> str:
+    def as_text(self, title: str) -> str:
         """The record as a few lines of text."""
         low, high = self.weighted_f1_interval
         curve = "  ".join(f"{coverage} % {precision:.4f}" for coverage, precision in self.precision_at_coverage.items())

@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from model_export.bundle.prediction import Prediction
-from model_export.data.splits import NOT_ML, Row, Splits
+from model_export.data.corpus import NOT_ML
+from model_export.data.row import Row
+from model_export.data.splits import Splits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +33,7 @@ class Gate:
         """The record as plain values."""
         return asdict(self)
 
-    def render(self) -> str:
+    def as_text(self) -> str:
         """The record as a few lines of text."""
         wrongly = ", ".join(f"{share:.2%} of {part}" for part, share in self.false_rejection.items())
         lines = [f"out of distribution: energy above {self.ood_energy:.4f}", f"  called strange though it is not: {wrongly}"]

@@ -8,7 +8,8 @@ import numpy as np
 
 from model_export.bundle.prediction import Prediction
 from model_export.calibrate.intervals import Interval, bootstrap, confusion, weighted_f1, wilson
-from model_export.data.splits import AUTHORED, PLAIN, REGISTERS, Row
+from model_export.data.corpus import AUTHORED, PLAIN, REGISTERS
+from model_export.data.row import Row
 
 # Below this many rows an interval is wider than most differences that anybody would act on.
 FEW_ROWS = 30
@@ -142,7 +143,7 @@ def _measure(kind: Slice, rows: Sequence[Row], predictions: Sequence[Prediction]
     )
 
 
-def render(title: str, reports: Sequence[SliceReport]) -> str:
+def as_table(title: str, reports: Sequence[SliceReport]) -> str:
     """The slices of one part as a table; those of few rows say so."""
     lines = [f"slices of {title}", f"  {'':<10} {'slice':<26} {'rows':>5} {'right':>7}  {'95 %':<16} {'weighted F1':>11}  95 %"]
     for report in reports:

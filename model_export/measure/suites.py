@@ -20,7 +20,6 @@ from model_export.bundle.prediction import Classifier
 from model_export.bundle.text import compose
 from model_export.calibrate.intervals import Interval, wilson
 from model_export.data.madewithml import DataError
-from model_export.data.splits import LABELS
 
 SUITES = Path(__file__).parents[1] / "suites"
 EXPECTATIONS = ("minimum", "breadth", "direction")
@@ -84,15 +83,15 @@ def run(classifier: Classifier, folder: Path = SUITES) -> tuple[GroupReport, ...
     """
     outcomes: defaultdict[tuple[str, str], list[tuple[str, bool]]] = defaultdict(list)
     for suite in EXPECTATIONS:
-        cases = read(folder / f"{suite}.jsonl", Expectation)
+        cases = read_cases(folder / f"{suite}.jsonl", Expectation)
         found = classifier.classify([compose(case.title, case.description) for case in cases])
         for case, prediction in zip(cases, found, strict=True):
-            if case.tag not in LABELS:
-                msg = f"{folder / suite}.jsonl expects {case.tag!r}, which is no label. Next: name one of {', '.join(LABELS)}."
+            if case.tag not in classifier.labels:
+                msg = f"{folder / suite}.jsonl expects {case.tag!r}, which is no label. Next: name one of {', '.join(classifier.labels)}."
                 raise DataError(msg)
             text = f"{case.title} - {case.description}" if case.description else case.title
             outcomes[suite, case.group].append((f"{text} ({prediction.label}, not {case.tag})", prediction.label == case.tag))
-    changes = read(folder / f"{INVARIANCE}.jsonl", Change)
+    changes = read_cases(folder / f"{INVARIANCE}.jsonl", Change)
     before = classifier.classify([compose(case.title, None) for case in changes])
     after = classifier.classify([compose(case.change, None) for case in changes])
     for changed, left, right in zip(changes, before, after, strict=True):
@@ -104,7 +103,7 @@ def run(classifier: Classifier, folder: Path = SUITES) -> tuple[GroupReport, ...
     )
 
 
-def read(path: Path, kind: type[Case]) -> list[Case]:
+def read_cases(path: Path, kind: type[Case]) -> list[Case]:
     """
     The cases of one file.
 
@@ -143,7 +142,7 @@ def totals(reports: Sequence[GroupReport]) -> tuple[GroupReport, ...]:
     )
 
 
-def render(reports: Sequence[GroupReport]) -> str:
+def as_table(reports: Sequence[GroupReport]) -> str:
     """The suites as a table, and the titles of the cases that do not hold."""
     lines = [f"  {'suite':<12} {'group':<27} {'holds':>10}  95 %"]
     for report in reports:

@@ -4,18 +4,13 @@ Every gate measures, records and can refuse; `invariance` is the gate that needs
 the numbers in its manifest.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-# As in model_export/bundle/classifier.py, which is upstairs: whoever loads the runtime first decides whether it reports its use.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-
-import onnxruntime as ort
-
+from model_export.bundle.classifier import open_session
 from model_export.bundle.invariance import Invariance, refused
 from model_export.train import batches
 
@@ -43,21 +38,13 @@ class Difference:
 
 def run(model: bytes, rows: Sequence[Sequence[int]], output: str = "logits") -> Floats:
     """Logits (or another output) of tokenised texts from an ONNX file, each text alone, as the reference for every comparison."""
-    running = session(model)
+    running = open_session(model)
     found = []
     for row in rows:
         ids, mask = batches.pad([row])
         (logits,) = running.run([output], {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})
         found.append(logits[0])
     return np.asarray(found, dtype=np.float64)
-
-
-def session(model: bytes) -> ort.InferenceSession:
-    """A network that runs as in production: one core, the fused node off that is slower than the two that it replaces."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"], disabled_optimizers=["SkipLayerNormFusion"])
 
 
 def compare(left: Floats, right: Floats) -> Difference:

@@ -17,13 +17,13 @@ from model_export.compare.measured import (
     ModelReport,
     PartReport,
     Published,
-    shown_p,
     title,
 )
 from model_export.measure import speed, suites
 from model_export.measure.paired import SIGNIFICANT
 from model_export.measure.slices import FEW_ROWS
 from model_export.report.plots import Picture, draw
+from model_export.report.terminal import shown_p
 
 KINDS = {BUNDLE: "int8, as in production", NETWORK: "network in full precision", RIVAL: "simpler rival"}
 RECORDS, MARKDOWN, PAGE = "evaluation.jsonl", "report.md", "report.html"

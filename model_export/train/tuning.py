@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from transformers import get_linear_schedule_with_warmup
 
 from model_export.calibrate.calibrate import Floats, fit_temperature, level_sources, log_loss
-from model_export.data.splits import LABELS, Row
+from model_export.data.row import Row
 from model_export.train import batches
 from model_export.train.network import TagNetwork
 
@@ -104,11 +104,16 @@ class Tuned:
     losses: dict[str, float]
 
 
-def examples(tokenizer: Tokenizer, rows: Sequence[Row]) -> Examples:
-    """Rows as tokens, label numbers and sources."""
+def examples(tokenizer: Tokenizer, rows: Sequence[Row], labels: Sequence[str]) -> Examples:
+    """
+    Rows as tokens, label numbers and sources.
+
+    Raises:
+        ValueError: A row carries a label that `labels` lacks.
+    """
     return Examples(
         rows=batches.encode(tokenizer, [row.text for row in rows]),
-        targets=[LABELS.index(row.tag) for row in rows],
+        targets=[labels.index(row.tag) for row in rows],
         sources=[row.source for row in rows],
     )
 

@@ -11,7 +11,7 @@ import msgspec
 from model_export import commands, extras
 from model_export.bundle.bundle import DEFAULT_BUNDLE, Bundle
 from model_export.bundle.bundle import read as read_bundle
-from model_export.bundle.classifier import OnnxClassifier
+from model_export.commands import BundleOptions
 from model_export.data import madewithml
 from stream import logs
 from stream.cli.show.bundle import print_bundle
@@ -56,15 +56,16 @@ def train(
             "training on the authored corpus alone, without Made With ML's rows; there will be no figures on the holdout"
         )
     made = commands.train(
-        folder / "bundle" if everything else folder,
-        load=OnnxClassifier,
-        data_folder=rows,
-        target_precision=precision,
+        BundleOptions(
+            folder=folder / "bundle" if everything else folder,
+            data_folder=rows,
+            target_precision=precision,
+            multilabel=multilabel,
+        ),
         checkpoint=checkpoint,
-        multilabel=multilabel,
         seed=seed,
     )
-    console.show(made.render())
+    console.show(made.as_text())
     if everything and checkpoint is not None:
         _report_on_all(folder, data_folder=rows, checkpoint=checkpoint)
 
@@ -72,13 +73,12 @@ def train(
 def _report_on_all(folder: Path, *, data_folder: Path | None, checkpoint: Path) -> None:
     """The report on a bundle that has just been made, beside the shipped one, what it was made of and the simpler rivals."""
     from model_export.compare import reproduction
-    from model_export.compare.measured import render
     from model_export.make.build import teacher_path
     from model_export.report.report import write
+    from model_export.report.terminal import as_text
 
     measured = commands.evaluate(
         folder / "bundle",
-        load=OnnxClassifier,
         data_folder=data_folder,
         baselines=True,
         against=[commands.Named(name=SHIPPED, path=DEFAULT_BUNDLE)],
@@ -88,7 +88,7 @@ def _report_on_all(folder: Path, *, data_folder: Path | None, checkpoint: Path) 
         ],
         say=console.talk,
     )
-    console.show(render(measured))
+    console.show(as_text(measured))
     for path in write(measured, folder / "report"):
         console.talk(f"wrote {path}")
     if data_folder is not None:
@@ -105,9 +105,9 @@ def export(settings: Settings, *, checkpoint: Path, folder: Path, precision: flo
     logs.configure(level="info", form="console")
     logging.getLogger("onnx_ir").setLevel(logging.WARNING)
     made = commands.export(
-        folder, checkpoint=checkpoint, load=OnnxClassifier, data_folder=data_folder(settings), target_precision=precision
+        BundleOptions(folder=folder, data_folder=data_folder(settings), target_precision=precision), checkpoint=checkpoint
     )
-    console.show(made.render())
+    console.show(made.as_text())
 
 
 def refit(settings: Settings, *, folder: Path, precision: float, multilabel: bool, keep_head: bool) -> None:
@@ -115,15 +115,11 @@ def refit(settings: Settings, *, folder: Path, precision: float, multilabel: boo
     _require_export()
     logs.configure(level="info", form="console")
     made = commands.refit(
-        folder,
+        BundleOptions(folder=folder, data_folder=data_folder(settings), target_precision=precision, multilabel=multilabel),
         source=settings.bundle,
-        load=OnnxClassifier,
-        data_folder=data_folder(settings),
-        target_precision=precision,
-        multilabel=multilabel,
         keep_head=keep_head,
     )
-    console.show(made.render())
+    console.show(made.as_text())
 
 
 def calibrate(settings: Settings, *, folder: Path, precision: float) -> None:
@@ -131,13 +127,10 @@ def calibrate(settings: Settings, *, folder: Path, precision: float) -> None:
     _require_export()
     logs.configure(level="info", form="console")
     made = commands.calibrate(
-        folder,
+        BundleOptions(folder=folder, data_folder=data_folder(settings), target_precision=precision),
         source=settings.bundle,
-        load=OnnxClassifier,
-        data_folder=data_folder(settings),
-        target_precision=precision,
     )
-    console.show(made.render())
+    console.show(made.as_text())
 
 
 def evaluate(
@@ -155,7 +148,6 @@ def evaluate(
         _require_plots()
     measured = commands.evaluate(
         settings.bundle,
-        load=OnnxClassifier,
         data_folder=data_folder(settings),
         baselines=baselines,
         against=[named(given) for given in against],
@@ -166,9 +158,9 @@ def evaluate(
         for record in measured.records():
             sys.stdout.buffer.write(msgspec.json.encode(record) + b"\n")
     else:
-        from model_export.compare.measured import render
+        from model_export.report.terminal import as_text
 
-        console.show(render(measured))
+        console.show(as_text(measured))
     if report is not None:
         from model_export.report.report import write
 
@@ -193,7 +185,7 @@ def named(given: str) -> commands.Named:
 
 def verify(settings: Settings, *, as_json: bool) -> None:
     """Every check of a bundle; an exception says what is wrong."""
-    verified = commands.verify(settings.bundle, load=OnnxClassifier)
+    verified = commands.verify(settings.bundle)
     if as_json:
         sys.stdout.buffer.write(msgspec.json.encode(verified) + b"\n")
         return

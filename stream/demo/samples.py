@@ -14,7 +14,8 @@ from importlib.resources import files
 
 import msgspec
 
-from model_export.data.splits import CORPUS, NOT_ML, CorpusLine, part_of_topic
+from model_export.data.corpus import CORPUS, NOT_ML, CorpusLine
+from model_export.data.splits import part_of_topic
 from monitoring.observer import Reason
 
 # One in 125: the first within seconds, and fewer than the one in a hundred that wakes somebody up.

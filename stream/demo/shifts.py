@@ -9,7 +9,7 @@ from enum import StrEnum
 
 import msgspec
 
-from model_export.data.splits import CORPUS, NOT_ML, CorpusLine
+from model_export.data.corpus import CORPUS, NOT_ML, CorpusLine
 
 Event = dict[str, str]
 

@@ -13,10 +13,10 @@ from tokenizers import Tokenizer
 
 from model_export.bundle import bundle
 from model_export.bundle.bundle import DEFAULT_BUNDLE, Bundle, Multilabel
-from model_export.bundle.classifier import OnnxClassifier
 from model_export.bundle.prediction import sigmoid
-from model_export.data import splits
-from model_export.data.splits import Row, Splits
+from model_export.data import corpus, splits
+from model_export.data.row import Row
+from model_export.data.splits import Splits
 
 # So many rows of one label beside all that carry two: enough to learn something in a few seconds.
 SINGLE_ROWS = 300
@@ -64,11 +64,11 @@ def small_splits() -> Splits:
     """A part of the corpus that is learned from in seconds: all rows with two labels, and some with one."""
 
     def some(rows: list[Row], part: str) -> tuple[Row, ...]:
-        of_part = [row for row in rows if row.tag != splits.NOT_ML and splits.part_of_topic(row.topic) == part]
+        of_part = [row for row in rows if row.tag != corpus.NOT_ML and splits.part_of_topic(row.topic) == part]
         single = [row for row in of_part if not row.tags]
         return tuple([row for row in of_part if row.tags] + single[:: max(1, len(single) // SINGLE_ROWS)])
 
-    rows = splits.read_corpus(splits.CORPUS)
+    rows = corpus.read_corpus(corpus.CORPUS)
     return Splits(
         train=some(rows, "train"),
         calibration=some(rows, "calibration"),
@@ -91,5 +91,4 @@ def default_multilabel(small_splits: Splits, tmp_path_factory: pytest.TempPathFa
         folder,
         bundle=bundle.read(DEFAULT_BUNDLE),
         splits=replace(small_splits, calibration=calibration),
-        load=OnnxClassifier,
     )

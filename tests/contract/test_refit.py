@@ -29,7 +29,7 @@ def test_a_bundle_is_taught_anew(fewer: Splits, tmp_path: Path, keeps_head: bool
     old = read(DEFAULT_BUNDLE)
     labels = old.manifest.labels
     again = refit.teach_ngrams if keeps_head else refit.refit_bundle
-    built = again(tmp_path, bundle=old, splits=fewer, load=OnnxClassifier, target=Target(version="taught", precision=0.5))
+    built = again(tmp_path, bundle=old, splits=fewer, target=Target(version="taught", precision=0.5))
 
     made = read(tmp_path)
     assert made.digest == built.bundle.digest != old.digest

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from model_export.bundle.bundle import read
-from model_export.data.splits import CORPUS, read_corpus
+from model_export.data.corpus import CORPUS, read_corpus
 from monitoring import comparison
 from monitoring.edges import CONFIDENCE
 from monitoring.grafana.boards import BOARDS, DASHBOARDS, queries

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from model_export.bundle.bundle import DEFAULT_BUNDLE, read
 from model_export.bundle.rules import RULES, RulesClassifier
-from model_export.data.splits import LABELS
+from model_export.data.madewithml import LABELS
 
 CLASSIFIER = RulesClassifier()
 

@@ -3,7 +3,8 @@
 import pytest
 
 from model_export.compare import baselines
-from model_export.data.splits import Row
+from model_export.data.madewithml import LABELS
+from model_export.data.row import Row
 
 
 def test_tfidf_learns_what_it_was_shown() -> None:
@@ -16,6 +17,6 @@ def test_tfidf_learns_what_it_was_shown() -> None:
     train += [
         Row(text=f"{tag} {n} {n}", tag=tag, source="corpus", topic=f"{tag}{n}") for tag in ("mlops", "other") for n in range(9)
     ]
-    found = baselines.tfidf(train)(["about cats", "about verbs"])
+    found = baselines.tfidf(train, LABELS)(["about cats", "about verbs"])
     assert [prediction.label for prediction in found] == ["computer-vision", "natural-language-processing"]
     assert sum(found[0].probabilities.values()) == pytest.approx(1.0, abs=1e-3)

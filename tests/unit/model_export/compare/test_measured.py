@@ -10,12 +10,12 @@ import torch
 
 from model_export import commands
 from model_export.bundle.bundle import Bundle, BundleError, LabelThreshold
-from model_export.bundle.classifier import OnnxClassifier
-from model_export.bundle.prediction import Classifier, Prediction
-from model_export.compare import contestants, measured
+from model_export.bundle.prediction import Prediction
+from model_export.compare import contestants, measured, measuring
 from model_export.compare.contestants import Contestant
-from model_export.data.madewithml import DataError
-from model_export.data.splits import LABELS, Row
+from model_export.data.madewithml import LABELS, DataError
+from model_export.data.row import Row
+from model_export.report import terminal
 from model_export.train import batches, checkpoint
 from model_export.train.checkpoint import CheckpointError, Trained
 from model_export.train.network import Shape, TagNetwork
@@ -52,13 +52,15 @@ def model(name: str, *, wrong: int = 0, kind: str = contestants.RIVAL, threshold
             for text in texts
         ]
 
-    return Contestant(name=name, kind=kind, predict=predict, asked_below=dict.fromkeys(LABELS, threshold), megabytes=None)
+    return Contestant(
+        name=name, kind=kind, labels=LABELS, predict=predict, asked_below=dict.fromkeys(LABELS, threshold), megabytes=None
+    )
 
 
 def record(*models: Contestant) -> measured.Measured:
     """Everything of these models on `ROWS`."""
     said: list[str] = []
-    return measured.measure(
+    return measuring.measure(
         models, {"corpus_test": ROWS, "holdout": []}, digest="d" * 64, target_precision=0.95, rounds=1, say=said.append
     )
 
@@ -97,7 +99,7 @@ def test_parts_without_rows_are_left_out_and_none_at_all_is_an_error(found: meas
     """No figure is made up of no rows."""
     assert list(found.bundle.parts) == ["corpus_test"]
     with pytest.raises(ValueError, match="no part of the data has rows"):
-        measured.measure([model("ours")], {"holdout": []}, digest="d", target_precision=0.9, say=print)
+        measuring.measure([model("ours")], {"holdout": []}, digest="d", target_precision=0.9, say=print)
 
 
 def test_records_say_everything_in_lines_of_json(found: measured.Measured) -> None:
@@ -127,7 +129,7 @@ def test_the_gate_is_of_bundles_alone_and_counts_what_each_part_sends_away() -> 
     """On the parts, on the rows that chose it, and on rows that are not about machine learning; what has no gate has no record."""
     ours = replace(model("ours", wrong=4, kind=contestants.BUNDLE), ood_energy=-2.0)
     strangers = [replace(row, tag="not-ml") for row in ROWS[:8:2]]
-    said = measured.measure(
+    said = measuring.measure(
         [ours, model("rival")],
         {"corpus_test": ROWS},
         calibration=ROWS[:10],
@@ -140,7 +142,7 @@ def test_the_gate_is_of_bundles_alone_and_counts_what_each_part_sends_away() -> 
     gates = [each for each in said.records() if each["record"] == "out_of_distribution"]
     assert [(each["model"], each["false_rejection"]) for each in gates] == [("ours", {"corpus_test": 1.0, "calibration": 1.0})]
     assert (gates[0]["not_ml_rows"], gates[0]["not_ml_rejection"]) == (4, 1.0)
-    assert "of 4 rows that are not about machine learning: 100.00% called strange" in measured.render(said)
+    assert "of 4 rows that are not about machine learning: 100.00% called strange" in terminal.as_text(said)
     calm = record(replace(ours, ood_energy=0.0)).bundle.gate
     assert calm is not None
     assert (calm.false_rejection, calm.not_ml_rows) == ({"corpus_test": 0.0}, 0)
@@ -148,7 +150,7 @@ def test_the_gate_is_of_bundles_alone_and_counts_what_each_part_sends_away() -> 
 
 def test_text_has_every_model_and_says_how_many_threads(found: measured.Measured) -> None:
     """What a terminal shows."""
-    text = measured.render(found)
+    text = terminal.as_text(found)
     assert all(text.count(other.name) >= 2 for other in found.models)
     assert "threads=1, tokenisation included" in text
     assert "slices of corpus_test" in text
@@ -174,8 +176,8 @@ def test_published_goes_by_the_threshold_of_the_label_that_was_given() -> None:
 
 def test_speed_is_of_texts_from_all_over_the_rows() -> None:
     """Not of the first ones, which are of one kind; no more than there are."""
-    assert {text.split(" text")[0] for text in measured.speed_texts(ROWS, 8)} == set(LABELS)
-    assert len(measured.speed_texts(ROWS, 1000)) == len(ROWS)
+    assert {text.split(" text")[0] for text in measuring.speed_texts(ROWS, 8)} == set(LABELS)
+    assert len(measuring.speed_texts(ROWS, 1000)) == len(ROWS)
 
 
 def test_two_models_of_one_name_are_an_error() -> None:
@@ -184,12 +186,12 @@ def test_two_models_of_one_name_are_an_error() -> None:
         contestants.distinct([model("a"), model("b"), model("a")])
 
 
-def test_a_bundle_is_measured_at_the_thresholds_of_its_manifest(tiny_bundle: Bundle, tiny_classifier: Classifier) -> None:
+def test_a_bundle_is_measured_at_the_thresholds_of_its_manifest(tiny_bundle: Bundle) -> None:
     """One a label where it has them, its one for all where it has not; rivals are read at the same."""
     labels = tiny_bundle.manifest.labels
     own = {label: own_threshold(0.5 + place / 10) for place, label in enumerate(labels)}
     manifest = msgspec.structs.replace(tiny_bundle.manifest, thresholds=own, reference={"ood_energy": -3.5})
-    found = contestants.of_bundle(msgspec.structs.replace(tiny_bundle, manifest=manifest), lambda _: tiny_classifier)
+    found = contestants.of_bundle(msgspec.structs.replace(tiny_bundle, manifest=manifest), LABELS)
     assert found.asked_below == {label: 0.5 + place / 10 for place, label in enumerate(labels)}
     assert found.ood_energy == -3.5
     assert contestants.asked_below(tiny_bundle) == dict.fromkeys(labels, tiny_bundle.manifest.threshold.confidence)
@@ -247,18 +249,17 @@ def test_bundle_of_other_labels_is_refused(tiny_bundle: Bundle) -> None:
     """Its answers could not be right."""
     manifest = msgspec.structs.replace(tiny_bundle.manifest, labels=("cats", "dogs"))
     with pytest.raises(BundleError, match="cannot be measured here: its labels are cats, dogs"):
-        contestants.of_bundle(msgspec.structs.replace(tiny_bundle, manifest=manifest), OnnxClassifier)
+        contestants.of_bundle(msgspec.structs.replace(tiny_bundle, manifest=manifest), LABELS)
 
 
 def test_the_command_measures_a_bundle_beside_a_bundle_and_a_checkpoint(
-    tmp_path: Path, tiny_bundle_folder: Path, tiny_bundle: Bundle, tiny_classifier: Classifier
+    tmp_path: Path, tiny_bundle_folder: Path, tiny_bundle: Bundle
 ) -> None:
     """On the corpus test, without Made With ML's files; a bundle is its own like, to the last row."""
     checkpoint.save(tmp_path / "net.safetensors", *network(tiny_bundle))
     said: list[str] = []
     found = commands.evaluate(
         tiny_bundle_folder,
-        load=lambda _: tiny_classifier,
         data_folder=None,
         against=[commands.Named(path=tiny_bundle_folder, name="the same again")],
         checkpoints=[commands.Named(path=tmp_path / "net.safetensors")],

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from model_export.data import lexicon, splits
+from model_export.data import lexicon, madewithml, splits
 from model_export.data.madewithml import DataError
-from model_export.data.splits import Row
+from model_export.data.row import Row
 
 SMALL = """
 titles = ["{{C}}: a survey"]
@@ -62,7 +62,7 @@ def test_a_group_needs_two_subjects_each_once(tmp_path: Path, subjects: str) -> 
 def test_the_projects_lexicon_has_every_class_and_names_a_subject_once() -> None:
     """A subject under two classes would teach that it has none."""
     rows = lexicon.rows()
-    assert {row.tag for row in rows} == set(splits.LABELS)
+    assert {row.tag for row in rows} == set(madewithml.LABELS)
     bare = Counter(row.title.casefold() for row in rows[:: lexicon.ROWS_PER_SUBJECT])
     assert [title for title, times in bare.items() if times > 1] == []
 
@@ -82,12 +82,12 @@ def test_sound_is_learned_as_other() -> None:
     """A row of synthesis is learned by the guidelines, and measured by the label that it carries."""
     sound = [
         Row(text=f"voice{n} out of text", tag="natural-language-processing", source="madewithml", topic=topic)
-        for n, topic in enumerate(sorted(splits.SOUND_ROWS))
+        for n, topic in enumerate(sorted(madewithml.SOUND_ROWS))
     ]
     beside = [
         Row(text=f"text{n} words{n}", tag="natural-language-processing", source="madewithml", topic=f"dataset.csv:x{n}")
         for n in range(40)
     ]
     parts = splits.split(authored=[], given=[*sound, *beside], holdout=[], digests={})
-    assert {row.tag for row in parts.train if row.topic in splits.SOUND_ROWS} == {"other"}
+    assert {row.tag for row in parts.train if row.topic in madewithml.SOUND_ROWS} == {"other"}
     assert {row.tag for row in parts.calibration} == {"natural-language-processing"}

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from model_export.data import duplicates, madewithml, splits
+from model_export.data.corpus import CORPUS, NOT_ML, PAIRS, read_corpus
 from model_export.data.madewithml import DataError
-from model_export.data.splits import Row
+from model_export.data.row import Row
 
 
 def line(**changes: object) -> dict[str, object]:
@@ -91,7 +92,7 @@ def test_row_that_is_merely_alike_is_kept() -> None:
 
 def test_rows_of_no_class_are_unlabelled() -> None:
     """`not-ml` is no class: its rows are in no part that has labels."""
-    spam = Row(text="win a cruise today", tag=splits.NOT_ML, source="corpus", topic="spam")
+    spam = Row(text="win a cruise today", tag=NOT_ML, source="corpus", topic="spam")
     parts = splits.split(authored=[*authored(5), spam], given=[], holdout=[], digests={})
     assert parts.unlabelled == (spam,)
     assert parts.counts()["unlabelled"] == 1
@@ -125,19 +126,19 @@ def test_row_that_breaks_the_rules_is_named_by_file_and_line(tmp_path: Path, cha
     """A bad row stops training and says where it stands."""
     folder = corpus(tmp_path / "corpus", line(), line(**changes))
     with pytest.raises(DataError, match=f"rows.jsonl:2.*{reason}"):
-        splits.read_corpus(folder)
+        read_corpus(folder)
 
 
 def test_empty_corpus_is_an_error(tmp_path: Path) -> None:
     """No rows is a wrong folder, not a small corpus."""
     with pytest.raises(DataError, match="holds no"):
-        splits.read_corpus(tmp_path)
+        read_corpus(tmp_path)
 
 
 def test_the_projects_own_corpus_keeps_its_rules() -> None:
     """Every shipped row is valid, every class is there, and no text stands twice under two tags."""
-    rows = [*splits.read_corpus(splits.CORPUS), *splits.read_corpus(splits.CORPUS / splits.PAIRS)]
-    assert {row.tag for row in rows} >= set(splits.LABELS)
+    rows = [*read_corpus(CORPUS), *read_corpus(CORPUS / PAIRS)]
+    assert {row.tag for row in rows} >= set(madewithml.LABELS)
     tags: dict[str, str] = {}
     for row in rows:
         assert tags.setdefault(row.text.casefold(), row.tag) == row.tag, row.text
@@ -193,7 +194,7 @@ def test_unreachable_download_says_what_to_do(tmp_path: Path, monkeypatch: pytes
 
 def test_a_row_keeps_every_label_that_it_carries(tmp_path: Path) -> None:
     """Beside the main one, by which it is split and learned; most rows carry no other."""
-    two, one = splits.read_corpus(corpus(tmp_path, line(tags=["mlops", "other"]), line(title="Another")))
+    two, one = read_corpus(corpus(tmp_path, line(tags=["mlops", "other"]), line(title="Another")))
     assert (two.tag, two.tags) == ("mlops", ("mlops", "other"))
     assert one.tags == ()
 
@@ -209,14 +210,14 @@ def test_rows_for_several_labels_are_split_apart_and_nothing_else_learns_them() 
     assert found.keys() == {"train", "calibration", "corpus_test"}
     assert len(set.union(*found.values())) == sum(map(len, found.values())) == 60
     assert sum(map(len, parts.pairs.values())) == len(pairs)
-    assert {row.source for rows in parts.pairs.values() for row in rows} == {splits.PAIRS}
+    assert {row.source for rows in parts.pairs.values() for row in rows} == {PAIRS}
     elsewhere = {row.text for part in (parts.train, parts.calibration, parts.corpus_test, parts.unlabelled) for row in part}
     assert not elsewhere & {row.text for row in pairs}
 
 
 def test_the_projects_own_pairs_are_in_every_part_and_on_topics_of_their_own() -> None:
     """At least sixty rows with two labels learn, choose and measure."""
-    rows = splits.read_corpus(splits.CORPUS / splits.PAIRS)
+    rows = read_corpus(CORPUS / PAIRS)
     counts = Counter(splits.part_of_topic(row.topic) for row in rows if len(row.tags) > 1)
     assert min(counts[part] for part in ("train", "calibration", "corpus_test")) >= 60
-    assert not {row.topic for row in rows} & {row.topic for row in splits.read_corpus(splits.CORPUS)}
+    assert not {row.topic for row in rows} & {row.topic for row in read_corpus(CORPUS)}

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from model_export.bundle.prediction import Prediction, add_tags, predict
-from model_export.data.splits import LABELS, Row
+from model_export.data.madewithml import LABELS
+from model_export.data.row import Row
 from model_export.make import multilabel, refit
 from model_export.make.multilabel import LABEL_OUTPUT, NEVER, LabelHeadRecipe
 from model_export.make.refit import HeadError

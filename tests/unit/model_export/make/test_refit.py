@@ -5,7 +5,7 @@ import onnx
 import pytest
 import torch
 
-from model_export.data.splits import LABELS
+from model_export.data.madewithml import LABELS
 from model_export.make import refit
 from model_export.make.refit import HeadError
 from model_export.onnx import export, parity, quantize

@@ -65,7 +65,7 @@ def test_interval_holds_the_figure_and_repeats(found: evaluate.Evaluation) -> No
 
 def test_record_renders_to_text_and_to_json(found: evaluate.Evaluation) -> None:
     """People read the one, programs the other, and both carry the figure."""
-    assert f"{found.weighted_f1:.4f}" in found.render("holdout")
+    assert f"{found.weighted_f1:.4f}" in found.as_text("holdout")
     assert msgspec.json.decode(msgspec.json.encode(found.as_json()))["weighted_f1"] == found.weighted_f1
 
 
@@ -101,7 +101,7 @@ def test_the_curve_is_that_of_the_surest_rows() -> None:
     }
     wrong = [0, 0, 0, 0, 0, 1 / 6, 1 / 7, 1 / 8, 2 / 9, 3 / 10]
     assert found.risk_area == pytest.approx(sum(wrong) / 10, abs=1e-6)
-    assert "100 % 0.7000" in found.render("holdout")
+    assert "100 % 0.7000" in found.as_text("holdout")
 
 
 @any_of(st.lists(st.tuples(st.integers(25, 100), st.booleans()), min_size=1, max_size=30), st.randoms())

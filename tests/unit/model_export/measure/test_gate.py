@@ -1,7 +1,9 @@
 """The gate for what the model was not made for: shares that can be counted by hand."""
 
 from model_export.bundle.prediction import Prediction
-from model_export.data.splits import NOT_ML, Row, Splits
+from model_export.data.corpus import NOT_ML
+from model_export.data.row import Row
+from model_export.data.splits import Splits
 from model_export.measure import gate
 
 THRESHOLDS = {"one": 0.9, "two": 0.5}
@@ -29,7 +31,7 @@ def test_the_gate_says_what_it_sends_away_wrongly_and_rightly() -> None:
     found = gate.count(ordinary, foreign, thresholds=THRESHOLDS, ood_energy=-1.0)
     assert found.false_rejection == {"holdout": 0.25, "calibration": 0.0}
     assert (found.not_ml_rows, found.not_ml_rejection, found.not_ml_review) == (4, 0.25, 0.5)
-    said = found.render()
+    said = found.as_text()
     assert "25.00% of holdout, 0.00% of calibration" in said
     assert "of 4 rows that are not about machine learning: 25.00% called strange, 50.00% to a person for any reason" in said
 
@@ -47,4 +49,4 @@ def test_without_foreign_rows_there_is_no_share_of_them() -> None:
     """Another corpus may have none: a zero would be a figure."""
     found = gate.count({"holdout": [predicted("one", 0.9, -3.0)]}, [], thresholds=THRESHOLDS, ood_energy=-1.0)
     assert (found.not_ml_rows, found.not_ml_rejection, found.not_ml_review) == (0, None, None)
-    assert "machine learning" not in found.render()
+    assert "machine learning" not in found.as_text()

@@ -3,8 +3,8 @@
 import pytest
 
 from model_export.bundle.prediction import Prediction
-from model_export.data import splits
-from model_export.data.splits import Row
+from model_export.data import corpus, madewithml
+from model_export.data.row import Row
 from model_export.measure import slices
 
 
@@ -71,7 +71,7 @@ def test_every_length_is_in_one_slice() -> None:
 def test_figures_are_those_of_the_rows_in_the_slice() -> None:
     """Right, share and F1 are counted over the slice alone, with intervals around them."""
     rows = [row("short", tag="mlops"), row("short", tag="other"), row(LONG, tag="mlops"), row(LONG, tag="mlops")]
-    found = slices.measure(rows, [given("mlops")] * 3 + [given("other")], labels=splits.LABELS)
+    found = slices.measure(rows, [given("mlops")] * 3 + [given("other")], labels=madewithml.LABELS)
     short = next(report for report in found if report.name == "1 to 6 words")
     assert (short.rows, short.right, short.accuracy) == (2, 1, 0.5)
     assert short.weighted_f1 == pytest.approx((2 / 3) / 2)
@@ -82,25 +82,25 @@ def test_figures_are_those_of_the_rows_in_the_slice() -> None:
 def test_few_rows_are_said_to_be_few_and_no_rows_are_left_out() -> None:
     """In the text and in the JSON."""
     enough = [row("short enough")] * slices.FEW_ROWS
-    found = slices.measure([*enough, row(LONG)], [given("other")] * (slices.FEW_ROWS + 1), labels=splits.LABELS)
+    found = slices.measure([*enough, row(LONG)], [given("other")] * (slices.FEW_ROWS + 1), labels=madewithml.LABELS)
     assert {report.name: report.as_json()["few"] for report in found if report.group == "length"} == {
         "1 to 6 words": False,
         "41 words or more": True,
     }
-    lines = slices.render("part", found).splitlines()
+    lines = slices.as_table("part", found).splitlines()
     assert [("few rows" in line) for line in lines if "words or more" in line or "1 to 6" in line] == [False, True]
 
 
 def test_authored_rows_keep_their_register() -> None:
     """Else there would be nothing to slice by."""
-    registers = {each.register for each in splits.read_corpus(splits.CORPUS)}
-    assert registers == set(splits.REGISTERS)
+    registers = {each.register for each in corpus.read_corpus(corpus.CORPUS)}
+    assert registers == set(corpus.REGISTERS)
 
 
 def test_authored_rows_are_borderline_or_plain() -> None:
     """Both kinds there are, and every one of them is in one of the two slices."""
     authored = [kind for kind in slices.SLICES if kind.group == "authored"]
-    rows = splits.read_corpus(splits.CORPUS)
+    rows = corpus.read_corpus(corpus.CORPUS)
     assert all(sum(kind.holds(each) for kind in authored) == 1 for each in rows)
     assert all(any(kind.holds(each) for each in rows) for kind in authored)
 
@@ -108,4 +108,4 @@ def test_authored_rows_are_borderline_or_plain() -> None:
 def test_unequal_lengths_are_an_error() -> None:
     """A slice of other rows is no slice."""
     with pytest.raises(ValueError, match="one a row"):
-        slices.measure([row("a")], [], labels=splits.LABELS)
+        slices.measure([row("a")], [], labels=madewithml.LABELS)

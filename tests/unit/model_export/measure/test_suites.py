@@ -8,7 +8,8 @@ import pytest
 
 from model_export.bundle.prediction import Prediction
 from model_export.bundle.text import compose
-from model_export.data import duplicates, lexicon, splits
+from model_export.data import duplicates, lexicon, madewithml
+from model_export.data.corpus import CORPUS, PAIRS, read_corpus
 from model_export.data.madewithml import DataError
 from model_export.measure import suites
 
@@ -16,7 +17,7 @@ from model_export.measure import suites
 class Keyword:
     """Says `computer-vision` to whatever mentions an image, else `other`."""
 
-    labels = splits.LABELS
+    labels = madewithml.LABELS
 
     def classify(self, texts: Sequence[str]) -> list[Prediction]:
         """Predict every text."""
@@ -59,7 +60,7 @@ def test_cases_that_fail_are_named(tmp_path: Path) -> None:
         "direction": (0, ("cat - in an image (computer-vision, not other)",)),
         "invariance": (0, ("An imgae (computer-vision became other)",)),
     }
-    assert "2 of 4 cases hold" in suites.render(suites.run(Keyword(), place))
+    assert "2 of 4 cases hold" in suites.as_table(suites.run(Keyword(), place))
 
 
 def test_groups_of_a_suite_add_up_and_have_an_interval(tmp_path: Path) -> None:
@@ -78,10 +79,12 @@ def test_groups_of_a_suite_add_up_and_have_an_interval(tmp_path: Path) -> None:
 
 def test_every_kind_of_case_is_asked_twenty_times() -> None:
     """Fewer would say little: each class of the minimum, each change of the invariances, the direction as a whole."""
-    minimum, direction = (suites.read(suites.SUITES / f"{name}.jsonl", suites.Expectation) for name in ("minimum", "direction"))
-    changes = Counter(case.group for case in suites.read(suites.SUITES / "invariance.jsonl", suites.Change))
+    minimum, direction = (
+        suites.read_cases(suites.SUITES / f"{name}.jsonl", suites.Expectation) for name in ("minimum", "direction")
+    )
+    changes = Counter(case.group for case in suites.read_cases(suites.SUITES / "invariance.jsonl", suites.Change))
     classes = Counter(case.tag for case in minimum)
-    assert set(classes) == set(splits.LABELS)
+    assert set(classes) == set(madewithml.LABELS)
     assert set(changes) >= {"typo", "case", "synonym", "order", "address"}
     assert min(*classes.values(), *changes.values(), len(direction)) >= 20
     assert all(case.group == case.tag for case in minimum)
@@ -90,14 +93,14 @@ def test_every_kind_of_case_is_asked_twenty_times() -> None:
 def test_every_group_of_the_direction_has_more_than_one_answer() -> None:
     """A group whose label never changes asks nothing of the decisive word."""
     answers = defaultdict(set)
-    for case in suites.read(suites.SUITES / "direction.jsonl", suites.Expectation):
+    for case in suites.read_cases(suites.SUITES / "direction.jsonl", suites.Expectation):
         answers[case.group].add(case.tag)
     assert all(len(tags) > 1 for tags in answers.values())
 
 
 def test_every_change_changes_something_and_none_is_asked_twice() -> None:
     """A change that changes nothing always holds."""
-    changes = suites.read(suites.SUITES / "invariance.jsonl", suites.Change)
+    changes = suites.read_cases(suites.SUITES / "invariance.jsonl", suites.Change)
     assert all(case.title != case.change for case in changes)
     assert len({case.change for case in changes}) == len(changes)
 
@@ -128,13 +131,15 @@ def test_missing_suite_is_an_error(tmp_path: Path) -> None:
 def test_nothing_of_the_suites_is_learned_from() -> None:
     """No row of corpus or lexicon nearly repeats a case: what was learned is no test."""
     expected = [
-        case for suite in suites.EXPECTATIONS for case in suites.read(suites.SUITES / f"{suite}.jsonl", suites.Expectation)
+        case
+        for suite in suites.EXPECTATIONS
+        for case in suites.read_cases(suites.SUITES / f"{suite}.jsonl", suites.Expectation)
     ]
     texts = [compose(case.title, case.description) for case in expected]
-    texts += [case.title for case in suites.read(suites.SUITES / "invariance.jsonl", suites.Change)]
+    texts += [case.title for case in suites.read_cases(suites.SUITES / "invariance.jsonl", suites.Change)]
     assert len(texts) > 400
-    learned = [row.text for row in splits.read_corpus(splits.CORPUS)]
-    learned += [row.text for row in splits.read_corpus(splits.CORPUS / splits.PAIRS)]
+    learned = [row.text for row in read_corpus(CORPUS)]
+    learned += [row.text for row in read_corpus(CORPUS / PAIRS)]
     learned += [compose(row.title, row.description) for row in lexicon.rows()]
     _, repeated = duplicates.split_near_duplicates(texts, learned, key=str)
     assert repeated == []

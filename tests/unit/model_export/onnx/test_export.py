@@ -16,7 +16,9 @@ from model_export.bundle.classifier import OnnxClassifier
 from model_export.bundle.invariance import ParityError
 from model_export.bundle.onnx_graph import STANDARD_DOMAINS, summarise
 from model_export.calibrate import calibrate
-from model_export.data.splits import LABELS, Row, Splits
+from model_export.data.madewithml import LABELS
+from model_export.data.row import Row
+from model_export.data.splits import Splits
 from model_export.make import assemble, build, multilabel
 from model_export.make.assemble import Built
 from model_export.make.recalibrate import recalibrate_bundle
@@ -265,7 +267,6 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
         trained=Trained(labels=LABELS, record={"seed": 0}),
         tokenizer=tokenizer().to_str().encode(),
         splits=splits(),
-        load=OnnxClassifier,
         target=assemble.Target(precision=0.5, limits=parity.Limits(quantised_agreement=0.5, quantised_flips=0.9)),
     )
 
@@ -304,7 +305,7 @@ def test_the_gate_is_measured_on_every_part(built: Built) -> None:
 def test_a_bundle_is_calibrated_anew_with_its_network_and_tokenizer(built: Built, tmp_path: Path) -> None:
     """The two files stay to the byte; the promise is another, and what cannot be known any more is not said."""
     old = built.bundle
-    changed = recalibrate_bundle(tmp_path, bundle=old, splits=splits(), load=OnnxClassifier, precision=0.9).bundle
+    changed = recalibrate_bundle(tmp_path, bundle=old, splits=splits(), precision=0.9).bundle
     assert changed.manifest.files == old.manifest.files
     assert changed.digest != old.digest
     assert changed.manifest.temperature == old.manifest.temperature
@@ -313,15 +314,15 @@ def test_a_bundle_is_calibrated_anew_with_its_network_and_tokenizer(built: Built
     assert changed.manifest.training["calibrated"]["bundle"] == old.digest
     assert changed.manifest.training["seed"] == old.manifest.training["seed"]
     assert changed.manifest.parity == {name: kept for name, kept in old.manifest.parity.items() if name != "routing_flips"}
-    again = recalibrate_bundle(tmp_path, bundle=changed, splits=splits(), load=OnnxClassifier, precision=0.9).bundle
+    again = recalibrate_bundle(tmp_path, bundle=changed, splits=splits(), precision=0.9).bundle
     assert again.manifest.version == changed.manifest.version
 
 
 def test_a_second_head_is_kept_when_a_bundle_is_calibrated_anew(built: Built, tmp_path: Path) -> None:
     """Its bytes and how it was fitted stay, the promises of both heads are new, and the classifier says `tags` as before."""
-    both = multilabel.add_to(tmp_path / "both", bundle=built.bundle, splits=splits(), load=OnnxClassifier)
+    both = multilabel.add_to(tmp_path / "both", bundle=built.bundle, splits=splits())
     option = both.manifest.multilabel
-    made = recalibrate_bundle(tmp_path / "new", bundle=both, splits=splits(), load=OnnxClassifier, precision=0.9).bundle
+    made = recalibrate_bundle(tmp_path / "new", bundle=both, splits=splits(), precision=0.9).bundle
     assert made.manifest.files == both.manifest.files
     assert {found.target_precision for found in made.manifest.thresholds.values()} == {0.9}
     assert made.manifest.training["calibrated"]["bundle"] == both.digest
@@ -340,7 +341,6 @@ def test_nothing_is_written_when_a_gate_refuses(tmp_path: Path) -> None:
             trained=Trained(labels=LABELS, record={}),
             tokenizer=tokenizer().to_str().encode(),
             splits=splits(),
-            load=OnnxClassifier,
             target=assemble.Target(limits=parity.Limits(quantised_agreement=1.01)),
         )
     assert not (tmp_path / "bundle").exists()
@@ -356,8 +356,7 @@ def test_a_network_whose_bundle_is_refused_is_kept(monkeypatch: pytest.MonkeyPat
         build.train_bundle(
             tmp_path / "bundle",
             splits=splits(),
-            load=OnnxClassifier,
-            plan=build.Plan(),
+            plan=build.TrainingPlan(),
             target=assemble.Target(limits=parity.Limits(quantised_agreement=1.01)),
         )
     kept, record = checkpoint.load(tmp_path / "bundle-refused.safetensors")

@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_export.data.splits import LABELS
+from model_export.bundle.classifier import open_session
+from model_export.data.madewithml import LABELS
 from model_export.make import multilabel, refit
 from model_export.onnx import export, ngrams, parity, quantize
 from model_export.onnx.ngrams import Learned, NgramRecipe, Ngrams
@@ -69,7 +70,7 @@ def test_the_file_says_what_network_and_reader_say_in_their_shares(model: bytes,
 
 def test_what_the_reader_says_depends_on_the_text_alone(model: bytes) -> None:
     """Alone, among longer ones, in another order: the same to the last bit; two tokens, the least there can be, are a text."""
-    running = parity.session(ngrams.add(model, learned(1.0), LABELS))
+    running = open_session(ngrams.add(model, learned(1.0), LABELS))
     texts = [[START, END], *rows(40, 3, least=1, most=60)]
     alone = parity.run(ngrams.add(model, learned(1.0), LABELS), texts)
     ids, mask = (tensor.numpy() for tensor in batches.pad(texts, filler=9))

@@ -68,7 +68,7 @@ def test_routing_flips_count_texts_that_change_doors() -> None:
 
 def test_verify_returns_what_was_checked() -> None:
     """The command says what it proved."""
-    found = verify(TINY_BUNDLE, load=OnnxClassifier)
+    found = verify(TINY_BUNDLE)
     assert found.digest == inspect(TINY_BUNDLE).digest
     assert found.golden_texts == 6
 
@@ -76,4 +76,4 @@ def test_verify_returns_what_was_checked() -> None:
 def test_verify_refuses_what_is_no_bundle() -> None:
     """An empty folder is refused with a next step."""
     with pytest.raises(BundleError, match="Next:"):
-        verify(DEFAULT_BUNDLE.parent / "no-such-bundle", load=OnnxClassifier)
+        verify(DEFAULT_BUNDLE.parent / "no-such-bundle")

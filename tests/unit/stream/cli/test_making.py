@@ -41,11 +41,11 @@ def test_all_puts_teacher_student_and_rivals_beside_the_bundle(monkeypatch: pyte
         """The measuring, of which other tests know all."""
 
     class Made:
-        def render(self) -> str:
+        def as_text(self) -> str:
             return "made"
 
-    def train(folder: Path, **options: object) -> Made:
-        asked.update(options, folder=folder)
+    def train(options: commands.BundleOptions, **others: object) -> Made:
+        asked.update(others, folder=options.folder)
         return Made()
 
     def evaluate(folder: Path, **options: object) -> None:

@@ -1,0 +1,149 @@
+"""Measure a bundle and the models beside it: the same rows, the same suites, the same texts for the clock."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from model_export.bundle.prediction import Prediction
+from model_export.calibrate import intervals
+from model_export.compare.contestants import Contestant
+from model_export.compare.measured import Measured, ModelReport, PartReport, Published, Versus
+from model_export.data.row import Row
+from model_export.measure import curves, gate, paired, slices, speed, suites
+from model_export.measure.evaluate import evaluate
+from model_export.measure.gate import Gate
+from model_export.measure.suites import GroupReport
+
+
+def measure(  # noqa: PLR0913 - all that is measured on
+    contestants: Sequence[Contestant],
+    parts: Mapping[str, Sequence[Row]],
+    *,
+    calibration: Sequence[Row] = (),
+    foreign: Sequence[Row] = (),
+    digest: str,
+    target_precision: float,
+    rounds: int = speed.ROUNDS,
+    say: Callable[[str], None],
+) -> Measured:
+    """
+    Measure all models on the same rows, the same suites and the same texts.
+
+    Args:
+        contestants: The bundle first; its labels, in its order, are those of all confusion matrices.
+        parts: Rows by the name of their part; a part without rows is left out.
+        calibration: The rows that chose a bundle's promises; they measure nothing but the gate's own choice.
+        foreign: Rows that are not about machine learning, for the gate.
+        digest: Of the bundle.
+        target_precision: What its thresholds are to reach.
+        rounds: Rounds of the measurement of speed.
+        say: Told what is being done: it takes minutes.
+
+    Raises:
+        ValueError: No part has rows.
+    """
+    labels, given = contestants[0].labels, {part: rows for part, rows in parts.items() if rows}
+    if not given:
+        msg = "no part of the data has rows: nothing can be measured"
+        raise ValueError(msg)
+    asked: dict[str, dict[str, list[Prediction]]] = {}
+    gates: dict[str, Gate | None] = {}
+    behaviour: dict[str, tuple[GroupReport, ...]] = {}
+    for contestant in contestants:
+        say(f"measuring {contestant.name} on {sum(map(len, given.values()))} rows and the behaviour suites")
+        asked[contestant.name] = {part: contestant.predict([row.text for row in rows]) for part, rows in given.items()}
+        gates[contestant.name] = _gate(contestant, asked[contestant.name], calibration, foreign)
+        behaviour[contestant.name] = suites.run(contestant)
+    texts = speed_texts([row for rows in given.values() for row in rows])
+    say(f"measuring speed: {len(texts)} texts, {rounds} rounds, one core, all models in turn")
+    speeds = speed.measure({contestant.name: contestant.predict for contestant in contestants}, texts, rounds=rounds)
+    versus = _versus([contestant.name for contestant in contestants], asked, given, labels)
+    return Measured(
+        digest=digest,
+        labels=labels,
+        target_precision=target_precision,
+        models=tuple(
+            ModelReport(
+                name=each.name,
+                kind=each.kind,
+                megabytes=each.megabytes,
+                parts={
+                    part: replace(_part(rows, asked[each.name][part], each, labels), versus=versus[part].get(each.name))
+                    for part, rows in given.items()
+                },
+                behaviour=behaviour[each.name],
+                speed=speeds[each.name],
+                gate=gates[each.name],
+            )
+            for each in contestants
+        ),
+    )
+
+
+def speed_texts(rows: Sequence[Row], texts: int = speed.TEXTS) -> list[str]:
+    """
+    The texts of rows spread evenly over all of them, so that every source and length is among them.
+
+    >>> speed_texts([Row(text=str(n), tag="other", source="", topic="") for n in range(10)], 3)
+    ['0', '3', '6']
+    """
+    wanted = min(texts, len(rows))
+    return [rows[place * len(rows) // wanted].text for place in range(wanted)]
+
+
+def _part(rows: Sequence[Row], predictions: Sequence[Prediction], contestant: Contestant, labels: Sequence[str]) -> PartReport:
+    confidences = [prediction.confidence for prediction in predictions]
+    correct = [prediction.label == row.tag for prediction, row in zip(predictions, rows, strict=True)]
+    return PartReport(
+        evaluation=evaluate(predictions, [row.tag for row in rows], labels=labels, thresholds=contestant.asked_below),
+        published=_published(predictions, correct, contestant.asked_below),
+        reliability=curves.reliability(confidences, correct),
+        risk_coverage=curves.risk_coverage(confidences, correct),
+        slices=slices.measure(rows, predictions, labels=labels),
+    )
+
+
+def _gate(
+    contestant: Contestant, asked: Mapping[str, Sequence[Prediction]], calibration: Sequence[Row], foreign: Sequence[Row]
+) -> Gate | None:
+    if contestant.ood_energy is None:
+        return None
+    chosen_on = {"calibration": contestant.predict([row.text for row in calibration])} if calibration else {}
+    return gate.count(
+        {**asked, **chosen_on},
+        contestant.predict([row.text for row in foreign]),
+        thresholds=contestant.asked_below,
+        ood_energy=contestant.ood_energy,
+    )
+
+
+def _published(predictions: Sequence[Prediction], correct: Sequence[bool], asked_below: Mapping[str, float]) -> Published:
+    kept = [
+        right
+        for prediction, right in zip(predictions, correct, strict=True)
+        if prediction.confidence >= asked_below[prediction.label]
+    ]
+    return Published(
+        rows=len(predictions),
+        kept=len(kept),
+        right=sum(kept),
+        interval=intervals.wilson(sum(kept), len(kept)),
+        asked_below=dict(asked_below),
+    )
+
+
+def _versus(
+    names: Sequence[str],
+    asked: Mapping[str, Mapping[str, list[Prediction]]],
+    parts: Mapping[str, Sequence[Row]],
+    labels: Sequence[str],
+) -> dict[str, dict[str, Versus]]:
+    """The bundle, the first of `names`, against each of the others, by part; corrected within the part."""
+    found = {}
+    for part, rows in parts.items():
+        tags = [row.tag for row in rows]
+        tests = [paired.compare(asked[names[0]][part], asked[name][part], tags, labels=labels) for name in names[1:]]
+        corrected = intervals.holm([test.p_value for test in tests])
+        found[part] = {
+            name: Versus(test=test, corrected_p=p) for name, test, p in zip(names[1:], tests, corrected, strict=True)
+        }
+    return found

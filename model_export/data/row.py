@@ -1,0 +1,29 @@
+"""One labelled text, from whichever file it was read."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """
+    One labelled text.
+
+    Attributes:
+        text: The composed text that a model reads.
+        tag: Its label; `corpus.NOT_ML` for a text that is not about machine learning.
+        source: The kind of file that it comes from; recipes set the share of draws by source.
+        topic: The subject; all rows of one topic fall into the same part of the data.
+        described: The text is more than a title.
+        title: The title alone.
+        register: One of `corpus.REGISTERS`, for authored rows only.
+        tags: Every label that it carries, `tag` among them; empty where it carries `tag` alone.
+    """
+
+    text: str
+    tag: str
+    source: str
+    topic: str
+    described: bool = True
+    title: str = ""
+    register: str | None = None
+    tags: tuple[str, ...] = ()
