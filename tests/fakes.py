@@ -101,7 +101,7 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class FakeMessage:
-    """What `delivery.raw_event` reads of a Faust message."""
+    """What `inference.record_of` reads of a Faust message."""
 
     offset: int
     value: bytes | None = b'{"title":"a"}'

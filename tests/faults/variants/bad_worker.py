@@ -20,8 +20,9 @@ from monitoring.health import Progress
 from stream import logs
 from stream.contract.outcomes import Publication
 from stream.deliver.batcher import Batcher
-from stream.deliver.delivery import Delivery, raw_event
+from stream.deliver.delivery import Delivery
 from stream.deliver.fatal import die
+from stream.deliver.inference import record_of
 from stream.settings.loading import load
 from stream.settings.settings import Settings
 from stream.worker.faust_app import faust_app, source
@@ -44,7 +45,7 @@ class Parts:
 
     async def decide(self, events: list[Any]) -> list[Publication]:
         """The outcomes of Faust's events, by the real pipeline in a thread."""
-        return await asyncio.to_thread(self.pipeline.publications, [raw_event(event.message) for event in events])
+        return await asyncio.to_thread(self.pipeline.publications, [record_of(event.message) for event in events])
 
     def delivery(
         self,

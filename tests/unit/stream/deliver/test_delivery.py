@@ -21,8 +21,9 @@ from monitoring.observer import Destination, Observation
 from stream.contract.outcomes import Publication
 from stream.contract.record import Record
 from stream.deliver.crash_guard import Guard, Unguarded
-from stream.deliver.delivery import Delivery, Transact, raw_event
+from stream.deliver.delivery import Delivery, Transact
 from stream.deliver.fatal import EXIT_BROKEN, DeliveryError
+from stream.deliver.inference import record_of
 from stream.settings.settings import Settings
 from tests.fakes import Clock, Death, Died, FakeBroker, FakeEvent, FakeMessage, FakeStream, Gate, RecordingObserver, offset_of
 
@@ -642,10 +643,10 @@ def test_the_end_of_the_stream_ends_the_run() -> None:
 # --- the edge to Faust -------------------------------------------------------------------------------------------------
 
 
-def test_a_message_becomes_a_raw_event_without_a_change() -> None:
+def test_a_message_becomes_a_record_without_a_change() -> None:
     """Bytes, place, headers as they are; Faust's seconds as milliseconds."""
     message = FakeMessage(9, b"v", b"k", partition=2, headers=[("a", b"1"), ("a", b"2")])
-    assert raw_event(message) == Record(
+    assert record_of(message) == Record(
         topic="content",
         partition=2,
         offset=9,
@@ -658,7 +659,7 @@ def test_a_message_becomes_a_raw_event_without_a_change() -> None:
 
 def test_a_message_without_a_timestamp_or_headers_is_no_trouble() -> None:
     """Old producers send neither."""
-    found = raw_event(FakeMessage(1, None, timestamp=None, headers=None))
+    found = record_of(FakeMessage(1, None, timestamp=None, headers=None))
     assert (found.timestamp_ms, found.headers, found.value) == (0, (), None)
 
 
