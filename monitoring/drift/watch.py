@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from monitoring.drift.baseline import Baseline, Learning
-from monitoring.drift.change import READ, WATCHED, Change, ChangeDetector
 from monitoring.drift.findings import MOST_ITEMS, Finding, Model, Span, moment
+from monitoring.drift.sudden_change import READ, WATCHED, Change, ChangeDetector
 from monitoring.drift.thresholds import CHANGE_DELTA, Thresholds
 from monitoring.drift.windows import Comparison, compare, examples_of_labels, examples_of_sources, examples_of_words, first_ids
 from monitoring.observer import DriftKind, DriftScore, DriftSignal, Observation

@@ -9,9 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-# The kernel of `river.drift.ADWIN`. The public module imports all of river, SciPy and scikit-learn: seconds at the start of a worker.
-from river._river_rust.drift import AdaptiveWindowing
-
+from monitoring.drift.adwin import AdaptiveWindow
 from monitoring.observer import DriftSignal, Signals
 
 CHECK_EVERY_EVENTS = 32
@@ -90,7 +88,7 @@ class ChangeDetector:
 
     def reset(self) -> None:
         """Forget everything: another model decides, or other partitions are read."""
-        self._window = AdaptiveWindowing(self._delta, CHECK_EVERY_EVENTS)
+        self._window = AdaptiveWindow(delta=self._delta, check_every=CHECK_EVERY_EVENTS)
         self._recent: deque[float] = deque(maxlen=CONFIRMING_EVENTS)
         self._quiet = 0
         # The mean before the earliest detection that was not reported, and the events since the last one.
@@ -100,16 +98,16 @@ class ChangeDetector:
     def update(self, value: float) -> Change | None:
         """Take one value; a change if this value made one certain."""
         scaled = self._scaled(value)
-        width, total = self._window.get_width() + 1, self._window.get_total() + scaled
+        width, total = self._window.width + 1, self._window.total + scaled
         detected = self._window.update(scaled)
         self._recent.append(value)
         if self._quiet:
             self._quiet -= 1
             return None
         if detected:
-            dropped = width - self._window.get_width()
+            dropped = width - self._window.width
             if self._anchor is None:
-                self._anchor = self._unscaled((total - self._window.get_total()) / max(1.0, dropped))
+                self._anchor = self._unscaled((total - self._window.total) / max(1, dropped))
                 self._since = 0
             elif self._since > CONFIRMING_EVENTS:
                 self._since = 0
@@ -120,7 +118,7 @@ class ChangeDetector:
         if self._since == CONFIRMING_EVENTS:
             return self._report(sum(self._recent) / len(self._recent))
         if self._since % SETTLING_EVENTS == 0:
-            return self._report(self._unscaled(self._window.get_total() / self._window.get_width()))
+            return self._report(self._unscaled(self._window.mean))
         return None
 
     def _scaled(self, value: float) -> float:
@@ -135,7 +133,7 @@ class ChangeDetector:
             return None
         self._anchor, self._quiet = None, self._quiet_events
         # What ADWIN has not forgotten yet is of the past, and would be a second change when it does.
-        self._window = AdaptiveWindowing(self._delta, CHECK_EVERY_EVENTS)
+        self._window = AdaptiveWindow(delta=self._delta, check_every=CHECK_EVERY_EVENTS)
         for value in self._recent:
             self._window.update(self._scaled(value))
         return Change(signal=self.signal, before=before, after=after)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitoring.drift.change import QUIET_EVENTS, WATCHED, Change, ChangeDetector
+from monitoring.drift.sudden_change import QUIET_EVENTS, WATCHED, Change, ChangeDetector
 from monitoring.drift.thresholds import CHANGE_DELTA
 from monitoring.observer import DriftSignal
 
@@ -94,15 +94,3 @@ def test_no_number_breaks_a_detector_and_reports_are_far_apart(signal: DriftSign
     """Whatever finite numbers come; what is outside the signal's range is cut."""
     places = [at for at, _ in reports(values * times, signal)]
     assert all(later - earlier > QUIET_EVENTS for earlier, later in itertools.pairwise(places))
-
-
-def test_it_is_rivers_adwin() -> None:
-    """The kernel that is used gives the detections of the public class, which is too heavy for a worker to import."""
-    from river._river_rust.drift import AdaptiveWindowing
-    from river.drift import ADWIN
-
-    values = [min(1.0, max(0.0, value)) for value in normal(0.8, 0.1, 2_000, 1) + normal(0.5, 0.1, 1_000, 2)]
-    public, kernel = ADWIN(delta=DELTA, clock=32), AdaptiveWindowing(DELTA, 32)
-    updates = (lambda value: (public.update(value), public.drift_detected)[1], kernel.update)
-    by_public, by_kernel = [next(at for at, value in enumerate(values) if update(value)) for update in updates]
-    assert by_public == by_kernel > 2_000

@@ -1,0 +1,104 @@
+"""`pyproject.toml` declares every distribution that the source imports, and in the place where it is needed."""
+
+import ast
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ROOMS = ("stream", "model_export", "monitoring")
+# Used by a dependency, not by our source: the comment beside each in pyproject.toml says by which.
+NOT_IMPORTED = {"cramjam"}
+# Types for mypy alone, in no distribution.
+STUBS = {"_typeshed"}
+# A worker's rooms: what these import as they are loaded must be installed without an extra.
+OF_A_WORKER = ("stream", "monitoring", "model_export/bundle")
+
+
+def normal(name: str) -> str:
+    """A distribution's name as indexes compare it, without version, extras and markers."""
+    return re.sub(r"[-_.]+", "-", re.split(r"[\s<>=!~;\[]", name, maxsplit=1)[0]).lower()
+
+
+def project() -> dict[str, object]:
+    """The table `[project]`."""
+    found: dict[str, object] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return found
+
+
+def dependencies() -> set[str]:
+    """The distributions that are always installed."""
+    return {normal(name) for name in project()["dependencies"]}  # type: ignore[attr-defined]
+
+
+def extras() -> set[str]:
+    """The distributions of all extras."""
+    return {normal(name) for names in project()["optional-dependencies"].values() for name in names}  # type: ignore[attr-defined]
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """The top-level modules that these statements import, our own and the standard library's left out."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or ""]
+        else:
+            continue
+        yield from ({name.partition(".")[0] for name in names} - set(sys.stdlib_module_names) - set(ROOMS) - STUBS)
+
+
+def at_load(tree: ast.Module) -> ast.Module:
+    """The module without its functions and its `if TYPE_CHECKING` blocks: the statements that run when it is loaded."""
+    return ast.Module([node for node in tree.body if not isinstance(node, ast.FunctionDef | ast.If)], [])
+
+
+def sources(*folders: str) -> Iterator[tuple[Path, ast.Module]]:
+    """Every Python file of these folders."""
+    for folder in folders:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            yield path.relative_to(ROOT), ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def installed() -> dict[str, list[str]]:
+    """The distributions by the top-level modules that they install; reading them takes seconds."""
+    return dict(packages_distributions())
+
+
+def providers(module: str) -> set[str]:
+    """The installed distributions that a module may come from."""
+    return {normal(name) for name in installed().get(module, [])}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_import_is_declared(room: str) -> None:
+    """A package that arrives only because another one needs it can leave with that one's next release."""
+    declared = dependencies() | extras()
+    undeclared = {
+        f"{path}: {module}" for path, tree in sources(room) for module in imported(tree) if not providers(module) & declared
+    }
+    assert undeclared == set()
+
+
+def test_a_worker_loads_with_the_dependencies_alone() -> None:
+    """A module that a worker loads imports nothing at its top that only an extra installs."""
+    undeclared = {
+        f"{path}: {module}"
+        for path, tree in sources(*OF_A_WORKER)
+        for module in imported(at_load(tree))
+        if not providers(module) & dependencies()
+    }
+    assert undeclared == set()
+
+
+def test_every_dependency_is_imported() -> None:
+    """Every distribution that a worker installs by name is imported somewhere, or is known to serve another one."""
+    used = {name for _, tree in sources(*ROOMS) for module in imported(tree) for name in providers(module)}
+    assert dependencies() - used == NOT_IMPORTED
