@@ -34,21 +34,21 @@ demo: setup ## start a broker, a worker and sample events, and watch (DEMO_SECON
 
 test: .venv/.dev check unit broker ## all checks and tests
 
-# Side by side: as many as there are cores; of the broker tests, which mostly wait, twice as many. Each process of those has a broker of its
-# own, and each file stays in one process.
+# So many test processes side by side. Those of the broker tests mostly wait, and share one broker.
 TEST_PROCESSES ?= 2
-BROKER_PROCESSES ?= 4
+BROKER_PROCESSES ?= 3
+BROKER_TESTS := $(BIN)/pytest -n $(BROKER_PROCESSES) --dist loadgroup --no-loadscope-reorder
 unit: .venv/.dev ## tests that need no broker
 	$(BIN)/pytest -m "not broker and not images and not long" -n $(TEST_PROCESSES) --durations=5
 
 broker: .venv/.dev ## tests on a real Apache Kafka
-	$(BIN)/pytest -m "broker and not long" -n $(BROKER_PROCESSES) --dist loadfile --no-loadscope-reorder --durations=10
+	$(BROKER_TESTS) -m "broker and not long and not faults" --durations=10
 
 see-it-long: .venv/.dev ## 10,000 ordinary events raise no alert, five shifts raise theirs, on Kafka and Prometheus (a short form is part of `make test`)
 	$(BIN)/pytest tests/integration/monitoring/test_see_it.py -m long --durations=5
 
-faults: .venv/.dev ## 40 faults of 34 classes with the stub and with the model, and the known-bad variants (part of `make test`)
-	$(BIN)/pytest tests/integration/faults tests/integration/delivery/test_faults_apart.py -m broker --durations=5
+faults: .venv/.dev ## 40 faults of 34 classes with the stub and with the model, and all known-bad variants (a few of each are part of `make test`)
+	$(BROKER_TESTS) tests/integration/faults -m faults --durations=5
 
 FAULTS_FOLDER ?= .faults
 faults-long: .venv/.dev ## 1,000,000 events under 222 faults, then 100,000 with the real model under 60; goes on where it was cut off

@@ -205,7 +205,7 @@ class Gate:
         offsets = [event.offset for event in events]
         self.batches.append(offsets)
         gate = self._gates.get(offsets[0])
-        if gate is not None and not gate.wait(timeout=30):
+        if gate is not None and not gate.wait(timeout=300):
             raise AssertionError(offsets)
         return self._decide(events)
 

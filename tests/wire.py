@@ -15,7 +15,7 @@ from stream.settings.settings import Settings
 
 GZIP = 1
 MAX_BATCH_BYTES = 1 << 30
-ANSWER_SECONDS = 60
+ANSWER_SECONDS = 600
 Row = tuple[bytes | None, bytes | None, Sequence[tuple[str, bytes | None]]]
 
 

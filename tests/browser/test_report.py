@@ -14,7 +14,7 @@ from model_export.report import report
 from tests.evaluations import NASTY, evaluation
 from tests.legibility import CONTRASTS, LEAST_CONTRAST, SCHEMES, SIZES
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.browser
 
 # Lengths are in pixels of the screen; below this, letters of a plot cannot be read on a phone.
 LEAST_LETTERS = 8.5

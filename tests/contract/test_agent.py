@@ -49,7 +49,7 @@ from stream.worker.faust_app import faust_app, source
 from stream.worker.producer import Producer
 from tests.fakes import LABELS, Clock, Death, KeywordClassifier
 
-SECONDS = 20
+SECONDS = 300
 EVENTS: dict[bytes | None, str] = {
     b'{"id":"a","title":"deployment"}': "tagged-news",
     b'{"id":"b","title":"maybe image"}': "review",
@@ -306,7 +306,7 @@ def test_content_is_read_as_raw_bytes() -> None:
 def loaded_by(module: str) -> set[str]:
     """The top-level packages that a fresh interpreter has after importing this module."""
     program = f"import sys, {module}\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=600, check=True)
     return set(done.stdout.split())
 
 

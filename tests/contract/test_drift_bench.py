@@ -11,8 +11,6 @@ from monitoring.drift.watch import Plan
 
 STREAMS = 3
 
-pytestmark = pytest.mark.timeout(300)
-
 
 @pytest.fixture(scope="module")
 def small_pool() -> Pool:

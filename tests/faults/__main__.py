@@ -13,10 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stream.broker.processes import Processes
-from stream.kafka import admin
 from stream.settings.loading import load
 from tests.faults.cluster.brokers import StruckCluster
-from tests.faults.cluster.topics import fault_environment
+from tests.faults.cluster.topics import fault_environment, make_topics
 from tests.faults.faults import DISORDERS, Fault
 from tests.faults.fleet import ROOT
 from tests.faults.harness import run
@@ -63,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if chosen.batch_max_events:
             fresh["TAGSTREAM_BATCH_MAX_EVENTS"] = str(chosen.batch_max_events)
         environ = Journal(folder).environment({**fresh, "TAGSTREAM_DELIVERY": chosen.delivery})
-        admin.create(load({**environ, "TAGSTREAM_BROKERS": cluster.bootstrap}, folder=ROOT).settings)
+        make_topics(load({**environ, "TAGSTREAM_BROKERS": cluster.bootstrap}, folder=ROOT).settings)
         planted = plant(chosen.events, malformed=chosen.events // 100, seed=chosen.seed)
         report = run(plan, planted, environ=environ, folder=folder, processes=processes, cluster=cluster)
     print(report)  # noqa: T201

@@ -13,9 +13,11 @@ from pathlib import Path
 from stream.broker.processes import Process, Processes
 from tests.faults.worker.points import Point
 from tests.faults.worker.stub import MODEL_VARIABLE, SECONDS_VARIABLE
+from tests.waiting import HANG_SECONDS, HangError, until
 
 ROOT = Path(__file__).parents[2]
-END_SECONDS = 20.0
+# Of all of them together.
+END_SECONDS = HANG_SECONDS
 
 
 @dataclass(slots=True, kw_only=True)
@@ -130,10 +132,13 @@ class Fleet:
         ended: list[Exit] = []
         for member in self.members.values():
             self.terminate(member, leave=True)
-        deadline = time.monotonic() + END_SECONDS
-        while self.members and time.monotonic() < deadline:
-            ended += self.tend()
-            time.sleep(0.02)
+
+        def all_ended() -> bool:
+            ended.extend(self.tend())
+            return not self.members
+
+        with contextlib.suppress(HangError):
+            until(all_ended, "all workers have ended", seconds=END_SECONDS)
         for member in self.members.values():
             member.process.kill()
         return ended + self.tend()

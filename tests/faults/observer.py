@@ -1,8 +1,11 @@
 """Reads what a group has committed and what its workers have written, without being a member of the group."""
 
+import contextlib
 import time
-from typing import Self
+from collections.abc import Callable
+from typing import Any, Self, TypeVar
 
+import stamina
 from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
 from kafka.errors import InvalidPartitionsError, KafkaError
@@ -13,6 +16,7 @@ from stream.kafka.log import log_of
 from stream.settings.settings import Settings
 from tests.faults.checker import Door, Sample
 from tests.faults.cluster.topics import doors
+from tests.waiting import answered, until
 
 COORDINATOR_SECONDS = 30.0
 RETRY_SECONDS = 0.1
@@ -20,6 +24,7 @@ RETRY_SECONDS = 0.1
 LOOK_TIMEOUT_MS = 3_000
 LOOK_SECONDS = 5.0
 BACKOFF_MS = 500
+T = TypeVar("T")
 
 
 class TopicObserver:
@@ -28,13 +33,15 @@ class TopicObserver:
     def __init__(self, settings: Settings) -> None:
         """Connect."""
         self._settings = settings
-        self._consumer = KafkaConsumer(
-            **client_options(settings),
-            group_id=None,
-            enable_auto_commit=False,
-            metadata_max_age_ms=LOOK_TIMEOUT_MS,
-            request_timeout_ms=LOOK_TIMEOUT_MS,
-            reconnect_backoff_max_ms=BACKOFF_MS,
+        self._consumer = self._answered(
+            lambda: KafkaConsumer(
+                **client_options(settings),
+                group_id=None,
+                enable_auto_commit=False,
+                metadata_max_age_ms=LOOK_TIMEOUT_MS,
+                request_timeout_ms=LOOK_TIMEOUT_MS,
+                reconnect_backoff_max_ms=BACKOFF_MS,
+            )
         )
         self._admin: KafkaAdminClient | None = None
         self._started = time.monotonic()
@@ -70,8 +77,12 @@ class TopicObserver:
         self._consumer.close()
         self._close_admin()
 
+    def _answered(self, ask: Callable[[], T]) -> T:
+        return answered(ask, self._settings.brokers)
+
     def _partitions(self, topic: str) -> list[TopicPartition]:
-        return [TopicPartition(topic, partition) for partition in sorted(self._consumer.partitions_for_topic(topic) or ())]
+        numbers = self._answered(lambda: self._consumer.partitions_for_topic(topic))
+        return [TopicPartition(topic, partition) for partition in sorted(numbers or ())]
 
     def sample(self, earlier_seconds: float = 0.0) -> Sample:
         """
@@ -83,7 +94,7 @@ class TopicObserver:
         Raises:
             KafkaError: No broker that knows has answered in time.
         """
-        committed = self.committed()
+        committed = self._committed()
         written = self._consumer.end_offsets(list(self._doors), timeout_ms=LOOK_TIMEOUT_MS)
         return Sample(
             at_seconds=earlier_seconds + time.monotonic() - self._started,
@@ -93,48 +104,50 @@ class TopicObserver:
 
     def committed(self) -> dict[int, int]:
         """The group's offset by partition of `content`."""
+        return self._answered(self._committed)
+
+    def _committed(self) -> dict[int, int]:
         patience, self._patience = self._patience, LOOK_SECONDS
-        deadline = time.monotonic() + patience
-        while True:
-            try:
-                found = self._ready_admin().list_group_offsets({self._settings.group: None})[self._settings.group]
-            except KafkaError:
-                if time.monotonic() > deadline:
+        found: dict[TopicPartition, Any] = {}
+        for attempt in stamina.retry_context(
+            on=KafkaError, attempts=None, timeout=patience, wait_initial=RETRY_SECONDS, wait_max=1
+        ):
+            with attempt:
+                try:
+                    found = self._ready_admin().list_group_offsets({self._settings.group: None})[self._settings.group]
+                except KafkaError:
+                    # A client keeps its first answer to who coordinates the group for as long as it lives.
+                    self._close_admin()
                     raise
-                time.sleep(RETRY_SECONDS)
-                # A client keeps its first answer to who coordinates the group for as long as it lives.
-                self._close_admin()
-            else:
-                topic = self._settings.topics.content
-                return {place.partition: offset.offset for place, offset in found.items() if place.topic == topic}
+        topic = self._settings.topics.content
+        return {place.partition: offset.offset for place, offset in found.items() if place.topic == topic}
 
     def ends(self) -> dict[int, int]:
         """The ends of `content` by partition."""
-        return {partition.partition: end for partition, end in self._consumer.end_offsets(self._content).items()}
+        ends = self._answered(lambda: self._consumer.end_offsets(self._content))
+        return {partition.partition: end for partition, end in ends.items()}
 
     def add_partition(self) -> int:
         """Add one partition to `content` and give its number when its leader is known."""
         name = self._settings.topics.content
         added = len(self._content)
-        deadline = time.monotonic() + COORDINATOR_SECONDS
-        while True:
+
+        def create() -> None:
             try:
-                self._ready_admin().create_partitions({name: added + 1})
-            except InvalidPartitionsError:
-                # An answer that was lost: it is there.
-                break
+                # An answer may have been lost: then the partition is there.
+                with contextlib.suppress(InvalidPartitionsError):
+                    self._ready_admin().create_partitions({name: added + 1})
             except KafkaError:
-                if time.monotonic() > deadline:
-                    raise
                 self._close_admin()
-            else:
-                break
-        while added not in (self._consumer.partitions_for_topic(name) or ()):
-            if time.monotonic() > deadline:
-                msg = f"partition {added} of {name} was not seen within {COORDINATOR_SECONDS:g} s"
-                raise TimeoutError(msg)
+                raise
+
+        def is_known() -> bool:
+            # Asking for all topics renews what the client knows of this one.
             self._consumer.topics()
-            time.sleep(RETRY_SECONDS)
+            return added in (self._consumer.partitions_for_topic(name) or ())
+
+        self._answered(create)
+        until(is_known, f"partition {added} of {name} is known")
         self._content = self._partitions(name)
         return added
 
@@ -143,10 +156,13 @@ class TopicObserver:
         Every record behind every door up to now, in the order of each partition; of a transaction only what it has committed.
 
         Raises:
-            BrokerUnreachableError: The records could not be read to the ends of the logs.
+            SilentBrokerError: The records could not be read to the ends of the logs.
         """
         found: dict[Door, list[Record]] = {}
         for door, topic in doors(self._settings).items():
-            with log_of(self._settings, topic) as log:
-                found[door] = list(log.read(log.starts(), log.ends()))
+            found[door] = self._answered(lambda topic=topic: self._all_of(topic))
         return found
+
+    def _all_of(self, topic: str) -> list[Record]:
+        with log_of(self._settings, topic) as log:
+            return list(log.read(log.starts(), log.ends()))

@@ -59,9 +59,19 @@ class Report:
         """The longest time from SIGTERM to the end."""
         return max((one.asked_seconds or 0.0 for one in self.stops), default=0.0)
 
+    @property
+    def never_recovered(self) -> tuple[Strike, ...]:
+        """Faults after which the whole was not well again until the run ended."""
+        return tuple(strike for strike in self.strikes if strike.recovered_seconds is None)
+
+    @property
+    def moved_on(self) -> list[float]:
+        """After each kill -9 of one worker: seconds until all its partitions moved on, in order."""
+        return sorted(strike.moved_seconds for strike in self.strikes if strike.moved_seconds is not None)
+
     def __str__(self) -> str:
         duplicates, inputs = self.verdict.duplicates, max(1, self.inputs)
-        killed = self._recoveries(KILLS)
+        kills = sum(strike.fault in KILLS for strike in self.strikes)
         lines = (
             (
                 f"{self.inputs} events in {self.seconds:.0f} s, {self.verdict.outcomes} outcomes, "
@@ -70,10 +80,10 @@ class Report:
             f"{sum(self.faults.values())} faults of {len(self.faults)} classes on busy workers; on idle ones: {self.idle_faults}",
             *self._table(),
             (
-                f"well again after any fault: {_spread(self._recoveries(frozenset(Fault)))}; "
-                f"after kill -9 of one worker: {_spread(killed)} ({len(killed)} times)"
+                f"well again after any fault: {_spread(self._recoveries(frozenset(Fault)), len(self.strikes))}; "
+                f"after kill -9 of one worker: {_spread(self._recoveries(KILLS), kills)}"
             ),
-            f"all partitions of a killed worker that had work moved on after: {_spread(self.moved_on)}",
+            f"all partitions of a killed worker that had work moved on after: {_spread(self.moved_on, kills)}",
             (
                 f"exit codes {dict(Counter(one.code for one in self.exits))}; {len(self.stops)} times SIGTERM, "
                 f"answered in at most {self.slowest_stop_seconds:.1f} s"
@@ -82,11 +92,6 @@ class Report:
             *(str(finding) for finding in self.verdict.findings),
         )
         return "\n".join(lines)
-
-    @property
-    def moved_on(self) -> list[float]:
-        """After each kill -9 of one worker: seconds until all its partitions moved on, in order."""
-        return sorted(strike.moved_seconds for strike in self.strikes if strike.moved_seconds is not None)
 
     def _recoveries(self, of: frozenset[Fault]) -> list[float]:
         """
@@ -99,25 +104,40 @@ class Report:
         )
 
     def _table(self) -> Iterator[str]:
-        """A row a class, the slowest first; as Markdown, so that a report can be kept."""
+        """A row a class, those without a recovery first, then the slowest; as Markdown, so that a report can be kept."""
         after = self.duplicates_by_fault
+        never = Counter(strike.fault for strike in self.never_recovered)
         recovered = {fault: self._recoveries(frozenset({fault})) for fault in self.faults}
-        yield "| fault | times | well again, median s | at most s | duplicates until the next fault |"
-        yield "|---|---:|---:|---:|---:|"
-        for fault in sorted(recovered, key=lambda fault: -max(recovered[fault], default=0.0)):
-            median, most = _quantile(recovered[fault], 0.5), _quantile(recovered[fault], 1.0)
-            yield f"| {fault} | {self.faults[fault]} | {median:.1f} | {most:.1f} | {after.get(fault, 0)} |"
+        yield "| fault | times | well again, median s | at most s | never well again | duplicates until the next fault |"
+        yield "|---|---:|---:|---:|---:|---:|"
+        for fault in sorted(recovered, key=lambda fault: (-never[fault], -max(recovered[fault], default=0.0))):
+            median, most = (_seconds(recovered[fault], share) for share in (0.5, 1.0))
+            yield f"| {fault} | {self.faults[fault]} | {median} | {most} | {never[fault]} | {after.get(fault, 0)} |"
 
 
-def _spread(seconds: Sequence[float]) -> str:
-    return f"median {_quantile(seconds, 0.5):.1f} s, 95th percentile {_quantile(seconds, 0.95):.1f} s, at most {_quantile(seconds, 1.0):.1f} s"
-
-
-def _quantile(ordered: Sequence[float], share: float) -> float:
+def _spread(recoveries: Sequence[float], count: int) -> str:
     """
-    The value below or at which so large a share lies; 0 of nothing.
+    Median, 95th percentile and maximum in words, and how many of `count` never recovered.
 
-    >>> _quantile([1.0, 2.0, 3.0, 4.0], 0.5), _quantile([], 0.5)
-    (3.0, 0.0)
+    >>> _spread([1.0, 2.0, 3.0], 4)
+    'median 2.0 s, 95th percentile 3.0 s, at most 3.0 s (4 times, 1 of them never)'
+    >>> _spread([], 2), _spread([], 0)
+    ('never (2 times)', 'no such fault')
     """
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+    if not count:
+        return "no such fault"
+    if not recoveries:
+        return f"never ({count} times)"
+    never = f", {count - len(recoveries)} of them never" if count > len(recoveries) else ""
+    median, high, most = (_seconds(recoveries, share) for share in (0.5, 0.95, 1.0))
+    return f"median {median} s, 95th percentile {high} s, at most {most} s ({count} times{never})"
+
+
+def _seconds(ordered: Sequence[float], share: float) -> str:
+    """
+    The value below or at which so large a share lies.
+
+    >>> _seconds([1.0, 2.0, 3.0, 4.0], 0.5), _seconds([], 0.5)
+    ('3.0', 'never')
+    """
+    return f"{ordered[min(len(ordered) - 1, int(share * len(ordered)))]:.1f}" if ordered else "never"

@@ -17,7 +17,7 @@ COMPOSE_MODULE = "github.com/docker/compose/v2"
 # What this Compose asks for. From 1.21 on a Go fetches the toolchain that it lacks; for an older one we do.
 GO_VERSION = "1.24.9"
 SELF_HELPING_GO = (1, 21)
-ASK_SECONDS, BUILD_SECONDS = 60.0, 1800.0
+ASK_SECONDS, BUILD_SECONDS = 600.0, 7200.0
 
 
 class EngineError(Exception):

@@ -26,8 +26,8 @@ UNSHARE = ("unshare", "--mount", "--pid", "--net", "--uts", "--ipc", "--fork", "
 HELPERS = ("/usr/lib/podman/netavark", "/usr/lib/podman/aardvark-dns")
 # Podman's database notes where it runs and refuses another place later.
 RUN_ROOT = Path("/run/tagstream-images")
-BASES_SECONDS, SERVICE_SECONDS = 2400.0, 60.0
-DOWN_SECONDS = 120.0
+BASES_SECONDS, SERVICE_SECONDS = 7200.0, 600.0
+DOWN_SECONDS = 900.0
 LOOK_SECONDS = 2.0
 
 

@@ -3,10 +3,9 @@
 import json
 import secrets
 import subprocess
-import time
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,7 @@ from stream.broker.ports import free_ports
 from tests.images.compose import ROOT, EngineError
 from tests.images.engine import Engine, health_checks
 
-UP_SECONDS, DOWN_SECONDS, ASK_SECONDS = 600.0, 180.0, 120.0
+UP_SECONDS, DOWN_SECONDS, ASK_SECONDS = 3600.0, 900.0, 900.0
 SERVICES = ("kafka", "topics", "worker", "prometheus", "producer")
 # Grafana's image cannot be had where none can be pulled.
 PROFILES = ("core", "observability", "demo")
@@ -80,7 +79,9 @@ class Stack:
     def prometheus(self, path: str, **parameters: str) -> Any:
         """Prometheus' answer to a question of its HTTP API."""
         query = urllib.parse.urlencode(parameters)
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.prometheus_port}/api/v1/{path}?{query}", timeout=10) as answer:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{self.prometheus_port}/api/v1/{path}?{query}", timeout=ASK_SECONDS
+        ) as answer:
             return json.load(answer)["data"]
 
 
@@ -110,13 +111,3 @@ def stack(engine: Engine, image: str) -> Iterator[Stack]:
             yield running
     finally:
         running.compose("down", "--volumes", "--remove-orphans", "--timeout", "20", seconds=DOWN_SECONDS)
-
-
-def soon(look: Callable[[], bool], *, seconds: float) -> bool:
-    """Does it become true within this time?"""
-    deadline = time.monotonic() + seconds
-    while not look():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(1.0)
-    return True

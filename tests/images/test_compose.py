@@ -11,15 +11,16 @@ from stream.contract.record import Record
 from stream.kafka import reader
 from stream.settings.settings import Settings
 from tests.images.engine import Engine
-from tests.images.stack import Stack, soon
+from tests.images.stack import Stack
+from tests.waiting import HANG_SECONDS, until
 
 # The image and its bases are made within the first test's time.
-pytestmark = [pytest.mark.images, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.images, pytest.mark.timeout(4 * 3600)]
 
 SHIPPED = ("kafka", "worker", "prometheus", "producer")
 
 
-def records(running: Stack, topic: str, *, least: int, seconds: float = 60.0) -> list[Record]:
+def records(running: Stack, topic: str, *, least: int, seconds: float = HANG_SECONDS) -> list[Record]:
     """Some records of a topic, asked for from outside, through the port on this machine."""
     settings = Settings.model_validate({"brokers": f"127.0.0.1:{running.kafka_port}"})
     found: list[Record] = []
@@ -71,13 +72,21 @@ def test_the_healthy_producer_sends_no_dead_letters(running: Stack) -> None:
 
 def test_prometheus_scrapes_both_workers_and_both_work(running: Stack) -> None:
     """Found by the service's name, each by its own address."""
-    assert soon(lambda: len(scraped(running)) == 2, seconds=90), running.prometheus("targets")
-    assert soon(lambda: len(published(running)) == 2 and all(published(running).values()), seconds=90), published(running)
+    until(lambda: len(scraped(running)) == 2, "Prometheus scrapes two workers", state=lambda: running.prometheus("targets"))
+    until(
+        lambda: len(published(running)) == 2 and all(published(running).values()),
+        "both workers have published outcomes",
+        state=lambda: published(running),
+    )
 
 
 def test_prometheus_loads_all_rules(running: Stack) -> None:
     """The recording rules and alerts of this tree, none with an error."""
-    assert soon(lambda: all(rule["health"] == "ok" for rule in rules(running)), seconds=90), list(rules(running))
+    until(
+        lambda: all(rule["health"] == "ok" for rule in rules(running)),
+        "every rule is evaluated without an error",
+        state=lambda: list(rules(running)),
+    )
     assert {rule["type"] for rule in rules(running)} == {"alerting", "recording"}
 
 
@@ -153,14 +162,22 @@ def test_everything_gets_healthy(running: Stack, service: str) -> None:
     """By each container's own check."""
     template = "{{.State.Health.Status}}" if running.engine.program == "docker" else "{{.State.Healthcheck.Status}}"
     for container in running.containers(service):
-        assert soon(lambda name=container: running.inspect(name, template) == "healthy", seconds=120), running.log(service)
+        until(
+            lambda name=container: running.inspect(name, template) == "healthy",
+            f"{container} is healthy",
+            state=lambda: running.log(service),
+        )
 
 
 def test_the_producer_drifts_on_command(running: Stack) -> None:
     """One command, and the events to come have no description."""
     before = len(records(running, "content", least=50))
-    running.compose("up", "--detach", "--no-build", "--no-deps", "producer", seconds=120, DRIFT="no-description")
-    assert soon(lambda: "they drift (no-description)" in running.log("producer"), seconds=60), running.log("producer")
+    running.compose("up", "--detach", "--no-build", "--no-deps", "producer", DRIFT="no-description")
+    until(
+        lambda: "they drift (no-description)" in running.log("producer"),
+        "the producer says that it drifts",
+        state=lambda: running.log("producer"),
+    )
     events = [msgspec.json.decode(record.value or b"") for record in records(running, "content", least=before + 100)]
     assert any("description" in event for event in events)
     assert len({event["id"].rsplit("-", 1)[-1] for event in events}) == 2
@@ -178,7 +195,7 @@ def test_nothing_must_be_killed_when_it_is_stopped(running: Stack) -> None:
 
     A worker whose group forms anew while it stops can wait for a coordinator until that bound; see docs/deploy.md.
     """
-    running.compose("stop", "producer", "worker", seconds=90)
+    running.compose("stop", "producer", "worker")
     (producer,), workers = running.containers("producer"), running.containers("worker")
     assert ending(running, producer) == ("exited", 0)
     assert len(workers) == 2

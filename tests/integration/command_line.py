@@ -7,8 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.faults.fleet import ROOT, without_settings
-
-COMMAND_SECONDS = 60
+from tests.waiting import HANG_SECONDS
 
 Command = Callable[..., subprocess.CompletedProcess[bytes]]
 
@@ -25,7 +24,7 @@ def command(folder: Path) -> Command:
             env={**without_settings(os.environ), "PYTHONPATH": str(ROOT), "COLUMNS": "200", **(environ or {})},
             input=stdin,
             capture_output=True,
-            timeout=COMMAND_SECONDS,
+            timeout=HANG_SECONDS,
             check=False,
         )
 

@@ -1,7 +1,6 @@
 """One Apache Kafka for the session; topics, a group and processes of its own for every test."""
 
 import gc
-import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,41 +8,51 @@ from pathlib import Path
 import pytest
 
 from model_export.bundle.bundle import DEFAULT_BUNDLE, MANIFEST
-from stream.broker import Broker, BrokerUnavailable, broker
+from stream.broker import Broker, BrokerUnavailable
 from stream.broker.processes import Processes
-from stream.kafka import admin
 from stream.settings.loading import load
 from stream.settings.settings import Settings
-from tests.faults.cluster.topics import fresh_environment
+from tests.faults.cluster.topics import fresh_environment, make_topics
 from tests.faults.fleet import ROOT, Fleet
 from tests.faults.observer import TopicObserver
+from tests.integration.brokers.shared import shared_broker
 from tests.integration.command_line import Command, command
 from tests.integration.running import RunningWorker, Start
 
 # Each file stays in one process: those that take minutes begin first, so that no process still works when all others have ended.
 LONGEST_FIRST = (
     "test_conservation",
+    "test_broker",
     "test_poison",
     "test_faults_apart",
-    "test_broker",
     "test_exactly_once",
+    "test_secure",
     "test_known_bad",
     "test_worker",
     "test_hostile",
     "test_demo",
     "test_see_it",
     "test_dlq",
-    "test_secure",
 )
+FOLDER = Path(__file__).parent
+# A test that hangs is ended after this time; none takes a tenth of it on a quiet machine.
+HANG_SECONDS = 3600
+# Tests that start brokers of their own run one after the other in one process, so that there is no more than one such cluster at a time.
+OWN_BROKERS = "own_brokers"
 # kafka-python leaves one to the garbage collector for each connection that was refused.
 LEFT_SOCKETS = "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Order the files by what they take."""
+    """Order the files by what they take, choose the process of each test, and bound each against hanging."""
     if "not broker" not in (config.option.markexpr or ""):
         # For all of them, since the collector comes when it likes: in the middle of another test, or when all have ended.
         config.addinivalue_line("filterwarnings", LEFT_SOCKETS)
+    for item in items:
+        if item.path.is_relative_to(FOLDER):
+            group = OWN_BROKERS if item.get_closest_marker(OWN_BROKERS) else item.path.stem
+            item.add_marker(pytest.mark.xdist_group(group))
+            item.add_marker(pytest.mark.timeout(HANG_SECONDS))
     rank = {name: at for at, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
 
@@ -56,20 +65,20 @@ def _sockets_are_collected() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def kafka() -> Iterator[Broker]:
-    """A broker that hands out producer ids and keeps what it has acknowledged: TAGSTREAM_BROKERS, Apache Kafka, or Docker's."""
-    wanted = ["external"] if os.environ.get("TAGSTREAM_BROKERS") else ["kafka", "docker"]
-    reasons = []
-    for kind in wanted:
-        try:
-            with broker(prefer=kind) as found:
-                if not found.transactions:
-                    pytest.skip(f"{found.description} hands out no producer ids: these tests need Apache Kafka")
-                yield found
-                return
-        except BrokerUnavailable as error:
-            reasons.append(str(error))
-    pytest.skip("no Apache Kafka could be had, so nothing can be said of the worker on it: " + " ".join(reasons))
+def kafka(tmp_path_factory: pytest.TempPathFactory, testrun_uid: str) -> Iterator[Broker]:
+    """
+    The one broker of all test processes: TAGSTREAM_BROKERS, Apache Kafka, or Docker's.
+
+    It hands out producer ids and keeps what it has acknowledged. Tests have topics and groups of their own.
+    """
+    try:
+        # The parent of this process's folder belongs to all processes of the run.
+        with shared_broker(tmp_path_factory.getbasetemp().parent / f"broker-{testrun_uid}") as found:
+            if not found.transactions:
+                pytest.skip(f"{found.description} hands out no producer ids: these tests need Apache Kafka")
+            yield found
+    except BrokerUnavailable as error:
+        pytest.skip(f"no Apache Kafka could be had, so nothing can be said of the worker on it: {error}")
 
 
 @pytest.fixture
@@ -77,7 +86,7 @@ def environ(kafka: Broker, request: pytest.FixtureRequest, tmp_path: Path) -> di
     """TAGSTREAM_* of this test: topics that exist and a group, named after it."""
     name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")
     found = {**fresh_environment(kafka.bootstrap, name), "TAGSTREAM_STATE_FOLDER": str(tmp_path / "state")}
-    admin.create(load(found, folder=ROOT).settings)
+    make_topics(load(found, folder=ROOT).settings)
     return found
 
 

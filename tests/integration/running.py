@@ -1,11 +1,10 @@
-"""A worker process with the stub for a model, what it says over HTTP, and waiting for it with a bound."""
+"""A worker process with the stub for a model, what it says over HTTP."""
 
+import math
 import re
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from typing import TypeVar
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -13,11 +12,9 @@ from stream.broker.processes import Process
 from tests.faults.checker import Evidence, Verdict, check
 from tests.faults.inputs import Input
 from tests.faults.observer import TopicObserver
+from tests.waiting import HANG_SECONDS, LOG_CHARACTERS, until
 
-START_SECONDS = 60.0
-WORK_SECONDS = 60.0
-POLL_SECONDS = 0.1
-T = TypeVar("T")
+ANSWER_SECONDS = 120.0
 
 
 class RunningWorker:
@@ -26,14 +23,15 @@ class RunningWorker:
     def __init__(self, process: Process) -> None:
         """Wait until it says where its metrics are."""
         self.process = process
-        started = until(lambda: re.search(r'"metrics": "(http://[^"]+)/metrics"', process.output()), START_SECONDS)
+        pattern = re.compile(r'"metrics": "(http://[^"]+)/metrics"')
+        started = until(lambda: pattern.search(process.output()), "the worker says where its metrics are", process=process)
         assert started is not None, process.output()
         self.url = started[1]
 
     def get(self, path: str) -> tuple[int, str]:
         """Status and body."""
         try:
-            with urllib.request.urlopen(self.url + path, timeout=10) as answer:  # noqa: S310 - loopback
+            with urllib.request.urlopen(self.url + path, timeout=ANSWER_SECONDS) as answer:  # noqa: S310 - loopback
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:
@@ -49,39 +47,71 @@ class RunningWorker:
         families = text_string_to_metric_families(self.get("/metrics")[1])
         return {s.labels[label]: s.value for family in families for s in family.samples if s.name == name}
 
-    def stop(self) -> tuple[int | None, float]:
-        """SIGTERM; the exit code and how long it took, at most a minute."""
-        asked = time.monotonic()
+    def until_metric(self, name: str, holds: Callable[[float], bool]) -> float:
+        """Wait until the sum over all series of this name is as it should be, and return it."""
+        found = [math.nan]
+
+        def look() -> bool:
+            found[0] = self.metric(name)
+            return holds(found[0])
+
+        until(look, f"{name} is as expected", state=lambda: f"{name} {found[0]}", process=self.process)
+        return found[0]
+
+    def until_ready(self, status: int = 200) -> str:
+        """Wait until /readyz answers with this status, and return the body."""
+        answer = until(
+            lambda: found if (found := self.get("/readyz"))[0] == status else None,
+            f"/readyz answers {status}",
+            state=lambda: self.get("/readyz"),
+            process=self.process,
+        )
+        assert answer is not None
+        return answer[1]
+
+    def end(self) -> int | None:
+        """Wait until it ends by itself; its exit code."""
+        return ended(self.process)
+
+    def stop(self) -> int | None:
+        """SIGTERM; the exit code."""
         self.process.ask_to_end()
-        assert self.process.wait(60), self.process.output()
-        return self.process.exit_code, time.monotonic() - asked
+        return ended(self.process)
+
+
+def ended(process: Process) -> int | None:
+    """Wait until a process ends; its exit code."""
+    until(lambda: not process.running(), f"process {process.pid} ends", state=lambda: process.output()[-LOG_CHARACTERS:])
+    return process.exit_code
 
 
 Start = Callable[..., RunningWorker]
 """Starts a worker of the test's group: `seconds_per_batch`, and further variables of its environment, as named arguments."""
 
 
-def until(look: Callable[[], T], seconds: float) -> T:
-    """What `look` gives as soon as it is true, or the last that it gave."""
-    deadline = time.monotonic() + seconds
-    while True:
-        found = look()
-        if found or time.monotonic() > deadline:
-            return found
-        time.sleep(POLL_SECONDS)
+def all_written(observer: TopicObserver, count: int) -> None:
+    """Wait until there are so many outcomes."""
+    until(lambda: written(observer) >= count, f"{count} outcomes are written", state=lambda: f"{written(observer)} outcomes")
 
 
-def all_written(observer: TopicObserver, count: int) -> bool:
-    """Are there so many outcomes, within the time that work may take?"""
-    return bool(until(lambda: sum(observer.sample().written.values()) >= count, WORK_SECONDS))
+def all_committed(observer: TopicObserver) -> None:
+    """Wait until the commits reach the ends of the log. A partition without an event has no commit."""
+    until(
+        lambda: is_committed(observer),
+        "all events are committed",
+        state=lambda: f"committed {observer.committed()}, ends {observer.ends()}",
+    )
 
 
-def all_committed(observer: TopicObserver) -> bool:
-    """Do the commits reach the ends of the log? Prints where they stand if they do not."""
-    found = bool(until(lambda: observer.committed() == observer.ends(), WORK_SECONDS))
-    if not found:
-        print(f"committed {observer.committed()}, ends {observer.ends()}")  # noqa: T201 - pytest shows it with the failure
-    return found
+def is_committed(observer: TopicObserver) -> bool:
+    """Do the commits reach the ends of the log?"""
+    committed = observer.committed()
+    return all(committed.get(partition, 0) == end for partition, end in observer.ends().items())
+
+
+def written(observer: TopicObserver) -> int:
+    """Outcomes on all topics."""
+    return sum(observer.sample().written.values())
 
 
 def verdict(observer: TopicObserver, inputs: list[Input]) -> Verdict:
@@ -92,6 +122,6 @@ def verdict(observer: TopicObserver, inputs: list[Input]) -> Verdict:
             outcomes=observer.outcomes(),
             samples=[observer.sample()],
             ends=observer.ends(),
-            idle_bound_seconds=60.0,
+            idle_bound_seconds=HANG_SECONDS,
         )
     )

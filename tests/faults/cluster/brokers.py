@@ -4,11 +4,11 @@ Workers reach the brokers through the gates of a `Network`, the harness past the
 is undone after a while, in a thread of its own, so that the run goes on looking.
 """
 
+import contextlib
 import os
 import resource
 import signal
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +21,7 @@ from stream.broker.apache.cluster import KafkaCluster
 from stream.broker.apache.properties import Node, server_properties
 from stream.broker.ports import LOOPBACK, free_ports
 from tests.faults.cluster.proxy import Network, Weather
+from tests.waiting import HANG_SECONDS, HangError, until
 
 OFFSETS_TOPIC = "__consumer_offsets"
 # The least that a Kafka file grows beyond in a moment: from here on every write to a log fails, as on a full disk.
@@ -32,7 +33,7 @@ class _ProxiedCluster(KafkaCluster):
     """Each node has a listener more, and tells its clients that it is where the gate is."""
 
     def __init__(self, network: Network, inner: Sequence[int], *, nodes: int, data_dir: Path | None) -> None:
-        super().__init__(nodes=nodes, data_dir=data_dir)
+        super().__init__(nodes=nodes, data_dir=data_dir, start_timeout_seconds=HANG_SECONDS)
         self._network = network
         self._inner = inner
 
@@ -149,9 +150,8 @@ class StruckCluster:
 
         def make_room() -> None:
             # A broker whose last log folder has failed halts; one that had nothing to write may still be there.
-            resource_left = time.monotonic() + HALT_SECONDS
-            while self.kafka.is_running(node) and time.monotonic() < resource_left:
-                time.sleep(0.1)
+            with contextlib.suppress(HangError):
+                until(lambda: not self.kafka.is_running(node), f"node {node} has halted", seconds=HALT_SECONDS)
             self.kafka.restart(node)
 
         self._later(seconds, make_room)

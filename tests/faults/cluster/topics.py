@@ -10,8 +10,8 @@ from stream.kafka.credentials import client_options
 from stream.settings.settings import Settings
 from tests.faults.checker import Door
 from tests.faults.inputs import Input, Planted
+from tests.waiting import HANG_SECONDS, answered
 
-CONFIRM_SECONDS = 60
 # The workers' watchdogs in fault runs: above a model that is slow and a network that is silent, as faults.py has them.
 INFERENCE_TIMEOUT_SECONDS = 10.0
 PRODUCE_TIMEOUT_SECONDS = 12.0
@@ -29,16 +29,19 @@ def fresh_environment(bootstrap: str, test: str, *, partitions: int = 6) -> dict
         "TAGSTREAM_LOG_FORMAT": "json",
         "TAGSTREAM_BATCH_MAX_EVENTS": "32",
         "TAGSTREAM_INFERENCE_THREADS": "2",
-        "TAGSTREAM_SESSION_TIMEOUT_SECONDS": "6",
+        # A worker that gets no core for some seconds is not what these tests look for.
+        "TAGSTREAM_SESSION_TIMEOUT_SECONDS": "30",
+        "TAGSTREAM_SHUTDOWN_TIMEOUT_SECONDS": "120",
         "TAGSTREAM_TOPIC_PARTITIONS": str(partitions),
         **{f"TAGSTREAM_TOPICS__{kind.upper()}": f"{name}.{kind}" for kind in kinds},
     }
 
 
 def fault_environment(bootstrap: str, test: str, *, partitions: int = 6, replication: int = 1) -> dict[str, str]:
-    """The same with watchdogs that bark within seconds, for workers on whom faults are to strike."""
+    """The same with a short session and short watchdogs, for workers on whom faults are to strike."""
     return {
         **fresh_environment(bootstrap, test, partitions=partitions),
+        "TAGSTREAM_SESSION_TIMEOUT_SECONDS": "6",
         "TAGSTREAM_TOPIC_REPLICATION": str(replication),
         "TAGSTREAM_INFERENCE_TIMEOUT_SECONDS": str(INFERENCE_TIMEOUT_SECONDS),
         "TAGSTREAM_PRODUCE_TIMEOUT_SECONDS": str(PRODUCE_TIMEOUT_SECONDS),
@@ -50,6 +53,11 @@ def doors(settings: Settings) -> dict[Door, str]:
     return {Door.TAGGED: settings.topics.tagged, Door.REVIEW: settings.topics.review, Door.DLQ: settings.topics.dlq}
 
 
+def make_topics(settings: Settings) -> None:
+    """Make the topics that these settings name."""
+    answered(lambda: admin.create(settings), settings.brokers)
+
+
 def send(settings: Settings, planted: Sequence[Planted]) -> list[Input]:
     """
     Send the records in order, evenly over the partitions, and keep a ledger of what the broker has acknowledged.
@@ -57,7 +65,8 @@ def send(settings: Settings, planted: Sequence[Planted]) -> list[Input]:
     Raises:
         KafkaError: A record was refused.
     """
-    return send_to(settings, planted, range(admin.partitions(settings)[settings.topics.content]))
+    partitions = answered(lambda: admin.partitions(settings), settings.brokers)
+    return send_to(settings, planted, range(partitions[settings.topics.content]))
 
 
 def send_to(settings: Settings, planted: Sequence[Planted], partitions: Sequence[int]) -> list[Input]:
@@ -67,7 +76,12 @@ def send_to(settings: Settings, planted: Sequence[Planted], partitions: Sequence
     Raises:
         KafkaError: A record was refused.
     """
-    producer = KafkaProducer(**client_options(settings), acks="all", linger_ms=20)
+    producer = answered(
+        lambda: KafkaProducer(
+            **client_options(settings), acks="all", linger_ms=20, delivery_timeout_ms=int(HANG_SECONDS * 1000)
+        ),
+        settings.brokers,
+    )
     confirmed: list[Input] = []
     try:
         # A part at a time: a future for each of a million records would be more than the records.
@@ -83,10 +97,10 @@ def send_to(settings: Settings, planted: Sequence[Planted], partitions: Sequence
                 )
                 for number, one in enumerate(part, start)
             ]
-            producer.flush(timeout=CONFIRM_SECONDS)
+            producer.flush(timeout=HANG_SECONDS)
             for one, future in zip(part, futures, strict=True):
-                metadata = future.get(timeout=CONFIRM_SECONDS)
+                metadata = future.get(timeout=HANG_SECONDS)
                 confirmed.append(Input(planted=one, partition=metadata.partition, offset=metadata.offset))
     finally:
-        producer.close(timeout=CONFIRM_SECONDS)
+        producer.close(timeout=HANG_SECONDS)
     return confirmed

@@ -33,13 +33,14 @@ from stream.broker.ports import LOOPBACK, free_ports
 from stream.broker.probe import Options
 from stream.kafka.credentials import tls_context
 from stream.kafka.rights import Operation, Resource, Right
+from stream.settings.loading import load
 from stream.settings.security import Security
 from stream.settings.settings import Settings
+from tests.waiting import HANG_SECONDS
 
 MECHANISM = "SCRAM-SHA-512"
 ADMIN = "admin"
 BROKER = "broker"
-OPENSSL_SECONDS = 20
 
 
 class Authority:
@@ -77,7 +78,7 @@ class Authority:
 
 
 def _openssl(*words: str | Path) -> None:
-    done = subprocess.run(["openssl", *map(str, words)], capture_output=True, text=True, timeout=OPENSSL_SECONDS, check=False)
+    done = subprocess.run(["openssl", *map(str, words)], capture_output=True, text=True, timeout=HANG_SECONDS, check=False)
     assert done.returncode == 0, done.stderr
 
 
@@ -86,7 +87,7 @@ class SecureCluster(KafkaCluster):
 
     def __init__(self, folder: Path, *, nodes: int = 3, environ: Mapping[str, str] = os.environ) -> None:
         """Make authority and certificates; nothing runs yet."""
-        super().__init__(nodes=nodes, environ=environ)
+        super().__init__(nodes=nodes, environ=environ, start_timeout_seconds=HANG_SECONDS)
         self.folder = folder
         self.authority = Authority(folder / "authority", "tagstream tests")
         certificate, key = self.authority.issue(BROKER, address=LOOPBACK)
@@ -215,7 +216,7 @@ class SecureCluster(KafkaCluster):
             for line in lines
         ]
         for line, process in zip(lines, running, strict=True):
-            output, _ = process.communicate(timeout=60)
+            output, _ = process.communicate(timeout=HANG_SECONDS)
             assert process.returncode == 0, (line, output.decode())
 
 
@@ -232,6 +233,4 @@ def _pattern(right: Right) -> ResourcePattern:
 
 def settings_of(environ: Mapping[str, str], folder: Path) -> Settings:
     """The settings of an environment, without a file of the developer's."""
-    from stream.settings.loading import load
-
     return load(environ, folder=folder).settings

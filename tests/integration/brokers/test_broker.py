@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,15 +21,11 @@ from stream.broker.apache import layout
 from stream.broker.docker import Docker
 from stream.broker.ports import LOOPBACK, free_ports, is_free
 from stream.broker.rung import RungUnavailable, Wanted
+from tests.waiting import HANG_SECONDS, answered, until
 
-pytestmark = [
-    pytest.mark.broker,
-    pytest.mark.timeout(300),
-]
+pytestmark = [pytest.mark.broker, pytest.mark.own_brokers]
 
 ROOT = Path(__file__).parents[3]
-SECONDS = 30
-GONE_SECONDS = 10
 
 
 def nothing(_: str) -> None:
@@ -40,7 +35,7 @@ def nothing(_: str) -> None:
 @contextmanager
 def admin_of(bootstrap: str) -> Iterator[Any]:
     """An admin client."""
-    with KafkaAdminClient(bootstrap_servers=bootstrap.split(",")) as admin:
+    with answered(lambda: KafkaAdminClient(bootstrap_servers=bootstrap.split(",")), bootstrap) as admin:
         yield admin
 
 
@@ -53,41 +48,45 @@ def make_topic(bootstrap: str, topic: str) -> None:
 def write(bootstrap: str, topic: str, *values: bytes, **options: Any) -> None:
     """Write values one by one; return when the broker has all."""
     chosen = {"acks": "all", "enable_idempotence": True, **options}
-    producer = KafkaProducer(bootstrap_servers=bootstrap.split(","), delivery_timeout_ms=SECONDS * 1000, **chosen)
+    producer = KafkaProducer(bootstrap_servers=bootstrap.split(","), delivery_timeout_ms=int(HANG_SECONDS * 1000), **chosen)
     try:
         for value in values:
-            producer.send(topic, value, partition=0).get(timeout=SECONDS)
+            producer.send(topic, value, partition=0).get(timeout=HANG_SECONDS)
     finally:
         producer.close(timeout=5)
 
 
 def read(bootstrap: str, topic: str, count: int) -> list[bytes]:
-    """The first `count` values, or what there is of them within the bound."""
+    """The first `count` values."""
     consumer = KafkaConsumer(bootstrap_servers=bootstrap.split(","), enable_auto_commit=False)
     try:
         partition = TopicPartition(topic, 0)
         consumer.assign([partition])
         consumer.seek(partition, 0)
         values: list[bytes] = []
-        deadline = time.monotonic() + SECONDS
-        while len(values) < count and time.monotonic() < deadline:
+
+        def all_read() -> bool:
             for records in consumer.poll(timeout_ms=500).values():
-                values += [record.value for record in records]
+                values.extend(record.value for record in records)
+            return len(values) >= count
+
+        until(all_read, f"{count} values are read", state=lambda: values)
         return values
     finally:
         consumer.close()
 
 
-def is_gone(pid: int) -> bool:
-    """Whether there is no such process, within the bound."""
-    deadline = time.monotonic() + GONE_SECONDS
-    while time.monotonic() < deadline:
+def until_gone(pid: int) -> None:
+    """Wait until there is no such process."""
+
+    def is_gone() -> bool:
         try:
             os.kill(pid, 0)
         except ProcessLookupError:
             return True
-        time.sleep(0.05)
-    return False
+        return False
+
+    until(is_gone, f"process {pid} has ended")
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +105,7 @@ class TestOneNode:
     def test_ladder_gives_a_broker_that_works(self) -> None:
         """What the ladder calls ready takes idempotent writes, hands them out, and makes no topic by accident."""
         lines: list[str] = []
-        with broker(prefer="kafka", log=lines.append) as found:
+        with broker(prefer="kafka", log=lines.append, start_timeout_seconds=HANG_SECONDS) as found:
             assert (found.kind, found.transactions, found.durable) == ("kafka", True, True)
             assert found.description in lines[-1]
             make_topic(found.bootstrap, "works")
@@ -126,18 +125,18 @@ class TestOneNode:
 
     def test_records_survive_kill_and_restart(self, tmp_path: Path) -> None:
         """What was acknowledged is there after SIGKILL and restart on the same port, and for the next cluster in the folder."""
-        with KafkaCluster(data_dir=tmp_path, log=nothing) as cluster:
+        with KafkaCluster(data_dir=tmp_path, log=nothing, start_timeout_seconds=HANG_SECONDS) as cluster:
             bootstrap = cluster.bootstrap
             make_topic(bootstrap, "kept")
             write(bootstrap, "kept", b"1")
             pid = cluster.pid(1)
             cluster.kill(1)
-            assert is_gone(pid)
+            until_gone(pid)
             cluster.restart(1)
             assert cluster.bootstrap == bootstrap
             write(bootstrap, "kept", b"2")
             assert read(bootstrap, "kept", 2) == [b"1", b"2"]
-        with KafkaCluster(data_dir=tmp_path, log=nothing) as again:
+        with KafkaCluster(data_dir=tmp_path, log=nothing, start_timeout_seconds=HANG_SECONDS) as again:
             assert again.bootstrap == bootstrap
             assert read(bootstrap, "kept", 2) == [b"1", b"2"]
 
@@ -147,28 +146,26 @@ class TestOneNode:
             stolen = thief.getsockname()[1]
             offers = [(stolen, *free_ports(1)), free_ports(2)]
             monkeypatch.setattr(layout, "free_ports", lambda _: offers.pop(0))
-            with KafkaCluster(log=nothing) as cluster:
+            with KafkaCluster(log=nothing, start_timeout_seconds=HANG_SECONDS) as cluster:
                 assert str(stolen) not in cluster.bootstrap
         assert offers == []
 
     def test_start_that_fails_says_why(self, tmp_path: Path) -> None:
         """The error has what the broker itself said, long before the bound, and nothing is left running."""
-        with KafkaCluster(data_dir=tmp_path, log=nothing):
+        with KafkaCluster(data_dir=tmp_path, log=nothing, start_timeout_seconds=HANG_SECONDS):
             pass
         known = json.loads((tmp_path / "cluster.json").read_text(encoding="utf-8"))
         meta = tmp_path / "node-1" / "logs" / "meta.properties"
         meta.write_text(meta.read_text(encoding="utf-8").replace("node.id=1", "node.id=7"), encoding="utf-8")
-        started = time.monotonic()
         with pytest.raises(RungUnavailable, match=r"node 1 ended with exit code 1(.|\n)*broker\.log(.|\n)*node"):
-            KafkaCluster(data_dir=tmp_path, log=nothing).__enter__()
-        assert time.monotonic() - started < 60
+            KafkaCluster(data_dir=tmp_path, log=nothing, start_timeout_seconds=HANG_SECONDS).__enter__()
         assert all(is_free(port) for pair in known["ports"] for port in pair)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[KafkaCluster]:
-    """Three nodes for one test: a test that kills nodes leaves nothing to the next."""
-    with KafkaCluster(nodes=3, log=nothing) as started:
+    """Three nodes for all tests here: each has a topic of its own, and starts again the nodes that it kills."""
+    with KafkaCluster(nodes=3, log=nothing, start_timeout_seconds=HANG_SECONDS) as started:
         yield started
 
 
@@ -184,7 +181,7 @@ class TestThreeNodes:
         consumer = KafkaConsumer(
             "replicated", bootstrap_servers=bootstrap.split(","), group_id="g", auto_offset_reset="earliest"
         )
-        assert consumer.poll(timeout_ms=SECONDS * 1000)
+        assert consumer.poll(timeout_ms=int(HANG_SECONDS * 1000))
         consumer.commit()
         consumer.close()
         with admin_of(bootstrap) as admin:
@@ -236,11 +233,8 @@ def test_killed_parent_takes_the_jvm_along() -> None:
             started = json.loads(parent.stdout.readline())
         finally:
             parent.kill()
-        assert is_gone(started["pid"])
-    deadline = time.monotonic() + GONE_SECONDS
-    while Path(started["data"]).exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not Path(started["data"]).exists()
+        until_gone(started["pid"])
+    until(lambda: not Path(started["data"]).exists(), "the folder of the records is removed")
     assert is_free(int(started["bootstrap"].rpartition(":")[2]))
 
 
@@ -254,7 +248,7 @@ class TestTansu:
 
     def test_starts_and_works(self) -> None:
         """A record goes through, and the broker says what it cannot do."""
-        with broker(prefer="tansu", log=nothing) as found:
+        with broker(prefer="tansu", log=nothing, start_timeout_seconds=HANG_SECONDS) as found:
             assert (found.kind, found.transactions, found.durable) == ("tansu", False, False)
             make_topic(found.bootstrap, "works")
             write(found.bootstrap, "works", b"1", acks=1, enable_idempotence=False)
@@ -263,7 +257,7 @@ class TestTansu:
 
     def test_can_be_named_as_an_external_broker(self) -> None:
         """The first rung takes a broker that runs, and counts its nodes."""
-        with broker(prefer="tansu", log=nothing) as running:
+        with broker(prefer="tansu", log=nothing, start_timeout_seconds=HANG_SECONDS) as running:
             environ = {"TAGSTREAM_BROKERS": running.bootstrap}
             with broker(environ=environ, log=nothing) as found:
                 assert (found.kind, found.bootstrap) == ("external", running.bootstrap)
@@ -281,7 +275,7 @@ class TestTansu:
             bootstrap = running.stdout.readline().strip()
             assert not is_free(int(bootstrap.rpartition(":")[2]))
             running.send_signal(signal.SIGTERM)
-            output, talk = running.communicate(timeout=SECONDS)
+            output, talk = running.communicate(timeout=HANG_SECONDS)
         assert (running.returncode, output) == (0, "")
         assert "Tansu" in talk
         assert is_free(int(bootstrap.rpartition(":")[2]))
@@ -289,8 +283,7 @@ class TestTansu:
 
 def test_docker_starts_or_says_why_not() -> None:
     """With an engine the image works; without one the rung gives its reason in seconds."""
-    started = time.monotonic()
-    wanted = Wanted(nodes=1, environ=os.environ, data_dir=None, start_timeout_seconds=90, log=nothing)
+    wanted = Wanted(nodes=1, environ=os.environ, data_dir=None, start_timeout_seconds=HANG_SECONDS, log=nothing)
     try:
         with Docker().start(wanted) as found:
             make_topic(found.bootstrap, "works")
@@ -298,4 +291,3 @@ def test_docker_starts_or_says_why_not() -> None:
             assert read(found.bootstrap, "works", 1) == [b"1"]
     except RungUnavailable as reason:
         assert "Docker engine" in str(reason)  # noqa: PT017 - either outcome is tested
-        assert time.monotonic() - started < 30

@@ -16,9 +16,8 @@ from stream.broker.ports import free_ports
 from stream.settings.settings import Settings
 from tests.faults.cluster.topics import fresh_environment
 from tests.faults.fleet import ROOT, without_settings
-from tests.integration.command_line import COMMAND_SECONDS, Command
-
-pytestmark = [pytest.mark.timeout(180)]
+from tests.integration.command_line import Command
+from tests.waiting import HANG_SECONDS
 
 TITLES = ("Attention is all you need", "Segmenting leaves, in the field", "A feature store for ten people", "Überblick")
 HEAVY = (
@@ -56,7 +55,7 @@ def test_help_answers_at_once() -> None:
         "except SystemExit as end: assert not end.code\n"
         f"sys.stderr.write(','.join(name for name in {HEAVY!r} if name in sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, timeout=COMMAND_SECONDS, check=True)
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, timeout=HANG_SECONDS, check=True)
 
     assert done.stderr == b""
     for verb in (b"worker", b"classify", b"send", b"tail", b"demo", b"doctor", b"config", b"model"):
@@ -133,7 +132,7 @@ def test_a_closed_pipe_is_no_crash(bundle_folder: Path) -> None:
         running.stdin.write(b'{"title":"a"}\n' * 2000)
         running.stdin.close()
         talk = running.stderr.read()
-        assert running.wait(COMMAND_SECONDS) == 1
+        assert running.wait(HANG_SECONDS) == 1
     assert b"Traceback" not in talk
     assert b"BrokenPipe" not in talk
 

@@ -1,5 +1,6 @@
 """The whole demo: a broker, the real worker in its own process, sample events, and an account that balances or says why not."""
 
+import contextlib
 import io
 import os
 import re
@@ -7,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -15,20 +15,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from kafka import KafkaConsumer, TopicPartition
 from rich.console import Console
 
-from stream.broker import Broker, broker
+from stream.broker import Broker
 from stream.demo.process import WorkerError
 from stream.demo.run import Drift, demo
 from stream.settings.settings import Settings
+from tests.waiting import HANG_SECONDS, answered, until
 
-pytestmark = [
-    pytest.mark.broker,
-    pytest.mark.timeout(240),
-]
+pytestmark = pytest.mark.broker
 
 ROOT = Path(__file__).parents[3]
-START_SECONDS = 120.0
 OUTCOME = re.compile(r"^\d\d:\d\d:\d\d\.\d{3}  (tagged|review|dlq) ", re.MULTILINE)
 READY = re.compile(r"^worker +process (\d+) is ready", re.MULTILINE)
 ADDRESS = re.compile(r"^open +(http://\S+)/$", re.MULTILINE)
@@ -40,22 +38,11 @@ def settings(tiny_bundle_folder: Path) -> Settings:
     return Settings(bundle=tiny_bundle_folder, metrics_port=0)
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Broker]:
-    """One broker for several demos; to them it is somebody else's."""
-    with broker(environ={name: value for name, value in os.environ.items() if name != "TAGSTREAM_BROKERS"}) as found:
-        yield found
-
-
 def wait_for(pattern: re.Pattern[str], output: io.StringIO) -> str:
     """The first group of the first match in what has been printed so far, as soon as there is one."""
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        found = pattern.search(output.getvalue())
-        if found:
-            return found[1]
-        time.sleep(0.05)
-    raise AssertionError(output.getvalue())
+    found = until(lambda: pattern.search(output.getvalue()), f"the demo prints {pattern.pattern}", state=output.getvalue)
+    assert found is not None
+    return found[1]
 
 
 def figure(name: str, text: str) -> int:
@@ -68,7 +55,7 @@ def figure(name: str, text: str) -> int:
 def is_served(address: str) -> bool:
     """Does the worker answer?"""
     try:
-        with urllib.request.urlopen(f"{address}/healthz", timeout=5):  # noqa: S310 - an address that the demo printed
+        with urllib.request.urlopen(f"{address}/healthz", timeout=HANG_SECONDS):  # noqa: S310 - an address that the demo printed
             return True
     except urllib.error.URLError:
         return False
@@ -85,10 +72,11 @@ def running(settings: Settings, *, seconds: float | None) -> Iterator[tuple[io.S
     try:
         yield output, codes
     finally:
-        thread.join(START_SECONDS)
+        thread.join(HANG_SECONDS)
         assert not thread.is_alive(), output.getvalue()
 
 
+@pytest.mark.own_brokers
 def test_a_demo_accounts_for_every_event_and_leaves_nothing_behind(settings: Settings) -> None:
     """Eight seconds on a broker of its own: each event by one door, the malformed and only they among the dead, all ended."""
     output = io.StringIO()
@@ -96,7 +84,8 @@ def test_a_demo_accounts_for_every_event_and_leaves_nothing_behind(settings: Set
     text = output.getvalue()
     assert code == 0, text
     events = figure("events in", text)
-    assert events == pytest.approx(160, abs=8)
+    # A machine that is busy sends fewer in the same time.
+    assert 0 < events <= 168
     assert len(OUTCOME.findall(text)) == events
     assert figure("dead-lettered", text) == events // 125
     assert figure("tagged", text) + figure("in review", text) + figure("dead-lettered", text) == events
@@ -111,10 +100,10 @@ def test_a_demo_accounts_for_every_event_and_leaves_nothing_behind(settings: Set
         os.kill(int(found[1]), 0)
 
 
-def test_a_demo_that_drifts_says_what_moved(settings: Settings, shared: Broker) -> None:
+def test_a_demo_that_drifts_says_what_moved(settings: Settings, kafka: Broker) -> None:
     """First nothing, then words of other languages, as the worker found them; and the account balances."""
     output = io.StringIO()
-    given = settings.model_copy(update={"brokers": shared.bootstrap})
+    given = settings.model_copy(update={"brokers": kafka.bootstrap})
     code = demo(seconds=10, rate=200, settings=given, console=Console(file=output), drift=Drift(after_seconds=4.5))
     text = output.getvalue()
     assert code == 0, text
@@ -127,25 +116,26 @@ def test_a_demo_that_drifts_says_what_moved(settings: Settings, shared: Broker) 
     assert "what moved" in drifting
 
 
-def test_a_second_demo_on_the_same_broker_keeps_its_own_account(settings: Settings, shared: Broker) -> None:
+def test_a_second_demo_on_the_same_broker_keeps_its_own_account(settings: Settings, kafka: Broker) -> None:
     """The first demo's events, under the same samples' names, are not taken for the second one's."""
     for _ in range(2):
         output = io.StringIO()
-        given = settings.model_copy(update={"brokers": shared.bootstrap})
+        given = settings.model_copy(update={"brokers": kafka.bootstrap})
         code = demo(seconds=2, rate=30, settings=given, console=Console(file=output))
         assert code == 0, output.getvalue()
         assert figure("duplicates", output.getvalue()) == 0
 
 
-def test_a_demo_whose_worker_is_killed_says_what_is_missing(settings: Settings, shared: Broker) -> None:
+def test_a_demo_whose_worker_is_killed_says_what_is_missing(settings: Settings, kafka: Broker) -> None:
     """The demo ends by itself, with exit code 1, and names the events that have left by no door, and why."""
-    given = settings.model_copy(update={"brokers": shared.bootstrap})
+    given = settings.model_copy(update={"brokers": kafka.bootstrap})
     with running(given, seconds=60) as (output, codes):
         pid = int(wait_for(READY, output))
         wait_for(OUTCOME, output)
-        # What is sent while it stands still is lost to the demo for sure.
+        # An event that is sent while the worker stands still is lost to the demo for sure.
         os.kill(pid, signal.SIGSTOP)
-        time.sleep(1)
+        before = sent(kafka)
+        until(lambda: sent(kafka) > before, "the demo sends an event")
         os.kill(pid, signal.SIGKILL)
     text = output.getvalue()
     assert codes == [1], text
@@ -155,17 +145,29 @@ def test_a_demo_whose_worker_is_killed_says_what_is_missing(settings: Settings, 
     assert "accounted for: each" not in text
 
 
-def test_a_worker_that_does_not_start_is_shown_with_its_own_words(settings: Settings, shared: Broker, tmp_path: Path) -> None:
+def sent(kafka: Broker) -> int:
+    """Records in the demo's `content`, of this demo and earlier ones."""
+    return answered(lambda: sum(ends_of(kafka, Settings().topics.content)), kafka.bootstrap)
+
+
+def ends_of(kafka: Broker, topic: str) -> list[int]:
+    """The ends of a topic's partitions."""
+    with contextlib.closing(KafkaConsumer(bootstrap_servers=kafka.bootstrap.split(","), enable_auto_commit=False)) as reader:
+        numbers = sorted(reader.partitions_for_topic(topic) or ())
+        return list(reader.end_offsets([TopicPartition(topic, number) for number in numbers]).values())
+
+
+def test_a_worker_that_does_not_start_is_shown_with_its_own_words(settings: Settings, kafka: Broker, tmp_path: Path) -> None:
     """A bundle that is refused ends the demo at once, with the end of the worker's log."""
-    given = settings.model_copy(update={"brokers": shared.bootstrap, "bundle": tmp_path})
+    given = settings.model_copy(update={"brokers": kafka.bootstrap, "bundle": tmp_path})
     with pytest.raises(WorkerError, match=r"(?s)exit code 1 before it was ready.*bundle.json cannot be read"):
         demo(seconds=2, rate=20, settings=given, console=Console(file=io.StringIO()))
 
 
-def test_ctrl_c_ends_the_command_in_order(settings: Settings, shared: Broker, tmp_path: Path) -> None:
+def test_ctrl_c_ends_the_command_in_order(settings: Settings, kafka: Broker, tmp_path: Path) -> None:
     """`tagstream demo` without an end, interrupted: it waits for the last outcomes, sums up, and exits with 0."""
     log = tmp_path / "output"
-    variables = {"TAGSTREAM_BROKERS": shared.bootstrap, "TAGSTREAM_BUNDLE": str(settings.bundle), "TAGSTREAM_METRICS_PORT": "0"}
+    variables = {"TAGSTREAM_BROKERS": kafka.bootstrap, "TAGSTREAM_BUNDLE": str(settings.bundle), "TAGSTREAM_METRICS_PORT": "0"}
     with log.open("wb") as written:
         process = subprocess.Popen(
             [sys.executable, "-m", "stream.cli.main", "demo"],
@@ -175,12 +177,14 @@ def test_ctrl_c_ends_the_command_in_order(settings: Settings, shared: Broker, tm
             stderr=subprocess.STDOUT,
         )
     try:
-        deadline = time.monotonic() + START_SECONDS
-        while not OUTCOME.search(log.read_text()) and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.1)
+        until(
+            lambda: OUTCOME.search(log.read_text()) or process.poll() is not None,
+            "the demo shows an outcome",
+            state=log.read_text,
+        )
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=60) == 0, log.read_text()
+        assert process.wait(HANG_SECONDS) == 0, log.read_text()
     finally:
         process.kill()
-        process.wait(timeout=10)
+        process.wait(HANG_SECONDS)
     assert "events are accounted for" in log.read_text()

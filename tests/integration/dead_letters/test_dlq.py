@@ -5,9 +5,8 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -28,11 +27,12 @@ from tests.faults.cluster.topics import send
 from tests.faults.fleet import ROOT, Fleet, without_settings
 from tests.faults.inputs import Planted
 from tests.faults.observer import TopicObserver
-from tests.integration.command_line import COMMAND_SECONDS, Command
+from tests.integration.command_line import Command
+from tests.integration.running import all_committed, all_written
+from tests.waiting import HANG_SECONDS
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.broker
 
-WORK_SECONDS = 60.0
 HOSTILE = '{"title": "\x1b[31mred \u202egnp.exe\u2066 \x07"'.encode() + b"\xff\x00"
 # Every way in which a record can be odd: no key, an empty one, headers twice and of our own names.
 EVENTS: tuple[tuple[bytes | None, bytes | None, Headers], ...] = (
@@ -227,7 +227,7 @@ def replaying(environ: dict[str, str], step: str, number: int) -> subprocess.Com
         cwd=ROOT,
         env={**without_settings(os.environ), **environ},
         capture_output=True,
-        timeout=COMMAND_SECONDS,
+        timeout=HANG_SECONDS,
         check=False,
     )
 
@@ -313,19 +313,6 @@ def observer(settings: Settings) -> Iterator[TopicObserver]:
         yield looking
 
 
-def until(look: Callable[[], bool]) -> bool:
-    """Does it become true, within the time that work may take?"""
-    deadline = time.monotonic() + WORK_SECONDS
-    while not look() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return look()
-
-
-def written(observer: TopicObserver, count: int) -> Callable[[], bool]:
-    """Are there so many outcomes?"""
-    return lambda: sum(observer.sample().written.values()) >= count
-
-
 def test_what_fails_again_is_a_new_dead_letter_until_it_is_enough(
     tagstream: Command,
     environ: dict[str, str],
@@ -338,7 +325,7 @@ def test_what_fails_again_is_a_new_dead_letter_until_it_is_enough(
     send(settings, [Planted(event_id=None, key=b"k", value=b"bad", headers=(("x", b"1"),))])
     start(environ, processes, tmp_path)
     for number in range(4):
-        assert until(written(observer, number + 1))
+        all_written(observer, number + 1)
         found = lines(tagstream("dlq", "list", "--json", environ=environ).stdout)
         assert [(line["attempts"], line["replays"]) for line in found] == [(n + 1, n) for n in range(number + 1)]
         done = tagstream("dlq", "replay", environ=environ)
@@ -364,8 +351,8 @@ def test_an_outcome_that_its_topic_would_refuse_does_not_stop_the_worker(
     ]
     put(settings, planted)
     start(environ, processes, tmp_path)
-    assert until(written(observer, len(planted)))
-    assert until(lambda: observer.committed() == {number: end for number, end in observer.ends().items() if end})
+    all_written(observer, len(planted))
+    all_committed(observer)
 
     outcomes = observer.outcomes()
     assert sum(map(len, outcomes.values())) == len(planted)
@@ -399,9 +386,9 @@ def put(settings: Settings, planted: Sequence[Planted]) -> None:
     try:
         for one in planted:
             sent = producer.send(settings.topics.content, key=one.key, value=one.value, headers=list(one.headers))
-            sent.get(timeout=WORK_SECONDS)
+            sent.get(timeout=HANG_SECONDS)
     finally:
-        producer.close(timeout=WORK_SECONDS)
+        producer.close(timeout=HANG_SECONDS)
 
 
 def test_a_dead_letter_that_its_topic_would_refuse_keeps_its_sum(
@@ -416,7 +403,7 @@ def test_a_dead_letter_that_its_topic_would_refuse_keeps_its_sum(
     changed = {**environ, "TAGSTREAM_MAX_DEAD_LETTER_BYTES": str(256 * 1024)}
     put(settings, [Planted(event_id=None, key=b"k", value=b"\xff" * 500_000, headers=(("x", b"1"),))])
     start(changed, processes, tmp_path)
-    assert until(written(observer, 1))
+    all_written(observer, 1)
     (found,) = lines(tagstream("dlq", "list", "--json", environ=environ).stdout)
     assert (found["code"], found["bytes"], found["dropped"]) == ("invalid_utf8", 500_000, ["value"])
     refused = tagstream("dlq", "replay", environ=environ)

@@ -19,12 +19,11 @@ from kafka import TopicPartition as PlainTopicPartition
 from stream.broker import Broker
 from stream.broker.processes import Processes
 from stream.deliver.fatal import EXIT_BROKEN
-from stream.kafka import admin
 from stream.kafka.rights import transactional_prefix
 from stream.kafka.transactions import TransactionsUnavailableError
 from stream.settings.loading import load
 from stream.settings.settings import Settings
-from tests.faults.cluster.topics import doors, fault_environment, send
+from tests.faults.cluster.topics import doors, fault_environment, make_topics, send
 from tests.faults.faults import Fault
 from tests.faults.fleet import ROOT, without_settings
 from tests.faults.harness import run
@@ -32,12 +31,10 @@ from tests.faults.inputs import plant
 from tests.faults.observer import TopicObserver
 from tests.faults.plan import Plan
 from tests.faults.report import Report
-from tests.integration.running import WORK_SECONDS, Start, all_committed, until, verdict
+from tests.integration.running import Start, all_committed, verdict
+from tests.waiting import HANG_SECONDS, until
 
-pytestmark = [
-    pytest.mark.broker,
-    pytest.mark.timeout(240),
-]
+pytestmark = pytest.mark.broker
 
 ONCE = {"TAGSTREAM_DELIVERY": "exactly_once"}
 # Longer than a worker is frozen: who thaws must get to the end of its transaction, and not end itself for being late.
@@ -61,7 +58,7 @@ def reports(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         module: str, folder: Path, faults: tuple[Fault, ...], events: int, seconds_per_batch: float, patience_seconds: float
     ) -> Report:
         environ = fault_environment(kafka.bootstrap, "exactly-once") | ONCE | PATIENT
-        admin.create(load(environ, folder=ROOT).settings)
+        make_topics(load(environ, folder=ROOT).settings)
         plan = Plan(
             module=f"tests.faults.{module}",
             seconds_per_batch=seconds_per_batch,
@@ -121,7 +118,7 @@ def test_a_worker_whose_partitions_somebody_has_taken_over_ends_itself(
     """It cannot commit any more, and says why; whoever comes next goes on where the last commit ended."""
     inputs = send(settings, plant(EVENTS, malformed=6, seed="fenced"))
     worker = start(seconds_per_batch=0.5, **ONCE)
-    assert until(observer.committed, WORK_SECONDS)
+    until(observer.committed, "something is committed", process=worker.process)
 
     async def take_over() -> None:
         for partition in observer.ends():
@@ -130,12 +127,11 @@ def test_a_worker_whose_partitions_somebody_has_taken_over_ends_itself(
 
     asyncio.run(take_over())
 
-    assert worker.process.wait(WORK_SECONDS), worker.process.output()
-    assert worker.process.exit_code == EXIT_BROKEN
+    assert worker.end() == EXIT_BROKEN
     assert "ProducerFenced" in worker.process.output()
     assert observer.committed() != observer.ends()
     start(**ONCE)
-    assert all_committed(observer), observer.committed()
+    all_committed(observer)
     found = verdict(observer, inputs)
     assert found.broken == [], found
     assert found.duplicates == 0, found
@@ -156,7 +152,7 @@ def test_what_a_dead_worker_has_left_open_is_rolled_back_before_its_offset_is_re
     asyncio.run(half_a_transaction())
     start(**ONCE)
 
-    assert all_committed(observer), observer.committed()
+    all_committed(observer)
     found = verdict(observer, inputs)
     assert found.broken == [], found
     assert found.duplicates == 0, found
@@ -183,7 +179,7 @@ def uncommitted(settings: Settings) -> int:
             count += sum(map(len, reader.poll(timeout_ms=200).values()))
             return all(reader.position(partition) >= end for partition, end in ends.items())
 
-        assert until(read_on, WORK_SECONDS)
+        until(read_on, "all records are read", state=lambda: f"{count} records")
         return count
     finally:
         reader.close()
@@ -196,7 +192,7 @@ def test_it_does_not_start_where_there_are_no_transactions(environ: dict[str, st
         cwd=ROOT,
         env={**without_settings(os.environ), **environ, **ONCE, "TAGSTREAM_IDEMPOTENT_PRODUCER": "off"},
         capture_output=True,
-        timeout=WORK_SECONDS,
+        timeout=HANG_SECONDS,
         check=False,
     )
     assert done.returncode == TransactionsUnavailableError.exit_code, done

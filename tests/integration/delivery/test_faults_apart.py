@@ -15,28 +15,22 @@ from aiokafka import AIOKafkaProducer
 from kafka import KafkaAdminClient, TopicPartition
 
 from stream.broker.processes import Processes
-from stream.kafka import admin as topics
 from stream.settings.loading import load
 from stream.settings.settings import Settings
 from tests.faults.cluster.brokers import StruckCluster
-from tests.faults.cluster.topics import fault_environment, send
+from tests.faults.cluster.topics import fault_environment, make_topics, send
 from tests.faults.fleet import ROOT, Fleet, without_settings
 from tests.faults.inputs import Planted, plant
 from tests.faults.observer import TopicObserver
 from tests.faults.worker.stub import MODEL, MODEL_VARIABLE, OTHER_MODEL
-from tests.integration.running import RunningWorker, Start, all_committed, all_written, until, verdict
+from tests.integration.running import RunningWorker, Start, all_committed, all_written, ended, verdict
+from tests.waiting import HANG_SECONDS, until
 
-pytestmark = [
-    pytest.mark.broker,
-    pytest.mark.timeout(180),
-]
+pytestmark = pytest.mark.broker
 
 EVENTS = 600
-STOP_SECONDS = 10.0
-WORK_SECONDS = 60.0
 # Of the six partitions of a test's topic.
 HALF = 3
-STALL_SECONDS = 30.0
 # Of a minute without brokers; the clients alone would write some thousand.
 MOST_LINES = 150
 
@@ -55,15 +49,15 @@ def test_a_group_that_lost_its_offsets_begins_anew(start: Start, settings: Setti
     """Deleted offsets mean the oldest event and not the newest: everything is decided again, the same way, and nothing is missed."""
     inputs = send(settings, plant(EVENTS, malformed=6, seed="offsets"))
     worker = start()
-    assert all_committed(observer)
+    all_committed(observer)
     worker.stop()
     with admin(settings) as client:
         client.delete_groups([settings.group])
 
     start()
 
-    assert all_written(observer, 2 * EVENTS)
-    assert all_committed(observer)
+    all_written(observer, 2 * EVENTS)
+    all_committed(observer)
     found = verdict(observer, inputs)
     assert found.broken == [], found
     assert found.duplicates == EVENTS
@@ -76,7 +70,7 @@ def test_events_that_expired_unread_are_counted_and_the_rest_is_read(
     send(settings, plant(60, malformed=0, seed="read"))
     start().stop()
     worker = start()
-    assert all_committed(observer)
+    all_committed(observer)
     worker.stop()
     committed = observer.committed()
     inputs = send(settings, plant(EVENTS, malformed=6, seed="expired", first=1000))
@@ -87,14 +81,15 @@ def test_events_that_expired_unread_are_counted_and_the_rest_is_read(
     worker = start()
 
     left = [one for one in inputs if one.offset >= gone[one.partition]]
-    assert all_committed(observer)
+    all_committed(observer)
     outcomes = observer.outcomes()
     assert sum(map(len, outcomes.values())) == 60 + len(left)
     expired = 20 * len(gone)
-    assert until(lambda: worker.metric("tagstream_events_expired_total") == expired, WORK_SECONDS), worker.process.output()
+    worker.until_metric("tagstream_events_expired_total", lambda value: value == expired)
     assert '"events_expired_unread"' in worker.process.output()
 
 
+@pytest.mark.own_brokers
 def test_a_worker_whose_brokers_are_away_says_so_and_comes_back(processes: Processes, tmp_path: Path) -> None:
     """It was caught up, and has nothing in hand that could fail: without a word it would look idle. Its log stays short."""
     with StruckCluster(nodes=1) as cluster:
@@ -104,14 +99,14 @@ def test_a_worker_whose_brokers_are_away_says_so_and_comes_back(processes: Proce
             "TAGSTREAM_STATE_FOLDER": str(tmp_path / "state"),
         }
         settings = load(environ, folder=ROOT).settings
-        topics.create(settings)
+        make_topics(settings)
         fleet = Fleet(
             processes=processes, module="tests.faults.worker", environ=environ, seconds_per_batch=0.0, folder=tmp_path
         )
         worker = RunningWorker(fleet.add(1).process)
         with TopicObserver(settings) as observer:
             send(settings, plant(EVENTS, malformed=6, seed="before"))
-            assert all_committed(observer)
+            all_committed(observer)
         assert worker.get("/readyz")[0] == 200
         tail = processes.start(
             [sys.executable, "-m", "stream.cli.main", "tail", "tagged", "--from-beginning"],
@@ -123,26 +118,26 @@ def test_a_worker_whose_brokers_are_away_says_so_and_comes_back(processes: Proce
             },
             log_file=tmp_path / "tail.log",
         )
-        assert until(lambda: ".tagged/" in tail.output(), WORK_SECONDS), tail.output()
+        until(lambda: ".tagged/" in tail.output(), "`tail` shows an outcome", process=tail)
 
-        cluster.outage(seconds=WORK_SECONDS)
-        assert until(lambda: worker.get("/readyz")[0] == 503, STALL_SECONDS), worker.process.output()
+        cluster.outage(seconds=HANG_SECONDS)
+        worker.until_ready(503)
         assert "the brokers have not said for" in worker.get("/readyz")[1]
         assert worker.get("/healthz")[0] == 200
         assert time.time() - worker.metric("tagstream_position_timestamp_seconds") > 8
         # Whoever only reads cannot tell a quiet topic from brokers that are gone, and asks.
-        assert tail.wait(STALL_SECONDS), tail.output()
+        ended(tail)
         assert (tail.exit_code, "no Kafka broker answered" in tail.output()) == (3, True)
         cluster.mend()
 
         with TopicObserver(settings) as observer:
             send(settings, plant(EVENTS, malformed=6, seed="after", first=1000))
-            assert all_committed(observer)
-            assert until(lambda: worker.get("/readyz")[0] == 200, STALL_SECONDS), worker.process.output()
+            all_committed(observer)
+            worker.until_ready()
             assert sum(map(len, observer.outcomes().values())) >= 2 * EVENTS
         assert "position_known_again" in worker.process.output()
         assert len(worker.process.output().splitlines()) < MOST_LINES
-        code, _ = worker.stop()
+        code = worker.stop()
     assert code == 0
     assert not list((tmp_path / "state").glob("*.mark"))
 
@@ -154,8 +149,8 @@ def test_what_a_producer_has_rolled_back_is_no_event(start: Start, settings: Set
 
     worker = start()
 
-    assert all_written(observer, len(kept))
-    assert until(lambda: worker.metric("tagstream_committed_lag_events") == 0, WORK_SECONDS)
+    all_written(observer, len(kept))
+    worker.until_metric("tagstream_committed_lag_events", lambda value: value == 0)
     assert sum(observer.sample().written.values()) == len(kept)
 
 
@@ -186,10 +181,10 @@ def test_two_models_during_a_replacement_differ_only_from_each_other(
     inputs = send(settings, plant(2 * EVENTS, malformed=12, seed="rolling"))
     first = start(seconds_per_batch=1.0)
     other = start(seconds_per_batch=0.1, **{MODEL_VARIABLE: "other-stub"})
-    assert until(lambda: other.metric("tagstream_events_published_total") > 0, WORK_SECONDS)
+    other.until_metric("tagstream_events_published_total", lambda value: value > 0)
     first.process.kill()
 
-    assert all_committed(observer)
+    all_committed(observer)
     found = verdict(observer, inputs)
     # Of an event that both have decided, each through another door, nobody can say which outcome was the first.
     assert set(found.broken) <= {"I5"}, found
@@ -212,9 +207,9 @@ def test_a_full_disk_does_not_matter_to_a_worker(
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),  # noqa: PLW1509 - one thread, one call
     )
     try:
-        assert all_committed(observer)
+        all_committed(observer)
         worker.terminate()
-        said, _ = worker.communicate(timeout=STOP_SECONDS)
+        said, _ = worker.communicate(timeout=HANG_SECONDS)
     finally:
         worker.kill()
         worker.communicate()
@@ -231,14 +226,14 @@ def test_a_member_with_a_name_of_its_own_keeps_its_partitions_over_a_restart(
     session = {"TAGSTREAM_SESSION_TIMEOUT_SECONDS": "40"}
     staying = start(TAGSTREAM_GROUP_INSTANCE_ID="staying", **session)
     leaving = start(TAGSTREAM_GROUP_INSTANCE_ID="leaving", **session)
-    assert all_committed(observer)
-    assert until(lambda: staying.metric("tagstream_assigned_partitions") == HALF, WORK_SECONDS)
+    all_committed(observer)
+    staying.until_metric("tagstream_assigned_partitions", lambda value: value == HALF)
     before = staying.process.output().count('"partitions_assigned"')
     leaving.stop()
     back = start(TAGSTREAM_GROUP_INSTANCE_ID="leaving", **session)
     inputs += send(settings, plant(EVENTS, malformed=6, seed="static-2", first=10_000))
 
-    assert all_committed(observer)
+    all_committed(observer)
     assert verdict(observer, inputs).broken == []
-    assert until(lambda: back.metric("tagstream_assigned_partitions") == HALF, WORK_SECONDS)
+    back.until_metric("tagstream_assigned_partitions", lambda value: value == HALF)
     assert staying.process.output().count('"partitions_assigned"') == before

@@ -30,18 +30,14 @@ from tests.faults.observer import TopicObserver
 from tests.faults.worker.points import Point
 from tests.faults.worker.poison import ABORT, RAISE, pipeline_of
 from tests.faults.worker.stub import FULL_BATCH_VARIABLE, HANG
-from tests.integration.running import RunningWorker, Start, all_committed, all_written, until
+from tests.integration.running import RunningWorker, Start, all_committed, all_written, ended, is_committed
+from tests.waiting import HANG_SECONDS, LOG_CHARACTERS, until
 
-pytestmark = [
-    pytest.mark.broker,
-    pytest.mark.timeout(400),
-]
+pytestmark = pytest.mark.broker
 
 MODULE = "tests.faults.worker.poison"
 DEATHS = 3
 LOOK_SECONDS = 0.1
-FINISH_SECONDS = 240.0
-STOP_SECONDS = 10.0
 
 
 @pytest.fixture
@@ -76,12 +72,12 @@ def with_poison(events: int, *words: str) -> list[Planted]:
 
 def samples(observer: TopicObserver, fleet: Fleet) -> Iterator[Sample]:
     """Look, and start anew what has ended, until all is committed."""
-    deadline = time.monotonic() + FINISH_SECONDS
+    deadline = time.monotonic() + HANG_SECONDS
     while True:
         fleet.tend()
         sample = observer.sample()
         yield sample
-        if sample.committed == {partition: end for partition, end in observer.ends().items() if end}:
+        if is_committed(observer):
             return
         assert time.monotonic() < deadline, fleet.log(0)[-4000:]
         time.sleep(LOOK_SECONDS)
@@ -136,10 +132,12 @@ def test_an_event_that_kills_the_worker_is_given_up_after_so_many_deaths(
         exits = list(fleet.exits)
         # Who was given up is a suspect until the worker has seen the commit, at most a second later.
         worker = RunningWorker(fleet.members[0].process)
-        assert until(lambda: worker.metric("tagstream_crash_suspects_events") == 0, 30)
+        worker.until_metric("tagstream_crash_suspects_events", lambda value: value == 0)
         fleet.stop()
         verdict = check(
-            Evidence(inputs=inputs, outcomes=observer.outcomes(), samples=seen, ends=observer.ends(), idle_bound_seconds=60)
+            Evidence(
+                inputs=inputs, outcomes=observer.outcomes(), samples=seen, ends=observer.ends(), idle_bound_seconds=HANG_SECONDS
+            )
         )
         outcomes = observer.outcomes()
     publish_report("\n".join(map(str, verdict.findings)) + f"\nexit codes {[exit_.code for exit_ in exits]}")
@@ -181,7 +179,9 @@ def test_with_several_workers_it_takes_no_more_than_so_many_deaths_of_each(
         exits = list(fleet.exits)
         fleet.stop()
         outcomes = observer.outcomes()
-        verdict = check(Evidence(inputs=inputs, outcomes=outcomes, samples=seen, ends=observer.ends(), idle_bound_seconds=90))
+        verdict = check(
+            Evidence(inputs=inputs, outcomes=outcomes, samples=seen, ends=observer.ends(), idle_bound_seconds=HANG_SECONDS)
+        )
     publish_report("\n".join(map(str, verdict.findings)) + f"\nexit codes {[exit_.code for exit_ in exits]}")
 
     assert verdict.broken == [], verdict.findings
@@ -224,7 +224,9 @@ def test_killing_workers_at_random_makes_no_dead_letter(
                     before, strike_at = sum(observer.sample().written.values()), 0.0
         fleet.stop()
         outcomes = observer.outcomes()
-        verdict = check(Evidence(inputs=inputs, outcomes=outcomes, samples=seen, ends=observer.ends(), idle_bound_seconds=60))
+        verdict = check(
+            Evidence(inputs=inputs, outcomes=outcomes, samples=seen, ends=observer.ends(), idle_bound_seconds=HANG_SECONDS)
+        )
     suspected = sum(log.count('"predecessor_died_in_model"') for log in (fleet.log(0), fleet.log(1)))
     publish_report("\n".join(map(str, verdict.findings)) + f"\n{killed} kills, {suspected} of them in the model")
 
@@ -242,13 +244,13 @@ def test_who_joins_waits_for_one_suspect_and_not_for_the_whole_row(
     send(settings, plant(2_000, malformed=0, seed="suspects"))
     dead = start(seconds_per_batch=0.6)
     # By then its batches are full.
-    assert all_written(observer, 300)
+    all_written(observer, 300)
     os.kill(dead.process.pid, Point.KILL_BEFORE_DECIDING.value)
-    assert dead.process.wait(60)
+    dead.end()
     careful = start(seconds_per_batch=2.0, **{FULL_BATCH_VARIABLE: "1"})
-    suspects = until(lambda: careful.metric("tagstream_crash_suspects_events"), 30)
+    suspects = careful.until_metric("tagstream_crash_suspects_events", lambda value: value > 0)
     assert suspects >= 16
-    assert until(lambda: careful.metric("tagstream_assigned_partitions") == settings.topic_partitions, 30)
+    careful.until_metric("tagstream_assigned_partitions", lambda value: value == settings.topic_partitions)
     joining = start()
     # As soon as it has given partitions up. What is no suspect goes in whole batches before and between them, so suspects are counted.
     left = until(
@@ -259,12 +261,12 @@ def test_who_joins_waits_for_one_suspect_and_not_for_the_whole_row(
         60,
     )
     assert left > suspects / 2
-    assert until(lambda: joining.metric("tagstream_assigned_partitions") > 0, 60)
-    code, seconds = careful.stop()
+    joining.until_metric("tagstream_assigned_partitions", lambda value: value > 0)
+    code = careful.stop()
 
-    assert (code, seconds < STOP_SECONDS) == (0, True)
-    assert all_written(observer, 400)
-    assert all_committed(observer)
+    assert code == 0
+    all_written(observer, 400)
+    all_committed(observer)
 
 
 def test_a_worker_whose_events_are_all_dead_stops_until_a_person_answers(
@@ -278,7 +280,7 @@ def test_a_worker_whose_events_are_all_dead_stops_until_a_person_answers(
     fleet = Fleet(processes=processes, module=MODULE, environ={**environ, **limits}, seconds_per_batch=0.01, folder=tmp_path)
     member = fleet.add(0)
     first = member.process
-    assert first.wait(60), first.output()[-2000:]
+    ended(first)
     assert first.exit_code == 1, first.output()[-2000:]
     assert '"circuit_breaker_opened"' in first.output()
     with TopicObserver(settings) as observer:
@@ -303,14 +305,14 @@ def test_a_worker_whose_events_are_all_dead_stops_until_a_person_answers(
 
         # A person has looked: these are the producer's, go on.
         second.ask_to_end()
-        assert second.wait(15)
+        ended(second)
         fleet.environ = {**environ, **limits, "TAGSTREAM_BREAKER_DEAD_LETTER_RATIO": "1"}
         seen = list(samples(observer, fleet))
         outcomes = observer.outcomes()
         ends = observer.ends()
     fleet.stop()
 
-    verdict = check(Evidence(inputs=inputs, outcomes=outcomes, samples=seen, ends=ends, idle_bound_seconds=60))
+    verdict = check(Evidence(inputs=inputs, outcomes=outcomes, samples=seen, ends=ends, idle_bound_seconds=HANG_SECONDS))
     assert verdict.broken == [], verdict.findings
     assert verdict.duplicates == 0
     assert not BreakerFile(settings, release="").path.exists()
@@ -318,16 +320,13 @@ def test_a_worker_whose_events_are_all_dead_stops_until_a_person_answers(
 
 def until_said(output: Callable[[], str], event: str) -> str | None:
     """The address of the metrics, once the log has this event."""
-    deadline = time.monotonic() + 30
-    while f'"{event}"' not in output():
-        assert time.monotonic() < deadline, output()[-2000:]
-        time.sleep(LOOK_SECONDS)
+    until(lambda: f'"{event}"' in output(), f"the log says {event}", state=lambda: output()[-LOG_CHARACTERS:])
     return metrics_address(output())
 
 
 def readiness(address: str) -> tuple[int, str]:
     """The status and the sentence of /readyz."""
-    connection = HTTPConnection(urlsplit(address).netloc, timeout=5)
+    connection = HTTPConnection(urlsplit(address).netloc, timeout=HANG_SECONDS)
     try:
         connection.request("GET", "/readyz")
         response = connection.getresponse()

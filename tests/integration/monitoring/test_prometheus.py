@@ -19,20 +19,19 @@ from monitoring.edges import CONFIDENCE
 from monitoring.grafana.boards import BOARDS, DASHBOARDS, queries
 from stream.broker import Broker
 from stream.broker.processes import Processes
-from stream.kafka import admin
 from stream.settings.loading import load
 from tests.faults.checker import Door
-from tests.faults.cluster.topics import fresh_environment, send
+from tests.faults.cluster.topics import fresh_environment, make_topics, send
 from tests.faults.fleet import ROOT
 from tests.faults.inputs import MALFORMED, Planted
 from tests.faults.observer import TopicObserver
-from tests.integration.monitoring.watching import START_SECONDS, Prometheus, started, watching
-from tests.integration.running import until
+from tests.integration.monitoring.watching import Prometheus, started, watching
+from tests.integration.running import all_written
 from tests.prometheus import rules
+from tests.waiting import HANG_SECONDS, until
 
 pytestmark = [
     pytest.mark.broker,
-    pytest.mark.timeout(900),
     pytest.mark.skipif(
         shutil.which("prometheus") is None,
         reason="there is no prometheus, so nothing can be said of the rules on real workers: install the package prometheus",
@@ -41,7 +40,6 @@ pytestmark = [
 
 WORKERS = 2
 EVENTS, BAD = 3_000, 60
-WORK_SECONDS, SCRAPE_SECONDS = 300.0, 60.0
 # Every figure of a board has data after a stream like this one, except where the reason stands here.
 EXPECTED_EMPTY = {
     'sum by (kind) (increase(tagstream_drift_findings_total{job="tagstream"}[5m])) > 0': "a stream like its reference has no findings",
@@ -79,27 +77,24 @@ def run(kafka: Broker, folder: Path, compared_bundle: Path) -> Iterator[Run]:
         "TAGSTREAM_KNOWN_SOURCES": "papers",
         "TAGSTREAM_DRIFT_WINDOW_EVENTS": "200",
         "TAGSTREAM_DRIFT_REFERENCE_WINDOWS": "2",
-        "TAGSTREAM_STARTUP_TIMEOUT_SECONDS": str(START_SECONDS),
+        "TAGSTREAM_STARTUP_TIMEOUT_SECONDS": str(HANG_SECONDS),
         # A machine that is busy with something else is not what is tested here.
         "TAGSTREAM_SESSION_TIMEOUT_SECONDS": "30",
     }
     settings = load(environ, folder=ROOT).settings
-    admin.create(settings)
+    make_topics(settings)
     with Processes(grace_seconds=5) as processes, TopicObserver(settings) as observer:
         workers = [started(processes, environ, folder / f"worker-{number}.log") for number in range(WORKERS)]
-        assert until(lambda: all(worker.metric("tagstream_assigned_partitions") for worker in workers), START_SECONDS)
+        for worker in workers:
+            worker.until_metric("tagstream_assigned_partitions", lambda value: value > 0)
         prometheus = watching(processes, {"tagstream": [worker.url for worker in workers]}, folder)
-        assert until(
-            lambda: prometheus.value('count(tagstream_events_received_total{job="tagstream"})') == WORKERS, SCRAPE_SECONDS
-        )
+        prometheus.until('count(tagstream_events_received_total{job="tagstream"})', WORKERS)
         send(settings, rows())
-        assert until(lambda: sum(observer.sample().written.values()) >= EVENTS + BAD, WORK_SECONDS), "not all was decided"
+        all_written(observer, EVENTS + BAD)
         outcomes = observer.outcomes()
         written = sum(map(len, outcomes.values()))
-        assert until(lambda: prometheus.value("sum(tagstream_events_published_total)") == written, SCRAPE_SECONDS)
-        assert until(
-            lambda: prometheus.value("sum(job:final_tagstream_predictions:count1h)") == decided(outcomes), SCRAPE_SECONDS
-        )
+        prometheus.until("sum(tagstream_events_published_total)", written)
+        prometheus.until("sum(job:final_tagstream_predictions:count1h)", decided(outcomes))
         yield Run(
             prometheus=prometheus,
             decisions=[json.loads(record.value or b"") for door in (Door.TAGGED, Door.REVIEW) for record in outcomes[door]],
@@ -156,7 +151,7 @@ def test_prometheus_sees_two_workers_and_no_rule_fails(run: Run) -> None:
 @pytest.mark.parametrize("name", [rule["record"] for rule in rules("recording.yml")])
 def test_every_recording_rule_returns_data(run: Run, name: str) -> None:
     """A number, not only a series that is NaN."""
-    assert until(lambda: run.prometheus.ever(name) > 0, SCRAPE_SECONDS)
+    until(lambda: run.prometheus.ever(name) > 0, f"{name} has had a number")
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
@@ -170,8 +165,7 @@ def test_every_query_of_a_board_is_answered(run: Run, board: Any) -> None:
         return [expression for expression in asked if not run.prometheus.ever(expression)]
 
     # A worker looks at its commits every few seconds, and Prometheus at the worker: the last figure comes a little after the last event.
-    until(lambda: EXPECTED_EMPTY.keys() >= set(empty()), SCRAPE_SECONDS)
-    assert [expression for expression in empty() if expression not in EXPECTED_EMPTY] == []
+    until(lambda: EXPECTED_EMPTY.keys() >= set(empty()), "every query is answered", state=empty)
     # The series is there all the same: only the comparison hides it.
     assert all(run.prometheus.ever(expression.removesuffix(" > 0")) for expression in empty())
 
@@ -179,8 +173,7 @@ def test_every_query_of_a_board_is_answered(run: Run, board: Any) -> None:
 def assert_settles(run: Run, name: str, expected: float) -> None:
     """The rules of one look are evaluated one after the other: what was written last may be a look behind."""
     expression = f"job:final_tagstream_{name}"
-    until(lambda: run.prometheus.value(expression) == pytest.approx(expected, rel=1e-6), SCRAPE_SECONDS)
-    assert run.prometheus.value(expression) == pytest.approx(expected, rel=1e-6), name
+    run.prometheus.until(expression, pytest.approx(expected, rel=1e-6))
 
 
 def test_the_drift_of_both_workers_together_is_that_of_the_raw_events(run: Run) -> None:

@@ -27,27 +27,28 @@ from stream.broker import Broker
 from stream.broker.processes import Processes
 from stream.demo import samples
 from stream.demo.shifts import Shift, shifted
-from stream.kafka import admin
 from stream.settings.loading import load
 from stream.settings.settings import Settings
-from tests.faults.cluster.topics import fresh_environment, send
+from tests.faults.cluster.topics import fresh_environment, make_topics, send
 from tests.faults.fleet import ROOT
 from tests.faults.inputs import Planted
 from tests.faults.observer import TopicObserver
 from tests.integration.command_line import Command
-from tests.integration.monitoring.watching import START_SECONDS, Prometheus, started, watching
-from tests.integration.running import RunningWorker, until
+from tests.integration.monitoring.watching import Prometheus, started, watching
+from tests.integration.running import RunningWorker, all_written
 from tests.prometheus import rules
+from tests.waiting import HANG_SECONDS, until
 
 pytestmark = [
     pytest.mark.broker,
-    pytest.mark.timeout(1500),
     pytest.mark.skipif(
         shutil.which("prometheus") is None,
         reason="there is no prometheus, so nothing can be said of alerts on real workers: install the package prometheus",
     ),
 ]
 
+# The rules are evaluated for so long after the last event, once a second, before the alerts are counted.
+LATER_SECONDS = 5.0
 STABLE, SHORT_STABLE = 10_000, 3_000
 # Ordinary events before a shift, and events of the shift: two windows of a worker and more.
 BEFORE, AFTER = 300, 2_100
@@ -56,7 +57,6 @@ AT_ONCE = 500
 # An odd number: every second event is one of the shift's, and each partition gets its share of them.
 PARTITIONS = 5
 STABLE_JOB, STABLE_WORKERS = "tagstream", 2
-WORK_SECONDS, ALERT_SECONDS = 300.0, 60.0
 REFERENCE_EVENTS = 1_000
 PAGES = {rule["alert"] for rule in rules("alerts.yml") if rule["labels"]["tier"] == "page"}
 NEW_WORDS = ("quantabyte", "lorvane", "zephyrnet")
@@ -218,7 +218,7 @@ def reference(bundle_folder: Path, tagstream_in: Callable[[Path], Command], tmp_
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FaultRun:
+class Parts:
     """Everything that a run needs."""
 
     kafka: Broker
@@ -229,34 +229,35 @@ class FaultRun:
 
 
 @pytest.fixture(scope="module")
-def this_run(
+def parts(
     kafka: Broker,
     bundle_folder: Path,
     reference: Path,
     tagstream_in: Callable[[Path], Command],
     tmp_path_factory: pytest.TempPathFactory,
-) -> FaultRun:
+) -> Parts:
     """The broker and the files."""
     folder = tmp_path_factory.mktemp("see-it")
-    return FaultRun(kafka=kafka, bundle=bundle_folder, reference=reference, folder=folder, tagstream=tagstream_in(folder))
+    return Parts(kafka=kafka, bundle=bundle_folder, reference=reference, folder=folder, tagstream=tagstream_in(folder))
 
 
-def see(this_run: FaultRun, *, stable: int, shifts: Sequence[Shift]) -> Mapping[Shift, Seen]:
+def see(parts: Parts, *, stable: int, shifts: Sequence[Shift]) -> Mapping[Shift, Seen]:
     """One Prometheus over all workers; the streams run one after the other."""
     with ExitStack() as stack:
         processes = stack.enter_context(Processes(grace_seconds=5))
-        streams = {shift: _stream(this_run, shift) for shift in (Shift.NONE, *shifts)}
+        streams = {shift: _stream(parts, shift) for shift in (Shift.NONE, *shifts)}
         for shift, stream in streams.items():
             for number in range(STABLE_WORKERS if shift is Shift.NONE else 1):
-                stream.workers.append(started(processes, stream.environ, this_run.folder / f"{stream.job}-{number}.log"))
+                stream.workers.append(started(processes, stream.environ, parts.folder / f"{stream.job}-{number}.log"))
         workers = [worker for stream in streams.values() for worker in stream.workers]
-        assert until(lambda: all(worker.metric("tagstream_assigned_partitions") for worker in workers), START_SECONDS)
+        for worker in workers:
+            worker.until_metric("tagstream_assigned_partitions", lambda value: value > 0)
         jobs = {stream.job: [worker.url for worker in stream.workers] for stream in streams.values()}
         # A database of its own for every run.
-        prometheus = watching(processes, jobs, Path(tempfile.mkdtemp(dir=this_run.folder)))
-        assert until(lambda: prometheus.value("sum(up)") == len(workers), START_SECONDS)
+        prometheus = watching(processes, jobs, Path(tempfile.mkdtemp(dir=parts.folder)))
+        prometheus.until("sum(up)", len(workers))
         # Before its first scrape Prometheus knew of no worker, which is an alert.
-        assert until(lambda: not prometheus.now("ALERTS"), START_SECONDS), prometheus.now("ALERTS")
+        until(lambda: not prometheus.now("ALERTS"), "no alert is left from the start", state=lambda: prometheus.now("ALERTS"))
         seen = {}
         for shift, stream in streams.items():
             ordinary = samples.mix(samples.load_events(), ())
@@ -266,30 +267,30 @@ def see(this_run: FaultRun, *, stable: int, shifts: Sequence[Shift]) -> Mapping[
             else:
                 events = [*itertools.islice(ordinary, BEFORE), *itertools.islice(moved, AFTER)]
             expected = EXPECTED[shift].raised if shift in EXPECTED else frozenset()
-            seen[shift] = _seen(this_run, prometheus, stream, events, expected)
+            seen[shift] = _seen(parts, prometheus, stream, events, expected)
             for worker in stream.workers:
                 worker.process.kill()
         return seen
 
 
-def _stream(this_run: FaultRun, shift: Shift) -> Stream:
+def _stream(parts: Parts, shift: Shift) -> Stream:
     job = STABLE_JOB if shift is Shift.NONE else shift.value
     environ = {
-        **fresh_environment(this_run.kafka.bootstrap, job, partitions=PARTITIONS),
-        "TAGSTREAM_BUNDLE": str(this_run.bundle),
-        "TAGSTREAM_DRIFT_REFERENCE": str(this_run.reference),
-        "TAGSTREAM_STATE_FOLDER": str(this_run.folder / f"{job}-state"),
-        "TAGSTREAM_STARTUP_TIMEOUT_SECONDS": str(START_SECONDS),
+        **fresh_environment(parts.kafka.bootstrap, job, partitions=PARTITIONS),
+        "TAGSTREAM_BUNDLE": str(parts.bundle),
+        "TAGSTREAM_DRIFT_REFERENCE": str(parts.reference),
+        "TAGSTREAM_STATE_FOLDER": str(parts.folder / f"{job}-state"),
+        "TAGSTREAM_STARTUP_TIMEOUT_SECONDS": str(HANG_SECONDS),
         # A machine that is busy with something else is not what is tested here.
         "TAGSTREAM_SESSION_TIMEOUT_SECONDS": "30",
     }
     stream = Stream(job=job, environ=environ)
-    admin.create(stream.settings)
+    make_topics(stream.settings)
     return stream
 
 
 def _seen(
-    this_run: FaultRun, prometheus: Prometheus, stream: Stream, events: Sequence[samples.Sample], expected: frozenset[str]
+    parts: Parts, prometheus: Prometheus, stream: Stream, events: Sequence[samples.Sample], expected: frozenset[str]
 ) -> Seen:
     began = time.time()
     with TopicObserver(stream.settings) as observer:
@@ -297,20 +298,25 @@ def _seen(
             part = events[start : start + AT_ONCE]
             send(stream.settings, [Planted(event_id=one.key, key=one.key.encode(), value=one.value) for one in part])
             # One part waits while the next is sent, and no more.
-            assert until(lambda sent=start: written(observer) >= sent, WORK_SECONDS), f"not all of {stream.job} was decided"
-        assert until(lambda: written(observer) >= len(events), WORK_SECONDS), f"not all of {stream.job} was decided"
+            all_written(observer, start)
+        all_written(observer, len(events))
     ended = time.time()
-    # What must fire may take its time; what must not has had as many looks as the rest.
-    until(lambda: expected <= prometheus.fired(stream.job, since=began, until=time.time()).keys(), ALERT_SECONDS)
-    time.sleep(5)
+    # An alert that must fire may take its time; one that must not has had as many looks as the others.
+    until(
+        lambda: expected <= prometheus.fired(stream.job, since=began, before=time.time()).keys(),
+        f"the alerts {sorted(expected)} have fired",
+        state=lambda: prometheus.fired(stream.job, since=began, before=time.time()),
+    )
+    later = time.time() + LATER_SECONDS
+    until(lambda: prometheus.evaluated() > later, "every rule has been evaluated a while later", state=prometheus.evaluated)
     tail = ("drift", "tail", "--json", "--from-beginning", "--idle", "2")
-    shown = this_run.tagstream(*tail, environ=stream.environ)
+    shown = parts.tagstream(*tail, environ=stream.environ)
     assert shown.returncode == 0, shown.stderr.decode()
     return Seen(
         events=len(events),
         seconds=ended - began,
-        paged=PAGES & prometheus.fired(stream.job, since=began, until=ended).keys(),
-        fired=prometheus.fired(stream.job, since=began, until=time.time()),
+        paged=PAGES & prometheus.fired(stream.job, since=began, before=ended).keys(),
+        fired=prometheus.fired(stream.job, since=began, before=time.time()),
         findings=[json.loads(line) for line in shown.stdout.splitlines()],
         largest={
             name: prometheus.value(
@@ -330,21 +336,16 @@ def _seen(
     )
 
 
-def written(observer: TopicObserver) -> int:
-    """Outcomes at all doors."""
-    return sum(observer.sample().written.values())
-
-
 @pytest.fixture(scope="module")
-def short(this_run: FaultRun) -> Mapping[Shift, Seen]:
+def short(parts: Parts) -> Mapping[Shift, Seen]:
     """What every run of the tests has time for."""
-    return see(this_run, stable=SHORT_STABLE, shifts=[Shift.NEW_TOPIC])
+    return see(parts, stable=SHORT_STABLE, shifts=[Shift.NEW_TOPIC])
 
 
 @pytest.fixture(scope="module")
-def whole(this_run: FaultRun) -> Mapping[Shift, Seen]:
+def whole(parts: Parts) -> Mapping[Shift, Seen]:
     """All of it."""
-    return see(this_run, stable=STABLE, shifts=list(EXPECTED))
+    return see(parts, stable=STABLE, shifts=list(EXPECTED))
 
 
 def assert_stable(seen: Seen) -> None:

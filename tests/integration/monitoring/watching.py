@@ -11,6 +11,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,10 @@ import yaml
 from stream.broker.ports import free_ports
 from stream.broker.processes import Process, Processes
 from tests.faults.fleet import ROOT, without_settings
-from tests.integration.running import RunningWorker, until
+from tests.integration.running import RunningWorker
 from tests.prometheus import FOLDER, final, quick
+from tests.waiting import HANG_SECONDS, until
 
-START_SECONDS = 120.0
 STEP_SECONDS = 2
 
 
@@ -38,7 +39,7 @@ class Prometheus:
         """The data of an answer of its API."""
         asked = f"{self.url}{path}?{urllib.parse.urlencode(parameters)}"
         try:
-            with urllib.request.urlopen(asked, timeout=30) as answer:  # noqa: S310 - loopback
+            with urllib.request.urlopen(asked, timeout=HANG_SECONDS) as answer:  # noqa: S310 - loopback
                 return json.load(answer)["data"]
         except urllib.error.HTTPError as error:
             with error:
@@ -47,7 +48,7 @@ class Prometheus:
     def ready(self) -> bool:
         """Does it answer?"""
         try:
-            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=5) as answer:  # noqa: S310 - loopback
+            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=HANG_SECONDS) as answer:  # noqa: S310 - loopback
                 return bool(answer.status == 200)
         except OSError:
             return False
@@ -63,13 +64,22 @@ class Prometheus:
         assert len(found) < 2, found
         return found[0][1] if found else None
 
-    def fired(self, job: str, *, since: float, until: float) -> dict[str, set[str]]:
+    def until(self, expression: str, expected: object) -> None:
+        """Wait until the only series of an expression has this value."""
+        until(lambda: self.value(expression) == expected, f"{expression} is {expected}", state=lambda: self.value(expression))
+
+    def fired(self, job: str, *, since: float, before: float) -> dict[str, set[str]]:
         """The alerts of a job that fired between two moments, Unix seconds, each with the values of its label `signal`."""
-        asked = {"query": f'ALERTS{{job="{job}", alertstate="firing"}}', "start": since, "end": until, "step": 1}
+        asked = {"query": f'ALERTS{{job="{job}", alertstate="firing"}}', "start": since, "end": before, "step": 1}
         found: dict[str, set[str]] = {}
         for one in self.get("/api/v1/query_range", **asked)["result"]:
             found.setdefault(one["metric"]["alertname"], set()).add(one["metric"].get("signal", ""))
         return found
+
+    def evaluated(self) -> float:
+        """When the group of rules was evaluated that is the furthest behind, Unix seconds."""
+        groups = self.get("/api/v1/rules")["groups"]
+        return min(datetime.fromisoformat(group["lastEvaluation"]).timestamp() for group in groups)
 
     def ever(self, expression: str) -> int:
         """How many series of an expression had a number at any moment since the beginning."""
@@ -116,5 +126,5 @@ def watching(processes: Processes, jobs: Mapping[str, Sequence[str]], folder: Pa
         log_file=folder / "prometheus.log",
     )
     found = Prometheus(url=f"http://127.0.0.1:{port}", process=process, since=time.time())
-    assert until(found.ready, START_SECONDS), process.output()
+    until(found.ready, "Prometheus is ready", process=process)
     return found
