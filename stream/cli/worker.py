@@ -46,15 +46,15 @@ def doctor(
 ) -> None:
     """Check all that a worker needs; say what to do."""
     chosen = settings(brokers=brokers, bundle=bundle)
-    from stream.doctor import examine as run
-    from stream.doctor.show import finding
+    from stream.doctor.examine import examine
+    from stream.doctor.show import printer
     from stream.kafka import rights
     from stream.terminal import console
 
     if acls is not None:
         console.print_lines(rights.lines(chosen, rights.Role(role), acls), as_json=json)
         return
-    report = run.examine(chosen, create_topics=create_topics, say=finding(chosen, as_json=json))
+    report = examine(chosen, create_topics=create_topics, say=printer(chosen, as_json=json))
     if not report.broker_reachable:
         raise typer.Exit(EXIT_BROKER)
     if report.failed:

@@ -1,4 +1,4 @@
-"""One finding of `tagstream doctor` on the terminal, or as JSON."""
+"""Findings on the terminal, or as JSON."""
 
 import sys
 from collections.abc import Callable
@@ -6,18 +6,17 @@ from collections.abc import Callable
 import msgspec
 from rich.text import Text
 
-from stream.doctor.examine import Finding, Status
+from stream.doctor.findings import Finding, Status
 from stream.settings.settings import Settings
 from stream.terminal.console import out
 
 STATUS_STYLES = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "bold red"}
-# Of the column of the doctor's checks; a name may have 249 characters, and moves the text of its own line alone.
+# Width of the column of names. A topic's name may have 249 characters: a longer name moves the text of its own line alone.
 SHORTEST_NAMES, LONGEST_NAMES = 16, 40
 
 
-def finding(settings: Settings, *, as_json: bool) -> Callable[[Finding], None]:
-    """What prints one finding of the doctor, in columns that have room for the names of these topics."""
-    # Findings come one by one, and the longest names that they bear are known before.
+def printer(settings: Settings, *, as_json: bool) -> Callable[[Finding], None]:
+    """A function that prints one finding, in columns wide enough for the names of the settings' topics."""
     longest = max(len(f"topic {name}") for name in settings.topics.model_dump().values())
     names = min(max(SHORTEST_NAMES, longest), LONGEST_NAMES)
 

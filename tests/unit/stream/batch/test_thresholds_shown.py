@@ -1,50 +1,15 @@
 """What people are told of the thresholds: the ones that are applied, and why a person would be asked."""
 
-import msgspec
 import pytest
 
-from model_export.bundle.bundle import ALWAYS_ASK, Bundle, LabelThreshold
+from model_export.bundle.bundle import ALWAYS_ASK
 from model_export.bundle.prediction import Prediction
 from model_export.bundle.text import read
 from stream.batch.show import print_outcome
 from stream.contract.events import ContentEvent, decode
 from stream.contract.outcomes import ModelRef
-from stream.decide.pipeline import router
 from stream.decide.routing import Router
-from stream.doctor import examine
 from tests.fakes import raw
-
-
-def own(confidence: float, *, certified: bool) -> LabelThreshold:
-    """A label's threshold."""
-    return LabelThreshold(
-        confidence=confidence,
-        target_precision=0.95,
-        precision=0.99,
-        precision_lower_bound=0.96,
-        bound_level=0.9875,
-        rows=300,
-        label_rows=400,
-        certified=certified,
-    )
-
-
-def test_the_doctor_names_the_thresholds_that_a_worker_would_apply(tiny_bundle: Bundle) -> None:
-    """The setting where there is one, else the bundle's own and how many of them are certified; an older bundle has one."""
-    labels = tiny_bundle.manifest.labels
-    manifest = msgspec.structs.replace(
-        tiny_bundle.manifest, thresholds={label: own(0.9, certified=label == labels[0]) for label in labels}
-    )
-    bundle = msgspec.structs.replace(tiny_bundle, manifest=manifest)
-    said = examine._asked_below(router(bundle, None), manifest.thresholds, None)
-    assert all(f"{label} 0.9" in said for label in labels)
-    assert said.endswith(f"(1 of {len(labels)} certified)")
-    assert (
-        examine._asked_below(router(bundle, 0.0), manifest.thresholds, 0.0)
-        == "threshold 0.0 for every tag (setting confidence_threshold)"
-    )
-    wanted = f"threshold {tiny_bundle.manifest.threshold.confidence}"
-    assert examine._asked_below(router(tiny_bundle, None), {}, None) == wanted
 
 
 @pytest.mark.parametrize(

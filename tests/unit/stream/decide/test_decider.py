@@ -18,7 +18,6 @@ from stream.batch.rows import Row
 from stream.contract.outcomes import NeedsReview, prediction_id, publish_all
 from stream.decide.decider import decider_of
 from stream.deliver.breaker_file import BreakerFile
-from stream.doctor import examine
 from stream.settings.settings import Settings
 from stream.worker import main
 from tests.fakes import raw
@@ -117,13 +116,3 @@ def test_the_models_open_breaker_waits_while_the_rules_stand_in(tmp_path: Path) 
     BreakerFile(model, release="1 model").write("the model failed on 600 of the last 1000 events")
     assert BreakerFile(stand_in, release="1 rules").why() is None
     assert BreakerFile(model, release="1 model").why() == "the model failed on 600 of the last 1000 events"
-
-
-@pytest.mark.parametrize(("bundle", "status", "fix"), [(NOWHERE, "WARN", "once"), (None, "OK", "now")])
-def test_the_doctor_warns_of_the_rules_and_looks_for_the_way_back(
-    tiny_bundle_folder: Path, bundle: Path | None, status: str, fix: str
-) -> None:
-    """A worker would work, so nothing fails; whether the bundle verifies is said too."""
-    decider, found = examine._decider(by_rules(bundle=bundle or tiny_bundle_folder))
-    assert (decider.check, decider.status.value, found.check, found.status.value) == ("decider", "WARN", "bundle", status)
-    assert decider.fix.startswith(f"TAGSTREAM_DECIDER=model {fix}")

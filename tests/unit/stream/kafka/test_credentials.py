@@ -8,7 +8,8 @@ from typing import Any
 import faust
 import pytest
 
-from stream.doctor.examine import Status, examine
+from stream.doctor.examine import examine
+from stream.doctor.findings import Status
 from stream.kafka import credentials as module
 from stream.kafka.credentials import SecurityError, client_options
 from stream.settings.loading import load

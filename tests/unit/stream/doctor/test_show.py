@@ -1,29 +1,29 @@
-"""What the doctor finds, as a person reads it."""
+"""Findings on the terminal: columns line up whatever the names of the topics are."""
 
 import pytest
 
-from stream.doctor import examine
-from stream.doctor.examine import Finding, Status
-from stream.doctor.show import LONGEST_NAMES, finding
+from stream.doctor import remote
+from stream.doctor.findings import Finding, Status
+from stream.doctor.show import LONGEST_NAMES, printer
 from stream.kafka.admin import TopicDescription
 from stream.settings.settings import Settings, Topics
 
 
 def of_topics(settings: Settings) -> list[Finding]:
-    """What the doctor says of topics of one partition each, and of one that is not there."""
+    """Findings on the topics: the first does not exist, the others have one partition each."""
     names: dict[str, str] = settings.topics.model_dump()
     partitions = [None, *[1] * (len(names) - 1)]
     return [
-        examine._topic(settings, key, name, TopicDescription(partitions=count, operations=None), Status.FAIL)
-        for (key, name), count in zip(names.items(), partitions, strict=True)
+        remote.topic(settings, key, TopicDescription(partitions=count, operations=None), Status.FAIL)
+        for key, count in zip(names, partitions, strict=True)
     ]
 
 
 @pytest.mark.parametrize("content", ["content", "c", "org.team.events.content.v1", "content" * 20])
-def test_a_findings_name_is_apart_from_its_text(content: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """However long the topics' names are; short ones and what to do next stand in one column."""
+def test_names_and_details_stand_in_columns(content: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A name and its detail are always two spaces apart; details and next steps share a column unless a name is too long."""
     settings = Settings(topics=Topics(content=content))
-    say = finding(settings, as_json=False)
+    say = printer(settings, as_json=False)
     say(Finding(check="python", status=Status.OK, detail="3.12"))
     for found in of_topics(settings):
         say(found)

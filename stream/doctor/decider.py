@@ -1,0 +1,135 @@
+"""Checks of what decides: the bundle or the rules, the thresholds, the drift reference, and an open circuit breaker."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+
+from model_export.bundle.bundle import BundleError, LabelThreshold
+from model_export.bundle.bundle import read as read_bundle
+from monitoring.drift import baseline
+from stream.decide.decider import RULES_CONSEQUENCE, decider_of
+from stream.decide.pipeline import release_of
+from stream.decide.routing import Router
+from stream.deliver.breaker_file import BreakerFile
+from stream.doctor.findings import Finding, Status, finding_of
+from stream.settings.settings import Settings
+
+
+def decider(settings: Settings) -> Iterator[Finding]:
+    """The model's bundle; under the rules a warning, and whether the bundle would verify, which is the way back."""
+    if settings.decider == "model":
+        yield _bundle(settings, refused=Status.FAIL)
+        return
+    rules = decider_of(settings).router.model
+    bundle = _bundle(settings.model_copy(update={"decider": "model"}), refused=Status.WARN)
+    yield Finding(
+        check="decider",
+        status=Status.WARN,
+        detail=f"{rules.name} {rules.version}, digest {rules.digest[:12]}: {RULES_CONSEQUENCE}",
+        fix=f"TAGSTREAM_DECIDER=model {'now: the bundle verifies' if bundle.status is Status.OK else 'once the bundle verifies'}",
+    )
+    yield bundle
+
+
+def _bundle(settings: Settings, *, refused: Status) -> Finding:
+    try:
+        found = decider_of(settings)
+    except BundleError as error:
+        return finding_of("bundle", refused, error)
+    model = found.router.model
+    certificates = found.bundle.manifest.thresholds if found.bundle is not None else {}
+    thresholds = thresholds_in_words(found.router, certificates, settings.confidence_threshold)
+    detail = f"{model.name} {model.version}, digest {model.digest[:12]}, {thresholds}, golden texts agree"
+    return Finding(check="bundle", status=Status.OK, detail=detail)
+
+
+def thresholds_in_words(router: Router, certificates: Mapping[str, LabelThreshold], threshold: float | None) -> str:
+    """
+    The thresholds that a worker applies, and how many of them are certified.
+
+    Args:
+        router: Applies them.
+        certificates: The bundle's own thresholds, by label; empty for an older bundle, which has one for all labels.
+        threshold: The setting `confidence_threshold`; None if it is not set.
+    """
+    if threshold is not None:
+        return f"threshold {threshold} for every tag (setting confidence_threshold)"
+    if not certificates:
+        return f"threshold {router.threshold}"
+    own = ", ".join(f"{label} {router.asked_below(label)}" for label in certificates)
+    certified = sum(found.certified for found in certificates.values())
+    return f"thresholds {own} ({certified} of {len(certificates)} certified)"
+
+
+def drift_reference(settings: Settings) -> Finding:
+    """The drift reference, read as a worker reads it: a worker does not start with one that it cannot read."""
+    if not settings.drift_window_events:
+        return Finding(check="drift", status=Status.OK, detail="not looked for (drift_window_events is 0)")
+    path, by_model = settings.drift_reference, settings.decider == "model"
+    if path is None and not by_model:
+        return Finding(check="drift", status=Status.OK, detail="not looked for while the rules decide")
+    if path is None:
+        windows = f"the first {settings.drift_reference_windows} windows of {settings.drift_window_events} decisions"
+        return Finding(check="drift", status=Status.OK, detail=f"a worker learns its reference from {windows}")
+    try:
+        reference = baseline.read(path)
+    except baseline.BaselineError as error:
+        # Under the rules no worker reads it; one will when the model decides again.
+        return finding_of("drift", Status.FAIL if by_model else Status.WARN, error)
+    detail = f"{path}: {reference.events} events, digest {reference.digest[:12]}"
+    other = _other_bundle(settings, reference)
+    if other is None:
+        return Finding(check="drift", status=Status.OK, detail=detail)
+    return Finding(
+        check="drift",
+        status=Status.WARN,
+        detail=f"{detail}, {other}: the difference between the two looks like drift",
+        fix=f"make one with this bundle: tagstream drift reference FILE --out {path}",
+    )
+
+
+def _other_bundle(settings: Settings, reference: baseline.Baseline) -> str | None:
+    """In words, if the events of the reference were decided by another bundle than the settings'."""
+    try:
+        digest = read_bundle(settings.bundle).digest
+    except BundleError:
+        # A finding of the check `bundle` already.
+        return None
+    if reference.model in {"", digest}:
+        return None
+    return f"made with the bundle {reference.model[:12]} and not with {digest[:12]}"
+
+
+def circuit_breaker(settings: Settings, *, opened: Status) -> Iterator[Finding]:
+    """
+    Whether an open breaker makes a worker of these settings wait; looking does not close it.
+
+    Args:
+        settings: The settings that a worker would run with.
+        opened: The status of the finding if it is open.
+    """
+    try:
+        by_model = settings.decider == "model"
+        digest = read_bundle(settings.bundle).digest if by_model else decider_of(settings).router.model.digest
+    except BundleError:
+        # No worker starts with this bundle, and another bundle may be the answer that closes the breaker.
+        return
+    file = BreakerFile(settings, release=release_of(digest))
+    found = file.look()
+    if found is None:
+        yield Finding(check="circuit breaker", status=Status.OK, detail="closed")
+        return
+    since = "" if found.since is None else f" since {datetime.fromtimestamp(found.since, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    if found.answered:
+        yield Finding(
+            check="circuit breaker",
+            status=Status.WARN,
+            detail=f"{file.path}: was open{since} under another release, bundle or limit: {found.why}",
+            fix="start a worker with these settings: it removes the file, and workers that wait for that go on too",
+        )
+        return
+    yield Finding(
+        check="circuit breaker",
+        status=opened,
+        detail=f"{file.path}: open{since}, a worker waits and decides nothing: {found.why}",
+        fix=f"docs/runbooks/CircuitBreakerOpen.md, then remove {file.path}",
+    )

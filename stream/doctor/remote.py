@@ -1,0 +1,166 @@
+"""Checks that need a broker: topics, sizes, rights, group and producer; and why no broker answers."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+
+from stream.doctor.findings import Finding, Status, finding_of
+from stream.kafka import admin, probes
+from stream.kafka.admin import TopicDescription
+from stream.kafka.errors import BrokerSilentError, BrokerUnreachableError, TopicsRefusedError, summary_of
+from stream.kafka.probes import Reach
+from stream.kafka.rights import NEEDED_TOPICS, Operation, Resource, Right, missing
+from stream.kafka.transactions import no_transactions
+from stream.settings.settings import Settings
+
+
+def brokers_and_topics(settings: Settings, *, create_topics: bool, severity: Status) -> Iterator[Finding]:
+    """
+    Every check that asks a broker.
+
+    Args:
+        settings: The settings that a worker would run with.
+        create_topics: Create the topics that are missing.
+        severity: The status of the finding if the user lacks a right that a worker needs.
+
+    Raises:
+        BrokerUnreachableError: No broker answered, or one refused us.
+        SecurityError: A file of the settings cannot be used.
+    """
+    brokers = admin.broker_count(settings)
+    yield Finding(check="brokers", status=Status.OK, detail=f"{brokers} at {settings.brokers}")
+    if create_topics:
+        yield created(settings)
+    yield from _topics(settings, brokers, severity)
+    yield group(settings, severity)
+    yield producer(settings)
+
+
+def no_broker(settings: Settings, error: BrokerUnreachableError) -> Finding:
+    """Why no broker can be worked with: it refuses us, or a look at each address tells, where the clients only say that none answered."""
+    if not isinstance(error, BrokerSilentError):
+        return finding_of("brokers", Status.FAIL, error)
+    found = probes.connect_to_each(settings)
+    detail = f"no Kafka broker answered within {settings.startup_timeout_seconds:g} s: {'; '.join(map(str, found))}"
+    if any(one.reach is Reach.OPEN for one in found) and error.__cause__ is not None:
+        detail += f". The client says {summary_of(error.__cause__)}"
+    steps = dict.fromkeys(_step(settings, one.reach) for one in found)
+    return Finding(check="brokers", status=Status.FAIL, detail=detail, fix="; ".join(steps))
+
+
+def _step(settings: Settings, reach: Reach) -> str:
+    protocol = settings.security.protocol
+    return {
+        Reach.OPEN: f"check that it is a Kafka listener for {protocol} (TAGSTREAM_SECURITY__PROTOCOL), and that this machine "
+        "reaches what the broker advertises (its advertised.listeners); the broker's log says more",
+        Reach.REFUSED: "start the broker, or correct host and port in TAGSTREAM_BROKERS: nothing listens there",
+        Reach.SILENT: "check that the host is up, and that a firewall or network policy lets this machine through to the port",
+        Reach.UNKNOWN: "correct the name in TAGSTREAM_BROKERS, or this machine's name service",
+        Reach.ELSE: "correct the address in TAGSTREAM_BROKERS, or this machine's route to it",
+    }[reach]
+
+
+def created(settings: Settings) -> Finding:
+    """Create the missing topics."""
+    try:
+        found = admin.create(settings)
+    except TopicsRefusedError as error:
+        return finding_of("create topics", Status.FAIL, error)
+    made = f"made {', '.join(found.made)}" if found.made else "nothing to make"
+    return Finding(check="create topics", status=Status.OK, detail=f"{made}; found {', '.join(found.found) or 'none'}")
+
+
+def _topics(settings: Settings, brokers: int, severity: Status) -> Iterator[Finding]:
+    names: dict[str, str] = settings.topics.model_dump()
+    described = admin.describe(settings, names.values())
+    for key, name in names.items():
+        yield topic(settings, key, described[name], severity)
+    partitions = {name: one.partitions for name, one in described.items() if one.partitions is not None}
+    yield from _sizes(settings, partitions)
+    if partitions.get(settings.topics.content, 0) == 1:
+        yield Finding(
+            check="scale",
+            status=Status.WARN,
+            detail=f"{settings.topics.content} has one partition: only one worker of the group can work",
+            fix="make the topic with two to four times as many partitions as there will be workers",
+        )
+    if brokers > 1 and settings.topic_replication == 1:
+        yield Finding(
+            check="replication",
+            status=Status.WARN,
+            detail="new topics would have one replica on a cluster of several brokers",
+            fix="TAGSTREAM_TOPIC_REPLICATION=3",
+        )
+
+
+def topic(settings: Settings, key: str, found: TopicDescription, severity: Status) -> Finding:
+    """
+    Whether a topic exists and the user may do with it what a worker does.
+
+    Args:
+        settings: Names and user.
+        key: The topic's setting, as "content".
+        found: What the brokers say of it.
+        severity: The status of the finding if the user lacks a right that a worker needs.
+    """
+    name: str = getattr(settings.topics, key)
+    check, needed = f"topic {name}", key in NEEDED_TOPICS
+    wanted = NEEDED_TOPICS.get(key, Operation.WRITE if key == "drift" else Operation.DESCRIBE)
+    denied = missing(settings, Right(resource=Resource.TOPIC, name=name, operations=(wanted,)), found.operations)
+    if denied is not None:
+        lacking = finding_of(check, severity if needed else Status.WARN, denied)
+        detail = lacking.detail if needed else f"{lacking.detail} A worker does not need it"
+        return Finding(check=check, status=lacking.status, detail=detail, fix=lacking.fix)
+    if found.partitions is None:
+        return Finding(
+            check=check,
+            status=Status.FAIL if needed else Status.WARN,
+            detail=f"does not exist{'' if needed else '; the worker does not need it'}",
+            fix="tagstream doctor --create-topics",
+        )
+    may = (
+        f", may {' '.join(sorted(found.operations))}" if found.operations and settings.security.protocol != "PLAINTEXT" else ""
+    )
+    return Finding(check=check, status=Status.OK, detail=f"{found.partitions} partition{'s' * (found.partitions != 1)}{may}")
+
+
+def _sizes(settings: Settings, partitions: Mapping[str, int]) -> Iterator[Finding]:
+    """A worker whose outcome is too large for its topic would stop at the same event again and again."""
+    limits = {
+        settings.topics.tagged: ("max_outcome_bytes", settings.max_outcome_bytes),
+        settings.topics.review: ("max_outcome_bytes", settings.max_outcome_bytes),
+        settings.topics.dlq: ("max_dead_letter_bytes", settings.max_dead_letter_bytes),
+    }
+    taken = admin.max_message_bytes(settings, [name for name in limits if name in partitions])
+    for name, most_bytes in taken.items():
+        key, wanted = limits[name]
+        if most_bytes < wanted:
+            yield Finding(
+                check=f"size {name}",
+                status=Status.FAIL,
+                detail=f"takes records of {most_bytes} bytes, {key} lets {wanted} through: the worker would stop at a large event",
+                fix=f"set max.message.bytes of the topic to {wanted}, or TAGSTREAM_{key.upper()}={most_bytes}",
+            )
+
+
+def group(settings: Settings, severity: Status) -> Finding:
+    """Whether the user may be a member of the group and, for exactly once, use transactional ids."""
+    denied = asyncio.run(probes.group_denied(settings)) or asyncio.run(probes.transactions_denied(settings))
+    if denied is None:
+        return Finding(check="group", status=Status.OK, detail=f"may be a member of {settings.group}")
+    return finding_of("group", severity, denied)
+
+
+def producer(settings: Settings) -> Finding:
+    """Whether the broker hands out producer ids, which exactly once needs."""
+    has_ids = asyncio.run(probes.has_producer_ids(settings))
+    lacking = no_transactions(settings, idempotent=has_ids and settings.idempotent_producer != "off")
+    if lacking is not None:
+        return finding_of("producer", Status.FAIL, lacking)
+    if has_ids:
+        return Finding(check="producer", status=Status.OK, detail="the broker hands out producer ids: sends are idempotent")
+    return Finding(
+        check="producer",
+        status=Status.WARN,
+        detail="the broker hands out no producer ids: a retried send may be written twice (never lost)",
+        fix="Apache Kafka 2.8 or newer has them",
+    )

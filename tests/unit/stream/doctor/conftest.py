@@ -1,0 +1,25 @@
+"""The doctor without a broker."""
+
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+from kafka.errors import KafkaTimeoutError
+
+from stream.kafka import admin as module
+from stream.kafka.errors import translated
+from stream.settings.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def _no_broker_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The admin client fails at once: kafka-python would look for a broker, and leave sockets open."""
+
+    @contextlib.contextmanager
+    def admin(settings: Settings) -> Iterator[None]:
+        with translated(settings):
+            message = "no metadata"
+            raise KafkaTimeoutError(message)
+        yield
+
+    monkeypatch.setattr(module, "admin", admin)
