@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import zip_longest
 
-from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from monitoring import limits
 from monitoring.figures.alarms import Alarm, Tier, alarms
 from monitoring.figures.figures import Figures, Measure
+from monitoring.top.cells import QUIET, bar, cut, ends, fitted
 
 TWO_COLUMNS = 76
 GAP = 3
@@ -20,13 +20,12 @@ GAP = 3
 CELL = 9
 TIER_STYLES = {Tier.PAGE: "bold red", Tier.TICKET: "yellow"}
 TIER_NAMES = {Tier.PAGE: "now", Tier.TICKET: "soon"}
-FULL, EMPTY, MARK = "━", "─", "┃"
 HEIGHTS = " ▁▂▃▄▅▆▇█"
 MINUTES_FROM, HOURS_FROM = 120, 7200
-# Dim rather than bright black, which some colour schemes give the colour of the background.
-QUIET = "dim"
 DASH = "-"
 NO_BREAK = "\N{NO-BREAK SPACE}"
+# A part of the frame, drawn in so many columns.
+Block = Callable[[Figures, int], list[Text]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +46,8 @@ class Frame:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Head, figures, alarms, then tags and drift, confidence and shares."""
         width = options.max_width
-        lines = [*_head(self.figures, width, self.lost), *_numbers(self.figures, width)]
-        lines += [*_alarms(self.figures, width), Text("")]
-        lines += _blocks(self.figures, width)
+        lines = [*_head(self.figures, width, self.lost), *overview(self.figures, width)]
+        lines += _side_by_side(self.figures, width, _confidence, _shares)
         if not self.whole:
             height = options.height or console.height
             foot = Text(" Ctrl-C ends", style=QUIET)
@@ -61,12 +59,22 @@ class Frame:
             yield line
 
 
+def overview(figures: Figures, width: int) -> list[Text]:
+    """The upper half of the frame: flow and latency, alarms, tags and drift."""
+    return [
+        *_numbers(figures, width),
+        *_alarms(figures, width),
+        Text(""),
+        *_side_by_side(figures, width, _tags, _distances),
+    ]
+
+
 def _head(figures: Figures, width: int, lost: str) -> list[Text]:
     many = "1 worker" if figures.workers == 1 else f"{figures.workers} workers"
     models = ", ".join(f"{model.name} {model.version} {model.digest[:8]}" for model in figures.models) or "no model yet"
     left = Text.assemble((" tagstream top", "bold"), f"  {many}  ", (plain(models), QUIET))
     clock = datetime.fromtimestamp(figures.at, UTC).strftime("%H:%M:%S UTC ")
-    lines = [_ends(left, Text(clock, style=QUIET), width)]
+    lines = [ends(left, Text(clock, style=QUIET), width)]
     if lost:
         lines += [Text(f" {part}", style="bold red") for part in textwrap.wrap(plain(lost), width - 2)]
     return [*lines, Text("")]
@@ -111,28 +119,25 @@ def _alarm(alarm: Alarm, names: int, width: int) -> Iterator[Text]:
         yield Text.assemble((" " * len(before) if number else before, TIER_STYLES[alarm.tier]), part)
 
 
-def _blocks(figures: Figures, width: int) -> list[Text]:
+def _side_by_side(figures: Figures, width: int, left: Block, right: Block) -> list[Text]:
+    """Two blocks beside each other, or one below the other where there is no room."""
     if width < TWO_COLUMNS:
-        return [line for block in (_tags, _distances, _confidence, _shares) for line in [*block(figures, width), Text("")]]
+        return [*left(figures, width), Text(""), *right(figures, width), Text("")]
     half = (width - GAP) // 2
-    lines = []
-    for left, right in ((_tags, _distances), (_confidence, _shares)):
-        for one, other in zip_longest(left(figures, half), right(figures, half), fillvalue=Text("")):
-            lines.append(Text.assemble(_cut(one, half), " " * GAP, other))
-        lines.append(Text(""))
-    return lines
+    pairs = zip_longest(left(figures, half), right(figures, half), fillvalue=Text(""))
+    return [*(Text.assemble(cut(one, half), " " * GAP, other) for one, other in pairs), Text("")]
 
 
 def _tags(figures: Figures, width: int) -> list[Text]:
-    lines = [_ends(Text(" tags", style="bold"), Text("now   ref.", style=QUIET), width)]
+    lines = [ends(Text(" tags", style="bold"), Text("now   ref.", style=QUIET), width)]
     room = max(len(label.label) for label in figures.labels) if figures.labels else 0
     names = min(room, max(12, width // 2 - 4))
-    bar = max(4, width - names - 16)
+    columns = max(4, width - names - 16)
     most = max([0.1, *(max(label.share or 0, label.reference or 0) for label in figures.labels)])
     for label in figures.labels:
-        drawn = _bar(label.share, label.reference, most, bar, "cyan")
-        ends = f" {_percent(label.share):>6} {_percent(label.reference):>6}"
-        lines.append(Text.assemble(" ", _fitted(plain(label.label), names), " ", drawn, ends))
+        drawn = bar(label.share, label.reference, most, columns, "cyan")
+        shares = f" {_percent(label.share):>6} {_percent(label.reference):>6}"
+        lines.append(Text.assemble(" ", fitted(plain(label.label), names), " ", drawn, shares))
     return lines if figures.labels else [*lines, Text(" no decision yet", style=QUIET)]
 
 
@@ -140,12 +145,12 @@ def _distances(figures: Figures, width: int) -> list[Text]:
     window = figures.window
     span = "since the start" if window.since_start else f"last {seconds(window.seconds)}"
     judged = f"{window.decisions} decisions, {span}"
-    head = _ends(Text(" drift", style="bold"), Text(judged, style=QUIET), width)
+    head = ends(Text(" drift", style="bold"), Text(judged, style=QUIET), width)
     return [head, *(_measure(measure, width, _score) for measure in figures.distances)]
 
 
 def _shares(figures: Figures, width: int) -> list[Text]:
-    head = _ends(Text(" shares", style="bold"), Text("now  limit", style=QUIET), width)
+    head = ends(Text(" shares", style="bold"), Text("now  limit", style=QUIET), width)
     return [head, *(_measure(measure, width, _percent) for measure in figures.shares)]
 
 
@@ -154,9 +159,9 @@ def _measure(measure: Measure, width: int, write: Callable[[float | None], str])
     over = measure.limit is not None and measure.value is not None and measure.value > measure.limit
     style = "bold red" if over else "cyan"
     most = 2 * measure.limit if measure.limit else max(0.01, measure.value or 0.0)
-    drawn = _bar(measure.value, measure.limit, most, max(4, width - names - 16), style)
+    drawn = bar(measure.value, measure.limit, most, max(4, width - names - 16), style)
     value = Text(f" {write(measure.value):>6}", style="bold red" if over else "")
-    return Text.assemble(" ", _fitted(measure.title, names), " ", drawn, value, (f" {write(measure.limit):>6}", QUIET))
+    return Text.assemble(" ", fitted(measure.title, names), " ", drawn, value, (f" {write(measure.limit):>6}", QUIET))
 
 
 def asked_below(thresholds: Mapping[str, float]) -> str:
@@ -174,7 +179,7 @@ def asked_below(thresholds: Mapping[str, float]) -> str:
 
 def _confidence(figures: Figures, width: int) -> list[Text]:
     bars = figures.confidence.bars
-    head = _ends(Text(" confidence", style="bold"), Text(asked_below(figures.confidence.thresholds), style=QUIET), width)
+    head = ends(Text(" confidence", style="bold"), Text(asked_below(figures.confidence.thresholds), style=QUIET), width)
     changes = [f"{signal.replace('_', ' ')} {times}" for signal, times in figures.detectors.changes.items() if times]
     looked = figures.detectors.compared_seconds_ago
     totals = figures.totals
@@ -214,16 +219,6 @@ def _columns(values: Sequence[float | None], most: float, across: int) -> str:
     return "".join(cells)
 
 
-def _bar(value: float | None, mark: float | None, most: float, columns: int, style: str) -> Text:
-    """A bar with a mark at the reference or the limit."""
-    filled = min(columns, round((value or 0.0) / most * columns))
-    bar = Text.assemble((FULL * filled, style), (EMPTY * (columns - filled), QUIET))
-    if mark is None:
-        return bar
-    at = min(columns - 1, round(mark / most * columns))
-    return Text.assemble(bar[:at], (MARK, "bold"), bar[at + 1 :])
-
-
 def seconds(value: float | None) -> str:
     """
     A time as short as it can be said.
@@ -255,19 +250,3 @@ def _percent(value: float | None) -> str:
 
 def _score(value: float | None, digits: int = 2) -> str:
     return DASH if value is None else f"{value:.{digits}f}"
-
-
-def _fitted(text: str, columns: int) -> str:
-    return set_cell_size(text if cell_len(text) <= columns else set_cell_size(text, columns - 1) + "…", columns)
-
-
-def _cut(line: Text, columns: int) -> Text:
-    cut = line.copy()
-    cut.truncate(columns, overflow="ellipsis", pad=True)
-    return cut
-
-
-def _ends(left: Text, right: Text, width: int) -> Text:
-    """Two texts at the two ends of a line; the left one gives way."""
-    room = max(0, width - cell_len(right.plain) - 1)
-    return Text.assemble(_cut(left, room), " ", right)

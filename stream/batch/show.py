@@ -5,7 +5,7 @@ from rich.text import Text
 from monitoring.observer import ReviewReason
 from stream.contract.events import Rejected
 from stream.contract.outcomes import Decision, NeedsReview, Outcome, ReviewDecision
-from stream.terminal.console import TAG_STYLES, out, visible
+from stream.terminal.console import out, tag_style, visible
 
 BAR_CELLS = 24
 
@@ -24,12 +24,13 @@ def print_outcome(outcome: Outcome, *, line: int | None) -> None:
     decision = outcome.decision
     unsure = isinstance(outcome, NeedsReview)
     door = Text("review", style="bold yellow") if unsure else Text("tagged", style="green")
-    shown = Text.assemble(door, "  ", f"{decision.confidence:.4f}  ", (f"{decision.tag:<27}", TAG_STYLES.get(decision.tag, "")))
+    labels = list(decision.probabilities)
+    shown = Text.assemble(door, "  ", f"{decision.confidence:.4f}  ", (f"{decision.tag:<27}", tag_style(decision.tag, labels)))
     out.print(shown if whole else shown.append(f"  {visible(outcome.event.title)}"))
     if whole:
         for label, probability in sorted(decision.probabilities.items(), key=lambda item: -item[1]):
             bar = "█" * round(probability * BAR_CELLS)
-            out.print(Text.assemble(f"        {probability:.4f}  ", (f"{label:<27}", TAG_STYLES.get(label, "")), f"  {bar}"))
+            out.print(Text.assemble(f"        {probability:.4f}  ", (f"{label:<27}", tag_style(label, labels)), f"  {bar}"))
         if decision.tags:
             out.print(Text(f"        about {', '.join(decision.tags)}"))
         if unsure:

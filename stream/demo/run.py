@@ -16,20 +16,20 @@ from rich.console import Console
 
 from monitoring.drift.findings import Finding, what_moved
 from monitoring.observer import Destination
+from monitoring.top.top import Watcher, address
 from stream.broker import Broker, broker
 from stream.contract.record import Record
 from stream.demo import samples
-from stream.demo.command import command
-from stream.demo.frame import ORDINARY
 from stream.demo.interrupt import Interrupt, interrupts
 from stream.demo.ledger import Ledger
-from stream.demo.opening import Opening
 from stream.demo.process import Worker, WorkerError, worker
 from stream.demo.samples import Sample
+from stream.demo.screen.frame import ORDINARY
+from stream.demo.screen.opening import Opening, command
+from stream.demo.screen.summary import print_summary
+from stream.demo.screen.watch import REFRESH_SECONDS, Scene, Watch, watch
 from stream.demo.shifts import ABOUT, Shift, shifted
-from stream.demo.summary import print_summary
 from stream.demo.traffic import Broke, Came, Fact, Sent, Traffic
-from stream.demo.watch import REFRESH_SECONDS, Scene, Watch, watch
 from stream.kafka import admin
 from stream.kafka.producer import SendError
 from stream.settings.loading import SettingsError, load
@@ -149,7 +149,12 @@ class _Demo:
         traffic = Traffic(settings, mixed, rate=rate)
         self._interrupt.postpone()
         with traffic.reading(from_beginning=alone):
-            scene = Scene(broker=f"{found.description} at {found.bootstrap}", address=running.address, seconds=seconds)
+            scene = Scene(
+                broker=f"{found.description} at {found.bootstrap}",
+                address=running.address,
+                seconds=seconds,
+                look=Watcher([address(running.address)]).look,
+            )
             with watch(self._console, scene) as view:
                 pump = _Pump(traffic, ledger, view, running, names.drift)
                 self._send_and_account(pump, traffic, seconds)

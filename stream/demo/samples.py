@@ -128,4 +128,4 @@ def _rounds(ids: Sequence[str], run: str) -> Iterator[tuple[str, int]]:
 
 
 def _lines(name: str) -> list[bytes]:
-    return files("stream.demo").joinpath(name).read_bytes().splitlines()
+    return files("stream.demo").joinpath("data", name).read_bytes().splitlines()

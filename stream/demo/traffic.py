@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 
 from stream.contract.record import Record
-from stream.demo.command import command
 from stream.demo.samples import Sample
+from stream.demo.screen.opening import command
 from stream.kafka import producer, reader
 from stream.settings.settings import Settings
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 from rich.console import Console
@@ -10,7 +10,8 @@ from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColum
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
-TAG_STYLES = {"natural-language-processing": "cyan", "computer-vision": "magenta", "mlops": "yellow", "other": "blue"}
+# The doors have green, yellow and red.
+TAG_STYLES = ("magenta", "yellow", "cyan", "blue", "bright_magenta", "bright_cyan", "bright_blue")
 
 
 def talk(message: str) -> None:
@@ -28,6 +29,16 @@ def print_lines(lines: Iterable[str], *, as_json: bool) -> None:
     for line in lines:
         sys.stdout.write(f"{msgspec.json.encode({'command': line}).decode()}\n" if as_json else f"{line}\n")
     sys.stdout.flush()
+
+
+def tag_style(tag: str, labels: Sequence[str]) -> str:
+    """
+    The colour of a tag, by its place among the labels of the bundle; none for a tag that is not among them.
+
+    >>> tag_style("b", ["a", "b"]), tag_style("c", ["a", "b"])
+    ('yellow', '')
+    """
+    return TAG_STYLES[labels.index(tag) % len(TAG_STYLES)] if tag in labels else ""
 
 
 @contextlib.contextmanager

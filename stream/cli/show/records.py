@@ -16,7 +16,7 @@ from stream.kafka.admin import require
 from stream.kafka.rights import Operation
 from stream.settings.settings import Settings
 from stream.terminal import console
-from stream.terminal.console import TAG_STYLES, out, visible
+from stream.terminal.console import out, tag_style, visible
 
 
 def tail(
@@ -128,7 +128,9 @@ def _decision_line(value: Any) -> Text | None:
     tag, reasons, title = visible(value["tag"]), value.get("reasons"), value.get("title")
     why = f"  [{visible(', '.join(map(str, reasons)))}]" if reasons and isinstance(reasons, list) else ""
     shown = visible(title) if isinstance(title, str) else ""
-    return Text.assemble(f"{value['confidence']:.4f}  ", (f"{tag:<27}", TAG_STYLES.get(tag, "")), f"  {shown}{why}")
+    probabilities = value.get("probabilities")
+    style = tag_style(value["tag"], list(probabilities) if isinstance(probabilities, dict) else [])
+    return Text.assemble(f"{value['confidence']:.4f}  ", (f"{tag:<27}", style), f"  {shown}{why}")
 
 
 def _json_value(value: bytes | None) -> Any:

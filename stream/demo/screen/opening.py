@@ -1,14 +1,19 @@
 """What the demo says while it starts: which broker, which worker, which addresses to open."""
 
+import shlex
+import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
-from stream.demo.command import command
-from stream.demo.watch import can_draw
+from stream.demo.screen.watch import can_draw
+
+NAME = "tagstream"
 
 
 class Opening:
@@ -65,3 +70,25 @@ class Opening:
 def _one_line(text: str, columns: int) -> str:
     flat = " ".join(text.split())
     return flat if len(flat) <= columns else flat[: max(1, columns - 1)] + "…"
+
+
+def command(called: str | None = None) -> str:
+    """
+    `tagstream` where a shell finds this one under that name, else the path that was typed; what `make demo` starts is on no PATH.
+
+    >>> command("/usr/lib/python3/stream/cli/main.py")
+    'tagstream'
+    """
+    path = Path(sys.argv[0] if called is None else called)
+    # Started as a module it is no command, and a name without a folder is one that the shell has found.
+    if path.name != NAME or path.parent == Path() or _found(path):
+        return NAME
+    return shlex.quote(str(path))
+
+
+def _found(path: Path) -> bool:
+    on_path = shutil.which(NAME)
+    try:
+        return on_path is not None and Path(on_path).samefile(path)
+    except OSError:
+        return False

@@ -7,10 +7,10 @@ from rich.table import Table
 from rich.text import Text
 
 from monitoring.observer import Destination
-from stream.demo.frame import milliseconds, style_of
 from stream.demo.ledger import Totals
-from stream.demo.watch import can_draw
-from stream.terminal.console import visible
+from stream.demo.screen.frame import milliseconds
+from stream.demo.screen.watch import can_draw
+from stream.terminal.console import tag_style, visible
 
 # More columns than any terminal has.
 WIDEST = 1000
@@ -69,7 +69,8 @@ def figures(totals: Totals) -> list[Row]:
 
 def tags(totals: Totals) -> list[Row]:
     """Decisions by tag, sure and unsure ones."""
-    rows = [(tag, str(count), style_of(tag)) for tag, count in totals.tags.items()]
+    labels = list(totals.tags)
+    rows = [(tag, str(count), tag_style(tag, labels)) for tag, count in totals.tags.items()]
     return [("tagged and in review, by tag", "", "bold"), *rows] if rows else []
 
 

@@ -1,0 +1,56 @@
+"""What the demo says while it starts."""
+
+import io
+import re
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from stream.demo.screen.opening import Opening
+from tests.unit.stream.demo.demo_records import output
+
+
+def test_the_opening_says_every_reason_once() -> None:
+    """Off a terminal a wait is told in lines, one a reason, not one a look."""
+    console = Console(file=io.StringIO(), width=40)
+    opening = Opening(console)
+    with opening.step("starting the worker") as say:
+        for why in ("it loads", "it loads", "it joins", "it joins"):
+            say(why)
+    opening.tell("worker", "is ready")
+    opening.addresses("http://h:1", "b:2")
+    lines = output(console).splitlines()
+    assert lines[:3] == ["starting the worker ...", "  it loads", "  it joins"]
+    assert re.fullmatch(r"worker +is ready  \(0\.\d s\)", lines[3])
+    assert [line.split()[-1].removeprefix("http://h:1") for line in lines[4:8]] == ["/", "/metrics", "/healthz", "/readyz"]
+
+
+@pytest.mark.parametrize(
+    ("called", "on_path", "says"),
+    [
+        (".venv/bin/tagstream", None, ".venv/bin/tagstream"),
+        ("a folder/tagstream", None, "'a folder/tagstream'"),
+        (".venv/bin/tagstream", "other/bin/tagstream", ".venv/bin/tagstream"),
+        (".venv/bin/tagstream", ".venv/bin/tagstream", "tagstream"),
+        ("tagstream", None, "tagstream"),
+        ("stream/cli/main.py", None, "tagstream"),
+    ],
+)
+def test_the_commands_of_the_opening_can_be_typed(
+    called: str, on_path: str | None, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `make demo` starts is on no PATH: there the name alone finds nothing."""
+    for folder in (".venv/bin", "other/bin", "a folder"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "tagstream").touch(mode=0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path / Path(on_path).parent) if on_path else str(tmp_path))
+    monkeypatch.setattr("sys.argv", [called, "demo"])
+    console = Console(file=io.StringIO(), width=40)
+    Opening(console).addresses("http://h:1", "b:2")
+    assert [line.removeprefix("follow").strip() for line in output(console).splitlines()[-3:]] == [
+        f"TAGSTREAM_BROKERS=b:2 {says} tail review",
+        f"TAGSTREAM_BROKERS=b:2 {says} drift tail --from-beginning",
+        f"{says} top h:1",
+    ]

@@ -1,0 +1,61 @@
+"""The end of a demo: figures and verdict."""
+
+import io
+from dataclasses import replace
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from stream.demo.screen import summary
+from tests.unit.stream.demo.demo_records import BALANCED, Terminal, account, output, terminal
+
+
+@pytest.mark.parametrize("on_terminal", [True, False])
+def test_the_summary_has_every_figure(on_terminal: bool) -> None:
+    """On a terminal and in a file, the contract's figures stand under the contract's names."""
+    console = terminal() if on_terminal else Console(file=io.StringIO(), width=80)
+    ledger = account(*BALANCED)
+    summary.print_summary(console, ledger.totals(), ledger.problems())
+    words = " ".join(output(console).split())
+    for expected in ("events in 2", "tagged 1", "in review 0", "dead-lettered 1", "duplicates 0", "unaccounted 0"):
+        assert expected in words
+    for expected in ("events/s 100.0", "p50 latency 20 ms", "p99 latency 20 ms", "mlops 1", "not_an_object 1"):
+        assert expected in words
+    assert "All 2 events are accounted for" in words
+
+
+@pytest.mark.parametrize("on_terminal", [True, False])
+@pytest.mark.parametrize("width", [24, 40, 60, 66, 80, 120])
+def test_no_number_of_the_summary_is_cut(width: int, on_terminal: bool) -> None:
+    """Half of 1234 looks like another number; a name may give way."""
+    made = Console(
+        file=Terminal() if on_terminal else io.StringIO(), width=width, color_system=None, _environ={"TERM": "xterm"}
+    )
+    totals = replace(
+        account(*BALANCED).totals(),
+        sent=101_234,
+        tags={"natural-language-processing": 102_345, "other": 103_456},
+        codes={"produce_rejected_by_the_broker": 104_567, "unsupported_schema_version": 105_678},
+    )
+    summary.print_summary(made, totals, [])
+    lines = output(made).splitlines()
+    figures = lines[: next(number for number, line in enumerate(lines) if line.startswith("All "))]
+    assert all(cell_len(line) <= width for line in figures)
+    for number in ("101234", "102345", "103456", "104567", "105678"):
+        assert number in "\n".join(figures).split()
+
+
+def test_the_summary_says_what_is_missing() -> None:
+    """A broken promise is named, and nothing says that all is well."""
+    console = Console(file=io.StringIO(), width=80)
+    ledger = account(BALANCED[1])
+    summary.print_summary(console, ledger.totals(), ledger.problems())
+    text = output(console)
+    assert "1 left by no door: sample-1" in text
+    assert "accounted for: each" not in text
+
+
+def test_an_empty_run_is_no_success() -> None:
+    """A demo that sent nothing has shown nothing."""
+    assert "No event was sent" in summary.verdict(account(sent=()).totals(), []).plain

@@ -1,0 +1,80 @@
+"""What the demo sends."""
+
+import itertools
+from collections import Counter
+
+import msgspec
+
+from monitoring import limits
+from stream.contract.events import ContentEvent, Rejected, decode
+from stream.contract.record import Record
+from stream.demo import samples
+from stream.demo.run import Drift, mixed_samples
+from stream.demo.samples import Sample
+from stream.demo.shifts import Shift
+from tests.unit.stream.demo.demo_records import MALFORMED
+
+
+def as_record(sample: Sample) -> Record:
+    """A sample as the worker gets it."""
+    return Record(topic="content", partition=0, offset=0, timestamp_ms=0, key=sample.key.encode(), value=sample.value)
+
+
+def test_every_sample_event_is_valid_under_the_id_that_is_its_key() -> None:
+    """Two rounds of all sample events decode, and bear the ids by which their outcomes are found."""
+    events = samples.load_events()
+    sent = list(itertools.islice(samples.mix(events, []), 2 * len(events)))
+    decoded = [decode(as_record(sample)) for sample in sent]
+    assert [sample.key for sample in sent] == [event.id for event in decoded if isinstance(event, ContentEvent)]
+    assert len({sample.key for sample in sent}) == 2 * len(events)
+
+
+def test_every_malformed_sample_is_rejected_for_its_code() -> None:
+    """What is sent to become a dead letter becomes one, under the code that the file promises."""
+    malformed = samples.load_malformed()
+    rejected = [decode(as_record(sample)) for sample in malformed]
+    assert [sample.code for sample in malformed] == [r.reason for r in rejected if isinstance(r, Rejected)]
+    assert len({sample.value for sample in malformed}) == len(malformed) == 30
+
+
+def test_a_short_run_sees_every_code_once_before_any_twice() -> None:
+    """The malformed come in an order in which even thirty seconds show all kinds."""
+    codes = [sample.code for sample in samples.load_malformed()]
+    assert len(set(codes[: len(set(codes))])) == len(set(codes)) > 8
+
+
+def test_one_sample_in_125_is_malformed_at_a_steady_cadence() -> None:
+    """The malformed stand at every 125th place and nowhere else: too few for a page."""
+    mixed = itertools.islice(samples.mix(samples.load_events(), samples.load_malformed()), 1_000)
+    places = [number for number, sample in enumerate(mixed, 1) if sample.code is not None]
+    assert places == list(range(125, 1_001, 125))
+    assert len(places) / 1_000 < limits.DEAD_LETTER_RATIO
+
+
+def test_the_samples_come_in_one_order_that_mixes_their_sources() -> None:
+    """Every run is the same stream, and no part of it is another stream than the whole."""
+    events = samples.load_events()
+    assert events == samples.load_events()
+    assert len({event["id"] for event in events}) == len(events) > 2_000
+    sources = Counter(event["source"] for event in events)
+    for start in range(0, len(events) - 500, 500):
+        part = Counter(event["source"] for event in events[start : start + 500])
+        assert all(abs(part[source] / 500 - count / len(events)) < 0.1 for source, count in sources.items())
+
+
+def test_a_new_round_brings_new_ids() -> None:
+    """Events and malformed are numbered from their second round on; a shared broker's runs end differently."""
+    events, malformed = [{"id": "a", "title": "A"}, {"id": "b", "title": "B"}], [MALFORMED]
+    keys = [sample.key for sample in itertools.islice(samples.mix(events, malformed), 250)]
+    assert keys[:4] == ["a", "b", "a-2", "b-2"]
+    assert [keys[124], keys[249]] == ["malformed-1", "malformed-1-2"]
+    assert [sample.key for sample in itertools.islice(samples.mix(events, [], run="f3"), 3)] == ["a-f3", "b-f3", "a-2-f3"]
+
+
+def test_the_stream_is_ordinary_and_then_drifts_under_other_ids() -> None:
+    """After the given seconds, and no event is told twice."""
+    mixed = list(itertools.islice(mixed_samples(Drift(shift=Shift.NO_DESCRIPTION, after_seconds=10), 20, run=""), 400))
+    described = ["description" in msgspec.json.decode(sample.value) for sample in mixed if sample.code is None]
+    assert any(described[:198])
+    assert not any(described[199:])
+    assert len({sample.key for sample in mixed}) == len(mixed)
