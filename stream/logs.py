@@ -1,4 +1,4 @@
-"""One shape for every log line: ours, Faust's, aiokafka's. Facts as names, values as fields, never the text of an event."""
+"""One format for every log line: ours, Faust's, aiokafka's. Events are named as facts, values are fields, and no event's text is logged."""
 
 import logging
 import sys
@@ -12,17 +12,17 @@ import structlog
 # Libraries whose lines at info level do not help an operator; their warnings are kept. Faust logs a service under the module of its
 # class, so our subclasses of it log under `stream`. Our own loggers are named `tagstream.*`.
 QUIET = ("aiokafka", "kafka", "faust", "mode", "asyncio", "stream")
-# Their debug lines carry keys, values and requests as they are, and kafka-python's the password: there is no level for them.
+# Their debug lines contain keys, values and requests, and kafka-python's the password, so no level turns them on.
 NEVER_DEBUG = ("aiokafka", "kafka")
-# Of the clients' warnings: brokers that are away are 60 lines a second, and what a log keeps was written before they went.
+# Limits the clients' warnings: while brokers are away they write 60 lines a second, which would rotate earlier lines out of the log.
 REPEATS, REPEAT_SECONDS = 5, 60.0
-# A message that has its values in it is another one each time.
+# A message that contains its values differs each time, so the number of messages that are counted is bounded.
 MOST_MESSAGES = 500
 SHOWN_CHARACTERS = 200
 
 
 def configure(*, level: str, form: Literal["auto", "json", "console"], stream: TextIO = sys.stderr) -> None:
-    """Send all logs to `stream`, for people on a terminal, as JSON lines elsewhere."""
+    """Send all logs to `stream`: readable lines on a terminal, JSON lines elsewhere, unless `form` says which."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
@@ -31,7 +31,7 @@ def configure(*, level: str, form: Literal["auto", "json", "console"], stream: T
     ]
     as_console = form == "console" or (form == "auto" and stream.isatty())
     renderer: structlog.typing.Processor = (
-        # The default traceback shows local variables, and with them the text of events.
+        # The default traceback shows local variables, and so the text of events.
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
         if as_console
         else structlog.processors.JSONRenderer()
@@ -47,7 +47,7 @@ def configure(*, level: str, form: Literal["auto", "json", "console"], stream: T
     handler = logging.StreamHandler(stream)
     handler.setFormatter(formatter)
     handler.addFilter(Repeats(time.monotonic))
-    # Python prints what ends a thread as it is, between the lines.
+    # By default Python prints the exception that ends a thread, in its own format.
     threading.excepthook = _thread_failed
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -65,9 +65,9 @@ def configure(*, level: str, form: Literal["auto", "json", "console"], stream: T
 
 class Repeats(logging.Filter):
     """
-    Lets five lines a minute through of each message of the Kafka clients and of Faust, and says how many it has held back.
+    Passes five lines a minute of each message of the Kafka clients and of Faust, and logs how many more it has held back.
 
-    Our own lines are facts of their own, and pass; so does what is critical. With another exception it is another message.
+    Our own lines and critical ones always pass. The same message with another exception counts as another message.
     """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
@@ -75,19 +75,19 @@ class Repeats(logging.Filter):
         super().__init__()
         self._now = monotonic
         self._lock = threading.Lock()
-        # By logger, level, message without its values, and exception: how many came in this minute.
+        # The number of lines in this minute, by logger, level, message without its values, and exception.
         self._seen: dict[tuple[str, str, str, str], int] = {}
         self._since = monotonic()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Is this line written? May be called by any thread."""
+        """Whether to write this line. May be called by any thread."""
         now = self._now()
         with self._lock:
             over: dict[tuple[str, str, str, str], int] = {}
             if now - self._since >= REPEAT_SECONDS:
                 over, self._seen, self._since = self._seen, {}, now
             passes = self._passes(record)
-        # Outside the lock, since these lines come through here too.
+        # Outside the lock, because these lines come through this filter too.
         for (name, level, message, _), count in over.items():
             if count > REPEATS:
                 log = logger("tagstream.logs")
@@ -106,7 +106,7 @@ class Repeats(logging.Filter):
 
 
 def _thread_failed(failed: threading.ExceptHookArgs) -> None:
-    """In one line, as all else; a thread that ends with SystemExit has nothing to say."""
+    """Log the exception that ended a thread in one line; SystemExit is not logged."""
     if failed.exc_type is SystemExit or failed.exc_value is None:
         return
     name = failed.thread.name if failed.thread is not None else "unknown"
@@ -116,7 +116,7 @@ def _thread_failed(failed: threading.ExceptHookArgs) -> None:
 
 
 def _printable(_logger: object, _method: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """What a broker or a producer has put into a message cannot end the line or move the cursor; JSON escapes by itself."""
+    """Escape control characters, so that text of a broker or a producer cannot end the line or move the cursor. JSON escapes by itself."""
     return {name: _escaped(value) if isinstance(value, str) else value for name, value in fields.items()}
 
 

@@ -1,8 +1,9 @@
-"""Micro-batches without a linger: whatever has arrived, up to a limit. A queue of bounded size between Faust and the model.
+"""
+Collects events into batches without a fixed delay; a bounded queue between Faust and the model.
 
-A lone event is decided at once. While batches are under way the next one waits until it is worth the trip, half of the
-limit, or until nothing is under way any more: under load batches fill themselves, and no time is set by hand. The bound keeps
-a backlog in Kafka, where it is visible as lag.
+A lone event is decided at once. While batches are under way, the next one waits until half a full batch has arrived or until no batch
+is under way any more. So batches grow with the load, and no delay has to be tuned. The bound keeps a backlog in Kafka, where it shows
+as lag.
 """
 
 import asyncio
@@ -11,13 +12,13 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-# The share of a full batch for which a trip through thread and broker is begun while others are under way.
+# A full batch divided by this is worth a trip through thread and broker while other batches are under way.
 WORTH_A_TRIP = 2
 
 
 class Batcher(Generic[T]):
     """
-    A queue that is filled one by one and emptied by batches, for one producer and one consumer on one event loop.
+    A queue that is filled event by event and emptied in batches, by one producer and one consumer on one event loop.
 
     >>> async def example():
     ...     batcher = Batcher(limit=2)
@@ -29,7 +30,7 @@ class Batcher(Generic[T]):
     """
 
     def __init__(self, *, limit: int) -> None:
-        """`limit` is the most events in a batch, and the most that wait."""
+        """`limit` is the largest size of a batch, and of the queue."""
         self._limit = limit
         self._worth = max(1, limit // WORTH_A_TRIP)
         self._queue: asyncio.Queue[T] = asyncio.Queue(maxsize=limit)
@@ -37,11 +38,11 @@ class Batcher(Generic[T]):
         self._cleared = 0
 
     async def put(self, event: T) -> bool:
-        """Add one event; waits while `limit` events wait. False: it was not added, since `clear` came in between."""
+        """Add one event; waits while the queue is full. Returns False if `clear` was called meanwhile, and then adds nothing."""
         cleared = self._cleared
         await self._queue.put(event)
         if cleared != self._cleared:
-            # Alone in the queue, since nobody has run since it was put there.
+            # It is the only event in the queue, because no other task has run since it was added.
             self._queue.get_nowait()
             return False
         if self._queue.qsize() >= self._worth:
@@ -49,7 +50,7 @@ class Batcher(Generic[T]):
         return True
 
     def clear(self) -> int:
-        """Drop what waits, and what waits to be added; how many events waited."""
+        """Drop the events in the queue, and any that `put` still waits to add; returns how many were in the queue."""
         self._cleared += 1
         dropped = self._queue.qsize()
         while not self._queue.empty():
@@ -57,17 +58,17 @@ class Batcher(Generic[T]):
         return dropped
 
     def idle(self) -> None:
-        """Nothing is under way any more: whoever waits in `worth_a_trip` looks again."""
+        """Tell `worth_a_trip` that no batch is under way any more."""
         self._changed.set()
 
     async def worth_a_trip(self, busy: Callable[[], bool]) -> None:
-        """Wait while `busy()` and less than half of `limit` waits: a batch of one costs nearly what one of thirty does."""
+        """Wait while `busy()` and less than half a batch is queued: a batch of one costs nearly as much as one of thirty."""
         while busy() and self._queue.qsize() < self._worth:
             self._changed.clear()
             await self._changed.wait()
 
     async def next_batch(self) -> list[T]:
-        """At least one event, at most `limit`, in the order in which they came. Waits for the first only."""
+        """The queued events, at least one and at most `limit`, in order of arrival. Waits for the first one only."""
         batch = [await self._queue.get()]
         while len(batch) < self._limit and not self._queue.empty():
             batch.append(self._queue.get_nowait())

@@ -1,10 +1,13 @@
-"""A small file that says what a process has in hand, and outlives it. Knows files and locks, not what is written.
+"""
+A small file with the state of a process, which outlives the process. Knows files and locks, not the content.
 
-The file is held by `flock` for as long as its process lives, whatever becomes of it: a file whose lock can be had is a dead
-process's. It has two slots, written in turn, each with a sequence number and a checksum: whatever is torn by a crash, the slot
-before it is whole. There is no fsync. The death of a process does not lose what it wrote, since that is in the page cache; the
-death of the machine may, and then nothing is held against any event. `pwrite` into space that was written once before, and not
-`mmap`, which answers a full disk with SIGBUS.
+A process holds its file by `flock` until it ends, in whatever way: if another process can take the lock, the owner is dead. The file
+has two slots that are written in turn, each with a sequence number and a checksum. A crash can tear one slot; the other is whole.
+
+There is no fsync. A process that dies loses nothing it has written, because that is in the page cache. A machine that dies may lose it,
+and then no event is suspected. Writes go by `pwrite` into space that was allocated at the start, so that a disk that fills up later
+cannot refuse them. `mmap` would answer a full disk with SIGBUS. `os.replace` would need no slots, but new space for every write, and a
+millisecond instead of microseconds on ext4, which flushes a file that replaces another.
 """
 
 import errno
@@ -18,12 +21,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-# Magic, sequence, length of the payload, checksum of all that follows the magic but itself.
+# Magic, sequence, length of the payload, and a checksum over sequence, length and payload.
 _HEADER = struct.Struct("<8sQII")
 _MAGIC = b"tagmark1"
 _SUFFIX = ".mark"
 _MOST_BYTES = 64 * 1024 * 1024
-# Longer than Kafka keeps events unless told otherwise: such a file says nothing of anything that will be read again.
+# Longer than Kafka keeps events by default, so no event that such a file names will be read again.
 FORGOTTEN_SECONDS = 30 * 24 * 3600.0
 
 
@@ -32,20 +35,20 @@ class CrashFile:
 
     def __init__(self, folder: Path, *, stem: str, payload_bytes: int) -> None:
         """
-        Make the file, hold it and fill it with zeros.
+        Make the file, lock it and fill it with zeros.
 
         Args:
-            folder: Where; it exists.
-            stem: What the names of all files that belong together begin with.
-            payload_bytes: The longest payload.
+            folder: An existing folder.
+            stem: The beginning of its name, the same for all files of one group.
+            payload_bytes: The size of the largest payload.
 
         Raises:
-            OSError: It cannot be made, held or filled.
+            OSError: The file cannot be made, locked or filled.
         """
         self._slot_bytes = _HEADER.size + payload_bytes
         self._sequence = 0
         self.path = folder / f"{stem}-{os.getpid()}-{secrets.token_hex(4)}{_SUFFIX}"
-        # Under another name until it is held, or it would be a dead process's for a moment.
+        # Under another name until it is locked, or another process could take it for a dead one's.
         new = self.path.with_suffix(".new")
         self._descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
@@ -59,10 +62,10 @@ class CrashFile:
 
     def write(self, payload: bytes) -> None:
         """
-        Replace what the file says.
+        Replace the payload.
 
         Raises:
-            OSError: It cannot be written, or is longer than what there is room for. The file may say what it said before.
+            OSError: It cannot be written, or is larger than a slot. The file may still hold the payload before it.
         """
         slot = _slot(self._sequence + 1, payload)
         if len(slot) > self._slot_bytes:
@@ -71,7 +74,7 @@ class CrashFile:
         _write(self._descriptor, slot, (self._sequence % 2) * self._slot_bytes)
 
     def close(self, *, remove: bool) -> None:
-        """Let go of the file; with `remove` nothing of it stays."""
+        """Release the file; with `remove`, also delete it."""
         if remove:
             self.path.unlink(missing_ok=True)
         os.close(self._descriptor)
@@ -79,21 +82,21 @@ class CrashFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Left:
-    """A dead process's file, held by this one. `payload` is what it said last; None if it said nothing that is whole."""
+    """The file of a dead process, locked by this one. `payload` is its last whole payload; None if there is none."""
 
     path: Path
     payload: bytes | None
     file: int
 
     def remove(self) -> None:
-        """Remove it, once what it said is written elsewhere."""
+        """Delete the file, once its payload is written elsewhere."""
         self.path.unlink(missing_ok=True)
         os.close(self.file)
 
 
 def left_behind(folder: Path, *, stem: str) -> Iterator[Left]:
     """
-    The files of dead processes with this stem; those with another are removed after `FORGOTTEN_SECONDS`.
+    The files of dead processes with this stem. Those with another stem are deleted after `FORGOTTEN_SECONDS`.
 
     Raises:
         OSError: The folder cannot be read.
@@ -115,7 +118,7 @@ def left_behind(folder: Path, *, stem: str) -> Iterator[Left]:
 
 def newest(content: bytes) -> bytes | None:
     """
-    The payload of the newest whole slot of a file; None if none is.
+    The payload of the newest whole slot of a file; None if no slot is whole.
 
     >>> newest(_slot(1, b"old") + _slot(2, b"new"))
     b'new'
@@ -128,7 +131,7 @@ def newest(content: bytes) -> bytes | None:
 
 
 def _held(path: Path) -> int | None:
-    """A descriptor that holds the file; None if another process does, has removed it, or is another user's."""
+    """A descriptor with the lock; None if another process holds it, if the file is gone, or if it belongs to another user."""
     try:
         file = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
     except (FileNotFoundError, PermissionError):
@@ -164,5 +167,5 @@ def _read(slot: bytes) -> tuple[int, bytes] | None:
 
 
 def _checksum(sequence: int, payload: bytes) -> int:
-    # Not zero for zeros: of a slot whose magic alone was written nothing may be read.
+    # Not zero for zeros, so that a slot of which only the magic was written is not valid.
     return zlib.crc32(payload, zlib.crc32(struct.pack("<QI", sequence, len(payload))))

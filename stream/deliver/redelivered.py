@@ -1,7 +1,8 @@
-"""Which events a worker takes a second time: all that one process can know of redeliveries. Pure.
+"""
+Counts the events that this process takes a second time. Pure.
 
-After a restart nothing is known: the process that took the events before is gone, and so is its memory. `stream/contract/distinct.py` counts
-duplicates where they can be seen, on the outcomes' topics.
+A new process does not know which events the one before it had taken. `stream/contract/distinct.py` counts duplicates on the outcomes'
+topics, where all of them are visible.
 """
 
 from collections.abc import Iterable
@@ -9,7 +10,7 @@ from collections.abc import Iterable
 
 class Taken:
     """
-    The highest offset that was taken, by partition.
+    The highest offset that was taken of each partition.
 
     >>> taken = Taken()
     >>> taken.again([(0, 5), (0, 6), (1, 5)]), taken.again([(0, 6), (0, 7)])
@@ -17,11 +18,11 @@ class Taken:
     """
 
     def __init__(self) -> None:
-        """Nothing was taken yet."""
+        """Begin with no events taken."""
         self._highest: dict[int, int] = {}
 
     def again(self, places: Iterable[tuple[int, int]]) -> int:
-        """How many of these, partition and offset, were taken before; they are taken now."""
+        """Note that these events (partition and offset) are taken; returns how many of them were taken before."""
         repeated = 0
         for partition, offset in places:
             if offset <= self._highest.get(partition, -1):

@@ -1,4 +1,4 @@
-"""Whom a worker's death makes a suspect: what a process writes down of itself, and what the next one makes of it. Pure."""
+"""Which events the death of a worker makes suspects: the state that a worker writes down, and how the next one reads it. Pure."""
 
 import hashlib
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ Place = tuple[int, int]
 
 
 class InHand(msgspec.Struct, array_like=True, frozen=True):
-    """An event in the model. `fingerprint` is empty where it had company."""
+    """An event in the model. `fingerprint` is empty unless it was alone in its batch."""
 
     partition: int
     offset: int
@@ -21,9 +21,13 @@ class InHand(msgspec.Struct, array_like=True, frozen=True):
 
 class Suspect(msgspec.Struct, array_like=True, frozen=True):
     """
-    An event that was in the model as a process died.
+    An event that was in the model when a process died.
 
-    `deaths`: at how many, of which the first alone may have been in company. `fingerprint`: of its bytes, once it was alone.
+    Attributes:
+        partition: Its partition of `content`.
+        offset: Its offset.
+        deaths: How many processes died with it. At the first death other events may have been in the model too, later it was alone.
+        fingerprint: Of its bytes, once it was alone.
     """
 
     partition: int
@@ -33,7 +37,7 @@ class Suspect(msgspec.Struct, array_like=True, frozen=True):
 
 
 class State(msgspec.Struct, array_like=True, frozen=True):
-    """All that a file says: suspects, and what is in the model now, a list for every thread."""
+    """The content of a crash file: the suspects, and the events that are in the model now, one list for each thread."""
 
     suspects: list[Suspect]
     in_hand: list[list[InHand]]
@@ -41,7 +45,7 @@ class State(msgspec.Struct, array_like=True, frozen=True):
 
 def inherited(states: Iterable[State]) -> dict[Place, Suspect]:
     """
-    Whom dead processes leave as suspects.
+    The suspects after processes with these states have died.
 
     >>> company = State([], [[InHand(0, 7), InHand(0, 8)]])
     >>> alone = State([Suspect(0, 7, 1), Suspect(0, 8, 1)], [[InHand(0, 8, "f")]])
@@ -58,7 +62,7 @@ def inherited(states: Iterable[State]) -> dict[Place, Suspect]:
 
 
 def fingerprint(event: Record) -> str:
-    """Of an event's bytes and time: offsets come again where a topic is made anew, and its events must not be blamed."""
+    """A hash of an event's bytes and time. A topic that is made anew reuses offsets, and its events must not be blamed for old ones."""
     head = f"{event.timestamp_ms}:{-1 if event.key is None else len(event.key)}:".encode()
     return hashlib.blake2b(b"".join((head, event.key or b"", event.value or b"")), digest_size=8).hexdigest()
 

@@ -1,14 +1,15 @@
-"""Exactly once, beside Faust: outcomes and the offset behind their events in one transaction, one producer for each partition held.
+"""
+Exactly once: outcomes and the offset after their events are committed in one transaction, by one producer for each assigned partition.
 
-Safe by one argument alone. The coordinator of transactions knows one producer for each transactional id, the newest; an id belongs to
-one partition of `content`. Whoever takes a partition over
+One argument shows that this is safe. The transaction coordinator accepts only the newest producer of each transactional id, and each id
+belongs to one partition of `content`. A worker that takes over a partition
 
-1. starts the producer of its id: the predecessor is fenced for good, and what it had under way is over, committed or rolled back;
-2. reads the group's offset after that, and only an offset that no transaction can still move;
-3. sends nothing that lies before it.
+1. starts the producer of its id, which fences the previous owner for good and commits or rolls back its open transaction;
+2. then reads the group's offset, waiting until no transaction can still move it;
+3. sends no outcome of an event before that offset.
 
-So of all workers that believe to hold a partition only one can commit, and it goes on where the last commit ended. What Faust
-remembers, seeks or hands over twice cannot change that. A fenced worker ends itself.
+So of all workers that believe to hold a partition only one can commit, and it goes on where the last commit ended. Faust cannot break
+this by what it remembers, where it seeks, or by handing over an event twice. A fenced worker ends itself.
 """
 
 import asyncio
@@ -43,11 +44,11 @@ class TransactionsUnavailableError(Exception):
 
 
 def no_transactions(settings: Settings, *, idempotent: bool) -> TransactionsUnavailableError | None:
-    """The error of a worker that was asked for exactly once and whose producers are not idempotent; None where nothing is missing."""
+    """The error of a worker that was asked for exactly once and whose producers are not idempotent; otherwise None."""
     if settings.delivery != "exactly_once" or idempotent:
         return None
     return TransactionsUnavailableError(
-        "delivery is exactly_once, and there are no producer ids, so no transactions: the broker has none, or idempotent_producer "
+        "delivery is exactly_once, which needs transactions and so producer ids: the broker has none, or idempotent_producer "
         "is off. Next: use Apache Kafka with idempotent_producer auto, or set TAGSTREAM_DELIVERY=at_least_once."
     )
 
@@ -56,23 +57,23 @@ Lost = Callable[[TopicPartition, int | None, Sequence[int]], int | None]
 
 
 class NotHeldError(Exception):
-    """An event of a partition that this worker does not hold was to be delivered."""
+    """An event is to be delivered whose partition this worker does not hold."""
 
 
 class LostError(Exception):
-    """An event was taken and never delivered, and one behind it was to be."""
+    """An event was taken and never delivered, and a later event of its partition is to be."""
 
 
 class TakenOverError(Exception):
-    """A transaction was ended under the worker that filled it."""
+    """Another worker or the broker ended the transaction that this worker was filling."""
 
 
 class Producer(AIOKafkaProducer):  # type: ignore[misc]
-    """The producer of one partition. A name of its own, so that a fault run can put one that breaks in its place."""
+    """The producer of one partition. It has a name of its own so that a fault run can replace it with one that breaks."""
 
 
 class Source(NamedTuple):
-    """Where an event was read."""
+    """The place of an event in `content`."""
 
     topic: str
     partition: int
@@ -81,22 +82,23 @@ class Source(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class _Held:
-    """A partition that is ours: its producer, and the first offset that is not committed yet; None if nothing ever was."""
+    """An assigned partition: its producer, and the first offset that is not committed yet; None before the first commit."""
 
     producer: Any
     first: int | None
 
 
 class Transactions:
-    """The producers of the partitions that this worker holds. Of one event loop."""
+    """The producers of the partitions that this worker holds. For one event loop."""
 
     def __init__(self, settings: Settings, lost: Lost = lambda *_: None) -> None:
         """
-        Nothing is held yet.
+        Begin with no partitions.
 
         Args:
             settings: Topics, group and bounds.
-            lost: Of a partition, from an offset on, the first record that was taken before the last of some and is not among them.
+            lost: Called with a partition, an offset and the offsets of a batch; returns the first record, from that offset to the last of
+                the batch, that was taken and is not in the batch, else None.
         """
         self._settings = settings
         self._lost = lost
@@ -105,13 +107,13 @@ class Transactions:
 
     async def hold(self, assigned: Iterable[Any]) -> None:
         """
-        Take over what is assigned and was not held, and let go of what is not assigned any more.
+        Take over newly assigned partitions, and release those that are not assigned any more.
 
-        A partition that stays keeps its producer: had somebody else had it in between, that producer would be fenced.
+        A partition that stays keeps its producer. Had another worker held it in between, that producer would be fenced.
 
         Raises:
             TimeoutError: The brokers did not answer within `startup_timeout_seconds`.
-            KafkaError: They refused.
+            KafkaError: The brokers refused.
         """
         wanted = {TopicPartition(tp.topic, tp.partition) for tp in assigned}
         gone = [self._held.pop(partition) for partition in sorted(self._held.keys() - wanted)]
@@ -119,7 +121,7 @@ class Transactions:
         new = sorted(wanted - self._held.keys())
         async with asyncio.timeout(self._settings.startup_timeout_seconds):
             producers = await asyncio.gather(*(self._started(partition) for partition in new))
-            # Only now: before, a predecessor could still have committed.
+            # Only now: before the fencing, the previous owner could still have committed.
             firsts = await asyncio.to_thread(self._committed, new) if new else []
         for partition, producer, first in zip(new, producers, firsts, strict=True):
             self._held[partition] = _Held(producer=producer, first=first)
@@ -127,20 +129,20 @@ class Transactions:
 
     async def deliver(self, sources: Sequence[Source], publications: Sequence[Publication]) -> list[Publication]:
         """
-        Commit outcomes and the offsets behind their events; a transaction for each partition, all at the same time.
+        Commit outcomes with the offsets after their events, in one transaction for each partition, all at the same time.
 
         Args:
-            sources: Where the events were read; of one partition in the order of offsets.
+            sources: The places of the events; those of one partition in offset order.
             publications: Their outcomes, in the same order.
 
         Returns:
-            What was sent: all but those whose events were committed before.
+            The publications that were sent: all but those whose events were committed before.
 
         Raises:
-            NotHeldError: An event of a partition that is not held.
-            LostError: An event that was taken before the last of these is not among them.
+            NotHeldError: An event belongs to a partition that is not held.
+            LostError: An event was taken before the last of these, and is not among them.
             TakenOverError: The transaction ended while it was being filled.
-            KafkaError: A predecessor or successor holds the partition (`ProducerFenced`), or the brokers refused.
+            KafkaError: Another worker has taken the partition over (`ProducerFenced`), or the brokers refused.
         """
         parts: defaultdict[TopicPartition, list[tuple[int, Publication]]] = defaultdict(list)
         for source, publication in zip(sources, publications, strict=True):
@@ -152,7 +154,7 @@ class Transactions:
         held = self._held.get(partition)
         if held is None:
             msg = (
-                f"an event of {partition.topic}/{partition.partition} was decided, and this worker does not hold that partition"
+                f"an event of {partition.topic}/{partition.partition} was decided, but this worker does not hold that partition"
             )
             raise NotHeldError(msg)
         first = held.first
@@ -162,8 +164,8 @@ class Transactions:
         after = part[-1][0] + 1
         missing = self._lost(partition, first, [offset for offset, _ in part])
         if missing is not None:
-            # Once the offset behind it is committed nobody would read it again.
-            msg = f"{partition.topic}/{partition.partition}: offset {missing} was taken and never delivered, and a later one was to be"
+            # Once the offset after it is committed, it would never be read again.
+            msg = f"{partition.topic}/{partition.partition}: offset {missing} was taken and never delivered, but a later one was to be"
             raise LostError(msg)
         await held.producer.begin_transaction()
         confirmations: list[Any] = []
@@ -177,14 +179,14 @@ class Transactions:
                 )
                 confirmations.append(confirmation)
         except IllegalOperation as error:
-            # What is on its way already knows why.
+            # The records already sent fail with the cause.
             await asyncio.gather(*confirmations)
             msg = (
-                f"the transaction of {partition.topic}/{partition.partition} was ended under it: somebody else has taken the partition "
-                "over (ProducerFenced), or the broker refused it"
+                f"the transaction of {partition.topic}/{partition.partition} was ended: another worker has taken the partition over "
+                "(ProducerFenced), or the broker refused it"
             )
             raise TakenOverError(msg) from error
-        # Each of them: to commit waits for records and does not say that one of them was refused.
+        # Every confirmation is awaited: the commit waits for the records but does not raise if one of them was refused.
         await asyncio.gather(
             *confirmations, held.producer.send_offsets_to_transaction({partition: after}, self._settings.group)
         )
@@ -198,7 +200,7 @@ class Transactions:
             **options,
             client_id=f"tagstream-{partition.topic}-{partition.partition}",
             transactional_id=f"{transactional_prefix(self._settings.group, partition.topic)}{partition.partition}",
-            # No longer than a worker waits for a transaction before it ends itself: an open one holds readers up.
+            # Not longer than a worker waits for a transaction before it ends itself: an open one blocks readers.
             transaction_timeout_ms=int(self._settings.produce_timeout_seconds * 1000),
             acks="all",
             request_timeout_ms=int(self._settings.produce_timeout_seconds * 1000),
@@ -214,7 +216,7 @@ class Transactions:
         return producer
 
     def _committed(self, partitions: Sequence[TopicPartition]) -> list[int | None]:
-        """The group's offsets. kafka-python, as it can ask for offsets that no open transaction will move; aiokafka cannot."""
+        """The group's offsets. By kafka-python, because aiokafka cannot ask for offsets that no open transaction will move."""
         timeout_ms = int(self._settings.startup_timeout_seconds * 1000)
         options = client_options(self._settings)
         consumer = KafkaConsumer(
@@ -239,4 +241,6 @@ async def _stop(producer: Any) -> None:
         async with asyncio.timeout(STOP_SECONDS):
             await producer.stop()
     except TimeoutError:
-        log.warning("producer_not_stopped", seconds=STOP_SECONDS, consequence="none: whoever holds the partition has fenced it")
+        log.warning(
+            "producer_not_stopped", seconds=STOP_SECONDS, consequence="none: the new owner of the partition has fenced it"
+        )

@@ -1,25 +1,25 @@
-"""The C library's allocator, told to leave no holes: a worker that runs for weeks must not grow."""
+"""Settings of glibc's allocator that keep a worker's memory from growing over weeks."""
 
 import ctypes
 
 # From glibc's malloc.h; MALLOC_ARENA_MAX and MALLOC_MMAP_THRESHOLD_ in the environment do the same.
 M_ARENA_MAX = -8
 M_MMAP_THRESHOLD = -3
-# What glibc begins with.
+# glibc's initial value.
 LARGE_BYTES = 128 * 1024
 
 
 def limit_fragmentation() -> bool:
     """
-    Allocate from one heap in all threads, and never from it what is large; call before threads are started.
+    Use one heap for all threads, and allocate large blocks outside it. Call this before threads are started.
 
-    Each read of a socket asks for 256 KiB and keeps a little of them. glibc raises the size from which it keeps blocks out of the heap
-    to that of the largest that was freed, and so these come from the heap and leave holes, 9.6 MB an hour (docs/faults.md). Nor are
-    there heaps of each thread's own, in which whatever one thread allocates and another frees would do the same. The price is a call
-    of the system for a large block, and a lock that threads rarely meet at, since they hold Python's own.
+    Each read of a socket allocates 256 KiB and keeps a little of it. glibc allocates blocks above a threshold outside the heap, but raises
+    the threshold to the size of the largest block that was freed. So these blocks come from the heap and leave holes, 9.6 MB an hour
+    (docs/faults.md). Separate heaps for threads grow in the same way when one thread frees the memory of another. The cost is a system
+    call for each large block, and a lock for which threads rarely wait, because they hold Python's own.
 
     Returns:
-        Whether this C library has the settings; others than glibc have neither habit.
+        Whether the C library has these settings; libraries other than glibc do not need them.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:

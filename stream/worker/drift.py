@@ -1,9 +1,10 @@
-"""Drift beside the delivery: an observer that lets a `DriftWatch` see every decision, and publishes what it finds.
+"""
+Watches for drift beside the delivery: an observer that shows every decision to a `DriftWatch` and publishes its findings.
 
-The stream never waits for it. `published` only appends to a list; once a second what was appended is looked at in a thread of
-its own, and findings are sent through the worker's producer. A finding that the broker does not take is logged, counted and
-forgotten, a fault in here ends the watching (the time of the last evaluation stands still, which has an alert), and neither
-touches an acknowledgement. What comes faster than it can be looked at is passed over, and said.
+The stream never waits for it. `published` only appends to a list. Once a second a thread of its own looks at that list, and findings are
+sent through the worker's producer. A finding that the broker does not take is logged, counted and dropped. An exception in here ends
+the watching, and an alert fires because the time of the last evaluation stands still. Neither affects an acknowledgement. Events that
+come faster than they can be looked at are skipped, and their number is logged.
 """
 
 import asyncio
@@ -27,17 +28,17 @@ from stream.settings.settings import Settings
 TICK_SECONDS = 1.0
 PUBLISH_SECONDS = 5.0
 MOST_WAITING = 20_000
-# A thread that computes keeps the event loop waiting for its turn; between two of these it does not.
+# The event loop waits while the thread computes, and gets its turn after so many events.
 EVENTS_AT_ONCE = 1_000
 
 log = logger("tagstream.drift")
 
-# Two awaits, as in delivery: the record is queued, the broker has it.
+# Two awaits, as in delivery: after the first the record is queued, after the second the broker has confirmed it.
 Send = Callable[[bytes, bytes], Awaitable[Awaitable[Any]]]
 
 
 class Recorder(Observer, Protocol):
-    """Where drift is counted; `Metrics` does it."""
+    """Counts drift; `Metrics` implements it."""
 
     def drift_change(self, signal: str) -> None:
         """A sudden change of this signal was found."""
@@ -52,19 +53,19 @@ class Recorder(Observer, Protocol):
         ...
 
     def drift_unpublished(self, kind: str) -> None:
-        """A finding of this kind was not: there is no topic `drift`, or the broker did not take it."""
+        """A finding of this kind was not published: there is no topic `drift`, or the broker did not take it."""
         ...
 
     def drift_plan(self, window_events: int, thresholds: Mapping[str, float]) -> None:
-        """So many decisions are a window of the watch, and from these scores on it is a finding."""
+        """The size of a window in decisions, and the scores from which on a window is a finding."""
         ...
 
 
 class DriftObserver:
     """
-    Implements `Observer`: tells the recorder everything, and the watch every decision.
+    Implements `Observer`: passes everything on to the recorder, and every decision to the watch.
 
-    `run` is a task of the worker's; without it nothing is looked at.
+    The worker runs `run` as a task; without it no decision is looked at.
     """
 
     def __init__(self, watch: DriftWatch, *, recorder: Recorder, send: Send | None) -> None:
@@ -73,8 +74,8 @@ class DriftObserver:
 
         Args:
             watch: The detectors; only the task touches them.
-            recorder: Where everything is counted.
-            send: Queues one record (key, value) on the topic `drift`; None where there is no such topic: findings are logged.
+            recorder: Counts everything.
+            send: Queues one record (key, value) on the topic `drift`; None without such a topic, and then findings are only logged.
         """
         self._watch = watch
         self._recorder = recorder
@@ -85,7 +86,7 @@ class DriftObserver:
         self._reset_due = False
         self._broken = False
         self._learning = watch.learning
-        # Known before the first window is full, so that who waits for one knows how long.
+        # Reported before the first window is full, so that people can see how long that takes.
         thresholds = {score.value: watch.plan.thresholds.of(score) for score in DriftScore}
         recorder.drift_plan(watch.plan.window_events, thresholds)
 
@@ -117,7 +118,7 @@ class DriftObserver:
         self._waiting_events += len(observations)
 
     def assigned(self, partitions: Collection[Any]) -> None:
-        """The group gave this worker these partitions; if they are others than before, what was seen of those is forgotten."""
+        """The group has assigned these partitions to this worker; if others were assigned before, forget what was seen of them."""
         now = frozenset(partitions)
         if self._partitions is not None and now != self._partitions:
             self._reset_due = True
@@ -125,18 +126,18 @@ class DriftObserver:
         self._partitions = now
 
     async def run(self) -> None:
-        """Look at what was published, once a second, until cancelled or broken."""
+        """Look at the published decisions once a second, until cancelled or until an exception ends the watching."""
         executor = ThreadPoolExecutor(1, thread_name_prefix="drift")
         try:
             while not self._broken:
                 await asyncio.sleep(TICK_SECONDS)
                 await self.turn(executor)
         finally:
-            # Not waited for: the thread has a thousand events in hand at most, some milliseconds.
+            # No wait: the thread has at most a thousand events in hand, a matter of milliseconds.
             executor.shutdown(wait=False, cancel_futures=True)
 
     async def turn(self, executor: ThreadPoolExecutor) -> None:
-        """Look at what waits; publish what is found."""
+        """Look at the decisions since the last turn, and publish the findings."""
         waiting, self._waiting, self._waiting_events = self._waiting, [], 0
         if self._passed_over:
             log.warning("drift_events_passed_over", events=self._passed_over, why="they came faster than they can be looked at")
@@ -149,7 +150,7 @@ class DriftObserver:
                 report = await asyncio.get_running_loop().run_in_executor(executor, self._watch.add, observations, now_ms)
                 await self._tell(report)
             self._say_when_learned()
-        # Whatever is wrong in here, the stream goes on.
+        # No error in here may stop the stream.
         except Exception:
             self._broken = True
             self._waiting, self._waiting_events = [], 0
@@ -167,7 +168,7 @@ class DriftObserver:
             scores = {score.value: value for score, value in done.scores.items()}
             self._recorder.drift_evaluated(done.events, scores, done.at_ms / 1000)
         for finding in report.findings:
-            # Not its words: they are of events, and logs do not hold those.
+            # Without its words: they come from events, whose text is never logged.
             log.info("drift_found", kind=finding.kind.value, signal=finding.signal, score=finding.score)
             await self._publish(finding)
 
@@ -188,10 +189,10 @@ class DriftObserver:
 
 def watch_of(settings: Settings, bundle: Bundle) -> DriftWatch | None:
     """
-    The detectors that the settings ask for; None where they switch them off.
+    The detectors of the settings; None if the settings switch drift off.
 
     Raises:
-        BaselineError: `drift_reference` is no drift reference.
+        BaselineError: The file `drift_reference` is not a drift reference.
     """
     if not settings.drift_window_events:
         return None
@@ -209,7 +210,7 @@ def watch_of(settings: Settings, bundle: Bundle) -> DriftWatch | None:
 
 
 def plan_of(settings: Settings) -> Plan:
-    """Sizes and thresholds of the settings."""
+    """The sizes and thresholds of the settings."""
     return Plan(
         window_events=settings.drift_window_events,
         reference_windows=settings.drift_reference_windows,

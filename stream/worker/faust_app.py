@@ -39,7 +39,7 @@ class App(faust.App):  # type: ignore[misc]
         """
         Leave a rebalance during a stop to the consumer, which finishes what is in hand.
 
-        Faust closes the client here, on another event loop than the client's. What is in hand could then not be committed, and the
+        Faust closes the client here, on another event loop than the client's. Events in hand could then not be committed, and the
         coordinator would retry for ever on the closed client while the stop waits for it.
         """
 
@@ -91,7 +91,7 @@ def faust_app(settings: Settings, *, idempotent: bool) -> faust.App:
 
 def _consumer_options(settings: Settings) -> dict[str, Any]:
     return {
-        # On revocation, finish what is in hand and commit it before the partitions go.
+        # On revocation, finish the events in hand and commit them before the partitions go.
         "stream_wait_empty": True,
         # aiokafka's default, `latest`, skips events that were produced before a new group's first commit.
         "consumer_auto_offset_reset": "earliest",

@@ -6,7 +6,7 @@ from collections.abc import Container, Sequence
 
 class Committable:
     """
-    What may be committed of one partition, by the offsets that a reader was handed and that may not be committed yet, in order.
+    The offsets of one partition that were handed out and may not be committed yet, in order.
 
     Offsets that are never handed out (transaction markers, records removed by compaction or retention) are no gap and cost nothing,
     however many they are. Faust instead adds each of them, as a number in a list, to what was acknowledged: ten million of them,

@@ -28,7 +28,7 @@ LOST_SECONDS = 10.0
 
 class Consumer(driver.Consumer):  # type: ignore[misc]
     """
-    Commits by what it has handed out, and remembers the gaps that it has read over, so that expired events can be counted.
+    Commits by the records that it has handed out, and remembers the gaps between them, so that expired events can be counted.
 
     Attributes:
         resumed_at: The offset at which each partition was taken up.
@@ -91,7 +91,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """
-        Remember the widest gap, and none for commits, which count only what was handed out.
+        Remember the widest gap. Commits need no gaps, because they go by the records that were handed out.
 
         Faust adds all offsets of a gap to what was acknowledged, and overlooks a gap after offset 0, at which commits then stand still.
         """
@@ -100,7 +100,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             self.skipped[tp] = (offset_from, offset_to)
 
     def _new_offset(self, tp: TP) -> int | None:
-        """The offset to commit, by what was handed out and not by counting offsets; None if there is nothing new."""
+        """The offset to commit, by the records that were handed out and not by counting offsets; None if it has not moved."""
         acknowledged: set[int] = self._acked_index[tp]
         behind = self._committable[tp].advance(acknowledged, self._committed_offset[tp])
         self._look_for_a_lost_one(tp, acknowledged)
@@ -147,7 +147,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         await self.commit_and_end_transactions()
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """As Faust does, but after all is committed: Faust begins by forgetting what was acknowledged."""
+        """As Faust does, but after all is committed, because Faust begins by forgetting the acknowledgements."""
         self._between = True
         self._revocations += 1
         self._giving_up = time.monotonic()
@@ -182,7 +182,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     def resume_flow(self) -> None:
-        """As Faust does, but not between a revocation and the next assignment: Faust would drop what it reads then."""
+        """As Faust does, but not between a revocation and the next assignment: Faust would drop the records that it reads then."""
         if not self._between:
             super().resume_flow()
 

@@ -43,7 +43,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         fetcher = consumer._fetcher  # noqa: SLF001
         assignment = consumer._subscription.subscription.assignment  # noqa: SLF001
         if assignment is None:
-            msg = "nothing was assigned yet"
+            msg = "no partitions were assigned yet"
             raise IllegalStateError(msg)
         commits = await consumer._coordinator.fetch_committed_offsets(sorted(assignment.tps))  # noqa: SLF001
         if consumer._subscription.subscription.assignment is not assignment:  # noqa: SLF001
@@ -118,7 +118,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 
 
 def _shares(fetcher: Any, found: Mapping[TP, Any], max_records: int) -> dict[TP, Any]:
-    """At most `max_records` of what was fetched, the same share of each partition. Awaits nothing, so the assignment cannot change."""
+    """At most `max_records` of the fetched records, the same share of each partition. Awaits nothing, so the assignment cannot change."""
     share = max(LEAST_RECORDS, -(-max_records // len(found)))
     taken: dict[TP, Any] = {}
     with fetcher._subscriptions.fetch_context():  # noqa: SLF001
