@@ -1,11 +1,13 @@
-"""What producers wrote, read so that no producer can stop the stream: aiokafka's record batches without their two traps.
+"""aiokafka's record batches, read so that no producer can stop the stream.
 
-- The name of a header that is not UTF-8 passes the broker, and aiokafka raises on it: the partition would stand still for ever.
-- A compressed batch passes the broker by its compressed size, and aiokafka inflates all of it: 1 MB becomes 1 GB of memory.
+Two inputs that a broker accepts would stop aiokafka:
 
-Here such a name is kept (as `os.fsdecode` keeps a file's: each bad byte a lone surrogate, which `stream/contract/events.py` refuses and
-`stream/contract/outcomes.py` writes out), and a batch that inflates beyond `INFLATED_BYTES` is read as a stream, a record at a time, with
-what no topic could hold cut off and counted. Everything else is aiokafka's own, in C.
+- The name of a header that is not UTF-8: aiokafka raises, and the partition would stand still for ever.
+- A compressed batch: the broker checks its compressed size, and aiokafka inflates all of it, so that 1 MB becomes 1 GB of memory.
+
+Here such a name is kept as `os.fsdecode` keeps a file's, with a lone surrogate for each bad byte; `stream.contract` refuses the
+event and writes the name out. A batch that inflates beyond `INFLATED_BYTES` is read as a stream, one record at a time, and a record
+that no topic could hold is cut, with its size in a header. All other batches are read by aiokafka itself, in C.
 """
 
 import gzip
@@ -24,11 +26,11 @@ from aiokafka.record.memory_records import MemoryRecords
 
 from stream.contract.events import CUT_HEADERS
 
-# More than any batch of events inflates to, and little enough for a worker's memory, a partition each.
+# More than a batch of events inflates to, and little enough for a worker to hold one for each partition.
 INFLATED_BYTES = 8 * 1024 * 1024
-# Of what cannot be read as a stream (LZ4, Zstandard): beyond it records are dead letters without their bytes.
+# LZ4 and Zstandard cannot be read as a stream here: of a batch beyond this, records become dead letters without their bytes.
 AT_ONCE_BYTES = 32 * 1024 * 1024
-# Of a key and of all headers together, in a record that is cut.
+# What a record that is cut keeps of its key, and of all its headers together.
 KEPT_KEY_BYTES = 64 * 1024
 KEPT_HEADERS_BYTES = 64 * 1024
 _HEADER = struct.Struct(">qiibIhiqqqhii")
@@ -39,7 +41,7 @@ _MAGIC = 2
 _CODEC = 0x07
 _GZIP, _SNAPPY, _LZ4, _ZSTD = 1, 2, 3, 4
 _LOG_APPEND_TIME = 0x08
-# DEFLATE cannot do better: what is smaller by this factor need not be tried.
+# The best ratio of DEFLATE: a batch that is smaller than the limit by this factor cannot exceed it.
 _BEST_RATIO = 1032
 _CHUNK = 256 * 1024
 _VARINT_BITS = 63
@@ -48,7 +50,7 @@ _HEADER_OVERHEAD = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchedRecord:
-    """As aiokafka's `DefaultRecord`."""
+    """A record with the attributes of aiokafka's `DefaultRecord`."""
 
     offset: int
     timestamp: int
@@ -60,7 +62,7 @@ class FetchedRecord:
 
 
 def install(kept_value_bytes: int) -> None:
-    """Let aiokafka's consumers of this process read by `Records`; of a value that is cut, so many bytes are kept."""
+    """Make aiokafka's consumers in this process read with `Records`; a record beyond `kept_value_bytes` is cut to fit."""
 
     class Installed(Records):
         kept = kept_value_bytes
@@ -69,18 +71,18 @@ def install(kept_value_bytes: int) -> None:
 
 
 class Records:
-    """In the place of aiokafka's `MemoryRecords`: the batches of one partition in an answer to a fetch."""
+    """Replaces aiokafka's `MemoryRecords`: the batches of one partition in a fetch response."""
 
     kept = 1024 * 1024
 
     def __init__(self, data: bytes) -> None:
-        """Read `data`, as it came."""
+        """Read the bytes of a fetch response."""
         self._data = data
         self._position = 0
         self._records = MemoryRecords(data)
 
     def size_in_bytes(self) -> int:
-        """Of all that came, compressed."""
+        """Size of all batches, compressed."""
         return int(self._records.size_in_bytes())
 
     def has_next(self) -> bool:
@@ -88,7 +90,7 @@ class Records:
         return bool(self._records.has_next())
 
     def next_batch(self) -> Any:
-        """The next one; None after the last."""
+        """The next batch; None after the last."""
         batch = self._records.next_batch()
         if batch is None:
             return None
@@ -96,15 +98,15 @@ class Records:
         (length,) = struct.unpack_from(">i", self._data, start + _LENGTH_AT)
         self._position = start + _OVERHEAD + length
         raw = memoryview(self._data)[start : self._position]
-        # Older formats have no headers, and a broker of today hands out none of them.
+        # Older formats have no headers; today's brokers do not send them.
         return Batch(batch, raw, self.kept) if raw[_MAGIC_AT] >= _MAGIC else batch
 
 
 class Batch:
-    """In the place of aiokafka's `DefaultRecordBatch`, which it wraps."""
+    """Replaces aiokafka's `DefaultRecordBatch`, and wraps it."""
 
     def __init__(self, batch: Any, raw: memoryview, kept: int) -> None:
-        """Wrap a batch; `raw` are its bytes."""
+        """Wrap a batch; `raw` is its bytes, and a record beyond `kept` bytes is cut."""
         self._batch = batch
         self._raw = raw
         self._kept = kept
@@ -119,7 +121,7 @@ class Batch:
         if _inflates_too_far(self._raw):
             yield from read(self._raw, self._kept)
             return
-        # The broker looks at the size of what is compressed; what is not compressed is as large as the topic allows.
+        # The broker checks the compressed size alone; an uncompressed record is no larger than the topic allows.
         kept = self._kept if self._batch.compression_type else sys.maxsize
         done = 0
         try:
@@ -135,19 +137,19 @@ class Batch:
 
 def read(raw: memoryview, kept: int) -> Iterator[FetchedRecord]:
     """
-    The records of one batch, one at a time, none in memory with more than about three times `kept` bytes.
+    The records of one batch, one at a time, each with at most about three times `kept` bytes in memory.
 
     Raises:
-        CorruptRecordException: The batch is broken: no producer's doing, the broker looks at every record that it takes.
+        CorruptRecordException: The batch is broken. No producer can cause that: the broker checks every record that it accepts.
     """
     base_offset, _, _, _, _, attributes, _, first, latest, _, _, _, count = _HEADER.unpack_from(raw)
     appended = bool(attributes & _LOG_APPEND_TIME)
     inflated = _inflated(raw[_HEADER.size :], attributes & _CODEC)
     if inflated is None:
-        told: list[tuple[str, bytes | None]] = [(CUT_HEADERS[0], b"unknown")]
+        unknown: list[tuple[str, bytes | None]] = [(CUT_HEADERS[0], b"unknown")]
         for offset in range(base_offset, base_offset + count):
             yield FetchedRecord(
-                offset=offset, timestamp=latest, timestamp_type=int(appended), key=None, value=None, headers=told
+                offset=offset, timestamp=latest, timestamp_type=int(appended), key=None, value=None, headers=unknown
             )
         return
     source = _Source(inflated)
@@ -170,13 +172,13 @@ def read(raw: memoryview, kept: int) -> Iterator[FetchedRecord]:
 
 
 def _headers(source: "_Source", kept: int) -> tuple[list[tuple[str, bytes | None]], int]:
-    """All headers while they are not more than `kept` bytes, and how many bytes they had."""
+    """The first headers, up to `kept` bytes, and the size of all of them."""
     found: list[tuple[str, bytes | None]] = []
     size = 0
     for _ in range(source.varint()):
         left = max(0, kept - size)
         name, value = source.blob(left), source.blob(left)
-        # A flood of empty headers must end, too.
+        # An empty header has a size as well, so that a flood of them reaches the limit.
         size += name.size + value.size + _HEADER_OVERHEAD
         if size <= kept:
             found.append(((name.head or b"").decode("utf-8", "surrogateescape"), value.head))
@@ -184,7 +186,7 @@ def _headers(source: "_Source", kept: int) -> tuple[list[tuple[str, bytes | None
 
 
 def _cut(record: Any, kept: int, size: int, digest: str) -> FetchedRecord:
-    """What is kept of a record of `size` bytes, with headers that say what it was."""
+    """A record of `size` bytes cut to fit, with headers that have its size and the SHA-256 of its value, `digest`."""
     left = KEPT_HEADERS_BYTES
     headers: list[tuple[str, bytes | None]] = [(CUT_HEADERS[0], str(size).encode()), (CUT_HEADERS[1], digest.encode())]
     for name, value in record.headers:
@@ -204,7 +206,7 @@ def _cut(record: Any, kept: int, size: int, digest: str) -> FetchedRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Blob:
-    """The beginning of some bytes, how many they were, and the SHA-256 of all of them."""
+    """The beginning of a field, its full size, and the SHA-256 of all its bytes; `head` is None for a field that is null."""
 
     head: bytes | None
     size: int
@@ -212,7 +214,7 @@ class _Blob:
 
 
 class _Source:
-    """Bytes from the front, never more than asked for."""
+    """Reads the fields of records from a file, without reading ahead."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -237,7 +239,7 @@ class _Source:
                 raise CorruptRecordException(msg)
 
     def blob(self, kept: int) -> _Blob:
-        """Bytes with their length before them; in memory at most `kept` of them."""
+        """A field with its length before it; at most `kept` of its bytes stay in memory."""
         size = self.varint()
         head = self.take(min(size, kept)) if size >= 0 else None
         digest = hashlib.sha256(head or b"")
@@ -250,7 +252,7 @@ class _Source:
 
 
 def _inflated(data: memoryview, codec: int) -> BinaryIO | None:
-    """What is in a batch, to be read; None where it could only be inflated at once, and would be more than `AT_ONCE_BYTES`."""
+    """The records of a batch as a file; None if it can only be inflated as a whole and exceeds `AT_ONCE_BYTES`."""
     if not codec:
         return io.BytesIO(data)
     if codec == _GZIP:
@@ -263,13 +265,13 @@ def _inflated(data: memoryview, codec: int) -> BinaryIO | None:
 
 
 def _at_once(data: memoryview, codec: int, most: int) -> memoryview | None:
-    """LZ4 or Zstandard, which cannot be inflated bit by bit here; None if it is more than `most` bytes."""
+    """Inflate LZ4 or Zstandard as a whole; None if that exceeds `most` bytes."""
     cramjam = aiokafka.codec.cramjam
     buffer = bytearray(most)
     try:
         size = (cramjam.lz4 if codec == _LZ4 else cramjam.zstd).decompress_into(bytes(data), buffer)
     except cramjam.DecompressionError:
-        # The broker has inflated it before it took it: the only thing that can be wrong is its size.
+        # The broker inflated the batch when it accepted it, so it is valid: only the buffer can be too small.
         return None
     return memoryview(buffer)[:size]
 
@@ -278,9 +280,9 @@ def _inflates_too_far(raw: memoryview) -> bool:
     codec = _HEADER.unpack_from(raw)[5] & _CODEC
     data = raw[_HEADER.size :]
     if codec in {_LZ4, _ZSTD}:
-        # Without cramjam aiokafka itself refuses the batch, and says what is missing.
+        # Without cramjam, aiokafka refuses the batch with an error that names the missing library.
         return aiokafka.codec.cramjam is not None and _at_once(data, codec, INFLATED_BYTES) is None
-    # Snappy makes 22 times as much at most.
+    # Snappy inflates 22 times at most.
     if codec != _GZIP or len(data) * _BEST_RATIO <= INFLATED_BYTES:
         return False
     source = gzip.GzipFile(fileobj=io.BytesIO(data))
@@ -293,5 +295,5 @@ def _inflates_too_far(raw: memoryview) -> bool:
 
 
 def missing_codecs() -> list[str]:
-    """What producers may compress with and this worker cannot read: one such batch ends it."""
+    """Codecs that producers may use and this installation cannot read; a worker stops at such a batch."""
     return [] if aiokafka.codec.cramjam is not None else ["snappy", "lz4", "zstd"]

@@ -1,4 +1,4 @@
-"""Whatever a producer writes is read: the same records as aiokafka's, and those that it stops at."""
+"""Every batch that a broker accepts is read: as aiokafka reads it, and also where aiokafka would stop."""
 
 import gzip
 import hashlib
@@ -24,7 +24,7 @@ rows = st.lists(st.tuples(blobs, blobs, st.lists(st.tuples(st.text(max_size=8), 
 
 
 def all_of(data: bytes, kind: type[Any] = Records) -> list[tuple[Any, ...]]:
-    """Every record in an answer to a fetch."""
+    """Every record in a fetch response."""
     found, whole = [], kind(data)
     while whole.has_next():
         batch = whole.next_batch()
@@ -35,8 +35,8 @@ def all_of(data: bytes, kind: type[Any] = Records) -> list[tuple[Any, ...]]:
 
 @settings(max_examples=200, deadline=None)
 @given(first=rows, second=rows, codec=st.sampled_from([0, GZIP]))
-def test_what_aiokafka_can_read_is_read_as_aiokafka_does(first: list[Row], second: list[Row], codec: int) -> None:
-    """By the quick way, and by the one that streams."""
+def test_records_are_the_same_as_aiokafkas(first: list[Row], second: list[Row], codec: int) -> None:
+    """Read through aiokafka and read as a stream, a batch gives the same records."""
     data = batch_of(first, codec=codec, base_offset=7) + batch_of(second, codec=codec, base_offset=7 + len(first))
     expected = all_of(data, MemoryRecords)
     assert all_of(data) == expected
@@ -46,8 +46,8 @@ def test_what_aiokafka_can_read_is_read_as_aiokafka_does(first: list[Row], secon
 
 
 @pytest.mark.parametrize("codec", [0, GZIP])
-def test_a_header_name_that_is_not_text_stops_nobody(codec: int) -> None:
-    """A consumer of aiokafka stops at it for ever; here it is one bad event among good ones, with its bytes."""
+def test_a_header_name_that_is_not_text_is_read(codec: int) -> None:
+    """A consumer of aiokafka stops at it for ever; here it is one bad event among good ones, and keeps its bytes."""
     good: Row = (b"k", b"v", [("fine", b"1")])
     data = batch_of([good, (b"k", b'{"title": "a"}', [(BadName("x"), b"2"), ("fine", b"3")]), good], codec=codec)
     with pytest.raises((UnicodeDecodeError, CorruptRecordException)):
@@ -62,7 +62,7 @@ def test_a_header_name_that_is_not_text_stops_nobody(codec: int) -> None:
 
 
 def test_a_bomb_is_read_in_bounded_memory() -> None:
-    """256 MiB in 261 KB: the beginning of the value, its size and digest, and the good records around it."""
+    """Of 256 MiB in 261 KB the value's beginning, size and digest are kept, and the records around it are read."""
     bomb = bytes(256 * 1024 * 1024)
     digest = hashlib.sha256(bomb).hexdigest()
     data = batch_of([(None, b"before", []), (b"k", bomb, [("h", b"1")]), (None, b"after", [])], codec=GZIP)
@@ -77,19 +77,19 @@ def test_a_bomb_is_read_in_bounded_memory() -> None:
     _, _, _, key, value, headers = found[1]
     assert (key, set(value)) == (b"k", {0})
     assert len(value) < KEPT
-    told = dict(headers)
-    assert told[CUT_HEADERS[1]] == digest.encode()
-    assert int(told[CUT_HEADERS[0]]) > 256 * 1024 * 1024
-    assert told["h"] == b"1"
+    added = dict(headers)
+    assert added[CUT_HEADERS[1]] == digest.encode()
+    assert int(added[CUT_HEADERS[0]]) > 256 * 1024 * 1024
+    assert added["h"] == b"1"
     outcome = decode(
         Record(topic="c", partition=0, offset=1, timestamp_ms=0, key=key, value=b'{"title": "a"}', headers=tuple(headers))
     )
-    assert isinstance(outcome, Rejected), "what is left of a record must not pass for the whole"
+    assert isinstance(outcome, Rejected), "a record that was cut must not pass for a whole one"
     assert outcome.reason == "too_large"
 
 
 def test_many_small_records_are_not_all_in_memory_at_once() -> None:
-    """A bomb of a hundred thousand records: each comes whole, one at a time."""
+    """Of a batch of a hundred thousand records each is read whole, one at a time."""
     count = 100_000
     data = batch_of([(None, bytes(100), [])] * count, codec=GZIP)
     batch = Records(data).next_batch()
@@ -102,7 +102,7 @@ def test_many_small_records_are_not_all_in_memory_at_once() -> None:
 
 
 def test_a_flood_of_headers_and_a_huge_key_are_cut() -> None:
-    """Whatever part is large, what is left fits into a dead letter."""
+    """A record with a large key or large headers is cut until it fits into a dead letter."""
     flood: list[tuple[str, bytes | None]] = [(f"h{number}", b"x" * 100) for number in range(100_000)]
     data = batch_of([(bytes(9_000_000), b"v", flood)], codec=GZIP)
     (found,) = all_of(data)
@@ -112,15 +112,15 @@ def test_a_flood_of_headers_and_a_huge_key_are_cut() -> None:
 
 
 def test_a_large_value_of_a_small_batch_is_cut_only_if_it_was_compressed() -> None:
-    """What the topic let through uncompressed has the topic's own bound."""
+    """An uncompressed value has passed the topic's own limit, and stays whole."""
     row: Row = (None, bytes(3 * KEPT), [])
     assert len(all_of(batch_of([row]))[0][4]) == 3 * KEPT
     assert len(all_of(batch_of([row], codec=GZIP))[0][4]) < KEPT
 
 
 @pytest.mark.parametrize("codec", [3, 4])
-def test_what_cannot_be_streamed_is_bounded_too(codec: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """LZ4 and Zstandard: read whole up to a bound; beyond it every record is a dead letter without its bytes."""
+def test_lz4_and_zstandard_are_bounded_too(codec: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch is inflated as a whole up to a bound; beyond it every record becomes a dead letter without its bytes."""
     large: list[Row] = [(b"k", bytes(100_000), [])] * 100
     data = batch_of(large, codec=codec)
     assert len(data) < 100_000
@@ -135,15 +135,15 @@ def test_what_cannot_be_streamed_is_bounded_too(codec: int, monkeypatch: pytest.
 
 
 def test_both_builders_make_the_same_bytes() -> None:
-    """The one in Python, which these tests use, stands for what producers send."""
+    """These tests build batches with aiokafka's Python builder, which makes the same bytes as its C builder."""
     slow, fast = _DefaultRecordBatchBuilderPy(2, 0, 0, -1, -1, -1, 1000), DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1000)
     for builder in (slow, fast):
         builder.append(0, 1, b"k", b"v", [("h", b"1")])
     assert bytes(slow.build()) == bytes(fast.build())
 
 
-def test_a_small_bound_keeps_nothing_of_a_value_rather_than_nearly_all_of_it() -> None:
-    """Key and headers have their own share of what may be kept; what is left for the value cannot be less than nothing."""
+def test_a_bound_below_the_share_of_key_and_headers_keeps_no_value() -> None:
+    """Key and headers have a fixed share of the bound; what is left for the value is never negative."""
 
     class Small(Records):
         kept = 50_000

@@ -1,4 +1,4 @@
-"""Where a knob's value comes from, and what happens to a name that nobody knows."""
+"""Where a setting's value comes from, and the errors on unknown names and unusable values."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ from stream.settings.loading import SettingsError, known_keys, load
 from stream.settings.security import Security
 from stream.settings.settings import Settings
 
-# The contract's list of main variables, written down a second time, each with a value and what it becomes.
+# The documented variables, each with a text, its setting, and the value that the text becomes.
 DOCUMENTED: dict[str, tuple[str, str, object]] = {
     "TAGSTREAM_BROKERS": ("a:1, b:2", "brokers", "a:1,b:2"),
     "TAGSTREAM_BUNDLE": ("/models/x", "bundle", Path("/models/x")),
@@ -42,7 +42,7 @@ def at(settings: Settings, key: str) -> Any:
 def loaded(
     folder: Path, environ: dict[str, str] | None = None, flags: dict[str, Any] | None = None, toml: str | None = None
 ) -> Settings:
-    """Settings from these sources and no other."""
+    """Settings from these sources alone."""
     if toml is not None:
         (folder / "tagstream.toml").write_text(toml, encoding="utf-8")
     return load(environ or {}, flags, folder).settings
@@ -64,7 +64,7 @@ def refused(
 
 @pytest.mark.parametrize("name", DOCUMENTED)
 def test_every_documented_variable_works(tmp_path: Path, name: str) -> None:
-    """The contract names them; each sets its knob and no other."""
+    """Each documented variable changes its own setting, and those that are derived from it."""
     text, key, expected = DOCUMENTED[name]
     settings = loaded(tmp_path, {name: text})
     assert at(settings, key) == expected
@@ -74,7 +74,7 @@ def test_every_documented_variable_works(tmp_path: Path, name: str) -> None:
 
 
 def test_every_setting_has_a_variable_and_a_description(tmp_path: Path) -> None:
-    """`tagstream config show` has a word for each."""
+    """Every setting can be set by its variable, and `config show` has a description of each."""
     default = loaded(tmp_path)
     # Those of `security` depend on each other: tests/unit/stream/settings/test_security.py.
     for key in (key for key in known_keys() if not key.startswith("security.")):
@@ -86,7 +86,7 @@ def test_every_setting_has_a_variable_and_a_description(tmp_path: Path) -> None:
 
 
 def test_the_defaults_are_the_contracts(tmp_path: Path) -> None:
-    """What a worker with no setting at all uses."""
+    """Without any setting a worker uses the documented defaults."""
     settings = loaded(tmp_path)
     assert (settings.brokers, settings.metrics_port, settings.bundle) == ("127.0.0.1:9092", 9108, DEFAULT_BUNDLE)
     assert settings.confidence_threshold is None
@@ -112,12 +112,12 @@ def test_the_defaults_are_the_contracts(tmp_path: Path) -> None:
         ("TAGSTREAM_TOPICS_TAGGED", "TAGSTREAM_TOPICS__TAGGED"),
         ("TAGSTREAM_CONFIGURATION", "TAGSTREAM_CONFIG"),
         ("TAGSTREAM_group", "TAGSTREAM_GROUP"),
-        # A table as a whole is no setting: its keys are.
+        # A table is no setting, its keys are.
         ("TAGSTREAM_TOPICS", "TAGSTREAM_"),
     ],
 )
 def test_an_unknown_variable_names_the_nearest_known_one(tmp_path: Path, name: str, nearest: str) -> None:
-    """A misspelt setting must not be silently the default."""
+    """A misspelt variable is an error, and not silently the default."""
     message = refused(tmp_path, {name: "x"})
     assert message.startswith(f"{name} is not a setting")
     assert f"The nearest one is {nearest}" in message
@@ -138,7 +138,7 @@ def test_an_unknown_variable_names_the_nearest_known_one(tmp_path: Path, name: s
     ],
 )
 def test_an_unknown_key_of_the_file_names_the_nearest_known_one(tmp_path: Path, toml: str, key: str, nearest: str) -> None:
-    """And the file that it stands in."""
+    """The message also names the file."""
     message = refused(tmp_path, toml=toml)
     assert message.startswith(f"{key} (")
     assert f"The nearest one is {nearest}" in message
@@ -146,13 +146,13 @@ def test_an_unknown_key_of_the_file_names_the_nearest_known_one(tmp_path: Path, 
 
 
 def test_a_key_of_another_case_does_not_win_over_what_wins_over_the_file(tmp_path: Path) -> None:
-    """It is refused, whatever else is given: it was taken past environment and flags, and they were named as its origin."""
+    """It is refused even if flag and environment set the same key: pydantic-settings would let it win over both."""
     message = refused(tmp_path, {"TAGSTREAM_GROUP": "environment"}, 'GROUP = "file"', {"group": "flag"})
     assert message.startswith("GROUP (tagstream.toml (")
 
 
-def test_variables_of_others_are_none_of_our_business(tmp_path: Path) -> None:
-    """Whatever else the environment holds."""
+def test_variables_of_other_programs_are_ignored(tmp_path: Path) -> None:
+    """Only variables that begin with TAGSTREAM_ are settings."""
     assert loaded(tmp_path, {"PATH": "/bin", "tagstream_group": "x", "TAGSTREAMER": "y"}).group == "tagstream"
 
 
@@ -160,7 +160,7 @@ def test_variables_of_others_are_none_of_our_business(tmp_path: Path) -> None:
 
 
 def test_flags_win_over_environment_over_file_over_default(tmp_path: Path) -> None:
-    """One knob a level."""
+    """Each of four settings comes from another source, and its origin says which."""
     found = load(
         {"TAGSTREAM_METRICS_PORT": "2", "TAGSTREAM_GROUP": "environment"},
         {"metrics_port": 3, "log_level": None},
@@ -180,13 +180,13 @@ def test_flags_win_over_environment_over_file_over_default(tmp_path: Path) -> No
 
 
 def written(folder: Path, toml: str) -> Path:
-    """The folder, with this configuration in it."""
+    """Write this configuration into the folder, and return the folder."""
     (folder / "tagstream.toml").write_text(toml, encoding="utf-8")
     return folder
 
 
 def test_nested_tables_are_merged_key_by_key(tmp_path: Path) -> None:
-    """A variable for one topic leaves the file's others."""
+    """A variable for one topic leaves the other topics of the file."""
     topics = loaded(
         tmp_path,
         {"TAGSTREAM_TOPICS__TAGGED": "environment"},
@@ -199,19 +199,19 @@ def test_nested_tables_are_merged_key_by_key(tmp_path: Path) -> None:
 @pytest.mark.parametrize("below", ["dlq", "content_dlq"])
 @pytest.mark.parametrize("above", ["TAGSTREAM_TOPICS__DLQ", "TAGSTREAM_TOPICS__CONTENT_DLQ"])
 def test_the_dead_letter_topic_has_two_names_and_one_precedence(tmp_path: Path, below: str, above: str) -> None:
-    """The environment wins over the file under either name."""
+    """Under either name the environment wins over the file."""
     assert loaded(tmp_path, {above: "environment"}, toml=f'[topics]\n{below} = "file"').topics.dlq == "environment"
 
 
 def test_dead_letters_follow_the_content_topic_unless_they_are_named(tmp_path: Path) -> None:
-    """Two streams on one cluster do not share their dead letters by accident."""
+    """Two streams on one cluster have two dead-letter topics unless one is named."""
     assert loaded(tmp_path, {"TAGSTREAM_TOPICS__CONTENT": "news"}).topics.dlq == "news.dlq"
     both = {"TAGSTREAM_TOPICS__CONTENT": "news", "TAGSTREAM_TOPICS__DLQ": "bad"}
     assert loaded(tmp_path, both).topics.dlq == "bad"
 
 
-def test_the_name_that_follows_is_one_of_kafkas_too(tmp_path: Path) -> None:
-    """A topic that is as long as may be leaves no room for `.dlq`; its dead letters need a name of their own."""
+def test_a_derived_name_must_be_valid_too(tmp_path: Path) -> None:
+    """The longest name leaves no room for `.dlq`, so the dead-letter topic must be named."""
     longest = "c" * 249
     assert refused(tmp_path, {"TAGSTREAM_TOPICS__CONTENT": longest}).startswith("setting topics.dlq = ")
     named = {"TAGSTREAM_TOPICS__CONTENT": longest, "TAGSTREAM_TOPICS__DLQ": "d"}
@@ -219,7 +219,7 @@ def test_the_name_that_follows_is_one_of_kafkas_too(tmp_path: Path) -> None:
 
 
 def test_a_named_file_is_read_instead(tmp_path: Path) -> None:
-    """`TAGSTREAM_CONFIG` chooses where settings are read from and is no setting itself."""
+    """`TAGSTREAM_CONFIG` names another file; a missing or broken file is an error."""
     written(tmp_path, 'group = "not this"')
     other = tmp_path / "other.toml"
     other.write_text('group = "other"', encoding="utf-8")
@@ -228,8 +228,8 @@ def test_a_named_file_is_read_instead(tmp_path: Path) -> None:
     assert "is not TOML" in refused(tmp_path, toml="group = ")
 
 
-def test_nothing_is_read_behind_the_callers_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process's own environment does not matter to `load`, nor to `Settings`."""
+def test_the_process_environment_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`load` and `Settings` take only the values that they are given."""
     monkeypatch.setenv("TAGSTREAM_GROUP", "process")
     assert os.environ["TAGSTREAM_GROUP"] == "process"
     assert loaded(tmp_path).group == Settings().group == "tagstream"
@@ -283,7 +283,7 @@ def test_nothing_is_read_behind_the_callers_back(tmp_path: Path, monkeypatch: py
     ],
 )
 def test_a_value_that_cannot_be_used_is_refused_with_its_name_and_origin(tmp_path: Path, name: str, value: str) -> None:
-    """A number out of bounds, a word out of the list, a bound that is none, a broker without a port, one topic for two."""
+    """Numbers out of bounds, unknown words, infinite timeouts, brokers without a port, two topics with one name."""
     message = refused(tmp_path, {name: value})
     key = name.removeprefix("TAGSTREAM_").lower().replace("__", ".")
     assert message.startswith((f"setting {key} = {value!r} (environment {name}) cannot be used: ", "setting topics = "))
@@ -291,20 +291,20 @@ def test_a_value_that_cannot_be_used_is_refused_with_its_name_and_origin(tmp_pat
 
 @pytest.mark.parametrize("brokers", ["a:1", "a:1,b:2", " a:1 , b:2 ", "10.0.0.1:65535", "[::1]:9092"])
 def test_brokers_are_host_and_port(tmp_path: Path, brokers: str) -> None:
-    """One or several; blanks do not matter."""
+    """One or several, with or without blanks around them."""
     settings = loaded(tmp_path, {"TAGSTREAM_BROKERS": brokers})
     assert settings.broker_list == [part.strip() for part in brokers.split(",")]
 
 
 @pytest.mark.parametrize(("toml", "shown"), [("group = 5", "group = 5"), ("metrics_port = true", "metrics_port = True")])
 def test_a_wrong_type_in_the_file_names_the_file(tmp_path: Path, toml: str, shown: str) -> None:
-    """TOML has types, and ours are not coerced from others silently."""
+    """A TOML value of another type is refused, and not converted."""
     message = refused(tmp_path, toml=toml)
     assert message.startswith(f"setting {shown} (tagstream.toml ({tmp_path / 'tagstream.toml'})) cannot be used")
 
 
 def test_settings_do_not_change(tmp_path: Path) -> None:
-    """What was logged at the start holds to the end."""
+    """Settings are frozen: what was logged at the start holds to the end."""
     settings = loaded(tmp_path)
     with pytest.raises(ValueError, match="frozen"):
         settings.group = "other"  # type: ignore[misc]
@@ -321,5 +321,5 @@ def test_settings_do_not_change(tmp_path: Path) -> None:
     ],
 )
 def test_known_sources_are_a_list_of_names(tmp_path: Path, known: str, names: set[str]) -> None:
-    """Blanks do not matter, none named is none expected, and a name is cut where an event's is."""
+    """Blanks are removed, an empty text is an empty set, and a name is cut like the source of an event."""
     assert loaded(tmp_path, {"TAGSTREAM_KNOWN_SOURCES": known}).known_source_names == names
