@@ -22,7 +22,8 @@ from benchmarks.drift_pooled import THRESHOLDS, PooledRules
 from benchmarks.drift_streams import SHIFTS, Pool, Stream, pool
 from monitoring.drift.findings import Finding, Model
 from monitoring.drift.watch import DriftWatch, Plan
-from monitoring.observer import DriftKind, DriftSignal, Observation
+from monitoring.observer import Observation
+from monitoring.vocabulary import DriftKind, DriftSignal
 
 LEARNING_EVENTS = 5_000
 WITHIN_EVENTS = 2_000

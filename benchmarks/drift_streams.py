@@ -17,7 +17,8 @@ from model_export.bundle.prediction import Prediction, predict
 from model_export.bundle.text import compose
 from model_export.data.corpus import CORPUS, NOT_ML, CorpusLine
 from model_export.data.splits import part_of_topic
-from monitoring.observer import Destination, Observation
+from monitoring.observer import Observation
+from monitoring.vocabulary import Destination
 from stream.contract.events import ContentEvent
 from stream.contract.record import Record
 from stream.decide.routing import signals_of

@@ -1,127 +1,27 @@
-"""What the stream tells of itself, in closed sets and plain numbers: the vocabulary that metrics, logs and headers share.
-
-The pipeline fills an `Observation` for every outcome and hands a batch of them to an `Observer`; it knows nothing of
-Prometheus. An observer must not raise and must not wait.
-"""
+"""One outcome in numbers, and the protocol through which the stream reports it; Prometheus is not known here."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Protocol
 
-# Enough to tell producers apart; what is longer is compared by its beginning.
-MAX_SOURCE_CHARACTERS = 100
-
-
-class Destination(StrEnum):
-    """The three doors. Every event leaves by exactly one."""
-
-    TAGGED = "tagged"
-    REVIEW = "review"
-    DLQ = "dlq"
-
-
-class Stage(StrEnum):
-    """Where an event was when it failed."""
-
-    DECODE = "decode"
-    VALIDATE = "validate"
-    INFER = "infer"
-    PRODUCE = "produce"
-
-
-class Reason(StrEnum):
-    """Why an event was dead-lettered: the closed list of `x-dlq-code`."""
-
-    TOMBSTONE = "tombstone"
-    EMPTY = "empty"
-    TOO_LARGE = "too_large"
-    INVALID_UTF8 = "invalid_utf8"
-    INVALID_JSON = "invalid_json"
-    NOT_AN_OBJECT = "not_an_object"
-    DUPLICATE_KEY = "duplicate_key"
-    NON_FINITE_NUMBER = "non_finite_number"
-    NUMBER_TOO_LONG = "number_too_long"
-    TOO_DEEP = "too_deep"
-    NUL_CHARACTER = "nul_character"
-    LONE_SURROGATE = "lone_surrogate"
-    INVALID_CLOUDEVENT = "invalid_cloudevent"
-    MISSING_TITLE = "missing_title"
-    WRONG_TYPE = "wrong_type"
-    INVALID_ID = "invalid_id"
-    OUTCOME_TOO_LARGE = "outcome_too_large"
-    MODEL_RAISED = "model_raised"
-    CRASHES_WORKER = "crashes_worker"
-
-
-class ReviewReason(StrEnum):
-    """Why a person is asked: the closed list of `reasons` on the topic `review`."""
-
-    LOW_CONFIDENCE = "low_confidence"
-    OUT_OF_DISTRIBUTION = "out_of_distribution"
-    AUDIT_SAMPLE = "audit_sample"
-    USER_REPORT = "user_report"
-    MODEL_DISAGREEMENT = "model_disagreement"
-
-
-class TextFlag(StrEnum):
-    """What a text holds that its reader does not see: the closed list of `text_flags` on the topic `review`."""
-
-    CONTROL_CHARACTERS = "control_characters"
-    INVISIBLE_CHARACTERS = "invisible_characters"
-    BIDIRECTIONAL_CONTROLS = "bidirectional_controls"
-    MIXED_SCRIPTS = "mixed_scripts"
-    EXCESSIVE_COMBINING_MARKS = "excessive_combining_marks"
-
-
-class SourceKind(StrEnum):
-    """Whether a producer is one that the settings name: all that the metrics say of it."""
-
-    KNOWN = "known"
-    UNSEEN = "unseen"
-    MISSING = "missing"
-
-
-class DriftSignal(StrEnum):
-    """What a worker watches for sudden changes."""
-
-    CONFIDENCE = "confidence"
-    ENERGY = "energy"
-    TOKENS_PER_WORD = "tokens_per_word"
-    DESCRIBED = "described"
-
-
-class DriftScore(StrEnum):
-    """What is compared with the reference, window by window."""
-
-    WORDS = "words"
-    LABELS = "labels"
-    SOURCES = "sources"
-
-
-class DriftKind(StrEnum):
-    """What was found: a sudden change, or a window that is not like the reference."""
-
-    CHANGE = "change"
-    WORDS = "words"
-    LABELS = "labels"
-    SOURCES = "sources"
+from monitoring.vocabulary import Destination, Reason, ReviewReason, TextFlag
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signals:
     """
-    What drift is looked for in, and what a finding points to.
+    The inputs of drift detection for one decision.
 
     Attributes:
         event_id: The event's id.
-        energy: `-logsumexp(logits)`; higher is stranger.
-        tokens: Tokens that the network read, special ones included.
-        tokens_per_word: Tokens without the special ones, for each word between white space. Too low for a text that was cut.
+        energy: `-logsumexp(logits)`; higher means a text less like the training text.
+        tokens: Tokens that the network read, special tokens included.
+        tokens_per_word: Tokens without the special ones divided by the words of the text, split at white space. Too low for
+            a text that was cut.
         words: The first words of the text, lower-cased, in order.
-        described: The event has a description; else the decision was made on its title alone.
-        source: What the producer calls itself, cut; None where it is silent.
-        out_of_distribution: The energy is above what the bundle calls ordinary.
+        described: The event has a description; false if the decision rests on its title alone.
+        source: The name that the producer gives itself, cut to `MAX_SOURCE_CHARACTERS`; None without one.
+        out_of_distribution: The energy is above the bundle's `ood_energy`.
     """
 
     event_id: str
@@ -141,15 +41,15 @@ class Observation:
     One outcome in numbers.
 
     Attributes:
-        destination: The door.
+        destination: Where the outcome went.
         created_ms: When the record was written to `content`, Unix milliseconds.
         label: The predicted label; None for a dead letter, and where no model decided.
-        confidence: Calibrated, 0 to 1; None likewise.
+        confidence: Calibrated probability of the label, 0 to 1; None where `label` is None.
         truncated: The text did not fit into the network.
-        rejection: Why it is a dead letter, else None.
-        review_reasons: Why a person is asked, else empty.
-        text_flags: What the text holds that its reader does not see; empty for a dead letter.
-        signals: What drift is looked for in; None for a dead letter, and where no model decided.
+        rejection: The reason of a dead letter, else None.
+        review_reasons: Why a person is asked; empty otherwise.
+        text_flags: Hidden or misleading characters in the text; empty for a dead letter.
+        signals: Inputs of drift detection; None for a dead letter, and where no model decided.
     """
 
     destination: Destination
@@ -164,31 +64,31 @@ class Observation:
 
 
 class Observer(Protocol):
-    """Receives what happened, a batch at a time. Safe to call from any thread; never raises, never waits."""
+    """Receives counts and outcomes, a batch at a time. Its methods may be called from any thread; they never raise and never wait."""
 
     def received(self, events: int) -> None:
-        """So many events were taken from Faust as one batch."""
+        """The stream has taken this many events as one batch."""
         ...
 
     def redelivered(self, events: int) -> None:
-        """Of these, so many had been taken by this process before."""
+        """This many of the events taken had been taken by the same process before."""
         ...
 
     def stage(self, name: str, seconds: float) -> None:
-        """One batch spent so long in `decode`, `inference` (tokenising included), `encode` or `publish`."""
+        """One batch took `seconds` in `decode`, `inference` (tokenising included), `encode` or `publish`."""
         ...
 
     def model_raised(self) -> None:
-        """A call of the model raised, for a batch or for a part of one."""
+        """A call of the model raised an exception, for a batch or for part of one."""
         ...
 
     def published(self, observations: Sequence[Observation], now_ms: int) -> None:
-        """The broker has acknowledged these outcomes."""
+        """The broker has acknowledged these outcomes; `now_ms` is Unix milliseconds."""
         ...
 
 
 class NullObserver:
-    """Nobody watches."""
+    """Ignores everything: monitoring is off."""
 
     def received(self, events: int) -> None:
         """Do nothing."""

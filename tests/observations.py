@@ -8,7 +8,8 @@ from prometheus_client.utils import floatToGoString
 
 from monitoring import edges
 from monitoring.metrics.metrics import Metrics
-from monitoring.observer import Destination, Observation, Reason, ReviewReason, Signals
+from monitoring.observer import Observation, Signals
+from monitoring.vocabulary import Destination, Reason, ReviewReason
 
 LABELS = ("natural-language-processing", "computer-vision", "mlops", "other")
 MIX = {"natural-language-processing": 0.42, "computer-vision": 0.31, "mlops": 0.12, "other": 0.15}

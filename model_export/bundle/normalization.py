@@ -11,7 +11,7 @@ import unicodedata
 from dataclasses import dataclass
 
 from model_export.bundle.confusables import LOOKALIKES, SCRIPT_OF
-from monitoring.observer import TextFlag
+from monitoring.vocabulary import TextFlag
 
 # More marks on one letter than any spelling has: pointed and cantillated Hebrew has four.
 MOST_MARKS = 4

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 
 from model_export.bundle.normalization import normalize
-from monitoring.observer import TextFlag
+from monitoring.vocabulary import TextFlag
 
 _WORD = re.compile(r"\w{2,}")
 MOST_WORD_CHARACTERS = 30

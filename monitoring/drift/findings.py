@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from monitoring.observer import DriftKind, DriftSignal
+from monitoring.vocabulary import DriftKind, DriftSignal
 
 MOST_EXAMPLES = 10
 # In one line.

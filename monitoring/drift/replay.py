@@ -14,7 +14,8 @@ from monitoring.drift.sudden_change import READ, WATCHED, ChangeDetector
 from monitoring.drift.thresholds import CHANGE_DELTA, Thresholds
 from monitoring.drift.watch import Plan
 from monitoring.drift.windows import compare
-from monitoring.observer import DriftScore, DriftSignal, Observation
+from monitoring.observer import Observation
+from monitoring.vocabulary import DriftScore, DriftSignal
 
 # With no alarm in three runs, the true run is at least one with 95 % confidence (the rule of three).
 RUNS = 3

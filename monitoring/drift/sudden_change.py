@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from monitoring.drift.adwin import AdaptiveWindow
-from monitoring.observer import DriftSignal, Signals
+from monitoring.observer import Signals
+from monitoring.vocabulary import DriftSignal
 
 CHECK_EVERY_EVENTS = 32
 QUIET_EVENTS = 1_000

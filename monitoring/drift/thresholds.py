@@ -5,7 +5,7 @@ Where they come from, and their measured false alarms and delays, stands in docs
 
 from dataclasses import dataclass
 
-from monitoring.observer import DriftScore
+from monitoring.vocabulary import DriftScore
 
 # ADWIN's delta, for every signal.
 CHANGE_DELTA = 0.002

@@ -16,7 +16,8 @@ from monitoring.drift.findings import MOST_ITEMS, Finding, Model, Span, moment
 from monitoring.drift.sudden_change import READ, WATCHED, Change, ChangeDetector
 from monitoring.drift.thresholds import CHANGE_DELTA, Thresholds
 from monitoring.drift.windows import Comparison, compare, examples_of_labels, examples_of_sources, examples_of_words, first_ids
-from monitoring.observer import DriftKind, DriftScore, DriftSignal, Observation
+from monitoring.observer import Observation
+from monitoring.vocabulary import DriftKind, DriftScore, DriftSignal
 
 # A finding that lasts is said again after so many windows; a new one of its kind at the earliest after so many.
 REPEAT_WINDOWS, LEAST_WINDOWS_BETWEEN = 10, 2

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from monitoring.comparison import psi_terms
 from monitoring.drift.baseline import Baseline
 from monitoring.drift.findings import MOST_EXAMPLES, MOST_ITEMS, Label, Source, Word
-from monitoring.observer import DriftScore, Observation, Signals
+from monitoring.observer import Observation, Signals
+from monitoring.vocabulary import DriftScore
 
 # A word counts when so many of the window's events have it (1,000 events: 20), and at least so many whatever the window.
 LEAST_SHARE, LEAST_COUNT = 0.02, 10

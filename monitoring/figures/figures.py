@@ -8,7 +8,7 @@ from monitoring.comparison import ks, psi, psi_terms
 from monitoring.figures.history import Windows
 from monitoring.figures.snapshot import Snapshot, bins
 from monitoring.health import SILENT
-from monitoring.observer import Destination
+from monitoring.vocabulary import Destination
 
 DECISIONS = "tagstream_predictions_total"
 PUBLISHED = "tagstream_events_published_total"

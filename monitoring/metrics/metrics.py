@@ -75,18 +75,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from monitoring import edges
 from monitoring.metrics.reference import ReferenceGauges
-from monitoring.observer import (
-    Destination,
-    DriftKind,
-    DriftScore,
-    DriftSignal,
-    Observation,
-    Reason,
-    ReviewReason,
-    Signals,
-    SourceKind,
-    TextFlag,
-)
+from monitoring.observer import Observation, Signals
+from monitoring.vocabulary import Destination, DriftKind, DriftScore, DriftSignal, Reason, ReviewReason, SourceKind, TextFlag
 
 STAGES = ("decode", "inference", "encode", "publish")
 STAGE_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)

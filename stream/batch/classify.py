@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from monitoring.observer import Destination, NullObserver, Reason
+from monitoring.observer import NullObserver
+from monitoring.vocabulary import Destination, Reason
 from stream.batch.rows import Row, RowsError
 from stream.contract.events import Rejected
 from stream.contract.outcomes import NeedsReview, Outcome, publish_all

@@ -2,7 +2,7 @@
 
 from rich.text import Text
 
-from monitoring.observer import ReviewReason
+from monitoring.vocabulary import ReviewReason
 from stream.contract.events import Rejected
 from stream.contract.outcomes import Decision, NeedsReview, Outcome, ReviewDecision
 from stream.terminal.console import out, tag_style, visible

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from monitoring.observer import Reason, Stage
+from monitoring.vocabulary import Reason, Stage
 from stream.contract.record import Headers, Record
 
 Fields = dict[str, msgspec.Raw]

@@ -14,7 +14,8 @@ from typing import Literal
 
 import msgspec
 
-from monitoring.observer import Destination, Observation, Reason, ReviewReason, Signals, Stage, TextFlag
+from monitoring.observer import Observation, Signals
+from monitoring.vocabulary import Destination, Reason, ReviewReason, Stage, TextFlag
 from stream.contract.events import CLOUDEVENT_PREFIX, DEFAULT_LIMITS, ContentEvent, Fields, Limits, Rejected
 from stream.contract.record import Headers, Record
 

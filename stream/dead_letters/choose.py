@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
-from monitoring.observer import Reason, Stage
+from monitoring.vocabulary import Reason, Stage
 from stream.contract.dead_letter import DeadLetter, Place, Selection, UsageError, read
 from stream.contract.record import Record
 from stream.kafka import admin

@@ -10,7 +10,8 @@ from importlib import metadata
 from model_export.bundle.bundle import Bundle
 from model_export.bundle.prediction import Classifier, Prediction
 from model_export.bundle.text import Reading, read
-from monitoring.observer import Observer, Reason, Stage
+from monitoring.observer import Observer
+from monitoring.vocabulary import Reason, Stage
 from stream.contract.events import DEFAULT_LIMITS, ContentEvent, Limits, Rejected, decode
 from stream.contract.outcomes import ModelRef, Outcome, Publication, publish_all
 from stream.contract.record import Record

@@ -6,7 +6,8 @@ from typing import Literal
 
 from model_export.bundle.prediction import Prediction
 from model_export.bundle.text import Reading, is_described, tokens_per_word, words
-from monitoring.observer import MAX_SOURCE_CHARACTERS, ReviewReason, Signals
+from monitoring.observer import Signals
+from monitoring.vocabulary import MAX_SOURCE_CHARACTERS, ReviewReason
 from stream.contract.events import ContentEvent
 from stream.contract.outcomes import Decision, ModelRef, NeedsReview, ReviewDecision, Tagged, prediction_id
 

@@ -4,7 +4,8 @@ import math
 from collections import deque
 from collections.abc import Sequence
 
-from monitoring.observer import Observation, Reason
+from monitoring.observer import Observation
+from monitoring.vocabulary import Reason
 
 # A ratio has at most so many decimals that matter; its product with a window may miss a whole number by less than this.
 ROUNDING = 1e-9
@@ -16,7 +17,7 @@ class Breaker:
     """
     Looks at the last `window` outcomes; never trips before it has seen so many.
 
-    >>> from monitoring.observer import Destination
+    >>> from monitoring.vocabulary import Destination
     >>> dead = Observation(destination=Destination.DLQ, created_ms=0, rejection=Reason.INVALID_JSON)
     >>> breaker = Breaker(window=4, dead_letter_ratio=0.5, model_failure_ratio=1.0)
     >>> breaker.trips([dead] * 3), breaker.trips([dead])

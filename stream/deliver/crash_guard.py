@@ -20,7 +20,7 @@ from typing import Protocol
 
 import msgspec
 
-from monitoring.observer import Reason, Stage
+from monitoring.vocabulary import Reason, Stage
 from stream.contract.events import DEFAULT_LIMITS, Limits, Rejected
 from stream.contract.outcomes import Publication, publish_all
 from stream.contract.record import Record

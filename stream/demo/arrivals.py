@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from monitoring.observer import Destination
+from monitoring.vocabulary import Destination
 from stream.contract.record import Record
 
 CODE_HEADER = "x-dlq-code"

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from monitoring.observer import Destination
+from monitoring.vocabulary import Destination
 from stream.contract.record import Record
 from stream.demo.arrivals import Arrival, arrival, key_of
 from stream.demo.samples import Sample

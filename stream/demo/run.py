@@ -15,8 +15,8 @@ import msgspec
 from rich.console import Console
 
 from monitoring.drift.findings import Finding, what_moved
-from monitoring.observer import Destination
 from monitoring.top.top import Watcher, address
+from monitoring.vocabulary import Destination
 from stream.broker import Broker, broker
 from stream.contract.record import Record
 from stream.demo import samples

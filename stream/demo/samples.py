@@ -16,7 +16,7 @@ import msgspec
 
 from model_export.data.corpus import CORPUS, NOT_ML, CorpusLine
 from model_export.data.splits import part_of_topic
-from monitoring.observer import Reason
+from monitoring.vocabulary import Reason
 
 # One in 125: the first within seconds, and fewer than the one in a hundred that wakes somebody up.
 EVENTS_PER_MALFORMED = 124

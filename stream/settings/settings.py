@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from model_export.bundle.bundle import DEFAULT_BUNDLE
 from monitoring.drift.thresholds import CHANGE_DELTA, LABELS_PSI, SOURCES_RATIO, WORDS_Z
-from monitoring.observer import MAX_SOURCE_CHARACTERS
+from monitoring.vocabulary import MAX_SOURCE_CHARACTERS
 from stream.contract.events import DEFAULT_LIMITS, Limits
 from stream.settings.security import Security
 

@@ -21,7 +21,8 @@ from monitoring.drift import baseline
 from monitoring.drift.findings import Finding, Model
 from monitoring.drift.thresholds import Thresholds
 from monitoring.drift.watch import DriftWatch, Plan, Report
-from monitoring.observer import DriftScore, Observation, Observer
+from monitoring.observer import Observation, Observer
+from monitoring.vocabulary import DriftScore
 from stream.logs import logger
 from stream.settings.settings import Settings
 

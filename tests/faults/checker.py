@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from monitoring.observer import Destination
+from monitoring.vocabulary import Destination
 from stream.contract.record import Record
 from tests.faults.inputs import Input, by_partition
 

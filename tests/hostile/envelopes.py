@@ -5,7 +5,7 @@ import json
 import random
 from typing import Any
 
-from monitoring.observer import Reason
+from monitoring.vocabulary import Reason
 from stream.contract.record import Headers
 from tests.hostile.record import Hostile, Make, dead, decided, encoded, event
 

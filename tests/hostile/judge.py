@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from monitoring.observer import Destination, TextFlag
+from monitoring.vocabulary import Destination, TextFlag
 from stream.contract.outcomes import DECISION_FIELDS
 from stream.contract.record import Headers
 from tests.hostile.record import Hostile

@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from monitoring.observer import Reason, TextFlag
+from monitoring.vocabulary import Reason, TextFlag
 from stream.contract.record import Headers, Record
 
 # Each record of the corpus carries its number, so that its outcome is found whatever its id says.

@@ -2,7 +2,7 @@
 
 import random
 
-from monitoring.observer import Reason
+from monitoring.vocabulary import Reason
 from stream.contract.events import DEFAULT_LIMITS
 from tests.hostile.record import Hostile, Make, dead, decided, encoded, event
 

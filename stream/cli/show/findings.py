@@ -6,7 +6,7 @@ import msgspec
 from rich.text import Text
 
 from monitoring.drift.findings import Finding, what_moved
-from monitoring.observer import DriftKind
+from monitoring.vocabulary import DriftKind
 from stream.cli.show import records
 from stream.contract.record import Record
 from stream.settings.settings import Settings

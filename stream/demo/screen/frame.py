@@ -9,9 +9,9 @@ from rich.text import Text
 
 from monitoring.drift.findings import Finding, what_moved
 from monitoring.figures.figures import Figures
-from monitoring.observer import Destination
 from monitoring.top.cells import EMPTY, QUIET, bar, cut, ends, fitted
 from monitoring.top.panel import overview
+from monitoring.vocabulary import Destination
 from stream.demo.ledger import Landing, Totals
 from stream.terminal.console import tag_style, visible
 

@@ -6,7 +6,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from monitoring.observer import Destination
+from monitoring.vocabulary import Destination
 from stream.demo.ledger import Totals
 from stream.demo.screen.frame import milliseconds
 from stream.demo.screen.watch import can_draw

@@ -15,8 +15,8 @@ from rich.text import Text
 
 from monitoring.drift.findings import Finding, what_moved
 from monitoring.figures.figures import Figures
-from monitoring.observer import Destination
 from monitoring.top.top import NoWorkerError
+from monitoring.vocabulary import Destination
 from stream.demo.ledger import Landing, Totals
 from stream.demo.screen.frame import Frame, Moment, milliseconds
 from stream.terminal.console import visible

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from kafka import KafkaProducer
 
-from monitoring.observer import Reason, Stage
+from monitoring.vocabulary import Reason, Stage
 from stream.broker.ports import free_ports
 from stream.broker.processes import Processes
 from stream.contract.events import Rejected

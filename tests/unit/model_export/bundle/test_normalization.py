@@ -14,7 +14,7 @@ from model_export.bundle.normalization import MOST_MARKS, normalize
 from model_export.bundle.text import MOST_CHARACTERS, MOST_RAW_CHARACTERS, compose
 from model_export.bundle.text import read as read_text
 from model_export.data.corpus import CORPUS, CorpusLine, msgspec
-from monitoring.observer import TextFlag
+from monitoring.vocabulary import TextFlag
 from tests.hostile.texts import CODE, HONEST
 
 PLAIN = "Deploying transformer models in production"

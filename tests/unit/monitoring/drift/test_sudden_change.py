@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from monitoring.drift.sudden_change import QUIET_EVENTS, WATCHED, Change, ChangeDetector
 from monitoring.drift.thresholds import CHANGE_DELTA
-from monitoring.observer import DriftSignal
+from monitoring.vocabulary import DriftSignal
 
 DELTA = CHANGE_DELTA
 

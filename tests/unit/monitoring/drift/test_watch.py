@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from monitoring.drift import baseline
 from monitoring.drift.findings import Finding
 from monitoring.drift.watch import REPEAT_WINDOWS, DriftWatch, Plan, Report
-from monitoring.observer import DriftKind, DriftScore, DriftSignal, Observation
+from monitoring.observer import Observation
+from monitoring.vocabulary import DriftKind, DriftScore, DriftSignal
 from tests.unit.monitoring.drift.drift_cases import LABEL_RATIO, MODEL, dead_letter, decision, ordinary
 
 WINDOW = 500

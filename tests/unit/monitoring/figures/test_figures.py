@@ -14,7 +14,8 @@ from monitoring.figures.figures import Figures, Position, Trouble, figures, trou
 from monitoring.figures.history import History
 from monitoring.figures.snapshot import of_families, parse
 from monitoring.health import Progress
-from monitoring.observer import Destination, Observation, ReviewReason
+from monitoring.observer import Observation
+from monitoring.vocabulary import Destination, ReviewReason
 from tests.fakes import Clock
 from tests.observations import DIGEST, LABELS, THRESHOLD, Stream
 

@@ -12,17 +12,8 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from monitoring import edges
 from monitoring.metrics import metrics as module
 from monitoring.metrics.metrics import STAGES, Metrics
-from monitoring.observer import (
-    Destination,
-    DriftKind,
-    DriftScore,
-    DriftSignal,
-    Observation,
-    Reason,
-    ReviewReason,
-    Signals,
-    SourceKind,
-)
+from monitoring.observer import Observation, Signals
+from monitoring.vocabulary import Destination, DriftKind, DriftScore, DriftSignal, Reason, ReviewReason, SourceKind
 from stream.worker.main import process_registry
 
 LABELS = ("natural-language-processing", "computer-vision", "mlops", "other")

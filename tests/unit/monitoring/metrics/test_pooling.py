@@ -17,7 +17,8 @@ from model_export.bundle.bundle import Bundle
 from monitoring import comparison
 from monitoring.edges import CONFIDENCE, ENERGY, TOKENS_PER_WORD
 from monitoring.metrics.metrics import Metrics
-from monitoring.observer import Destination, Observation, Signals
+from monitoring.observer import Observation, Signals
+from monitoring.vocabulary import Destination
 from tests.prometheus import FOLDER, final
 
 EVENTS = 3_000

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from model_export.bundle.bundle import BundleError
 from model_export.bundle.bundle import read as read_bundle
 from model_export.data import madewithml
-from monitoring.observer import Reason, Stage
+from monitoring.vocabulary import Reason, Stage
 from stream.batch.rows import RowsError
 from stream.cli import main, making
 from stream.cli.show.settings import print_settings

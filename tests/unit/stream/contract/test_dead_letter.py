@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.observer import Reason, Stage
+from monitoring.vocabulary import Reason, Stage
 from stream.contract.dead_letter import (
     REPLAYED_FROM,
     DeadLetter,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from monitoring.observer import Reason, Stage
+from monitoring.vocabulary import Reason, Stage
 from stream.contract.events import ContentEvent, Limits, Rejected, decode
 from stream.contract.outcomes import publish_all
 from stream.contract.record import Record

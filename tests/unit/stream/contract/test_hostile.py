@@ -18,7 +18,8 @@ from model_export.bundle.bundle import DEFAULT_BUNDLE, MANIFEST, Bundle, read
 from model_export.bundle.classifier import OnnxClassifier
 from model_export.bundle.prediction import Classifier
 from monitoring.metrics.metrics import Metrics
-from monitoring.observer import Destination, NullObserver, Reason, TextFlag
+from monitoring.observer import NullObserver
+from monitoring.vocabulary import Destination, Reason, TextFlag
 from stream.batch.show import print_outcome
 from stream.cli.show.records import print_record
 from stream.contract.events import decode

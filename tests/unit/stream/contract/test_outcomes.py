@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kafka.record.default_records import DefaultRecordBatchBuilder
 
-from monitoring.observer import Destination, NullObserver, Observation, Reason, ReviewReason, Signals
+from monitoring.observer import NullObserver, Observation, Signals
+from monitoring.vocabulary import Destination, Reason, ReviewReason
 from stream.contract.events import DEFAULT_LIMITS, ContentEvent, Limits, Rejected, decode
 from stream.contract.outcomes import (
     CONTRACT_VERSION,

@@ -9,7 +9,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from model_export.bundle.prediction import Prediction
-from monitoring.observer import NullObserver, Reason, Stage
+from monitoring.observer import NullObserver
+from monitoring.vocabulary import Reason, Stage
 from stream.contract.events import Rejected
 from stream.contract.outcomes import ModelRef, Tagged, publish_all
 from stream.decide.isolation import PROBE, Isolation, Unclassifiable

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from model_export.bundle.bundle import Bundle, LabelThreshold
 from model_export.bundle.prediction import Classifier, Prediction
 from model_export.bundle.text import compose
-from monitoring.observer import Destination, NullObserver, ReviewReason
+from monitoring.observer import NullObserver
+from monitoring.vocabulary import Destination, ReviewReason
 from stream.contract.events import Limits, Rejected
 from stream.contract.outcomes import ModelRef, NeedsReview, Tagged
 from stream.decide.pipeline import Pipeline, router

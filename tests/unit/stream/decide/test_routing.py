@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from model_export.bundle.bundle import ALWAYS_ASK
 from model_export.bundle.prediction import Prediction
 from model_export.bundle.text import read
-from monitoring.observer import ReviewReason, Signals
+from monitoring.observer import Signals
+from monitoring.vocabulary import ReviewReason
 from stream.contract.events import ContentEvent, decode
 from stream.contract.outcomes import ModelRef, NeedsReview, Tagged, prediction_id
 from stream.decide.routing import Router

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.observer import Destination, Observation, Reason
+from monitoring.observer import Observation
+from monitoring.vocabulary import Destination, Reason
 from stream.deliver.breaker import OF_THE_MODEL, Breaker
 from stream.deliver.breaker_file import BreakerFile
 from stream.settings.settings import Settings

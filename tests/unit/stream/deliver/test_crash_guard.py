@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from monitoring.observer import Destination, Observation
+from monitoring.observer import Observation
+from monitoring.vocabulary import Destination
 from stream.contract.outcomes import Publication, weight
 from stream.contract.record import Record
 from stream.deliver.crash_file import CrashFile, newest

@@ -13,7 +13,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from monitoring.health import Progress
-from monitoring.observer import Destination, Observation, Reason
+from monitoring.observer import Observation
+from monitoring.vocabulary import Destination, Reason
 from stream.contract.outcomes import Publication
 from stream.contract.record import Record
 from stream.deliver.crash_guard import Decide

@@ -6,7 +6,7 @@ import msgspec
 from rich.console import Console
 
 from monitoring.drift.findings import Finding, Model, Span, Word
-from monitoring.observer import Destination, DriftKind
+from monitoring.vocabulary import Destination, DriftKind
 from stream.contract.record import Record
 from stream.demo import samples
 from stream.demo.ledger import Landing, Ledger

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from monitoring.observer import Destination
+from monitoring.vocabulary import Destination
 from stream.contract.record import Record
 from stream.demo.ledger import percentile
 from stream.demo.samples import Sample

@@ -8,7 +8,8 @@ import pytest
 from aiokafka.errors import IllegalOperation, ProducerFenced
 from aiokafka.structs import TopicPartition
 
-from monitoring.observer import Destination, Observation
+from monitoring.observer import Observation
+from monitoring.vocabulary import Destination
 from stream.contract.outcomes import Publication
 from stream.kafka import transactions
 from stream.kafka.rights import Operation, Resource, Role, lines, rights

@@ -6,7 +6,7 @@ import pytest
 from monitoring.drift import baseline
 from monitoring.drift.findings import Finding, what_moved
 from monitoring.drift.watch import DriftWatch, Plan
-from monitoring.observer import DriftKind, DriftSignal
+from monitoring.vocabulary import DriftKind, DriftSignal
 from stream.cli.show import findings
 from stream.contract.record import Record
 from tests.unit.monitoring.drift.drift_cases import LABEL_RATIO, MODEL, decision, ordinary

@@ -1,0 +1,101 @@
+"""The closed lists that metrics, logs, headers and topics share. Their values are part of the outside contract."""
+
+from enum import StrEnum
+
+# Enough to tell producers apart; of a longer name only the beginning is compared.
+MAX_SOURCE_CHARACTERS = 100
+
+
+class Destination(StrEnum):
+    """The three kinds of outcome. Every event gets exactly one."""
+
+    TAGGED = "tagged"
+    REVIEW = "review"
+    DLQ = "dlq"
+
+
+class Stage(StrEnum):
+    """The step at which an event failed."""
+
+    DECODE = "decode"
+    VALIDATE = "validate"
+    INFER = "infer"
+    PRODUCE = "produce"
+
+
+class Reason(StrEnum):
+    """Why an event was dead-lettered: the closed list of `x-dlq-code`."""
+
+    TOMBSTONE = "tombstone"
+    EMPTY = "empty"
+    TOO_LARGE = "too_large"
+    INVALID_UTF8 = "invalid_utf8"
+    INVALID_JSON = "invalid_json"
+    NOT_AN_OBJECT = "not_an_object"
+    DUPLICATE_KEY = "duplicate_key"
+    NON_FINITE_NUMBER = "non_finite_number"
+    NUMBER_TOO_LONG = "number_too_long"
+    TOO_DEEP = "too_deep"
+    NUL_CHARACTER = "nul_character"
+    LONE_SURROGATE = "lone_surrogate"
+    INVALID_CLOUDEVENT = "invalid_cloudevent"
+    MISSING_TITLE = "missing_title"
+    WRONG_TYPE = "wrong_type"
+    INVALID_ID = "invalid_id"
+    OUTCOME_TOO_LARGE = "outcome_too_large"
+    MODEL_RAISED = "model_raised"
+    CRASHES_WORKER = "crashes_worker"
+
+
+class ReviewReason(StrEnum):
+    """Why a person is asked: the closed list of `reasons` on the topic `review`."""
+
+    LOW_CONFIDENCE = "low_confidence"
+    OUT_OF_DISTRIBUTION = "out_of_distribution"
+    AUDIT_SAMPLE = "audit_sample"
+    USER_REPORT = "user_report"
+    MODEL_DISAGREEMENT = "model_disagreement"
+
+
+class TextFlag(StrEnum):
+    """Characters that a reader does not see, or not as they are: the closed list of `text_flags` on the topic `review`."""
+
+    CONTROL_CHARACTERS = "control_characters"
+    INVISIBLE_CHARACTERS = "invisible_characters"
+    BIDIRECTIONAL_CONTROLS = "bidirectional_controls"
+    MIXED_SCRIPTS = "mixed_scripts"
+    EXCESSIVE_COMBINING_MARKS = "excessive_combining_marks"
+
+
+class SourceKind(StrEnum):
+    """Whether the settings name a producer. The metrics say no more of it, so that their label set stays closed."""
+
+    KNOWN = "known"
+    UNSEEN = "unseen"
+    MISSING = "missing"
+
+
+class DriftSignal(StrEnum):
+    """The numbers that a worker watches for sudden changes."""
+
+    CONFIDENCE = "confidence"
+    ENERGY = "energy"
+    TOKENS_PER_WORD = "tokens_per_word"
+    DESCRIBED = "described"
+
+
+class DriftScore(StrEnum):
+    """The comparisons of a window with the reference."""
+
+    WORDS = "words"
+    LABELS = "labels"
+    SOURCES = "sources"
+
+
+class DriftKind(StrEnum):
+    """The kinds of drift finding: a sudden change, or a window that is unlike the reference."""
+
+    CHANGE = "change"
+    WORDS = "words"
+    LABELS = "labels"
+    SOURCES = "sources"
