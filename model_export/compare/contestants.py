@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 from model_export.bundle.bundle import Bundle, BundleError
 from model_export.bundle.classifier import OnnxClassifier
 from model_export.bundle.prediction import Prediction, predict
-from model_export.calibrate import calibrate
+from model_export.calibrate import temperature
 from model_export.data.madewithml import DataError
 from model_export.data.row import Row
 from model_export.measure.speed import Predict
@@ -178,6 +178,6 @@ def distinct(contestants: Sequence[Contestant]) -> list[Contestant]:
 def _temperature(network: TagNetwork, tokenizer: Tokenizer, labels: Sequence[str], rows: Sequence[Row]) -> float:
     answers = np.array([labels.index(row.tag) for row in rows], dtype=np.int64)
     if not len(rows):
-        return calibrate.fit_temperature(np.empty((0, len(labels))), answers)
+        return temperature.fit_temperature(np.empty((0, len(labels))), answers)
     logits = batches.logits(network, batches.encode(tokenizer, [row.text for row in rows])).double().numpy()
-    return calibrate.fit_temperature(logits, answers, calibrate.level_sources([row.source for row in rows]))
+    return temperature.fit_temperature(logits, answers, temperature.level_sources([row.source for row in rows]))

@@ -14,7 +14,8 @@ from model_export.bundle import bundle, invariance
 from model_export.bundle.bundle import Bundle, GoldenText, Manifest, Threshold
 from model_export.bundle.classifier import OnnxClassifier
 from model_export.bundle.prediction import Classifier, Prediction, score
-from model_export.calibrate import calibrate
+from model_export.calibrate import thresholds
+from model_export.calibrate.temperature import fit_temperature, level_sources
 from model_export.data.row import Row
 from model_export.data.splits import Splits
 from model_export.make import reference
@@ -133,8 +134,8 @@ def finish(
     logits = parity.run(model, calibration)
     answers = np.array([trained.labels.index(row.tag) for row in splits.calibration])
     # The authored rows are harder and many more: unweighted, a temperature for them would be too modest for plain ones.
-    level = calibrate.level_sources([row.source for row in splits.calibration])
-    temperature = calibrate.fit_temperature(logits, answers, level)
+    level = level_sources([row.source for row in splits.calibration])
+    temperature = fit_temperature(logits, answers, level)
     draft = _draft(model, tokenizer.to_str().encode(), trained, target, temperature)
     with tempfile.TemporaryDirectory(prefix="tagstream-bundle-") as name:
         classifier = OnnxClassifier(_write(Path(name), draft))
@@ -174,8 +175,8 @@ def _promise(manifest: Manifest, predictions: Sequence[Prediction], rows: Sequen
     """The manifest with its thresholds: one for all labels together, and each label's own with its certificate."""
     confidences = [found.confidence for found in predictions]
     right = [found.label == row.tag for found, row in zip(predictions, rows, strict=True)]
-    together = calibrate.choose_threshold(confidences, right, target_precision=precision)
-    own = calibrate.choose_thresholds(
+    together = thresholds.choose_threshold(confidences, right, target_precision=precision)
+    own = thresholds.choose_thresholds(
         [found.label for found in predictions],
         confidences,
         right,

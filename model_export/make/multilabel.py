@@ -17,8 +17,6 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
-import onnx
-from onnx import numpy_helper
 from sklearn.linear_model import LogisticRegression
 
 from model_export.bundle import bundle, invariance
@@ -29,9 +27,9 @@ from model_export.bundle.prediction import SCORE_DECIMALS, Classifier, Predictio
 from model_export.data.corpus import PAIRS
 from model_export.data.row import Row
 from model_export.data.splits import Splits
-from model_export.make import assemble, refit
-from model_export.make.refit import LABEL_OUTPUT, Floats
-from model_export.onnx import export, parity
+from model_export.make import assemble
+from model_export.onnx import heads, parity
+from model_export.onnx.heads import LABEL_OUTPUT, Floats
 from model_export.train import batches
 from model_export.train.tuning import Examples, Head, HeadRecipe, drawing_weights, examples
 
@@ -75,13 +73,13 @@ def add_to(folder: Path, *, bundle: Bundle, splits: Splits, recipe: LabelHeadRec
     tokenizer = batches.load_tokenizer(bundle.tokenizer, bundle.manifest.max_length)
     rows = (*splits.train, *splits.pairs.get("train", ()))
     train = examples(tokenizer, rows, labels)
-    vectors = refit.embed(bundle.model, train.rows)
-    head = fit(vectors, train, truth(rows, labels), recipe)
-    model = with_label_head(bundle.model, head, labels)
+    vectors = heads.embed(bundle.model, train.rows)
+    fitted = fit(vectors, train, truth(rows, labels), recipe)
+    model = heads.with_label_head(bundle.model, fitted, labels)
     training = {
         "head": asdict(recipe),
         "two_label_rows": sum(len(set(row.tags)) > 1 for row in rows),
-        "max_logit_of_rounding": _gap(model, head, train.rows[: assemble.PARITY_ROWS], vectors),
+        "max_logit_of_rounding": _gap(model, fitted, train.rows[: assemble.PARITY_ROWS], vectors),
     }
     return promise(folder, bundle=bundle, model=model, training=training, splits=splits)
 
@@ -166,55 +164,6 @@ def fit(vectors: Floats, train: Examples, carried: Flags, recipe: HeadRecipe) ->
         for place in range(carried.shape[1])
     ]
     return Head(weight=np.concatenate([one.coef_ for one in fitted]), bias=np.concatenate([one.intercept_ for one in fitted]))
-
-
-def with_label_head(model: bytes, head: Head, labels: Sequence[str]) -> bytes:
-    """
-    The file with a second output `label_logits`: a product like the first one's, of the same rounded vector.
-
-    Raises:
-        HeadError: The file's head is of another make.
-    """
-    graph = export.load(model)
-    refit.drop_label_head(graph)
-    first = refit.head_of(graph)
-    producers = {output: node for node in graph.graph.node for output in node.output}
-    constants = {constant.name: constant for constant in graph.graph.initializer}
-    try:
-        into, weight, bias = (producers[name] for name in first.input)
-        step = float(numpy_helper.to_array(constants[into.input[1]]))
-        shape = tuple(constants[weight.input[0]].dims)
-    except (KeyError, ValueError, IndexError) as error:
-        msg = f"its constants are not where they are expected: {error}"
-        raise refit.foreign(msg) from error
-    if shape != head.weight.shape:
-        msg = f"its weight is {list(shape)}, not {list(head.weight.shape)}"
-        raise refit.foreign(msg)
-    values = iter(refit.rounded(head, step))
-    for role, node in (("weight", weight), ("bias", bias)):
-        names = [f"{LABEL_OUTPUT}.{role}.{part}" for part in ("rounded", "scale")]
-        graph.graph.initializer.extend(numpy_helper.from_array(next(values), name) for name in names)
-        # The zero points are the first head's: all of them are zero.
-        graph.graph.node.append(_like(node, [*names, *node.input[2:]], f"{LABEL_OUTPUT}.{role}"))
-    graph.graph.node.append(_like(first, [first.input[0], f"{LABEL_OUTPUT}.weight", f"{LABEL_OUTPUT}.bias"], LABEL_OUTPUT))
-    graph.graph.output.append(onnx.helper.make_tensor_value_info(LABEL_OUTPUT, onnx.TensorProto.FLOAT, ["batch", len(labels)]))
-    return export.finish(graph, labels)
-
-
-def without_label_head(model: bytes, labels: Sequence[str]) -> bytes:
-    """The file with its first output alone."""
-    graph = export.load(model)
-    refit.drop_label_head(graph)
-    return export.finish(graph, labels)
-
-
-def _like(node: onnx.NodeProto, inputs: Sequence[str], output: str) -> onnx.NodeProto:
-    made = onnx.NodeProto()
-    made.CopyFrom(node)
-    made.name = output
-    made.input[:] = inputs
-    made.output[:] = [output]
-    return made
 
 
 def choose_thresholds(predictions: Sequence[Prediction], carried: Flags) -> dict[str, float]:
@@ -303,9 +252,9 @@ def _golden_scores(model: bytes, rows: Sequence[Sequence[int]]) -> tuple[tuple[f
     return tuple(tuple(map(sigmoid, logits)) for logits in parity.run(model, rows, output=LABEL_OUTPUT).tolist())
 
 
-def _gap(model: bytes, head: Head, rows: Sequence[Sequence[int]], vectors: Floats) -> float:
+def _gap(model: bytes, fitted: Head, rows: Sequence[Sequence[int]], vectors: Floats) -> float:
     """The most by which eight bits move a label logit, in logit units."""
-    wanted = vectors[: len(rows)] @ head.weight.T + head.bias
+    wanted = vectors[: len(rows)] @ fitted.weight.T + fitted.bias
     return round(float(np.abs(parity.run(model, rows, output=LABEL_OUTPUT) - wanted).max()), SCORE_DECIMALS)
 
 

@@ -8,7 +8,7 @@ from model_export.bundle.bundle import Bundle, Multilabel
 from model_export.data.splits import Splits
 from model_export.make import assemble, multilabel
 from model_export.make.assemble import Built, Compared, Target
-from model_export.onnx import parity
+from model_export.onnx import heads, parity
 from model_export.train import batches
 from model_export.train.checkpoint import Trained
 
@@ -49,7 +49,7 @@ def _with_option(
     precision: float,
     version: str | None,
 ) -> Built:
-    single = multilabel.without_label_head(bundle.model, bundle.manifest.labels)
+    single = heads.without_label_head(bundle.model, bundle.manifest.labels)
     with tempfile.TemporaryDirectory(prefix="tagstream-single-") as name:
         built = _recalibrated(Path(name), single, bundle=bundle, splits=splits, precision=precision, version=version)
         written = multilabel.promise(folder, bundle=built.bundle, model=bundle.model, training=option.training, splits=splits)

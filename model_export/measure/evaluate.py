@@ -8,8 +8,9 @@ import numpy as np
 from sklearn.metrics import f1_score, precision_recall_fscore_support
 
 from model_export.bundle.prediction import Prediction
-from model_export.calibrate.calibrate import Bools, Floats, Ints, calibration_error
+from model_export.calibrate.certificate import Bools
 from model_export.calibrate.intervals import Interval, class_intervals
+from model_export.calibrate.temperature import Floats, Ints, calibration_error
 from model_export.measure.curves import risk_coverage
 
 BOOTSTRAP_DRAWS = 1000

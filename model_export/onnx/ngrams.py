@@ -22,7 +22,7 @@ from onnx import TensorProto, helper, numpy_helper
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
-from model_export.calibrate import calibrate
+from model_export.calibrate import temperature
 from model_export.onnx import export, parity
 from model_export.train.tuning import Examples, Recipe, drawing_weights
 
@@ -130,11 +130,11 @@ def learn(
     recipe = recipe or NgramRecipe()
     ngrams = fit(train, vocabulary, recipe)
     ours, theirs = ngrams.logits(calibration.rows), parity.run(model, calibration.rows)
-    targets, level = np.array(calibration.targets), calibrate.level_sources(calibration.sources)
+    targets, level = np.array(calibration.targets), temperature.level_sources(calibration.sources)
     losses: dict[float, float] = {}
     for share in recipe.shares:
         mixed = (1 - share) * theirs + share * ours
-        losses[share] = calibrate.log_loss(mixed, targets, calibrate.fit_temperature(mixed, targets, level), level)
+        losses[share] = temperature.log_loss(mixed, targets, temperature.fit_temperature(mixed, targets, level), level)
     best = min(losses, key=lambda share: losses[share])
     logger.info("ngrams_learned share=%s calibration_losses=%s", best, losses)
     record = asdict(recipe) | {

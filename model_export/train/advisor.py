@@ -29,7 +29,7 @@ from sklearn.svm import SVC
 from torch import Tensor, nn
 from transformers import MPNetConfig, MPNetModel
 
-from model_export.calibrate.calibrate import Floats, fit_temperature
+from model_export.calibrate.temperature import Floats, fit_temperature
 from model_export.train import batches
 from model_export.train.tuning import Examples, drawing_weights
 

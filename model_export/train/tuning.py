@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import get_linear_schedule_with_warmup
 
-from model_export.calibrate.calibrate import Floats, fit_temperature, level_sources, log_loss
+from model_export.calibrate.temperature import Floats, fit_temperature, level_sources, log_loss
 from model_export.data.row import Row
 from model_export.train import batches
 from model_export.train.network import TagNetwork

@@ -115,13 +115,13 @@ def test_a_machine_that_moves_a_label_score_is_refused(tiny_multilabel: Bundle, 
 
 def test_a_new_first_head_drops_the_second(default_multilabel: Bundle) -> None:
     """It was fitted beside another one; `refit` without the option gives a bundle without it, whose other bytes are the old."""
-    from model_export.make import refit
+    from model_export.onnx import heads
     from model_export.train.tuning import Head
 
     plain = bundle.read(DEFAULT_BUNDLE)
     labels = plain.manifest.labels
-    width = refit.embed(plain.model, [[1, 2, 3]]).shape[1]
+    width = heads.embed(plain.model, [[1, 2, 3]]).shape[1]
     head = Head(weight=np.eye(len(labels), width) + 0.1, bias=np.zeros(len(labels)))
-    dropped = refit.with_head(default_multilabel.model, head, labels)
+    dropped = heads.with_head(default_multilabel.model, head, labels)
     assert [output.name for output in onnx.load_model_from_string(dropped).graph.output] == ["logits"]
-    assert dropped == refit.with_head(plain.model, head, labels)
+    assert dropped == heads.with_head(plain.model, head, labels)

@@ -24,7 +24,7 @@ def test_a_bundle_is_taught_anew(fewer: Splits, tmp_path: Path, keeps_head: bool
     """With its head the whole network is the old one; without it the vectors are; it learns and is calibrated on the rows it is given."""
     from model_export.make import refit
     from model_export.make.assemble import Target
-    from model_export.onnx import ngrams
+    from model_export.onnx import heads, ngrams
 
     old = read(DEFAULT_BUNDLE)
     labels = old.manifest.labels
@@ -36,7 +36,7 @@ def test_a_bundle_is_taught_anew(fewer: Splits, tmp_path: Path, keeps_head: bool
     assert made.manifest.version == "taught"
     assert made.manifest.threshold.rows == ROWS
     assert (ngrams.without(made.model, labels) == ngrams.without(old.model, labels)) is keeps_head
-    assert np.array_equal(refit.embed(made.model, [[101, 2023, 102]]), refit.embed(old.model, [[101, 2023, 102]]))
+    assert np.array_equal(heads.embed(made.model, [[101, 2023, 102]]), heads.embed(old.model, [[101, 2023, 102]]))
     learned, before = made.manifest.training["ngrams"], old.manifest.training["ngrams"]
     assert isinstance(learned, dict)
     assert isinstance(before, dict)

@@ -8,8 +8,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from model_export.bundle.bundle import ALWAYS_ASK, LabelThreshold
-from model_export.calibrate import calibrate
-from model_export.calibrate.calibrate import GRID
+from model_export.calibrate import certificate, thresholds
+from model_export.calibrate.certificate import GRID
+from model_export.calibrate.errors import CalibrationError
 
 LABELS = ("computer-vision", "mlops", "natural-language-processing", "other")
 RISK = 0.05 / 4
@@ -24,7 +25,7 @@ GOOD_COUNTS = st.lists(
 def chosen(rows: list[tuple[str, float, bool]], target: float = 0.95, pooled: float = 0.9) -> dict[str, LabelThreshold]:
     """The thresholds for rows of (predicted label, confidence, right)."""
     said, confidences, right = ([row[place] for row in rows] for place in range(3))
-    return calibrate.choose_thresholds(said, confidences, right, labels=LABELS, target_precision=target, pooled=pooled)
+    return thresholds.choose_thresholds(said, confidences, right, labels=LABELS, target_precision=target, pooled=pooled)
 
 
 def cumulated(counts: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
@@ -68,7 +69,7 @@ def test_a_false_certificate_is_as_rare_as_the_level_says(world: Callable[[np.nd
     false = 0
     for counts in generator.multinomial(label_rows, shares, size=2000):
         wrong = generator.binomial(counts, 1 - inside)
-        found = calibrate.lowest_certified(counts.cumsum()[:-1], wrong.cumsum()[:-1], label_rows, target=0.95, risk=RISK)
+        found = certificate.lowest_certified(counts.cumsum()[:-1], wrong.cumsum()[:-1], label_rows, target=0.95, risk=RISK)
         false += found is not None and truth[GRID.index(found)] < 0.95
     assert false / 2000 <= RISK * 4 / 3
 
@@ -80,10 +81,10 @@ def test_looking_without_a_test_breaks_the_promise_that_the_walk_keeps() -> None
     for _ in range(200):
         confidence = generator.uniform(0.3, 1, 300).round(4)
         try:
-            calibrate.choose_threshold(
+            thresholds.choose_threshold(
                 confidence.tolist(), (generator.uniform(size=300) < 0.9499).tolist(), target_precision=0.95
             )
-        except calibrate.CalibrationError:
+        except CalibrationError:
             continue
         promised += 1
     assert promised / 200 > 0.5
@@ -108,11 +109,11 @@ def test_rows_that_deserve_it_are_certified() -> None:
 def test_a_certificate_is_borne_out_by_the_bound_at_its_own_place(counts: list[tuple[int, int]], target: float) -> None:
     """The p-value and Clopper-Pearson are the same statement, and the label has rows enough."""
     rows, wrong = cumulated(counts)
-    found = calibrate.lowest_certified(rows, wrong, int(rows[-1]), target=target, risk=RISK)
+    found = certificate.lowest_certified(rows, wrong, int(rows[-1]), target=target, risk=RISK)
     assume(found is not None)
     place = GRID.index(found)  # type: ignore[arg-type]
-    assert calibrate.lower_bound(int(rows[place] - wrong[place]), int(rows[place]), 1 - RISK) >= target - 1e-9
-    assert rows[place] >= calibrate.least_rows(target, RISK)
+    assert certificate.lower_bound(int(rows[place] - wrong[place]), int(rows[place]), 1 - RISK) >= target - 1e-9
+    assert rows[place] >= certificate.least_rows(target, RISK)
 
 
 @given(GOOD_COUNTS, st.integers(0, len(GRID) - 1))
@@ -123,7 +124,7 @@ def test_one_more_mistake_never_publishes_more(counts: list[tuple[int, int]], pl
     worse[place:] += 1
     assume((worse <= rows).all())
     before, after = (
-        calibrate.lowest_certified(rows, mistakes, int(rows[-1]), target=0.9, risk=RISK) for mistakes in (wrong, worse)
+        certificate.lowest_certified(rows, mistakes, int(rows[-1]), target=0.9, risk=RISK) for mistakes in (wrong, worse)
     )
     assert after is None or (before is not None and before <= after)
 
@@ -131,8 +132,8 @@ def test_one_more_mistake_never_publishes_more(counts: list[tuple[int, int]], pl
 @given(st.floats(0.5, 0.995), st.floats(0.001, 0.2), st.integers(0, 4))
 def test_the_least_rows_are_the_least(target: float, risk: float, mistakes: int) -> None:
     """So many prove it, one fewer does not."""
-    least = calibrate.least_rows(target, risk, mistakes)
-    assert calibrate.p_value(mistakes, int(least), target) <= risk < calibrate.p_value(mistakes, int(least) - 1, target)
+    least = certificate.least_rows(target, risk, mistakes)
+    assert certificate.p_value(mistakes, int(least), target) <= risk < certificate.p_value(mistakes, int(least) - 1, target)
 
 
 @settings(max_examples=20)
@@ -142,13 +143,13 @@ def test_labels_needed_are_the_fewest_that_the_walk_itself_accepts(counts: list[
     rows, wrong = cumulated(counts)
     had = int(rows[-1])
     assume(had > 0)
-    assume(calibrate.lowest_certified(rows, wrong, had, target=target, risk=RISK) is None)
-    needed = calibrate.labels_needed(rows, wrong, had, target=target, risk=RISK)
+    assume(certificate.lowest_certified(rows, wrong, had, target=target, risk=RISK) is None)
+    needed = certificate.labels_needed(rows, wrong, had, target=target, risk=RISK)
     assume(needed is not None)
 
     def certified(total: int) -> bool:
         more, mistakes = rows * total // had, -(-wrong * total // had)
-        return calibrate.lowest_certified(more, mistakes, total, target=target, risk=RISK) is not None
+        return certificate.lowest_certified(more, mistakes, total, target=target, risk=RISK) is not None
 
     assert needed is not None
     assert certified(had + needed)
@@ -196,7 +197,7 @@ def test_a_label_may_be_seen_to_fall_short_by_so_much_and_no_more(hits: int, row
 def test_a_bad_label_does_not_hide_among_good_ones() -> None:
     """Together they keep the target at 0.97, since the good one has so many more rows; the bad one is not published by that."""
     rows = [("mlops", 0.97, True)] * 95 + [("other", 0.97, False)] * 2 + [("other", 0.97, True)] * 3
-    together = calibrate.choose_threshold([row[1] for row in rows], [row[2] for row in rows], target_precision=0.95)
+    together = thresholds.choose_threshold([row[1] for row in rows], [row[2] for row in rows], target_precision=0.95)
     found = chosen(rows, pooled=together.confidence)
     assert together.confidence == 0.97
     assert (found["other"].confidence, found["other"].rows, found["other"].precision) == (ALWAYS_ASK, 0, None)
@@ -248,5 +249,5 @@ def test_every_label_gets_an_equal_part_of_the_level() -> None:
     """With two labels a perfect record of 72 rows is enough, with four it is not: all certificates hold together."""
     said, confidences, right = ["mlops"] * 72, [0.99] * 72, [True] * 72
     for labels, enough in ((("mlops", "other"), True), (LABELS, False)):
-        found = calibrate.choose_thresholds(said, confidences, right, labels=labels, target_precision=0.95, pooled=0.9)
+        found = thresholds.choose_thresholds(said, confidences, right, labels=labels, target_precision=0.95, pooled=0.9)
         assert found["mlops"].certified == enough

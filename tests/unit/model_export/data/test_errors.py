@@ -8,7 +8,7 @@ import pytest
 
 from model_export.bundle.bundle import BundleError
 from model_export.bundle.invariance import ParityError
-from model_export.calibrate.calibrate import CalibrationError
+from model_export.calibrate.errors import CalibrationError
 from model_export.data.madewithml import DataError
 from model_export.onnx.export import ExportError
 from model_export.train import base_model

@@ -7,10 +7,10 @@ import torch
 from model_export.bundle.prediction import Prediction, add_tags, predict
 from model_export.data.madewithml import LABELS
 from model_export.data.row import Row
-from model_export.make import multilabel, refit
-from model_export.make.multilabel import LABEL_OUTPUT, NEVER, LabelHeadRecipe
-from model_export.make.refit import HeadError
-from model_export.onnx import export, parity, quantize
+from model_export.make import multilabel
+from model_export.make.multilabel import NEVER, LabelHeadRecipe
+from model_export.onnx import export, heads, parity, quantize
+from model_export.onnx.heads import LABEL_OUTPUT, HeadError
 from model_export.train.network import Shape, TagNetwork
 from model_export.train.tuning import Examples, Head
 
@@ -50,30 +50,30 @@ def said(label: str, **scores: float) -> Prediction:
 def test_the_second_output_says_what_its_head_says_of_the_vectors(model: bytes) -> None:
     """Up to seven bits of weight; the first output is the same to the last bit, and so are the vectors."""
     given = rows(100, 2)
-    made = multilabel.with_label_head(model, head(), LABELS)
-    wanted = refit.embed(model, given) @ head().weight.T + head().bias
+    made = heads.with_label_head(model, head(), LABELS)
+    wanted = heads.embed(model, given) @ head().weight.T + head().bias
     assert np.abs(parity.run(made, given, output=LABEL_OUTPUT) - wanted).max() < 0.02 * np.abs(wanted).max()
     assert np.array_equal(parity.run(made, given), parity.run(model, given))
-    assert np.array_equal(refit.embed(made, given), refit.embed(model, given))
+    assert np.array_equal(heads.embed(made, given), heads.embed(model, given))
 
 
 def test_a_second_head_takes_the_place_of_another(model: bytes) -> None:
     """Twice added is once added."""
-    once = multilabel.with_label_head(model, head(), LABELS)
-    assert multilabel.with_label_head(once, head(), LABELS) == once
+    once = heads.with_label_head(model, head(), LABELS)
+    assert heads.with_label_head(once, head(), LABELS) == once
     assert len(once) - len(model) < 4096
 
 
 def test_a_second_head_can_be_taken_away_again(model: bytes) -> None:
     """What is left is the file without it, to the byte."""
-    assert multilabel.without_label_head(multilabel.with_label_head(model, head(), LABELS), LABELS) == model
+    assert heads.without_label_head(heads.with_label_head(model, head(), LABELS), LABELS) == model
 
 
 def test_a_head_of_another_width_is_refused(model: bytes) -> None:
     """With the next step."""
     narrow = Head(weight=head().weight[:, :8], bias=head().bias)
     with pytest.raises(HeadError, match=r"\[4, 32\], not \[4, 8\].*Next: train anew"):
-        multilabel.with_label_head(model, narrow, LABELS)
+        heads.with_label_head(model, narrow, LABELS)
 
 
 def test_a_row_with_two_labels_is_an_example_of_both() -> None:

@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from model_export.data.madewithml import LABELS
-from model_export.make import refit
-from model_export.make.refit import HeadError
-from model_export.onnx import export, parity, quantize
+from model_export.onnx import export, heads, parity, quantize
+from model_export.onnx.heads import HeadError
 from model_export.train.network import Shape, TagNetwork
 from model_export.train.tuning import Examples, Head, HeadRecipe, fit_head
 
@@ -41,16 +40,16 @@ def head(seed: int = 3) -> Head:
 def test_the_file_says_what_the_head_says_of_its_vectors(model: bytes) -> None:
     """Up to seven bits of weight; the same rows under the old head were something else."""
     given = rows(200, 2)
-    wanted = refit.embed(model, given) @ head().weight.T + head().bias
-    found = parity.run(refit.with_head(model, head(), LABELS), given)
+    wanted = heads.embed(model, given) @ head().weight.T + head().bias
+    found = parity.run(heads.with_head(model, head(), LABELS), given)
     assert np.abs(found - wanted).max() < 0.02 * np.abs(wanted).max()
     assert np.abs(parity.run(model, given) - wanted).max() > np.abs(wanted).max() / 2
 
 
 def test_the_encoder_stays(model: bytes) -> None:
     """The vectors are the same to the last bit, and so is the size."""
-    made = refit.with_head(model, head(), LABELS)
-    assert np.array_equal(refit.embed(made, rows(50, 4)), refit.embed(model, rows(50, 4)))
+    made = heads.with_head(model, head(), LABELS)
+    assert np.array_equal(heads.embed(made, rows(50, 4)), heads.embed(model, rows(50, 4)))
     assert abs(len(made) - len(model)) < 64
 
 
@@ -71,7 +70,7 @@ def test_a_file_without_such_a_head_is_refused(model: bytes) -> None:
         if node.op_type == "Gemm":
             node.output[0] = "elsewhere"
     with pytest.raises(HeadError, match="Next: train anew"):
-        refit.embed(graph.SerializeToString(), rows(1, 1))
+        heads.embed(graph.SerializeToString(), rows(1, 1))
     narrow = Head(weight=head().weight[:, :8], bias=head().bias)
     with pytest.raises(HeadError, match="not int8"):
-        refit.with_head(model, narrow, LABELS)
+        heads.with_head(model, narrow, LABELS)

@@ -15,7 +15,7 @@ from model_export.bundle.bundle import LABELS_METADATA_KEY
 from model_export.bundle.classifier import OnnxClassifier
 from model_export.bundle.invariance import ParityError
 from model_export.bundle.onnx_graph import STANDARD_DOMAINS, summarise
-from model_export.calibrate import calibrate
+from model_export.calibrate import temperature
 from model_export.data.madewithml import LABELS
 from model_export.data.row import Row
 from model_export.data.splits import Splits
@@ -390,4 +390,4 @@ def test_a_levelled_source_draws_its_classes_equally_often() -> None:
 def test_temperature_is_fitted_on_what_the_file_says(exported: tuple[TagNetwork, bytes, bytes]) -> None:
     """The int8 file's logits, not the trained network's, decide."""
     logits = parity.run(exported[2], rows(40, seed=3))
-    assert 0.05 <= calibrate.fit_temperature(logits, logits.argmax(axis=1)) <= 20
+    assert 0.05 <= temperature.fit_temperature(logits, logits.argmax(axis=1)) <= 20

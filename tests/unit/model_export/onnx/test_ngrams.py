@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from model_export.bundle.classifier import open_session
 from model_export.data.madewithml import LABELS
-from model_export.make import multilabel, refit
-from model_export.onnx import export, ngrams, parity, quantize
+from model_export.onnx import export, heads, ngrams, parity, quantize
 from model_export.onnx.ngrams import Learned, NgramRecipe, Ngrams
 from model_export.train import batches
 from model_export.train.network import Shape, TagNetwork
@@ -93,12 +92,12 @@ def test_heads_are_found_behind_a_reader(model: bytes) -> None:
     """The vectors stay, a second head goes beside it and out again, a new first head has no reader yet."""
     heard, given_rows = ngrams.add(model, learned(0.3), LABELS), rows(20, 4)
     head = Head(weight=np.ones((len(LABELS), WIDTH)), bias=np.zeros(len(LABELS)))
-    assert np.array_equal(refit.embed(heard, given_rows), refit.embed(model, given_rows))
-    both = multilabel.with_label_head(heard, head, LABELS)
+    assert np.array_equal(heads.embed(heard, given_rows), heads.embed(model, given_rows))
+    both = heads.with_label_head(heard, head, LABELS)
     assert [output.name for output in onnx.load_model_from_string(both).graph.output] == ["logits", "label_logits"]
     assert np.array_equal(parity.run(both, given_rows), parity.run(heard, given_rows))
-    assert multilabel.without_label_head(both, LABELS) == heard
-    assert refit.with_head(heard, head, LABELS) == refit.with_head(model, head, LABELS)
+    assert heads.without_label_head(both, LABELS) == heard
+    assert heads.with_head(heard, head, LABELS) == heads.with_head(model, head, LABELS)
 
 
 def test_it_learns_words_and_the_order_of_pairs() -> None:

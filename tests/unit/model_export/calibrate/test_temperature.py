@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from model_export.calibrate import calibrate
-from model_export.calibrate.calibrate import CalibrationError
+from model_export.calibrate import certificate, temperature, thresholds
+from model_export.calibrate.errors import CalibrationError
 
 
 def overconfident(temperature: float, rows: int = 4000) -> tuple[np.ndarray, np.ndarray]:
@@ -20,14 +20,14 @@ def overconfident(temperature: float, rows: int = 4000) -> tuple[np.ndarray, np.
 def test_temperature_that_spoiled_the_logits_is_found(temperature: float) -> None:
     """Logits scaled by T are repaired by about T."""
     logits, targets = overconfident(temperature)
-    assert calibrate.fit_temperature(logits, targets) == pytest.approx(temperature, rel=0.08)
+    assert temperature.fit_temperature(logits, targets) == pytest.approx(temperature, rel=0.08)
 
 
 def test_temperature_lowers_the_loss() -> None:
     """No other temperature nearby does better."""
     logits, targets = overconfident(2.0)
-    best = calibrate.fit_temperature(logits, targets)
-    losses = [calibrate.log_loss(logits, targets, value) for value in (best * 0.8, best, best * 1.25)]
+    best = temperature.fit_temperature(logits, targets)
+    losses = [temperature.log_loss(logits, targets, value) for value in (best * 0.8, best, best * 1.25)]
     assert losses[1] == min(losses)
 
 
@@ -35,32 +35,32 @@ def test_a_large_source_does_not_drown_a_small_one() -> None:
     """Many rows that were spoiled by 3 and few by 1: levelled, the answer lies between; unweighted, it is the many's."""
     (many, many_targets), (few, few_targets) = overconfident(3.0, 4000), overconfident(1.0, 200)
     logits, targets = np.concatenate([many, few]), np.concatenate([many_targets, few_targets])
-    level = calibrate.level_sources(["many"] * 4000 + ["few"] * 200)
+    level = temperature.level_sources(["many"] * 4000 + ["few"] * 200)
     assert level[:4000].sum() == pytest.approx(level[4000:].sum()) == pytest.approx(2100)
-    assert calibrate.fit_temperature(logits, targets, level) < 0.9 * calibrate.fit_temperature(logits, targets)
+    assert temperature.fit_temperature(logits, targets, level) < 0.9 * temperature.fit_temperature(logits, targets)
 
 
 def test_no_rows_is_an_error_with_a_next_step() -> None:
     """Nothing can be calibrated on nothing."""
     with pytest.raises(CalibrationError, match="Next:"):
-        calibrate.fit_temperature(np.zeros((0, 4)), np.zeros(0, dtype=np.int64))
+        temperature.fit_temperature(np.zeros((0, 4)), np.zeros(0, dtype=np.int64))
 
 
 def test_calibration_error_is_nought_where_confidence_is_right() -> None:
     """Three of four right at 0.75 is perfect."""
-    assert calibrate.calibration_error([0.75] * 4, [True, True, True, False]) == 0.0
+    assert temperature.calibration_error([0.75] * 4, [True, True, True, False]) == 0.0
 
 
 def test_threshold_is_the_smallest_that_keeps_the_promise() -> None:
     """The one wrong row sits at 0.6: everything above it may be published, and the next confidence is 0.7."""
     confidences, correct = [0.9, 0.8, 0.7, 0.6, 0.5], [True, True, True, False, True]
-    found = calibrate.choose_threshold(confidences, correct, target_precision=1.0)
+    found = thresholds.choose_threshold(confidences, correct, target_precision=1.0)
     assert (found.confidence, found.precision, found.coverage, found.rows) == (0.7, 1.0, 0.6, 5)
 
 
 def test_threshold_keeps_rows_that_tie() -> None:
     """Rows of equal confidence go through the same door, so they are counted together."""
-    found = calibrate.choose_threshold([0.9, 0.9, 0.8, 0.8], [True, True, True, False], target_precision=0.75)
+    found = thresholds.choose_threshold([0.9, 0.9, 0.8, 0.8], [True, True, True, False], target_precision=0.75)
     assert (found.confidence, found.coverage) == (0.8, 1.0)
 
 
@@ -69,17 +69,17 @@ def test_lower_target_never_raises_the_threshold() -> None:
     generator = np.random.default_rng(3)
     confidences = generator.uniform(0.3, 1, 500)
     correct = (generator.uniform(size=500) < confidences).tolist()
-    found = [calibrate.choose_threshold(confidences.tolist(), correct, target_precision=p) for p in (0.7, 0.8, 0.9)]
+    found = [thresholds.choose_threshold(confidences.tolist(), correct, target_precision=p) for p in (0.7, 0.8, 0.9)]
     assert found[0].confidence <= found[1].confidence <= found[2].confidence
 
 
 def test_promise_that_cannot_be_kept_is_refused() -> None:
     """The most confident row is wrong: no threshold helps."""
     with pytest.raises(CalibrationError, match="no confidence reaches"):
-        calibrate.choose_threshold([0.99, 0.5], [False, True], target_precision=0.9)
+        thresholds.choose_threshold([0.99, 0.5], [False, True], target_precision=0.9)
 
 
 @pytest.mark.parametrize(("hits", "rows", "bound"), [(100, 100, 0.9705), (0, 10, 0.0), (98, 100, 0.9384)])
 def test_lower_bound_is_clopper_pearson(hits: int, rows: int, bound: float) -> None:
     """Values from tables of the exact one-sided binomial bound."""
-    assert calibrate.lower_bound(hits, rows) == pytest.approx(bound, abs=5e-4)
+    assert certificate.lower_bound(hits, rows) == pytest.approx(bound, abs=5e-4)

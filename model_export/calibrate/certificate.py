@@ -1,0 +1,131 @@
+"""Certify that what is surer than a confidence is right often enough: learn, then test (Angelopoulos et al. 2021).
+
+From the strictest confidence of a fixed grid downward, the hypothesis "the share right of the rows above is below the target" is tested
+with an exact binomial p-value. The walk ends at the first confidence where the hypothesis cannot be rejected; the confidence before it is
+certified. Fixed-sequence testing spends a label's error level once, however long the walk is. The level is split evenly over the labels, so
+that all certificates hold together.
+
+The walk begins where there are enough rows (`first_rows`): with fewer, no outcome could pass, or one mistake would end it. The number of
+rows says nothing about how many of them are right, so starting by it is allowed. Two assumptions remain: rows are independent and like the
+traffic, and once the share right has fallen below the target it does not rise above it again further down.
+"""
+
+import math
+from bisect import bisect_left
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import bdtr
+from scipy.stats import beta
+
+from model_export.bundle.bundle import MOST_LABELS
+from model_export.calibrate.temperature import Floats, Ints
+
+Bools = npt.NDArray[np.bool_]
+
+BOUND_LEVEL = 0.95
+# Coarse: every step is one more chance to end the walk by bad luck.
+GRID = (0.999, 0.995, *(cent / 100 for cent in range(99, 29, -1)))
+# A walk begins at a fifth of the label's rows, or at as many rows as prove the target with three mistakes, if those are fewer. Simulated on
+# the confidences of the calibration rows, this start certified about as often as the best one at every target and number of rows.
+START_SHARE, START_MISTAKES = 0.2, 3
+
+
+def grid_counts(confidence: Floats, right: Bools) -> tuple[Ints, Ints]:
+    """How many rows are at or above each confidence of `GRID`, and how many of them are wrong."""
+    kept = confidence[None, :] >= np.asarray(GRID)[:, None]
+    return kept.sum(axis=1), (kept & ~right[None, :]).sum(axis=1)
+
+
+def lowest_certified(rows: Ints, wrong: Ints, label_rows: int, *, target: float, risk: float) -> float | None:
+    """
+    The lowest confidence of `GRID` that fixed-sequence testing reaches; None where it ends at once.
+
+    Args:
+        rows: Rows at or above each confidence of the grid.
+        wrong: How many of them are wrong.
+        label_rows: Rows of the label at any confidence.
+        target: The share right that is to be proved.
+        risk: The probability with which a confidence may be returned whose share right is below the target.
+    """
+    found = None
+    start = float(first_rows(np.asarray(label_rows), target=target, risk=risk))
+    for confidence, count, mistakes in zip(GRID, rows.tolist(), wrong.tolist(), strict=True):
+        if count < start:
+            continue
+        if p_value(mistakes, count, target) > risk:
+            break
+        found = confidence
+    return found
+
+
+def p_value(wrong: int, rows: int, target: float) -> float:
+    """
+    How probable so few mistakes are where the share right is no more than the target: exact, binomial.
+
+    >>> round(p_value(0, 59, 0.95), 4)
+    0.0485
+    """
+    return float(bdtr(wrong, rows, 1.0 - target))
+
+
+def least_rows(target: float, risk: float, mistakes: int = 0) -> float:
+    """
+    How many rows with so many mistakes prove the target; infinity for a target of 1, which nothing proves.
+
+    >>> least_rows(0.95, 0.05), least_rows(0.98, 0.0125), least_rows(0.98, 0.0125, 3)
+    (59, 217, 484)
+    """
+    if target >= 1.0:
+        return math.inf
+    enough = mistakes + 1
+    while p_value(mistakes, enough, target) > risk:
+        enough *= 2
+    return bisect_left(range(enough), -risk, key=lambda rows: -p_value(mistakes, rows, target), lo=enough // 2)
+
+
+def first_rows(label_rows: Ints, *, target: float, risk: float) -> Floats:
+    """How many rows the first test of a walk needs, by how many rows the label has."""
+    share = np.minimum(START_SHARE * label_rows, least_rows(target, risk, START_MISTAKES))
+    first: Floats = np.maximum(share, least_rows(target, risk))
+    return first
+
+
+def labels_needed(rows: Ints, wrong: Ints, label_rows: int, *, target: float, risk: float) -> int | None:
+    """
+    How many more rows of a label certify something, if they are as sure and as often wrong as those that there are.
+
+    A record without a mistake goes on without one. With more rows the walk begins at a stricter confidence; it must pass there.
+
+    Args:
+        rows: Rows at or above each confidence of the grid.
+        wrong: How many of them are wrong.
+        label_rows: Rows of the label at any confidence.
+        target: The share right that is to be proved.
+        risk: As in `lowest_certified`.
+
+    Returns:
+        The number, or None where no number up to `MOST_LABELS` does.
+    """
+    least = least_rows(target, risk)
+    if not label_rows or math.isinf(least):
+        return None if math.isinf(least) else int(least)
+    totals = np.arange(label_rows + 1, label_rows + MOST_LABELS + 1)
+    waiting, passing = np.ones(len(totals), dtype=np.bool_), np.zeros(len(totals), dtype=np.bool_)
+    enough = first_rows(totals, target=target, risk=risk)
+    for count, mistakes in zip(rows.tolist(), wrong.tolist(), strict=True):
+        kept = count * totals // label_rows
+        begins = waiting & (kept >= enough)
+        passing[begins] = bdtr(-(-mistakes * totals[begins] // label_rows), kept[begins], 1.0 - target) <= risk
+        waiting &= ~begins
+    return int(totals[passing.argmax()]) - label_rows if passing.any() else None
+
+
+def lower_bound(hits: int, rows: int, level: float = BOUND_LEVEL) -> float:
+    """
+    One-sided Clopper-Pearson lower bound of a share: exact, whatever the number of rows.
+
+    >>> round(lower_bound(100, 100), 4)
+    0.9705
+    """
+    return float(beta.ppf(1.0 - level, hits, rows - hits + 1)) if hits else 0.0
