@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from model_export.calibrate import certificate, temperature, thresholds
+from model_export.calibrate import certificate, thresholds
 from model_export.calibrate.errors import CalibrationError
+from model_export.calibrate.temperature import calibration_error, fit_temperature, level_sources, log_loss
 
 
 def overconfident(temperature: float, rows: int = 4000) -> tuple[np.ndarray, np.ndarray]:
@@ -20,14 +21,14 @@ def overconfident(temperature: float, rows: int = 4000) -> tuple[np.ndarray, np.
 def test_temperature_that_spoiled_the_logits_is_found(temperature: float) -> None:
     """Logits scaled by T are repaired by about T."""
     logits, targets = overconfident(temperature)
-    assert temperature.fit_temperature(logits, targets) == pytest.approx(temperature, rel=0.08)
+    assert fit_temperature(logits, targets) == pytest.approx(temperature, rel=0.08)
 
 
 def test_temperature_lowers_the_loss() -> None:
     """No other temperature nearby does better."""
     logits, targets = overconfident(2.0)
-    best = temperature.fit_temperature(logits, targets)
-    losses = [temperature.log_loss(logits, targets, value) for value in (best * 0.8, best, best * 1.25)]
+    best = fit_temperature(logits, targets)
+    losses = [log_loss(logits, targets, value) for value in (best * 0.8, best, best * 1.25)]
     assert losses[1] == min(losses)
 
 
@@ -35,20 +36,20 @@ def test_a_large_source_does_not_drown_a_small_one() -> None:
     """Many rows that were spoiled by 3 and few by 1: levelled, the answer lies between; unweighted, it is the many's."""
     (many, many_targets), (few, few_targets) = overconfident(3.0, 4000), overconfident(1.0, 200)
     logits, targets = np.concatenate([many, few]), np.concatenate([many_targets, few_targets])
-    level = temperature.level_sources(["many"] * 4000 + ["few"] * 200)
+    level = level_sources(["many"] * 4000 + ["few"] * 200)
     assert level[:4000].sum() == pytest.approx(level[4000:].sum()) == pytest.approx(2100)
-    assert temperature.fit_temperature(logits, targets, level) < 0.9 * temperature.fit_temperature(logits, targets)
+    assert fit_temperature(logits, targets, level) < 0.9 * fit_temperature(logits, targets)
 
 
 def test_no_rows_is_an_error_with_a_next_step() -> None:
     """Nothing can be calibrated on nothing."""
     with pytest.raises(CalibrationError, match="Next:"):
-        temperature.fit_temperature(np.zeros((0, 4)), np.zeros(0, dtype=np.int64))
+        fit_temperature(np.zeros((0, 4)), np.zeros(0, dtype=np.int64))
 
 
 def test_calibration_error_is_nought_where_confidence_is_right() -> None:
     """Three of four right at 0.75 is perfect."""
-    assert temperature.calibration_error([0.75] * 4, [True, True, True, False]) == 0.0
+    assert calibration_error([0.75] * 4, [True, True, True, False]) == 0.0
 
 
 def test_threshold_is_the_smallest_that_keeps_the_promise() -> None:

@@ -144,10 +144,13 @@ def test_record_lies_beside_the_report(folder: Path, found: measured.Measured) -
 
 
 def test_bundle_alone_has_a_report_without_rivals() -> None:
-    """No empty table, no comparison with nobody."""
-    document = report.compose(evaluation(others=False))
-    assert "Beside its rivals" not in [section.title for section in document.sections]
-    assert "told apart" not in report.summary(evaluation(others=False))
+    """A bundle that is measured alone gets no section and no sentence about other models."""
+    alone = evaluation(others=False)
+    pictures = plots.draw(alone)
+    assert "Beside its rivals" in report.as_page(evaluation(), plots.draw(evaluation()))
+    assert "Beside its rivals" not in report.as_page(alone, pictures)
+    assert "Beside its rivals" not in report.as_markdown(alone, pictures)
+    assert "told apart" not in report.summary(alone)
 
 
 @pytest.mark.parametrize(

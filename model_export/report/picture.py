@@ -1,0 +1,160 @@
+"""A picture of a report as SVG: colours are variables that follow light and dark mode, letters stay letters."""
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from model_export.calibrate.intervals import Interval
+
+# The value in light and in dark mode, by the name of the CSS variable. No two light values are the same: they are replaced in the SVG.
+COLOURS = {
+    "ink": ("#1b1e22", "#e9ebee"),
+    "quiet": ("#58606a", "#a5adb8"),
+    "line": ("#dfe1e4", "#2b313a"),
+    "card": ("#fffffe", "#181c22"),
+    "ours": ("#0f766e", "#3cc9b8"),
+    "other-1": ("#a84b06", "#f3b548"),
+    "other-2": ("#1d4fd0", "#82abff"),
+    "other-3": ("#7530d6", "#c6a5ff"),
+    "other-4": ("#b3201f", "#ff8585"),
+    "other-5": ("#4d6b1c", "#a8cc6a"),
+    "other-6": ("#8a3668", "#f09ccb"),
+}
+DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
+WIDTH = 4.4
+FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"
+
+# Matplotlib types its keys as a literal of hundreds.
+_STYLE: Any = {
+    "font.family": ["DejaVu Sans"],
+    "font.size": 9,
+    "text.parse_math": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "tagstream",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.labelsize": 9,
+    "xtick.labelsize": 8.6,
+    "ytick.labelsize": 8.6,
+}
+LIGHT = {name: light for name, (light, _) in COLOURS.items()}
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Matplotlib's settings for these pictures, while open."""
+    with mpl.rc_context(_STYLE):
+        yield
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """One plot: a file name without ending, a sentence for readers who do not see it, and the SVG element."""
+
+    name: str
+    sentence: str
+    svg: str
+
+    def as_file(self) -> str:
+        """The picture as a file of its own, which brings the colours that a page would have."""
+        return self.svg.replace(">", f"><style>{colour_rules('svg')}</style>", 1)
+
+
+def colour_rules(selector: str) -> str:
+    """The colours as CSS, light and dark."""
+    light, dark = (";".join(f"--{name}:{pair[place]}" for name, pair in COLOURS.items()) for place in (0, 1))
+    return f"{selector}{{{light}}}@media (prefers-color-scheme:dark){{{selector}{{{dark}}}}}"
+
+
+def axes_of(height: float, *, grid: bool = True) -> tuple[Figure, Axes]:
+    """A figure of this height, in inches, with one plot."""
+    figure = figure_of(height)
+    axes = figure.add_subplot()
+    dress(axes, grid=grid)
+    return figure, axes
+
+
+def figure_of(height: float) -> Figure:
+    """An empty figure of this height, in inches, and of the width of a phone."""
+    figure = Figure(figsize=(WIDTH, height), layout="constrained", facecolor="none")
+    FigureCanvasSVG(figure)
+    return figure
+
+
+def dress(axes: Axes, *, grid: bool = True) -> None:
+    """Give a plot the colours of the style, spines at the left and below alone, and a grid if wanted."""
+    axes.set_facecolor("none")
+    axes.tick_params(colors=LIGHT["quiet"], labelcolor=LIGHT["ink"])
+    axes.xaxis.label.set_color(LIGHT["quiet"])
+    axes.yaxis.label.set_color(LIGHT["quiet"])
+    for name, spine in axes.spines.items():
+        spine.set_visible(name in {"left", "bottom"})
+        spine.set_color(LIGHT["line"])
+    if grid:
+        axes.grid(color=LIGHT["line"], linewidth=0.7)
+        axes.set_axisbelow(True)
+
+
+def dot(axes: Axes, place: float, value: float, interval: Interval, colour: str, *, hollow: bool = False) -> None:
+    """A value with its interval, in the row `place`; hollow for a figure that says little."""
+    axes.plot(interval, [place] * 2, color=colour, linewidth=2, alpha=0.6, solid_capstyle="round")
+    face = LIGHT["card"] if hollow else colour
+    axes.plot(value, place, "o", markersize=6.5, markeredgecolor=colour, markerfacecolor=face, markeredgewidth=1.4)
+
+
+def name_rows(axes: Axes, names: Sequence[str], places: Sequence[float] | None = None) -> None:
+    """Name the rows beside the vertical axis; rows are numbered from 0 unless `places` says where they are."""
+    at = list(places) if places is not None else [float(place) for place in range(len(names))]
+    axes.set_yticks(at, list(names))
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+    axes.set_ylim(max(at) + 0.6, min(at) - 0.8)
+
+
+def series(place: int) -> tuple[str, Any]:
+    """Colour and dashes of a model by its place in the record: the bundle is first."""
+    others = [name for name in COLOURS if name.startswith("other-")]
+    if not place:
+        return LIGHT["ours"], "-"
+    return LIGHT[others[(place - 1) % len(others)]], DASHES[(place - 1) % len(DASHES)]
+
+
+def picture_of(figure: Figure, name: str, sentence: str) -> Picture:
+    """
+    Save a figure as SVG.
+
+    Args:
+        figure: The finished figure.
+        name: A file name without ending; it begins every id in the SVG, so that pictures can share a page.
+        sentence: A description for readers who do not see the picture.
+    """
+    written = io.StringIO()
+    # Without a date, a program and its version: the same record gives the same bytes.
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    figure.savefig(written, format="svg", transparent=True, metadata=nothing)
+    return Picture(name=name, sentence=sentence, svg=_themed(written.getvalue(), name, sentence))
+
+
+def _themed(svg: str, name: str, sentence: str) -> str:
+    """The element alone, its ids its own, its colours variables, its letters in the reader's font."""
+    svg = svg[svg.index("<svg") :].strip()
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
+    svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", svg)
+    svg = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', svg)
+    svg = re.sub(r"'DejaVu Sans'(?:, [^;\"]*)?", FONT, svg)
+    for colour, (light, _) in COLOURS.items():
+        svg = svg.replace(light, f"var(--{colour}, {light})")
+    # Its size is the page's business; the proportions are in the view box.
+    svg = re.sub(r'<svg ([^>]*?)width="[^"]*"', r"<svg \1", svg, count=1)
+    svg = re.sub(r'<svg ([^>]*?)height="[^"]*"', r"<svg \1", svg, count=1)
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(sentence)}" ', 1)
