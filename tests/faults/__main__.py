@@ -17,12 +17,12 @@ from stream.settings.loading import load
 from tests.faults.cluster.brokers import StruckCluster
 from tests.faults.cluster.topics import fault_environment, make_topics
 from tests.faults.faults import DISORDERS, Fault
-from tests.faults.fleet import ROOT
 from tests.faults.harness import run
 from tests.faults.inputs import plant
 from tests.faults.journal import Journal
 from tests.faults.plan import Plan
 from tests.faults.report import Report
+from tests.faults.worker.fleet import ROOT
 
 MOST_DUPLICATES = 0.02
 

@@ -5,16 +5,17 @@ from pathlib import Path
 
 from stream.broker.processes import Processes
 from stream.settings.loading import load
-from tests.faults.checker import Evidence, check
 from tests.faults.cluster.brokers import StruckCluster
 from tests.faults.cluster.topics import send
-from tests.faults.fleet import Fleet
 from tests.faults.inputs import Planted
 from tests.faults.journal import Journal
 from tests.faults.observer import TopicObserver
 from tests.faults.plan import Plan
 from tests.faults.report import Report
 from tests.faults.run import FaultRun
+from tests.faults.verdict.checker import check
+from tests.faults.verdict.evidence import Evidence
+from tests.faults.worker.fleet import Fleet
 
 
 def run(

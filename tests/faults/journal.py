@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 
-from tests.faults.checker import Door, Sample
 from tests.faults.faults import Fault
-from tests.faults.fleet import Exit
 from tests.faults.inputs import Input, Planted
+from tests.faults.verdict.evidence import Door, Sample
+from tests.faults.worker.fleet import Exit
 
 
 class Strike(msgspec.Struct, kw_only=True):

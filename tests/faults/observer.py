@@ -14,8 +14,8 @@ from stream.contract.record import Record
 from stream.kafka.credentials import client_options
 from stream.kafka.log import log_of
 from stream.settings.settings import Settings
-from tests.faults.checker import Door, Sample
 from tests.faults.cluster.topics import doors
+from tests.faults.verdict.evidence import Door, Sample
 from tests.waiting import answered, until
 
 COORDINATOR_SECONDS = 30.0

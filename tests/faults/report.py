@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from stream.deliver.fatal import EXIT_BROKEN
-from tests.faults.checker import Verdict
 from tests.faults.faults import KILLS, Fault
-from tests.faults.fleet import Exit
 from tests.faults.journal import Strike
+from tests.faults.verdict.evidence import Verdict
+from tests.faults.worker.fleet import Exit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

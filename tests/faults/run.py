@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from kafka.errors import KafkaError
 
 from stream.settings.settings import Settings
-from tests.faults.checker import Sample
 from tests.faults.cluster.brokers import StruckCluster
-from tests.faults.cluster.proxy import Weather
 from tests.faults.cluster.topics import INFERENCE_TIMEOUT_SECONDS, PRODUCE_TIMEOUT_SECONDS, send_to
-from tests.faults.faults import BROKERS, GROUP, KILLS, NETWORK, POINTS, Fault
-from tests.faults.fleet import Fleet, Member
+from tests.faults.faults import BROKERS, KILLS, NETWORK, Fault
 from tests.faults.inputs import Input, Planted, plant
 from tests.faults.journal import Journal, Strike
 from tests.faults.observer import TopicObserver
 from tests.faults.plan import Plan
+from tests.faults.strikes import Striker
+from tests.faults.verdict.evidence import Sample
+from tests.faults.worker.fleet import Fleet, Member
 from tests.waiting import HANG_SECONDS, answered
 
 LOOK_SECONDS = 0.25
@@ -39,21 +39,6 @@ LATER_END_SECONDS = {
     Fault.SLOW_MODEL: 8.0,
     Fault.BLOCKED_LOOP: 9.0,
 }
-SHORT_FREEZE_SECONDS = 2.0
-# Beyond the session: so long that a successor has the partitions and works, and does not just wait for whoever thaws.
-FREEZE_BEYOND_SECONDS = 6.0
-# Between two sends also until a successor has moved on in all that the frozen one had, but no longer than this, and than a worker with
-# a patience of 30 s takes.
-FREEZE_LATER_SECONDS = 10.0
-WEATHER = {
-    Fault.CUT: (Weather.CUT, 5.0),
-    Fault.SILENT: (Weather.SILENT, 8.0),
-    Fault.DEAF: (Weather.DEAF, 8.0),
-    Fault.SLOW: (Weather.SLOW, 6.0),
-    Fault.NARROW: (Weather.NARROW, 6.0),
-}
-BROKER_DOWN_SECONDS = 4.0
-OUTAGE_SECONDS = 3.0
 # To each partition that is added.
 ADDED_EVENTS = 200
 
@@ -79,21 +64,6 @@ class _Orphans:
     of: tuple[int, int]
     partitions: frozenset[int]
     ended_at_seconds: float | None = None
-    committed: Mapping[int, int] | None = None
-
-
-@dataclass(slots=True, kw_only=True)
-class _Frozen:
-    """
-    When a worker is thawed: not before, and if not all its partitions have moved on since its session was over, not before `at_most`.
-
-    `committed` is None until its session is over.
-    """
-
-    session_over: float
-    not_before: float
-    at_most: float
-    partitions: frozenset[int]
     committed: Mapping[int, int] | None = None
 
 
@@ -141,7 +111,7 @@ class FaultRun:
         self._awaited: tuple[list[Member], list[int], float] | None = None
         self._orphans: _Orphans | None = None
         self._pause = 0.0
-        self._frozen: dict[int, _Frozen] = {}
+        self._striker = Striker(settings, fleet, cluster, self._chance)
         self._was_broken = False
         self._last = _Disturbance(self._earlier_seconds, {}, 0)
         self._last_sight = time.monotonic()
@@ -158,7 +128,8 @@ class FaultRun:
         while not self._is_over():
             time.sleep(LOOK_SECONDS)
             self._look()
-            self._thaw()
+            if self._striker.thaw(self._now.at_seconds, self._now.committed, self._have_moved):
+                self._disturbed()
             self._tend()
             if self._is_struck() or not self._has_recovered():
                 continue
@@ -176,8 +147,7 @@ class FaultRun:
         """Mend what is broken, end all workers and look a last time: the commit of a graceful stop is part of the run."""
         if self._cluster is not None:
             self._cluster.mend()
-        for number in list(self._frozen):
-            self._fleet.thaw(self._fleet.members[number])
+        self._striker.thaw_all()
         self._fleet.stop()
         self._journal.ended(self._fleet.take_exits())
         self._look()
@@ -265,7 +235,7 @@ class FaultRun:
 
     def _is_struck(self) -> bool:
         """Is the last fault still at work: somebody frozen, something broken, a victim that has not ended yet?"""
-        if self._frozen or self._was_broken:
+        if self._striker.has_frozen or self._was_broken:
             return True
         if self._awaited is None:
             return False
@@ -320,7 +290,12 @@ class FaultRun:
         if fault in KILLS:
             (victim,) = victims
             self._orphans = _Orphans(self._open_strike, (victim.number, victim.incarnation), victim.partitions or frozenset())
-        self._do(fault, victims)
+        if fault is Fault.PARTITIONS:
+            self._add_partition()
+        else:
+            self._striker.do(fault, victims, self._now.at_seconds)
+        # The cluster itself knows when it is mended; a reset is over at once.
+        self._was_broken = self._cluster is not None and self._cluster.broken
 
     def _victims(self, fault: Fault) -> tuple[list[Member], int]:
         """Whom to strike, and how many events wait for them; where all are struck, or none of the workers, how many at all."""
@@ -341,87 +316,6 @@ class FaultRun:
         chosen = self._chance.sample(busy, count)
         return [member for member, _ in chosen], sum(waiting for _, waiting in chosen)
 
-    def _do(self, fault: Fault, victims: Sequence[Member]) -> None:
-        if fault in NETWORK:
-            self._strike_network(fault)
-        elif fault in BROKERS:
-            self._strike_broker(fault)
-        elif fault in GROUP:
-            self._strike_group(fault, victims)
-        elif fault is Fault.PARTITIONS:
-            self._add_partition()
-        else:
-            self._strike_worker(fault, victims[0])
-
-    def _strike_worker(self, fault: Fault, victim: Member) -> None:
-        match fault:
-            case Fault.KILL:
-                self._fleet.kill(victim)
-            case Fault.TERM:
-                self._fleet.terminate(victim)
-            case Fault.TERM_TWICE:
-                self._fleet.terminate(victim)
-                self._fleet.terminate(victim)
-            case Fault.FREEZE:
-                self._fleet.freeze(victim)
-                self._thaw_after(victim, self._settings.session_timeout_seconds + FREEZE_BEYOND_SECONDS)
-            case Fault.SHORT_FREEZE:
-                self._fleet.freeze(victim)
-                self._thaw_after(victim, SHORT_FREEZE_SECONDS)
-            case Fault.FREEZE_AMONG_SENDS:
-                self._fleet.arm(victim, POINTS[fault])
-                self._thaw_after(
-                    victim, self._settings.session_timeout_seconds + FREEZE_BEYOND_SECONDS, later_seconds=FREEZE_LATER_SECONDS
-                )
-            case _:
-                self._fleet.arm(victim, POINTS[fault])
-
-    def _strike_group(self, fault: Fault, victims: Sequence[Member]) -> None:
-        match fault:
-            case Fault.JOIN:
-                self._fleet.add(max(self._fleet.members) + 1)
-            case Fault.LEAVE:
-                self._fleet.terminate(victims[0], leave=True)
-            case Fault.TERM_TOGETHER:
-                for victim in victims:
-                    self._fleet.terminate(victim)
-            case _:
-                for victim in victims:
-                    self._fleet.kill(victim)
-
-    def _strike_network(self, fault: Fault) -> None:
-        cluster = self._cluster_of(fault)
-        if fault is Fault.RESET:
-            cluster.reset()
-            return
-        weather, seconds = WEATHER[fault]
-        cluster.turn(weather, seconds=seconds)
-        self._was_broken = True
-
-    def _strike_broker(self, fault: Fault) -> None:
-        cluster = self._cluster_of(fault)
-        node = self._chance.randint(1, cluster.nodes)
-        match fault:
-            case Fault.BROKER_KILL:
-                cluster.kill(node, seconds=BROKER_DOWN_SECONDS)
-            case Fault.BROKER_STOP:
-                cluster.restart(node)
-            case Fault.BROKER_FREEZE:
-                cluster.freeze(node, seconds=BROKER_DOWN_SECONDS + 1)
-            case Fault.COORDINATOR_KILL:
-                cluster.kill(cluster.coordinator(self._settings.group), seconds=BROKER_DOWN_SECONDS)
-            case Fault.DISK_FULL:
-                cluster.fill_disk(node, seconds=BROKER_DOWN_SECONDS)
-            case _:
-                cluster.outage(seconds=OUTAGE_SECONDS)
-        self._was_broken = True
-
-    def _cluster_of(self, fault: Fault) -> StruckCluster:
-        if self._cluster is None:
-            msg = f"{fault} was planned on brokers that are not the harness's own"
-            raise ValueError(msg)
-        return self._cluster
-
     def _add_partition(self) -> None:
         added, first = self._observer.add_partition(), len(self.inputs)
         inputs = send_to(self._settings, self._planted(added, first), [added])
@@ -439,24 +333,3 @@ class FaultRun:
                 Input(planted=one, partition=partition, offset=offset)
                 for one, (partition, offset) in zip(planted, addition["places"], strict=True)
             ]
-
-    def _thaw_after(self, victim: Member, seconds: float, later_seconds: float = 0.0) -> None:
-        now = self._now.at_seconds
-        self._frozen[victim.number] = _Frozen(
-            session_over=now + self._settings.session_timeout_seconds,
-            not_before=now + seconds,
-            at_most=now + seconds + later_seconds,
-            partitions=victim.partitions or frozenset(),
-        )
-
-    def _thaw(self) -> None:
-        now = self._now
-        for number, frozen in list(self._frozen.items()):
-            if frozen.committed is None and now.at_seconds > frozen.session_over:
-                frozen.committed = dict(now.committed)
-            if now.at_seconds > frozen.at_most or (
-                now.at_seconds > frozen.not_before and self._have_moved(frozen.partitions, frozen.committed or {})
-            ):
-                del self._frozen[number]
-                self._fleet.thaw(self._fleet.members[number])
-                self._disturbed()

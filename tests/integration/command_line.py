@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.faults.fleet import ROOT, without_settings
+from tests.faults.worker.fleet import ROOT, without_settings
 from tests.waiting import HANG_SECONDS
 
 Command = Callable[..., subprocess.CompletedProcess[bytes]]

@@ -13,8 +13,8 @@ from stream.broker.processes import Processes
 from stream.settings.loading import load
 from stream.settings.settings import Settings
 from tests.faults.cluster.topics import fresh_environment, make_topics
-from tests.faults.fleet import ROOT, Fleet
 from tests.faults.observer import TopicObserver
+from tests.faults.worker.fleet import ROOT, Fleet
 from tests.integration.brokers.shared import shared_broker
 from tests.integration.command_line import Command, command
 from tests.integration.running import RunningWorker, Start

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from prometheus_client.parser import text_string_to_metric_families
 
 from stream.broker.processes import Process
-from tests.faults.checker import Evidence, Verdict, check
 from tests.faults.inputs import Input
 from tests.faults.observer import TopicObserver
+from tests.faults.verdict.checker import check
+from tests.faults.verdict.evidence import Evidence, Verdict
 from tests.waiting import HANG_SECONDS, LOG_CHARACTERS, until
 
 ANSWER_SECONDS = 120.0

@@ -8,8 +8,8 @@ from kafka import KafkaProducer
 from stream.kafka import admin
 from stream.kafka.credentials import client_options
 from stream.settings.settings import Settings
-from tests.faults.checker import Door
 from tests.faults.inputs import Input, Planted
+from tests.faults.verdict.evidence import Door
 from tests.waiting import HANG_SECONDS, answered
 
 # The workers' watchdogs in fault runs: above a model that is slow and a network that is silent, as faults.py has them.

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from stream.broker import Broker, BrokerUnavailable, broker
-from tests.faults.fleet import ROOT
+from tests.faults.worker.fleet import ROOT
 from tests.waiting import HANG_SECONDS, until
 
 

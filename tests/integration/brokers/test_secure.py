@@ -17,9 +17,9 @@ from stream.kafka import admin, errors
 from stream.kafka.rights import NEEDED_TOPICS, Operation, Right, Role, lines, rights
 from stream.settings.settings import Settings
 from tests.faults.cluster.topics import fresh_environment
-from tests.faults.fleet import ROOT, Fleet, without_settings
 from tests.faults.inputs import plant
 from tests.faults.observer import TopicObserver
+from tests.faults.worker.fleet import ROOT, Fleet, without_settings
 from tests.integration.brokers.secure_cluster import ADMIN, Authority, SecureCluster, settings_of
 from tests.integration.running import all_committed, ended, is_committed
 from tests.waiting import HANG_SECONDS, until

@@ -15,7 +15,7 @@ from stream.broker import Broker
 from stream.broker.ports import free_ports
 from stream.settings.settings import Settings
 from tests.faults.cluster.topics import fresh_environment
-from tests.faults.fleet import ROOT, without_settings
+from tests.faults.worker.fleet import ROOT, without_settings
 from tests.integration.command_line import Command
 from tests.waiting import HANG_SECONDS
 

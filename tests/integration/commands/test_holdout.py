@@ -13,9 +13,10 @@ from model_export.bundle.bundle import DEFAULT_BUNDLE, MANIFEST
 from model_export.data.madewithml import HOLDOUT, DataError, download, records
 from stream.broker.processes import Processes
 from stream.settings.loading import load
-from tests.faults.checker import CLOCK, Door
-from tests.faults.fleet import ROOT, without_settings
 from tests.faults.observer import TopicObserver
+from tests.faults.verdict.checker import CLOCK
+from tests.faults.verdict.evidence import Door
+from tests.faults.worker.fleet import ROOT, without_settings
 from tests.integration.command_line import Command
 from tests.integration.running import written
 from tests.waiting import until

@@ -22,11 +22,11 @@ from stream.contract.record import Headers, Record
 from stream.kafka import producer
 from stream.kafka.log import log_of
 from stream.settings.settings import Settings
-from tests.faults.checker import Door
 from tests.faults.cluster.topics import send
-from tests.faults.fleet import ROOT, Fleet, without_settings
 from tests.faults.inputs import Planted
 from tests.faults.observer import TopicObserver
+from tests.faults.verdict.evidence import Door
+from tests.faults.worker.fleet import ROOT, Fleet, without_settings
 from tests.integration.command_line import Command
 from tests.integration.running import all_committed, all_written
 from tests.waiting import HANG_SECONDS

@@ -25,12 +25,12 @@ from stream.settings.loading import load
 from stream.settings.settings import Settings
 from tests.faults.cluster.topics import doors, fault_environment, make_topics, send
 from tests.faults.faults import Fault
-from tests.faults.fleet import ROOT, without_settings
 from tests.faults.harness import run
 from tests.faults.inputs import plant
 from tests.faults.observer import TopicObserver
 from tests.faults.plan import Plan
 from tests.faults.report import Report
+from tests.faults.worker.fleet import ROOT, without_settings
 from tests.integration.running import Start, all_committed, verdict
 from tests.waiting import HANG_SECONDS, until
 

@@ -19,9 +19,9 @@ from stream.settings.loading import load
 from stream.settings.settings import Settings
 from tests.faults.cluster.brokers import StruckCluster
 from tests.faults.cluster.topics import fault_environment, make_topics, send
-from tests.faults.fleet import ROOT, Fleet, without_settings
 from tests.faults.inputs import Planted, plant
 from tests.faults.observer import TopicObserver
+from tests.faults.worker.fleet import ROOT, Fleet, without_settings
 from tests.faults.worker.stub import MODEL, MODEL_VARIABLE, OTHER_MODEL
 from tests.integration.running import RunningWorker, Start, all_committed, all_written, ended, verdict
 from tests.waiting import HANG_SECONDS, until

@@ -19,8 +19,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from stream.broker.processes import Processes
 from stream.contract.record import Record
 from stream.settings.settings import Settings
-from tests.faults.fleet import ROOT, without_settings
 from tests.faults.observer import TopicObserver
+from tests.faults.worker.fleet import ROOT, without_settings
 from tests.hostile.corpus import SIZE, corpus
 from tests.hostile.judge import complaints
 from tests.hostile.record import NUMBER, Hostile

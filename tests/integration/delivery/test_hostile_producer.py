@@ -10,11 +10,11 @@ import pytest
 from stream.broker.processes import Process, Processes
 from stream.contract.record import Record
 from stream.settings.settings import Settings
-from tests.faults.checker import Door
 from tests.faults.cluster.topics import send
-from tests.faults.fleet import Fleet
 from tests.faults.inputs import Planted
 from tests.faults.observer import TopicObserver
+from tests.faults.verdict.evidence import Door
+from tests.faults.worker.fleet import Fleet
 from tests.integration.running import is_committed
 from tests.waiting import until
 from tests.wire import GZIP, BadName, Row, batch_of, produce

@@ -22,11 +22,12 @@ from stream.deliver.breaker_file import BreakerFile
 from stream.demo.process import metrics_address
 from stream.settings.loading import load
 from stream.settings.settings import Settings
-from tests.faults.checker import CLOCK, Door, Evidence, Sample, check
 from tests.faults.cluster.topics import send
-from tests.faults.fleet import ROOT, Fleet
 from tests.faults.inputs import Input, Planted, plant
 from tests.faults.observer import TopicObserver
+from tests.faults.verdict.checker import CLOCK, check
+from tests.faults.verdict.evidence import Door, Evidence, Sample
+from tests.faults.worker.fleet import ROOT, Fleet
 from tests.faults.worker.points import Point
 from tests.faults.worker.poison import ABORT, RAISE, pipeline_of
 from tests.faults.worker.stub import FULL_BATCH_VARIABLE, HANG

@@ -18,11 +18,11 @@ from stream.contract.outcomes import prediction_id
 from stream.contract.record import Record
 from stream.deliver.fatal import EXIT_BROKEN
 from stream.settings.settings import Settings
-from tests.faults.checker import Door
 from tests.faults.cluster.topics import send, send_to
-from tests.faults.fleet import Fleet
 from tests.faults.inputs import Planted, plant
 from tests.faults.observer import TopicObserver
+from tests.faults.verdict.evidence import Door
+from tests.faults.worker.fleet import Fleet
 from tests.faults.worker.points import FAILPOINTS_VARIABLE, Point
 from tests.faults.worker.stub import HANG, LABELS, MODEL, THRESHOLD, decide
 from tests.integration.command_line import Command

@@ -16,11 +16,11 @@ from stream.settings.loading import load
 from tests.faults.cluster.brokers import StruckCluster
 from tests.faults.cluster.topics import fault_environment, make_topics
 from tests.faults.faults import ANSWERED_BY_EXIT, Fault
-from tests.faults.fleet import ROOT
 from tests.faults.harness import run
 from tests.faults.inputs import plant
 from tests.faults.plan import Plan
 from tests.faults.report import Report
+from tests.faults.worker.fleet import ROOT
 from tests.waiting import HANG_SECONDS
 
 pytestmark = pytest.mark.broker

@@ -14,8 +14,8 @@ from kafka import KafkaAdminClient
 
 from stream.broker.processes import Process, Processes
 from stream.settings.loading import load
-from tests.faults.fleet import ROOT, without_settings
 from tests.faults.observer import TopicObserver
+from tests.faults.worker.fleet import ROOT, without_settings
 from tests.integration.command_line import Command
 from tests.integration.running import RunningWorker, ended, written
 from tests.waiting import until

@@ -20,11 +20,11 @@ from monitoring.grafana.boards import BOARDS, DASHBOARDS, queries
 from stream.broker import Broker
 from stream.broker.processes import Processes
 from stream.settings.loading import load
-from tests.faults.checker import Door
 from tests.faults.cluster.topics import fresh_environment, make_topics, send
-from tests.faults.fleet import ROOT
 from tests.faults.inputs import MALFORMED, Planted
 from tests.faults.observer import TopicObserver
+from tests.faults.verdict.evidence import Door
+from tests.faults.worker.fleet import ROOT
 from tests.integration.monitoring.watching import Prometheus, started, watching
 from tests.integration.running import all_written
 from tests.prometheus import rules

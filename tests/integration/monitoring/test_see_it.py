@@ -30,9 +30,9 @@ from stream.demo.shifts import Shift, shifted
 from stream.settings.loading import load
 from stream.settings.settings import Settings
 from tests.faults.cluster.topics import fresh_environment, make_topics, send
-from tests.faults.fleet import ROOT
 from tests.faults.inputs import Planted
 from tests.faults.observer import TopicObserver
+from tests.faults.worker.fleet import ROOT
 from tests.integration.command_line import Command
 from tests.integration.monitoring.watching import Prometheus, started, watching
 from tests.integration.running import RunningWorker, all_written

@@ -19,7 +19,7 @@ import yaml
 
 from stream.broker.ports import free_ports
 from stream.broker.processes import Process, Processes
-from tests.faults.fleet import ROOT, without_settings
+from tests.faults.worker.fleet import ROOT, without_settings
 from tests.integration.running import RunningWorker
 from tests.prometheus import FOLDER, final, quick
 from tests.waiting import HANG_SECONDS, until

@@ -16,7 +16,7 @@ from stream.settings.loading import load
 from stream.settings.security import Security
 from stream.settings.settings import Settings
 from stream.worker.faust_app import credentials
-from tests.faults.fleet import ROOT
+from tests.faults.worker.fleet import ROOT
 
 SECRET = "tr0ub4dor-and-3"  # noqa: S105 - must never be printed
 USER = {"protocol": "SASL_SSL", "username": "w"}

@@ -20,89 +20,16 @@ from dataclasses import dataclass
 
 import msgspec
 
-from monitoring.vocabulary import Destination
 from stream.contract.record import Record
 from tests.faults.inputs import Input, by_partition
+from tests.faults.verdict.evidence import Door, Evidence, Finding, Sample, Verdict
 
 CLOCK = b',"tagged_at":'
 # A finding quotes at most so many cases.
 QUOTED = 3
 
-Door = Destination
 Place = tuple[int, int]
 """Partition and offset."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """
-    One look at a run.
-
-    Attributes:
-        at_seconds: Since the start of the run.
-        committed: The group's offset by partition of `content`; a partition without a commit is missing.
-        written: The ends of the outcome logs, read after `committed`, by door and partition.
-    """
-
-    at_seconds: float
-    committed: Mapping[int, int]
-    written: Mapping[tuple[Door, int], int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """All that is known of a finished run. `ends` are the ends of `content` by partition, `idle_bound_seconds` is I7's."""
-
-    inputs: Sequence[Input]
-    outcomes: Mapping[Door, Sequence[Record]]
-    samples: Sequence[Sample]
-    ends: Mapping[int, int]
-    idle_bound_seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One invariant: did it hold, and in words what was seen. `cases` counts the breaches."""
-
-    invariant: str
-    cases: int
-    says: str
-
-    @property
-    def holds(self) -> bool:
-        """Was nothing found against it?"""
-        return self.cases == 0
-
-    def __str__(self) -> str:
-        return f"{self.invariant} {'holds' if self.holds else 'BROKEN'}: {self.says}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """
-    One finding an invariant.
-
-    `duplicated_at` has one time a duplicate, an outcome beyond the first of its input: the first look, in seconds of the run, that saw it.
-    `lost_for_good` counts the inputs without an outcome that lie below a commit: no worker of the group will read them again.
-    """
-
-    findings: tuple[Finding, ...]
-    outcomes: int
-    duplicated_at: tuple[float, ...]
-    lost_for_good: int
-
-    @property
-    def duplicates(self) -> int:
-        """How many there are."""
-        return len(self.duplicated_at)
-
-    def __getitem__(self, invariant: str) -> Finding:
-        return next(finding for finding in self.findings if finding.invariant == invariant)
-
-    @property
-    def broken(self) -> list[str]:
-        """The invariants that did not hold."""
-        return [finding.invariant for finding in self.findings if not finding.holds]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 
 from stream.contract.record import Record
-from tests.faults.checker import Door, Evidence, Sample, check, longest_pause
 from tests.faults.inputs import Input, Planted, plant
+from tests.faults.verdict.checker import check, longest_pause
+from tests.faults.verdict.evidence import Door, Evidence, Sample
 
 VALUE = b'{"id":"event-%d","title":"t","tag":"%b","tagged_at":"%b"}'
 PARTITIONS = 2

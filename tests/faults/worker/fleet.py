@@ -15,7 +15,7 @@ from tests.faults.worker.points import Point
 from tests.faults.worker.stub import MODEL_VARIABLE, SECONDS_VARIABLE
 from tests.waiting import HANG_SECONDS, HangError, until
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 # Of all of them together.
 END_SECONDS = HANG_SECONDS
 
