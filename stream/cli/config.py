@@ -14,7 +14,7 @@ def show(
     sources: Annotated[bool, typer.Option("--sources", help="Say where each value comes from.")] = False,
     json: Json = False,
 ) -> None:
-    """Print every setting, its value and what it means."""
+    """Print every setting, its value and its meaning."""
     from stream.cli.show.settings import print_settings
 
     print_settings(loaded(), sources=sources, as_json=json)

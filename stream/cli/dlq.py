@@ -43,7 +43,7 @@ def list_letters(
 def show_letter(
     where: Annotated[str, typer.Argument(help="Place of a dead letter, as `list` prints it.", metavar="PARTITION/OFFSET")],
     brokers: Brokers = None,
-    raw: Annotated[bool, typer.Option("--raw", help="Write the original bytes and nothing else.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Write the original bytes alone.")] = False,
     json: Json = False,
 ) -> None:
     """Show one dead letter: its headers, key and bytes, escaped."""
@@ -69,9 +69,11 @@ def replay_letters(
     since: Since = None,
     partition: Partition = None,
     max_letters: MaxLetters = None,
-    most_replays: Annotated[int, typer.Option(help="Refuse what was replayed so often.", min=1, max=9999)] = 3,
-    again: Annotated[bool, typer.Option("--again", help="Send also what was replayed before; needs places.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Send nothing; show what would be sent.")] = False,
+    most_replays: Annotated[int, typer.Option(help="Refuse a letter that was replayed so often.", min=1, max=9999)] = 3,
+    again: Annotated[bool, typer.Option("--again", help="Send letters again that were replayed before; needs places.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the letters that would be sent, without sending them.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Send dead letters again, each once however often this is called."""

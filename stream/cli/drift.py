@@ -7,7 +7,9 @@ import typer
 
 from stream.cli.options import Brokers, BundleFolder, Idle, Json, settings
 
-app = typer.Typer(help="Look for drift in what the stream was and is.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Make references and thresholds for drift, and follow its findings.", no_args_is_help=True, rich_markup_mode=None
+)
 
 EventsFile = Annotated[
     str, typer.Argument(help="JSON Lines of events, tagged or review records; - for standard input.", metavar="FILE|-")
@@ -21,7 +23,7 @@ def reference(
     bundle: BundleFolder = None,
     allow_few: Annotated[bool, typer.Option("--allow-few", help="Take fewer than 5,000 events.")] = False,
 ) -> None:
-    """Make the reference that windows are compared with, of events from a time when nothing was wrong."""
+    """Make the reference that windows are compared with, from events of a healthy time."""
     from stream.batch import drift
 
     drift.reference(settings(bundle=bundle), what, out=out, allow_few=allow_few)
@@ -33,7 +35,7 @@ def calibrate(
     bundle: BundleFolder = None,
     run: Annotated[int, typer.Option(help="Events between false alarms of a detector.", min=1000, max=1_000_000)] = 100_000,
 ) -> None:
-    """Find thresholds by replaying events from a time when nothing was wrong; prints lines for tagstream.toml."""
+    """Find thresholds by replaying events of a healthy time; prints lines for tagstream.toml."""
     chosen = settings(bundle=bundle)
     from stream.batch import drift
     from stream.worker.drift import plan_of
@@ -49,7 +51,7 @@ def tail(
     max_records: Annotated[int | None, typer.Option("--max", help="Stop after so many findings.", min=1)] = None,
     idle: Idle = None,
 ) -> None:
-    """Show drift findings as they come: what moved, and events to look at."""
+    """Show drift findings as they come, each with events to look at."""
     from stream.cli.show import findings
 
     findings.follow(

@@ -1,7 +1,7 @@
 """The `tagstream` command: its verbs, and how it ends.
 
-A verb reads the settings, calls one function, prints, and gives an exit code. It imports what it needs when it is
-called, so that `--help` answers at once. Data goes to stdout, sentences for people to stderr.
+A verb reads the settings, calls one function, prints, and gives an exit code. Its heavy imports are in its body, so
+that `--help` answers at once. Data goes to stdout, sentences for people to stderr.
 """
 
 import sys
@@ -53,10 +53,10 @@ def main() -> None:
         try:
             app()
         finally:
-            # What is still held back is refused here or at the interpreter's end, where it would be no sentence.
+            # A full disk may refuse the buffered rest: here it becomes a sentence, at the interpreter's end a traceback.
             sys.stdout.flush()
     except BrokenPipeError:
-        # The reader of our output (head, less) has gone; nothing is left to say to it.
+        # The reader of our output (head, less) has ended, which is no error to report.
         output.let_go()
         sys.exit(EXIT_FAILED)
     # Errors that are a sentence for the person at the terminal carry their exit code; everything else is a bug and keeps its trace.

@@ -1,4 +1,4 @@
-"""Make and measure bundles with the stream's own classifier, and print what came of it."""
+"""Make, measure and inspect bundles for `tagstream model`: check the extras, find the data, print the figures."""
 
 import importlib.util
 import logging
@@ -39,10 +39,14 @@ def train(
     seed: int | None = None,
 ) -> None:
     """
-    Train and write a bundle; prints its figures.
+    Train a model, write its bundle, and print its figures.
 
-    With `everything` the folder gets `bundle/`, the networks in full precision, and `report/`, which puts rivals, teacher, student and
-    the shipped bundle beside the new one on the same rows.
+    With `everything` the folder gets `bundle/`, the networks in full precision, and `report/`, which compares the new bundle with
+    its teacher and student, the simpler rivals and the shipped bundle on the same rows.
+
+    Raises:
+        ExtraMissingError: PyTorch, scikit-learn or, for the report, matplotlib is not installed.
+        DataError: The settings name a folder whose data cannot be read.
     """
     _require_export()
     if everything:
@@ -71,7 +75,7 @@ def train(
 
 
 def _report_on_all(folder: Path, *, data_folder: Path | None, checkpoint: Path) -> None:
-    """The report on a bundle that has just been made, beside the shipped one, what it was made of and the simpler rivals."""
+    """Compare the new bundle with its networks, the rivals and the shipped bundle, and write the report."""
     from model_export.compare import reproduction
     from model_export.make.build import teacher_path
     from model_export.report.report import write
@@ -100,7 +104,7 @@ def _report_on_all(folder: Path, *, data_folder: Path | None, checkpoint: Path) 
 
 
 def export(settings: Settings, *, checkpoint: Path, folder: Path, precision: float) -> None:
-    """Make a bundle of a checkpoint; prints its figures."""
+    """Make a bundle of a checkpoint, and print its figures."""
     _require_export()
     logs.configure(level="info", form="console")
     logging.getLogger("onnx_ir").setLevel(logging.WARNING)
@@ -111,7 +115,7 @@ def export(settings: Settings, *, checkpoint: Path, folder: Path, precision: flo
 
 
 def refit(settings: Settings, *, folder: Path, precision: float, multilabel: bool, keep_head: bool) -> None:
-    """Fit head and n-grams anew on the encoder of the settings' bundle; prints the figures of the bundle that is written."""
+    """Fit head and n-grams anew on the encoder of the settings' bundle, and print the figures of the new bundle."""
     _require_export()
     logs.configure(level="info", form="console")
     made = commands.refit(
@@ -123,7 +127,7 @@ def refit(settings: Settings, *, folder: Path, precision: float, multilabel: boo
 
 
 def calibrate(settings: Settings, *, folder: Path, precision: float) -> None:
-    """Make the promises of the settings' bundle anew; prints the figures of the bundle that is written."""
+    """Calibrate the settings' bundle anew, and print the figures of the new bundle."""
     _require_export()
     logs.configure(level="info", form="console")
     made = commands.calibrate(
@@ -142,7 +146,7 @@ def evaluate(
     report: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure a bundle on rows that it never saw, with whatever is put beside it; with `report`, write pages about it too."""
+    """Measure a bundle and its rivals on rows that it never saw; with `report`, write pages about it too."""
     _require_export()
     if report is not None:
         _require_plots()
@@ -170,7 +174,7 @@ def evaluate(
 
 def named(given: str) -> commands.Named:
     """
-    `NAME=PATH` taken apart; a path alone has no name, and what exists as it stands is a path.
+    Read `NAME=PATH` or a path alone. A path that exists is taken whole, even with an equals sign in it.
 
     >>> named("teacher fp32=models/teacher.safetensors").name
     'teacher fp32'
@@ -184,7 +188,7 @@ def named(given: str) -> commands.Named:
 
 
 def verify(settings: Settings, *, as_json: bool) -> None:
-    """Every check of a bundle; an exception says what is wrong."""
+    """Run every check of a bundle, and print the result; the exceptions are those of `commands.verify`."""
     verified = commands.verify(settings.bundle)
     if as_json:
         sys.stdout.buffer.write(msgspec.json.encode(verified) + b"\n")
@@ -197,7 +201,7 @@ def verify(settings: Settings, *, as_json: bool) -> None:
 
 
 def inspect(settings: Settings, *, as_json: bool) -> None:
-    """What a bundle says of itself: a short text, or the whole manifest as JSON."""
+    """Print a bundle: a short text, or the whole manifest as JSON."""
     bundle: Bundle = commands.inspect(settings.bundle)
     if not as_json:
         print_bundle(bundle)
@@ -209,12 +213,12 @@ def inspect(settings: Settings, *, as_json: bool) -> None:
 
 
 def data_folder(settings: Settings) -> Path:
-    """The folder with Made With ML's files: the settings', else a checked download that is kept."""
+    """The folder with Made With ML's files: that of the settings, else a checked download that is kept."""
     return settings.data if settings.data is not None else madewithml.download()
 
 
 def _data_folder_if_any(settings: Settings) -> Path | None:
-    """As `data_folder`; None, with the reason said, where nothing is given and nothing can be fetched."""
+    """As `data_folder`; None where no folder is given and the download fails, which is printed."""
     try:
         return data_folder(settings)
     except madewithml.DataError as error:

@@ -30,10 +30,10 @@ Rivals = Annotated[
 ]
 Report = Annotated[Path | None, typer.Option(help="Write a Markdown and an HTML report here.", metavar="FOLDER")]
 MultilabelOption = Annotated[
-    bool, typer.Option("--multilabel", help="Add a second head: decisions say in `tags` what else a text is about.")
+    bool, typer.Option("--multilabel", help="Add a second head, which finds the further subjects of a text (`tags`).")
 ]
 Precision = Annotated[
-    float, typer.Option(help="Share right that the thresholds shall reach.", min=0.5, max=1.0, callback=finite)
+    float, typer.Option(help="Share right that the thresholds must reach.", min=0.5, max=1.0, callback=finite)
 ]
 
 
@@ -48,9 +48,7 @@ def train(
     precision: Precision = 0.95,
     corpus_only: Annotated[bool, typer.Option("--corpus-only", help="Train on the authored corpus alone.")] = False,
     multilabel: MultilabelOption = False,
-    seed: Annotated[
-        int | None, typer.Option(help="Draw otherwise than the shipped bundle was drawn: what do seeds alone move?", min=0)
-    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed; that of the shipped bundle unless given.", min=0)] = None,
 ) -> None:
     """Train a model, prove it, and write its bundle (needs the extra `export`)."""
     from stream.cli import making
@@ -128,7 +126,7 @@ def evaluate(
     report: Report = None,
     json: Json = False,
 ) -> None:
-    """Measure a bundle, and what is put beside it, on rows that it never saw: figures, slices, behaviour, speed (needs the extra `export`)."""
+    """Measure a bundle and its rivals on rows that it never saw: figures, slices, behaviour, speed (needs the extra `export`)."""
     from stream.cli import making
 
     chosen = settings(data=data, bundle=folder)
@@ -153,14 +151,14 @@ def verify(folder: BundleArgument = None, json: Json = False) -> None:
 
 @app.command("inspect")
 def inspect(folder: BundleArgument = None, json: Json = False) -> None:
-    """Show what a bundle is, its thresholds and what it was made of; with --json the whole manifest."""
+    """Show a bundle: labels, thresholds, training data; with --json the whole manifest."""
     from stream.cli import making
 
     making.inspect(settings(bundle=folder), as_json=json)
 
 
 def _refuse_no_bundles(folders: Iterable[Path]) -> None:
-    """Before the data, which may have to be fetched first: a mistyped folder need not wait for a network."""
+    """Refuse a mistyped folder at once, before data is downloaded."""
     from model_export import commands
 
     for folder in folders:
@@ -168,7 +166,7 @@ def _refuse_no_bundles(folders: Iterable[Path]) -> None:
 
 
 def _note_replaced(folder: Path) -> None:
-    """Before the work, which takes minutes: whoever meant another folder can still stop."""
+    """Say which bundle will be replaced, before the minutes of work: there is still time to stop."""
     from model_export.bundle import bundle
 
     if not (folder / bundle.MANIFEST).exists():

@@ -32,7 +32,7 @@ Decider = Annotated[
     Literal["model", "rules"] | None, typer.Option(help="rules: no model; keywords guess, and every event goes to review.")
 ]
 Threshold = Annotated[float | None, typer.Option(help="Ask a person below this confidence.", metavar="0..1")]
-Idle = Annotated[float | None, typer.Option(help="Stop when nothing came for so many seconds.", min=0.1, callback=finite)]
+Idle = Annotated[float | None, typer.Option(help="Stop after so many seconds without a record.", min=0.1, callback=finite)]
 # The values of stream.demo.shifts.Shift, whose import would slow `--help` down.
 DriftKind = Annotated[
     Literal["none", "class-mix", "new-topic", "language", "no-description", "confidence"],

@@ -1,4 +1,4 @@
-"""`tagstream worker`, `doctor` and `top`: run a worker, check what it needs, watch it."""
+"""`tagstream worker`, `doctor` and `top`: run a worker, check its surroundings, watch it."""
 
 from typing import Annotated, Literal
 
@@ -39,12 +39,12 @@ def doctor(
     create_topics: Annotated[bool, typer.Option("--create-topics", help="Make the topics that do not exist.")] = False,
     acls: Annotated[
         str | None,
-        typer.Option("--acls", help="Print the commands that give a user the least rights; ask nobody.", metavar="USER"),
+        typer.Option("--acls", help="Only print the commands that give a user the least rights.", metavar="USER"),
     ] = None,
-    role: Annotated[Role, typer.Option("--role", help="What that user is.")] = "worker",
+    role: Annotated[Role, typer.Option("--role", help="Role of that user.")] = "worker",
     json: Json = False,
 ) -> None:
-    """Check all that a worker needs; say what to do."""
+    """Check all that a worker needs; say the next step."""
     chosen = settings(brokers=brokers, bundle=bundle)
     from stream.doctor.examine import examine
     from stream.doctor.show import printer

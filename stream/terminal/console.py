@@ -43,7 +43,7 @@ def tag_style(tag: str, labels: Sequence[str]) -> str:
 
 @contextlib.contextmanager
 def progress(what: str, *, shown: bool) -> Iterator[Callable[[], None]]:
-    """A counter of rows on a terminal, nothing elsewhere; yields what advances it by one."""
+    """Show a counter of rows on a terminal; yields a function that advances it by one."""
     if not (shown and err.is_terminal):
         yield lambda: None
         return
@@ -55,7 +55,7 @@ def progress(what: str, *, shown: bool) -> Iterator[Callable[[], None]]:
 
 def visible(text: str | None, limit: int = 160) -> str:
     r"""
-    Event text for a terminal: what is invisible, moves the cursor or reorders is escaped, so that a record cannot draw on it.
+    Event text for a terminal, with escapes for characters that are invisible, move the cursor or reorder text.
 
     >>> print(visible("a\x1b[2Jb \u202ec"))
     a\x1b[2Jb \u202ec

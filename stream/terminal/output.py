@@ -1,6 +1,6 @@
-"""Standard output, whose trouble is a sentence: it is full, closed, or cannot hold a character. Owns no other stream.
+"""Standard output whose errors are a sentence: a full disk, a closed stream, a character that its encoding lacks.
 
-Wherever the program writes, `print`, a console or bytes, its writes come through here, and no other error is taken for one of them.
+`print`, the consoles and bytes all write through it, so its errors are told apart from those of every other file.
 """
 
 import codecs
@@ -18,14 +18,15 @@ class OutputError(Exception):
 
 def own() -> None:
     """
-    Take standard output over; where it is closed, only what has something to print fails.
+    Put standard output behind this module. Where it is closed, a command fails only when it prints.
 
-    The other two streams are given somewhere to go: the next file or connection would have their number, and be written to.
+    A closed standard input or error is opened on the null device: else the next file or connection would get its number,
+    and errors would be written into it.
     """
     if sys.stdin is None:
         _nothing(os.O_RDONLY)
     before = sys.stdout
-    # What is opened for reading alone refuses to be written, as what is closed does.
+    # A file that is open for reading alone refuses writes as a closed one does.
     raw = _Bytes(_nothing(os.O_RDONLY) if before is None else before.fileno(), "wb", closefd=False)
     if sys.stderr is None:
         sys.stderr = os.fdopen(_nothing(os.O_WRONLY), "w", encoding="utf-8")
@@ -44,14 +45,14 @@ def own() -> None:
 
 
 def _nothing(mode: int) -> int:
-    """The lowest free number, which a program that we start has too."""
+    """Open the null device under the lowest free number; programs that we start inherit it."""
     number = os.open(os.devnull, mode)
     os.set_inheritable(number, True)  # noqa: FBT003 - it takes no name
     return number
 
 
 def let_go() -> None:
-    """Write nothing more: what is held back would be refused again, at the interpreter's end."""
+    """Send the buffered rest to the null device: at the interpreter's end it would be refused again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -60,7 +61,7 @@ class _Bytes(io.FileIO):
         try:
             return super().write(content)
         except BrokenPipeError:
-            # Whoever reads has seen enough, and that is no trouble.
+            # The reader (head, less) has ended: no error.
             raise
         except OSError as error:
             msg = (
@@ -76,7 +77,7 @@ class _Text(io.TextIOWrapper):
             return super().write(text)
         except UnicodeEncodeError as error:
             if codecs.lookup(self.encoding).name == "utf-8":
-                # It can hold all that is text.
+                # UTF-8 lacks no character: this is not text.
                 raise
             msg = (
                 f"standard output cannot hold {error.object[error.start]!a}, since its encoding is {self.encoding}. "

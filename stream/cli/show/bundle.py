@@ -1,4 +1,4 @@
-"""A bundle on the terminal: what it is, from when on it asks, and what it was made of; never a figure that needs its rows."""
+"""A bundle on the terminal: its name and labels, its thresholds, and its training data, all from the manifest."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from stream.terminal import console
 
 KB, MB = 1e3, 1e6
 SHORT_DIGEST = 12
-# The parts of the rows in the order in which they are used, and what is done with each.
+# The parts of the rows, in the order of their use.
 USES = {
     "train": "learned from",
     "unlabelled": "without labels",
@@ -19,7 +19,7 @@ USES = {
 
 
 def print_bundle(bundle: Bundle) -> None:
-    """A short text; the manifest in full is the JSON's."""
+    """Print a bundle as a short text; `--json` has the whole manifest."""
     for line in _lines(bundle):
         console.show(console.visible(line, limit=len(line)))
 
@@ -57,7 +57,7 @@ def _named(name: str, what: str) -> str:
 
 
 def _made(training: Mapping[str, Any]) -> Iterator[str]:
-    """What the record of the training says in short; it has another shape in each way to make a bundle, and other people's may lack all."""
+    """The record of the training in short. Its shape depends on how the bundle was made, and any part may be missing."""
     encoder = _part(training, "encoder")
     base = _part(training, "base_model") or _part(encoder, "base_model")
     found = []
@@ -74,7 +74,7 @@ def _made(training: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _rows(before: str, made: Mapping[str, Any], but: Mapping[str, Any] | None = None) -> Iterator[str]:
-    """How many rows of each part, and their files; nothing where that is said already, as `but`."""
+    """The rows of each part, and their files; no line where these are the same as in `but`."""
     data = _part(made, "data")
     if not data or data == but:
         return

@@ -77,7 +77,7 @@ def follow(
     name = names.get(topic, topic)
     require(settings, {topic: name}, operations={topic: Operation.READ})
     shown = 0
-    # Nothing is idle before it could read.
+    # The idle time begins with the first read, not while the client connects.
     last: float | None = None
     quiet = reader.QUIET_SECONDS if idle_seconds is None else min(reader.QUIET_SECONDS, idle_seconds / 2)
     try:
@@ -122,7 +122,7 @@ def print_record(record: Record, *, as_json: bool) -> None:
 
 
 def _decision_line(value: Any) -> Text | None:
-    """A decision in short; None for what is none, though a producer may have given it a decision's names."""
+    """A decision in short; None for other records, also those with some of a decision's fields."""
     if not isinstance(value, dict) or not isinstance(value.get("tag"), str) or not isinstance(value.get("confidence"), float):
         return None
     tag, reasons, title = visible(value["tag"]), value.get("reasons"), value.get("title")
