@@ -44,13 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class _Asked:
-    """A signal is noted, and ends what is under way; the note is for one that strikes in a finalizer, where Python swallows exceptions."""
+    """A signal raises KeyboardInterrupt and sets a flag, since Python swallows an exception that is raised in a finalizer."""
 
     def __init__(self) -> None:
         self.to_end = False
 
     def received(self, *_: object) -> None:
-        # Asked once is enough: a second signal must not break off the orderly end that the first one began.
+        # A second signal must not break off the orderly end that the first one begins.
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         self.to_end = True

@@ -84,7 +84,7 @@ def _find_engine(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _knock(host: str) -> None:
-    """The client library leaves a socket behind where nobody listens, so that is looked for first."""
+    """Connect once by hand: the client library leaves an open socket behind when the connection is refused."""
     if host.startswith("unix://"):
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knocking:
             knocking.settimeout(_ENGINE_SECONDS)

@@ -1,4 +1,4 @@
-"""The broker that `TAGSTREAM_BROKERS` names. It is asked for, so it is used or it is an error, never passed over."""
+"""The broker that `TAGSTREAM_BROKERS` names. It is used, or it is an error; no other broker is tried."""
 
 import re
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ _HIGHEST_PORT = 65_535
 
 
 class External:
-    """Somebody else's broker: nothing is started, stopped or written to a topic."""
+    """A broker of the user's own: it is neither started nor stopped, and no topic is written to."""
 
     kind = "external"
 
@@ -51,6 +51,6 @@ class External:
             kind=self.kind,
             description=f"the broker that {VARIABLE} names ({brokers} {'node' if brokers == 1 else 'nodes'})",
             transactions=has_transactions(named, deadline=Deadline.after(_TRANSACTION_SECONDS)),
-            # Nothing that a client can ask tells it; who names a broker of his own is taken to mean a real one.
+            # A client cannot ask for this; a broker that is named is taken for a durable one.
             durable=True,
         )

@@ -141,7 +141,7 @@ def _maven_reason(output: str) -> str:
 
 @contextmanager
 def _only_one(lock: Path, log: Log) -> Iterator[None]:
-    """Hold the lock file. The system gives it back when its holder is gone, so a killed download blocks nobody."""
+    """Hold the lock file. The system releases it when its holder ends, so a killed download blocks no other."""
     deadline = Deadline.after(DOWNLOAD_SECONDS)
     told = False
     with lock.open("w", encoding="utf-8") as held:

@@ -35,7 +35,7 @@ def broker(
         environ: Where `TAGSTREAM_BROKERS`, JAVA_HOME, PATH and XDG_CACHE_HOME are read.
         data_dir: Where Apache Kafka keeps its records; None is a temporary folder. Docker and Tansu keep none.
         start_timeout_seconds: Bound of one rung's start, downloads apart (they have their own, and say so).
-        log: Gets which broker it is, why earlier rungs were passed over, and what takes long.
+        log: Called with the chosen broker, the reasons against earlier rungs, and long steps.
         rungs: The ladder.
 
     Yields:

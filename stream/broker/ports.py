@@ -15,9 +15,9 @@ _TRIES = 500
 
 def free_ports(count: int) -> tuple[int, ...]:
     """
-    Distinct ports that nothing listens on now.
+    Distinct ports without a listener now.
 
-    Another process may take one before its broker binds it: whoever starts the broker looks for that and asks again.
+    Another process may take one before its broker binds it: the caller looks for that and asks again.
 
     Raises:
         OSError: No free port was found; the message has the range that was tried.

@@ -38,10 +38,10 @@ def wait_for_records(
         idempotent: Write as the idempotent producer does, with all acknowledgements; else with one.
         deadline: The bound of all waits together.
         check: Called between attempts; raises when waiting is of no use, for instance because the process has ended.
-        options: What else the clients are constructed with: TLS and a user, where the cluster asks for them.
+        options: Further arguments of the clients: TLS and a user, where the cluster asks for them.
 
     Raises:
-        RungUnavailable: The deadline passed; the message has what was waited for and the last error.
+        RungUnavailable: The deadline passed; the message names the wait and the last error.
     """
     load_client()
     wait_for_ports(bootstrap.split(","), deadline=deadline, check=check)
@@ -84,7 +84,7 @@ def wait_for_one_port(addresses: Sequence[str], *, deadline: Deadline, check: Ch
 
 
 def count_brokers(bootstrap: str, *, deadline: Deadline) -> int:
-    """How many brokers the cluster behind `bootstrap` has. Writes nothing."""
+    """The number of brokers in the cluster behind `bootstrap`."""
     counted: list[int] = []
 
     def ask() -> None:
@@ -133,14 +133,14 @@ def _prove(bootstrap: str, nodes: int, idempotent: bool, deadline: Deadline, opt
             raise _NotYetError(msg)
         # A new name each time: the deletion of an earlier one may still be under way.
         topic = f"{PROBE_TOPIC}_{uuid.uuid4().hex[:8]}"
-        # One in-sync replica is enough here: what is asked is whether the cluster works, also with a node down.
+        # One in-sync replica is enough: the probe must also pass with a node down.
         settings = {"num_partitions": 1, "replication_factor": min(nodes, 3), "configs": {"min.insync.replicas": "1"}}
         admin.create_topics({topic: settings}, wait_for_metadata=True)
         try:
             _write(bootstrap, topic, idempotent, deadline, options)
             _read(bootstrap, topic, deadline, options)
         finally:
-            # A topic that stays harms nobody, and its error must not hide the one of the write.
+            # A topic that stays does no harm, and this error must not hide that of the write.
             with contextlib.suppress(KafkaError):
                 admin.delete_topics([topic])
 
@@ -179,7 +179,7 @@ def _read(bootstrap: str, topic: str, deadline: Deadline, options: Options) -> N
     try:
         partition = TopicPartition(topic, 0)
         consumer.assign([partition])
-        # The first offset is known, and asking for the end is what Tansu answers wrongly.
+        # The first offset is known, and Tansu answers wrongly when it is asked for the end.
         consumer.seek(partition, 0)
         if not consumer.poll(timeout_ms=_milliseconds(deadline.left(at_most=_REQUEST_SECONDS))):
             msg = "a record that was acknowledged was not read back"
@@ -189,7 +189,7 @@ def _read(bootstrap: str, topic: str, deadline: Deadline, options: Options) -> N
 
 
 class _NotYetError(Exception):
-    """The broker answers, but not yet with what is waited for."""
+    """The broker answers, but is not ready."""
 
 
 def _persist(attempt: Check, what: str, deadline: Deadline, check: Check) -> None:
@@ -224,7 +224,7 @@ def _admin(bootstrap: str, deadline: Deadline, options: Options = PLAINTEXT) -> 
 
 
 def _go_on() -> None:
-    """Nothing to look for between attempts."""
+    """The check that always passes."""
 
 
 def _milliseconds(seconds: float) -> int:

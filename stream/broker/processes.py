@@ -128,7 +128,7 @@ class Processes:
         return process
 
     def close(self) -> None:
-        """End every process and what they started, remove the folder, and return when all are gone."""
+        """End every process and its children, remove the folder, and return when all are gone."""
         if self._guard.returncode is not None:
             return
         try:

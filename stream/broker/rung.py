@@ -1,4 +1,4 @@
-"""What a rung of the ladder is asked for, what it gives, and how it says no.
+"""A rung of the ladder: the request, the broker that it gives, and the error by which it refuses.
 
 BrokerUnavailable        no broker could be had, with every rung's reason
   RungUnavailable        this rung cannot give one; the ladder goes on to the next
@@ -16,7 +16,7 @@ Log = Callable[[str], None]
 
 
 class BrokerUnavailable(RuntimeError):
-    """No broker could be had: the message says what was wanted, why not, and the next step."""
+    """No broker could be had; the message has the reasons and the next step."""
 
     exit_code = 3
 
@@ -31,10 +31,10 @@ class Broker:
 
     Attributes:
         bootstrap: Addresses for clients, `127.0.0.1:PORT[,127.0.0.1:PORT2]`.
-        kind: Which rung it stands on: `external`, `docker`, `kafka` or `tansu`.
+        kind: Its rung: `external`, `docker`, `kafka` or `tansu`.
         description: One line for people: `Apache Kafka 4.3.1 (KRaft, 1 node) on Java 17`.
         transactions: Whether idempotent and transactional producers work.
-        durable: Whether what was acknowledged outlives a restart of the broker.
+        durable: Whether acknowledged records outlive a restart of the broker.
     """
 
     bootstrap: str
@@ -46,7 +46,7 @@ class Broker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What a caller asks of every rung alike."""
+    """The request, the same for every rung."""
 
     nodes: int
     environ: Mapping[str, str]
@@ -58,8 +58,8 @@ class Wanted:
 class Rung(Protocol):
     """One way to a broker.
 
-    `start` gives a context whose entry returns a broker that has answered, or raises `RungUnavailable` within the
-    wanted bound and leaves nothing running; whose exit ends what the entry started, and nothing else.
+    `start` returns a context. Its entry returns a broker that has answered, or raises `RungUnavailable` within the
+    wanted bound and leaves no process behind. Its exit ends the broker that the entry started, and no other.
     """
 
     @property

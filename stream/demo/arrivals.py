@@ -1,4 +1,4 @@
-"""What comes out of the stream, as far as the demo looks at it: one arrival a record of `tagged`, `review` and the dead letters."""
+"""The outcomes that the demo reads: one `Arrival` for each record of `tagged`, `review` and the dead letters."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,18 +14,18 @@ CODE_HEADER = "x-dlq-code"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
     """
-    One record that left by a door.
+    One outcome of an event. A door is one of the three topics by which an event leaves the stream.
 
     Attributes:
-        key: The record's key, by which what was sent is found.
-        door: Which of the three.
+        key: The record's key, by which its sample is found.
+        door: Its topic.
         timestamp_ms: When the worker wrote it, Unix milliseconds.
         value: A dead letter's bytes; None for a decision.
         code: A dead letter's code, else None.
         tag: The decision's tag, None for a dead letter.
         confidence: The decision's confidence, 0 to 1; None for a dead letter.
         labels: All labels in the bundle's order; empty for a dead letter.
-        by_model: A reviewer's decision enters `tagged` after the model's own; it is no second outcome of the stream.
+        by_model: False for a reviewer's decision, which enters `tagged` after the model's own and is no second outcome.
     """
 
     key: str
@@ -47,7 +47,7 @@ class _Decision(msgspec.Struct, frozen=True):
 
 
 def key_of(record: Record) -> str:
-    """The key as text; every byte of it is kept, in escapes where it is not UTF-8."""
+    """The key as text, with escapes for bytes that are not UTF-8."""
     return (record.key or b"").decode("utf-8", errors="backslashreplace")
 
 
@@ -57,10 +57,10 @@ def arrival(record: Record, doors: Mapping[str, Destination]) -> Arrival:
 
     Args:
         record: A record of one of the topics in `doors`.
-        doors: Which door a topic is.
+        doors: The door of each topic.
 
     Raises:
-        msgspec.DecodeError: The worker published something that is not a decision; that is a bug, not an event.
+        msgspec.DecodeError: The worker published a value that is not a decision: a bug in the worker.
     """
     door = doors[record.topic]
     key = key_of(record)

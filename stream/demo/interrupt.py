@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM for a program that wants to end in order: a question to ask while it runs, an exception before and after."""
+"""Ctrl-C and SIGTERM for a program that ends in order: an exception at first, after `postpone` a flag to look at."""
 
 import signal
 import threading
@@ -11,11 +11,11 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 class Interrupt:
     """
-    What the signals did.
+    The signals received so far.
 
     Attributes:
-        asked: Was it asked to end?
-        insisted: Was it asked again, after `asked` had been answered by "soon"?
+        asked: A signal has come.
+        insisted: A second one has come.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class Interrupt:
         self._postponed = False
 
     def postpone(self) -> None:
-        """From now on a signal is noted and not raised: the program looks for itself."""
+        """From now on a signal only sets the attributes, and the program looks at them."""
         self._postponed = True
 
     def received(self, *_: int | FrameType | None) -> None:
@@ -33,14 +33,14 @@ class Interrupt:
         self.insisted = self.asked
         self.asked = True
         if not self._postponed:
-            # Once is enough: what is ended now must not be broken off by a second signal.
+            # A second signal must not break off the orderly end that this one begins.
             self._postponed = True
             raise KeyboardInterrupt
 
 
 @contextmanager
 def interrupts() -> Iterator[Interrupt]:
-    """Take the signals over while the context lasts; outside the main thread, where Python allows no handlers, they are left alone."""
+    """Handle the signals while the context lasts. Outside the main thread Python allows no handlers, and none is set."""
     interrupt = Interrupt()
     if threading.current_thread() is not threading.main_thread():
         yield interrupt

@@ -1,4 +1,4 @@
-"""What was sent, what came back, and whether the two agree. Pure: no clock, no broker.
+"""The account of a demo: samples sent, outcomes received, and whether they agree. Pure: no clock, no broker.
 
 Every input must have left by exactly one door. The same record twice at the same door is a duplicate, which at-least-once
 delivery allows; an input at two doors, or at none, is a broken promise.
@@ -69,8 +69,8 @@ class Ledger:
         Open the account.
 
         Args:
-            doors: Which door a topic is.
-            alone: Nobody else uses these topics, so that an outcome nobody asked for is an invention.
+            doors: The door of each topic.
+            alone: No other producer uses these topics, so an outcome without a sample is a problem.
         """
         self._doors = doors
         self._alone = alone
@@ -86,7 +86,7 @@ class Ledger:
         self._last_ms: int | None = None
 
     def sent(self, sample: Sample, at_ms: int) -> None:
-        """This sample is about to be sent, at Unix milliseconds `at_ms`."""
+        """Enter a sample that is about to be sent, at Unix milliseconds `at_ms`."""
         if sample.key in self._entries:
             msg = f"{sample.key} was sent twice; every input of a run needs its own key"
             raise ValueError(msg)
@@ -95,10 +95,13 @@ class Ledger:
 
     def received(self, record: Record) -> Landing | None:
         """
-        A record came out. Gives what landed; None for a duplicate, a reviewer's decision or another producer's event.
+        Enter a record that came out.
+
+        Returns:
+            Its sample with the outcome; None for a duplicate, a reviewer's decision or another producer's event.
 
         Raises:
-            msgspec.DecodeError: The outcome of one of our inputs is not in the form that the contract promises.
+            msgspec.DecodeError: The outcome of one of our samples breaks the contract.
         """
         entry = self._entries.get(key_of(record))
         if entry is None:
@@ -151,7 +154,7 @@ class Ledger:
         return len(self._latencies) * 1000 / (self._last_ms - self._first_ms)
 
     def problems(self) -> list[str]:
-        """Every way in which the account does not balance, as sentences; empty if every input is accounted for."""
+        """The ways in which the account does not balance, a sentence each; empty if every input is accounted for."""
         entries = self._entries.items()
         events = [(key, entry) for key, entry in entries if entry.sample.code is None]
         malformed = [(key, entry) for key, entry in entries if entry.sample.code is not None]

@@ -16,7 +16,7 @@ from stream.broker.processes import Process, Processes
 from stream.settings.settings import PREFIX, Settings
 
 READY_SECONDS = 60.0
-# The worker bounds its own shutdown (shutdown_timeout_seconds, 10 s); a little later it hangs, and is killed.
+# The worker bounds its own shutdown (shutdown_timeout_seconds, 10 s); after this it hangs, and is killed.
 STOP_SECONDS = 12.0
 POLL_SECONDS = 0.1
 TAIL_LINES = 25
@@ -45,7 +45,7 @@ class Worker:
 
     def check(self) -> None:
         """
-        Nothing, while it runs.
+        Check that it still runs.
 
         Raises:
             WorkerError: It has ended.
@@ -76,20 +76,20 @@ def worker(
     settings: Settings, folder: Path, say: Callable[[str], None], command: tuple[str, ...] = COMMAND
 ) -> Iterator[Worker]:
     """
-    Start a worker and wait until it is ready; on exit nothing of it is left, whatever happened.
+    Start a worker and wait until it is ready; it is ended on exit, and its folder removed.
 
     Args:
-        settings: What it runs with: exactly these, whatever `tagstream.toml` or the environment say.
+        settings: Its settings. It reads neither `tagstream.toml` nor this process's environment.
         folder: Where its log goes; it is removed in the end.
-        say: Told what is waited for.
-        command: What is run.
+        say: Called with the reason for each wait.
+        command: The command line.
 
     Raises:
         WorkerError: It ended, or was not ready in time.
     """
-    # Ended by the supervisor if this process is killed, and out of reach of the terminal's Ctrl-C: the demo ends it in order.
+    # Ctrl-C in the terminal does not reach it: the demo ends it in order.
     with Processes(grace_seconds=STOP_SECONDS, remove=folder) as processes:
-        # What a demo's worker leaves behind goes with the demo, unless the settings name a folder.
+        # Its state goes with the demo, unless the settings name a folder.
         env = {"TAGSTREAM_STATE_FOLDER": str(folder / "state"), **environment(settings, os.environ)}
         process = processes.start(command, env=env, log_file=folder / "worker.log")
         yield Worker(process, _wait_until_ready(process, say))

@@ -32,9 +32,9 @@ def produce(
         settings: Where the brokers are.
         topic: A topic that exists.
         rate: Events a second.
-        drift: What moves.
-        after_seconds: When it begins to move.
-        say: Told what is sent.
+        drift: How the events drift.
+        after_seconds: When they begin to.
+        say: Called with a sentence about the events, once.
 
     Returns:
         How many events the broker has confirmed.
@@ -64,7 +64,7 @@ def _about(drift: Shift, after_seconds: float) -> str:
 
 def _samples(drift: Shift) -> Iterator[Sample]:
     """Without the malformed ones of the demo: dead letters are a page, and a healthy stream raises none."""
-    # The broker outlives the producer, and decisions are idempotent by id: every run has ids of its own.
+    # The broker outlives the producer, and decisions are idempotent by id: each run needs ids of its own.
     return samples.mix(shifted(samples.load_events(), drift), (), run=secrets.token_hex(3))
 
 

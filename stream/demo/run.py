@@ -38,13 +38,13 @@ from stream.settings.settings import Settings
 DRAIN_SECONDS = 20.0
 # Joining a group on Tansu takes half of this; it is the least that a setting may be.
 TANSU_SESSION_SECONDS = 6.0
-# At 20 events a second the worker knows after half a minute what is ordinary, and looks every quarter of a minute from then on.
+# At 20 events a second the worker has its reference after half a minute, and compares a window with it every 15 s.
 WINDOW_EVENTS, REFERENCE_WINDOWS = 300, 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drift:
-    """What moves in the stream, and from which second on. The stream is healthy before."""
+    """How the stream drifts, and from which second on. It is healthy before."""
 
     shift: Shift = Shift.LANGUAGE
     after_seconds: float = 75.0
@@ -64,7 +64,7 @@ def demo(
     drift: Drift | None = None,
 ) -> int:
     """
-    Run the demo; when it returns or raises, nothing that it started runs any more.
+    Run the demo. When it returns or raises, every process that it started has ended.
 
     Args:
         seconds: How long samples are sent; None: until SIGINT or SIGTERM.
@@ -72,7 +72,7 @@ def demo(
         settings: Those of the worker and the clients; None reads the environment.
         console: Where everything is shown: as a picture on a terminal, else as lines.
         prefer: The only kind of broker to try; see `stream.broker.broker`.
-        drift: What moves and when; None: other languages, after 75 s.
+        drift: How and when the stream drifts; None: other languages, after 75 s.
 
     Returns:
         0 if every event is accounted for and everything ended in order, else 1.
@@ -144,7 +144,7 @@ class _Demo:
         ledger = Ledger(
             {names.tagged: Destination.TAGGED, names.review: Destination.REVIEW, names.dlq: Destination.DLQ}, alone=alone
         )
-        # On a broker that outlives the demo, the events of the last one bear the plain ids.
+        # On a broker that outlives the demo, the plain ids may be those of an earlier one.
         mixed = mixed_samples(self._drift, rate, run="" if alone else secrets.token_hex(3))
         traffic = Traffic(settings, mixed, rate=rate)
         self._interrupt.postpone()
@@ -163,7 +163,7 @@ class _Demo:
                 unclean = running.stop()
                 self._log = running.tail()
                 self._problems += [unclean] if unclean else []
-        # What came while the worker stopped: a duplicate would be among it.
+        # Outcomes that came while the worker stopped: they may hold a duplicate.
         for fact in _left(traffic.facts):
             pump.take(fact)
         return ledger
@@ -177,7 +177,7 @@ class _Demo:
                 at_most_seconds=DRAIN_SECONDS,
                 phase="sending is over, waiting for the last outcomes",
             )
-        # The account says what is missing; this says why.
+        # The account names the missing events, and this the reason.
         except (WorkerError, SendError) as error:
             self._problems.append(str(error))
 
@@ -191,7 +191,7 @@ class _Demo:
 
 
 class _Pump:
-    """Takes facts to the ledger, and what landed and what moved to the view. `findings`: what the worker says that moved."""
+    """Takes facts to the ledger, and outcomes and findings to the view. `findings` keeps those of the demo's worker."""
 
     def __init__(self, traffic: Traffic, ledger: Ledger, view: Watch, running: Worker, drift_topic: str) -> None:
         self.findings: list[Finding] = []
@@ -203,7 +203,7 @@ class _Pump:
         self._due = time.monotonic()
 
     def run(self, enough: Callable[[bool], bool], *, at_most_seconds: float | None, phase: str) -> None:
-        """Go on until there is `enough`, which is told whether anything is still waited for, or the time is over."""
+        """Go on until `enough`, which is told whether an outcome is still missing, says yes or the time is over."""
         end = float("inf") if at_most_seconds is None else time.monotonic() + at_most_seconds
         while True:
             now = time.monotonic()
@@ -221,7 +221,7 @@ class _Pump:
             self.take(fact, self._view)
 
     def take(self, fact: Fact, view: Watch | None = None) -> None:
-        """One fact into the account, and before the eyes of whoever still looks."""
+        """Enter one fact into the account, and show it if there is a view."""
         match fact:
             case Sent(sample=sample, at_ms=at_ms):
                 self._ledger.sent(sample, at_ms)
@@ -238,7 +238,7 @@ class _Pump:
                 view.landed(landing)
             return
         finding = msgspec.json.decode(record.value or b"", type=Finding)
-        # On a shared broker there may be other workers, with other streams.
+        # On a shared broker there may be other workers.
         if finding.worker.endswith(f"-{self._running.pid}"):
             self.findings.append(finding)
             if view is not None:
@@ -258,7 +258,7 @@ def _left(facts: "queue.SimpleQueue[Fact]") -> Iterator[Fact]:
 
 
 def _environ(settings: Settings) -> dict[str, str]:
-    """Where the broker is looked for: a broker of the settings' own, wherever they have it from, is an external one."""
+    """The environment for `broker`: brokers that the settings name, from a flag or a file too, are external ones."""
     environ = {name: value for name, value in os.environ.items() if name != "TAGSTREAM_BROKERS"}
     if "brokers" in settings.model_fields_set:
         environ["TAGSTREAM_BROKERS"] = settings.brokers

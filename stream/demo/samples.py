@@ -1,5 +1,5 @@
 """
-What the demo sends: sample events, and among them, at a steady cadence, bytes that are no event.
+The samples of the demo: events, and among them, at a steady cadence, malformed bytes.
 
 The events are 441 that were written for the demo, and the rows of the authored corpus that no bundle is trained on: the texts that
 a bundle's reference is made from, so that a stream of them is an ordinary one.
@@ -18,9 +18,9 @@ from model_export.data.corpus import CORPUS, NOT_ML, CorpusLine
 from model_export.data.splits import part_of_topic
 from monitoring.vocabulary import Reason
 
-# One in 125: the first within seconds, and fewer than the one in a hundred that wakes somebody up.
+# One in 125: the first comes within seconds, and they stay below the one in a hundred that raises an alarm.
 EVENTS_PER_MALFORMED = 124
-# Who sends what: a row of the corpus has no producer, only a register.
+# A row of the corpus has a register and no producer.
 SOURCES = {
     "paper": "papers",
     "repository": "repositories",
@@ -37,10 +37,10 @@ class Sample:
     One record for `content`.
 
     Attributes:
-        key: Different for every record of a run: what is sent is found again by it.
+        key: Different for every record of a run, so that its outcome is found by it.
         value: The bytes to send.
-        title: What people see of it: an event's title, the name of what is malformed.
-        code: Why it must become a dead letter; None for an event.
+        title: An event's title, or the name of a malformed sample.
+        code: The code under which it must become a dead letter; None for an event.
     """
 
     key: str
@@ -56,15 +56,15 @@ class _Malformed(msgspec.Struct, frozen=True):
 
 
 def load_events() -> list[dict[str, str]]:
-    """The sample events, as JSON objects, in an order that is always the same and has nothing to do with their subjects."""
+    """The sample events as JSON objects, shuffled in the same way each time."""
     written = msgspec.json.decode(b"[" + b",".join(_lines("samples.jsonl")) + b"]", type=list[dict[str, str]])
     events = [*written, *(_event(row, number) for number, row in enumerate(_held_out(), len(written) + 1))]
-    random.Random("samples").shuffle(events)  # noqa: S311 - the same for everybody, not secret
+    random.Random("samples").shuffle(events)  # noqa: S311 - an order, not a secret
     return events
 
 
 def load_malformed() -> list[Sample]:
-    """What is no event, each with the code that its dead letter must bear; different codes first, so that a short run sees many."""
+    """The malformed samples with the codes of their dead letters; each code once before any comes twice."""
     rows = [msgspec.json.decode(line, type=_Malformed) for line in _lines("malformed.jsonl")]
     by_code: dict[Reason, list[_Malformed]] = {}
     for row in rows:
@@ -83,12 +83,12 @@ def mix(events: Sequence[dict[str, str]], malformed: Sequence[Sample], *, run: s
     Samples without end: every `EVENTS_PER_MALFORMED` events, one of the malformed.
 
     When the events (or the malformed) are used up, they come again under new ids: `sample-0001` is `sample-0001-2` in
-    the second round. So nothing is a repetition to the stream, whose decisions are idempotent by id.
+    the second round, since the stream takes a repeated id for a redelivery.
 
     Args:
         events: JSON objects with `id` and `title`.
-        malformed: What is mixed in; may be empty.
-        run: Ends every id where several runs share a broker.
+        malformed: Malformed samples to mix in; may be empty.
+        run: Added to every id, where several runs share a broker.
     """
     good = _rounds([event["id"] for event in events], run)
     bad = _rounds([sample.key for sample in malformed], run)
@@ -120,7 +120,7 @@ def _event(row: CorpusLine, number: int) -> dict[str, str]:
 
 
 def _rounds(ids: Sequence[str], run: str) -> Iterator[tuple[str, int]]:
-    """Every id with its position, again and again, different in every round; nothing if there are none."""
+    """Every id with its position, round after round, with the number of the round added. No ids, no rounds."""
     for number in itertools.count(1) if ids else ():
         ending = "".join(f"-{part}" for part in ("" if number == 1 else str(number), run) if part)
         for position, name in enumerate(ids):

@@ -1,6 +1,6 @@
-"""Five ways in which a stream drifts, done to the sample events. Pure but for reading the corpus; never in a worker's reach.
+"""Five ways in which a stream drifts, done to the sample events. Pure but for reading the corpus.
 
-Of what a shift puts in the place of samples there is always the same half, so that what moved stays a mixture, as in life.
+A shift that replaces samples replaces every second one, so that the stream stays a mixture, as in life.
 """
 
 import itertools
@@ -39,7 +39,7 @@ ABOUT = {
     Shift.NO_DESCRIPTION: "all events are titles alone",
     Shift.CONFIDENCE: "all texts break off after two words",
 }
-"""What a person would see who reads the events."""
+"""What a reader of the events sees."""
 
 
 def shifted(events: Sequence[Event], shift: Shift) -> list[Event]:

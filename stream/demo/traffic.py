@@ -1,4 +1,4 @@
-"""Two threads beside the demo's own: one sends samples at a steady rate, one reads what comes out. Facts leave by one queue."""
+"""Two threads beside the demo's own: one sends samples at a steady rate, one reads outcomes. Both put facts into one queue."""
 
 import threading
 import time
@@ -20,7 +20,7 @@ READER_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
-    """This sample is on its way; told before it is handed to the client, so before anything can come of it."""
+    """A sample is about to be sent. The fact is queued before the client gets the sample, so before its outcome."""
 
     sample: Sample
     at_ms: int
@@ -28,7 +28,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Came:
-    """These records came out."""
+    """Records came out of the stream."""
 
     records: Sequence[Record]
 
@@ -48,16 +48,16 @@ class Traffic:
     Sender and reader of one run.
 
     Attributes:
-        facts: What happened, in order: a sample's `Sent` comes before the `Came` of its outcome.
+        facts: In order: the `Sent` of a sample comes before the `Came` of its outcome.
     """
 
     def __init__(self, settings: Settings, samples: Iterator[Sample], *, rate: float) -> None:
         """
-        Nothing runs yet.
+        Make the threads; `reading` and `sending` start them.
 
         Args:
             settings: Brokers and topics.
-            samples: What to send, for as long as it is told to.
+            samples: Samples without end.
             rate: Samples a second.
         """
         self.facts: SimpleQueue[Fact] = SimpleQueue()
@@ -71,13 +71,13 @@ class Traffic:
         self._reader = threading.Thread(target=self._guarded(self._read), name="demo-reader", daemon=True)
 
     def stop_sending(self) -> None:
-        """Send no more, and return when the broker has what was sent."""
+        """Stop sending, and return when the broker has confirmed every sample."""
         self._no_more.set()
         _join(self._sender, JOIN_SECONDS)
 
     @contextmanager
     def reading(self, *, from_beginning: bool) -> Iterator[None]:
-        """Read the three doors and what drifts while the context lasts; entered when the reader stands where it starts from."""
+        """Read outcomes and findings while the context lasts; it is entered once the reader has its position."""
         self._from_beginning = from_beginning
         self._reader.start()
         try:
@@ -126,7 +126,7 @@ class Traffic:
         def guarded() -> None:
             try:
                 run()
-            # Whatever it is, it is raised again in the demo's own thread.
+            # Raised again in the demo's own thread.
             except BaseException as error:  # noqa: BLE001
                 self.facts.put(Broke(error=error))
                 self._reading.set()

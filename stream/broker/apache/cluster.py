@@ -32,7 +32,7 @@ class KafkaCluster:
     Apache Kafka of `nodes` combined controllers and brokers, on loopback.
 
     Topics are replicated to min(nodes, 3) with one replica fewer in sync, the internal ones too. Nodes are numbered
-    from 1. Nothing outlives this process: killed, it takes the nodes along within seconds. Use it as a context manager
+    from 1. They end with this process, within seconds even when it is killed. Use it as a context manager
     or call `close`. One thread at a time.
 
     Args:
@@ -69,7 +69,7 @@ class KafkaCluster:
         self.data_dir.mkdir(parents=True, exist_ok=True)
         self._layout = Layout.of(self.data_dir, nodes)
         self._jvm = KafkaJvm(java=java, jars=jars, environ=environ, log4j=self.data_dir / "log4j2.xml")
-        # Nothing in a temporary folder is worth an orderly end.
+        # Records in a temporary folder need no orderly end.
         self._grace_seconds = 0.0 if self._temporary else _GRACE_SECONDS
         remove = self.data_dir if self._temporary else None
         self._processes = Processes(grace_seconds=self._grace_seconds, remove=remove)
@@ -170,7 +170,7 @@ class KafkaCluster:
         """Close it."""
         self.close()
 
-    # What a cluster with other listeners differs in; the tests have one with TLS, users and ACLs.
+    # A cluster with other listeners overrides these three; the tests have one with TLS, users and ACLs.
 
     def properties(self, node: Node, nodes: Sequence[Node]) -> str:
         """The `server.properties` of a node."""
@@ -181,7 +181,7 @@ class KafkaCluster:
         return node.address
 
     def probe_options(self) -> dict[str, Any]:
-        """What that client is constructed with, apart from addresses and bounds."""
+        """The further arguments of that client, beside addresses and bounds."""
         return {}
 
     def _node(self, number: int) -> Node:
@@ -233,7 +233,7 @@ class KafkaCluster:
             raise RungUnavailable(msg) from error
 
     def _wait_started(self, deadline: Deadline) -> None:
-        """The others may still count a restarted node by its former life: only its own word is about this one."""
+        """Read the nodes' own logs: the others may still count a restarted node as it was before."""
         while not all(_STARTED in process.output() for process in self._running.values()):
             self._check_running()
             if deadline.passed():
@@ -252,4 +252,4 @@ class KafkaCluster:
 
 
 class _PortTakenError(RungUnavailable):
-    """Between looking for a free port and binding it, somebody else had it."""
+    """Another process took the port between the look for a free one and the bind."""

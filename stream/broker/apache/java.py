@@ -33,7 +33,7 @@ def find_java(environ: Mapping[str, str]) -> Java:
     The first Java of version 17 or later: JAVA_HOME, then `java` on PATH.
 
     Raises:
-        RungUnavailable: There is none; the message has what was found instead.
+        RungUnavailable: There is none; the message names the versions that were found.
     """
     refused = []
     for place, path in _candidates(environ):
@@ -53,7 +53,7 @@ def find_java(environ: Mapping[str, str]) -> Java:
 
 def parse_version(banner: str) -> int | None:
     """
-    The feature release in what `java -version` says; None when there is none.
+    The feature release in the output of `java -version`; None if it has none.
 
     >>> parse_version('openjdk version "17.0.15" 2025-04-15')
     17

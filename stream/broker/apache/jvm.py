@@ -17,7 +17,7 @@ _TAIL_LINES = 15
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KafkaJvm:
-    """Starts Kafka's main classes under a supervisor."""
+    """Starts Kafka's main classes."""
 
     java: Java
     jars: Jars

@@ -1,4 +1,4 @@
-"""What a data folder knows of its cluster: the id, and each node's ports, so that clients find it where it was.
+"""The cluster of a data folder: its id and the ports of its nodes, kept so that clients find it again.
 
 DATA/cluster.json
 DATA/node-1/logs/          the node's records
@@ -46,11 +46,11 @@ class Layout:
         return layout.on_new_ports() if taken else layout
 
     def on_new_ports(self) -> "Layout":
-        """The same cluster where nobody listens."""
+        """The same cluster on free ports."""
         return replace(self, nodes=_nodes(self.folder, _new_ports(len(self.nodes))))
 
     def save(self) -> None:
-        """Make it what the folder knows."""
+        """Write it into the folder."""
         ports = [[node.port, node.controller_port] for node in self.nodes]
         kept = json.dumps({"cluster_id": self.cluster_id, "ports": ports})
         (self.folder / "cluster.json").write_text(kept, encoding="utf-8")

@@ -38,7 +38,7 @@ class Node:
 
 
 def server_properties(node: Node, nodes: Sequence[Node], changes: Mapping[str, object] | None = None) -> str:
-    """The whole `server.properties` of `node` in a cluster of `nodes`; `changes` are added, or stand in for what is here."""
+    """The whole `server.properties` of `node` in a cluster of `nodes`; `changes` are added, or override."""
     voters = ",".join(f"{other.number}@{LOOPBACK}:{other.controller_port}" for other in nodes)
     values: dict[str, object] = {
         "process.roles": "broker,controller",
@@ -57,7 +57,7 @@ def server_properties(node: Node, nodes: Sequence[Node], changes: Mapping[str, o
 
 
 def cluster_settings(nodes: int) -> dict[str, object]:
-    """What holds for every node of a cluster of `nodes`, wherever it runs."""
+    """The settings of every node in a cluster of `nodes`, as a process or in a container."""
     replicas = min(nodes, _MAX_REPLICAS)
     in_sync = max(1, replicas - 1)
     return {

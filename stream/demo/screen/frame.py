@@ -31,7 +31,7 @@ DOOR_NAMES = {Destination.TAGGED: "tagged", Destination.REVIEW: "review", Destin
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
     """
-    All that the picture shows.
+    The content of one picture.
 
     Attributes:
         broker: Which broker it is and where, one line.
@@ -41,7 +41,7 @@ class Moment:
         totals: The account so far.
         figures: The worker's own; None before it was asked.
         recent: Outcomes and findings, oldest first; the last ones are shown.
-        phase: What the demo does, in a few words.
+        phase: The present phase of the demo, in a few words.
     """
 
     broker: str

@@ -1,4 +1,4 @@
-"""What the demo says while it starts: which broker, which worker, which addresses to open."""
+"""The first lines of the demo: its broker, its worker, the addresses to open."""
 
 import shlex
 import shutil
@@ -17,28 +17,28 @@ NAME = "tagstream"
 
 
 class Opening:
-    """Says each thing once it is so; on a terminal also, in a line that goes again, what it waits for."""
+    """Prints each step when it is done; on a terminal a line that goes again shows the current wait."""
 
     def __init__(self, console: Console) -> None:
-        """Nothing is said yet."""
+        """Print to this console."""
         self._console = console
         self._took = ""
 
     @contextmanager
     def step(self, what: str) -> Iterator[Callable[[str], None]]:
-        """Something that takes a while; yields what takes the reasons why. The next thing told says how long it took."""
+        """Time a step, and show it while it runs; yields a function for the reasons. The next line has the seconds."""
         started = time.monotonic()
         with self._shown(what) as say:
             yield say
         self._took = f"  ({time.monotonic() - started:.1f} s)"
 
     def tell(self, name: str, what: str) -> None:
-        """Something is so."""
+        """Print one line."""
         self._line(Text.assemble((f"{name:<9}", "bold"), what, (self._took, "dim")))
         self._took = ""
 
     def addresses(self, worker: str, bootstrap: str) -> None:
-        """What can be opened and tried meanwhile, in another terminal."""
+        """Print the addresses to open, and commands for another terminal."""
         for number, path in enumerate(("/", "/metrics", "/healthz", "/readyz")):
             self.tell("" if number else "open", worker + path)
         tagstream = command()
@@ -74,7 +74,7 @@ def _one_line(text: str, columns: int) -> str:
 
 def command(called: str | None = None) -> str:
     """
-    `tagstream` where a shell finds this one under that name, else the path that was typed; what `make demo` starts is on no PATH.
+    The command to type for this program: `tagstream` where PATH has it, else its path, as under `make demo`.
 
     >>> command("/usr/lib/python3/stream/cli/main.py")
     'tagstream'

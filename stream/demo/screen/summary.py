@@ -1,4 +1,4 @@
-"""The end of a demo: what went in, what came out, and whether the account balances."""
+"""The end of a demo: its figures, and whether the account balances."""
 
 from collections.abc import Sequence
 
@@ -19,12 +19,12 @@ Row = tuple[str, str, str]
 
 
 def print_summary(console: Console, totals: Totals, problems: Sequence[str], moved: Sequence[str] = ()) -> None:
-    """Figures, what moved, then the verdict; side by side on a terminal that is wide enough, else one below the other."""
+    """Print the figures, the findings and the verdict; blocks stand side by side on a terminal that is wide enough."""
     blocks = [_block(rows) for rows in (figures(totals), tags(totals), codes(totals)) if rows]
     console.print()
     beside = Table.grid(padding=(0, 6))
     beside.add_row(Group(blocks[0], "", *blocks[1:2]), Group(*blocks[2:]))
-    # A measure is cut to the width that it is taken in.
+    # rich cuts a measure to the width that it is given.
     needed = console.measure(beside, options=console.options.update(width=WIDEST)).maximum
     if can_draw(console) and needed <= console.width:
         console.print(beside)
@@ -52,7 +52,7 @@ def verdict(totals: Totals, problems: Sequence[str]) -> Text:
 
 
 def figures(totals: Totals) -> list[Row]:
-    """The account: how many went in, and where they are."""
+    """The account in numbers."""
     rate = "-" if totals.events_per_second is None else f"{totals.events_per_second:.1f}"
     return [
         ("events in", str(totals.sent), "bold"),
@@ -68,7 +68,7 @@ def figures(totals: Totals) -> list[Row]:
 
 
 def tags(totals: Totals) -> list[Row]:
-    """Decisions by tag, sure and unsure ones."""
+    """Decisions by tag, of both `tagged` and `review`."""
     labels = list(totals.tags)
     rows = [(tag, str(count), tag_style(tag, labels)) for tag, count in totals.tags.items()]
     return [("tagged and in review, by tag", "", "bold"), *rows] if rows else []
@@ -82,7 +82,7 @@ def codes(totals: Totals) -> list[Row]:
 
 def _block(rows: Sequence[Row]) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False)
-    # Where there is no room for both the name gives way: half a number is another number.
+    # Where there is no room for both, the name is cut: half of a number would be another number.
     table.add_column(overflow="ellipsis")
     table.add_column(justify="right", no_wrap=True)
     for name, value, style in rows:

@@ -30,7 +30,7 @@ KEPT = 200
 
 
 class Watch(Protocol):
-    """Shows a run. Enter it, tell it what landed and what moved, refresh it, leave it."""
+    """Shows a run. Enter it, give it outcomes and findings, refresh it, leave it."""
 
     def __enter__(self) -> Self:
         """Begin to show."""
@@ -56,7 +56,7 @@ class Watch(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
     """
-    What does not change while it is shown: `broker`, `address` and `seconds` as of `Moment`.
+    The constants of a run: `broker`, `address` and `seconds` as in `Moment`.
 
     `look` asks the worker for its figures, and raises NoWorkerError where it does not answer.
     """
@@ -78,10 +78,10 @@ def can_draw(console: Console) -> bool:
 
 
 class Picture:
-    """Fills the terminal's alternate screen; afterwards the terminal shows again what it showed before."""
+    """Fills the terminal's alternate screen, and restores the terminal at the end."""
 
     def __init__(self, console: Console, scene: Scene) -> None:
-        """Nothing is shown yet."""
+        """Draw on this console, once entered."""
         self._scene = scene
         self._live = Live(console=console, screen=True, auto_refresh=False)
         self._started = time.monotonic()
@@ -140,11 +140,11 @@ class Lines:
         self._phase = ""
 
     def __enter__(self) -> Self:
-        """Nothing to take."""
+        """Lines need no screen."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Nothing to give back."""
+        """See `__enter__`."""
 
     def landed(self, landing: Landing) -> None:
         """See `Watch`."""
