@@ -21,7 +21,8 @@ from pathlib import Path
 from benchmarks.drift_pooled import THRESHOLDS, PooledRules
 from benchmarks.drift_streams import SHIFTS, Pool, Stream, pool
 from monitoring.drift.findings import Finding, Model
-from monitoring.drift.watch import DriftWatch, Plan
+from monitoring.drift.thresholds import DriftPlan
+from monitoring.drift.watch import DriftWatch
 from monitoring.observer import Observation
 from monitoring.vocabulary import DriftKind, DriftSignal
 
@@ -76,7 +77,7 @@ class Results:
 class Watchers:
     """Every detector on one stream."""
 
-    def __init__(self, pool: Pool, plan: Plan) -> None:
+    def __init__(self, pool: Pool, plan: DriftPlan) -> None:
         """The reference of labels and distributions is the pool: what a bundle made for this stream would hold."""
         labels = Counter(seen.label or "" for seen in pool.ordinary)
         manifest = pool.bundle.manifest
@@ -101,7 +102,7 @@ class Watchers:
         return names, findings
 
 
-def stable(pool: Pool, seed: int, events: int, plan: Plan) -> Results:
+def stable(pool: Pool, seed: int, events: int, plan: DriftPlan) -> Results:
     """False alarms of one stream."""
     results = Results(streams=1, stable_events=events)
     watchers = Watchers(pool, plan)
@@ -112,7 +113,7 @@ def stable(pool: Pool, seed: int, events: int, plan: Plan) -> Results:
     return results
 
 
-def shifted(pool: Pool, seed: int, shift: str, plan: Plan) -> tuple[dict[str, int], list[Finding]]:
+def shifted(pool: Pool, seed: int, shift: str, plan: DriftPlan) -> tuple[dict[str, int], list[Finding]]:
     """First report of each detector of one shifted stream, in events after the shift, and all findings."""
     watchers = Watchers(pool, plan)
     stream = Stream(pool, seed * len(SHIFTS) + SHIFTS.index(shift) + 1_000_003)
@@ -129,7 +130,7 @@ def shifted(pool: Pool, seed: int, shift: str, plan: Plan) -> tuple[dict[str, in
     return firsts, found
 
 
-def one(pool: Pool, seed: int, events: int, plan: Plan) -> Results:
+def one(pool: Pool, seed: int, events: int, plan: DriftPlan) -> Results:
     """Everything of one seed."""
     results = stable(pool, seed, events, plan)
     for shift in SHIFTS:
@@ -148,16 +149,16 @@ def _prepare() -> None:
     _POOL.append(pool())
 
 
-def _some(seeds: Sequence[int], events: int, plan: Plan) -> Results:
+def _some(seeds: Sequence[int], events: int, plan: DriftPlan) -> Results:
     results = Results()
     for seed in seeds:
         results.add(one(_POOL[0], seed, events, plan))
     return results
 
 
-def run(*, streams: int, events: int, workers: int, plan: Plan | None = None) -> Results:
+def run(*, streams: int, events: int, workers: int, plan: DriftPlan | None = None) -> Results:
     """All streams, in so many processes; each asks the model by itself."""
-    plan = plan or Plan()
+    plan = plan or DriftPlan()
     results = Results()
     with ProcessPoolExecutor(workers, initializer=_prepare) as executor:
         portions = [range(start, streams, workers * 4) for start in range(min(streams, workers * 4))]

@@ -24,7 +24,8 @@ from model_export.bundle.prediction import Prediction
 from model_export.bundle.text import compose
 from model_export.bundle.text import read as read_text
 from monitoring.drift.findings import Model
-from monitoring.drift.watch import DriftWatch, Plan
+from monitoring.drift.thresholds import DriftPlan
+from monitoring.drift.watch import DriftWatch
 from monitoring.metrics.metrics import STAGES, Metrics
 from monitoring.observer import Observation
 from stream.contract.events import ContentEvent, decode
@@ -66,7 +67,7 @@ class Watched:
             model=Model(name=manifest.name, version=manifest.version, digest=bundle.digest),
             worker="bench",
             label_ratio=manifest.reference.get("label_ratio"),
-            plan=Plan(reference_windows=1),
+            plan=DriftPlan(reference_windows=1),
         )
 
     def metrics(self, observations: Sequence[Observation]) -> None:

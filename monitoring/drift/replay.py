@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 from monitoring.drift import baseline
 from monitoring.drift.sudden_change import READ, WATCHED, ChangeDetector
-from monitoring.drift.thresholds import CHANGE_DELTA, Thresholds
-from monitoring.drift.watch import Plan
+from monitoring.drift.thresholds import CHANGE_DELTA, DriftPlan, Thresholds
 from monitoring.drift.windows import compare
 from monitoring.observer import Observation
 from monitoring.vocabulary import DriftScore, DriftSignal
@@ -62,7 +61,12 @@ class Calibrated:
 
 
 def calibrate(
-    observations: Sequence[Observation], *, plan: Plan, label_ratio: Mapping[str, float] | None, run_events: int, seed: int = 1
+    observations: Sequence[Observation],
+    *,
+    plan: DriftPlan,
+    label_ratio: Mapping[str, float] | None,
+    run_events: int,
+    seed: int = 1,
 ) -> list[Calibrated]:
     """
     The thresholds for a false alarm of each detector in `run_events` events.

@@ -3,7 +3,7 @@
 Where they come from, and their measured false alarms and delays, stands in docs/drift.md (`make drift-bench`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from monitoring.vocabulary import DriftScore
 
@@ -32,3 +32,21 @@ class Thresholds:
     def of(self, score: DriftScore) -> float:
         """The threshold of one score."""
         return {DriftScore.WORDS: self.words, DriftScore.LABELS: self.labels, DriftScore.SOURCES: self.sources}[score]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftPlan:
+    """
+    How a worker watches for drift.
+
+    Attributes:
+        window_events: Decisions in a window.
+        reference_windows: Healthy windows that become the reference of words and sources, if no file gives one.
+        change_delta: ADWIN's delta.
+        thresholds: Scores from which a window is a finding.
+    """
+
+    window_events: int = 1_000
+    reference_windows: int = 5
+    change_delta: float = CHANGE_DELTA
+    thresholds: Thresholds = field(default_factory=Thresholds)

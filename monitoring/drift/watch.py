@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from monitoring.drift.baseline import Baseline, Learning
 from monitoring.drift.findings import MOST_ITEMS, Finding, Model, Span, moment
 from monitoring.drift.sudden_change import READ, WATCHED, Change, ChangeDetector
-from monitoring.drift.thresholds import CHANGE_DELTA, Thresholds
+from monitoring.drift.thresholds import DriftPlan
 from monitoring.drift.windows import Comparison, compare, examples_of_labels, examples_of_sources, examples_of_words, first_ids
 from monitoring.observer import Observation
 from monitoring.vocabulary import DriftKind, DriftScore, DriftSignal
@@ -24,24 +24,6 @@ REPEAT_WINDOWS, LEAST_WINDOWS_BETWEEN = 10, 2
 # What a finding that lasts must exceed its last report by, to be said anew before that.
 WORSE = 1.5
 RECENT_EVENTS = 128
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """
-    How a worker watches.
-
-    Attributes:
-        window_events: Decisions in a window.
-        reference_windows: Healthy windows that become the baseline of words and sources where no file gives one.
-        change_delta: ADWIN's delta.
-        thresholds: Of the windows' scores.
-    """
-
-    window_events: int = 1_000
-    reference_windows: int = 5
-    change_delta: float = CHANGE_DELTA
-    thresholds: Thresholds = field(default_factory=Thresholds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +63,7 @@ class DriftWatch:
         worker: str,
         label_ratio: Mapping[str, float] | None,
         baseline: Baseline | None = None,
-        plan: Plan | None = None,
+        plan: DriftPlan | None = None,
     ) -> None:
         """
         Begin with nothing seen.
@@ -95,7 +77,7 @@ class DriftWatch:
         """
         self._model = model
         self._worker = worker
-        self._plan = plan or Plan()
+        self._plan = plan or DriftPlan()
         self._given = baseline
         self._label_ratio = baseline.label_ratio if baseline is not None else label_ratio
         self._detectors = [(ChangeDetector(signal, delta=self._plan.change_delta), READ[signal]) for signal in WATCHED]
@@ -118,7 +100,7 @@ class DriftWatch:
         return self._baseline is None
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> DriftPlan:
         """How it watches."""
         return self._plan
 

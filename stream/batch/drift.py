@@ -9,7 +9,6 @@ import msgspec
 from model_export.bundle.bundle import read as read_bundle
 from monitoring.drift import baseline
 from monitoring.drift.replay import Calibrated, calibrate
-from monitoring.drift.watch import Plan
 from monitoring.observer import Observation
 from stream.batch import rows
 from stream.batch.classify import load_pipeline
@@ -63,7 +62,7 @@ def reference(settings: Settings, what: str, *, out: Path, allow_few: bool) -> N
     )
 
 
-def calibration(settings: Settings, what: str, *, plan: Plan, run_events: int) -> None:
+def calibration(settings: Settings, what: str, *, run_events: int) -> None:
     """
     Find the thresholds for a stated run; TOML lines to stdout, the table to stderr.
 
@@ -78,7 +77,7 @@ def calibration(settings: Settings, what: str, *, plan: Plan, run_events: int) -
     observations = [seen for batch in _observations(settings, what) for seen in batch]
     found = calibrate(
         observations,
-        plan=plan,
+        plan=settings.drift_plan,
         # A mix of labels that is not the bundle's is drift by definition, not noise to be calibrated away.
         label_ratio=None,
         run_events=run_events,

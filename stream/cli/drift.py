@@ -38,9 +38,8 @@ def calibrate(
     """Find thresholds by replaying events of a healthy time; prints lines for tagstream.toml."""
     chosen = settings(bundle=bundle)
     from stream.batch import drift
-    from stream.worker.drift import plan_of
 
-    drift.calibration(chosen, what, plan=plan_of(chosen), run_events=run)
+    drift.calibration(chosen, what, run_events=run)
 
 
 @app.command("tail")

@@ -9,7 +9,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from model_export.bundle.bundle import DEFAULT_BUNDLE
-from monitoring.drift.thresholds import CHANGE_DELTA, LABELS_PSI, SOURCES_RATIO, WORDS_Z
+from monitoring.drift.thresholds import CHANGE_DELTA, LABELS_PSI, SOURCES_RATIO, WORDS_Z, DriftPlan, Thresholds
 from monitoring.vocabulary import MAX_SOURCE_CHARACTERS
 from stream.contract.events import DEFAULT_LIMITS, Limits
 from stream.settings.security import Security
@@ -248,6 +248,16 @@ class Settings(BaseSettings):
             max_bytes=self.max_event_bytes,
             max_outcome_bytes=self.max_outcome_bytes,
             max_dead_letter_bytes=self.max_dead_letter_bytes,
+        )
+
+    @property
+    def drift_plan(self) -> DriftPlan:
+        """Sizes and thresholds of the watch for drift."""
+        return DriftPlan(
+            window_events=self.drift_window_events,
+            reference_windows=self.drift_reference_windows,
+            change_delta=self.drift_change_delta,
+            thresholds=Thresholds(words=self.drift_words_z, labels=self.drift_labels_psi, sources=self.drift_sources_ratio),
         )
 
     @property

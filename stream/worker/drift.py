@@ -19,8 +19,7 @@ import msgspec
 from model_export.bundle.bundle import Bundle
 from monitoring.drift import baseline
 from monitoring.drift.findings import Finding, Model
-from monitoring.drift.thresholds import Thresholds
-from monitoring.drift.watch import DriftWatch, Plan, Report
+from monitoring.drift.watch import DriftWatch, Report
 from monitoring.observer import Observation, Observer
 from monitoring.vocabulary import DriftScore
 from stream.logs import logger
@@ -206,19 +205,7 @@ def watch_of(settings: Settings, bundle: Bundle) -> DriftWatch | None:
         worker=f"{socket.gethostname()}-{os.getpid()}",
         label_ratio=manifest.reference.get("label_ratio"),
         baseline=given,
-        plan=plan_of(settings),
-    )
-
-
-def plan_of(settings: Settings) -> Plan:
-    """The sizes and thresholds of the settings."""
-    return Plan(
-        window_events=settings.drift_window_events,
-        reference_windows=settings.drift_reference_windows,
-        change_delta=settings.drift_change_delta,
-        thresholds=Thresholds(
-            words=settings.drift_words_z, labels=settings.drift_labels_psi, sources=settings.drift_sources_ratio
-        ),
+        plan=settings.drift_plan,
     )
 
 

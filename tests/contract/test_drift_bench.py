@@ -7,7 +7,7 @@ from benchmarks.drift import DETECTORS, LEAST_FOUND, MOST_FALSE_ALARMS, SHIFTS, 
 from benchmarks.drift_pooled import PooledRules
 from benchmarks.drift_streams import Pool, Stream, logits, pool
 from model_export.bundle.prediction import predict
-from monitoring.drift.watch import Plan
+from monitoring.drift.thresholds import DriftPlan
 
 STREAMS = 3
 
@@ -23,7 +23,7 @@ def results(small_pool: Pool) -> Results:
     """A few streams of everything."""
     total = Results()
     for seed in range(STREAMS):
-        total.add(drift.one(small_pool, seed, 10_000, Plan()))
+        total.add(drift.one(small_pool, seed, 10_000, DriftPlan()))
     return total
 
 

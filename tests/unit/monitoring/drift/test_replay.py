@@ -6,12 +6,11 @@ from collections.abc import Iterator
 import pytest
 
 from monitoring.drift.replay import Calibrated, TooFewError, calibrate
-from monitoring.drift.thresholds import CHANGE_DELTA, LABELS_PSI, SOURCES_RATIO, WORDS_Z
-from monitoring.drift.watch import Plan
+from monitoring.drift.thresholds import CHANGE_DELTA, LABELS_PSI, SOURCES_RATIO, WORDS_Z, DriftPlan
 from monitoring.observer import Observation
 from tests.unit.monitoring.drift.drift_cases import decision, ordinary
 
-PLAN = Plan(window_events=200, reference_windows=5)
+PLAN = DriftPlan(window_events=200, reference_windows=5)
 RUN = 10_000
 
 

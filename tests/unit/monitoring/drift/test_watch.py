@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 
 from monitoring.drift import baseline
 from monitoring.drift.findings import Finding
-from monitoring.drift.watch import REPEAT_WINDOWS, DriftWatch, Plan, Report
+from monitoring.drift.thresholds import DriftPlan
+from monitoring.drift.watch import REPEAT_WINDOWS, DriftWatch, Report
 from monitoring.observer import Observation
 from monitoring.vocabulary import DriftKind, DriftScore, DriftSignal
 from tests.unit.monitoring.drift.drift_cases import LABEL_RATIO, MODEL, dead_letter, decision, ordinary
 
 WINDOW = 500
-PLAN = Plan(window_events=WINDOW, reference_windows=2)
+PLAN = DriftPlan(window_events=WINDOW, reference_windows=2)
 START_MS = 1_700_000_000_000
 
 

@@ -11,7 +11,6 @@ from model_export.bundle.bundle import DEFAULT_BUNDLE, read
 from monitoring.drift import baseline
 from monitoring.drift.baseline import BaselineError
 from monitoring.drift.replay import TooFewError
-from monitoring.drift.watch import Plan
 from monitoring.observer import NullObserver
 from stream.batch import drift
 from stream.batch.drift import DriftError
@@ -20,7 +19,6 @@ from stream.decide.pipeline import Pipeline
 from stream.decide.routing import Router
 from stream.settings.loading import SettingsError, load
 from stream.settings.settings import Settings
-from stream.worker.drift import plan_of
 from tests.fakes import KeywordClassifier
 
 
@@ -77,7 +75,7 @@ def test_few_events_are_no_reference_unless_told_so(tmp_path: Path) -> None:
 def test_a_calibration_prints_settings_that_can_be_read_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As `tagstream.toml`."""
     settings = Settings(drift_window_events=100)
-    drift.calibration(settings, written(tmp_path / "rows.jsonl", events(1_200)), plan=plan_of(settings), run_events=1_000)
+    drift.calibration(settings, written(tmp_path / "rows.jsonl", events(1_200)), run_events=1_000)
     printed = capsys.readouterr()
     table = tomllib.loads(printed.out)
     assert table.keys() == {"drift_change_delta", "drift_words_z", "drift_labels_psi", "drift_sources_ratio"}
@@ -91,9 +89,9 @@ def test_a_calibration_needs_events_and_windows(tmp_path: Path) -> None:
     """Each says what is missing."""
     rows = written(tmp_path / "rows.jsonl", events(20))
     with pytest.raises(TooFewError, match="give 10000 events"):
-        drift.calibration(Settings(), rows, plan=Plan(), run_events=1_000)
+        drift.calibration(Settings(), rows, run_events=1_000)
     with pytest.raises(DriftError, match="nothing to calibrate"):
-        drift.calibration(Settings(drift_window_events=0), rows, plan=Plan(), run_events=1_000)
+        drift.calibration(Settings(drift_window_events=0), rows, run_events=1_000)
 
 
 @pytest.mark.parametrize("value", ["1", "99", "-1", "30000"])

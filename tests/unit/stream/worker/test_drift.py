@@ -15,7 +15,8 @@ import pytest
 from model_export.bundle.bundle import DEFAULT_BUNDLE, read
 from monitoring.drift import baseline
 from monitoring.drift.baseline import BaselineError
-from monitoring.drift.watch import DriftWatch, Plan, Report
+from monitoring.drift.thresholds import DriftPlan
+from monitoring.drift.watch import DriftWatch, Report
 from monitoring.observer import Observation
 from stream.settings.settings import Settings
 from stream.worker import drift as module
@@ -24,7 +25,7 @@ from tests.fakes import RecordingObserver
 from tests.unit.monitoring.drift.drift_cases import LABEL_RATIO, MODEL, decision, ordinary
 
 NOW_MS = 1_700_000_000_000
-PLAN = Plan(window_events=200, reference_windows=1)
+PLAN = DriftPlan(window_events=200, reference_windows=1)
 SECONDS = 20
 
 

@@ -5,7 +5,8 @@ import pytest
 
 from monitoring.drift import baseline
 from monitoring.drift.findings import Finding, what_moved
-from monitoring.drift.watch import DriftWatch, Plan
+from monitoring.drift.thresholds import DriftPlan
+from monitoring.drift.watch import DriftWatch
 from monitoring.vocabulary import DriftKind, DriftSignal
 from stream.cli.show import findings
 from stream.contract.record import Record
@@ -18,7 +19,7 @@ def one_of_each_kind() -> dict[DriftKind, Finding]:
         model=MODEL,
         worker="w",
         label_ratio=LABEL_RATIO,
-        plan=Plan(window_events=500),
+        plan=DriftPlan(window_events=500),
         baseline=baseline.of(list(ordinary(500))),
     )
     watch.add(list(ordinary(500)), 0)
