@@ -32,8 +32,8 @@ class BundleOptions:
         data_folder: The folder with `dataset.csv` and `holdout.csv`; without it the authored corpus alone is used.
         corpus_folder: The folder with the authored corpus.
         target_precision: The share right, 0 to 1, that the thresholds reach on the calibration rows.
-        multilabel: Add the second head, which gives a decision its `tags`. Only `train` and `refit` look at it: the other two
-            commands keep the heads that there are.
+        multilabel: Add the second head, which gives a decision its `tags`. Only `train` and `refit` look at it: the
+            other two commands keep the heads that there are.
     """
 
     folder: Path
@@ -225,8 +225,8 @@ def evaluate(
     """
     Measure a bundle on the gold parts (`holdout` if there is a data folder, and `corpus_test`), the behaviour suites and the clock.
 
-    The classifier is the one that production uses, so these are the figures of the stream. The gate for foreign texts is also
-    measured on the calibration rows, which chose it, and on the rows that are not about machine learning.
+    The classifier is the one that production uses, so these are the figures of the stream. The gate for foreign texts
+    is also measured on the calibration rows, which chose it, and on the rows that are not about machine learning.
 
     Args:
         folder: The bundle.

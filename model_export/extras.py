@@ -1,4 +1,4 @@
-"""How an extra of this project is installed: no package index has it under its name."""
+"""The command that installs an extra of this project, which is on no package index."""
 
 import shlex
 import sys
@@ -6,7 +6,7 @@ import sys
 
 def install(extra: str) -> str:
     """
-    What to do for an extra, as part of a sentence.
+    The installation of an extra, as part of a sentence.
 
     >>> install("export").startswith("in the project's folder ")
     True

@@ -28,7 +28,7 @@ TRUTH = {row.text: row.tag for row in ROWS}
 
 
 def model(name: str, *, every: int, kind: str = contestants.RIVAL) -> Contestant:
-    """A model that has one in `every` rows wrong, and is as sure of it as a place in a circle says."""
+    """A model with one error in `every` rows, whose confidence depends on the text alone."""
 
     def answer(text: str) -> Prediction:
         place = sum(map(ord, text))

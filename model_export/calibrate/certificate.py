@@ -1,13 +1,14 @@
-"""Certify that what is surer than a confidence is right often enough: learn, then test (Angelopoulos et al. 2021).
+"""Certify that predictions above a confidence are right often enough: learn, then test (Angelopoulos et al. 2021).
 
-From the strictest confidence of a fixed grid downward, the hypothesis "the share right of the rows above is below the target" is tested
-with an exact binomial p-value. The walk ends at the first confidence where the hypothesis cannot be rejected; the confidence before it is
-certified. Fixed-sequence testing spends a label's error level once, however long the walk is. The level is split evenly over the labels, so
-that all certificates hold together.
+From the strictest confidence of a fixed grid downward, the hypothesis "the share right of the rows above is below the
+target" is tested with an exact binomial p-value. The walk ends at the first confidence where the hypothesis cannot be
+rejected; the confidence before it is certified. Fixed-sequence testing spends a label's error level once, however long
+the walk is. The level is split evenly over the labels, so that all certificates hold together.
 
-The walk begins where there are enough rows (`first_rows`): with fewer, no outcome could pass, or one mistake would end it. The number of
-rows says nothing about how many of them are right, so starting by it is allowed. Two assumptions remain: rows are independent and like the
-traffic, and once the share right has fallen below the target it does not rise above it again further down.
+The walk begins where there are enough rows (`first_rows`): with fewer, no outcome could pass, or one mistake would end
+it. The start depends on the number of rows alone, not on how many of them are right, so the tests stay valid. Two
+assumptions remain: rows are independent and like the traffic, and once the share right has fallen below the target it
+does not rise above it again further down.
 """
 
 import math
@@ -26,8 +27,9 @@ Bools = npt.NDArray[np.bool_]
 BOUND_LEVEL = 0.95
 # Coarse: every step is one more chance to end the walk by bad luck.
 GRID = (0.999, 0.995, *(cent / 100 for cent in range(99, 29, -1)))
-# A walk begins at a fifth of the label's rows, or at as many rows as prove the target with three mistakes, if those are fewer. Simulated on
-# the confidences of the calibration rows, this start certified about as often as the best one at every target and number of rows.
+# A walk begins at a fifth of the label's rows, or at as many rows as prove the target with three mistakes, if those are
+# fewer. Simulated on the confidences of the calibration rows, this start certified about as often as the best one at
+# every target and number of rows.
 START_SHARE, START_MISTAKES = 0.2, 3
 
 
@@ -71,7 +73,7 @@ def p_value(wrong: int, rows: int, target: float) -> float:
 
 def least_rows(target: float, risk: float, mistakes: int = 0) -> float:
     """
-    How many rows with so many mistakes prove the target; infinity for a target of 1, which nothing proves.
+    How many rows with so many mistakes prove the target; infinity for a target of 1, which no number of rows proves.
 
     >>> least_rows(0.95, 0.05), least_rows(0.98, 0.0125), least_rows(0.98, 0.0125, 3)
     (59, 217, 484)
@@ -93,9 +95,10 @@ def first_rows(label_rows: Ints, *, target: float, risk: float) -> Floats:
 
 def labels_needed(rows: Ints, wrong: Ints, label_rows: int, *, target: float, risk: float) -> int | None:
     """
-    How many more rows of a label certify something, if they are as sure and as often wrong as those that there are.
+    The number of further rows of a label with which its walk passes the first test.
 
-    A record without a mistake goes on without one. With more rows the walk begins at a stricter confidence; it must pass there.
+    The further rows are taken to be as sure and as often wrong as the present ones; a label without mistakes stays
+    without. With more rows the walk begins at a stricter confidence, and it is that test which must pass.
 
     Args:
         rows: Rows at or above each confidence of the grid.
@@ -123,7 +126,7 @@ def labels_needed(rows: Ints, wrong: Ints, label_rows: int, *, target: float, ri
 
 def lower_bound(hits: int, rows: int, level: float = BOUND_LEVEL) -> float:
     """
-    One-sided Clopper-Pearson lower bound of a share: exact, whatever the number of rows.
+    One-sided Clopper-Pearson lower bound of a share: exact for any number of rows.
 
     >>> round(lower_bound(100, 100), 4)
     0.9705

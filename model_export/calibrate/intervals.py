@@ -1,8 +1,8 @@
-"""How far a figure may be off for want of rows: Wilson's interval of a share, bootstrap intervals of F1 and of F1's differences.
+"""Intervals of figures: Wilson's for a share, bootstrap intervals for F1 and for differences of F1 (Efron 1979).
 
-A row drawn again with replacement only moves the counts of the confusion matrix, so that redrawing n rows is the same as drawing n
-times from its cells: a thousand redraws of any number of rows take milliseconds. Draws are seeded; a figure printed twice is the same
-twice.
+A row drawn again with replacement only moves the counts of the confusion matrix, so redrawing n rows is the same as
+drawing n times from its cells. A thousand redraws of any number of rows take milliseconds. Draws are seeded: the same
+counts give the same interval.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,11 +23,11 @@ DECIMALS = 6
 
 def wilson(hits: int, rows: int, level: float = LEVEL) -> Interval:
     """
-    Wilson's score interval of the share `hits / rows`; it is honest for few rows, and where all or none are right.
+    Wilson's score interval of the share `hits / rows`; it is fair for few rows, and where all or none are right.
 
     Args:
         hits: Rows that are right.
-        rows: All rows; of none, nothing is known and the interval is (0, 1).
+        rows: All rows; for no rows the interval is (0, 1).
         level: The share of such intervals that hold the truth.
 
     Raises:
@@ -60,7 +60,7 @@ def confusion(truth: Ints, found: Ints, labels: int) -> Ints:
 
 
 def class_f1(counts: Floats | Ints) -> Floats:
-    """F1 of every label from confusion matrices [..., labels, labels]; 0 for a label that nobody carries and nobody gives."""
+    """F1 of every label from confusion matrices [..., labels, labels]; 0 for a label without rows and without predictions."""
     hits = np.diagonal(counts, axis1=-2, axis2=-1).astype(np.float64)
     both = counts.sum(axis=-1) + counts.sum(axis=-2)
     found: Floats = np.divide(2 * hits, both, out=np.zeros_like(hits), where=both > 0)
@@ -110,7 +110,7 @@ def redrawn(cells: Ints) -> Ints:
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """
-    Holm's correction: each p-value as it stands when so many questions were asked of the same rows, in the order given.
+    Holm's correction: the p-values of several tests on the same rows, corrected for their number, in the order given.
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]

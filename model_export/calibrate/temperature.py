@@ -23,7 +23,7 @@ def fit_temperature(logits: Floats, targets: Ints, weights: Floats | None = None
     Args:
         logits: Shape (rows, labels).
         targets: The index of each row's label, shape (rows,).
-        weights: What each row counts, shape (rows,); all alike by default.
+        weights: The weight of each row, shape (rows,); all alike by default.
 
     Raises:
         CalibrationError: There are no rows.

@@ -12,8 +12,8 @@ from model_export.calibrate.certificate import BOUND_LEVEL, Bools, grid_counts, 
 from model_export.calibrate.errors import CalibrationError
 from model_export.calibrate.temperature import Floats
 
-# A label without a certificate goes by the threshold of all labels together, unless its own share right there is short of the target by
-# more than this: the other labels' hits would hide its mistakes.
+# A label without a certificate goes by the threshold of all labels together, unless its own share right there is short
+# of the target by more than this: the other labels' hits would hide its mistakes.
 MOST_SHORT = 0.05
 
 
@@ -62,14 +62,14 @@ def choose_thresholds(
     """
     The threshold of every predicted label, certified where the rows allow it.
 
-    Where they do not, the threshold is `pooled`, and says that it is not certified. Only where the label's rows at `pooled` or more are right
-    less often than the target less `MOST_SHORT`, a person is asked about all of it.
+    A label that cannot be certified gets `pooled`, marked as not certified. If even its rows at `pooled` or more fall
+    short of the target by more than `MOST_SHORT`, a person is asked about every event of the label.
 
     Args:
         said: The predicted label of each calibration row.
         confidences: Published, rounded confidences.
         correct: Whether each row's label was right.
-        labels: All labels; each gets an equal part of what `BOUND_LEVEL` leaves.
+        labels: All labels; each gets an equal part of the error level, 1 - `BOUND_LEVEL`.
         target_precision: The share right that is asked for, 0 to 1.
         pooled: The confidence that keeps the target on all labels together.
     """

@@ -1,7 +1,7 @@
-"""The simpler rivals of a bundle, measured on the same rows: keyword rules, TF-IDF, and a head on the frozen base model.
+"""The simpler rivals of a bundle, on the same rows: keyword rules, TF-IDF, and a head on the frozen base model.
 
-A network that does not beat them is not worth its milliseconds. They learn from the same training rows, drawn in the same shares;
-nothing is tuned on what they are measured on.
+A network must beat them to be worth its milliseconds. They learn from the same training rows, drawn in the same shares,
+and none is tuned on the rows that measure it.
 """
 
 from collections.abc import Callable, Sequence

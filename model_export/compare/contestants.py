@@ -1,4 +1,4 @@
-"""Whoever is measured beside a bundle: other bundles, networks in full precision, and simpler rivals, all asked in the same way."""
+"""The models of an evaluation: bundles, networks in full precision and simpler rivals, behind one interface."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from model_export.train import batches, checkpoint
 from model_export.train.checkpoint import CheckpointError
 from model_export.train.network import TagNetwork
 
-# What a reader calls the rivals of `baselines`.
+# The names of the rivals of `baselines` in tables.
 RIVALS = {"rules": "keyword rules", "tfidf": "TF-IDF", "frozen head": "frozen head"}
 BUNDLE, NETWORK, RIVAL = "bundle", "network", "rival"
 
@@ -29,12 +29,12 @@ class Contestant:
     One model that can be asked.
 
     Attributes:
-        name: What it is called in tables; no two have the same.
+        name: Its name in tables; no two have the same.
         kind: `bundle` (int8, as in production), `network` (a checkpoint in full precision) or `rival`.
         labels: The labels that it chooses from; all contestants have the same, each in its own order.
         predict: Texts to predictions.
         asked_below: The confidence below which a person would be asked, by predicted label.
-        ood_energy: The energy above which a text is strange to it; None where it does not say.
+        ood_energy: The energy above which a text is strange to it; None for a network or a rival.
         megabytes: The size of its file, where it is one.
     """
 
@@ -83,16 +83,17 @@ def of_bundle(bundle: Bundle, labels: Collection[str], name: str | None = None) 
 
 def of_checkpoint(name: str, path: Path, *, bundle: Bundle, calibration: Sequence[Row]) -> Contestant:
     """
-    A trained network in full precision, with a temperature of its own, fitted as a bundle's is.
+    A trained network in full precision, with a temperature of its own, fitted as for a bundle.
 
     Args:
-        name: What it shall be called.
+        name: Its name in tables.
         path: The file that `train --checkpoint` kept.
-        bundle: Its tokenizer cuts the texts, its thresholds stand in for those that a checkpoint does not have.
+        bundle: Its tokenizer cuts the texts, and its thresholds are used, since a checkpoint has none.
         calibration: The rows that the temperature is fitted to.
 
     Raises:
-        CheckpointError: The file is something else, has other labels, or another vocabulary than the bundle's tokenizer.
+        CheckpointError: The file is not a checkpoint, has other labels, or another vocabulary than the bundle's
+            tokenizer.
         CalibrationError: There are no calibration rows.
     """
     network, trained = checkpoint.load(path)
@@ -162,7 +163,7 @@ def distinct(contestants: Sequence[Contestant]) -> list[Contestant]:
     The same contestants, provided that each has a name of its own.
 
     Raises:
-        DataError: Two are called the same.
+        DataError: Two have the same name.
     """
     names = [contestant.name for contestant in contestants]
     twice = sorted({name for name in names if names.count(name) > 1})

@@ -12,7 +12,7 @@ from model_export.measure.slices import SliceReport
 from model_export.measure.speed import Speed
 from model_export.measure.suites import GroupReport
 
-# The parts of the data that are measured on, as a reader may call them, and what they are.
+# The parts of the data that are measured on, by their name in the record: the name in a report, and a description.
 PARTS = {
     "holdout": ("holdout", "Made With ML's gold rows, never learned from and never used to choose"),
     "corpus_test": ("corpus test", "authored rows on topics that training never saw"),
@@ -22,14 +22,14 @@ BETTER, WORSE, UNDECIDED = "better", "worse", "not told apart"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Versus:
-    """The bundle against one other model, with the p-value corrected for how many others were asked of the same rows."""
+    """The bundle against one other model; the p-value is corrected for the number of models compared on the same rows."""
 
     test: Paired
     corrected_p: float
 
     @property
     def verdict(self) -> str:
-        """What may be said of the bundle: `better` or `worse` than the other where chance is unlikely, else `not told apart`."""
+        """`better` or `worse` than the other model where chance is unlikely, else `not told apart`."""
         if self.corrected_p >= SIGNIFICANT:
             return UNDECIDED
         return BETTER if self.test.only_ours > self.test.only_theirs else WORSE
@@ -41,7 +41,16 @@ class Versus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """What would be published without asking a person: of `rows` rows `kept`, and `right` of those; `asked_below` by predicted label."""
+    """
+    The rows that would be published without asking a person.
+
+    Attributes:
+        rows: All rows of the part.
+        kept: Those at or above the threshold of their predicted label.
+        right: Those of `kept` whose label is right.
+        interval: Wilson's 95 % interval of `right / kept`.
+        asked_below: The thresholds, by predicted label.
+    """
 
     rows: int
     kept: int
@@ -51,12 +60,12 @@ class Published:
 
     @property
     def share(self) -> float:
-        """Of all rows."""
+        """The published share of all rows, 0 to 1."""
         return self.kept / self.rows
 
     @property
     def precision(self) -> float | None:
-        """The share right of what is published; None where that is nothing."""
+        """The share right of the published rows, 0 to 1; None if none is published."""
         return self.right / self.kept if self.kept else None
 
     def as_json(self) -> dict[str, object]:
@@ -97,7 +106,7 @@ class Measured:
     Attributes:
         digest: Of the bundle.
         labels: Of all models, in the order of every confusion matrix.
-        target_precision: What the bundle's thresholds are to reach.
+        target_precision: The share right that the bundle's thresholds promise.
         models: The bundle first, then the others as they were given.
     """
 
@@ -108,12 +117,12 @@ class Measured:
 
     @property
     def bundle(self) -> ModelReport:
-        """The model that everything is about."""
+        """The bundle that the evaluation is about."""
         return self.models[0]
 
     @property
     def others(self) -> tuple[ModelReport, ...]:
-        """What it was compared with."""
+        """The models that it was compared with."""
         return self.models[1:]
 
     def records(self) -> Iterator[dict[str, object]]:
@@ -142,5 +151,5 @@ class Measured:
 
 
 def title(part: str) -> str:
-    """What a reader may call a part of the data; a part that is not known keeps its name."""
+    """The name of a part of the data in a report; an unknown part keeps its own."""
     return PARTS[part][0] if part in PARTS else part

@@ -14,7 +14,7 @@ from model_export.measure.gate import Gate
 from model_export.measure.suites import GroupReport
 
 
-def measure(  # noqa: PLR0913 - all that is measured on
+def measure(  # noqa: PLR0913 - the models, the rows and the clock
     contestants: Sequence[Contestant],
     parts: Mapping[str, Sequence[Row]],
     *,
@@ -31,12 +31,12 @@ def measure(  # noqa: PLR0913 - all that is measured on
     Args:
         contestants: The bundle first; its labels, in its order, are those of all confusion matrices.
         parts: Rows by the name of their part; a part without rows is left out.
-        calibration: The rows that chose a bundle's promises; they measure nothing but the gate's own choice.
+        calibration: The rows that chose a bundle's thresholds; only the gate is measured on them, which they chose too.
         foreign: Rows that are not about machine learning, for the gate.
         digest: Of the bundle.
-        target_precision: What its thresholds are to reach.
+        target_precision: The share right that its thresholds promise.
         rounds: Rounds of the measurement of speed.
-        say: Told what is being done: it takes minutes.
+        say: Called with a sentence before each step, since the whole takes minutes.
 
     Raises:
         ValueError: No part has rows.

@@ -1,4 +1,7 @@
-"""Does a rebuilt model reproduce the shipped one? Their difference on the same rows, beside what one seed and another differ by."""
+"""
+Compare a rebuilt model with the shipped one: their difference on the same rows, against the difference between two
+seeds.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,7 +29,7 @@ class Reproduced:
 
     @property
     def holds(self) -> bool:
-        """Is it no worse than luck explains?"""
+        """Whether the rebuilt model is not worse by more than a seed explains."""
         return self.rebuilt >= self.shipped - self.noise
 
     def __str__(self) -> str:
@@ -39,7 +42,7 @@ class Reproduced:
 
 
 def same_file(rebuilt: bytes, shipped: bytes, labels: Sequence[str]) -> str:
-    """In a sentence, what two model files have in common; a linear algebra of another make may round n-grams otherwise."""
+    """Say how much of two model files is equal. Another linear algebra library may round the n-grams differently."""
     if rebuilt == shipped:
         return "To the byte."
     if ngrams.without(rebuilt, labels) == ngrams.without(shipped, labels):
@@ -53,10 +56,10 @@ def reproduced(measured: Measured, shipped: str) -> Iterator[Reproduced]:
 
     Args:
         measured: The record.
-        shipped: What the shipped bundle is called in it.
+        shipped: The name of the shipped bundle in it.
 
     Raises:
-        StopIteration: No model of the record is called that.
+        StopIteration: No model of the record has that name.
     """
     other = next(model for model in measured.others if model.name == shipped)
     for part, found in measured.bundle.parts.items():

@@ -1,4 +1,7 @@
-"""The authored corpus: the project's own labelled texts, as `*.jsonl` files beside the guidelines that they were written by."""
+"""
+The authored corpus: the project's own labelled texts, as `*.jsonl` files beside the guidelines that they were written
+by.
+"""
 
 import hashlib
 from pathlib import Path
@@ -14,7 +17,8 @@ CORPUS = Path(__file__).parents[1] / "corpus"
 NOT_ML = "not-ml"
 # The sources of authored rows: borderline on purpose, and plain as a stream has them (files `plain-*.jsonl`).
 AUTHORED, PLAIN = "corpus", "plain"
-# Rows for the option of several labels alone, in a folder of that name: no first head is trained, calibrated or measured on them.
+# Rows for the option of several labels alone, in a folder of that name: no first head is trained, calibrated or
+# measured on them.
 PAIRS = "pairs"
 REGISTERS = (
     "paper", "repository", "blog", "course", "announcement", "release", "question", "terse", "long", "noisy",

@@ -1,4 +1,4 @@
-"""Near-duplicates of rows that must stay unseen: a model that has read a paraphrase of a test row is not tested by it."""
+"""Find near-duplicates of rows that must stay unseen: a test row does not test a model that has read its paraphrase."""
 
 import re
 from collections import defaultdict
@@ -35,7 +35,7 @@ def split_near_duplicates(
     rows: Sequence[T], guarded: Iterable[T], *, key: Callable[[T], str], limit: float = SIMILARITY_LIMIT
 ) -> tuple[list[T], list[T]]:
     """
-    Part the rows that are at least `limit` similar to a guarded one from the rest.
+    Separate the rows that are at least `limit` similar (0 to 1) to a guarded one from the rest.
 
     Returns:
         The rows to keep and the rows that repeat a guarded one, both in order.

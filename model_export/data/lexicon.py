@@ -1,8 +1,8 @@
-"""Plain training titles from a lexicon of subjects: what a repository, a survey or a tutorial is called when nobody is witty.
+"""Plain training titles from a lexicon of subjects, as repositories, surveys and tutorials are usually called.
 
-The authored rows are varied and borderline on purpose; real streams are mostly plain. `corpus/lexicon.toml` names the subjects
-of each class as noun phrases, and frames ("{C}: a survey") that all classes share, so that the frame says nothing of the
-class and the subject everything. Rows are made in the same way each time, and are only ever learned from.
+The authored rows are varied and borderline on purpose; real streams are mostly plain. `corpus/lexicon.toml` names the
+subjects of each class as noun phrases, and frames ("{C}: a survey") that all classes share: only the subject tells the
+class. The same file gives the same rows each time, and they are only ever learned from.
 """
 
 import random
@@ -57,7 +57,7 @@ def rows(path: Path = LEXICON, *, per_subject: int = ROWS_PER_SUBJECT) -> list[P
             msg = f"group {group.topic!r} needs two subjects or more, each once"
             raise msgspec.ValidationError(msg)
         for subject in subjects:
-            # A seed of the subject's own: another subject in the file changes no other row but those that name it.
+            # A seed of the subject's own: a new subject changes only the rows that name it.
             chance = random.Random(f"{SEED}:{group.tag}:{subject}")  # noqa: S311 - a draw that repeats, not a secret
             others = [other for other in subjects if other != subject]
             for number in range(per_subject):

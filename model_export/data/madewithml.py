@@ -1,7 +1,7 @@
-"""Made With ML's labelled items: from a folder, or downloaded once, always checked against the sums of the files measured with.
+"""Made With ML's labelled items, from a folder or downloaded once, and always checked against their SHA-256.
 
-The files are not the project's own (MIT, GokuMohandas/Made-With-ML), so they are neither shipped nor copied into anything
-that is shipped. `dataset.csv` may be learned from; `holdout.csv` is gold and only ever measured on.
+The files are not the project's own (MIT, GokuMohandas/Made-With-ML), so they are not shipped, nor copied into a file
+that is. `dataset.csv` may be learned from; `holdout.csv` is gold and only ever measured on.
 """
 
 import csv
@@ -23,15 +23,15 @@ SHA256 = {
     HOLDOUT: "05dd130ff16cbf0cdb05871547f869be096b757052cbc46f8c1e981089a6a474",
 }
 LABELS = ("computer-vision", "mlops", "natural-language-processing", "other")
-# Rows of dataset.csv, by their topic, that are learned as `other`: speech synthesis and generated music, which the file calls language
-# and the guidelines do not. Calibration rows and the holdout keep the labels that they carry.
+# Rows of dataset.csv, by their topic, that are learned as `other`: speech synthesis and generated music, which the file
+# calls language and the guidelines do not. Calibration rows and the holdout keep the labels that they carry.
 SOUND_ROWS = frozenset(f"{DATASET}:{row}" for row in (403, 529, 686, 920, 1181, 1255, 1721))
 TIMEOUT_SECONDS = 20
 MAX_BYTES = 4 * 1024 * 1024
 
 
 class DataError(Exception):
-    """Training data is missing or is not what it should be: the message says what, why, and the next step."""
+    """Training data is missing or breaks its rules: the message names the file, the reason and the next step."""
 
     exit_code = 1
 

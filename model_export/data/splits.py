@@ -1,11 +1,12 @@
-"""The labelled rows and the frozen rule that says which of them may be learned from, calibrated on, or only measured on.
+"""The labelled rows and the frozen rule that says which of them may be learned from, calibrated on, or only measured
+on.
 
     train         most of dataset.csv, the corpus topics that fall to training, and the plain titles of the lexicon
     calibration   a held-back part of dataset.csv, and the corpus topics that fall to calibration; also chooses models
     holdout       holdout.csv: gold. Never trained on, never used to choose anything
     corpus_test   the corpus topics that fall to testing; as gold as the holdout
-    unlabelled    texts without a class that a network may imitate another on: the corpus' `not-ml` rows, and the titles alone of what is
-                  learned from
+    unlabelled    texts without a class on which a network may imitate another: the corpus' `not-ml` rows, and the titles
+                  alone of training rows
 
 A corpus topic never straddles two parts: rows of one topic share their words, and a row beside its siblings would be
 recognised rather than understood.
@@ -30,9 +31,13 @@ TRAIN_SHARE, CALIBRATION_SHARE = 0.70, 0.15
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Splits:
     """
-    The parts, and what must be recorded of how they came about.
+    The parts, and the record of how they came about.
 
-    `pairs`: by part (`train`, `calibration`, `corpus_test`), rows of which most carry two labels; of these topics no other part has rows.
+    Attributes:
+        near_duplicates_removed: Rows left out because they nearly repeat a row that their part must not have seen.
+        digests: The SHA-256 of every file, by its name.
+        pairs: By part (`train`, `calibration`, `corpus_test`), rows of which most carry two labels; they have topics of
+            their own.
     """
 
     train: tuple[Row, ...]
@@ -51,18 +56,18 @@ class Splits:
         return tuple(sorted({row.tag for row in labelled}))
 
     def counts(self) -> dict[str, int]:
-        """Rows a part."""
+        """The number of rows, by part."""
         parts = ("train", "calibration", "holdout", "corpus_test", "unlabelled")
         return {part: len(getattr(self, part)) for part in parts}
 
     def as_record(self) -> dict[str, object]:
-        """What a manifest says of the rows that something was learned from."""
+        """The record of these rows in a manifest."""
         return {"rows": self.counts(), "sha256": self.digests, "near_duplicates_removed": self.near_duplicates_removed}
 
 
 def load(data_folder: Path | None, corpus_folder: Path = CORPUS) -> Splits:
     """
-    Read everything there is and split it.
+    Read all files and split their rows.
 
     Args:
         data_folder: The folder with Made With ML's files; without it the authored corpus is used alone.
@@ -97,7 +102,7 @@ def split(
     plain: Sequence[Row] = (),
     pairs: Sequence[Row] = (),
 ) -> Splits:
-    """Apply the frozen rule; rows that nearly repeat a row they must not have seen are left out and counted."""
+    """Apply the frozen rule; rows that nearly repeat a row of a part that must stay unseen are left out and counted."""
     parts: defaultdict[str, list[Row]] = defaultdict(list)
     for row in authored:
         parts["unlabelled" if row.tag == NOT_ML else part_of_topic(row.topic)].append(row)
@@ -129,7 +134,7 @@ def split(
 
 
 def _pairs(rows: Sequence[Row], parts: Mapping[str, Sequence[Row]], holdout: Sequence[Row]) -> dict[str, tuple[Row, ...]]:
-    """The rows by the part of their topic, without those that nearly repeat what their part must not have seen, or was learned from."""
+    """The rows by the part of their topic, without near-duplicates of rows that must stay unseen or were learned from."""
     drawn: defaultdict[str, list[Row]] = defaultdict(list)
     for row in rows:
         drawn[part_of_topic(row.topic)].append(replace(row, source=PAIRS))
@@ -147,9 +152,9 @@ def _pairs(rows: Sequence[Row], parts: Mapping[str, Sequence[Row]], holdout: Seq
 
 def _titles(rows: Sequence[Row]) -> list[Row]:
     """
-    The titles of described rows: what a label says of the whole, it need not say of the title.
+    The titles of described rows, as unlabelled texts: the label of a whole text need not fit its title alone.
 
-    Their tag is that of the row, for the record; nobody learns it.
+    A title keeps the tag of its row for the record; it is not learned.
     """
     return [
         replace(row, text=compose(row.title, None), source=TITLES, described=False, register=None, tags=())
@@ -160,7 +165,7 @@ def _titles(rows: Sequence[Row]) -> list[Row]:
 
 def part_of_topic(topic: str) -> str:
     """
-    The part of the corpus that a topic belongs to, for ever: a hash of its name decides.
+    The part of the corpus that a topic belongs to: a hash of its name decides, so it never changes.
 
     >>> part_of_topic("data-versioning") == part_of_topic("data-versioning")
     True

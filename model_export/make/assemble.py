@@ -34,7 +34,7 @@ QUANTISE_SEED = 11
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What the bundle is to be called and to promise."""
+    """The name of a bundle, its promise, and the limits of its gates."""
 
     name: str = bundle.NAME
     version: str = bundle.VERSION
@@ -45,7 +45,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """The bundle that was written and what was measured on it."""
+    """A bundle that was written, and its measurements."""
 
     bundle: Bundle
     metrics: bundle_metrics.BundleMetrics
@@ -73,12 +73,12 @@ def assemble(
     Make a bundle and write it to `folder`.
 
     Args:
-        folder: Where the bundle goes; nothing is written there unless every gate is passed.
+        folder: Where the bundle goes; it is written once every gate is passed.
         network: The trained network.
-        trained: What is known of it.
+        trained: Its labels and the record of its training.
         tokenizer: The tokenizer file of its base.
         splits: Training rows to measure activations on, calibration rows, and gold.
-        target: The bundle's name and promise.
+        target: The bundle's name, promise and limits.
 
     Raises:
         ParityError: The exported network is not the trained one, or depends on its batch.
@@ -93,7 +93,7 @@ def assemble(
     plain, quantised = (ngrams.add(model, learned, trained.labels) for model in (networks.plain, networks.quantised))
     compared = Compared(
         logits=(before := parity.run(plain, calibration.rows), after := parity.run(quantised, calibration.rows)),
-        # The reader is the same whole numbers in both files: what can differ is the network.
+        # The n-grams are the same whole numbers in both files: only the network can differ.
         export=_check_export(networks, calibration.rows, target.limits),
         quantisation=parity.check_quantised(before, after, target.limits),
     )
@@ -124,11 +124,11 @@ def finish(
     Args:
         folder: Where the bundle goes.
         model: The file.
-        compared: How far it is from what was trained, on the first calibration rows.
-        trained: What is known of it.
+        compared: Its distance from the trained network, on the first calibration rows.
+        trained: Its labels and the record of its training.
         tokenizer: Its tokenizer, which truncates.
         splits: Calibration rows, and gold.
-        target: The bundle's name and promise.
+        target: The bundle's name, promise and limits.
     """
     calibration = batches.encode(tokenizer, [row.text for row in splits.calibration])
     logits = parity.run(model, calibration)
@@ -188,7 +188,7 @@ def _promise(manifest: Manifest, predictions: Sequence[Prediction], rows: Sequen
 
 
 def own_rows(rows: Sequence[Row], tokenizer: Tokenizer) -> list[list[int]]:
-    """The training texts on which activation ranges are measured: the same ones each time, from all over the data."""
+    """Tokenised training texts to measure activation ranges on: the same ones each time, drawn from all rows."""
     generator = np.random.default_rng(QUANTISE_SEED)
     places = generator.permutation(len(rows))[: quantize.CALIBRATION_TEXTS]
     return batches.encode(tokenizer, [rows[place].text for place in places])
@@ -204,7 +204,7 @@ def _export(network: TagNetwork, rows: Sequence[Sequence[int]], labels: Sequence
 
 
 def _draft(model: bytes, tokenizer: bytes, trained: Trained, target: Target, temperature: float) -> _Draft:
-    """A bundle good enough to load, with no promise yet: its threshold and its measurements are still empty."""
+    """A bundle that can be loaded, with an empty threshold and without measurements."""
     rows = batches.encode(batches.load_tokenizer(tokenizer, target.max_length), reference.GOLDEN_TEXTS)
     golden = tuple(
         GoldenText(text=text, probabilities=score(values.tolist(), temperature))
@@ -240,10 +240,13 @@ def _draft(model: bytes, tokenizer: bytes, trained: Trained, target: Target, tem
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
     """
-    How far the trained network and its two files are apart, and what the files say of the same rows.
+    The distances between a trained network, its float32 file and its int8 file.
 
-    `logits` are the float32 file's and the int8 file's; None where only the int8 file is left, so that nobody can say what
-    rounding does at another threshold.
+    Attributes:
+        logits: Of the float32 and of the int8 file for the same rows, each [rows, labels]; None where only the int8
+            file is left, so that the effect of rounding at another threshold cannot be measured.
+        export: The trained network against the float32 file.
+        quantisation: The float32 file against the int8 file.
     """
 
     logits: tuple[parity.Floats, parity.Floats] | None

@@ -36,7 +36,7 @@ LIBRARIES = ("torch", "transformers", "tokenizers", "onnx", "onnxscript", "onnxr
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingPlan:
-    """How to train: adviser, teacher, student and a head fitted anew, each where there is to be one; and how many cores to use."""
+    """The recipes of a training: adviser, teacher, student and refitted head (None leaves a step out), and the number of cores."""
 
     advice: advisor.AdviceRecipe | None = dataclasses.field(default_factory=advisor.AdviceRecipe)
     teacher: Recipe = dataclasses.field(default_factory=Recipe)
@@ -58,13 +58,13 @@ def train_bundle(
 
     Args:
         folder: Where the bundle goes.
-        splits: What `data.load` returned.
+        splits: The rows, from `splits.load`.
         plan: How to train.
         target: The bundle's name and promise.
         checkpoint_path: Keep the trained network here, for `export_bundle`, and its teacher beside it (`teacher_path`).
 
     Raises:
-        ParityError: A gate refuses what was trained; the network is kept in any case, and the message says where.
+        ParityError: A gate refuses the trained network; it is kept on disk, and the message says where.
     """
     base = base_model.load()
     network, trained = fit(base, splits, plan, teacher_path(checkpoint_path) if checkpoint_path is not None else None)
@@ -73,7 +73,7 @@ def train_bundle(
     try:
         return assemble(folder, network=network, trained=trained, tokenizer=base.tokenizer, splits=splits, target=target)
     except ParityError as error:
-        # What took half an hour to train is not thrown away for what its file lacks.
+        # Training took half an hour: keep the network even though its file is refused.
         kept = checkpoint_path or folder.with_name(f"{folder.name}-refused.safetensors")
         if checkpoint_path is None:
             checkpoint.save(kept, network, trained)
@@ -82,7 +82,13 @@ def train_bundle(
 
 
 def export_bundle(folder: Path, *, checkpoint_path: Path, splits: Splits, target: Target) -> Built:
-    """Make a bundle of a network that was trained before."""
+    """
+    Make a bundle of a network that was trained before.
+
+    Raises:
+        CheckpointError: The file is not a checkpoint.
+        ParityError: A gate refuses the network.
+    """
     network, trained = checkpoint.load(checkpoint_path)
     tokenizer = base_model.load().tokenizer
     return assemble(folder, network=network, trained=trained, tokenizer=tokenizer, splits=splits, target=target)
@@ -90,7 +96,7 @@ def export_bundle(folder: Path, *, checkpoint_path: Path, splits: Splits, target
 
 def teacher_path(checkpoint_path: Path) -> Path:
     """
-    Where the teacher of a student is kept.
+    The file that keeps the teacher of a student.
 
     >>> str(teacher_path(Path("kept/network.safetensors")))
     'kept/network-teacher.safetensors'
@@ -124,7 +130,7 @@ def fit(
 
 
 def _lessons(splits: Splits, train: Examples, unlabelled: list[list[int]], plan: TrainingPlan) -> tuple[Lessons, bool]:
-    """What there is to learn, and whether the adviser was asked."""
+    """The lessons of all texts, and whether the adviser took part."""
     if plan.advice is None:
         return lessons_of(train, unlabelled), False
     encoder = advisor.find()

@@ -1,10 +1,10 @@
 """
-The option `multilabel` of a bundle: a second head on the same vector, that says what else a text is about.
+The option `multilabel` of a bundle: a second head on the same vector finds further labels of a text.
 
-It is added to a bundle that is finished, and changes nothing of it but the file's second output and the manifest's `multilabel`:
-the first head's logits stay the same to the last bit, and so does all that was calibrated and measured on them. One label
-against all others, by logistic regression on the vectors of the training rows; a row that carries two labels is an example
-of both. In the published `tags` the decision's own tag always stands, whatever the second head says of it.
+It is added to a finished bundle, and changes only the file's second output and the manifest's `multilabel`: the first
+head's logits stay the same to the last bit, and so do its calibration and its measurements. One label against all
+others, by logistic regression on the vectors of the training rows; a row that carries two labels is an example of both.
+In the published `tags` the decision's own tag always stands, even where the second head disagrees.
 """
 
 import logging
@@ -37,7 +37,8 @@ logger = logging.getLogger(__name__)
 
 Flags = npt.NDArray[np.bool_]
 
-# The score that a label needs while none has been chosen, and where no score helps: only the decision's own tag is published.
+# The threshold of a label before one is chosen, and where no score helps: only the decision's own tag is then
+# published.
 NEVER = 1.0
 METRIC_DECIMALS = 6
 
@@ -45,7 +46,7 @@ METRIC_DECIMALS = 6
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelHeadRecipe(HeadRecipe):
     """
-    How the second head is fitted: as the first, but for its strength and for the rows that are its own.
+    The fit of the second head: as the first, but for its strength and the rows of `pairs`.
 
     Strength and share were chosen by the log loss on the calibration rows; decision 9 has the table.
     """
@@ -56,17 +57,17 @@ class LabelHeadRecipe(HeadRecipe):
 
 def add_to(folder: Path, *, bundle: Bundle, splits: Splits, recipe: LabelHeadRecipe | None = None) -> Bundle:
     """
-    Write the bundle again, with the option.
+    Fit a second head, and write the bundle again with it.
 
     Args:
-        folder: Where it goes; nothing is written there unless every gate is passed.
+        folder: Where it goes; it is written once every gate is passed.
         bundle: A finished bundle.
         splits: Training rows for the head, calibration rows for its thresholds, and gold.
         recipe: Every number of the fit.
 
     Raises:
         HeadError: The bundle's file has another head than `quantize` writes.
-        ParityError: A decision is not what it was without the option, or depends on its neighbours.
+        ParityError: The option changes a decision, or a decision depends on its neighbours.
     """
     recipe = recipe or LabelHeadRecipe()
     labels = bundle.manifest.labels
@@ -86,17 +87,17 @@ def add_to(folder: Path, *, bundle: Bundle, splits: Splits, recipe: LabelHeadRec
 
 def promise(folder: Path, *, bundle: Bundle, model: bytes, training: dict[str, Any], splits: Splits) -> Bundle:
     """
-    Choose and measure what a second head that exists promises, and write the bundle that has it.
+    Choose the thresholds of a second head that exists, measure it, and write the bundle.
 
     Args:
-        folder: Where it goes; nothing is written there unless every gate is passed.
+        folder: Where it goes; it is written once every gate is passed.
         bundle: The finished bundle of the first head alone.
         model: Its file with the second head.
-        training: What is known of how that was fitted.
+        training: The record of how that head was fitted.
         splits: Calibration rows for its thresholds, and gold.
 
     Raises:
-        ParityError: A decision is not what it was without the option, or depends on its neighbours.
+        ParityError: The option changes a decision, or a decision depends on its neighbours.
     """
     labels, draft = bundle.manifest.labels, _Draft(bundle=bundle, model=model)
     tokenizer = batches.load_tokenizer(bundle.tokenizer, bundle.manifest.max_length)
@@ -152,8 +153,8 @@ def fit(vectors: Floats, train: Examples, carried: Flags, recipe: HeadRecipe) ->
     Each label against all others, on the same weighted rows as the first head.
 
     Args:
-        vectors: What enters the head, [rows, width].
-        train: The rows; what their drawing weights depend on.
+        vectors: The inputs of the head, [rows, width].
+        train: The rows, with the labels and sources that their drawing weights depend on.
         carried: Which labels each row carries, [rows, labels].
         recipe: Every number of the procedure.
     """
@@ -168,10 +169,10 @@ def fit(vectors: Floats, train: Examples, carried: Flags, recipe: HeadRecipe) ->
 
 def choose_thresholds(predictions: Sequence[Prediction], carried: Flags) -> dict[str, float]:
     """
-    For every label the score from which its F1 is best, as it will be published: the decision's own tag counts as said.
+    For every label, the score from which the F1 of the published tags is best; the decision's own tag is always published.
 
-    Where several are as good, the highest of them, so that no tag is added for nothing; `NEVER` is one of them, and means that
-    adding this label by its score helps no row.
+    Of equally good scores the highest is taken, so that no tag is added without a gain. `NEVER` is one of the
+    candidates: it means that adding this label by its score does not help.
 
     Args:
         predictions: Of the calibration rows, with label scores.
@@ -189,17 +190,18 @@ def choose_thresholds(predictions: Sequence[Prediction], carried: Flags) -> dict
 
 def measure(said: Flags, decided: Flags, carried: Flags) -> dict[str, Any]:
     """
-    How good sets of labels are, beside the decision's own tag alone.
+    Measure the published sets of labels, beside the decision's own tag alone.
 
     Args:
         said: The published `tags`, [rows, labels].
         decided: The published `tag`, likewise.
-        carried: What each row carries, likewise.
+        carried: The labels that each row carries, likewise.
 
     Returns:
-        `rows`; `two_label_rows`, those that carry more than one, and `two_label_subset_right`, so many of these have exactly their
-        labels; `tags_added` beside `tag`, and `tags_added_right`, so many of these the row carries; `micro_f1`, `macro_f1` and
-        `subset_accuracy`, the share of rows that have exactly their labels, and each of the three `_of_tag_alone`.
+        `rows`; `two_label_rows`, those that carry more than one, and `two_label_subset_right`, so many of these have
+        exactly their labels; `tags_added` beside `tag`, and `tags_added_right`, so many of these the row carries;
+        `micro_f1`, `macro_f1` and `subset_accuracy`, the share of rows that have exactly their labels, and each of the
+        three `_of_tag_alone`.
     """
     several = carried.sum(axis=1) > 1
     added = said & ~decided
@@ -253,13 +255,13 @@ def _golden_scores(model: bytes, rows: Sequence[Sequence[int]]) -> tuple[tuple[f
 
 
 def _gap(model: bytes, fitted: Head, rows: Sequence[Sequence[int]], vectors: Floats) -> float:
-    """The most by which eight bits move a label logit, in logit units."""
+    """The largest distance, in logit units, between a label logit of the file and the one before rounding."""
     wanted = vectors[: len(rows)] @ fitted.weight.T + fitted.bias
     return round(float(np.abs(parity.run(model, rows, output=LABEL_OUTPUT) - wanted).max()), SCORE_DECIMALS)
 
 
 def _check_same(before: Sequence[Prediction], after: Sequence[Prediction]) -> None:
-    """The option may add to a decision and must not change it."""
+    """Refuse a second head that changes a decision; it may only add to one."""
     changed = sum(replace(found, tags=(), label_scores={}) != one for one, found in zip(before, after, strict=True))
     if changed:
         msg = f"the second head changes {changed} of {len(before)} decisions of the first"

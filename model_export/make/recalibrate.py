@@ -1,4 +1,4 @@
-"""A bundle's promises made anew: its network and its tokenizer stay to the byte, what was measured with them does not."""
+"""Calibrate and measure a bundle anew: network and tokenizer stay to the byte."""
 
 import tempfile
 from dataclasses import replace
@@ -19,14 +19,14 @@ def recalibrate_bundle(folder: Path, *, bundle: Bundle, splits: Splits, precisio
     """
     Fit the temperature, choose and certify the thresholds, describe the reference and measure, on the rows of today.
 
-    What was proved of the network when it was exported is kept. How often rounding sends a text through another door is not: it depends on
-    the thresholds, and the network that was rounded is gone. A bundle with the option `multilabel` keeps its second head too, and the
-    thresholds of that are chosen anew.
+    The proofs from the network's export are kept, but for the share of texts that rounding sends to another topic: it
+    depends on the thresholds, and the network before rounding is gone. A bundle with the option `multilabel` keeps its
+    second head too; its thresholds are chosen anew.
 
     Args:
         folder: Where the new bundle goes.
         bundle: The one whose network is kept.
-        splits: What `data.load` returned.
+        splits: The rows, from `splits.load`.
         precision: The share right that the thresholds shall reach.
         version: The new bundle's version; the old one's with `SUFFIX` unless given.
 

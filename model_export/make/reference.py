@@ -1,4 +1,4 @@
-"""What ordinary traffic looked like to the model when it was made: what a live stream is compared with, and golden texts."""
+"""The reference of a bundle: the statistics of ordinary traffic that a live stream is compared with, and the golden texts."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from monitoring import edges
 
 # The share of ordinary texts whose energy is not above `ood_energy`.
 ORDINARY = 0.995
-# A word of one row says nothing of ordinary traffic, and would make the bundle a list of rare words.
+# A word of a single row is not typical of ordinary traffic, and would make the bundle a list of rare words.
 LEAST_ROWS_PER_WORD = 2
 QUANTILES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995)
 
@@ -37,16 +37,17 @@ def describe(
     The reference part of a manifest; `bundle.Reference` is its shape.
 
     Args:
-        predictions: What the finished bundle says of the rows.
+        predictions: The finished bundle's predictions of the rows.
         labels: The bundle's labels.
         texts: The composed text of each row.
         described: Whether the row has a description beside its title.
 
     Returns:
         `rows`; `label_ratio`, the share of each predicted label; `confidence_cdf`, `energy_cdf`, `tokens_cdf` and
-        `tokens_per_word_cdf`, the share of values at most each edge of `monitoring.edges`; `energy_quantiles`, by quantile;
-        `ood_energy`, which all but `1 - ORDINARY` of the energies do not exceed, and `ood_ratio`, the share that does;
-        `tokens`, the length of texts; `truncated_ratio`; `without_description_ratio`; `words`, in how many rows each word is.
+        `tokens_per_word_cdf`, the share of values at most each edge of `monitoring.edges`; `energy_quantiles`, by
+        quantile; `ood_energy`, which all but `1 - ORDINARY` of the energies do not exceed, and `ood_ratio`, the share
+        that does; `tokens`, the length of texts; `truncated_ratio`; `without_description_ratio`; `words`, the number of
+        rows that contain each word.
 
     Raises:
         ValueError: There are no predictions, or not one text and one description flag for each.

@@ -1,8 +1,8 @@
-"""A new head, and a new reader of n-grams, on an encoder that stays as it is: a minute or two where training takes an hour.
+"""A new head, and a new reader of n-grams, on an encoder that stays: minutes where training takes an hour.
 
-What the encoder of a bundle sees is often right where its head is not: the head was fitted together with it, on the labels of that
-day. So the int8 file is asked for the vector of every training text, as production would compute it, and logistic regression
-draws the lines anew (`train.HeadRecipe`). What stands beside the network, `ngrams`, is learned anew with it, or alone.
+An encoder often outlives its head, which was fitted to the labels of its day. The int8 file gives the vector of every
+training text, as production computes it, and logistic regression fits a head to them (`tuning.HeadRecipe`). The n-grams
+beside the network are learned anew too, or alone.
 """
 
 import logging
@@ -28,7 +28,7 @@ def refit_bundle(folder: Path, *, bundle: Bundle, splits: Splits, target: Target
     Args:
         folder: Where the new bundle goes.
         bundle: The one whose encoder is kept.
-        splits: What `data.load` returned.
+        splits: The rows, from `splits.load`.
         target: The new bundle's name and promise.
         recipe: Every number of the procedure.
 
@@ -47,7 +47,7 @@ def refit_bundle(folder: Path, *, bundle: Bundle, splits: Splits, target: Target
     wanted = heads.embed(bundle.model, rows) @ fitted.weight.T + fitted.bias
     compared = assemble.Compared(
         logits=(wanted, found := parity.run(model, rows)),
-        # The encoder's own gates were passed when it was exported; what is new here is the head.
+        # The encoder passed its own gates when it was exported; only the head is new.
         export=parity.Difference(**bundle.manifest.parity["export"]),
         quantisation=parity.check_quantised(wanted, found, target.limits),
     )
@@ -64,7 +64,7 @@ def refit_bundle(folder: Path, *, bundle: Bundle, splits: Splits, target: Target
 
 
 def record(bundle: Bundle, splits: Splits, recipe: HeadRecipe) -> dict[str, object]:
-    """What the new manifest says of its making: the head's recipe and data, and all that the old one said of the encoder's."""
+    """The training record of the new manifest: the head's recipe and data, and the old manifest's record of the encoder."""
     return {
         "head": asdict(recipe),
         "data": splits.as_record(),
@@ -76,8 +76,8 @@ def teach_ngrams(folder: Path, *, bundle: Bundle, splits: Splits, target: Target
     """
     Keep the network of a bundle with its head, and learn the n-grams beside it anew, or for the first time.
 
-    What was proved of the network when it was exported is kept. How often rounding sends a text through another door is not: it depends on
-    the thresholds, and the network that was rounded is gone. Arguments and errors as of `refit_bundle`.
+    The proofs from the network's export are kept, but for the share of texts that rounding sends to another topic: it
+    depends on the thresholds, and the network before rounding is gone. Arguments and errors as of `refit_bundle`.
     """
     labels = bundle.manifest.labels
     graph = export.load(bundle.model)
@@ -87,7 +87,7 @@ def teach_ngrams(folder: Path, *, bundle: Bundle, splits: Splits, target: Target
     tokenizer = batches.load_tokenizer(bundle.tokenizer, target.max_length)
     train, calibration = (examples(tokenizer, rows, labels) for rows in (splits.train, splits.calibration))
     learned = ngrams.learn(model, train=train, calibration=calibration, vocabulary=tokenizer.get_vocab_size())
-    # The network's own record says which rows that learned from.
+    # The rows of the network itself stand in its own record.
     learned = replace(learned, record=learned.record | {"data": splits.as_record()})
     compared = assemble.Compared(
         logits=None,

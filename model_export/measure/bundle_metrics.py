@@ -1,4 +1,4 @@
-"""What a manifest keeps as a bundle's metrics: the parts with labels, and the gate for what the model was not made for."""
+"""The metrics in a bundle's manifest: an evaluation of every labelled part, and of the gate for foreign texts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ def measure(
         classifier: The bundle's, as production runs it.
         splits: The rows.
         thresholds: By predicted label, the confidence from which a prediction is published without asking.
-        ood_energy: The energy above which a text is strange; None where the bundle does not say.
+        ood_energy: The energy above which a text is strange; None for a bundle without a gate.
     """
     parts: dict[str, Sequence[Row]] = {part: getattr(splits, part) for part in PARTS if getattr(splits, part)}
     found = {part: classifier.classify([row.text for row in rows]) for part, rows in parts.items()}

@@ -1,4 +1,4 @@
-"""What a model's confidence is worth, as curves: is a 0.9 right nine times in ten, and how often is it wrong if it answers less?"""
+"""Reliability (share right by confidence) and risk by coverage (share wrong if only the surest rows are answered)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,13 +8,16 @@ import numpy as np
 from model_export.calibrate.intervals import DECIMALS, Floats, Interval, Ints, wilson
 
 BINS = 10
-# Points of a curve: one about every hundredth of coverage is all that an eye can tell apart.
+# Points of a curve: the eye cannot tell more than one at every hundredth of coverage apart.
 POINTS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bin:
-    """Rows whose confidence is in [`low`, `high`), the last bin's in [`low`, 1]: their mean confidence and the share right."""
+    """
+    Rows whose confidence is in [`low`, `high`), the last bin's in [`low`, 1]: their mean confidence and the share
+    right.
+    """
 
     low: float
     high: float
@@ -39,7 +42,8 @@ class RiskCoverage:
     """
     Risk by coverage, from the surest rows to all rows.
 
-    `area` is the mean risk over all coverages (Geifman and El-Yaniv's AURC): small where a model is right and knows when it is not.
+    `area` is the mean risk over all coverages (Geifman and El-Yaniv's AURC): small where a model is right and knows
+    when it is not.
     """
 
     points: tuple[Point, ...]

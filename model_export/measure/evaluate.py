@@ -1,4 +1,4 @@
-"""How good a classifier is on labelled rows: one frozen record, as text for people and as JSON for programs."""
+"""The figures of a classifier on labelled rows: one frozen record, as text and as JSON."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -24,8 +24,8 @@ class ClassReport:
     """
     One label: precision, recall, F1 with its 95 % bootstrap interval, and how many rows carry it.
 
-    `published` counts the rows that were given the label with at least its `threshold`; `published_precision` is the share of them
-    that is right, None if there are none.
+    `published` counts the rows that were given the label with at least its `threshold`; `published_precision` is the
+    share of them that is right, None if there are none.
     """
 
     label: str
@@ -42,13 +42,14 @@ class ClassReport:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
     """
-    What was measured on one set of rows.
+    The figures of a classifier on one set of rows.
 
     `weighted_f1_interval` is a 95 % bootstrap interval over rows. `confusion[i][j]` counts rows of label i that were
-    given label j. `precision_at_threshold` and `coverage` are of the rows whose confidence reaches the threshold of their predicted label.
-    `precision_at_coverage` is the share right of the surest half of the rows, and so on, by coverage in percent; `risk_area` the mean, over
-    all coverages, of the share wrong (AURC, as `curves.risk_coverage` has it). Both go by published confidences, and rows that tie are
-    one group; where a share of the rows ends within one, a part of it counts as that part of its hits.
+    given label j. `precision_at_threshold` and `coverage` are of the rows whose confidence reaches the threshold of
+    their predicted label. `precision_at_coverage` is the share right of the surest half of the rows, and so on, by
+    coverage in percent; `risk_area` the mean, over all coverages, of the share wrong (AURC, as `curves.risk_coverage`
+    has it). Both go by published confidences, and rows that tie are one group; where a share of the rows ends within
+    one, a part of it counts as that part of its hits.
     """
 
     rows: int
@@ -95,7 +96,7 @@ def evaluate(
     predictions: Sequence[Prediction], tags: Sequence[str], *, labels: Sequence[str], thresholds: Mapping[str, float]
 ) -> Evaluation:
     """
-    Measure predictions against the labels that people gave.
+    Measure predictions against labels given by people.
 
     Args:
         predictions: One a row.
@@ -149,7 +150,7 @@ def precision_by_rows(confidence: Floats, right: Bools) -> Floats:
 
 
 def bootstrap_interval(truth: Ints, found: Ints) -> tuple[float, float]:
-    """A 95 % interval of the weighted F1 over redrawn rows, the same each time."""
+    """The 95 % bootstrap interval of the weighted F1, from seeded redraws of rows."""
     generator = np.random.default_rng(BOOTSTRAP_SEED)
     draws = generator.integers(0, len(truth), size=(BOOTSTRAP_DRAWS, len(truth)))
     low, high = np.percentile([_weighted_f1(truth[rows], found[rows]) for rows in draws], INTERVAL)

@@ -1,4 +1,4 @@
-"""The gate for what the model was not made for, on rows that are its business and on rows that are not."""
+"""The gate for foreign texts, measured on rows about machine learning and on rows that are not."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,15 +12,16 @@ from model_export.data.splits import Splits
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
     """
-    The gate for what the model was not made for: how often it sends away what it should not, and what it should.
+    The gate for foreign texts: the shares of ordinary and of foreign rows that it sends to a person.
 
     Attributes:
         ood_energy: The energy above which a text is strange.
-        false_rejection: The share of ordinary rows that are called strange, by part. `calibration` chose the energy, so that its share
-            is what was asked for; the other parts measure it.
-        not_ml_rows: Rows of the corpus that are not about machine learning. A student was distilled on them, without labels.
+        false_rejection: The share of ordinary rows that are called strange, by part. `calibration` chose the energy, so
+            its share is the one that was asked for; the other parts measure it.
+        not_ml_rows: Rows of the corpus that are not about machine learning. A student was distilled on them, without
+            labels.
         not_ml_rejection: The share of them that is called strange.
-        not_ml_review: The share of them about which a person is asked, for this reason or for low confidence.
+        not_ml_review: The share of them about which a person is asked, for this reason or because of low confidence.
     """
 
     ood_energy: float
@@ -58,10 +59,10 @@ def count(
     ood_energy: float,
 ) -> Gate:
     """
-    Count what the gate does.
+    Count the rows that the gate sends to a person.
 
     Args:
-        ordinary: Predictions of rows that are the model's business, by part; no part is empty.
+        ordinary: Predictions of rows about machine learning, by part; no part is empty.
         foreign: Predictions of rows that are not.
         thresholds: By predicted label, the confidence from which a prediction is published without asking.
         ood_energy: The energy above which a text is strange.

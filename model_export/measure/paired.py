@@ -1,7 +1,7 @@
-"""Two models on the same rows: which of them is right where the other is not, and whether that could be chance.
+"""A paired test of two models on the same rows: McNemar's exact test, and the difference of F1 with its interval.
 
-Intervals of two models overlap long before the models are alike, for they share the luck of their rows. A paired test takes that luck
-out: rows that both get right or wrong say nothing, the others are counted.
+Separate intervals of two models can overlap although one is clearly better, because both depend on the same draw of
+rows. A paired test removes that: it counts only the rows that one model alone has right.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ class Paired:
         rows: The rows that both were asked.
         only_ours: Rows that our model alone has right.
         only_theirs: Rows that the other alone has right.
-        p_value: McNemar's exact test, two-sided: how often a fair coin would part those rows at least so unevenly.
+        p_value: McNemar's exact test, two-sided: how often a fair coin would split those rows at least so unevenly.
         difference: Our weighted F1 less theirs.
         interval: Its 95 % bootstrap interval; both are measured on the same redrawn rows.
     """

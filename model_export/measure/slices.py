@@ -1,4 +1,4 @@
-"""Slices: kinds of rows that an average hides, as named predicates, and how good a classifier is on each of them."""
+"""Slices: kinds of rows that an average hides, as named predicates, and the figures of a classifier on each."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from model_export.calibrate.intervals import Interval, bootstrap, confusion, wei
 from model_export.data.corpus import AUTHORED, PLAIN, REGISTERS
 from model_export.data.row import Row
 
-# Below this many rows an interval is wider than most differences that anybody would act on.
+# Below this many rows an interval is wider than most differences that would change a decision.
 FEW_ROWS = 30
 SHORT_WORDS = 6
 LENGTHS = ((1, 6), (7, 15), (16, 25), (26, 40), (41, None))
@@ -34,10 +34,10 @@ class Slice:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SliceReport:
     """
-    How good a classifier is on one slice.
+    The figures of a classifier on one slice.
 
-    `interval` is Wilson's of `accuracy`, `f1_interval` a bootstrap interval of `weighted_f1`, both at 95 %. `few`: there are fewer than
-    `FEW_ROWS` rows, so that a figure says little.
+    `interval` is Wilson's of `accuracy`, `f1_interval` a bootstrap interval of `weighted_f1`, both at 95 %. `few`:
+    there are fewer than `FEW_ROWS` rows, so a figure is uncertain.
     """
 
     group: str
@@ -51,7 +51,7 @@ class SliceReport:
 
     @property
     def few(self) -> bool:
-        """Whether there are too few rows to say much."""
+        """Whether there are fewer than `FEW_ROWS` rows."""
         return self.rows < FEW_ROWS
 
     def as_json(self) -> dict[str, object]:
@@ -65,7 +65,7 @@ def words(row: Row) -> int:
 
 
 def has_llm_terms(row: Row) -> bool:
-    """Whether a row speaks of language models by one of the names that are in fashion."""
+    """Whether a row names language models by one of today's terms."""
     return LLM_TERMS.search(row.text) is not None
 
 
@@ -110,7 +110,7 @@ def measure(
         rows: Labelled rows.
         predictions: One a row, in order.
         labels: All labels.
-        slices: What to look at.
+        slices: The slices to measure.
 
     Raises:
         ValueError: There is not one prediction a row.
@@ -144,7 +144,7 @@ def _measure(kind: Slice, rows: Sequence[Row], predictions: Sequence[Prediction]
 
 
 def as_table(title: str, reports: Sequence[SliceReport]) -> str:
-    """The slices of one part as a table; those of few rows say so."""
+    """The slices of one part as a table; slices of few rows are marked."""
     lines = [f"slices of {title}", f"  {'':<10} {'slice':<26} {'rows':>5} {'right':>7}  {'95 %':<16} {'weighted F1':>11}  95 %"]
     for report in reports:
         (low, high), (least, most) = report.interval, report.f1_interval

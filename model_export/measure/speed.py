@@ -1,4 +1,4 @@
-"""Texts a second on one core, of several models at once: interleaved, so that a host that slows down slows all of them alike."""
+"""Texts a second on one core, of several models in turn, so that a host that slows down slows all of them alike."""
 
 import os
 import statistics
@@ -32,8 +32,8 @@ class Speed:
         rounds: How often all texts were asked, after one round that was not counted.
         texts: Texts a round, the same for all models.
         threads: Cores that a model was allowed.
-        cores: Processor time over wall time in the median: more than about 1 means that the limit was not kept, much less that others
-            had the processor.
+        cores: Processor time over wall time in the median: more than about 1 means that the limit was not kept, much
+            less that others had the processor.
     """
 
     texts_per_second: float
@@ -50,7 +50,7 @@ class Speed:
 
 
 def shared(speeds: Sequence[Speed]) -> str:
-    """A sentence where the processor was not all theirs while models were measured, else nothing."""
+    """A warning if other processes used the processor during the measurement, else an empty string."""
     least = min(speed.cores for speed in speeds)
     if least >= SHARED:
         return ""
@@ -72,8 +72,8 @@ def measure(
     Measure models in turn, round by round; each round begins with another one.
 
     Args:
-        models: What to measure, by name.
-        texts: What each is asked, all in one call.
+        models: The functions to measure, by name.
+        texts: The texts that each predicts, in one call.
         rounds: How often; before them each is asked once, uncounted.
         clock: Wall time in seconds.
         processor: This process's time on processors, in seconds.
@@ -99,7 +99,7 @@ def measure(
 
 
 def _speed(times: Sequence[tuple[float, float]], texts: int) -> Speed:
-    # A clock that stood still would divide by nothing.
+    # A clock that stood still would divide by zero.
     walls = [max(wall, 1e-9) for wall, _ in times]
     return Speed(
         texts_per_second=round(texts / statistics.median(walls), 1),
@@ -114,7 +114,10 @@ def _speed(times: Sequence[tuple[float, float]], texts: int) -> Speed:
 
 @contextmanager
 def one_core() -> Iterator[None]:
-    """Hold PyTorch, the linear algebra under NumPy and the tokenizer to one thread; the runtime of a bundle has one anyway."""
+    """
+    Hold PyTorch, the linear algebra under NumPy and the tokenizer to one thread; the runtime of a bundle has one
+    anyway.
+    """
     threads, tokenizers = torch.get_num_threads(), os.environ.get(_TOKENIZERS)
     torch.set_num_threads(THREADS)
     os.environ[_TOKENIZERS] = "false"

@@ -1,11 +1,11 @@
-"""Behaviour suites: small files of texts with what must hold of them, after CheckList (Ribeiro et al., ACL 2020).
+"""Behaviour suites: small files of texts, each with its expected label, after CheckList (Ribeiro et al., ACL 2020).
 
-    minimum      the plainest titles of every class, a group a class: whoever misses these does not know the class
-    breadth      plain titles of every territory: the label that anybody would give
+    minimum      the plainest titles of every class, a group a class; a model that misses these does not know the class
+    breadth      plain titles of every territory, whose label is not in dispute
     direction    the same title with another decisive word: the label must follow the word
     invariance   the same title with a typo, other case or spelling, synonyms, an address, reordered, decorated: the label must stay
 
-The texts were written for the project. Nothing is trained or calibrated on them.
+The texts were written for the project. No model is trained or calibrated on them.
 """
 
 from collections import defaultdict
@@ -48,7 +48,10 @@ class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupReport:
-    """How many cases of one group of a suite hold. `failed` are the titles of those that do not, each with what was said of it."""
+    """
+    How many cases of one group of a suite hold. `failed` are the titles of those that do not, each with the label that
+    was given.
+    """
 
     suite: str
     group: str
@@ -72,14 +75,14 @@ class GroupReport:
 
 def run(classifier: Classifier, folder: Path = SUITES) -> tuple[GroupReport, ...]:
     """
-    Ask a classifier every case of every suite.
+    Put every case of every suite to a classifier.
 
     Args:
         classifier: A loaded model.
         folder: The folder with the suites' files.
 
     Raises:
-        DataError: A file is missing or a line of it is no case.
+        DataError: A file is missing, a line of it is no case, or a case expects a label that the classifier lacks.
     """
     outcomes: defaultdict[tuple[str, str], list[tuple[str, bool]]] = defaultdict(list)
     for suite in EXPECTATIONS:

@@ -28,7 +28,7 @@ def to_onnx(network: TagNetwork, labels: Sequence[str]) -> bytes:
     Export a network.
 
     Args:
-        network: What `TagNetwork.for_export` returned, in inference mode.
+        network: The result of `TagNetwork.for_export`, in inference mode.
         labels: The labels in the order of the logits; they are written into the file's metadata.
 
     Raises:
@@ -41,7 +41,7 @@ def to_onnx(network: TagNetwork, labels: Sequence[str]) -> bytes:
         1: torch.export.Dim("length", min=2, max=network.shape.positions),
     }
     with torch.no_grad(), warnings.catch_warnings():
-        # The exporter warns of its own coming changes, about which nothing can be done here.
+        # The exporter warns of its own coming changes, which do not concern this code.
         warnings.simplefilter("ignore")
         program = torch.export.export(network, samples, dynamic_shapes=dict.fromkeys(INPUTS, sizes), strict=False)
         exported = torch.onnx.export(
@@ -55,7 +55,7 @@ def to_onnx(network: TagNetwork, labels: Sequence[str]) -> bytes:
 
 def finish(model: onnx.ModelProto, labels: Sequence[str]) -> bytes:
     """
-    Leave in the file what the runtime needs and nothing else, name its axes, and write the labels into it.
+    Remove all that the runtime does not need from the file, name its axes, and write the labels into it.
 
     Raises:
         ExportError: The graph needs an operator outside the ONNX standard, or is not valid ONNX.

@@ -1,7 +1,7 @@
 """The heads of an int8 file: read the vectors that enter them, replace the first, add or remove a second.
 
-A head is one `Gemm` with constants in seven bits, as `quantize` writes it. The second head, for the option `multilabel`, is another product
-of the same rounded vector; its output is `label_logits`.
+A head is one `Gemm` with constants in seven bits, as `quantize` writes it. The second head, for the option
+`multilabel`, is another product of the same rounded vector; its output is `label_logits`.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,12 @@ class HeadError(Exception):
 
 
 def embed(model: bytes, rows: Sequence[Sequence[int]]) -> Floats:
-    """What enters the head of an int8 file for tokenised texts, [rows, width], in order."""
+    """
+    The vectors of tokenised texts that enter the head of an int8 file, [rows, width], in order.
+
+    Raises:
+        HeadError: The file has no head that this module knows.
+    """
     graph = export.load(model)
     name = head_of(graph).input[0]
     graph.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", "width"]))
@@ -80,7 +85,7 @@ def rounded(head: Head, step: float) -> tuple[npt.NDArray[Any], ...]:
     A head in seven bits, as the file keeps it.
 
     Args:
-        head: What was fitted.
+        head: The fitted head, in full precision.
         step: The step of the vectors' own rounding.
 
     Returns:
@@ -93,7 +98,7 @@ def rounded(head: Head, step: float) -> tuple[npt.NDArray[Any], ...]:
 
 
 def drop_label_head(graph: onnx.ModelProto) -> None:
-    """Take a second head (multilabel.py) out of the graph, where there is one: fitted beside another first one, it is of another bundle."""
+    """Remove the second head from the graph, if there is one: it was fitted beside another first head."""
     for kept in (graph.graph.output, graph.graph.node, graph.graph.initializer):
         ours = [item for item in kept if item.name.startswith(LABEL_OUTPUT)]
         for item in ours:
@@ -110,7 +115,7 @@ def head_of(graph: onnx.ModelProto) -> onnx.NodeProto:
 
 
 def foreign(why: str) -> HeadError:
-    """What is said of a file whose head is of another make."""
+    """The error for a file whose head has another structure."""
     return HeadError(f"the bundle's head cannot be replaced: {why}. Next: train anew, with `tagstream model train`.")
 
 
@@ -119,7 +124,7 @@ def with_label_head(model: bytes, head: Head, labels: Sequence[str]) -> bytes:
     The file with a second output `label_logits`: a product like the first one's, of the same rounded vector.
 
     Raises:
-        HeadError: The file's head is of another make.
+        HeadError: The file's head has another structure.
     """
     graph = export.load(model)
     drop_label_head(graph)

@@ -1,8 +1,8 @@
 """A second reader in the same file: tokens and pairs of neighbours, as logistic regression on TF-IDF reads them.
 
-A small network errs where single words would have told, and words alone where a sentence is needed: their logits, mixed, are right more often
-than either's. The reader is a table with a row a token and a row a bucket of hashed pairs; a row is a weight a label and the
-squared rarity of its token. Of a text
+A small network errs where single words would decide, and words alone err where the sentence matters; a mix of their
+logits is right more often than either. The reader is a table with a row a token and a row a bucket of hashed pairs; a
+row is a weight a label and the squared rarity of its token. For a text
 
     logits = weights' sum / sqrt(rarities' sum) * step + bias
 
@@ -36,7 +36,8 @@ Table = npt.NDArray[np.int8]
 FIRST, SECOND = 7_919, 104_729
 INT8_MAX = 127
 LOSS_DECIMALS = 6
-# What everything of the reader is called by in the file, and what the network's own logits are called beside it.
+# The names of the reader's nodes and constants begin with this; the network's own logits get the second name beside a
+# reader.
 PREFIX = "ngrams."
 NETWORK_LOGITS = f"{PREFIX}network_logits"
 
@@ -44,16 +45,17 @@ NETWORK_LOGITS = f"{PREFIX}network_logits"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NgramRecipe:
     """
-    How the reader learns, and how much it may say.
+    Every number that decides the reader and its share.
 
     Attributes:
         strength: Of the logistic regression, scikit-learn's C.
         buckets: Rows of the table for pairs.
         least_texts: A token or bucket that fewer training texts have has no weight.
-        shares: What the reader may count beside the network, 0 to 1; the calibration rows choose. 0 leaves it out.
-        source_shares: What every source counts.
-        class_levelling: See `train.drawing_weights`.
-        iterations: At most.
+        shares: The candidate weights of the reader beside the network, 0 to 1; the calibration rows choose. 0 leaves it
+            out.
+        source_shares: The share of draws by source.
+        class_levelling: See `tuning.drawing_weights`.
+        iterations: The largest number of iterations of the fit.
     """
 
     strength: float = 40.0
@@ -72,9 +74,9 @@ class Ngrams:
 
     Attributes:
         table: Shape (vocabulary + buckets, labels + 1); the last column is the rarity, squared.
-        vocabulary: Rows of it that belong to tokens.
-        step: What a whole number of weight is worth, after the division.
-        bias: A logit a label, for any text.
+        vocabulary: The number of rows for tokens, which come first.
+        step: The size of one unit of weight, in logit units, after the division.
+        bias: A constant logit for each label.
     """
 
     table: Table
@@ -84,11 +86,11 @@ class Ngrams:
 
     @property
     def buckets(self) -> int:
-        """Rows that belong to pairs."""
+        """The number of rows for pairs."""
         return len(self.table) - self.vocabulary
 
     def logits(self, rows: Sequence[Sequence[int]]) -> Floats:
-        """What it says of tokenised texts, [rows, labels]: what the file computes, without a runtime."""
+        """The logits of tokenised texts, [rows, labels], as the file computes them, without a runtime."""
         sums = np.array([self.table[places(row, self.vocabulary, self.buckets)].sum(axis=0, dtype=np.int64) for row in rows])
         found: Floats = sums[:, :-1] / np.sqrt(np.maximum(sums[:, -1:], 1)) * self.step + np.array(self.bias)
         return found
@@ -96,7 +98,7 @@ class Ngrams:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learned:
-    """A reader, the share that it is to have (0: none), and what is to be known of both."""
+    """A reader, its share beside the network (0: it is left out), and the record of both for the manifest."""
 
     ngrams: Ngrams
     share: float
@@ -105,7 +107,7 @@ class Learned:
 
 def places(row: Sequence[int], vocabulary: int, buckets: int) -> Ints:
     """
-    The rows of the table that a text has: of its tokens, then of its pairs.
+    The rows of the table for a text: those of its tokens, then those of its pairs.
 
     >>> places([5, 7], vocabulary=10, buckets=100).tolist()
     [5, 7, 108]
@@ -118,13 +120,14 @@ def learn(
     model: bytes, *, train: Examples, calibration: Examples, vocabulary: int, recipe: NgramRecipe | None = None
 ) -> Learned:
     """
-    Fit a reader, and choose what it counts beside a network.
+    Fit a reader, and choose its share beside a network.
 
     Args:
         model: The network's file, which has no reader.
-        train: What the reader learns from.
-        calibration: What the share is chosen on, by log loss after temperature scaling; every source counts the same.
-        vocabulary: Tokens there are.
+        train: The rows that the reader learns from.
+        calibration: The rows that choose the share, by log loss after temperature scaling; every source counts the
+            same.
+        vocabulary: The number of tokens.
         recipe: Every number of the procedure.
     """
     recipe = recipe or NgramRecipe()
@@ -146,7 +149,10 @@ def learn(
 
 
 def fit(train: Examples, vocabulary: int, recipe: NgramRecipe) -> Ngrams:
-    """Logistic regression on the features as the file will compute them, rarities rounded; then its weights are rounded too."""
+    """
+    Logistic regression on the features as the file will compute them, rarities rounded; then its weights are rounded
+    too.
+    """
     counts = _counts(train.rows, vocabulary, recipe.buckets)
     texts = np.asarray((counts > 0).sum(axis=0)).ravel()
     rarity = (np.log((1 + len(train.rows)) / (1 + texts)) + 1) ** 2
@@ -204,7 +210,7 @@ def without(model: bytes, labels: Sequence[str]) -> bytes:
 
 
 def drop(graph: onnx.ModelProto) -> None:
-    """Take a reader out of the graph, where there is one."""
+    """Remove the reader from the graph, if there is one."""
     for kept in (graph.graph.node, graph.graph.initializer):
         for item in [item for item in kept if item.name.startswith(PREFIX)]:
             kept.remove(item)
@@ -212,7 +218,7 @@ def drop(graph: onnx.ModelProto) -> None:
 
 
 def _take_over(graph: onnx.ModelProto, before: str, after: str) -> None:
-    """What a node gives under one name, it gives under another."""
+    """Rename an output of a node."""
     for node in graph.graph.node:
         node.output[:] = [after if name == before else name for name in node.output]
 
@@ -284,5 +290,5 @@ def _node(kind: str, inputs: str, outputs: str, attributes: dict[str, int] | Non
 
 
 def recorded(training: dict[str, object], learned: Learned) -> dict[str, object]:
-    """What a manifest says of its making, the reader included."""
+    """The training record of a manifest with the reader's added."""
     return training | {"ngrams": learned.record}

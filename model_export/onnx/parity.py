@@ -1,7 +1,7 @@
-"""Gates between training and the world: the exported network must be the trained one, and the int8 one nearly so.
+"""The gates of an export: the float32 file must equal the trained network, and the int8 file nearly so.
 
-Every gate measures, records and can refuse; `invariance` is the gate that needs no torch. A bundle that came through carries
-the numbers in its manifest.
+Every gate measures, records and can refuse. A bundle that passed has the numbers in its manifest. `invariance` is the
+one gate that needs no torch.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How far each gate may be off."""
+    """The largest logit gap, the least agreement and the largest share of flips that the gates accept."""
 
     export_logit: float = 1e-3
     quantised_agreement: float = 0.97
@@ -37,7 +37,10 @@ class Difference:
 
 
 def run(model: bytes, rows: Sequence[Sequence[int]], output: str = "logits") -> Floats:
-    """Logits (or another output) of tokenised texts from an ONNX file, each text alone, as the reference for every comparison."""
+    """
+    Logits (or another output) of tokenised texts from an ONNX file, each text alone, as the reference for every
+    comparison.
+    """
     running = open_session(model)
     found = []
     for row in rows:
@@ -59,7 +62,7 @@ def compare(left: Floats, right: Floats) -> Difference:
 
 
 def routing_flips(left: Floats, right: Floats, *, temperature: float, thresholds: Sequence[float]) -> float:
-    """The share of texts that one network would send to a person and the other not; `thresholds` in label order."""
+    """The share of texts, 0 to 1, that one network sends to a person and the other does not; `thresholds` in label order."""
     one, other = (_is_sure(logits, temperature, np.asarray(thresholds)) for logits in (left, right))
     return round(float((one != other).mean()), 6)
 
@@ -94,10 +97,10 @@ def check_quantised(exported: Floats, quantised: Floats, limits: Limits) -> Diff
 
 def check_flips(flips: float, limits: Limits) -> float:
     """
-    Judge what `routing_flips` found.
+    Judge the result of `routing_flips`.
 
     Raises:
-        ParityError: Quantisation sends too many texts through another door.
+        ParityError: Quantisation sends too many texts to another topic.
     """
     if flips > limits.quantised_flips:
         msg = f"quantisation sends {flips:.4f} of the texts through another door (at most {limits.quantised_flips})"

@@ -1,7 +1,7 @@
 """Eight-bit arithmetic without a batch's memory: static QDQ, uint8 activations, int8 weights with a scale a channel.
 
-Dynamic quantisation takes its activation scales from whatever batch is at hand, so that a text's logits depend on its
-neighbours. Here the scales are constants, measured once on real training texts: random tokens would more than double the error.
+Dynamic quantisation takes its activation scales from the batch, so a text's logits depend on its neighbours. Here the
+scales are constants, measured once on real training texts: random tokens would more than double the error.
 """
 
 import logging
@@ -40,7 +40,7 @@ def quantize(model: bytes, rows: Sequence[Sequence[int]], labels: Sequence[str])
     Quantise the matrix products of a float32 model.
 
     Args:
-        model: What `export.to_onnx` returned.
+        model: The file from `export.to_onnx`.
         rows: Token ids of real training texts, about `CALIBRATION_TEXTS` of them.
         labels: The labels, written into the new file as into the old.
 
@@ -67,8 +67,8 @@ def quantize(model: bytes, rows: Sequence[Sequence[int]], labels: Sequence[str])
             reduce_range=True,
             op_types_to_quantize=["MatMul", "Gemm"],
             calibrate_method=CalibrationMethod.MinMax,
-            # What a product gives stays float32: rounding it too, the tool's default, changes eight labels in a hundred
-            # where rounding what goes in changes two.
+            # The outputs of products stay float32: rounding them too, the tool's default, changes eight labels in a
+            # hundred, where rounding the inputs changes two.
             extra_options={"MatMulConstBOnly": True, "OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"]},
         )
         logging.getLogger().setLevel(quiet)

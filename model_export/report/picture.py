@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 
 from model_export.calibrate.intervals import Interval
 
-# The value in light and in dark mode, by the name of the CSS variable. No two light values are the same: they are replaced in the SVG.
+# The value in light and in dark mode, by the name of the CSS variable. No two light values are the same: they are
+# replaced in the SVG.
 COLOURS = {
     "ink": ("#1b1e22", "#e9ebee"),
     "quiet": ("#58606a", "#a5adb8"),
@@ -65,7 +66,7 @@ class Picture:
     svg: str
 
     def as_file(self) -> str:
-        """The picture as a file of its own, which brings the colours that a page would have."""
+        """The picture as a file of its own, with the colours that a page would define."""
         return self.svg.replace(">", f"><style>{colour_rules('svg')}</style>", 1)
 
 
@@ -138,14 +139,14 @@ def picture_of(figure: Figure, name: str, sentence: str) -> Picture:
         sentence: A description for readers who do not see the picture.
     """
     written = io.StringIO()
-    # Without a date, a program and its version: the same record gives the same bytes.
+    # No date and no program version: the same record gives the same bytes.
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     figure.savefig(written, format="svg", transparent=True, metadata=nothing)
     return Picture(name=name, sentence=sentence, svg=_themed(written.getvalue(), name, sentence))
 
 
 def _themed(svg: str, name: str, sentence: str) -> str:
-    """The element alone, its ids its own, its colours variables, its letters in the reader's font."""
+    """The SVG element alone, with ids of its own, colours as variables, and the reader's font."""
     svg = svg[svg.index("<svg") :].strip()
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
@@ -154,7 +155,7 @@ def _themed(svg: str, name: str, sentence: str) -> str:
     svg = re.sub(r"'DejaVu Sans'(?:, [^;\"]*)?", FONT, svg)
     for colour, (light, _) in COLOURS.items():
         svg = svg.replace(light, f"var(--{colour}, {light})")
-    # Its size is the page's business; the proportions are in the view box.
+    # The page sets the size; the proportions are in the view box.
     svg = re.sub(r'<svg ([^>]*?)width="[^"]*"', r"<svg \1", svg, count=1)
     svg = re.sub(r'<svg ([^>]*?)height="[^"]*"', r"<svg \1", svg, count=1)
     return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(sentence)}" ', 1)

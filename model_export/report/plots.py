@@ -1,7 +1,7 @@
 """
 The pictures of a report: rivals, confusion, reliability, risk by coverage, slices.
 
-They are drawn at the width of a phone, so that none has to be magnified. The same record gives the same bytes.
+They are drawn at the width of a phone, so they need no magnifying. The same record gives the same bytes.
 """
 
 from matplotlib.patches import Rectangle
@@ -94,7 +94,7 @@ def _reliability(found: PartReport, part: str) -> Picture:
 
 
 def _risk_coverage(measured: Measured, part: str) -> Picture:
-    """How often each model is wrong when it answers only what it is surest of."""
+    """The share wrong of each model if it answers only its surest rows."""
     figure, axes = axes_of(3.9)
     for place, model in enumerate(measured.models):
         points = model.parts[part].risk_coverage.points
@@ -138,7 +138,7 @@ def _risk_coverage(measured: Measured, part: str) -> Picture:
 
 
 def _confusion(measured: Measured, part: str) -> Picture:
-    """What rows of each label were given as."""
+    """The labels that the rows of each label were given."""
     counts, labels = measured.bundle.parts[part].evaluation.confusion, measured.labels
     figure, axes = axes_of(4.0, grid=False)
     for row, given in enumerate(counts):

@@ -35,7 +35,8 @@ def write(measured: Measured, folder: Path) -> list[Path]:
         folder: Where the files go; it is made, and files of the same names are replaced.
 
     Returns:
-        The paths of the page, of the Markdown, and of the record itself as JSON lines. The pictures of the Markdown lie beside them.
+        The paths of the page, of the Markdown, and of the record itself as JSON lines. The pictures of the Markdown lie
+        beside them.
 
     Raises:
         OSError: The folder cannot be written to.
@@ -78,7 +79,8 @@ def summary(measured: Measured) -> str:
 
 
 def _environment(finalize: Callable[[object], object] | None = None) -> jinja2.Environment:
-    # Autoescape is on for Markdown too: macros then return markup, which `finalize` lets through and does not escape again.
+    # Autoescape is on for Markdown too: macros then return markup, which `finalize` lets through and does not escape
+    # again.
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FOLDER),
         autoescape=True,

@@ -1,12 +1,14 @@
-"""A large encoder that is too slow to ship, asked for its opinion of every text that is learned from.
+"""A large encoder that is too slow to ship gives an opinion, label probabilities, on every training text.
 
-all-mpnet-base-v2 (Apache-2.0) has six times the weights of the shipped network and, frozen under a small head, places topics that it has
-never seen better than anything that was tuned here. Its heads are fitted five times, each time without a fifth of the topics, and a
-text is judged by the head that has not seen its topic: an opinion, not a memory of the label. Network and student then learn
-label and opinion together (`train.soft_targets`), and of texts without a label the opinion alone.
+all-mpnet-base-v2 (Apache-2.0) has six times the weights of the shipped network and, frozen under a small head, labels
+unseen topics better than any network that was tuned here. Its heads are fitted five times, each time without a fifth of
+the topics, and a
+text is judged by the head that has not seen its topic: an opinion, not a memory of the label. Network and student then
+    learn
+label and opinion together (`tuning.lessons_of`), and the opinion alone for texts without a label.
 
-The weights come in five pip packages (`requirements/advisor.txt`, 400 MB), or as a folder; the sum decides. Without them training goes on
-with labels alone, and says so.
+The weights come in five pip packages (`requirements/advisor.txt`, 400 MB), or as a folder; the sum decides. Without
+them training goes on with labels alone, and says so.
 """
 
 import hashlib
@@ -50,14 +52,14 @@ EMBED_BATCH = 64
 
 
 class AdvisorError(Exception):
-    """The adviser's files are there and are not the ones that the project was measured with."""
+    """The adviser's files differ from those that the project was measured with."""
 
     exit_code = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdviceRecipe:
-    """Everything that decides an opinion, besides the data and the encoder."""
+    """The parameters of an opinion, besides the data and the encoder."""
 
     folds: int = 5
     kernel_width: float = 1.5
@@ -71,7 +73,10 @@ class AdviceRecipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advice:
-    """Probabilities of every label: `train` [rows, labels] of the labelled texts, `unlabelled` [texts, labels] of the others."""
+    """
+    Probabilities of every label: `train` [rows, labels] of the labelled texts, `unlabelled` [texts, labels] of the
+    others.
+    """
 
     train: Tensor
     unlabelled: Tensor
@@ -90,7 +95,7 @@ def find(folder: Path | None = None) -> Encoder | None:
     The encoder, from `folder` or from the installed packages; None where it is not installed.
 
     Raises:
-        AdvisorError: A file is missing from what is there, or its sum differs.
+        AdvisorError: A file is missing, or its sum differs.
     """
     files = _from_folder(folder) if folder is not None else _from_packages()
     if files is None:
@@ -125,10 +130,10 @@ def advise(
     recipe: AdviceRecipe,
 ) -> Advice:
     """
-    Ask the encoder of every text.
+    Get the opinion of the encoder on every text.
 
     Args:
-        encoder: What `find` returned.
+        encoder: The result of `find`.
         train: Labels (three kinds or more) and sources of the labelled texts.
         texts: The labelled texts, as many as `train` has.
         topics: The topic of each of them: no opinion comes from a head that saw the topic.
@@ -166,7 +171,7 @@ def judge(vectors: Floats, unlabelled: Floats, train: Examples, *, topics: Seque
 
 
 def _heads(recipe: AdviceRecipe) -> tuple[SVC, LogisticRegression]:
-    """Two that err differently: one by nearness to single texts, one by directions."""
+    """Two heads that err differently: one judges by the nearest texts, one by directions."""
     return (
         SVC(C=recipe.kernel_strength, gamma=recipe.kernel_width, decision_function_shape="ovr"),
         LogisticRegression(C=recipe.line_strength, max_iter=500),

@@ -1,7 +1,7 @@
 """The pretrained encoder that training starts from, found, checked byte for byte, and loaded.
 
-sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0). A pip package carries the same files, so that training needs no model
-hub; where the package is missing the hub is asked for one revision. Either way the sums decide, not the source.
+sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0). A pip package carries the same files, so that training needs no
+model hub; where the package is missing the hub is asked for one revision. Either way the files must match their sums.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ HUB_TIMEOUT_SECONDS = 30
 
 
 class BaseModelError(Exception):
-    """The pretrained files are missing or are not the ones that the project was measured with."""
+    """The pretrained files are missing or differ from those that the project was measured with."""
 
     exit_code = 1
 

@@ -14,7 +14,7 @@ POOL = 16
 
 
 def load_tokenizer(raw: bytes, max_length: int = MAX_LENGTH) -> Tokenizer:
-    """Read a tokenizer file; truncate at `max_length`, and leave padding to whoever cuts the batch."""
+    """Read a tokenizer file; truncate at `max_length` tokens, and do not pad."""
     tokenizer = Tokenizer.from_buffer(raw)
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length)
@@ -27,8 +27,11 @@ def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
 
 
 def fast_dtype() -> torch.dtype:
-    """The number format in which this processor trains fastest: bfloat16 where it has matrix units or dot products for it, else float32."""
-    # There is no public question.
+    """
+    The number format in which this processor trains fastest: bfloat16 where it has matrix units or dot products for it,
+    else float32.
+    """
+    # PyTorch has no public function for this.
     fit = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()  # noqa: SLF001
     return torch.bfloat16 if fit else torch.float32
 
@@ -51,7 +54,7 @@ def pad(rows: Sequence[Sequence[int]], filler: int = 0) -> tuple[Tensor, Tensor]
 
 
 def by_length(rows: Sequence[Sequence[int]], size: int = EMBED_BATCH) -> Iterator[list[int]]:
-    """Positions in batches of similar length, so that little is padded."""
+    """Positions in batches of texts of similar length, to pad little."""
     order = sorted(range(len(rows)), key=lambda position: len(rows[position]))
     for start in range(0, len(order), size):
         yield order[start : start + size]

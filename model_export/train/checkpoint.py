@@ -17,14 +17,14 @@ class CheckpointError(Exception):
 
 
 class Trained(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a trained network besides its weights."""
+    """The labels of a trained network and the record of its training."""
 
     labels: tuple[str, ...]
     record: dict[str, object]
 
 
 def save(path: Path, network: TagNetwork, trained: Trained) -> None:
-    """Write a network and what is known of it."""
+    """Write a network with its labels and its record."""
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: value.contiguous() for name, value in network.state_dict().items()}
     metadata = {
@@ -39,7 +39,7 @@ def load(path: Path) -> tuple[TagNetwork, Trained]:
     Read a network back.
 
     Raises:
-        CheckpointError: The file cannot be read or is something else.
+        CheckpointError: The file cannot be read or is not a checkpoint.
     """
     try:
         with safe_open(path, framework="pt") as opened:

@@ -1,9 +1,9 @@
 """A shallow student that imitates a teacher: fewer layers, nearly the same judgement, a multiple of the speed.
 
-The student starts as some of the teacher's own layers and its head. It is asked to reproduce the teacher's vector of every
-text, 384 numbers instead of one label, and so learns what the teacher knows of texts about which no label says anything;
-the labels keep it honest. Texts without a label teach as well as any other. The rounding of the int8 file is on while it
-learns, so that quantising it afterwards changes next to nothing.
+The student starts as some of the teacher's own layers and its head. It learns to reproduce the teacher's vector of
+every text, 384 numbers instead of one label, so texts without a label teach as well as any other; the labels of the
+rest correct the teacher's mistakes. The rounding of the int8 file is on during training, so that quantisation
+afterwards changes very little.
 """
 
 import logging
@@ -25,7 +25,7 @@ LOG_EVERY = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudentRecipe:
-    """Everything that decides the outcome of distillation, besides the data and the teacher."""
+    """The parameters of distillation, besides the data and the teacher."""
 
     seed: int = 20261102
     layers: tuple[int, ...] = (0, 2, 5)
@@ -55,7 +55,7 @@ def distil(teacher: TagNetwork, train: Examples, lessons: Lessons, recipe: Stude
     Args:
         teacher: The network to imitate; it is not changed.
         train: Labelled texts.
-        lessons: These, texts without a label behind them, and what is known of each besides the teacher.
+        lessons: The same texts, then the texts without a label, with the label probabilities of each.
         recipe: Every number of the procedure.
     """
     torch.manual_seed(recipe.seed)

@@ -1,9 +1,10 @@
-"""The network as it is trained and as it is exported: one plain module, so that there is no conversion to get wrong.
+"""The network in training and in export: one plain module, so no conversion can go wrong.
 
-A BERT encoder, mean or first-token pooling, unit length, a linear head. The shape is chosen for what the quantiser and the runtime do well: Q, K and V
-are separate products, GELU is the exact one, layer normalisation is one operator, the one token type is added to the
-positions once and for all. `for_export` stores the word embeddings, two thirds of a small network, as int8 rows with a
-scale each: a lookup is no arithmetic, so it costs 0.4 % of a row's largest value and nothing else.
+A BERT encoder, mean or first-token pooling, unit length, a linear head. The structure suits the quantiser and the
+runtime: Q, K and V are separate products, GELU is the exact one, layer normalisation is one operator, the one token
+type is added to the positions once and for all. `for_export` stores the word embeddings, two thirds of a small network,
+as int8 rows with a
+scale each: a lookup is no arithmetic, so the only cost is a rounding error of at most 0.4 % of a row's largest value.
 """
 
 import math
@@ -18,7 +19,8 @@ from transformers import BertModel
 INT8_MAX = 127.0
 # Far below any score, and far from overflow when summed.
 MASKED = -10_000.0
-# How a text's vector comes from its tokens': their mean, or the first one's alone. For the first the last layer has one token to compute.
+# The vector of a text: the mean of its tokens' vectors, or the first token's alone; then the last layer computes one
+# token only.
 Pooling = Literal["mean", "first"]
 
 

@@ -1,7 +1,8 @@
-"""Training with the rounding of the exported network, so that a student learns to live with it.
+"""Training with the rounding of the exported network, so that the student is robust to it (quantisation-aware
+training).
 
-The int8 file rounds what enters each matrix product to 256 steps between the smallest and the largest value. A network
-that never felt this loses several labels in a hundred to it; one that was trained under it loses next to none.
+The int8 file rounds the input of each matrix product to 256 steps between the smallest and the largest value. A network
+that was trained without this loses several labels in a hundred to it; one that was trained with it loses almost none.
 """
 
 from collections.abc import Iterator

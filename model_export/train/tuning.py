@@ -1,9 +1,10 @@
-"""From a pretrained encoder to a teacher: a linear probe first, then all layers gently, then a step back toward the base.
+"""Fine-tune a pretrained encoder into a teacher: a linear probe, then all layers with small steps, then averaging with
+the base.
 
-Plain fine-tuning on a thousand titles buys the test set at the price of the world: features are bent to the words at hand,
-and the network grows sure and wrong elsewhere. Three guards against it: the head is fitted on frozen features before
-anything moves (LP-FT, Kumar et al. 2022), lower layers move less, and the tuned weights are averaged with the base's
-(WiSE-FT, Wortsman et al. 2022), the share being chosen on calibration rows.
+Plain fine-tuning on a thousand titles overfits: features adapt to the words at hand, and the network becomes sure and
+wrong on other texts. Three measures against it: the head is fitted on frozen features before anything moves (LP-FT,
+Kumar et al. 2022), lower layers move less, and the tuned weights are averaged with the base's (WiSE-FT, Wortsman et al.
+2022), with a share that the calibration rows choose.
 """
 
 import logging
@@ -28,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """Everything that decides the outcome of training, besides the data."""
+    """The parameters of training, besides the data."""
 
     seed: int = 20261101
     probe_strength: float = 10.0
@@ -52,9 +53,10 @@ class Recipe:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadRecipe:
     """
-    How a head is fitted to an encoder that does not move.
+    The fit of a head to a frozen encoder.
 
-    Weak on purpose: the encoder has seen most of these texts, and a head that follows it closely follows what it learned by heart.
+    The regression is weak on purpose: the encoder has seen most of these texts, and a strong fit would follow their
+        memorised labels.
     """
 
     strength: float = 0.3
@@ -85,9 +87,13 @@ class Examples:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lessons:
     """
-    What a network is to learn: tokenised texts, the labelled ones first, and of each the probability of every label, [texts, labels].
+    The targets of a network.
 
-    Of a text about which neither a label nor an opinion says anything all are zero. `labelled` counts those that have a label.
+    Attributes:
+        rows: Tokenised texts, the labelled ones first.
+        targets: The probability of every label for each text, [texts, labels]; all zero for a text without label and
+            opinion.
+        labelled: The number of texts that have a label.
     """
 
     rows: list[list[int]]
@@ -97,7 +103,7 @@ class Lessons:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tuned:
-    """A trained network and what the choice of it was based on."""
+    """A trained network, the share of tuning that was kept (0 to 1), and the calibration loss at every share."""
 
     network: TagNetwork
     tuned_share: float
@@ -124,10 +130,10 @@ def tune(network: TagNetwork, train: Examples, calibration: Examples, recipe: Re
 
     Args:
         network: A pretrained encoder with a fresh head; it is changed in place.
-        train: What is learned from.
-        calibration: What the share of tuning is chosen on.
+        train: The rows to learn from.
+        calibration: The rows that choose the share of tuning.
         recipe: Every number of the procedure.
-        lessons: What is learned beside the labels of `train`; those alone by default.
+        lessons: Targets of labelled and unlabelled texts; the labels of `train` alone by default.
     """
     torch.manual_seed(recipe.seed)
     first = HeadRecipe(
@@ -148,7 +154,7 @@ def tune(network: TagNetwork, train: Examples, calibration: Examples, recipe: Re
 
 
 def probe(network: TagNetwork, train: Examples, recipe: HeadRecipe) -> None:
-    """Fit the head of a network, whose encoder stays as it is."""
+    """Fit the head of a network in place; the encoder does not change."""
     head = fit_head(batches.embed(network, train.rows).double().numpy(), train, recipe)
     with torch.no_grad():
         network.head.weight.copy_(torch.from_numpy(head.weight))
@@ -171,13 +177,13 @@ def lessons_of(
     advice_share: float = 0.5,
 ) -> Lessons:
     """
-    Labels and opinions as one target a text.
+    Combine labels and opinions into one target for each text.
 
     Args:
         train: The labelled texts.
         unlabelled: Tokenised texts without a label.
-        advice: Probabilities of every label for the labelled and for the unlabelled texts; None where nobody was asked.
-        advice_share: What an opinion counts beside a label, 0 to 1.
+        advice: Probabilities of every label for the labelled and for the unlabelled texts; None without an adviser.
+        advice_share: The weight of an opinion beside a label, 0 to 1.
     """
     labels = max(train.targets) + 1 if advice is None else advice[0].shape[1]
     certain = nn.functional.one_hot(torch.tensor(train.targets), labels).float()
@@ -202,7 +208,10 @@ def soft_loss(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
 def lesson_weights(
     train: Examples, lessons: Lessons, shares: Mapping[str, float], levelling: float, unlabelled: float
 ) -> Tensor:
-    """How often each lesson is drawn: labelled ones by `drawing_weights`, the others `unlabelled` of all draws (0 to 1) together."""
+    """
+    How often each lesson is drawn: labelled ones by `drawing_weights`, the others `unlabelled` of all draws (0 to 1)
+    together.
+    """
     known = drawing_weights(train, shares, levelling)
     rest = len(lessons.rows) - lessons.labelled
     each = float(known.sum()) * unlabelled / (1 - unlabelled) / max(1, rest)
@@ -213,7 +222,7 @@ def run_epochs(network: TagNetwork, train: Examples, lessons: Lessons, recipe: R
     """
     Tune every layer but the word embeddings.
 
-    Those stay as they are: words that the training texts lack keep their place beside those that they have.
+    The embeddings stay: words that the training texts lack keep their place relative to the others.
     """
     steps = recipe.epochs * (len(train.rows) // recipe.batch_rows)
     optimiser = torch.optim.AdamW(parameter_groups(network, recipe), weight_decay=recipe.weight_decay, fused=True)
@@ -240,7 +249,8 @@ def run_epochs(network: TagNetwork, train: Examples, lessons: Lessons, recipe: R
 
 def drawing_weights(train: Examples, shares: Mapping[str, float], levelling: float) -> Tensor:
     """
-    A drawing weight a row: every source gets its share of the draws, every class inside a source its part of that share.
+    A drawing weight a row: every source gets its share of the draws, every class inside a source its part of that
+        share.
 
     Args:
         train: The rows.

@@ -1,4 +1,4 @@
-"""The report of an evaluation in a real browser: it fits, it can be read, it asks nobody.
+"""The report of an evaluation in a real browser: it fits the window, it is legible, and it sends no request.
 
 TAGSTREAM_IMAGES=FOLDER keeps the screenshots.
 """
@@ -22,7 +22,7 @@ LEAST_LETTERS = 8.5
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Where the page lies."""
+    """The address of the page."""
     folder = tmp_path_factory.mktemp("report")
     report.write(evaluation(), folder)
     return (folder / report.PAGE).as_uri()
@@ -31,7 +31,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("size", SIZES)
 def test_it_fits_and_can_be_read(browser: Browser, address: str, size: str, scheme: Any) -> None:
-    """At a phone's and a desk's width, light and dark: nothing wider than the window, all text stands out, plots and tables are there."""
+    """In each window and colour scheme the page fits, every text has contrast, and plots and tables are there."""
     width, height = SIZES[size]
     page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
     said: list[str] = []

@@ -1,4 +1,4 @@
-"""What a certificate promises: the level holds over repetitions, the walk is cautious, and a refusal says what is lacking."""
+"""Certificates: the error level holds, the walk is cautious, and a refusal gives the number of missing labels."""
 
 from collections.abc import Callable
 
@@ -36,17 +36,17 @@ def cumulated(counts: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def steep(confidence: np.ndarray) -> np.ndarray:
-    """Right as often as it says."""
+    """The share right equals the confidence."""
     return confidence
 
 
 def flat(confidence: np.ndarray) -> np.ndarray:
-    """Just short of the target at every confidence: whatever is certified is certified wrongly."""
+    """The share right is just short of the target at every confidence: every certificate is wrong."""
     return np.full_like(confidence, 0.9499)
 
 
 def boastful(confidence: np.ndarray) -> np.ndarray:
-    """Less often right than it says, by two thirds more mistakes."""
+    """Two thirds more mistakes than the confidence says."""
     return (1 - (1 - confidence) * 5 / 3).clip(0, 1)
 
 
@@ -59,8 +59,8 @@ def cliff(confidence: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("label_rows", [150, 600, 3000])
 def test_a_false_certificate_is_as_rare_as_the_level_says(world: Callable[[np.ndarray], np.ndarray], label_rows: int) -> None:
     """
-    Over two thousand seeded sets of calibration rows of one label, at most its part of the level has a certificate whose true precision
-    is below the target; a third on top is what two thousand draws may be off.
+    Over two thousand seeded sets of calibration rows of one label, the share of false certificates is at most the label's part of the
+    level, plus a third for the luck of the draws.
     """
     generator = np.random.default_rng(11)
     shares = np.diff(np.concatenate([[0.0], 1 - EDGES**4, [1.0]]))
@@ -75,7 +75,7 @@ def test_a_false_certificate_is_as_rare_as_the_level_says(world: Callable[[np.nd
 
 
 def test_looking_without_a_test_breaks_the_promise_that_the_walk_keeps() -> None:
-    """In the world where nothing deserves it, the empirical rule promises in most draws: the simulation can tell the two apart."""
+    """Without a test the empirical rule gives a false promise in most draws; the simulation tells the two apart."""
     generator = np.random.default_rng(12)
     promised = 0
     for _ in range(200):
@@ -91,7 +91,7 @@ def test_looking_without_a_test_breaks_the_promise_that_the_walk_keeps() -> None
 
 
 def test_rows_that_deserve_it_are_certified() -> None:
-    """A label of a thousand rows that are as often right as they say gets a certificate, and one that covers a good part of it."""
+    """A label with a thousand rows of honest confidence gets a certificate that covers a good part of them."""
     generator = np.random.default_rng(13)
     confidence = (1 - generator.beta(0.5, 3, 1000)).clip(0.25, 1).round(4)
     rows = [
@@ -107,7 +107,7 @@ def test_rows_that_deserve_it_are_certified() -> None:
 @settings(max_examples=30)
 @given(GOOD_COUNTS, st.sampled_from([0.8, 0.9, 0.95]))
 def test_a_certificate_is_borne_out_by_the_bound_at_its_own_place(counts: list[tuple[int, int]], target: float) -> None:
-    """The p-value and Clopper-Pearson are the same statement, and the label has rows enough."""
+    """At the certified confidence, the Clopper-Pearson bound reaches the target and the label has enough rows."""
     rows, wrong = cumulated(counts)
     found = certificate.lowest_certified(rows, wrong, int(rows[-1]), target=target, risk=RISK)
     assume(found is not None)
@@ -118,7 +118,7 @@ def test_a_certificate_is_borne_out_by_the_bound_at_its_own_place(counts: list[t
 
 @given(GOOD_COUNTS, st.integers(0, len(GRID) - 1))
 def test_one_more_mistake_never_publishes_more(counts: list[tuple[int, int]], place: int) -> None:
-    """A right row that turns wrong raises the certified confidence, or takes it away."""
+    """A right row that turns wrong raises the certified confidence or removes the certificate."""
     rows, wrong = cumulated(counts)
     worse = wrong.copy()
     worse[place:] += 1
@@ -131,7 +131,7 @@ def test_one_more_mistake_never_publishes_more(counts: list[tuple[int, int]], pl
 
 @given(st.floats(0.5, 0.995), st.floats(0.001, 0.2), st.integers(0, 4))
 def test_the_least_rows_are_the_least(target: float, risk: float, mistakes: int) -> None:
-    """So many prove it, one fewer does not."""
+    """That number of rows proves the target, and one row fewer does not."""
     least = certificate.least_rows(target, risk, mistakes)
     assert certificate.p_value(mistakes, int(least), target) <= risk < certificate.p_value(mistakes, int(least) - 1, target)
 
@@ -139,7 +139,7 @@ def test_the_least_rows_are_the_least(target: float, risk: float, mistakes: int)
 @settings(max_examples=20)
 @given(COUNTS, st.sampled_from([0.8, 0.9, 0.95]))
 def test_labels_needed_are_the_fewest_that_the_walk_itself_accepts(counts: list[tuple[int, int]], target: float) -> None:
-    """The same rows so many times over, mistakes rounded up: the walk passes, and with one row fewer it does not."""
+    """With the same rows repeated to that number, mistakes rounded up, the walk passes; with one row fewer it does not."""
     rows, wrong = cumulated(counts)
     had = int(rows[-1])
     assume(had > 0)
@@ -157,7 +157,7 @@ def test_labels_needed_are_the_fewest_that_the_walk_itself_accepts(counts: list[
 
 
 def test_a_refusal_says_how_many_labels_are_lacking() -> None:
-    """Ten right of ten prove nothing at 0.95: a perfect record needs 86 rows where four labels share the level."""
+    """Ten right of ten do not prove 0.95: without a mistake 86 rows are needed where four labels share the level."""
     found = chosen([("mlops", 0.996, True)] * 10)["mlops"]
     assert (found.certified, found.labels_needed, found.confidence) == (False, 76, 0.9)
     assert found.sentence("mlops") == (
@@ -168,7 +168,7 @@ def test_a_refusal_says_how_many_labels_are_lacking() -> None:
 
 @pytest.mark.parametrize("rows", [[], [("other", 0.5, False)] * 10])
 def test_a_label_without_rows_so_sure_goes_by_the_threshold_of_all(rows: list[tuple[str, float, bool]]) -> None:
-    """Nothing speaks against it, and the refusal says that nothing speaks for it either."""
+    """A label without rows above the threshold of all labels gets that threshold, marked as not certified."""
     found = chosen([("mlops", 0.996, True)] * 10 + rows)["other"]
     assert (found.confidence, found.rows, found.precision, found.certified) == (0.9, 0, None, False)
     assert found.sentence("other").endswith(
@@ -177,13 +177,16 @@ def test_a_label_without_rows_so_sure_goes_by_the_threshold_of_all(rows: list[tu
 
 
 def test_a_label_that_nothing_was_called_needs_a_perfect_record() -> None:
-    """The refusal names the whole of it."""
+    """A label that was never predicted needs as many rows as a proof without mistakes takes."""
     assert chosen([("mlops", 0.996, True)] * 10)["other"].labels_needed == 86
 
 
 @pytest.mark.parametrize(("hits", "rows", "target"), [(18, 20, 0.95), (17, 20, 0.9), (93, 100, 0.98), (20, 20, 0.95)])
 def test_a_label_may_be_seen_to_fall_short_by_so_much_and_no_more(hits: int, rows: int, target: float) -> None:
-    """At the target less 0.05 it goes by the threshold of all labels; with one more mistake a person is asked about all of it."""
+    """
+    At the target less 0.05 it goes by the threshold of all labels; with one more mistake a person is asked about all of
+    it.
+    """
 
     def confidence_of(right: int) -> float:
         sure = [("mlops", 0.93, place < right) for place in range(rows)]
@@ -195,7 +198,10 @@ def test_a_label_may_be_seen_to_fall_short_by_so_much_and_no_more(hits: int, row
 
 
 def test_a_bad_label_does_not_hide_among_good_ones() -> None:
-    """Together they keep the target at 0.97, since the good one has so many more rows; the bad one is not published by that."""
+    """
+    Together they keep the target at 0.97, since the good one has so many more rows; the bad one is not published by
+    that.
+    """
     rows = [("mlops", 0.97, True)] * 95 + [("other", 0.97, False)] * 2 + [("other", 0.97, True)] * 3
     together = thresholds.choose_threshold([row[1] for row in rows], [row[2] for row in rows], target_precision=0.95)
     found = chosen(rows, pooled=together.confidence)
@@ -210,7 +216,7 @@ def test_a_bad_label_does_not_hide_among_good_ones() -> None:
 
 
 def test_no_number_of_labels_helps_what_is_wrong_where_it_is_surest() -> None:
-    """Said instead of a number."""
+    """A label that is wrong at its highest confidence gets no number of needed labels."""
     found = chosen([("mlops", 0.99, False), ("mlops", 0.98, True)] * 50)["mlops"]
     assert (found.confidence, found.labels_needed) == (ALWAYS_ASK, None)
     assert "not even 100,000 more labels of mlops would do, if they are like these. Until then a person" in found.sentence(
@@ -219,7 +225,7 @@ def test_no_number_of_labels_helps_what_is_wrong_where_it_is_surest() -> None:
 
 
 def test_a_certificate_says_what_it_rests_on() -> None:
-    """Two hundred right of two hundred, split over four labels."""
+    """A certificate gives its rows, its bound and its level: two hundred right of two hundred, split over four labels."""
     found = chosen([("mlops", 0.96, True)] * 200)["mlops"]
     assert (found.certified, found.confidence, found.labels_needed, found.bound_level) == (True, 0.3, None, 0.9875)
     assert found.sentence("mlops") == (
@@ -229,19 +235,19 @@ def test_a_certificate_says_what_it_rests_on() -> None:
 
 
 def test_nothing_certifies_perfection() -> None:
-    """A target of 1 is refuted by no number of rows, and the refusal does not divide by nought."""
+    """A target of 1 is never certified, and the refusal does not divide by zero."""
     found = chosen([("mlops", 0.96, True)] * 500, target=1.0)["mlops"]
     assert (found.certified, found.labels_needed, found.confidence) == (False, None, 0.9)
 
 
 def test_few_rows_of_a_label_choose_nothing() -> None:
-    """Three right of three at 0.4 are no reason to publish at 0.4, nor is one wrong at 0.93 to wait for 0.99 where most are right."""
+    """A few rows do not move a label's threshold: neither three right of three at 0.4, nor one wrong at 0.93."""
     for rows in ([("mlops", 0.4, True)] * 3, [("mlops", 0.93, False), *[("mlops", 0.94, True)] * 19]):
         assert chosen(rows)["mlops"].confidence == 0.9
 
 
 def test_a_certificate_may_publish_more_than_all_labels_together_would() -> None:
-    """It is proved: two hundred right of two hundred go down to the end of the grid."""
+    """Two hundred right of two hundred certify a label down to the end of the grid."""
     assert chosen([("mlops", 0.6, True)] * 200, pooled=0.99)["mlops"].confidence == 0.3
 
 

@@ -19,13 +19,13 @@ from model_export.measure import evaluate
     ],
 )
 def test_wilson_is_the_textbooks(hits: int, rows: int, expected: tuple[float, float]) -> None:
-    """Also where all, none or nothing is right."""
+    """The interval is the textbook's, also where all rows, no rows or no hits are given."""
     assert intervals.wilson(hits, rows) == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize(("hits", "rows"), [(3, 2), (-1, 2)])
 def test_wilson_refuses_what_is_no_share(hits: int, rows: int) -> None:
-    """A share above 1 is a fault of whoever counted."""
+    """More hits than rows, or fewer than none, are refused."""
     with pytest.raises(ValueError, match="no share"):
         intervals.wilson(hits, rows)
 
@@ -40,7 +40,7 @@ def rows() -> tuple[intervals.Ints, intervals.Ints]:
 
 
 def test_f1_from_counts_is_scikit_learns(rows: tuple[intervals.Ints, intervals.Ints]) -> None:
-    """Of every label and of all; a label that nobody has is 0 and weighs nothing."""
+    """F1 of every label and the weighted F1 equal scikit-learn's; an absent label has F1 0 and no weight."""
     truth, found = rows
     counts = intervals.confusion(truth, found, 4)
     assert intervals.class_f1(counts) == pytest.approx(f1_score(truth, found, average=None, labels=range(4), zero_division=0))
@@ -48,7 +48,7 @@ def test_f1_from_counts_is_scikit_learns(rows: tuple[intervals.Ints, intervals.I
 
 
 def test_redrawing_cells_is_redrawing_rows(rows: tuple[intervals.Ints, intervals.Ints]) -> None:
-    """The interval is that of a bootstrap over rows, up to the luck of the draws."""
+    """Redrawing cells gives the interval of a bootstrap over rows, up to chance."""
     truth, found = rows
     by_rows = evaluate.bootstrap_interval(truth, found)
     by_cells = intervals.bootstrap(intervals.confusion(truth, found, 3), intervals.weighted_f1)
@@ -57,7 +57,7 @@ def test_redrawing_cells_is_redrawing_rows(rows: tuple[intervals.Ints, intervals
 
 
 def test_every_label_has_an_interval_around_its_f1(rows: tuple[intervals.Ints, intervals.Ints]) -> None:
-    """And a rare label's is wider."""
+    """Every label's F1 lies in its interval, and the interval of a rare label is wider."""
     truth, found = rows
     truth, found = np.concatenate([truth, [3] * 5]), np.concatenate([found, [3, 3, 3, 0, 1]])
     counts = intervals.confusion(truth, found, 4)
@@ -68,13 +68,13 @@ def test_every_label_has_an_interval_around_its_f1(rows: tuple[intervals.Ints, i
 
 
 def test_no_rows_have_no_interval() -> None:
-    """Nothing was measured."""
+    """An interval without rows is refused."""
     with pytest.raises(ValueError, match="needs rows"):
         intervals.bootstrap(np.zeros((2, 2), dtype=np.int64), intervals.weighted_f1)
 
 
 def test_holm_never_lowers_and_keeps_the_order() -> None:
-    """Many questions make each answer less sure; none is surer than one asked before it."""
+    """Holm's correction lowers no p-value and keeps their order."""
     asked = [0.5, 0.001, 0.04, 0.04, 0.9]
     corrected = intervals.holm(asked)
     assert all(after >= before for before, after in zip(asked, corrected, strict=True))

@@ -19,13 +19,13 @@ def overconfident(temperature: float, rows: int = 4000) -> tuple[np.ndarray, np.
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
 def test_temperature_that_spoiled_the_logits_is_found(temperature: float) -> None:
-    """Logits scaled by T are repaired by about T."""
+    """Logits that were scaled by T get a temperature of about T."""
     logits, targets = overconfident(temperature)
     assert fit_temperature(logits, targets) == pytest.approx(temperature, rel=0.08)
 
 
 def test_temperature_lowers_the_loss() -> None:
-    """No other temperature nearby does better."""
+    """Temperatures nearby have a larger loss."""
     logits, targets = overconfident(2.0)
     best = fit_temperature(logits, targets)
     losses = [log_loss(logits, targets, value) for value in (best * 0.8, best, best * 1.25)]
@@ -33,7 +33,7 @@ def test_temperature_lowers_the_loss() -> None:
 
 
 def test_a_large_source_does_not_drown_a_small_one() -> None:
-    """Many rows that were spoiled by 3 and few by 1: levelled, the answer lies between; unweighted, it is the many's."""
+    """With levelled sources the temperature lies between those of two sources; unweighted, the large one decides."""
     (many, many_targets), (few, few_targets) = overconfident(3.0, 4000), overconfident(1.0, 200)
     logits, targets = np.concatenate([many, few]), np.concatenate([many_targets, few_targets])
     level = level_sources(["many"] * 4000 + ["few"] * 200)
@@ -42,7 +42,7 @@ def test_a_large_source_does_not_drown_a_small_one() -> None:
 
 
 def test_no_rows_is_an_error_with_a_next_step() -> None:
-    """Nothing can be calibrated on nothing."""
+    """Without calibration rows there is no temperature."""
     with pytest.raises(CalibrationError, match="Next:"):
         fit_temperature(np.zeros((0, 4)), np.zeros(0, dtype=np.int64))
 
@@ -60,7 +60,7 @@ def test_threshold_is_the_smallest_that_keeps_the_promise() -> None:
 
 
 def test_threshold_keeps_rows_that_tie() -> None:
-    """Rows of equal confidence go through the same door, so they are counted together."""
+    """Rows of equal confidence are published together, so they are counted together."""
     found = thresholds.choose_threshold([0.9, 0.9, 0.8, 0.8], [True, True, True, False], target_precision=0.75)
     assert (found.confidence, found.coverage) == (0.8, 1.0)
 

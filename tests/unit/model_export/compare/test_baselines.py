@@ -1,4 +1,4 @@
-"""The simpler rivals: TF-IDF learns what it was shown. The rules have a file of their own."""
+"""The simpler rivals: TF-IDF learns the labels of its training rows. The rules have a file of their own."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from model_export.data.row import Row
 
 
 def test_tfidf_learns_what_it_was_shown() -> None:
-    """Words that stood under one label only decide for it, and the shares are a distribution."""
+    """Words that occur under one label decide for it, and the probabilities add up to one."""
     train = [
         Row(text=f"{word} number {n}", tag=tag, source="corpus", topic=f"{word}{n}")
         for word, tag in (("cats", "computer-vision"), ("verbs", "natural-language-processing"))

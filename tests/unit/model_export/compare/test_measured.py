@@ -67,14 +67,14 @@ def record(*models: Contestant) -> measured.Measured:
 
 @pytest.fixture(scope="module")
 def found() -> measured.Measured:
-    """A bundle with four errors, beside a worse model, a better one and its like."""
+    """A bundle with four errors, beside a worse model, a better one and one as good."""
     return record(
         model("ours", wrong=4, kind=contestants.BUNDLE), model("worse", wrong=30), model("perfect"), model("alike", wrong=5)
     )
 
 
 def test_others_are_judged_on_the_rows_that_part_them(found: measured.Measured) -> None:
-    """Twenty-six rows are a difference, one is not; corrected p-values are not smaller than the raw ones."""
+    """Twenty-six rows that one model alone has right are a difference, one is not; correction lowers no p-value."""
     versus = {other.name: other.parts["corpus_test"].versus for other in found.others}
     assert {name: each.verdict for name, each in versus.items() if each is not None} == {
         "worse": measured.BETTER,
@@ -88,7 +88,7 @@ def test_others_are_judged_on_the_rows_that_part_them(found: measured.Measured) 
 
 
 def test_a_better_model_is_said_to_be_better() -> None:
-    """The verdict is of the bundle, not of the other."""
+    """The verdict speaks of the bundle, not of the other model."""
     beaten = record(model("ours", wrong=30, kind=contestants.BUNDLE), model("perfect"))
     versus = beaten.others[0].parts["corpus_test"].versus
     assert versus is not None
@@ -96,14 +96,14 @@ def test_a_better_model_is_said_to_be_better() -> None:
 
 
 def test_parts_without_rows_are_left_out_and_none_at_all_is_an_error(found: measured.Measured) -> None:
-    """No figure is made up of no rows."""
+    """A part without rows has no figures, and an evaluation without any rows is refused."""
     assert list(found.bundle.parts) == ["corpus_test"]
     with pytest.raises(ValueError, match="no part of the data has rows"):
         measuring.measure([model("ours")], {"holdout": []}, digest="d", target_precision=0.9, say=print)
 
 
 def test_records_say_everything_in_lines_of_json(found: measured.Measured) -> None:
-    """Every kind, of every model; a program that reads them finds the figures of the record."""
+    """Every kind of record is there for every model, with the figures of the evaluation."""
     lines = [msgspec.json.decode(msgspec.json.encode(each)) for each in found.records()]
     kinds = {line["record"] for line in lines}
     assert kinds == {
@@ -126,7 +126,7 @@ def test_records_say_everything_in_lines_of_json(found: measured.Measured) -> No
 
 
 def test_the_gate_is_of_bundles_alone_and_counts_what_each_part_sends_away() -> None:
-    """On the parts, on the rows that chose it, and on rows that are not about machine learning; what has no gate has no record."""
+    """The gate is measured on parts, calibration rows and foreign rows; a model without a gate has no such record."""
     ours = replace(model("ours", wrong=4, kind=contestants.BUNDLE), ood_energy=-2.0)
     strangers = [replace(row, tag="not-ml") for row in ROWS[:8:2]]
     said = measuring.measure(
@@ -149,7 +149,7 @@ def test_the_gate_is_of_bundles_alone_and_counts_what_each_part_sends_away() -> 
 
 
 def test_text_has_every_model_and_says_how_many_threads(found: measured.Measured) -> None:
-    """What a terminal shows."""
+    """The text for the terminal names every model and the number of threads."""
     text = terminal.as_text(found)
     assert all(text.count(other.name) >= 2 for other in found.models)
     assert "threads=1, tokenisation included" in text
@@ -158,7 +158,7 @@ def test_text_has_every_model_and_says_how_many_threads(found: measured.Measured
 
 
 def test_published_goes_by_the_threshold_of_the_label_that_was_given() -> None:
-    """A label that is always asked about publishes nothing, whatever its confidence; the others go by their own."""
+    """A label that is always asked about is never published, at any confidence; the others go by their own thresholds."""
     ours = replace(
         model("ours", wrong=4, kind=contestants.BUNDLE),
         asked_below=dict.fromkeys(LABELS, 0.5) | {LABELS[0]: 1.0001, "other": 0.7},
@@ -175,19 +175,19 @@ def test_published_goes_by_the_threshold_of_the_label_that_was_given() -> None:
 
 
 def test_speed_is_of_texts_from_all_over_the_rows() -> None:
-    """Not of the first ones, which are of one kind; no more than there are."""
+    """Speed is measured on texts spread over all rows, no more of them than there are rows."""
     assert {text.split(" text")[0] for text in measuring.speed_texts(ROWS, 8)} == set(LABELS)
     assert len(measuring.speed_texts(ROWS, 1000)) == len(ROWS)
 
 
 def test_two_models_of_one_name_are_an_error() -> None:
-    """No table could tell them apart."""
+    """Two models of one name are refused, since no table could tell them apart."""
     with pytest.raises(DataError, match=r"two models are called 'a'.*NAME="):
         contestants.distinct([model("a"), model("b"), model("a")])
 
 
 def test_a_bundle_is_measured_at_the_thresholds_of_its_manifest(tiny_bundle: Bundle) -> None:
-    """One a label where it has them, its one for all where it has not; rivals are read at the same."""
+    """The thresholds are those of the labels, or the one for all labels; rivals are measured at the same thresholds."""
     labels = tiny_bundle.manifest.labels
     own = {label: own_threshold(0.5 + place / 10) for place, label in enumerate(labels)}
     manifest = msgspec.structs.replace(tiny_bundle.manifest, thresholds=own, reference={"ood_energy": -3.5})
@@ -212,7 +212,7 @@ def own_threshold(confidence: float) -> LabelThreshold:
 
 
 def network(bundle: Bundle, *, labels: tuple[str, ...] = LABELS, words: int | None = None) -> tuple[TagNetwork, Trained]:
-    """A random network that reads what the bundle's tokenizer gives."""
+    """A random network with the vocabulary of the bundle's tokenizer."""
     vocabulary = words or batches.load_tokenizer(bundle.tokenizer).get_vocab_size()
     torch.manual_seed(4)
     made = TagNetwork(Shape(vocabulary=vocabulary, positions=128, width=16, inner=32, heads=2, layers=1, labels=len(labels)))
@@ -220,7 +220,7 @@ def network(bundle: Bundle, *, labels: tuple[str, ...] = LABELS, words: int | No
 
 
 def test_checkpoint_answers_as_its_network_does(tmp_path: Path, tiny_bundle: Bundle) -> None:
-    """The most probable label by its own logits, confidence at a temperature that was fitted; no text gives no prediction."""
+    """A checkpoint gives the most probable label by its logits, with a fitted temperature; no text gives no prediction."""
     made, trained = network(tiny_bundle)
     with torch.no_grad():
         made.head.weight.mul_(30)
@@ -238,7 +238,7 @@ def test_checkpoint_answers_as_its_network_does(tmp_path: Path, tiny_bundle: Bun
 
 @pytest.mark.parametrize("change", [{"labels": ("one", "two")}, {"words": 3}])
 def test_checkpoint_of_another_kind_is_refused(tmp_path: Path, tiny_bundle: Bundle, change: dict[str, object]) -> None:
-    """Other labels, or fewer words than the tokenizer knows: a sentence, not a trace out of PyTorch."""
+    """A checkpoint with other labels or a smaller vocabulary is refused in a sentence, not by a traceback of PyTorch."""
     made, trained = network(tiny_bundle, **change)  # type: ignore[arg-type]
     checkpoint.save(tmp_path / "net.safetensors", made, trained)
     with pytest.raises(CheckpointError, match=r"cannot be measured beside.*Next:"):
@@ -246,7 +246,7 @@ def test_checkpoint_of_another_kind_is_refused(tmp_path: Path, tiny_bundle: Bund
 
 
 def test_bundle_of_other_labels_is_refused(tiny_bundle: Bundle) -> None:
-    """Its answers could not be right."""
+    """A bundle whose labels are not those of the rows is refused."""
     manifest = msgspec.structs.replace(tiny_bundle.manifest, labels=("cats", "dogs"))
     with pytest.raises(BundleError, match="cannot be measured here: its labels are cats, dogs"):
         contestants.of_bundle(msgspec.structs.replace(tiny_bundle, manifest=manifest), LABELS)
@@ -255,7 +255,7 @@ def test_bundle_of_other_labels_is_refused(tiny_bundle: Bundle) -> None:
 def test_the_command_measures_a_bundle_beside_a_bundle_and_a_checkpoint(
     tmp_path: Path, tiny_bundle_folder: Path, tiny_bundle: Bundle
 ) -> None:
-    """On the corpus test, without Made With ML's files; a bundle is its own like, to the last row."""
+    """Without Made With ML's files the corpus test is measured, and the same bundle twice has no row that tells it apart."""
     checkpoint.save(tmp_path / "net.safetensors", *network(tiny_bundle))
     said: list[str] = []
     found = commands.evaluate(

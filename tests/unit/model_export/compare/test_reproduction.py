@@ -1,4 +1,4 @@
-"""Is a rebuilt model the shipped one again, as far as luck allows?"""
+"""Whether a rebuilt model equals the shipped one, up to chance."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from tests.unit.model_export.compare.test_measured import model, record
 
 @pytest.mark.parametrize(("wrong", "says", "holds"), [(5, "within", True), (30, "worse than", False), (0, "better than", True)])
 def test_a_rebuilt_model_is_put_beside_the_shipped_one(wrong: int, says: str, holds: bool) -> None:
-    """As many errors are the same model; twenty-five more are a defect, five fewer a better one."""
+    """As many errors mean the same model; twenty-five more are a defect, five fewer a better model."""
     found = record(model("rebuilt", wrong=wrong, kind=contestants.BUNDLE), model("shipped", wrong=5))
     (part,) = reproduction.reproduced(found, "shipped")
     assert part.part == "corpus_test"
@@ -19,7 +19,7 @@ def test_a_rebuilt_model_is_put_beside_the_shipped_one(wrong: int, says: str, ho
 
 
 def test_what_two_files_have_in_common_is_said() -> None:
-    """All of it, the network alone, or nothing."""
+    """Two files are equal as a whole, in their network alone, or not at all."""
     shipped = read(DEFAULT_BUNDLE)
     labels = shipped.manifest.labels
     network = ngrams.without(shipped.model, labels)

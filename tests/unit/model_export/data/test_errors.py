@@ -20,12 +20,12 @@ from model_export.train.checkpoint import CheckpointError
     "error", [BaseModelError, BundleError, CalibrationError, CheckpointError, DataError, ExportError, ParityError]
 )
 def test_every_refusal_has_an_exit_code(error: type[Exception]) -> None:
-    """The command prints the message of whatever carries one, and ends with it."""
+    """The command prints the message of every error with an exit code, and ends with that code."""
     assert error("why").exit_code == 1  # type: ignore[attr-defined]
 
 
 def test_a_base_model_that_is_not_there_says_how_to_have_it_in_a_checkout(tmp_path: Path) -> None:
-    """With the interpreter that runs; no package index has the project under this name."""
+    """The error names the running interpreter, since the project is on no package index."""
     install = re.escape(f"Next: in the project's folder {sys.executable} -m pip install -e '.[export]', which brings ")
     with pytest.raises(BaseModelError, match=install):
         base_model.verify(tmp_path)

@@ -1,4 +1,4 @@
-"""Plain titles made of a lexicon: the same each time, framed alike in every class, only ever learned from."""
+"""Plain titles made from a lexicon: the same each time, the same frames for every class, only ever learned from."""
 
 from collections import Counter
 from pathlib import Path
@@ -39,12 +39,12 @@ def test_every_subject_stands_bare_and_in_frames(tmp_path: Path) -> None:
 
 
 def test_rows_are_the_same_each_time() -> None:
-    """Training repeats only on rows that do."""
+    """The same lexicon gives the same rows, so that a training can be repeated."""
     assert lexicon.rows() == lexicon.rows()
 
 
 def test_another_subject_leaves_the_titles_of_the_others(tmp_path: Path) -> None:
-    """A lexicon that grows does not shuffle what was there."""
+    """A new subject in the lexicon does not change the titles of the others."""
     before = lexicon.rows(written(tmp_path, "feature stores; model registries"))
     after = lexicon.rows(written(tmp_path, "feature stores; model registries; drift"))
     assert [row.title for row in before] == [row.title for row in after][: len(before)]
@@ -52,7 +52,7 @@ def test_another_subject_leaves_the_titles_of_the_others(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("subjects", ["feature stores", "drift; drift", ""])
 def test_a_group_needs_two_subjects_each_once(tmp_path: Path, subjects: str) -> None:
-    """One subject has no neighbour, and twice the same is a slip."""
+    """A group with one subject, or with the same one twice, is refused."""
     written(tmp_path, subjects)
     (tmp_path / "rows.jsonl").write_text('{"title": "a", "tag": "mlops", "topic": "t", "register": "blog"}')
     with pytest.raises(DataError, match="needs two subjects or more"):
@@ -60,7 +60,7 @@ def test_a_group_needs_two_subjects_each_once(tmp_path: Path, subjects: str) -> 
 
 
 def test_the_projects_lexicon_has_every_class_and_names_a_subject_once() -> None:
-    """A subject under two classes would teach that it has none."""
+    """The project's lexicon covers every class, and no subject is in two of them."""
     rows = lexicon.rows()
     assert {row.tag for row in rows} == set(madewithml.LABELS)
     bare = Counter(row.title.casefold() for row in rows[:: lexicon.ROWS_PER_SUBJECT])
@@ -68,7 +68,7 @@ def test_the_projects_lexicon_has_every_class_and_names_a_subject_once() -> None
 
 
 def test_made_rows_are_only_learned_from() -> None:
-    """They calibrate nothing and test nothing, and rows that repeat gold are left out of them too."""
+    """Made rows are in the training part alone, without those that repeat gold."""
     gold = Row(text="Feature stores: a survey", tag="mlops", source="madewithml", topic="h:1")
     plain = [
         Row(text="Feature stores: a survey", tag="mlops", source="lexicon", topic="lexicon:a"),
@@ -79,7 +79,7 @@ def test_made_rows_are_only_learned_from() -> None:
 
 
 def test_sound_is_learned_as_other() -> None:
-    """A row of synthesis is learned by the guidelines, and measured by the label that it carries."""
+    """A training row of sound synthesis is learned by the guidelines; a measured row keeps its label."""
     sound = [
         Row(text=f"voice{n} out of text", tag="natural-language-processing", source="madewithml", topic=topic)
         for n, topic in enumerate(sorted(madewithml.SOUND_ROWS))

@@ -44,7 +44,7 @@ def given(rows: int, tag: str = "mlops") -> list[Row]:
 
 
 def test_no_topic_straddles_two_parts() -> None:
-    """Rows of one topic share words; they stay together."""
+    """Rows of one topic share words, so they stay in one part."""
     parts = splits.split(authored=authored(200), given=[], holdout=[], digests={})
     topics = [{row.topic for row in part} for part in (parts.train, parts.calibration, parts.corpus_test)]
     assert all(topics)
@@ -91,7 +91,7 @@ def test_row_that_is_merely_alike_is_kept() -> None:
 
 
 def test_rows_of_no_class_are_unlabelled() -> None:
-    """`not-ml` is no class: its rows are in no part that has labels."""
+    """`not-ml` is not a class: its rows are in no labelled part."""
     spam = Row(text="win a cruise today", tag=NOT_ML, source="corpus", topic="spam")
     parts = splits.split(authored=[*authored(5), spam], given=[], holdout=[], digests={})
     assert parts.unlabelled == (spam,)
@@ -99,7 +99,7 @@ def test_rows_of_no_class_are_unlabelled() -> None:
 
 
 def test_titles_of_what_is_learned_are_unlabelled_and_those_of_gold_are_not() -> None:
-    """A described row gives its title to be judged by others; a measured row gives nothing."""
+    """The title of a described training row becomes an unlabelled text; measured rows give none."""
     rows = [
         Row(text=f"t{n} d{n} e{n} f{n}", tag="other", source="corpus", topic=f"topic-{n}", title=f"t{n}", described=True)
         for n in range(40)
@@ -130,7 +130,7 @@ def test_row_that_breaks_the_rules_is_named_by_file_and_line(tmp_path: Path, cha
 
 
 def test_empty_corpus_is_an_error(tmp_path: Path) -> None:
-    """No rows is a wrong folder, not a small corpus."""
+    """A folder without rows is refused as the wrong folder."""
     with pytest.raises(DataError, match="holds no"):
         read_corpus(tmp_path)
 
@@ -145,7 +145,7 @@ def test_the_projects_own_corpus_keeps_its_rules() -> None:
 
 
 def test_without_a_data_folder_the_corpus_is_used_alone(tmp_path: Path) -> None:
-    """Training works on a clone with nothing beside it; the holdout is then empty and the counts say so."""
+    """A clone without Made With ML's files can train; its holdout is empty, and the counts say so."""
     rows = [line(title=f"w{n} x{n} y{n}", topic=f"t{n}") for n in range(40)]
     parts = splits.load(None, corpus(tmp_path / "corpus", *rows))
     assert parts.counts()["holdout"] == 0
@@ -154,7 +154,7 @@ def test_without_a_data_folder_the_corpus_is_used_alone(tmp_path: Path) -> None:
 
 
 def test_other_file_of_the_same_name_is_refused(tmp_path: Path) -> None:
-    """Figures on another holdout could not be compared."""
+    """A file with another sum is refused, since its figures could not be compared."""
     (tmp_path / madewithml.HOLDOUT).write_text("id,title\n", encoding="utf-8")
     with pytest.raises(DataError, match="SHA-256"):
         madewithml.records(tmp_path, madewithml.HOLDOUT)
@@ -180,7 +180,7 @@ def test_wrong_download_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_unreachable_download_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No network is an ordinary case with a next step."""
+    """Without a network the error gives the next step."""
 
     def unreachable(_address: str, timeout: float) -> None:
         assert timeout > 0
@@ -193,14 +193,14 @@ def test_unreachable_download_says_what_to_do(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_row_keeps_every_label_that_it_carries(tmp_path: Path) -> None:
-    """Beside the main one, by which it is split and learned; most rows carry no other."""
+    """A row keeps all its labels beside the main one, by which it is split; most rows carry no other."""
     two, one = read_corpus(corpus(tmp_path, line(tags=["mlops", "other"]), line(title="Another")))
     assert (two.tag, two.tags) == ("mlops", ("mlops", "other"))
     assert one.tags == ()
 
 
 def test_rows_for_several_labels_are_split_apart_and_nothing_else_learns_them() -> None:
-    """They have topics of their own, in all three parts; one that nearly repeats a row that was learned measures nothing."""
+    """Rows of `pairs` have topics of their own in all three parts, without near-duplicates of learned rows."""
     pairs = [replace(row, topic=f"two-{row.topic}", tags=("other", "mlops"), text=f"pair {row.text}") for row in authored(60)]
     learned = Row(text="one two three four", tag="other", source="corpus", topic="data-versioning")
     measured = next(row for row in pairs if splits.part_of_topic(row.topic) == "corpus_test")
@@ -216,7 +216,7 @@ def test_rows_for_several_labels_are_split_apart_and_nothing_else_learns_them() 
 
 
 def test_the_projects_own_pairs_are_in_every_part_and_on_topics_of_their_own() -> None:
-    """At least sixty rows with two labels learn, choose and measure."""
+    """Each part has at least sixty rows with two labels."""
     rows = read_corpus(CORPUS / PAIRS)
     counts = Counter(splits.part_of_topic(row.topic) for row in rows if len(row.tags) > 1)
     assert min(counts[part] for part in ("train", "calibration", "corpus_test")) >= 60

@@ -1,4 +1,4 @@
-"""A second head: what it learns, where its thresholds lie, what is measured, and that the file says what was fitted."""
+"""A second head: its fit, its thresholds, its figures, and the file that has it."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def model() -> bytes:
 
 
 def head() -> Head:
-    """A head that is sure of itself, labels of different scale."""
+    """A head with large weights, of a different scale for each label."""
     generator = np.random.default_rng(3)
     return Head(
         weight=generator.normal(size=(len(LABELS), WIDTH)) * [[1], [2], [5], [9]], bias=generator.normal(size=len(LABELS))
@@ -48,7 +48,7 @@ def said(label: str, **scores: float) -> Prediction:
 
 
 def test_the_second_output_says_what_its_head_says_of_the_vectors(model: bytes) -> None:
-    """Up to seven bits of weight; the first output is the same to the last bit, and so are the vectors."""
+    """The second output is the fitted head's up to rounding; the first output and the vectors stay to the last bit."""
     given = rows(100, 2)
     made = heads.with_label_head(model, head(), LABELS)
     wanted = heads.embed(model, given) @ head().weight.T + head().bias
@@ -58,19 +58,19 @@ def test_the_second_output_says_what_its_head_says_of_the_vectors(model: bytes) 
 
 
 def test_a_second_head_takes_the_place_of_another(model: bytes) -> None:
-    """Twice added is once added."""
+    """Adding a second head twice gives the same file as adding it once."""
     once = heads.with_label_head(model, head(), LABELS)
     assert heads.with_label_head(once, head(), LABELS) == once
     assert len(once) - len(model) < 4096
 
 
 def test_a_second_head_can_be_taken_away_again(model: bytes) -> None:
-    """What is left is the file without it, to the byte."""
+    """Removing the second head gives back the file without it, to the byte."""
     assert heads.without_label_head(heads.with_label_head(model, head(), LABELS), LABELS) == model
 
 
 def test_a_head_of_another_width_is_refused(model: bytes) -> None:
-    """With the next step."""
+    """A head of another width is refused with the next step."""
     narrow = Head(weight=head().weight[:, :8], bias=head().bias)
     with pytest.raises(HeadError, match=r"\[4, 32\], not \[4, 8\].*Next: train anew"):
         heads.with_label_head(model, narrow, LABELS)
@@ -87,21 +87,21 @@ def test_a_row_with_two_labels_is_an_example_of_both() -> None:
 
 
 def test_the_truth_of_a_row_is_its_tag_and_its_tags() -> None:
-    """A row that names no others carries one."""
+    """A row carries its tag and its tags; a row without tags carries its tag alone."""
     one = Row(text="x", tag="b", source="corpus", topic="t")
     two = Row(text="x", tag="b", source="corpus", topic="t", tags=("b", "a"))
     assert multilabel.truth([one, two], ["a", "b"]).tolist() == [[False, True], [True, True]]
 
 
 def test_a_threshold_is_where_the_published_tags_are_best() -> None:
-    """Scores of 0.7 and more are right for b; what the decision says itself needs no score, and counts."""
+    """The threshold of b is 0.7, from where all scores are right; the decision's own tag counts without a score."""
     predictions = [said("a", a=0.1, b=0.9), said("a", a=0.1, b=0.7), said("a", a=0.9, b=0.6), said("b", a=0.2, b=0.1)]
     carried = np.array([[1, 1], [1, 1], [1, 0], [0, 1]], dtype=np.bool_)
     assert multilabel.choose_thresholds(predictions, carried) == {"a": NEVER, "b": 0.7}
 
 
 def test_sets_are_measured_beside_the_tag_alone() -> None:
-    """Four rows by hand: one set of two found, one missed, one tag added for nothing."""
+    """Four rows counted by hand: one set of two found, one missed, one wrong tag added."""
     carried = np.array([[1, 1], [1, 1], [1, 0], [0, 1]], dtype=np.bool_)
     decided = np.array([[1, 0], [1, 0], [1, 0], [0, 1]], dtype=np.bool_)
     found = multilabel.measure(np.array([[1, 1], [1, 0], [1, 1], [0, 1]], dtype=np.bool_), decided, carried)

@@ -1,4 +1,4 @@
-"""What ordinary traffic looked like: figures that can be counted by hand, cut where the live ones are cut."""
+"""The reference of ordinary traffic: figures that can be counted by hand, with the edges of the live histograms."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ def predicted(label: str = "one", confidence: float = 0.9, *, energy: float = -1
 
 
 def described(predictions: list[Prediction], texts: list[str] | None = None, flags: list[bool] | None = None) -> dict[str, Any]:
-    """The reference of rows that are of no interest but for what is given."""
+    """The reference of rows that differ in the given fields alone."""
     return reference.describe(
         predictions, LABELS, texts=texts or ["some text here"] * len(predictions), described=flags or [True] * len(predictions)
     )
@@ -46,7 +46,7 @@ def test_labels_and_confidences_are_counted() -> None:
 
 
 def test_every_distribution_has_the_edges_of_the_live_histogram() -> None:
-    """An edge that only one side has compares with nothing."""
+    """Reference and live histogram have the same edges, or they could not be compared."""
     found = described([predicted()])
     for key, cuts in {
         "confidence_cdf": edges.CONFIDENCE,
@@ -58,7 +58,7 @@ def test_every_distribution_has_the_edges_of_the_live_histogram() -> None:
 
 
 def test_tokens_are_counted_as_read_and_by_the_word() -> None:
-    """Special tokens are read, and are no part of a word."""
+    """Special tokens count as tokens of a text, but not in tokens per word."""
     found = described([predicted(tokens=5), predicted(tokens=101)], ["three words here", "two words"])
     assert (found["tokens_cdf"]["4.0"], found["tokens_cdf"]["8.0"], found["tokens_cdf"]["128.0"]) == (0.0, 0.5, 1.0)
     assert (found["tokens_per_word_cdf"]["1.0"], found["tokens_per_word_cdf"]["8.0"]) == (0.5, 0.5)

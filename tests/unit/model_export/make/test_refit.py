@@ -1,4 +1,4 @@
-"""A new head in an int8 file: it says what was fitted, the encoder stays, and a foreign file is refused."""
+"""A new head in an int8 file: it equals the fitted head, the encoder stays, and a foreign file is refused."""
 
 import numpy as np
 import onnx

@@ -41,17 +41,17 @@ def test_figures_are_those_counted_by_hand(found: evaluate.Evaluation) -> None:
 
 
 def test_confusion_counts_truth_by_rows(found: evaluate.Evaluation) -> None:
-    """The row is what is true, the column what was said."""
+    """Rows of the matrix are true labels, columns are given ones."""
     assert found.confusion == ((1, 0, 0), (1, 2, 0), (0, 0, 0))
 
 
 def test_label_without_rows_is_reported_as_such(found: evaluate.Evaluation) -> None:
-    """A label that nothing carries has no rows, and no figure is made up for it."""
+    """A label without rows is reported with zero rows and F1 0."""
     assert (found.classes[2].rows, found.classes[2].f1) == (0, 0.0)
 
 
 def test_interval_holds_the_figure_and_repeats(found: evaluate.Evaluation) -> None:
-    """The interval is seeded, so that a figure printed twice is the same twice."""
+    """The interval holds the figure, and the same rows give the same interval."""
     low, high = found.weighted_f1_interval
     assert low <= found.weighted_f1 <= high
     again = evaluate.evaluate(
@@ -70,13 +70,13 @@ def test_record_renders_to_text_and_to_json(found: evaluate.Evaluation) -> None:
 
 
 def test_unequal_lengths_are_an_error() -> None:
-    """A figure over half the rows is no figure."""
+    """Predictions for only some of the rows are refused."""
     with pytest.raises(ValueError, match="one tag a prediction"):
         evaluate.evaluate([given("one")], [], labels=LABELS, thresholds=AT_08)
 
 
 def test_every_label_is_published_from_its_own_threshold_on() -> None:
-    """Sure enough for the one label and not for the other; what is never published has no precision."""
+    """The same confidence is enough for one label and not for the other; a label that is never published has no precision."""
     predictions = [given("one", 0.7), given("one", 0.7), given("two", 0.7), given("two", 0.95)]
     thresholds = {"one": 0.7, "two": 0.9, "three": 1.0001}
     found = evaluate.evaluate(predictions, ["one", "two", "two", "two"], labels=LABELS, thresholds=thresholds)
@@ -106,7 +106,7 @@ def test_the_curve_is_that_of_the_surest_rows() -> None:
 
 @any_of(st.lists(st.tuples(st.integers(25, 100), st.booleans()), min_size=1, max_size=30), st.randoms())
 def test_the_curve_does_not_depend_on_the_order_of_the_rows(pairs: list[tuple[int, bool]], random_: object) -> None:
-    """Published confidences tie; which of them stands first in the file must not move a figure. All rows give the accuracy."""
+    """Rows that tie may come in any order without changing a figure, and the point of all rows is the accuracy."""
     shuffled = list(pairs)
     random_.shuffle(shuffled)  # type: ignore[attr-defined]
     curves = [

@@ -1,4 +1,4 @@
-"""The gate for what the model was not made for: shares that can be counted by hand."""
+"""The gate for foreign texts: shares that can be counted by hand."""
 
 from model_export.bundle.prediction import Prediction
 from model_export.data.corpus import NOT_ML
@@ -17,7 +17,7 @@ def predicted(label: str, confidence: float, energy: float) -> Prediction:
 
 
 def test_the_gate_says_what_it_sends_away_wrongly_and_rightly() -> None:
-    """One of four ordinary rows; of four foreign ones one is strange, and one more is unsure by its own label's threshold."""
+    """One of four ordinary rows is strange; of four foreign rows one is strange, and one more is unsure."""
     ordinary = {
         "holdout": [predicted("one", 0.9, energy) for energy in (-3.0, -2.0, -1.0, -0.9)],
         "calibration": [predicted("one", 0.9, -3.0)],
@@ -37,7 +37,7 @@ def test_the_gate_says_what_it_sends_away_wrongly_and_rightly() -> None:
 
 
 def test_only_what_is_not_machine_learning_is_foreign() -> None:
-    """The titles that a network may imitate another on are unlabelled too, and are its business."""
+    """Unlabelled titles of training rows are not foreign."""
     strange, title = (Row(text=tag, tag=tag, source="corpus", topic="t") for tag in (NOT_ML, "mlops"))
     splits = Splits(
         train=(), calibration=(), holdout=(), corpus_test=(), unlabelled=(strange, title), near_duplicates_removed=0
@@ -46,7 +46,7 @@ def test_only_what_is_not_machine_learning_is_foreign() -> None:
 
 
 def test_without_foreign_rows_there_is_no_share_of_them() -> None:
-    """Another corpus may have none: a zero would be a figure."""
+    """Without foreign rows the shares are None, not zero."""
     found = gate.count({"holdout": [predicted("one", 0.9, -3.0)]}, [], thresholds=THRESHOLDS, ood_energy=-1.0)
     assert (found.not_ml_rows, found.not_ml_rejection, found.not_ml_review) == (0, None, None)
     assert "machine learning" not in found.as_text()

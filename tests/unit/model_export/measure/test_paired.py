@@ -24,14 +24,14 @@ THEIRS = ["two"] * 9 + ["one"] * 31 + ["two"] * 40 + ["three"] * 15 + ["one"] * 
 
 
 def test_only_rows_that_part_the_models_are_counted() -> None:
-    """Nine and five that ours alone has, two of its own errors that theirs has, four more."""
+    """Only the rows that one model alone has right are counted: fourteen for ours, six for the other."""
     found = paired.compare(given(OURS), given(THEIRS), TRUTH, labels=LABELS)
     assert (found.rows, found.only_ours, found.only_theirs) == (100, 14, 6)
     assert found.p_value == pytest.approx(2 * binom.cdf(6, 20, 0.5), abs=1e-6)
 
 
 def test_difference_is_that_of_the_two_evaluations_and_lies_in_its_interval() -> None:
-    """The paired figure and the two single ones tell one story."""
+    """The paired difference is that of the two single figures and lies in its interval."""
     left, right = (
         evaluate.evaluate(given(labels), TRUTH, labels=LABELS, thresholds=dict.fromkeys(LABELS, 0.5)).weighted_f1
         for labels in (OURS, THEIRS)
@@ -42,7 +42,7 @@ def test_difference_is_that_of_the_two_evaluations_and_lies_in_its_interval() ->
 
 
 def test_the_other_way_round_is_the_same_test() -> None:
-    """Only the signs change."""
+    """Exchanging the models changes the signs alone."""
     one = paired.compare(given(OURS), given(THEIRS), TRUTH, labels=LABELS)
     other = paired.compare(given(THEIRS), given(OURS), TRUTH, labels=LABELS)
     assert (other.only_ours, other.only_theirs, other.p_value) == (one.only_theirs, one.only_ours, one.p_value)
@@ -51,7 +51,7 @@ def test_the_other_way_round_is_the_same_test() -> None:
 
 
 def test_a_model_against_itself_is_nothing() -> None:
-    """No row parts them, and no redraw does."""
+    """A model against itself has no row apart and a difference of zero."""
     found = paired.compare(given(OURS), given(OURS), TRUTH, labels=LABELS)
     assert (found.p_value, found.difference, found.interval) == (1.0, 0.0, (0.0, 0.0))
 
@@ -69,6 +69,6 @@ def test_pairing_takes_the_luck_of_the_rows_out() -> None:
     ("ours", "theirs", "tags"), [([], [], []), (["one"], ["one", "two"], ["one", "two"]), (["one"], [], ["one"])]
 )
 def test_rows_that_do_not_pair_are_an_error(ours: list[str], theirs: list[str], tags: list[str]) -> None:
-    """A test over other rows is no paired test."""
+    """Predictions of other rows are refused."""
     with pytest.raises(ValueError, match="cannot be paired"):
         paired.compare(given(ours), given(theirs), tags, labels=LABELS)

@@ -1,4 +1,4 @@
-"""Slices: which rows are in which, and that few rows are said to be few."""
+"""Slices: which rows each contains, and that slices of few rows are marked."""
 
 import pytest
 
@@ -39,7 +39,7 @@ LONG = " ".join(["word"] * 41)
     ],
 )
 def test_a_row_is_in_the_slices_that_describe_it(given_row: Row, names: set[str]) -> None:
-    """In all of them, and in no other."""
+    """A row is in every slice that describes it, and in no other."""
     assert {kind.name for kind in slices.SLICES if kind.holds(given_row)} == names
 
 
@@ -57,7 +57,7 @@ def test_a_row_is_in_the_slices_that_describe_it(given_row: Row, names: set[str]
     ],
 )
 def test_terms_of_language_models_are_whole_words(text: str, holds: bool) -> None:
-    """Part of a word is no term."""
+    """A term counts as a whole word only."""
     assert slices.has_llm_terms(row(text)) is holds
 
 
@@ -80,7 +80,7 @@ def test_figures_are_those_of_the_rows_in_the_slice() -> None:
 
 
 def test_few_rows_are_said_to_be_few_and_no_rows_are_left_out() -> None:
-    """In the text and in the JSON."""
+    """Slices of few rows are marked in text and JSON; slices without rows are left out."""
     enough = [row("short enough")] * slices.FEW_ROWS
     found = slices.measure([*enough, row(LONG)], [given("other")] * (slices.FEW_ROWS + 1), labels=madewithml.LABELS)
     assert {report.name: report.as_json()["few"] for report in found if report.group == "length"} == {
@@ -92,13 +92,13 @@ def test_few_rows_are_said_to_be_few_and_no_rows_are_left_out() -> None:
 
 
 def test_authored_rows_keep_their_register() -> None:
-    """Else there would be nothing to slice by."""
+    """All registers of the corpus reach the rows."""
     registers = {each.register for each in corpus.read_corpus(corpus.CORPUS)}
     assert registers == set(corpus.REGISTERS)
 
 
 def test_authored_rows_are_borderline_or_plain() -> None:
-    """Both kinds there are, and every one of them is in one of the two slices."""
+    """Every authored row is in one of the two slices, and both have rows."""
     authored = [kind for kind in slices.SLICES if kind.group == "authored"]
     rows = corpus.read_corpus(corpus.CORPUS)
     assert all(sum(kind.holds(each) for kind in authored) == 1 for each in rows)
@@ -106,6 +106,6 @@ def test_authored_rows_are_borderline_or_plain() -> None:
 
 
 def test_unequal_lengths_are_an_error() -> None:
-    """A slice of other rows is no slice."""
+    """Predictions for only some of the rows are refused."""
     with pytest.raises(ValueError, match="one a row"):
         slices.measure([row("a")], [], labels=madewithml.LABELS)

@@ -14,7 +14,7 @@ class Clock:
     """Time that passes only in models, and the order in which they were asked."""
 
     def __init__(self) -> None:
-        """Nothing has passed."""
+        """No time has passed."""
         self.now = 0.0
         self.asked: list[str] = []
 
@@ -44,14 +44,14 @@ def test_first_round_does_not_count_and_the_median_is_reported() -> None:
 
 
 def test_models_are_asked_in_turn_and_each_begins_a_round() -> None:
-    """Whatever the host does meanwhile, it does to all."""
+    """Models take turns, so that a slow host slows all of them."""
     clock = Clock()
     speed.measure({name: clock.model(name, 1.0) for name in "abc"}, ["a"], rounds=3, clock=clock, processor=clock)
     assert "".join(clock.asked) == "abc" + "abc" + "bca" + "cab"
 
 
 def test_one_core_is_one_core_and_then_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Inside, PyTorch and the tokenizer have one thread; after, what they had."""
+    """Inside the context PyTorch and the tokenizer have one thread, afterwards as many as before."""
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "true")
     before = torch.get_num_threads()
     torch.set_num_threads(2)
@@ -64,7 +64,7 @@ def test_one_core_is_one_core_and_then_as_before(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_shared_processor_is_said() -> None:
-    """Figures that others made lower must not pass for the machine's own; a core that was all theirs needs no word."""
+    """A measurement on a shared processor comes with a warning, one on a free core without."""
     clock = Clock()
     half, whole = (
         speed.measure({"a": clock.model("a", 1.0)}, ["a"], clock=clock, processor=lambda part=part: clock.now * part)["a"]
@@ -76,6 +76,6 @@ def test_a_shared_processor_is_said() -> None:
 
 @pytest.mark.parametrize(("texts", "rounds"), [([], 5), (["a"], 0)])
 def test_nothing_to_measure_is_an_error(texts: list[str], rounds: int) -> None:
-    """A speed of nothing would divide by nothing."""
+    """A measurement without texts or rounds is refused."""
     with pytest.raises(ValueError, match="measure nothing"):
         speed.measure({}, texts, rounds=rounds)

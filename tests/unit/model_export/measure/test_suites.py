@@ -1,4 +1,4 @@
-"""Behaviour suites: what is asked, what counts as held, and that nothing of them is learned from."""
+"""Behaviour suites: the cases, when a case holds, and that no case is learned from."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from model_export.measure import suites
 
 
 class Keyword:
-    """Says `computer-vision` to whatever mentions an image, else `other`."""
+    """Gives `computer-vision` to every text that mentions an image, else `other`."""
 
     labels = madewithml.LABELS
 
@@ -64,7 +64,7 @@ def test_cases_that_fail_are_named(tmp_path: Path) -> None:
 
 
 def test_groups_of_a_suite_add_up_and_have_an_interval(tmp_path: Path) -> None:
-    """What a suite says as a whole is what its groups say, and few cases leave much open."""
+    """The totals of a suite are the sums of its groups, and few cases have a wide interval."""
     place = folder(
         tmp_path,
         breadth='{"title": "image", "tag": "computer-vision", "group": "a"}\n{"title": "cat", "tag": "mlops", "group": "b"}',
@@ -78,7 +78,7 @@ def test_groups_of_a_suite_add_up_and_have_an_interval(tmp_path: Path) -> None:
 
 
 def test_every_kind_of_case_is_asked_twenty_times() -> None:
-    """Fewer would say little: each class of the minimum, each change of the invariances, the direction as a whole."""
+    """Each class of the minimum, each change of the invariances and the direction have at least twenty cases."""
     minimum, direction = (
         suites.read_cases(suites.SUITES / f"{name}.jsonl", suites.Expectation) for name in ("minimum", "direction")
     )
@@ -91,7 +91,7 @@ def test_every_kind_of_case_is_asked_twenty_times() -> None:
 
 
 def test_every_group_of_the_direction_has_more_than_one_answer() -> None:
-    """A group whose label never changes asks nothing of the decisive word."""
+    """Every group of the direction expects more than one label, so that the decisive word matters."""
     answers = defaultdict(set)
     for case in suites.read_cases(suites.SUITES / "direction.jsonl", suites.Expectation):
         answers[case.group].add(case.tag)
@@ -99,7 +99,7 @@ def test_every_group_of_the_direction_has_more_than_one_answer() -> None:
 
 
 def test_every_change_changes_something_and_none_is_asked_twice() -> None:
-    """A change that changes nothing always holds."""
+    """Every change differs from its title, and no change occurs twice."""
     changes = suites.read_cases(suites.SUITES / "invariance.jsonl", suites.Change)
     assert all(case.title != case.change for case in changes)
     assert len({case.change for case in changes}) == len(changes)
@@ -115,7 +115,7 @@ def test_every_change_changes_something_and_none_is_asked_twice() -> None:
     ],
 )
 def test_a_line_that_is_no_case_is_an_error(tmp_path: Path, line: str, reason: str) -> None:
-    """A suite that cannot be asked must not pass for one that holds."""
+    """A broken line is an error, so that it does not pass for a case that holds."""
     good = '{"title": "a", "change": "b", "group": "c"}'
     place = folder(tmp_path, breadth=line, direction=line, invariance=good)
     with pytest.raises(DataError, match=reason):
@@ -123,13 +123,13 @@ def test_a_line_that_is_no_case_is_an_error(tmp_path: Path, line: str, reason: s
 
 
 def test_missing_suite_is_an_error(tmp_path: Path) -> None:
-    """Nothing asked is not everything held."""
+    """A missing suite is an error, so that it does not pass for one that holds."""
     with pytest.raises(DataError, match="cannot be read"):
         suites.run(Keyword(), tmp_path)
 
 
 def test_nothing_of_the_suites_is_learned_from() -> None:
-    """No row of corpus or lexicon nearly repeats a case: what was learned is no test."""
+    """No row of corpus or lexicon nearly repeats a case."""
     expected = [
         case
         for suite in suites.EXPECTATIONS

@@ -34,7 +34,7 @@ SHAPE = Shape(vocabulary=64, positions=64, width=32, inner=64, heads=4, layers=2
 
 
 def network(seed: int = 0) -> TagNetwork:
-    """A random network with a head that is sure of itself."""
+    """A random network with large head weights."""
     torch.manual_seed(seed)
     made = TagNetwork(SHAPE).eval()
     with torch.no_grad():
@@ -57,7 +57,7 @@ def tokenizer() -> Tokenizer:
 
 
 def test_first_token_pooling_leaves_out_only_what_nobody_reads() -> None:
-    """Computing one token of the last layer gives that token's state of the whole layer, to the last digit but rounding."""
+    """Computing one token of the last layer gives the same state as computing all of them, up to rounding."""
     torch.manual_seed(4)
     whole = TagNetwork(SHAPE).eval()
     short = whole.shallow([0, 1], "first").eval()
@@ -78,7 +78,7 @@ def exported() -> tuple[TagNetwork, bytes, bytes]:
 
 
 def test_network_is_bert_with_mean_pooling() -> None:
-    """The plain module gives what transformers' BERT gives, pooled and scaled to unit length."""
+    """The plain module gives the vectors of transformers' BERT, pooled and scaled to unit length."""
     torch.manual_seed(3)
     config = BertConfig(
         vocab_size=64,
@@ -107,7 +107,7 @@ def test_files_hold_standard_operators_and_the_labels(exported: tuple[TagNetwork
 
 
 def test_float_file_is_the_trained_network(exported: tuple[TagNetwork, bytes, bytes]) -> None:
-    """The export changes nothing but rounding, at every length."""
+    """The float32 file gives the trained network's logits up to rounding, at every length."""
     final, plain, _ = exported
     some = rows(40, seed=2)
     found = parity.check_export(batches.logits(final, some).double().numpy(), parity.run(plain, some), parity.Limits())
@@ -142,7 +142,7 @@ def test_operator_outside_the_standard_is_refused() -> None:
 
 
 def test_rounding_is_felt_and_then_gone() -> None:
-    """Inside the context inputs take 256 values; outside the network is as before."""
+    """Inside the context inputs take 256 values; afterwards the network is as before."""
     net, some = network(), rows(4)
     before = batches.logits(net, some)
     with rounding.rounded_activations(net):
@@ -159,7 +159,7 @@ def examples(count: int) -> tuning.Examples:
 
 
 def test_student_moves_toward_its_teacher() -> None:
-    """One layer learns to give the vectors of two."""
+    """A student of one layer learns the vectors of a teacher of two."""
     teacher, some = network(), examples(64)
     recipe = StudentRecipe(layers=(0,), epochs=8, learning_rate=3e-3, batch_rows=16)
     student = distil(teacher, some, tuning.lessons_of(some, rows(16, seed=8)), recipe)
@@ -184,7 +184,7 @@ def test_an_opinion_is_learned_where_there_is_no_label() -> None:
 def test_the_tuning_draws_unlabelled_texts_only_where_somebody_judged_them(
     monkeypatch: pytest.MonkeyPatch, *, judged: bool
 ) -> None:
-    """Without an adviser they teach nothing and are never drawn; with one they get their share."""
+    """Unlabelled texts are drawn in their share with an adviser, and never without one."""
     drawn: list[torch.Tensor] = []
     plan = batches.plan
 
@@ -223,7 +223,7 @@ def test_interpolation_ends_at_both_networks() -> None:
 
 
 def test_checkpoint_keeps_the_network(tmp_path: Path) -> None:
-    """What is saved is loaded, weights and record."""
+    """Weights and record are the same after saving and loading."""
     trained = Trained(labels=LABELS, record={"seconds": 1.5})
     checkpoint.save(tmp_path / "net.safetensors", network(), trained)
     found, record = checkpoint.load(tmp_path / "net.safetensors")
@@ -232,7 +232,7 @@ def test_checkpoint_keeps_the_network(tmp_path: Path) -> None:
 
 
 def test_other_file_is_no_checkpoint(tmp_path: Path) -> None:
-    """A stray file is refused with a next step."""
+    """Another file is refused with a next step."""
     (tmp_path / "net.safetensors").write_bytes(b"nothing")
     with pytest.raises(CheckpointError, match="Next:"):
         checkpoint.load(tmp_path / "net.safetensors")
@@ -260,7 +260,7 @@ def splits() -> Splits:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """The whole path, once."""
+    """A bundle made on the whole path."""
     return assemble.assemble(
         tmp_path_factory.mktemp("bundles") / "bundle",
         network=network(),
@@ -272,7 +272,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 
 def test_network_becomes_a_bundle_that_the_worker_loads(built: Built) -> None:
-    """The whole path writes a bundle, and the manifest says what was proved and measured."""
+    """The whole path writes a bundle whose manifest has its proofs and its measurements."""
     manifest = built.bundle.manifest
     invariance = manifest.parity["batch_invariance"]
     assert (invariance["max_probability"], invariance["max_energy"]) == (0.0, 0.0)
@@ -283,7 +283,7 @@ def test_network_becomes_a_bundle_that_the_worker_loads(built: Built) -> None:
 
 
 def test_every_label_of_a_new_bundle_has_its_certificate_or_its_refusal(built: Built) -> None:
-    """Four labels, their rows add up, and what is not certified says how many labels are lacking; the router applies these numbers."""
+    """Each of the four labels has a certificate or the number of labels it lacks; the router applies these thresholds."""
     manifest = built.bundle.manifest
     assert set(manifest.thresholds) == set(LABELS)
     assert sum(found.label_rows for found in manifest.thresholds.values()) == 40
@@ -303,7 +303,10 @@ def test_the_gate_is_measured_on_every_part(built: Built) -> None:
 
 
 def test_a_bundle_is_calibrated_anew_with_its_network_and_tokenizer(built: Built, tmp_path: Path) -> None:
-    """The two files stay to the byte; the promise is another, and what cannot be known any more is not said."""
+    """
+    Network and tokenizer stay to the byte; the promise is new, and figures that cannot be measured any more are left
+    out.
+    """
     old = built.bundle
     changed = recalibrate_bundle(tmp_path, bundle=old, splits=splits(), precision=0.9).bundle
     assert changed.manifest.files == old.manifest.files
@@ -319,7 +322,7 @@ def test_a_bundle_is_calibrated_anew_with_its_network_and_tokenizer(built: Built
 
 
 def test_a_second_head_is_kept_when_a_bundle_is_calibrated_anew(built: Built, tmp_path: Path) -> None:
-    """Its bytes and how it was fitted stay, the promises of both heads are new, and the classifier says `tags` as before."""
+    """The second head and its record stay, the thresholds of both heads are new, and the classifier gives the same `tags`."""
     both = multilabel.add_to(tmp_path / "both", bundle=built.bundle, splits=splits())
     option = both.manifest.multilabel
     made = recalibrate_bundle(tmp_path / "new", bundle=both, splits=splits(), precision=0.9).bundle
@@ -333,7 +336,7 @@ def test_a_second_head_is_kept_when_a_bundle_is_calibrated_anew(built: Built, tm
 
 
 def test_nothing_is_written_when_a_gate_refuses(tmp_path: Path) -> None:
-    """A bundle that broke a limit must not lie about."""
+    """A bundle that breaks a limit is not written."""
     with pytest.raises(ParityError, match="quantisation keeps"):
         assemble.assemble(
             tmp_path / "bundle",
@@ -347,7 +350,7 @@ def test_nothing_is_written_when_a_gate_refuses(tmp_path: Path) -> None:
 
 
 def test_a_network_whose_bundle_is_refused_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Half an hour of training is not lost with the file: the message says where the network is, and it can be exported."""
+    """The network of a refused bundle is kept, the message says where, and it can be exported."""
     trained = Trained(labels=LABELS, record={"seed": 0})
     base = SimpleNamespace(tokenizer=tokenizer().to_str().encode())
     monkeypatch.setattr(build.base_model, "load", lambda: base)
@@ -365,7 +368,7 @@ def test_a_network_whose_bundle_is_refused_is_kept(monkeypatch: pytest.MonkeyPat
 
 
 def test_training_batches_cover_what_was_asked() -> None:
-    """A plan gives the steps asked for, each of the size asked for, the same each time."""
+    """A plan gives the requested number of batches of the requested size, the same each time."""
     some: Sequence[list[int]] = rows(50)
     plans = [list(batches.plan(some, torch.ones(50), size=8, steps=21, seed=1)) for _ in range(2)]
     assert plans[0] == plans[1]
@@ -388,6 +391,6 @@ def test_a_levelled_source_draws_its_classes_equally_often() -> None:
 
 
 def test_temperature_is_fitted_on_what_the_file_says(exported: tuple[TagNetwork, bytes, bytes]) -> None:
-    """The int8 file's logits, not the trained network's, decide."""
+    """The temperature is fitted to the int8 file's logits, not to the trained network's."""
     logits = parity.run(exported[2], rows(40, seed=3))
     assert 0.05 <= temperature.fit_temperature(logits, logits.argmax(axis=1)) <= 20

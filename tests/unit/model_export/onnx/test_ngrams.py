@@ -1,4 +1,4 @@
-"""The reader of n-grams: the file says what it says, whatever stands beside a text, and calibration rows say how much it counts."""
+"""The reader of n-grams: the file gives its logits for any batch, and the calibration rows choose its share."""
 
 import numpy as np
 import onnx
@@ -36,7 +36,7 @@ def model() -> bytes:
 
 
 def reader(seed: int = 7) -> Ngrams:
-    """A reader that has something to say of every token and pair."""
+    """A reader with a weight for every token and pair."""
     generator = np.random.default_rng(seed)
     table = generator.integers(-127, 128, (VOCABULARY + BUCKETS, len(LABELS) + 1)).astype(np.int8)
     table[:, -1] = np.abs(table[:, -1].astype(np.int64)).clip(1)
@@ -44,12 +44,12 @@ def reader(seed: int = 7) -> Ngrams:
 
 
 def learned(share: float, seed: int = 7) -> Learned:
-    """The same, heard to that share."""
+    """The same reader, with that share."""
     return Learned(ngrams=reader(seed), share=share, record={})
 
 
 def planted(count: int, seed: int) -> Examples:
-    """The label is said by one of four tokens; of two of them only the order of a pair says which."""
+    """The label depends on one of four tokens; for two of them only the order within a pair decides."""
     found, targets = rows(count, seed, least=6, most=12), [place % len(LABELS) for place in range(count)]
     words = ([50, 4], [51, 4], [60, 61], [61, 60])
     for row, target in zip(found, targets, strict=True):
@@ -60,7 +60,7 @@ def planted(count: int, seed: int) -> Examples:
 
 @pytest.mark.parametrize("share", [0.1, 0.3, 1.0])
 def test_the_file_says_what_network_and_reader_say_in_their_shares(model: bytes, share: float) -> None:
-    """Up to the rounding of single precision."""
+    """The file's logits are the mix of network and reader, up to single precision."""
     given_rows = rows(100, 2)
     wanted = (1 - share) * parity.run(model, given_rows) + share * reader().logits(given_rows)
     found = parity.run(ngrams.add(model, learned(share), LABELS), given_rows)
@@ -68,7 +68,7 @@ def test_the_file_says_what_network_and_reader_say_in_their_shares(model: bytes,
 
 
 def test_what_the_reader_says_depends_on_the_text_alone(model: bytes) -> None:
-    """Alone, among longer ones, in another order: the same to the last bit; two tokens, the least there can be, are a text."""
+    """A text has the same logits alone, among longer ones and in another order, to the last bit; two tokens are enough."""
     running = open_session(ngrams.add(model, learned(1.0), LABELS))
     texts = [[START, END], *rows(40, 3, least=1, most=60)]
     alone = parity.run(ngrams.add(model, learned(1.0), LABELS), texts)
@@ -80,7 +80,7 @@ def test_what_the_reader_says_depends_on_the_text_alone(model: bytes) -> None:
 
 
 def test_a_reader_leaves_no_trace(model: bytes) -> None:
-    """Taken out, replaced, or given no share: the file is to the byte what it would be without the first one."""
+    """A reader that is removed, replaced or given no share leaves the file as it was before, to the byte."""
     heard = ngrams.add(model, learned(0.3), LABELS)
     assert heard != model
     assert ngrams.without(heard, LABELS) == model
@@ -89,7 +89,7 @@ def test_a_reader_leaves_no_trace(model: bytes) -> None:
 
 
 def test_heads_are_found_behind_a_reader(model: bytes) -> None:
-    """The vectors stay, a second head goes beside it and out again, a new first head has no reader yet."""
+    """Beside a reader the vectors stay, a second head can be added and removed, and a new first head drops the reader."""
     heard, given_rows = ngrams.add(model, learned(0.3), LABELS), rows(20, 4)
     head = Head(weight=np.ones((len(LABELS), WIDTH)), bias=np.zeros(len(LABELS)))
     assert np.array_equal(heads.embed(heard, given_rows), heads.embed(model, given_rows))
@@ -101,14 +101,14 @@ def test_heads_are_found_behind_a_reader(model: bytes) -> None:
 
 
 def test_it_learns_words_and_the_order_of_pairs() -> None:
-    """On texts that it has not seen."""
+    """The reader labels unseen texts by their words and by the order of pairs."""
     found = ngrams.fit(planted(400, 5), VOCABULARY, RECIPE)
     unseen = planted(100, 6)
     assert (found.logits(unseen.rows).argmax(axis=1) == unseen.targets).mean() > 0.97
 
 
 def test_what_too_few_texts_have_says_nothing() -> None:
-    """A token of one text alone has no weight and no rarity; however often that text has it."""
+    """A token of a single text has no weight and no rarity, however often it occurs there."""
     train = planted(100, 5)
     rare = 4
     for row in train.rows:
@@ -119,7 +119,7 @@ def test_what_too_few_texts_have_says_nothing() -> None:
 
 
 def test_calibration_rows_say_how_much_it_counts(model: bytes) -> None:
-    """A random network is outvoted; a reader that learned from shuffled labels is not heard."""
+    """Beside a random network the reader gets the largest share; a reader that learned shuffled labels gets none."""
     train, calibration = planted(400, 5), planted(100, 6)
     assert ngrams.learn(model, train=train, calibration=calibration, vocabulary=VOCABULARY, recipe=RECIPE).share == 0.5
     shuffled = Examples(

@@ -1,4 +1,4 @@
-"""The gates refuse what they are there to refuse."""
+"""The gates of an export refuse networks that differ."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ TEXTS = tuple(f"word {number} image language" for number in range(40))
 
 
 class Nervous:
-    """A classifier whose confidence depends on how many are asked with it."""
+    """A classifier whose confidence depends on the size of its batch."""
 
     labels = ("one", "two")
 
@@ -29,7 +29,7 @@ class Nervous:
 
 
 def test_classifier_that_looks_at_its_neighbours_is_refused() -> None:
-    """A thousandth of a logit is enough."""
+    """A difference of a thousandth of a logit is refused."""
     with pytest.raises(ParityError, match="depends on its batch"):
         check_invariance(Nervous(), TEXTS, seed=1)
 
@@ -41,7 +41,7 @@ def test_tiny_bundle_does_not_depend_on_its_batch() -> None:
 
 
 def test_export_of_another_network_is_refused() -> None:
-    """A hundredth of a logit is not rounding."""
+    """A difference of a hundredth of a logit is not rounding."""
     logits = np.zeros((3, 2))
     assert parity.check_export(logits, logits + 1e-5, Limits()).max_logit == pytest.approx(1e-5)
     with pytest.raises(ParityError, match="another network"):
@@ -49,7 +49,7 @@ def test_export_of_another_network_is_refused() -> None:
 
 
 def test_quantisation_that_changes_labels_is_refused() -> None:
-    """One label in four changed: too many."""
+    """A change of one label in four is refused."""
     plain = np.array([[1.0, 0.0]] * 4)
     quantised = plain.copy()
     quantised[0] = [0.0, 1.0]
@@ -58,7 +58,7 @@ def test_quantisation_that_changes_labels_is_refused() -> None:
 
 
 def test_routing_flips_count_texts_that_change_doors() -> None:
-    """Of two texts one crosses the threshold."""
+    """One of two texts crosses the threshold."""
     plain = np.array([[2.0, 0.0], [2.0, 0.0]])
     moved = np.array([[2.0, 0.0], [1.0, 0.0]])
     assert parity.routing_flips(plain, moved, temperature=1.0, thresholds=[0.8] * plain.shape[1]) == 0.5
@@ -67,7 +67,7 @@ def test_routing_flips_count_texts_that_change_doors() -> None:
 
 
 def test_verify_returns_what_was_checked() -> None:
-    """The command says what it proved."""
+    """The command returns digest, labels and counts of its checks."""
     found = verify(TINY_BUNDLE)
     assert found.digest == inspect(TINY_BUNDLE).digest
     assert found.golden_texts == 6

@@ -1,4 +1,4 @@
-"""The report: what it says is what the record says, it needs nothing from elsewhere, and names cannot break out of it."""
+"""The report: it has the record's figures, it needs no other file, and names cannot become markup."""
 
 import importlib.util
 import json
@@ -23,7 +23,7 @@ VOID = {"meta", "br", "hr", "img", "link", "input"}
 
 
 class Page(HTMLParser):
-    """What is in a page: whether elements close in order, its ids, every address, every kind of element."""
+    """The elements, ids, addresses and text of a page; elements must close in order."""
 
     def __init__(self, page: str) -> None:
         """Read it."""
@@ -45,23 +45,23 @@ class Page(HTMLParser):
             self.open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """As SVG has them: open and closed at once."""
+        """Open and close the element at once, as in SVG."""
         self.handle_starttag(tag, attrs)
         if tag not in VOID:
             self.handle_endtag(tag)
 
     def handle_endtag(self, tag: str) -> None:
-        """Only what was opened last may close."""
+        """Check that the last opened element closes."""
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        """Collect what is read."""
+        """Collect the text."""
         self.text += data
 
 
 @pytest.fixture(scope="module")
 def found() -> measured.Measured:
-    """A bundle beside a worse model and one with a name that means mischief."""
+    """A bundle beside a worse model and one whose name is markup."""
     return evaluation()
 
 
@@ -75,7 +75,7 @@ def folder(found: measured.Measured, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def test_page_is_well_formed_and_asks_nobody(folder: Path) -> None:
-    """Every element closes, no id is used twice, every address is within the page, and there is no script."""
+    """Every element closes, ids are unique, every address is within the page, and there is no script."""
     page = Page((folder / "report.html").read_text(encoding="utf-8"))
     assert page.open == []
     assert len(page.ids) == len(set(page.ids))
@@ -86,7 +86,7 @@ def test_page_is_well_formed_and_asks_nobody(folder: Path) -> None:
 
 
 def test_page_says_what_the_record_says(folder: Path, found: measured.Measured) -> None:
-    """The figures of all models, and the verdict on each."""
+    """The page has the figures of all models and the verdict on each."""
     text = Page((folder / "report.html").read_text(encoding="utf-8")).text
     for model in found.models:
         figures = model.parts["corpus_test"].evaluation
@@ -108,7 +108,7 @@ def test_names_are_names_and_nothing_else(folder: Path) -> None:
 
 
 def test_markdown_tables_have_as_many_cells_in_every_row(folder: Path) -> None:
-    """Else they would not be tables where they are shown; and every picture lies beside the text."""
+    """All rows of a Markdown table have the same number of cells, and every picture is a file beside it."""
     text = (folder / "report.md").read_text(encoding="utf-8")
     tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
     assert len(tables) >= 7
@@ -120,7 +120,7 @@ def test_markdown_tables_have_as_many_cells_in_every_row(folder: Path) -> None:
 
 
 def test_pictures_are_files_of_their_own_that_follow_light_and_dark(folder: Path) -> None:
-    """Well-formed, described for those who do not see them, with letters as letters, and no colour that only one mode has."""
+    """Each picture is well-formed, has a description and text as text, and uses no colour outside the two modes."""
     for path in folder.glob("*.svg"):
         text = path.read_text(encoding="utf-8")
         root = ET.fromstring(text)  # noqa: S314 - written just now
@@ -133,12 +133,12 @@ def test_pictures_are_files_of_their_own_that_follow_light_and_dark(folder: Path
 
 
 def test_the_same_record_gives_the_same_bytes(found: measured.Measured) -> None:
-    """So that a report can be compared with another."""
+    """The same record gives the same pictures, to the byte."""
     assert plots.draw(found) == plots.draw(found)
 
 
 def test_record_lies_beside_the_report(folder: Path, found: measured.Measured) -> None:
-    """One object a line, what `--json` prints."""
+    """The record is one JSON object a line, as `--json` prints it."""
     lines = [json.loads(line) for line in (folder / "evaluation.jsonl").read_text(encoding="utf-8").splitlines()]
     assert lines == [json.loads(msgspec.json.encode(each)) for each in found.records()]
 
@@ -160,7 +160,7 @@ def test_bundle_alone_has_a_report_without_rivals() -> None:
 def test_missing_extras_are_a_sentence(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, missing: str, folder_given: bool, sentence: str
 ) -> None:
-    """Which package, and how to get it; before anything is measured."""
+    """A missing package is named with its installation, before the measurement begins."""
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == missing else real(name, *rest))
     wanted: dict[str, Any] = {"baselines": False, "against": (), "checkpoints": (), "as_json": False}
@@ -171,7 +171,7 @@ def test_missing_extras_are_a_sentence(
 def test_the_command_prints_lines_of_json_and_writes_the_report(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_bundle_folder: Path
 ) -> None:
-    """With another bundle beside it, named; stdout is data alone, and what was written is said beside it."""
+    """Standard output has JSON lines alone, the second bundle has its given name, and the report is written."""
     monkeypatch.setattr(making, "data_folder", lambda _: None)
     options = ["--against", f"twin={tiny_bundle_folder}", "--report", str(tmp_path / "out"), "--json"]
     result = CliRunner().invoke(app, ["model", "evaluate", str(tiny_bundle_folder), *options])
@@ -187,12 +187,12 @@ def test_the_command_prints_lines_of_json_and_writes_the_report(
     [("teacher fp32=a/b.safetensors", "teacher fp32", "a/b.safetensors"), ("a/b", None, "a/b"), ("=a", None, "=a")],
 )
 def test_a_model_on_the_command_line_may_have_a_name(given: str, name: str | None, path: str) -> None:
-    """NAME=PATH, or a path alone."""
+    """A model is given as NAME=PATH or as a path."""
     assert (making.named(given).name, making.named(given).path) == (name, Path(path))
 
 
 def test_a_path_with_an_equals_sign_that_exists_is_a_path(tmp_path: Path) -> None:
-    """What is there needs no name."""
+    """An existing path with an equals sign is not split into name and path."""
     odd = tmp_path / "run=3"
     odd.mkdir()
     assert making.named(str(odd)).path == odd

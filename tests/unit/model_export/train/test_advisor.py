@@ -1,4 +1,4 @@
-"""The adviser: opinions come from heads that have not seen the topic, and only from the files that were measured with."""
+"""The adviser: an opinion comes from a head that has not seen the topic, and only checked weights are used."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def clouds(topics: int, rows: int) -> tuple[np.ndarray, Examples, list[str]]:
 
 
 def test_opinions_are_probabilities_and_mostly_right() -> None:
-    """Where topics agree, a head that missed one judges it rightly."""
+    """Opinions add up to one, and a head that has not seen a topic judges it rightly where topics agree."""
     vectors, train, topics = clouds(12, 5)
     advice = advisor.judge(vectors, vectors[:3], train, topics=topics, recipe=AdviceRecipe())
     assert torch.allclose(advice.train.sum(dim=1), torch.ones(60), atol=1e-5)
@@ -34,7 +34,7 @@ def test_opinions_are_probabilities_and_mostly_right() -> None:
 
 
 def test_no_head_remembers_the_label_that_it_judges() -> None:
-    """One topic whose labels are wrong is judged by its neighbours, not by its labels."""
+    """A topic with wrong labels is judged by its neighbours, not by its labels."""
     vectors, train, topics = clouds(12, 5)
     wrong = Examples(
         rows=[],
@@ -46,7 +46,7 @@ def test_no_head_remembers_the_label_that_it_judges() -> None:
 
 
 def test_other_weights_are_refused(tmp_path: Path) -> None:
-    """Figures were measured with one file; another is no adviser, and the error names it."""
+    """Weights with another sum are refused, and the error names the file."""
     for name in advisor.SHA256:
         (tmp_path / name).write_bytes(b"other")
     with pytest.raises(AdvisorError, match=r"model\.safetensors.*SHA-256.*Next"):
@@ -54,6 +54,6 @@ def test_other_weights_are_refused(tmp_path: Path) -> None:
 
 
 def test_folder_without_weights_is_named(tmp_path: Path) -> None:
-    """An empty folder is a mistake, not a reason to train without advice."""
+    """An empty folder is an error; training does not go on without advice."""
     with pytest.raises(AdvisorError, match="does not hold"):
         advisor.find(tmp_path)
