@@ -26,7 +26,8 @@ from model_export.bundle.text import read as read_text
 from monitoring.drift.findings import Model
 from monitoring.drift.thresholds import DriftPlan
 from monitoring.drift.watch import DriftWatch
-from monitoring.metrics.metrics import STAGES, Metrics
+from monitoring.metrics.families import STAGES
+from monitoring.metrics.metrics import Metrics
 from monitoring.observer import Observation
 from stream.contract.events import ContentEvent, decode
 from stream.contract.outcomes import NeedsReview, Tagged, publish_all

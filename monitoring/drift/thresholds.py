@@ -37,13 +37,13 @@ class Thresholds:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftPlan:
     """
-    How a worker watches for drift.
+    How a worker looks for drift.
 
     Attributes:
         window_events: Decisions in a window.
-        reference_windows: Healthy windows that become the reference of words and sources, if no file gives one.
+        reference_windows: Healthy windows that become the baseline of words and sources where no file gives one.
         change_delta: ADWIN's delta.
-        thresholds: Scores from which a window is a finding.
+        thresholds: Of the windows' scores.
     """
 
     window_events: int = 1_000

@@ -15,7 +15,14 @@ from monitoring.drift.baseline import Baseline, Learning
 from monitoring.drift.findings import MOST_ITEMS, Finding, Model, Span, moment
 from monitoring.drift.sudden_change import READ, WATCHED, Change, ChangeDetector
 from monitoring.drift.thresholds import DriftPlan
-from monitoring.drift.windows import Comparison, compare, examples_of_labels, examples_of_sources, examples_of_words, first_ids
+from monitoring.drift.window_comparison import (
+    Comparison,
+    compare,
+    examples_of_labels,
+    examples_of_sources,
+    examples_of_words,
+    first_ids,
+)
 from monitoring.observer import Observation
 from monitoring.vocabulary import DriftKind, DriftScore, DriftSignal
 
@@ -36,7 +43,7 @@ class Evaluation:
 
 
 @dataclass(slots=True)
-class Report:
+class Noticed:
     """What some decisions brought: `changes` are among the `findings` too."""
 
     changes: list[DriftSignal] = field(default_factory=list)
@@ -115,9 +122,9 @@ class DriftWatch:
             detector.reset()
         self._start()
 
-    def add(self, observations: Sequence[Observation], now_ms: int) -> Report:
+    def add(self, observations: Sequence[Observation], now_ms: int) -> Noticed:
         """Take decisions in the order of their publication; `now_ms` is its time (Unix milliseconds). Dead letters are passed over."""
-        report = Report()
+        report = Noticed()
         for seen in observations:
             if seen.signals is None or seen.label is None or seen.confidence is None:
                 continue
@@ -135,7 +142,7 @@ class DriftWatch:
                 self._close(report, now_ms)
         return report
 
-    def _close(self, report: Report, now_ms: int) -> None:
+    def _close(self, report: Noticed, now_ms: int) -> None:
         comparison = compare(self._window, baseline=self._baseline, label_ratio=self._label_ratio)
         report.evaluations.append(Evaluation(events=comparison.events, scores=comparison.scores, at_ms=now_ms))
         report.findings += [self._found(kind, comparison, now_ms) for kind in _KINDS if self._is_news(kind, comparison)]

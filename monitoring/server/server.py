@@ -13,7 +13,7 @@ import msgspec
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from monitoring.figures.alarms import alarms
-from monitoring.figures.figures import figures, trouble_of
+from monitoring.figures.compute import figures, trouble_of
 from monitoring.figures.history import History, Windows
 from monitoring.figures.snapshot import of_families
 from monitoring.health import Verdict

@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.live import Live
 
 from monitoring.figures.alarms import alarms
-from monitoring.figures.figures import Figures, Trouble, figures, trouble_of
+from monitoring.figures.compute import figures, trouble_of
+from monitoring.figures.figures import Figures, Trouble
 from monitoring.figures.history import History
 from monitoring.figures.snapshot import NotMetricsError, Snapshot, parse
 from monitoring.top.panel import Frame

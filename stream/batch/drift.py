@@ -8,7 +8,7 @@ import msgspec
 
 from model_export.bundle.bundle import read as read_bundle
 from monitoring.drift import baseline
-from monitoring.drift.replay import Calibrated, calibrate
+from monitoring.drift.calibration import Calibrated, calibrate
 from monitoring.observer import Observation
 from stream.batch import rows
 from stream.batch.classify import load_pipeline

@@ -19,7 +19,7 @@ import msgspec
 from model_export.bundle.bundle import Bundle
 from monitoring.drift import baseline
 from monitoring.drift.findings import Finding, Model
-from monitoring.drift.watch import DriftWatch, Report
+from monitoring.drift.watch import DriftWatch, Noticed
 from monitoring.observer import Observation, Observer
 from monitoring.vocabulary import DriftScore
 from stream.logs import logger
@@ -161,7 +161,7 @@ class DriftObserver:
             log.info("drift_reference_learned", source="the first healthy windows of this worker's own stream")
         self._learning = self._watch.learning
 
-    async def _tell(self, report: Report) -> None:
+    async def _tell(self, report: Noticed) -> None:
         for signal in report.changes:
             self._recorder.drift_change(signal.value)
         for done in report.evaluations:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from monitoring.drift import baseline
 from monitoring.drift.findings import Finding
 from monitoring.drift.thresholds import DriftPlan
-from monitoring.drift.watch import REPEAT_WINDOWS, DriftWatch, Report
+from monitoring.drift.watch import REPEAT_WINDOWS, DriftWatch, Noticed
 from monitoring.observer import Observation
 from monitoring.vocabulary import DriftKind, DriftScore, DriftSignal
 from tests.unit.monitoring.drift.drift_cases import LABEL_RATIO, MODEL, dead_letter, decision, ordinary
@@ -25,9 +25,9 @@ def made(**more: object) -> DriftWatch:
     return DriftWatch(**{"model": MODEL, "worker": "w", "label_ratio": LABEL_RATIO, "plan": PLAN, **more})  # type: ignore[arg-type]
 
 
-def feed(watch: DriftWatch, observations: Iterable[Observation], start_ms: int = START_MS) -> Report:
+def feed(watch: DriftWatch, observations: Iterable[Observation], start_ms: int = START_MS) -> Noticed:
     """One event a second, one at a time; everything that was reported."""
-    total = Report()
+    total = Noticed()
     for number, seen in enumerate(observations):
         report = watch.add([seen], start_ms + number * 1_000)
         total.changes += report.changes

@@ -10,7 +10,8 @@ import pytest
 from monitoring import limits
 from monitoring.comparison import psi
 from monitoring.figures.alarms import Alarm, Tier, alarms
-from monitoring.figures.figures import Figures, Position, Trouble, figures, trouble_of
+from monitoring.figures.compute import figures, trouble_of
+from monitoring.figures.figures import Figures, Position, Trouble
 from monitoring.figures.history import History
 from monitoring.figures.snapshot import of_families, parse
 from monitoring.health import Progress

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from monitoring.metrics import metrics
 from monitoring.metrics.reference_page import main, page
 from tests.unit.monitoring.metrics.test_metrics import documented
 
@@ -15,11 +14,10 @@ def test_the_page_is_current() -> None:
 
 
 def test_every_metric_is_on_the_page_once() -> None:
-    """By the name that a query uses; the same names as in the module's own table."""
+    """By the name that a query uses; the same names as in the contract's table."""
     rows = [line.split("`")[1] for line in page().splitlines() if line.startswith("| `")]
     assert len(rows) == len(set(rows))
     assert set(rows) == set(documented())
-    assert all(name in (metrics.__doc__ or "") for name in rows)
 
 
 def test_a_closed_set_is_written_out() -> None:

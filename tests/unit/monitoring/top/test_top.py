@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from typer.testing import CliRunner
 
-from monitoring.figures.figures import figures
+from monitoring.figures.compute import figures
 from monitoring.figures.history import History
 from monitoring.figures.snapshot import of_families
 from monitoring.health import Verdict

@@ -10,7 +10,7 @@ import pytest
 from model_export.bundle.bundle import DEFAULT_BUNDLE, read
 from monitoring.drift import baseline
 from monitoring.drift.baseline import BaselineError
-from monitoring.drift.replay import TooFewError
+from monitoring.drift.calibration import TooFewError
 from monitoring.observer import NullObserver
 from stream.batch import drift
 from stream.batch.drift import DriftError

@@ -16,7 +16,7 @@ from model_export.bundle.bundle import DEFAULT_BUNDLE, read
 from monitoring.drift import baseline
 from monitoring.drift.baseline import BaselineError
 from monitoring.drift.thresholds import DriftPlan
-from monitoring.drift.watch import DriftWatch, Report
+from monitoring.drift.watch import DriftWatch, Noticed
 from monitoring.observer import Observation
 from stream.settings.settings import Settings
 from stream.worker import drift as module
@@ -106,7 +106,7 @@ def drifting() -> list[Observation]:
 class Broken(DriftWatch):
     """A watch with a bug."""
 
-    def add(self, observations: Sequence[Observation], now_ms: int) -> Report:
+    def add(self, observations: Sequence[Observation], now_ms: int) -> Noticed:
         """Raise, whatever comes."""
         raise ZeroDivisionError(len(observations), now_ms)
 
@@ -134,7 +134,7 @@ def test_the_stream_is_not_looked_at_on_its_own_time() -> None:
     seen_in: list[str] = []
 
     class Slow(DriftWatch):
-        def add(self, observations: Sequence[Observation], now_ms: int) -> Report:
+        def add(self, observations: Sequence[Observation], now_ms: int) -> Noticed:
             seen_in.append(threading.current_thread().name)
             time.sleep(0.2)
             return super().add(observations, now_ms)

@@ -9,7 +9,8 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from monitoring.drift.findings import Finding
-from monitoring.figures.figures import Figures, figures
+from monitoring.figures.compute import figures
+from monitoring.figures.figures import Figures
 from monitoring.figures.history import History
 from monitoring.figures.snapshot import of_families
 from monitoring.top.top import NoWorkerError

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from monitoring.drift.replay import Calibrated, TooFewError, calibrate
+from monitoring.drift.calibration import Calibrated, TooFewError, calibrate
 from monitoring.drift.thresholds import CHANGE_DELTA, LABELS_PSI, SOURCES_RATIO, WORDS_Z, DriftPlan
 from monitoring.observer import Observation
 from tests.unit.monitoring.drift.drift_cases import decision, ordinary

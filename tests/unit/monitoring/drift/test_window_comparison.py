@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from monitoring.drift import baseline
 from monitoring.drift.thresholds import Thresholds
-from monitoring.drift.windows import LEAST_COUNT, LEAST_RATIO, LEAST_SHARE, compare, examples_of_words, surprise
+from monitoring.drift.window_comparison import LEAST_COUNT, LEAST_RATIO, LEAST_SHARE, compare, examples_of_words, surprise
 from monitoring.vocabulary import DriftScore
 from tests.unit.monitoring.drift.drift_cases import LABEL_RATIO, dead_letter, decision, ordinary
 

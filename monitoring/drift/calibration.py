@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from monitoring.drift import baseline
 from monitoring.drift.sudden_change import READ, WATCHED, ChangeDetector
 from monitoring.drift.thresholds import CHANGE_DELTA, DriftPlan, Thresholds
-from monitoring.drift.windows import compare
+from monitoring.drift.window_comparison import compare
 from monitoring.observer import Observation
 from monitoring.vocabulary import DriftScore, DriftSignal
 

@@ -1,0 +1,87 @@
+"""A histogram as Prometheus writes it, and the figures that are read from it: mean, quantiles, shares."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+INFINITY = "+Inf"
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """The share of a histogram's values above `low` and up to `high`."""
+
+    low: float
+    high: float
+    share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Histogram:
+    """
+    Observed values by their upper edges, as Prometheus writes them.
+
+    Attributes:
+        below: Values at most each edge, by the edge's text, ascending; the last edge is `+Inf`.
+        total: The sum of all values.
+    """
+
+    below: Mapping[str, float]
+    total: float
+
+    @property
+    def count(self) -> float:
+        """How many values."""
+        return self.below.get(INFINITY, 0.0)
+
+    @property
+    def mean(self) -> float | None:
+        """Their mean, None without any."""
+        return self.total / self.count if self.count else None
+
+    @property
+    def cdf(self) -> dict[str, float]:
+        """The share at most each edge; empty without values."""
+        return {edge: below / self.count for edge, below in self.below.items()} if self.count else {}
+
+    def quantile(self, q: float) -> float | None:
+        """
+        As `histogram_quantile`: linear within a bucket, the last finite edge where the value lies above it.
+
+        >>> Histogram(below={"1": 50.0, "2": 100.0, "+Inf": 100.0}, total=1.0).quantile(0.75)
+        1.5
+        """
+        rank, low, before = q * self.count, 0.0, 0.0
+        if not self.count:
+            return None
+        for edge, below in self.below.items():
+            high = float(edge)
+            if math.isinf(high):
+                return low
+            if below >= rank and below > before:
+                return low + (high - low) * (rank - before) / (below - before)
+            low, before = high, below
+        return low
+
+    def share_above(self, edge: float) -> float | None:
+        """The share above an edge of the buckets; None without values or without that edge."""
+        for name, share in self.cdf.items():
+            if float(name) == edge:
+                return 1 - share
+        return None
+
+
+def bins(cdf: Mapping[str, float]) -> list[Bin]:
+    """
+    The share between neighbouring edges of an ascending cdf, without the bins at the ends that can hold nothing.
+
+    >>> bins({"0.5": 0.25, "1.0": 1.0, "+Inf": 1.0})
+    [Bin(low=-inf, high=0.5, share=0.25), Bin(low=0.5, high=1.0, share=0.75)]
+    """
+    found, low, before = [], -math.inf, 0.0
+    for edge, below in cdf.items():
+        found.append(Bin(low=low, high=float(edge), share=below - before))
+        low, before = float(edge), below
+    if found and math.isinf(found[-1].high) and found[-1].share == 0:
+        del found[-1]
+    return found

@@ -1,0 +1,19 @@
+"""Queries that put a live figure beside the one in the bundle's reference."""
+
+from monitoring.grafana.panels import Query
+
+_JOB = 'job="$job"'
+
+
+def reference(metric: str) -> Query:
+    """A figure of the bundle's reference; every worker exports the same one."""
+    return Query(f"max by (job) (tagstream_reference_{metric}{{{_JOB}}})", "reference")
+
+
+def against_reference(metric: str, reference: str) -> tuple[Query, ...]:
+    """The share of the last hour's events up to each edge, and the bundle's. +Inf has no place on an axis."""
+    live = f'sum by (le) (increase({metric}_bucket{{{_JOB}, le!="+Inf"}}[1h]))'
+    return (
+        Query(f"{live} / on () group_left () sum(increase({metric}_count{{{_JOB}}}[1h]))", "live"),
+        Query(f'max by (le) (tagstream_reference_{reference}{{{_JOB}, le!="+Inf"}})', "reference"),
+    )

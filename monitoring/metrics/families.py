@@ -1,0 +1,209 @@
+"""Every metric that a worker counts by itself: its name, labels, buckets and help text. `docs/metrics.md` is made from these texts.
+
+Base units, and closed label sets whose combinations are all present from the start: a counter that is missing until its first event
+drops silently out of sums. The registry is an argument; nothing here is global.
+"""
+
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from typing import TypeVar
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
+
+from monitoring import edges
+from monitoring.vocabulary import Destination, DriftKind, DriftScore, DriftSignal, Reason, ReviewReason, SourceKind, TextFlag
+
+STAGES = ("decode", "inference", "encode", "publish")
+STAGE_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+AGE_BUCKETS = (*STAGE_BUCKETS, 30, 60, 300, 1800)
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+M = TypeVar("M", Counter, Gauge, Histogram)
+
+# A second series for each counter, with the time of its creation, which Prometheus does not use.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+class _Registry:
+    """Makes metrics on one registry; with a label, all of its values are present from the start."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def counter(self, name: str, text: str, label: str = "", values: Iterable[str] = ()) -> Counter:
+        return _filled(Counter(name, text, [label] if label else [], registry=self._registry), values)
+
+    def gauge(self, name: str, text: str, label: str = "", values: Iterable[str] = ()) -> Gauge:
+        return _filled(Gauge(name, text, [label] if label else [], registry=self._registry), values)
+
+    def histogram(
+        self, name: str, text: str, buckets: Sequence[float], label: str = "", values: Iterable[str] = ()
+    ) -> Histogram:
+        return _filled(Histogram(name, text, [label] if label else [], buckets=buckets, registry=self._registry), values)
+
+
+def _filled(metric: M, values: Iterable[str]) -> M:
+    for value in values:
+        metric.labels(value.value if isinstance(value, StrEnum) else value)
+    return metric
+
+
+class FlowFamilies:
+    """Events in, outcomes out, and how long they took."""
+
+    def __init__(self, registry: CollectorRegistry, *, labels: Sequence[str], topic: str) -> None:
+        """`labels` are the values of the label `label`; `topic` is the topic that is read."""
+        new = _Registry(registry)
+        self.received = new.counter("tagstream_events_received", "Events taken from the topic.", "topic").labels(topic)
+        self.redelivered = new.counter(
+            "tagstream_redelivered_events",
+            "Events taken that the same process had taken before, for example after a rebalance; a restart begins at 0.",
+        )
+        self.published = new.counter(
+            "tagstream_events_published", "Outcomes that the broker has acknowledged.", "destination", Destination
+        )
+        self.predictions = new.counter(
+            "tagstream_predictions", "Published decisions of the model; the keyword rules have none.", "label", labels
+        )
+        self.review = new.counter(
+            "tagstream_review_requested",
+            "Decisions sent to a person, by reason; one decision may have several.",
+            "reason",
+            ReviewReason,
+        )
+        self.dead = new.counter("tagstream_events_dead_lettered", "Dead letters, by reason.", "reason", Reason)
+        self.expired = new.counter(
+            "tagstream_events_expired", "Events that the topic's retention had deleted before this group read them."
+        )
+        self.stage = new.histogram(
+            "tagstream_stage_duration_seconds", "Time of one batch in one stage.", STAGE_BUCKETS, "stage", STAGES
+        )
+        self.batch = new.histogram("tagstream_batch_size_events", "Events in one batch.", BATCH_BUCKETS)
+        self.age = new.histogram(
+            "tagstream_event_age_seconds", "Time from the record's timestamp to its acknowledged outcome.", AGE_BUCKETS
+        )
+        self.last_event = new.gauge("tagstream_last_event_timestamp_seconds", "Time of the last acknowledged outcome.")
+
+
+class PositionFamilies:
+    """The worker's place in the log, and its model."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Register them."""
+        new = _Registry(registry)
+        self.inflight = new.gauge("tagstream_inflight_events", "Events taken and not yet acknowledged.")
+        self.lag = new.gauge(
+            "tagstream_committed_lag_events", "End of the log minus committed offset, over the assigned partitions."
+        )
+        self.partitions = new.gauge("tagstream_assigned_partitions", "Partitions assigned to this worker.")
+        self.known_at = new.gauge(
+            "tagstream_position_timestamp_seconds", "Time of the brokers' last answer about this worker's offsets and lag."
+        )
+        self.last_commit = new.gauge(
+            "tagstream_last_commit_timestamp_seconds", "Time at which the committed offset last moved."
+        )
+        self.oldest = new.gauge(
+            "tagstream_oldest_unprocessed_seconds",
+            "Age of the oldest event taken and not yet acknowledged; 0 if there is none.",
+        )
+        self.model = Info("tagstream_model", "The bundle that decides, or the keyword rules.", registry=registry)
+        self.model_loaded = new.gauge("tagstream_model_loaded_timestamp_seconds", "Time at which the bundle was loaded.")
+        self.threshold = new.gauge(
+            "tagstream_confidence_threshold_ratio",
+            "Decisions below this confidence go to a person, by predicted label; above 1 all of them do.",
+            "label",
+        )
+
+
+class PoisonFamilies:
+    """Events that make the model raise or the worker die."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Register them."""
+        new = _Registry(registry)
+        self.raised = new.counter(
+            "tagstream_model_exceptions", "Calls of the model that raised an exception, for a batch or for part of one."
+        )
+        self.guard = new.gauge(
+            "tagstream_crash_guard_active",
+            "Set to 1 while the events in the model are written to the crash file; at 0 nothing ends a crash loop on one event.",
+        )
+        self.suspects = new.gauge(
+            "tagstream_crash_suspects_events",
+            "Events that were in the model when a worker died and have not been decided since.",
+        )
+        self.breaker = new.gauge(
+            "tagstream_circuit_breaker_open", "Set to 1 while the worker has stopped deciding and waits for a person."
+        )
+
+
+class InputFamilies:
+    """The texts, and how sure the model is of them."""
+
+    def __init__(self, registry: CollectorRegistry, *, labels: Sequence[str]) -> None:
+        """`labels` are the values of the label `label`."""
+        new = _Registry(registry)
+        self.confidence = new.histogram(
+            "tagstream_confidence_ratio", "Calibrated probability of the decision.", edges.CONFIDENCE, "label", labels
+        )
+        self.energy = new.histogram(
+            "tagstream_energy_score",
+            "Energy of a decision, -logsumexp(logits); higher means less like the training text.",
+            edges.ENERGY,
+        )
+        self.tokens = new.histogram("tagstream_text_tokens", "Tokens that the network read.", edges.TOKENS)
+        self.tokens_per_word = new.histogram(
+            "tagstream_text_tokens_per_word_ratio",
+            "Tokens, without the special ones, per word between white space.",
+            edges.TOKENS_PER_WORD,
+        )
+        self.truncated = new.counter(
+            "tagstream_events_truncated", "Decisions on a text that was too long for the network and was cut."
+        )
+        self.undescribed = new.counter("tagstream_events_without_description", "Decisions on a title alone.")
+        self.sources = new.counter(
+            "tagstream_events_by_source",
+            "Decisions by producer: known, unseen (not in known_sources), missing (it gives no name).",
+            "source",
+            SourceKind,
+        )
+        self.ood = new.counter("tagstream_ood_events", "Decisions on a text whose energy is above the bundle's ood_energy.")
+        self.flags = new.counter(
+            "tagstream_text_flags", "Decisions on a text with hidden or misleading characters, by their kind.", "flag", TextFlag
+        )
+
+
+class DriftFamilies:
+    """Drift as this worker sees it."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Register them."""
+        new = _Registry(registry)
+        self.changes = new.counter("tagstream_drift_changes", "Sudden changes of a signal's mean.", "signal", DriftSignal)
+        self.scores = new.gauge(
+            "tagstream_drift_score",
+            "Score of the last window: words: the largest likelihood-ratio z of a word; labels: the population stability index; "
+            "sources: the share of events from new producers beyond chance.",
+            "signal",
+            DriftScore,
+        )
+        self.thresholds = new.gauge(
+            "tagstream_drift_threshold",
+            "Score from which a window is a finding; 0 where drift detection is switched off.",
+            "signal",
+            DriftScore,
+        )
+        self.window = new.gauge(
+            "tagstream_drift_window_events", "Decisions in a window; 0 where drift detection is switched off."
+        )
+        self.evaluated = new.gauge(
+            "tagstream_drift_last_evaluated_timestamp_seconds",
+            "Time of the last comparison of a window with the reference; 0 before the first.",
+        )
+        self.findings = new.counter("tagstream_drift_findings", "Drift findings published, by kind.", "kind", DriftKind)
+        self.unpublished = new.counter(
+            "tagstream_drift_findings_unpublished",
+            "Drift findings that did not reach the topic `drift`, by kind: the topic is missing or the broker refused them.",
+            "kind",
+            DriftKind,
+        )
