@@ -1,8 +1,8 @@
-"""Which dead letters were replayed, and which a replay is just sending: a compacted topic, written before and after each send.
+"""The ledger of replays: a compacted topic that says which dead letters were sent, and which a run is sending now.
 
-Owns the promise that no dead letter is replayed twice; why it is kept so is in docs/decisions/0007-dead-letter-replay.md. A run
-writes `sending` before it sends and `sent` after the broker has confirmed. Whoever finds `sending` of a run that is no more looks
-into the target whether the record arrived: the entry says from which offsets on.
+It keeps the promise that no dead letter is replayed twice; docs/decisions/0007-dead-letter-replay.md says why in this way. A run
+writes `sending` before it sends, and `sent` after the broker has confirmed. A later run that finds `sending` of a run that is over
+reads the target to see whether the record arrived; the note says from which offsets on.
 """
 
 import time
@@ -16,38 +16,38 @@ from stream.contract.record import Record
 from stream.kafka.log import Log
 from stream.kafka.producer import VerbatimSender
 
-# A run sends within the first of these seconds after it has said so, or not at all, and its producer gives up
-# `clients.DELIVERY_SECONDS` later: after the second, what a silent run has not sent will not come any more.
+# A run that has written `sending` hands the record to its producer within the first of these, or not at all, and the producer gives
+# it up `producer.DELIVERY_SECONDS` later. So after the second a run that has stopped can add no record to the target.
 SEND_WITHIN_SECONDS = 10.0
 HOLD_SECONDS = 30.0
-# By the clocks of two machines: so old a run is over, whatever the clocks are worth.
+# A note this old is of a run that is over, even if the clocks of the two machines differ.
 LONG_OVER_SECONDS = 600.0
 
 
 class LedgerError(Exception):
-    """The broker did not take a note of the ledger: the message says what that means and what to do."""
+    """The broker did not confirm a note of the ledger: the message says how many, why, and the next step."""
 
     exit_code = 3
 
 
 class State(StrEnum):
-    """What is known of one dead letter and one target."""
+    """What a note says of one dead letter and one target."""
 
     SENDING = "sending"
     SENT = "sent"
-    # The broker has refused it for good: nothing arrived.
+    # The broker refused the record, or the run did not send it: it did not arrive.
     NOT_TAKEN = "not_taken"
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
     """
-    One record of the ledger; its key is `of`.
+    One record of the ledger; its key is `key_of`.
 
     Attributes:
-        state: What happened.
-        run: Which replay says so.
-        at_ms: When, by that machine's clock, Unix milliseconds.
-        ends: Where the target ended before the run began, by partition.
+        state: What the run did, or is doing.
+        run: The id of the run that wrote the note.
+        at_ms: When it was written, by the clock of the run's machine, Unix milliseconds.
+        ends: The target's end offsets before the run began, by partition.
     """
 
     state: State
@@ -57,7 +57,7 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Standing(StrEnum):
-    """May a dead letter be sent?"""
+    """Whether a dead letter may be sent: only if it is FREE; ELSEWHERE means that another run may be sending it."""
 
     FREE = "free"
     SENT = "sent"
@@ -65,23 +65,23 @@ class Standing(StrEnum):
     UNKNOWN = "unknown"
 
 
-def of(letter: DeadLetter, target: str) -> str:
-    """The ledger's key: to another topic is another replay."""
+def key_of(letter: DeadLetter, target: str) -> str:
+    """The ledger's key of a dead letter and a target: a replay to another topic is another replay."""
     return f"{letter.identity}>{target}"
 
 
 class Ledger:
-    """The ledger of one run."""
+    """The ledger as one run sees and writes it."""
 
     def __init__(self, log: Log, *, topic: str, run: str, target_ends: Mapping[int, int]) -> None:
         """
-        Read it to its end.
+        Read the ledger to its end.
 
         Args:
-            log: Of the ledger's topic.
-            topic: Its name.
-            run: Names this run; no two have the same.
-            target_ends: Where the target ended, read before this.
+            log: The log of the ledger's topic.
+            topic: The name of that topic.
+            run: An id that no other run has.
+            target_ends: The target's end offsets, read before the ledger.
         """
         self._log = log
         self._topic = topic
@@ -93,7 +93,7 @@ class Ledger:
         self.catch_up()
 
     def catch_up(self) -> list[tuple[str, Note]]:
-        """Read what was written since the last time; returns it in order."""
+        """Read the notes that were written since the last call, and return them in order, with their keys."""
         ends = self._log.ends()
         found: list[tuple[str, Note]] = []
         for record in self._log.read(dict.fromkeys(ends, 0) | self._next, ends):
@@ -105,7 +105,7 @@ class Ledger:
         return found
 
     def unfinished(self, topic: str, target: str) -> dict[str, Note]:
-        """Dead letters of `topic` of which a run said that it sends them to `target`, and no more."""
+        """The notes of dead letters of `topic` that a run began to send to `target` and did not finish, by key."""
         return {
             key: note
             for key, note in self._latest.items()
@@ -113,16 +113,16 @@ class Ledger:
         }
 
     def settle(self, unfinished: Mapping[str, Note], target: Log) -> None:
-        """Look into the target for what these runs may have sent; they must be over."""
+        """Read the target to learn which of these dead letters arrived. The runs that wrote the notes must be over."""
         if not unfinished:
             return
         starts, ends = target.starts(), target.ends()
         first = {number: min(note.ends.get(number, 0) for note in unfinished.values()) for number in ends}
-        arrived = marks(target.read(first, ends))
+        arrived = replayed_letters(target.read(first, ends))
         for key, note in unfinished.items():
             if key.rpartition("@")[0] in arrived:
                 standing = Standing.SENT
-            # Gone by retention, or another topic of the same name: it cannot be known what was there.
+            # Retention has deleted a part that may have held it, or the topic was made anew: it cannot be known.
             elif any(starts[number] > note.ends.get(number, 0) or note.ends.get(number, 0) > ends[number] for number in ends):
                 standing = Standing.UNKNOWN
             else:
@@ -130,11 +130,11 @@ class Ledger:
             self._settled[key] = (note, standing)
 
     def arrived(self) -> list[str]:
-        """Of what was settled, the keys of those that the target has."""
+        """The keys of the settled dead letters that the target has."""
         return [key for key, (_, standing) in self._settled.items() if standing is Standing.SENT]
 
     def standing(self, key: str) -> Standing:
-        """May it be sent, as far as this run knows?"""
+        """Whether a dead letter may be sent, as far as this run has read."""
         note = self._latest.get(key)
         if note is None or note.state is State.NOT_TAKEN:
             return Standing.FREE
@@ -145,27 +145,27 @@ class Ledger:
 
     def claim(self, keys: Sequence[str], sender: VerbatimSender) -> list[str]:
         """
-        Say that this run sends these, and return those, in order, that no other run has said so of before.
+        Write that this run is sending these dead letters, and return the keys, in order, that no other run claimed before it.
 
-        Everyone writes first and reads then, so of two runs at least one sees the other, and both see the same order.
+        Every run writes first and reads then. So of two runs at least one sees the other's claim, and both see the same order.
 
         Raises:
-            LedgerError: The broker did not take a note.
+            LedgerError: The broker did not confirm a note.
         """
         self._write(dict.fromkeys(keys, State.SENDING), sender)
         first: dict[str, Note] = {}
         for key, note in self.catch_up():
-            # What a run has given up, this one too, is no claim: whoever writes next that it sends is the first again.
+            # A dead letter that a run (also this one) has given up is unclaimed again: the next claim is the first.
             if note.state is State.SENDING:
                 first.setdefault(key, note)
         return [key for key in keys if key in first and first[key].run == self._run]
 
     def finish(self, states: Mapping[str, State], sender: VerbatimSender) -> None:
         """
-        Say what became of them.
+        Write what became of claimed dead letters, by key.
 
         Raises:
-            LedgerError: The broker did not take a note.
+            LedgerError: The broker did not confirm a note.
         """
         self._write(states, sender)
 
@@ -181,8 +181,8 @@ class Ledger:
         failed = [error for error in sender.deliver(records) if error is not None]
         if failed:
             msg = (
-                f"the broker did not take {len(failed)} of {len(records)} notes in {self._topic}: {failed[0]}. "
-                f"Next: `tagstream doctor`; then run the replay again: it looks first what has arrived."
+                f"the broker did not confirm {len(failed)} of {len(records)} notes in {self._topic}: {failed[0]}. "
+                f"Next: `tagstream doctor`; then run the replay again: it checks first which records have arrived."
             )
             raise LedgerError(msg) from failed[0]
 
@@ -190,19 +190,19 @@ class Ledger:
 def wait_until_over(
     notes: Collection[Note], *, say: Callable[[str], None], sleep: Callable[[float], None] = time.sleep
 ) -> None:
-    """Wait, once and no longer than `HOLD_SECONDS`, until a run that wrote one of these can send no more."""
+    """If a run wrote one of these notes just now, wait `HOLD_SECONDS`, after which it can send no more."""
     now_ms = time.time() * 1000
     recent = [note for note in notes if now_ms - note.at_ms < LONG_OVER_SECONDS * 1000]
     if recent:
         say(
-            f"a replay has begun to send {len(recent)} dead letters and not said that it is done; "
-            f"waiting {HOLD_SECONDS:g} s until it can be sure to send no more"
+            f"another replay began to send {len(recent)} dead letters and has not finished; "
+            f"waiting {HOLD_SECONDS:g} s, after which it can send no more"
         )
         sleep(HOLD_SECONDS)
 
 
-def marks(records: Iterable[Record]) -> frozenset[str]:
-    """The dead letters, `topic/partition/offset`, that these records are replays of."""
+def replayed_letters(records: Iterable[Record]) -> frozenset[str]:
+    """The dead letters, as `topic/partition/offset`, that these records are replays of."""
     return frozenset(
         (content or b"").decode("utf-8", errors="replace")
         for record in records
@@ -215,5 +215,5 @@ def _note(record: Record) -> Note | None:
     try:
         return msgspec.json.decode(record.value or b"", type=Note)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        # Not a note of ours; what nobody can read binds nobody.
+        # Written by another program: it is no claim on a dead letter.
         return None

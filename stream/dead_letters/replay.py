@@ -167,7 +167,7 @@ def _sendable(letters: Iterable[choose.Found], ledger: Ledger, plan: Plan, repor
         if letter is None:
             _refuse(found.place, Refusal.NOT_OURS, found.why, plan, report)
             continue
-        standing = ledger.standing(ledgers.of(letter, plan.target))
+        standing = ledger.standing(ledgers.key_of(letter, plan.target))
         known = (Standing.SENT, Standing.UNKNOWN)
         if standing is Standing.SENT and not plan.again:
             report.already += 1
@@ -200,7 +200,7 @@ def _batches(letters: Iterable[DeadLetter]) -> Iterator[list[DeadLetter]]:
 def _send(batch: list[DeadLetter], ledger: Ledger, sender: VerbatimSender, plan: Plan, report: Report) -> list[DeadLetter]:
     """Send what no other run sends; returns what there was no time for, of which nothing was sent."""
     until = time.monotonic() + ledgers.SEND_WITHIN_SECONDS
-    keys = {ledgers.of(letter, plan.target): letter for letter in batch}
+    keys = {ledgers.key_of(letter, plan.target): letter for letter in batch}
     claimed = ledger.claim(list(keys), sender)
     for key, letter in keys.items():
         if key not in claimed:

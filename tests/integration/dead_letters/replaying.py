@@ -6,14 +6,12 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from kafka.errors import KafkaError
-
 from stream.contract.dead_letter import Selection
 from stream.contract.record import Record
 from stream.dead_letters import ledger, replay, show
 from stream.dead_letters.ledger import Ledger
 from stream.kafka import producer
-from stream.kafka.producer import VerbatimSender
+from stream.kafka.producer import UndeliveredError, VerbatimSender
 from stream.settings.loading import load
 from stream.terminal import console
 
@@ -28,7 +26,7 @@ class Dying(VerbatimSender):
 
     left = 0
 
-    def deliver(self, records: Sequence[Record], *, until: float = math.inf) -> list[KafkaError | None]:
+    def deliver(self, records: Sequence[Record], *, until: float = math.inf) -> list[UndeliveredError | None]:
         """As the real one, but for the end."""
         if not records[0].topic.endswith(".replays"):
             if self.left == 0:

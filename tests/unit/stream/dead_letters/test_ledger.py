@@ -1,4 +1,4 @@
-"""The ledger of replays: who may send what, after a crash, beside another run, and when nobody can know."""
+"""The ledger of replays: no dead letter is sent twice, after a crash, beside another run, or when it cannot be known."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,14 +8,13 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kafka.errors import KafkaError, KafkaTimeoutError
 
 from stream.contract.dead_letter import Selection, read
 from stream.contract.record import Record
 from stream.dead_letters import ledger as replay_ledger
 from stream.dead_letters import replay
-from stream.dead_letters.ledger import Ledger, LedgerError, Note, Standing, State, marks, of, wait_until_over
-from stream.kafka.producer import TooLateError
+from stream.dead_letters.ledger import Ledger, LedgerError, Note, Standing, State, key_of, replayed_letters, wait_until_over
+from stream.kafka.producer import TooLateError, UndeliveredError
 from tests.unit.stream.contract.test_dead_letter import lying
 
 TARGET = "content"
@@ -24,10 +23,10 @@ OTHER = "content.dlq/3/43@1700000000000>content"
 
 
 class FakeLog:
-    """Implements what the ledger uses of `clients.Log`: one partition in memory."""
+    """The part of `Log` that the ledger uses, over one partition in memory."""
 
     def __init__(self, *, start: int = 0) -> None:
-        """Empty, as if so many records were forgotten."""
+        """Begin at this offset, as if retention had deleted the records before it."""
         self.records: list[Record] = []
         self.start = start
 
@@ -40,21 +39,21 @@ class FakeLog:
         return {0: self.start + len(self.records)}
 
     def read(self, first: Mapping[int, int], last: Mapping[int, int]) -> Iterator[Record]:
-        """What lies between."""
+        """The records between two offsets."""
         yield from self.records[max(0, first[0] - self.start) : last[0] - self.start]
 
 
 class FakeSender:
-    """Implements `deliver`: appends to a log, or fails."""
+    """Appends records to a log, or fails."""
 
-    def __init__(self, log: FakeLog, error: KafkaError | None = None) -> None:
-        """Every record fails with `error`, if there is one."""
+    def __init__(self, log: FakeLog, error: UndeliveredError | None = None) -> None:
+        """Every note fails with `error`, if there is one."""
         self.log = log
         self.error = error
         self.in_time = 0
 
-    def deliver(self, records: Sequence[Record], *, until: float = math.inf) -> list[KafkaError | None]:
-        """Append; to the target only what there is time for."""
+    def deliver(self, records: Sequence[Record], *, until: float = math.inf) -> list[UndeliveredError | None]:
+        """Append notes; of records for the target, confirm as many as `in_time` and refuse the rest as too late."""
         if until < math.inf and not self.in_time:
             return [TooLateError("late")] * len(records)
         if until < math.inf:
@@ -66,17 +65,17 @@ class FakeSender:
 
 
 def ledger(log: FakeLog, run: str, ends: Mapping[int, int] | None = None) -> Ledger:
-    """One run's view."""
+    """The ledger of one run."""
     return Ledger(log, topic="replays", run=run, target_ends=ends or {0: 0})  # type: ignore[arg-type]
 
 
-def sender(log: FakeLog, error: KafkaError | None = None) -> Any:
-    """Writes to this log."""
+def sender(log: FakeLog, error: UndeliveredError | None = None) -> Any:
+    """A sender that writes notes to this log."""
     return FakeSender(log, error)
 
 
-def test_what_was_sent_is_not_sent_again() -> None:
-    """The second run reads the first one's notes."""
+def test_a_dead_letter_that_was_sent_is_not_sent_again() -> None:
+    """The second run reads the notes of the first."""
     log = FakeLog()
     first = ledger(log, "a")
     assert first.standing(KEY) is Standing.FREE
@@ -86,8 +85,8 @@ def test_what_was_sent_is_not_sent_again() -> None:
     assert (second.standing(KEY), second.standing(OTHER)) == (Standing.SENT, Standing.FREE)
 
 
-def test_what_the_broker_refused_may_be_sent_again() -> None:
-    """Nothing arrived."""
+def test_a_record_that_the_broker_refused_may_be_sent_again() -> None:
+    """It did not arrive, so it is free again."""
     log = FakeLog()
     first = ledger(log, "a")
     first.claim([KEY], sender(log))
@@ -99,8 +98,8 @@ def test_what_the_broker_refused_may_be_sent_again() -> None:
     ("arrived", "forgotten", "expected"),
     [(True, 0, Standing.SENT), (False, 0, Standing.FREE), (False, 8, Standing.UNKNOWN), (True, 8, Standing.SENT)],
 )
-def test_a_run_that_broke_off_is_settled_by_what_the_target_holds(arrived: bool, forgotten: int, expected: Standing) -> None:
-    """There: sent. Not there: free. The target has forgotten since: nobody can know."""
+def test_a_run_that_broke_off_is_settled_by_reading_the_target(arrived: bool, forgotten: int, expected: Standing) -> None:
+    """A record in the target was sent, a missing one is free; if retention has deleted records since, it is unknown."""
     log, target = FakeLog(), FakeLog(start=forgotten)
     ledger(log, "a", {0: 5}).claim([KEY], sender(log))
     if arrived:
@@ -118,7 +117,7 @@ def test_a_run_that_broke_off_is_settled_by_what_the_target_holds(arrived: bool,
 
 
 def test_a_target_that_was_made_anew_is_not_taken_for_the_old_one() -> None:
-    """It ends before the place where the broken run began to send."""
+    """A target that ends before the offsets in the note is another topic, so the result is unknown."""
     log = FakeLog()
     ledger(log, "a", {0: 500}).claim([KEY], sender(log))
     second = ledger(log, "b")
@@ -126,8 +125,8 @@ def test_a_target_that_was_made_anew_is_not_taken_for_the_old_one() -> None:
     assert second.standing(KEY) is Standing.UNKNOWN
 
 
-def test_what_was_settled_is_not_settled_for_a_later_note() -> None:
-    """Another run took it over meanwhile: that run's claim counts, not what was known of the run before."""
+def test_a_later_claim_undoes_what_was_settled() -> None:
+    """If another run claims the dead letter meanwhile, its claim counts, and not the result for the run before."""
     log = FakeLog()
     ledger(log, "a").claim([KEY], sender(log))
     second, third = ledger(log, "b"), ledger(log, "c")
@@ -145,13 +144,13 @@ def test_what_was_settled_is_not_settled_for_a_later_note() -> None:
     )
 )
 def test_of_two_runs_at_once_exactly_one_may_send(steps: list[str]) -> None:
-    """Whatever the order in which they write and read."""
+    """In every order of their writes and reads exactly one run is the first."""
     log = FakeLog()
     runs = {name: ledger(log, name) for name in ("a", "b")}
     owners = set()
     for step in steps:
-        name, what = step.split()
-        if what == "write":
+        name, action = step.split()
+        if action == "write":
             runs[name]._write({KEY: State.SENDING}, sender(log))
         else:
             owners |= {name} if first_of(runs[name].catch_up()) == name else set()
@@ -159,20 +158,20 @@ def test_of_two_runs_at_once_exactly_one_may_send(steps: list[str]) -> None:
 
 
 def first_of(notes: Sequence[tuple[str, Note]]) -> str:
-    """Who wrote first."""
+    """The run that wrote the first note."""
     return notes[0][1].run
 
 
-def test_a_note_that_the_broker_does_not_take_stops_the_run() -> None:
-    """Without the note nothing may be sent; exit code 3."""
+def test_a_note_that_is_not_confirmed_stops_the_run() -> None:
+    """Without its note no record may be sent; the exit code is 3."""
     log = FakeLog()
-    with pytest.raises(LedgerError, match="did not take 1 of 1 notes") as caught:
-        ledger(log, "a").claim([KEY], sender(log, KafkaTimeoutError("no")))
+    with pytest.raises(LedgerError, match="did not confirm 1 of 1 notes") as caught:
+        ledger(log, "a").claim([KEY], sender(log, UndeliveredError("no")))
     assert caught.value.exit_code == 3
 
 
 def test_only_this_topics_and_this_targets_are_unfinished() -> None:
-    """A replay to another topic is another replay, and so is one of another topic's dead letters."""
+    """A replay to another topic, or of another topic's dead letters, is another replay."""
     log = FakeLog()
     keys = [KEY, "content.dlq/3/42@1700000000000>else", "content.dlq2/3/42@1>content"]
     ledger(log, "a").claim(keys, sender(log))
@@ -180,18 +179,16 @@ def test_only_this_topics_and_this_targets_are_unfinished() -> None:
 
 
 @pytest.mark.parametrize("value", [None, b"", b"{}", b"[1]", b"\xff", b'{"state":"eaten","run":"a","at_ms":1}'])
-def test_what_is_no_note_binds_nobody(value: bytes | None) -> None:
-    """Somebody else wrote to the ledger's topic."""
+def test_a_record_that_is_no_note_is_no_claim(value: bytes | None) -> None:
+    """Other programs may write to the ledger's topic."""
     log = FakeLog()
     log.records.append(Record(topic="replays", key=KEY.encode(), value=value))
     assert ledger(log, "a").standing(KEY) is Standing.FREE
 
 
 @pytest.mark.parametrize(("age_seconds", "waits"), [(1, True), (-3600, True), (3600, False)])
-def test_a_run_of_just_now_is_waited_for_and_an_old_one_is_not(
-    age_seconds: float, waits: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also one whose clock is ahead; the wait says what for."""
+def test_only_a_recent_run_is_waited_for(age_seconds: float, waits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run whose clock is ahead counts as recent; the wait says its reason."""
     monkeypatch.setattr(replay_ledger.time, "time", lambda: 1_000_000.0)
     said: list[str] = []
     slept: list[float] = []
@@ -202,27 +199,27 @@ def test_a_run_of_just_now_is_waited_for_and_an_old_one_is_not(
 
 
 def test_a_silent_run_can_send_no_more_when_the_wait_is_over() -> None:
-    """The bounds that the promise rests on."""
+    """The promise rests on these bounds: a record sent at the last moment is given up before the wait ends."""
     from stream.kafka.producer import DELIVERY_SECONDS
 
     assert replay_ledger.SEND_WITHIN_SECONDS + DELIVERY_SECONDS < replay_ledger.HOLD_SECONDS
 
 
-def test_the_marks_of_a_record_are_all_its_replays() -> None:
-    """An event that was replayed twice says so twice."""
+def test_a_record_names_every_dead_letter_that_it_replays() -> None:
+    """An event that was replayed twice has two headers."""
     headers = (("x-dlq-replayed-from", b"d/0/1"), ("x", b"d/0/9"), ("x-dlq-replayed-from", b"d/0/2"))
-    assert marks([Record(topic="content", key=None, value=b"", headers=headers)]) == {"d/0/1", "d/0/2"}
+    assert replayed_letters([Record(topic="content", key=None, value=b"", headers=headers)]) == {"d/0/1", "d/0/2"}
 
 
 @given(st.dictionaries(st.integers(0, 2**31), st.integers(0, 2**62), max_size=8))
 def test_a_note_is_read_as_it_was_written(ends: dict[int, int]) -> None:
-    """Offsets by partition included."""
+    """A note survives encoding, offsets by partition included."""
     note = Note(state=State.SENDING, run="a", at_ms=1, ends=ends)
     assert msgspec.json.decode(msgspec.json.encode(note), type=Note) == note
 
 
-def test_what_a_run_has_given_up_is_no_claim() -> None:
-    """It ran out of time, and claims again while another run claims too: the other one was first, and is the only one."""
+def test_a_claim_that_was_given_up_counts_no_more() -> None:
+    """A run that ran out of time claims again, after another run has: only the other run may send."""
     log = FakeLog()
     first = ledger(log, "a")
     assert first.claim([KEY], sender(log)) == [KEY]
@@ -231,8 +228,8 @@ def test_what_a_run_has_given_up_is_no_claim() -> None:
     assert first.claim([KEY], sender(log)) == []
 
 
-def test_what_there_is_no_time_for_is_left_and_free_again() -> None:
-    """Handed over later it might arrive after another run has looked for it in vain, and has sent it too."""
+def test_a_dead_letter_without_time_left_is_free_again() -> None:
+    """Sent too late, it could arrive after another run has looked for it in vain and sent it as well."""
     log = FakeLog()
     ours, target = ledger(log, "a"), sender(log)
     target.in_time = 1
@@ -246,6 +243,6 @@ def test_what_there_is_no_time_for_is_left_and_free_again() -> None:
     assert replay._send(letters, ours, target, plan, report) == letters[1:]
     assert report.sent == 1
     after = ledger(log, "b")
-    assert [after.standing(of(letter, TARGET)) for letter in letters] == [Standing.SENT, Standing.FREE]
+    assert [after.standing(key_of(letter, TARGET)) for letter in letters] == [Standing.SENT, Standing.FREE]
     with pytest.raises(replay.ReplayError, match="a first word of content took more than 10 s"):
         replay._send(letters[1:], after, target, plan, report)
