@@ -43,6 +43,8 @@ OWN_BROKERS = "own_brokers"
 LEFT_SOCKETS = "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"
 
 
+# Before pytest-xdist's own hook, which reads the groups.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Order the files by what they take, choose the process of each test, and bound each against hanging."""
     if "not broker" not in (config.option.markexpr or ""):
