@@ -37,7 +37,7 @@ test: .venv/.dev check unit broker ## all checks and tests
 # So many test processes side by side. Those of the broker tests mostly wait, and share one broker.
 TEST_PROCESSES ?= 2
 BROKER_PROCESSES ?= 3
-BROKER_TESTS := $(BIN)/pytest -n $(BROKER_PROCESSES) --dist loadgroup --no-loadscope-reorder
+BROKER_TESTS := $(BIN)/pytest -n $(BROKER_PROCESSES) --dist loadfile --no-loadscope-reorder
 unit: .venv/.dev ## tests that need no broker
 	$(BIN)/pytest -m "not broker and not images and not long" -n $(TEST_PROCESSES) --durations=5
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from model_export.bundle.bundle import Bundle, read
 from model_export.bundle.classifier import OnnxClassifier
@@ -17,6 +19,8 @@ from stream.decide.routing import Router
 from tests.fakes import KeywordClassifier
 
 REPORT = "report"
+OWN_BROKERS = "own brokers"
+STARTS_BROKERS = {"test_broker", "test_conservation", "test_demo", "test_outage", "test_secure"}
 TINY_BUNDLE = Path(__file__).parent / "data" / "tiny_bundle"
 
 # Hosts are shared, and the first example pays for imports: pytest's own limit is the bound on time.
@@ -64,6 +68,19 @@ def publish_report(request: pytest.FixtureRequest) -> Callable[[object], None]:
         request.node.user_properties.append((REPORT, str(report)))
 
     return publish
+
+
+class _FileByFile(LoadScopeScheduling):
+    """Each file stays in one process, and all files that start brokers of their own in the same one: one cluster at a time."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return OWN_BROKERS if Path(file).stem in STARTS_BROKERS else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling | None:
+    """Replace pytest-xdist's own scheduler of `--dist loadfile`."""
+    return _FileByFile(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

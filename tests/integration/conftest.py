@@ -37,23 +37,17 @@ LONGEST_FIRST = (
 FOLDER = Path(__file__).parent
 # A test that hangs is ended after this time; none takes a tenth of it on a quiet machine.
 HANG_SECONDS = 3600
-# Tests that start brokers of their own run one after the other in one process, so that there is no more than one such cluster at a time.
-OWN_BROKERS = "own_brokers"
 # kafka-python leaves one to the garbage collector for each connection that was refused.
 LEFT_SOCKETS = "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"
 
 
-# Before pytest-xdist's own hook, which reads the groups.
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Order the files by what they take, choose the process of each test, and bound each against hanging."""
+    """Order the files by what they take, and bound each test against hanging."""
     if "not broker" not in (config.option.markexpr or ""):
         # For all of them, since the collector comes when it likes: in the middle of another test, or when all have ended.
         config.addinivalue_line("filterwarnings", LEFT_SOCKETS)
     for item in items:
         if item.path.is_relative_to(FOLDER):
-            group = OWN_BROKERS if item.get_closest_marker(OWN_BROKERS) else item.path.stem
-            item.add_marker(pytest.mark.xdist_group(group))
             item.add_marker(pytest.mark.timeout(HANG_SECONDS))
     rank = {name: at for at, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))

@@ -23,7 +23,7 @@ from stream.broker.ports import LOOPBACK, free_ports, is_free
 from stream.broker.rung import RungUnavailable, Wanted
 from tests.waiting import HANG_SECONDS, answered, until
 
-pytestmark = [pytest.mark.broker, pytest.mark.own_brokers]
+pytestmark = pytest.mark.broker
 
 ROOT = Path(__file__).parents[3]
 

@@ -24,7 +24,7 @@ from tests.integration.brokers.secure_cluster import ADMIN, Authority, SecureClu
 from tests.integration.running import all_committed, ended, is_committed
 from tests.waiting import HANG_SECONDS, until
 
-pytestmark = [pytest.mark.broker, pytest.mark.own_brokers]
+pytestmark = pytest.mark.broker
 
 EVENTS = 500
 # A refusal is said at once: a client that waited for this bound instead would hang the test.

@@ -76,7 +76,6 @@ def running(settings: Settings, *, seconds: float | None) -> Iterator[tuple[io.S
         assert not thread.is_alive(), output.getvalue()
 
 
-@pytest.mark.own_brokers
 def test_a_demo_accounts_for_every_event_and_leaves_nothing_behind(settings: Settings) -> None:
     """Eight seconds on a broker of its own: each event by one door, the malformed and only they among the dead, all ended."""
     output = io.StringIO()

@@ -6,7 +6,6 @@ import os
 import resource
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,25 +13,20 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from kafka import KafkaAdminClient, TopicPartition
 
-from stream.broker.processes import Processes
-from stream.settings.loading import load
 from stream.settings.settings import Settings
-from tests.faults.cluster.brokers import StruckCluster
-from tests.faults.cluster.topics import fault_environment, make_topics, send
+from tests.faults.cluster.topics import send
 from tests.faults.inputs import Planted, plant
 from tests.faults.observer import TopicObserver
-from tests.faults.worker.fleet import ROOT, Fleet, without_settings
+from tests.faults.worker.fleet import ROOT, without_settings
 from tests.faults.worker.stub import MODEL, MODEL_VARIABLE, OTHER_MODEL
-from tests.integration.running import RunningWorker, Start, all_committed, all_written, ended, verdict
-from tests.waiting import HANG_SECONDS, until
+from tests.integration.running import Start, all_committed, all_written, verdict
+from tests.waiting import HANG_SECONDS
 
 pytestmark = pytest.mark.broker
 
 EVENTS = 600
 # Of the six partitions of a test's topic.
 HALF = 3
-# Of a minute without brokers; the clients alone would write some thousand.
-MOST_LINES = 150
 
 
 @contextlib.contextmanager
@@ -87,59 +81,6 @@ def test_events_that_expired_unread_are_counted_and_the_rest_is_read(
     expired = 20 * len(gone)
     worker.until_metric("tagstream_events_expired_total", lambda value: value == expired)
     assert '"events_expired_unread"' in worker.process.output()
-
-
-@pytest.mark.own_brokers
-def test_a_worker_whose_brokers_are_away_says_so_and_comes_back(processes: Processes, tmp_path: Path) -> None:
-    """It was caught up, and has nothing in hand that could fail: without a word it would look idle. Its log stays short."""
-    with StruckCluster(nodes=1) as cluster:
-        environ = {
-            **fault_environment(cluster.bootstrap, "away"),
-            "TAGSTREAM_STALL_TIMEOUT_SECONDS": "8",
-            "TAGSTREAM_STATE_FOLDER": str(tmp_path / "state"),
-        }
-        settings = load(environ, folder=ROOT).settings
-        make_topics(settings)
-        fleet = Fleet(
-            processes=processes, module="tests.faults.worker", environ=environ, seconds_per_batch=0.0, folder=tmp_path
-        )
-        worker = RunningWorker(fleet.add(1).process)
-        with TopicObserver(settings) as observer:
-            send(settings, plant(EVENTS, malformed=6, seed="before"))
-            all_committed(observer)
-        assert worker.get("/readyz")[0] == 200
-        tail = processes.start(
-            [sys.executable, "-m", "stream.cli.main", "tail", "tagged", "--from-beginning"],
-            env={
-                **without_settings(os.environ),
-                **environ,
-                "PYTHONPATH": str(ROOT),
-                "TAGSTREAM_STARTUP_TIMEOUT_SECONDS": "3",
-            },
-            log_file=tmp_path / "tail.log",
-        )
-        until(lambda: ".tagged/" in tail.output(), "`tail` shows an outcome", process=tail)
-
-        cluster.outage(seconds=HANG_SECONDS)
-        worker.until_ready(503)
-        assert "the brokers have not said for" in worker.get("/readyz")[1]
-        assert worker.get("/healthz")[0] == 200
-        assert time.time() - worker.metric("tagstream_position_timestamp_seconds") > 8
-        # Whoever only reads cannot tell a quiet topic from brokers that are gone, and asks.
-        ended(tail)
-        assert (tail.exit_code, "no Kafka broker answered" in tail.output()) == (3, True)
-        cluster.mend()
-
-        with TopicObserver(settings) as observer:
-            send(settings, plant(EVENTS, malformed=6, seed="after", first=1000))
-            all_committed(observer)
-            worker.until_ready()
-            assert sum(map(len, observer.outcomes().values())) >= 2 * EVENTS
-        assert "position_known_again" in worker.process.output()
-        assert len(worker.process.output().splitlines()) < MOST_LINES
-        code = worker.stop()
-    assert code == 0
-    assert not list((tmp_path / "state").glob("*.mark"))
 
 
 def test_what_a_producer_has_rolled_back_is_no_event(start: Start, settings: Settings, observer: TopicObserver) -> None:

@@ -103,11 +103,11 @@ WITH_THE_MODEL = (
     pytest.param(Matrix(model="bundle", faults=OF_WORKERS, events=20_000), id="bundle", marks=pytest.mark.faults),
 )
 WITH_THE_STUB = (
-    pytest.param(Matrix(model="stub", faults=FEW_OF_ALL, events=10_000, nodes=1), id="stub-few", marks=pytest.mark.own_brokers),
+    pytest.param(Matrix(model="stub", faults=FEW_OF_ALL, events=10_000, nodes=1), id="stub-few"),
     pytest.param(
         Matrix(model="stub", faults=OF_ALL, events=40_000, nodes=3),
         id="stub",
-        marks=[pytest.mark.own_brokers, pytest.mark.faults],
+        marks=pytest.mark.faults,
     ),
 )
 

@@ -1,0 +1,76 @@
+"""A worker whose brokers are gone for a while, on a broker of its own."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from stream.broker.processes import Processes
+from stream.settings.loading import load
+from tests.faults.cluster.brokers import StruckCluster
+from tests.faults.cluster.topics import fault_environment, make_topics, send
+from tests.faults.inputs import plant
+from tests.faults.observer import TopicObserver
+from tests.faults.worker.fleet import ROOT, Fleet, without_settings
+from tests.integration.running import RunningWorker, all_committed, ended
+from tests.waiting import HANG_SECONDS, until
+
+pytestmark = pytest.mark.broker
+
+EVENTS = 600
+# Of a minute without brokers; the clients alone would write some thousand.
+MOST_LINES = 150
+
+
+def test_a_worker_whose_brokers_are_away_says_so_and_comes_back(processes: Processes, tmp_path: Path) -> None:
+    """It was caught up, and has nothing in hand that could fail: without a word it would look idle. Its log stays short."""
+    with StruckCluster(nodes=1) as cluster:
+        environ = {
+            **fault_environment(cluster.bootstrap, "away"),
+            "TAGSTREAM_STALL_TIMEOUT_SECONDS": "8",
+            "TAGSTREAM_STATE_FOLDER": str(tmp_path / "state"),
+        }
+        settings = load(environ, folder=ROOT).settings
+        make_topics(settings)
+        fleet = Fleet(
+            processes=processes, module="tests.faults.worker", environ=environ, seconds_per_batch=0.0, folder=tmp_path
+        )
+        worker = RunningWorker(fleet.add(1).process)
+        with TopicObserver(settings) as observer:
+            send(settings, plant(EVENTS, malformed=6, seed="before"))
+            all_committed(observer)
+        assert worker.get("/readyz")[0] == 200
+        tail = processes.start(
+            [sys.executable, "-m", "stream.cli.main", "tail", "tagged", "--from-beginning"],
+            env={
+                **without_settings(os.environ),
+                **environ,
+                "PYTHONPATH": str(ROOT),
+                "TAGSTREAM_STARTUP_TIMEOUT_SECONDS": "3",
+            },
+            log_file=tmp_path / "tail.log",
+        )
+        until(lambda: ".tagged/" in tail.output(), "`tail` shows an outcome", process=tail)
+
+        cluster.outage(seconds=HANG_SECONDS)
+        worker.until_ready(503)
+        assert "the brokers have not said for" in worker.get("/readyz")[1]
+        assert worker.get("/healthz")[0] == 200
+        assert time.time() - worker.metric("tagstream_position_timestamp_seconds") > 8
+        # Whoever only reads cannot tell a quiet topic from brokers that are gone, and asks.
+        ended(tail)
+        assert (tail.exit_code, "no Kafka broker answered" in tail.output()) == (3, True)
+        cluster.mend()
+
+        with TopicObserver(settings) as observer:
+            send(settings, plant(EVENTS, malformed=6, seed="after", first=1000))
+            all_committed(observer)
+            worker.until_ready()
+            assert sum(map(len, observer.outcomes().values())) >= 2 * EVENTS
+        assert "position_known_again" in worker.process.output()
+        assert len(worker.process.output().splitlines()) < MOST_LINES
+        code = worker.stop()
+    assert code == 0
+    assert not list((tmp_path / "state").glob("*.mark"))
