@@ -1,4 +1,4 @@
-"""When dead letters are too many, and what is remembered of it."""
+"""When there are too many dead letters, and how the next worker knows that the breaker has opened."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -15,7 +15,7 @@ from stream.deliver.breaker_file import BreakerFile
 from stream.settings.settings import Settings
 
 REASONS: tuple[Reason | None, ...] = (None, Reason.INVALID_JSON, Reason.MODEL_RAISED, Reason.CRASHES_WORKER)
-# As people write them; what a product of floats lacks of a whole number is no event.
+# Ratios as people write them; a float product that misses a whole number by a rounding error must not count as an event.
 RATIOS = st.integers(0, 1000).map(lambda thousandths: Fraction(thousandths, 1000))
 
 
@@ -28,7 +28,7 @@ def seen(reason: Reason | None) -> Observation:
 def test_it_trips_when_the_last_window_holds_more_than_its_share(
     batches: Sequence[Sequence[Reason | None]], window: int, dead: Fraction, failed: Fraction
 ) -> None:
-    """As counting anew after every batch says; never before a whole window was seen, and never at a ratio of 1."""
+    """It agrees with a fresh count after every batch; it never trips before a whole window was seen, and never at a ratio of 1."""
     breaker = Breaker(window=window, dead_letter_ratio=float(dead), model_failure_ratio=float(failed))
     never = Breaker(window=window, dead_letter_ratio=1.0, model_failure_ratio=1.0)
     past: list[Reason | None] = []
@@ -41,8 +41,8 @@ def test_it_trips_when_the_last_window_holds_more_than_its_share(
         assert never.trips(list(map(seen, batch))) is None
 
 
-def test_by_default_producers_stop_nobody_and_a_model_that_fails_on_half_does() -> None:
-    """Whatever bytes come, the stream goes on; half of what can be read failing in the model is the model."""
+def test_by_default_bad_events_do_not_trip_it_and_a_model_that_fails_on_more_than_half_does() -> None:
+    """Producers cannot stop the stream with any bytes; if the model fails on most readable events, the model is at fault."""
     settings = Settings()
 
     def trips(reason: Reason, share: float) -> str | None:
@@ -64,7 +64,7 @@ def opened(folder: Path, release: str = "1", **knobs: object) -> BreakerFile:
 
 
 def test_it_stays_open_until_a_person_has_answered(tmp_path: Path) -> None:
-    """For the same group, release and limits; removing the file is an answer."""
+    """It stays open for the same group, release and limits; removing the file closes it."""
     assert opened(tmp_path / "new").why() is None
     assert opened(tmp_path / "new").write("too many")
     assert opened(tmp_path / "new").why() == "too many"
@@ -79,14 +79,14 @@ def test_it_stays_open_until_a_person_has_answered(tmp_path: Path) -> None:
     [("2", {}), ("1", {"breaker_dead_letter_ratio": 0.9}), ("1", {"breaker_model_failure_ratio": 1.0})],
 )
 def test_another_release_or_limit_is_an_answer(tmp_path: Path, release: str, knobs: dict[str, object]) -> None:
-    """And it is one for good: the file goes."""
+    """The breaker closes for good, because the file is removed."""
     opened(tmp_path).write("too many")
     assert opened(tmp_path, release, **knobs).why() is None
     assert opened(tmp_path).why() is None
 
 
 def test_a_file_that_cannot_be_read_keeps_it_open_and_says_which(tmp_path: Path) -> None:
-    """Half a file is no answer."""
+    """A truncated file does not close the breaker."""
     opened(tmp_path).write("too many")
     path = opened(tmp_path).path
     path.write_bytes(path.read_bytes()[:20])
@@ -98,8 +98,8 @@ def test_a_file_that_cannot_be_read_keeps_it_open_and_says_which(tmp_path: Path)
     assert opened(tmp_path).why() == f"{path} cannot be read: Is a directory"
 
 
-def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
-    """The worker stops nevertheless."""
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
+    """`write` returns False, and the worker stops all the same."""
     (tmp_path / "file").write_text("")
     assert not opened(tmp_path / "file").write("too many")
     assert opened(tmp_path / "file").why() is None

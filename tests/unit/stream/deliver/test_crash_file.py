@@ -1,4 +1,4 @@
-"""The file that outlives its process: whole at every moment, held while its process lives, found when it is dead."""
+"""The file that outlives its process: readable at every moment, locked while its process lives, found when it is dead."""
 
 import os
 import subprocess
@@ -19,10 +19,10 @@ ROOM = 64
 
 @hypothesis_settings(deadline=None)
 @given(st.lists(st.binary(max_size=ROOM), min_size=1, max_size=6), st.data())
-def test_a_crash_at_any_byte_leaves_what_was_written_last_or_what_was_before(
+def test_a_crash_at_any_byte_leaves_the_last_payload_or_the_one_before(
     tmp_path_factory: pytest.TempPathFactory, payloads: list[bytes], data: st.DataObject
 ) -> None:
-    """Every write but the last is whole; of the last some bytes have reached the file, or one of them is wrong."""
+    """If only some bytes of the last write have reached the file, or one byte is wrong, the payload before it is read."""
     file = CrashFile(tmp_path_factory.getbasetemp(), stem="torn", payload_bytes=ROOM)
     contents = [file.path.read_bytes()]
     for payload in payloads:
@@ -43,21 +43,21 @@ def test_a_crash_at_any_byte_leaves_what_was_written_last_or_what_was_before(
 
 
 @given(st.binary(max_size=300))
-def test_whatever_a_file_holds_reading_it_is_no_trouble(content: bytes) -> None:
-    """No bytes that others put there become a payload, and none raise."""
+def test_other_bytes_are_read_as_no_payload(content: bytes) -> None:
+    """Bytes that another program wrote neither become a payload nor raise."""
     assert newest(content) is None
 
 
-def test_a_file_of_zeros_says_nothing(tmp_path: Path) -> None:
-    """So is a file whose process died before it wrote."""
+def test_a_file_of_zeros_has_no_payload(tmp_path: Path) -> None:
+    """A process that dies before its first write leaves such a file."""
     file = CrashFile(tmp_path, stem="a", payload_bytes=ROOM)
     assert newest(file.path.read_bytes()) is None
     file.close(remove=True)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_too_long_is_refused_and_what_was_said_stays(tmp_path: Path) -> None:
-    """Writing on would be into the other slot."""
+def test_a_payload_that_is_too_large_is_refused_and_the_last_one_stays(tmp_path: Path) -> None:
+    """A larger payload would run into the other slot."""
     file = CrashFile(tmp_path, stem="a", payload_bytes=ROOM)
     file.write(b"said")
     with pytest.raises(OSError, match="65 bytes where there is room for 64"):
@@ -70,7 +70,7 @@ def test_what_is_too_long_is_refused_and_what_was_said_stays(tmp_path: Path) -> 
 
 @pytest.fixture
 def other(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
-    """A process that has said `theirs` and lives."""
+    """A living process that has written `theirs`."""
     program = (
         "import sys, time\nfrom pathlib import Path\nfrom stream.deliver.crash_file import CrashFile\n"
         f"CrashFile(Path(sys.argv[1]), stem='a', payload_bytes={ROOM}).write(b'theirs')\nprint('ready', flush=True)\ntime.sleep(60)\n"
@@ -83,10 +83,10 @@ def other(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
 
 
 def test_a_living_process_keeps_its_file_and_a_killed_one_leaves_it(tmp_path: Path, other: "subprocess.Popen[str]") -> None:
-    """The kernel lets go of the lock, whatever the death; and who holds the file first has it alone."""
+    """The kernel releases the lock of a dead process, and then only one process can take its file."""
     assert list(left_behind(tmp_path, stem="a")) == []
     other.kill()
-    other.wait(10)
+    other.wait(60)
     assert list(left_behind(tmp_path, stem="b")) == []
     (left,) = left_behind(tmp_path, stem="a")
     assert left.payload == b"theirs"
@@ -95,8 +95,8 @@ def test_a_living_process_keeps_its_file_and_a_killed_one_leaves_it(tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_others_files_go_when_nobody_can_need_them_any_more(tmp_path: Path) -> None:
-    """A month after the death; a living process's stays however old."""
+def test_files_of_other_groups_are_deleted_when_they_cannot_be_needed_any_more(tmp_path: Path) -> None:
+    """A dead process's file goes after a month; the file of a living process stays, however old it is."""
     alive = CrashFile(tmp_path, stem="alive", payload_bytes=ROOM)
     for name in ("old", "young"):
         CrashFile(tmp_path, stem=name, payload_bytes=ROOM).close(remove=False)

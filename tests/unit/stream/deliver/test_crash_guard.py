@@ -206,7 +206,7 @@ def test_a_worker_that_ends_suspects_only_who_was_given_up(worker: Worker) -> No
 
 def test_one_death_is_too_few() -> None:
     """It may be anybody's."""
-    with pytest.raises(ValueError, match="one death may be anybody's fault"):
+    with pytest.raises(ValueError, match="a single death may have another cause"):
         Settings(crash_deaths=1)
 
 

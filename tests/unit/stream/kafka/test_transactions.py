@@ -1,4 +1,4 @@
-"""Holding partitions and delivering in transactions: what is done in which order, what is not sent, and what ends in an error."""
+"""Holding partitions and delivering in transactions: the order of the steps, the events that are not sent, and the errors."""
 
 import asyncio
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ SEEN: list[tuple[Any, ...]] = []
 
 
 class _Producer:
-    """Implements what is used of aiokafka's producer; says in `SEEN` what it was asked."""
+    """Implements the part of aiokafka's producer that is used, and notes each call in `SEEN`."""
 
     refuses = False
     # After so many records the transaction is no more.
     ends_after: int | None = None
 
     def __init__(self, *, transactional_id: str, **_: Any) -> None:
-        """Nothing is connected."""
+        """Connect to no broker."""
         self.name = transactional_id
         self.offsets: dict[TopicPartition, int] = {}
 
@@ -59,10 +59,10 @@ class _Producer:
 
 
 class Offline(Transactions):
-    """Transactions whose group has committed what the test says."""
+    """Transactions whose group has the commits of the test."""
 
     def __init__(self, **committed: int) -> None:
-        """By partition: `p0=5`."""
+        """The commits by partition, as in `p0=5`."""
         super().__init__(Settings(group="g"))
         self._offsets = committed
 
@@ -73,7 +73,7 @@ class Offline(Transactions):
 
 @pytest.fixture(autouse=True)
 def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No broker."""
+    """Put stand-ins in the place of the clients."""
     SEEN.clear()
     monkeypatch.setattr(transactions, "Producer", _Producer)
     monkeypatch.setattr(_Producer, "refuses", False)
@@ -100,18 +100,18 @@ def publications(*keys: int) -> list[Publication]:
 
 
 def kinds() -> list[str]:
-    """What was asked, without the details."""
+    """The calls without their details."""
     return [seen[0] for seen in SEEN]
 
 
 def test_the_offset_is_read_after_every_predecessor_is_fenced() -> None:
-    """Before, one of them could still commit, and its events would be done again."""
+    """Before the fencing, a previous owner could still commit, and its events would be processed again."""
     asyncio.run(Offline().hold(partitions(0, 1)))
     assert SEEN == [("start", "g-content-0"), ("start", "g-content-1"), ("committed", [0, 1])]
 
 
 def test_outcomes_and_the_offset_behind_them_are_one_transaction() -> None:
-    """All sends and the offset lie between begin and commit."""
+    """All sends and the offset lie between the beginning and the commit."""
 
     async def scenario() -> None:
         held = Offline()
@@ -129,7 +129,7 @@ def test_outcomes_and_the_offset_behind_them_are_one_transaction() -> None:
 
 
 def test_what_was_committed_before_is_not_sent_again() -> None:
-    """Whatever Faust hands over: by another worker's commit or by our own."""
+    """Events that another worker or this one has committed are not sent again, even if Faust hands them over again."""
 
     async def scenario() -> None:
         held = Offline(p0=8)
@@ -144,7 +144,7 @@ def test_what_was_committed_before_is_not_sent_again() -> None:
 
 
 def test_each_partition_has_a_transaction_of_its_own() -> None:
-    """A transactional id belongs to one partition: two workers may hold two of them."""
+    """A transactional id belongs to one partition, so that two workers can hold two partitions."""
 
     async def scenario() -> None:
         held = Offline()
@@ -159,7 +159,7 @@ def test_each_partition_has_a_transaction_of_its_own() -> None:
 
 
 def test_a_record_that_is_refused_is_not_committed() -> None:
-    """To commit would wait for it and succeed without it."""
+    """A commit waits for all records but does not fail if one of them was refused."""
 
     async def scenario() -> None:
         held = Offline()
@@ -173,7 +173,7 @@ def test_a_record_that_is_refused_is_not_committed() -> None:
 
 
 def test_a_partition_that_stays_keeps_its_producer_and_one_that_comes_back_gets_a_new_one() -> None:
-    """Whoever had it in between has fenced the old one."""
+    """Another worker that held the partition in between has fenced the old producer."""
 
     async def scenario() -> None:
         held = Offline()
@@ -191,7 +191,7 @@ def test_a_partition_that_stays_keeps_its_producer_and_one_that_comes_back_gets_
 
 
 def test_an_event_of_a_partition_that_is_not_held_is_not_delivered() -> None:
-    """It is somebody else's."""
+    """Its partition belongs to another worker."""
 
     async def scenario() -> None:
         held = Offline()
@@ -210,7 +210,7 @@ def test_an_event_of_a_partition_that_is_not_held_is_not_delivered() -> None:
 def test_whose_transaction_ends_while_it_is_filled_says_who_may_have_ended_it(
     ends_after: int, fenced: bool, raises: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The client only says that there is none; a record that was on its way knows why."""
+    """The client only says that there is no transaction; the failed record has the cause."""
     monkeypatch.setattr(_Producer, "ends_after", ends_after)
     monkeypatch.setattr(_Producer, "refuses", fenced)
 
@@ -226,7 +226,7 @@ def test_whose_transaction_ends_while_it_is_filled_says_who_may_have_ended_it(
 
 
 def test_no_offset_is_committed_behind_a_record_that_was_taken_and_is_not_here() -> None:
-    """Nobody would read it again; Faust can drop one that it has queued."""
+    """Faust can drop a queued event, and after the commit it would never be read again."""
     asked: list[tuple[int, int | None, list[int]]] = []
 
     def lost(partition: TopicPartition, after: int | None, offsets: Sequence[int]) -> int | None:
@@ -248,7 +248,7 @@ def test_no_offset_is_committed_behind_a_record_that_was_taken_and_is_not_here()
 
 
 def test_the_right_to_the_ids_is_asked_for_only_where_they_are_used() -> None:
-    """A prefix: the partitions may become more."""
+    """The right is for a prefix, because partitions may be added."""
     once = Settings(group="g", delivery="exactly_once")
     assert all(right.resource is not Resource.TRANSACTIONAL_ID for right in rights(Settings(), Role.WORKER))
     found = rights(once, Role.WORKER)[-1]

@@ -1,4 +1,4 @@
-"""One heap for all threads, and nothing large in it, where the C library has a choice."""
+"""On glibc all threads share one heap, and large blocks are allocated outside it."""
 
 import platform
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-# Each thread allocates what does not fit into Python's own small blocks, and holds it; glibc writes down its heaps as XML.
+# Each thread allocates and holds blocks too large for Python's own allocator; glibc lists its heaps as XML.
 PROGRAM = """
 import ctypes, sys, threading
 from stream.worker.allocator import limit_fragmentation
@@ -15,21 +15,21 @@ if sys.argv[1] == "one":
 barrier = threading.Barrier(5)
 def hold():
     kept = [bytes(2000) for _ in range(200)]
-    barrier.wait(10)
-    barrier.wait(10)
+    barrier.wait(60)
+    barrier.wait(60)
 threads = [threading.Thread(target=hold) for _ in range(4)]
 for thread in threads: thread.start()
-barrier.wait(10)
+barrier.wait(60)
 libc = ctypes.CDLL(None)
 libc.fdopen.restype = ctypes.c_void_p
 out = ctypes.c_void_p(libc.fdopen(1, b"w"))
 libc.malloc_info(0, out)
 libc.fflush(out)
-barrier.wait(10)
+barrier.wait(60)
 for thread in threads: thread.join()
 """
 
-# Freed, a block of 4 MiB teaches glibc to take from the heap whatever is smaller; then 256 KiB are held.
+# After a block of 4 MiB is freed, glibc would allocate smaller blocks in the heap; then 256 KiB are held.
 LARGE = """
 import ctypes, sys
 from stream.worker.allocator import limit_fragmentation
@@ -49,24 +49,24 @@ print(libc.mallinfo2().hblkhd - before)
 
 
 def heaps(how: str) -> int:
-    """How many heaps a process with five busy threads has."""
-    done = subprocess.run([sys.executable, "-c", PROGRAM, how], capture_output=True, text=True, timeout=60, check=True)
+    """The number of heaps of a process with five busy threads."""
+    done = subprocess.run([sys.executable, "-c", PROGRAM, how], capture_output=True, text=True, timeout=600, check=True)
     return done.stdout.count("<heap nr=")
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has a heap for each thread")
 def test_threads_share_one_heap() -> None:
-    """Without it each thread takes a heap of its own, which is what makes a worker grow."""
+    """By default each thread has a heap of its own, and a worker's memory grows."""
     assert heaps("many") > 1
     assert heaps("one") == 1
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc learns what is large")
 def test_what_is_large_stays_out_of_the_heap() -> None:
-    """Also after larger blocks were freed, whose size glibc would take for the new bound."""
+    """This holds after a larger block was freed, whose size glibc would otherwise take for the new threshold."""
 
     def outside(how: str) -> int:
-        done = subprocess.run([sys.executable, "-c", LARGE, how], capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run([sys.executable, "-c", LARGE, how], capture_output=True, text=True, timeout=600, check=True)
         return int(done.stdout)
 
     assert outside("many") == 0

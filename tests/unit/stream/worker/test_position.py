@@ -1,4 +1,4 @@
-"""Where the worker stands, told every second, also while the broker does not answer."""
+"""The worker's position in the log, reported every second, also while the broker does not answer."""
 
 import asyncio
 import threading
@@ -19,6 +19,8 @@ from stream.worker.position import SETTLED_SECONDS, SHORT_SECONDS, Position
 from tests.fakes import LABELS, Clock
 
 PLACE = TP("content", 0)
+# A bound against hanging only.
+SECONDS = 60
 
 
 class SilentBroker:
@@ -26,7 +28,7 @@ class SilentBroker:
 
     @property
     def consumer(self) -> Any:
-        """Nothing can be asked."""
+        """Raise, as a client does without a broker."""
         msg = "gone"
         raise ConnectionError(msg)
 
@@ -42,8 +44,8 @@ class Waiting:
         return 90.0
 
 
-def test_what_is_in_hand_is_told_while_the_broker_is_silent() -> None:
-    """The age of the oldest event matters most when nothing moves."""
+def test_events_in_hand_are_reported_while_the_broker_is_silent() -> None:
+    """The age of the oldest event is reported then too, because it matters most when the stream stands still."""
     registry, delivery, app = CollectorRegistry(), Waiting(), SilentBroker()
     metrics = Metrics(registry, labels=LABELS, topic="content")
     progress = Progress(stall_seconds=20, monotonic=Clock())
@@ -52,8 +54,8 @@ def test_what_is_in_hand_is_told_while_the_broker_is_silent() -> None:
     assert [registry.get_sample_value(f"tagstream_{name}") for name in names] == [90.0, 3.0, 0.0, 0.0]
 
 
-def test_brokers_that_are_silent_are_said_once_a_minute_and_when_they_are_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With what to do; an outage of a night is not told every second. The time of their last answer stands still meanwhile."""
+def test_silent_brokers_are_logged_once_a_minute_and_when_they_answer_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line says what to do and does not come every second; the time of the last answer stands still meanwhile."""
     clock = Clock()
     monkeypatch.setattr("stream.worker.position.time.time", clock)
     stand = Stand(Thread(begin=5, committed=5))
@@ -78,7 +80,7 @@ def test_brokers_that_are_silent_are_said_once_a_minute_and_when_they_are_back(m
 
 
 def test_a_worker_without_partitions_asks_too() -> None:
-    """A spare one has no lag to hear of; were it always well, it would speak for all workers of its job."""
+    """A spare worker has no lag to ask for, but must not report brokers as reachable when they are not."""
     thread = Thread(begin=5, committed=5)
     stand = Stand(thread)
     stand.consumer.assignment = set
@@ -90,12 +92,12 @@ def test_a_worker_without_partitions_asks_too() -> None:
 
 
 class Thread:
-    """A consumer's thread that answers at once, in the caller's own."""
+    """Stands in for the consumer's thread: answers at once, in the caller's thread."""
 
     def __init__(self, begin: int, committed: int | None, end: int | None = None) -> None:
         self.begin, self.committed_at = begin, committed
         self.end = begin if end is None else end
-        # Nobody knows it while the partition has no leader.
+        # Not known while the partition has no leader.
         self.fetched: int | None = self.end
         self._coordinator = self._subscription = self.subscription = self._client = self.cluster = self
         self.leader = 1
@@ -106,7 +108,7 @@ class Thread:
         return self.answers
 
     async def beside(self, ask: Any, *arguments: Any) -> Any:
-        """Without a thread."""
+        """Ask without a thread."""
         return await ask(*arguments)
 
     def _ensure_consumer(self) -> "Thread":
@@ -116,7 +118,7 @@ class Thread:
         return dict.fromkeys(partitions, max(self.begin, self.end))
 
     async def beginning_offsets(self, partitions: list[TP]) -> dict[TP, int]:
-        """All begin there."""
+        """All partitions begin at the same offset."""
         return dict.fromkeys(partitions, self.begin)
 
     def assignment(self) -> set[TP]:
@@ -124,7 +126,7 @@ class Thread:
         return {PLACE}
 
     async def fetch_committed_offsets(self, partitions: list[TP]) -> dict[TP, Any]:
-        """The group's."""
+        """The group's commits."""
         if self.committed_at is None:
             return {}
         return {tp: SimpleNamespace(offset=self.committed_at) for tp in partitions}
@@ -134,12 +136,12 @@ class Thread:
         return self.leader
 
     def state_value(self, _: TP) -> Any:
-        """Up to where was fetched."""
+        """The offset up to which records were fetched."""
         return SimpleNamespace(has_valid_position=self.fetched is not None, position=self.fetched)
 
 
 class Stand:
-    """A position over one partition, and what it says."""
+    """A position over one partition, and the metrics that it writes."""
 
     def __init__(self, thread: Thread, acknowledged: int | None = None) -> None:
         subscription = SimpleNamespace(assignment=thread)
@@ -173,8 +175,8 @@ class Stand:
         return self.registry.get_sample_value(f"tagstream_{name}")
 
 
-def test_what_has_expired_is_counted_once_however_often_the_partition_is_assigned() -> None:
-    """Where nothing new comes the commit stays behind the beginning of the log, and each rebalance finds it there again."""
+def test_expired_events_are_counted_once_however_often_the_partition_is_assigned() -> None:
+    """Without new events the commit stays before the beginning of the log, and each rebalance finds it there again."""
     thread = Thread(begin=500, committed=100)
     stand = Stand(thread)
 
@@ -187,8 +189,8 @@ def test_what_has_expired_is_counted_once_however_often_the_partition_is_assigne
     assert assign_and_look() == 550.0
 
 
-def test_what_expires_in_front_of_a_worker_that_is_too_slow_is_counted_too() -> None:
-    """Only the gap between two records tells; what compaction or a marker leaves out lies behind the beginning of the log."""
+def test_events_that_expire_before_a_slow_worker_reads_them_are_counted_too() -> None:
+    """A gap counts up to the beginning of the log; a gap after it comes from compaction or a transaction marker."""
     thread = Thread(begin=500, committed=100, end=900)
     stand = Stand(thread)
     stand.consumer.skipped[PLACE] = (300, 520)
@@ -199,7 +201,7 @@ def test_what_expires_in_front_of_a_worker_that_is_too_slow_is_counted_too() -> 
 
 
 def test_a_partition_without_a_leader_holds_up_no_figure() -> None:
-    """Where its position is not known nobody waits for it, and nobody asks for its end."""
+    """Its position is not waited for, and its end is not asked for."""
     thread = Thread(begin=0, committed=4, end=10)
     thread.fetched = None
     stand = Stand(thread)
@@ -208,16 +210,18 @@ def test_a_partition_without_a_leader_holds_up_no_figure() -> None:
     assert stand.tick("committed_lag_events") == 6.0
 
 
-def test_a_client_that_reads_nothing_any_more_ends_the_process() -> None:
-    """It keeps its partitions, and the group believes it to be alive."""
+def test_a_client_that_has_stopped_reading_ends_the_process() -> None:
+    """Such a client keeps its partitions, and the group takes it for alive."""
     stand = Stand(Thread(begin=0, committed=4, end=10))
     stand.consumer.standstill = lambda: "the group's coordinator said no"
     stand.tick("committed_lag_events")
     assert [str(error) for error in stand.broken] == ["no event will be read any more: the group's coordinator said no"]
 
 
-def test_what_is_done_while_the_brokers_are_asked_is_not_beyond_the_end_of_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Slow answers on a busy, caught-up partition: the end is older than the last acknowledgement, and nothing is wrong."""
+def test_events_acknowledged_while_the_brokers_are_asked_are_not_beyond_the_end_of_the_log(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """If the brokers answer slowly, the end is older than the last acknowledgement, and the log is the same all the same."""
     clock = Clock()
     monkeypatch.setattr("stream.worker.position.time.monotonic", clock)
     thread = Thread(begin=0, committed=300, end=300)
@@ -236,10 +240,10 @@ def test_what_is_done_while_the_brokers_are_asked_is_not_beyond_the_end_of_the_l
 
 
 @pytest.mark.parametrize(("acknowledged", "ends"), [(700, True), (None, False)], ids=["seen by this process", "by the commit"])
-def test_a_log_that_ends_before_what_was_done_with_it_is_no_silence(
+def test_a_log_that_ends_before_its_processed_events_is_reported(
     acknowledged: int | None, ends: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Faust drops new events below the offsets that it knows. A new process forgets them; where the commit is wrong, a person decides."""
+    """Faust drops events below the offsets that it knows; a new process does not know them, but a wrong commit needs a person."""
     clock = Clock()
     monkeypatch.setattr("stream.worker.position.time.monotonic", clock)
     stand = Stand(Thread(begin=0, committed=500, end=300), acknowledged)
@@ -255,8 +259,8 @@ def test_a_log_that_ends_before_what_was_done_with_it_is_no_silence(
     assert "content/0 ends at offset 300" in logs[0]["what"]
 
 
-def test_a_partition_with_nothing_but_markers_is_no_lag_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A new group, and transactions that were all aborted: nobody is ever given anything, and nothing is ever committed."""
+def test_a_partition_with_markers_alone_has_no_lag_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a new group meets only aborted transactions, no record is handed out and no offset is ever committed."""
     clock = Clock()
     monkeypatch.setattr("stream.worker.position.time.monotonic", clock)
     stand = Stand(Thread(begin=3, committed=None, end=10))
@@ -267,29 +271,30 @@ def test_a_partition_with_nothing_but_markers_is_no_lag_for_ever(monkeypatch: py
     assert stand.tick("committed_lag_events") == 0.0
 
 
-def test_a_question_that_nobody_waits_for_any_more_is_taken_back() -> None:
+def test_a_question_whose_caller_is_cancelled_is_cancelled_too() -> None:
     """A broker that does not answer must not hold up the thread that fetches and commits."""
 
     async def scenario() -> None:
         loop = asyncio.new_event_loop()
         running = threading.Thread(target=loop.run_forever)
         running.start()
-        ended = threading.Event()
+        asked, ended = threading.Event(), threading.Event()
 
         async def silent() -> None:
             try:
-                await asyncio.sleep(60)
+                asked.set()
+                await asyncio.Event().wait()
             finally:
                 ended.set()
 
         thread: Any = ConsumerThread.__new__(ConsumerThread)
         thread.thread_loop = loop
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.1):
-                await thread.beside(silent)
-        assert await asyncio.to_thread(ended.wait, 5)
+        question = asyncio.create_task(thread.beside(silent))
+        assert await asyncio.to_thread(asked.wait, SECONDS)
+        question.cancel()
+        assert await asyncio.to_thread(ended.wait, SECONDS)
         loop.call_soon_threadsafe(loop.stop)
-        await asyncio.to_thread(running.join, 5)
+        await asyncio.to_thread(running.join, SECONDS)
         loop.close()
         with pytest.raises(ConsumerNotStarted):
             await thread.beside(silent)
