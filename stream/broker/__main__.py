@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class _Asked:
-    """A signal raises KeyboardInterrupt and sets a flag, since Python swallows an exception that is raised in a finalizer."""
+    """A signal raises KeyboardInterrupt; the flag is for one in a finalizer, where Python swallows exceptions."""
 
     def __init__(self) -> None:
         self.to_end = False

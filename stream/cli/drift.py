@@ -8,7 +8,7 @@ import typer
 from stream.cli.options import Brokers, BundleFolder, Idle, Json, settings
 
 app = typer.Typer(
-    help="Make references and thresholds for drift, and follow its findings.", no_args_is_help=True, rich_markup_mode=None
+    help="Make drift references and thresholds; follow findings.", no_args_is_help=True, rich_markup_mode=None
 )
 
 EventsFile = Annotated[

@@ -53,13 +53,13 @@ def main() -> None:
         try:
             app()
         finally:
-            # A full disk may refuse the buffered rest: here it becomes a sentence, at the interpreter's end a traceback.
+            # A full disk may refuse the buffered rest: a sentence here, a traceback at the interpreter's end.
             sys.stdout.flush()
     except BrokenPipeError:
         # The reader of our output (head, less) has ended, which is no error to report.
         output.let_go()
         sys.exit(EXIT_FAILED)
-    # Errors that are a sentence for the person at the terminal carry their exit code; everything else is a bug and keeps its trace.
+    # Errors that carry an exit code are a sentence for the user; every other error is a bug and keeps its traceback.
     except Exception as error:
         code = getattr(error, "exit_code", None)
         if isinstance(error, output.OutputError):

@@ -41,8 +41,8 @@ def train(
     """
     Train a model, write its bundle, and print its figures.
 
-    With `everything` the folder gets `bundle/`, the networks in full precision, and `report/`, which compares the new bundle with
-    its teacher and student, the simpler rivals and the shipped bundle on the same rows.
+    With `everything` the folder gets `bundle/`, the networks in full precision, and `report/`, which compares the new
+    bundle with its teacher and student, the simpler rivals and the shipped bundle on the same rows.
 
     Raises:
         ExtraMissingError: PyTorch, scikit-learn or, for the report, matplotlib is not installed.

@@ -107,7 +107,7 @@ def calibrate(
     data: DataFolder = None,
     precision: Precision = 0.95,
 ) -> None:
-    """Keep a bundle's network; do its temperature, thresholds, reference and metrics anew (needs the extra `export`)."""
+    """Keep a bundle's network; redo temperature, thresholds, reference and metrics (needs the extra `export`)."""
     from stream.cli import making
 
     chosen = settings(data=data, bundle=folder)
@@ -126,7 +126,7 @@ def evaluate(
     report: Report = None,
     json: Json = False,
 ) -> None:
-    """Measure a bundle and its rivals on rows that it never saw: figures, slices, behaviour, speed (needs the extra `export`)."""
+    """Measure a bundle and its rivals on rows that it never saw (needs the extra `export`)."""
     from stream.cli import making
 
     chosen = settings(data=data, bundle=folder)

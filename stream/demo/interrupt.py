@@ -40,7 +40,7 @@ class Interrupt:
 
 @contextmanager
 def interrupts() -> Iterator[Interrupt]:
-    """Handle the signals while the context lasts. Outside the main thread Python allows no handlers, and none is set."""
+    """Handle the signals while the context lasts. Outside the main thread Python allows none."""
     interrupt = Interrupt()
     if threading.current_thread() is not threading.main_thread():
         yield interrupt

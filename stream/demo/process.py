@@ -59,7 +59,7 @@ class Worker:
         return _tail(self._process)
 
     def stop(self) -> str | None:
-        """SIGTERM, and wait; None if it ended in order or had ended before, else a sentence that says how it did not."""
+        """Send SIGTERM and wait; None if it ended in order, or before, else a sentence about its end."""
         if not self._process.running():
             return None
         self._process.ask_to_end()

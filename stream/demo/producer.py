@@ -1,4 +1,4 @@
-"""Sample events to `content` at a steady rate until told to stop: the producer of `docker-compose.yml`, which drifts on command."""
+"""`tagstream send --samples`, the producer of `docker-compose.yml`: sample events at a steady rate, which may drift."""
 
 import itertools
 import secrets

@@ -1,8 +1,8 @@
 """
 The samples of the demo: events, and among them, at a steady cadence, malformed bytes.
 
-The events are 441 that were written for the demo, and the rows of the authored corpus that no bundle is trained on: the texts that
-a bundle's reference is made from, so that a stream of them is an ordinary one.
+The events are 441 that were written for the demo, and the rows of the authored corpus that no bundle is trained on. A
+bundle's reference is made from those rows, so that a stream of them is an ordinary one.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""Two threads beside the demo's own: one sends samples at a steady rate, one reads outcomes. Both put facts into one queue."""
+"""Two threads beside the demo's own: one sends samples, one reads outcomes. Both put facts into one queue."""
 
 import threading
 import time

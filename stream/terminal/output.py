@@ -20,8 +20,8 @@ def own() -> None:
     """
     Put standard output behind this module. Where it is closed, a command fails only when it prints.
 
-    A closed standard input or error is opened on the null device: else the next file or connection would get its number,
-    and errors would be written into it.
+    A closed standard input or error is opened on the null device: else the next file or connection would get its
+    number, and errors would be written into it.
     """
     if sys.stdin is None:
         _nothing(os.O_RDONLY)

@@ -57,7 +57,7 @@ def _named(name: str, what: str) -> str:
 
 
 def _made(training: Mapping[str, Any]) -> Iterator[str]:
-    """The record of the training in short. Its shape depends on how the bundle was made, and any part may be missing."""
+    """The record of the training in short. Its shape depends on the command that made it; parts may be missing."""
     encoder = _part(training, "encoder")
     base = _part(training, "base_model") or _part(encoder, "base_model")
     found = []

@@ -67,7 +67,9 @@ def follow(
     keep: Callable[[Record], bool] = lambda _: True,
 ) -> int:
     """
-    Show records that `keep` takes until `max_records`, until `idle_seconds` pass without one, or until interrupted; return how many.
+    Show the records that `keep` takes, and return how many.
+
+    It ends after `max_records`, after `idle_seconds` without a record, or with Ctrl-C.
 
     Raises:
         BrokerUnreachableError: No broker answered.

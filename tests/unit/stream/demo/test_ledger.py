@@ -11,7 +11,7 @@ from tests.unit.stream.demo.demo_records import BALANCED, EVENT, LABELS, account
 
 
 def test_an_account_balances_when_every_input_left_by_its_one_door() -> None:
-    """An event that was decided and a malformed one among the dead letters leave nothing to say."""
+    """A decided event and a malformed one among the dead letters are no problem."""
     ledger = account(*BALANCED)
     assert ledger.problems() == []
     assert ledger.waiting == 0
@@ -64,7 +64,7 @@ def test_a_reviewers_decision_is_no_second_outcome() -> None:
 
 
 def test_other_peoples_events_are_a_problem_only_where_nobody_else_is() -> None:
-    """On a shared broker, outcomes of others pass by, whatever their form."""
+    """On a shared broker, outcomes of other producers are skipped, also unreadable ones."""
     stranger = Record(topic="tagged", key=None, value=b"not even JSON")
     assert account(*BALANCED, stranger, alone=False).problems() == []
 
@@ -82,7 +82,7 @@ def test_a_key_is_sent_once() -> None:
 
 
 def test_many_missing_events_are_named_in_part_and_counted_in_full() -> None:
-    """The first five keys and the number of the rest."""
+    """The problem names the first five keys and the number of the rest."""
     lost = tuple(Sample(key=f"s{number}", value=b"", title="") for number in range(12))
     assert account(sent=lost).problems() == ["12 left by no door: s0, s1, s2, s3, s4 and 7 more"]
 
@@ -98,7 +98,7 @@ def test_figures_follow_from_timestamps() -> None:
 
 
 def test_there_are_no_figures_before_there_are_outcomes() -> None:
-    """Nothing is shown as zero that is not known."""
+    """A figure that is not known yet is None, not 0."""
     totals = account().totals()
     assert (totals.p50_ms, totals.p99_ms, totals.events_per_second, totals.waiting) == (None, None, None, 2)
     assert percentile([], 0.5) is None

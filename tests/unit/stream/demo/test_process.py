@@ -18,7 +18,7 @@ from stream.settings.settings import Settings
 
 
 def test_the_worker_gets_the_demos_settings_and_no_others() -> None:
-    """Read back from the environment that the worker is given, the settings are the demo's; the shell's own do not leak in."""
+    """The worker's environment loads as the demo's settings, without those of the shell."""
     settings = load(
         {"TAGSTREAM_BROKERS": "a:1,b:2", "TAGSTREAM_TOPICS__CONTENT": "c", "TAGSTREAM_CONFIDENCE_THRESHOLD": "0.5"},
         {"metrics_port": 0, "bundle": Path("some/where")},
@@ -44,7 +44,7 @@ def test_the_address_is_known_only_when_the_worker_has_said_it() -> None:
 
 
 def test_a_signal_before_the_run_breaks_off_and_a_second_does_not() -> None:
-    """While things start, Ctrl-C and SIGTERM are an exception; what is then being ended is left to end."""
+    """During the start a first signal raises, and a second one does not break off the end."""
     before = signal.getsignal(signal.SIGTERM)
     with interrupts() as interrupt:
         with pytest.raises(KeyboardInterrupt):

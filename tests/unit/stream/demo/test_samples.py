@@ -1,4 +1,4 @@
-"""What the demo sends."""
+"""The samples of the demo."""
 
 import itertools
 from collections import Counter
@@ -30,7 +30,7 @@ def test_every_sample_event_is_valid_under_the_id_that_is_its_key() -> None:
 
 
 def test_every_malformed_sample_is_rejected_for_its_code() -> None:
-    """What is sent to become a dead letter becomes one, under the code that the file promises."""
+    """Each malformed sample is rejected under the code in its file."""
     malformed = samples.load_malformed()
     rejected = [decode(as_record(sample)) for sample in malformed]
     assert [sample.code for sample in malformed] == [r.reason for r in rejected if isinstance(r, Rejected)]
@@ -52,7 +52,7 @@ def test_one_sample_in_125_is_malformed_at_a_steady_cadence() -> None:
 
 
 def test_the_samples_come_in_one_order_that_mixes_their_sources() -> None:
-    """Every run is the same stream, and no part of it is another stream than the whole."""
+    """The order is the same in every run, and the sources are mixed alike in each part of it."""
     events = samples.load_events()
     assert events == samples.load_events()
     assert len({event["id"] for event in events}) == len(events) > 2_000
@@ -72,7 +72,7 @@ def test_a_new_round_brings_new_ids() -> None:
 
 
 def test_the_stream_is_ordinary_and_then_drifts_under_other_ids() -> None:
-    """After the given seconds, and no event is told twice."""
+    """The drift begins after the given seconds, and no id comes twice."""
     mixed = list(itertools.islice(mixed_samples(Drift(shift=Shift.NO_DESCRIPTION, after_seconds=10), 20, run=""), 400))
     described = ["description" in msgspec.json.decode(sample.value) for sample in mixed if sample.code is None]
     assert any(described[:198])

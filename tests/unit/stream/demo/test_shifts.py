@@ -1,4 +1,4 @@
-"""The samples that drift: what each shift moves, and what it leaves alone."""
+"""The samples that drift: the effect of each shift, and the fields that it keeps."""
 
 import os
 import signal
@@ -29,13 +29,13 @@ def test_a_shift_changes_texts_and_nothing_else(shift: Shift) -> None:
 
 
 def test_no_shift_is_no_change() -> None:
-    """The healthy stream is the demo's."""
+    """The shift `none` leaves the demo's events as they are."""
     assert shifted(EVENTS, Shift.NONE) == EVENTS
 
 
 @pytest.mark.parametrize("shift", REPLACING)
 def test_every_second_event_is_replaced(shift: Shift) -> None:
-    """What moved stays a mixture."""
+    """A shift that replaces events keeps every other one."""
     changed = [before != after for before, after in zip(EVENTS, shifted(EVENTS, shift), strict=True)]
     assert changed == [bool(at % 2) for at in range(len(EVENTS))]
 
@@ -49,18 +49,18 @@ def test_the_new_texts_bring_new_words(shift: Shift, word: str) -> None:
 
 
 def test_without_descriptions_only_titles_are_left() -> None:
-    """The field is gone, not empty."""
+    """The shift `no-description` removes the field."""
     assert not any("description" in event for event in shifted(EVENTS, Shift.NO_DESCRIPTION))
 
 
 def test_for_confidence_texts_break_off() -> None:
-    """Too little to be sure of."""
+    """The shift `confidence` leaves two words of each text."""
     for event in shifted(EVENTS, Shift.CONFIDENCE):
         assert all(len(event[name].split()) <= WORDS_LEFT for name in ("title", "description") if name in event)
 
 
 def test_the_command_line_knows_every_shift() -> None:
-    """It has a list of its own, so that `--help` answers at once."""
+    """The options' own list, which keeps `--help` fast, has every shift."""
     assert set(get_args(get_args(options.DriftKind)[0])) == set(Shift)
 
 
@@ -70,7 +70,7 @@ def test_subjects_and_languages_do_not_overlap() -> None:
 
 
 class Recorder:
-    """A sender that keeps what it is given, and asks the process to end after so many."""
+    """A sender that keeps its events, and signals the process after so many."""
 
     def __init__(self, enough: int) -> None:
         self.values: list[bytes] = []
@@ -104,7 +104,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
 
 
 def test_the_producer_drifts_from_the_given_second_on(recorder: Recorder) -> None:
-    """Healthy first, then what was asked for; every id is new."""
+    """Healthy events come first, then drifted ones; every id is new."""
     produce(Settings(), topic="content", rate=1000.0, drift=Shift.NO_DESCRIPTION, after_seconds=0.03, say=lambda _: None)
     events = [msgspec.json.decode(value) for value in recorder.values]
     assert any("description" in event for event in events[:30])
@@ -113,7 +113,7 @@ def test_the_producer_drifts_from_the_given_second_on(recorder: Recorder) -> Non
 
 
 def test_the_producer_ends_in_order_when_it_is_asked(recorder: Recorder) -> None:
-    """A signal stops it between two events, and what was sent is confirmed."""
+    """A signal stops it between two events, and every sent event is confirmed."""
     said: list[str] = []
     sent = produce(Settings(), topic="content", rate=1000.0, drift=Shift.LANGUAGE, after_seconds=0.0, say=said.append)
     assert sent == len(recorder.values) == 60

@@ -1,4 +1,4 @@
-"""Standard output that is full, closed or of another encoding, from outside: what Python keeps of it is no test's to replace."""
+"""Standard output that is full, closed or of another encoding, in a process of its own."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[4]
 
 
 def shell(words: str, **environ: str) -> tuple[int, str, str]:
-    """How `tagstream` and these words end in a shell, and what they print."""
+    """Run `tagstream` in a shell: its exit code, standard output and standard error."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("TAGSTREAM_", "PYTHONUNBUFFERED"))}
     done = subprocess.run(
         ["bash", "-c", f"{sys.executable} -m stream.cli.main {words}"],
@@ -37,7 +37,7 @@ def shell(words: str, **environ: str) -> tuple[int, str, str]:
     ],
 )
 def test_output_that_cannot_be_written_is_a_sentence(words: str, why: str, unbuffered: str) -> None:
-    """Whether the program or the interpreter's end writes it, with a buffer and without."""
+    """A full or closed standard output is one sentence and exit code 1, with a buffer and without."""
     code, _, said = shell(words, PYTHONUNBUFFERED=unbuffered)
     assert code == 1
     assert said.startswith(f"tagstream: standard output cannot be written: {why}; not all of it is there. Next: ")
@@ -45,7 +45,7 @@ def test_output_that_cannot_be_written_is_a_sentence(words: str, why: str, unbuf
 
 
 def test_output_that_cannot_hold_a_character_is_a_sentence() -> None:
-    """Another encoding than UTF-8 is the environment's choice; with --json the output is UTF-8 whatever it says."""
+    """A character that the encoding lacks is an error; with --json the output is always UTF-8."""
     code, _, said = shell("classify 'caf\u00e9 YOLO'", PYTHONIOENCODING="ascii")
     assert code == 1
     assert said.startswith("tagstream: standard output cannot hold '\\u2588', since its encoding is ascii. Next: ")
@@ -63,7 +63,7 @@ def test_a_reader_that_has_seen_enough_is_no_trouble() -> None:
 
 
 def test_nothing_to_print_needs_no_output() -> None:
-    """A service manager may close all three."""
+    """A command that prints no data works with all three streams closed."""
     assert shell("classify --json - <&- 2>&1 >&-") == (
         2,
         "tagstream: standard input is closed. Next: give it something to read (`<`, `|`), or name a file in the place of -.\n",
@@ -72,7 +72,7 @@ def test_nothing_to_print_needs_no_output() -> None:
 
 
 def test_an_argument_that_is_no_text_is_a_sentence() -> None:
-    """Python keeps its bytes in a form that no encoding has."""
+    """An argument that is not UTF-8 is refused with one sentence."""
     code, shown, said = shell(r"classify $'caf\xff\xe9 BERT'")
     assert (code, shown) == (2, "")
     assert said == "tagstream: the text is not UTF-8 (character 4). Next: convert it, or set the terminal to UTF-8.\n"

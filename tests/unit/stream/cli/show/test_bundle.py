@@ -20,7 +20,7 @@ BASE = {"name": "somebody/something", "revision": "0123456789abcdef"}
 
 
 def shown(bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> str:
-    """What a person sees."""
+    """The printed text of a bundle."""
     print_bundle(bundle)
     said = capsys.readouterr()
     assert said.err == ""
@@ -33,7 +33,7 @@ def trained(bundle: Bundle, **training: object) -> Bundle:
 
 
 def test_the_shipped_bundle_is_a_screenful_on_standard_output() -> None:
-    """Name, digest, labels, size, origin, and each label's threshold with its sentence; nothing goes to standard error."""
+    """Standard output has name, digest, labels, size, origin and each label's threshold; standard error is empty."""
     bundle = read_bundle(Settings().bundle)
     done = CliRunner().invoke(main.app, ["model", "inspect"])
     assert (done.exit_code, done.stderr) == (0, "")
@@ -47,7 +47,7 @@ def test_the_shipped_bundle_is_a_screenful_on_standard_output() -> None:
 
 
 def test_json_is_the_whole_manifest() -> None:
-    """A program gets everything, in one line."""
+    """`--json` prints the whole manifest in one line."""
     done = CliRunner().invoke(main.app, ["model", "inspect", str(TINY_BUNDLE), "--json"])
     bundle = read_bundle(TINY_BUNDLE)
     assert done.stdout.count("\n") == 1
@@ -55,7 +55,7 @@ def test_json_is_the_whole_manifest() -> None:
 
 
 def test_a_label_without_a_certificate_says_so(tiny_bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
-    """It has the threshold of all labels, or is always asked about; neither is a promise."""
+    """It has the threshold of all labels, or a person is always asked; the text calls neither a promise."""
     never = LabelThreshold(
         confidence=ALWAYS_ASK,
         target_precision=0.95,
@@ -92,7 +92,7 @@ def test_a_label_without_a_certificate_says_so(tiny_bundle: Bundle, capsys: pyte
 def test_every_way_to_make_a_bundle_says_of_what(
     training: dict[str, object], says: list[str], tiny_bundle: Bundle, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Trained, refitted, calibrated or other people's: what the record has is shown once, and what it lacks is no error."""
+    """Each part of the training record is shown once, and a missing part is no error."""
     text = shown(trained(tiny_bundle, **training), capsys)
     for expected in says:
         assert text.count(expected) == 1
@@ -100,5 +100,5 @@ def test_every_way_to_make_a_bundle_says_of_what(
 
 
 def test_a_manifest_cannot_draw_on_the_terminal(tiny_bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
-    """A bundle may come from anybody."""
+    """Control characters in a manifest are escaped, since a bundle may come from a stranger."""
     assert "by \\x1b[2J[b]x\n" in shown(trained(tiny_bundle, made_by="\x1b[2J[b]x"), capsys)

@@ -14,7 +14,7 @@ from tests.unit.monitoring.drift.drift_cases import LABEL_RATIO, MODEL, decision
 
 
 def one_of_each_kind() -> dict[DriftKind, Finding]:
-    """One of each kind."""
+    """A finding of each kind."""
     watch = DriftWatch(
         model=MODEL,
         worker="w",
@@ -28,7 +28,7 @@ def one_of_each_kind() -> dict[DriftKind, Finding]:
 
 
 def test_a_finding_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """And one below with where to look; no event moves the cursor."""
+    """A finding is one line with a second one on where to look, and no word of an event moves the cursor."""
     found = one_of_each_kind()
     assert found.keys() == set(DriftKind)
     assert what_moved(found[DriftKind.CHANGE]).startswith(f"{DriftSignal.CONFIDENCE} from 0.7998 to 0.3")
@@ -44,7 +44,7 @@ def test_a_finding_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_json_is_the_record_itself_and_what_is_no_finding_is_said(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
-    """One a line on stdout; the rest is talk."""
+    """With --json a finding is printed as it is, and other records are named on standard error."""
     value = msgspec.json.encode(next(iter(one_of_each_kind().values())))
     findings._show(Record(topic="drift", key=None, value=value), as_json=True)
     findings._show(Record(topic="drift", key=None, value=b"{}", offset=3), as_json=True)

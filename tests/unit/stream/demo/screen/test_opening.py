@@ -1,4 +1,4 @@
-"""What the demo says while it starts."""
+"""The first lines of the demo."""
 
 import io
 import re
@@ -12,7 +12,7 @@ from tests.unit.stream.demo.demo_records import output
 
 
 def test_the_opening_says_every_reason_once() -> None:
-    """Off a terminal a wait is told in lines, one a reason, not one a look."""
+    """Off a terminal each reason for a wait is one line, however often it is given."""
     console = Console(file=io.StringIO(), width=40)
     opening = Opening(console)
     with opening.step("starting the worker") as say:
@@ -40,7 +40,7 @@ def test_the_opening_says_every_reason_once() -> None:
 def test_the_commands_of_the_opening_can_be_typed(
     called: str, on_path: str | None, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What `make demo` starts is on no PATH: there the name alone finds nothing."""
+    """A command that is not on PATH, as under `make demo`, is printed with its path."""
     for folder in (".venv/bin", "other/bin", "a folder"):
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "tagstream").touch(mode=0o755)

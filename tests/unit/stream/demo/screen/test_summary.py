@@ -47,7 +47,7 @@ def test_no_number_of_the_summary_is_cut(width: int, on_terminal: bool) -> None:
 
 
 def test_the_summary_says_what_is_missing() -> None:
-    """A broken promise is named, and nothing says that all is well."""
+    """A missing event is named, and the verdict is not that all is well."""
     console = Console(file=io.StringIO(), width=80)
     ledger = account(BALANCED[1])
     summary.print_summary(console, ledger.totals(), ledger.problems())
@@ -57,5 +57,5 @@ def test_the_summary_says_what_is_missing() -> None:
 
 
 def test_an_empty_run_is_no_success() -> None:
-    """A demo that sent nothing has shown nothing."""
+    """A demo without events does not end as a success."""
     assert "No event was sent" in summary.verdict(account(sent=()).totals(), []).plain

@@ -82,7 +82,7 @@ def test_the_picture_fits_its_terminal(width: int, height: int) -> None:
 @pytest.mark.parametrize("title", ["short", "x" * 300, "広い文字の題名" * 20, "広" * 18 + "x" * 90, ""])
 @pytest.mark.parametrize("width", [60, 80, 81, 120])
 def test_columns_stand_below_each_other(title: str, width: int) -> None:
-    """A row has exactly the width it is given, whatever its title is made of."""
+    """A row has exactly the width it is given, with wide characters too."""
     assert cell_len(frame.row(titled(title), width).plain) == width
 
 
@@ -120,7 +120,7 @@ def test_what_moved_stands_among_the_events() -> None:
 
 
 def test_a_run_without_an_end_shows_no_end() -> None:
-    """Only the time that has passed, where no time is set."""
+    """Without --seconds the clock shows only the elapsed time."""
     assert " of " not in drawn(moment([], seconds=None), 80, 24)[0]
 
 
@@ -136,7 +136,7 @@ def test_dead_letters_are_never_passed_over_for_the_newest() -> None:
 
 
 def test_a_pipe_gets_a_line_an_outcome_and_no_escape_codes() -> None:
-    """Off a terminal: when, where to, what, how sure, how long it took, which event."""
+    """Off a terminal a line has time, door, tag, confidence, latency, key and title."""
     console = Console(file=io.StringIO(), width=40)
     with watch(console, scene()) as view:
         assert isinstance(view, Lines)
@@ -168,7 +168,7 @@ def test_a_terminal_gets_the_picture_and_is_given_back() -> None:
 
 
 def test_a_worker_that_does_not_answer_keeps_its_last_figures() -> None:
-    """While it stops, its metrics are gone before its last outcomes are."""
+    """A worker that is stopping does not answer, and the picture goes on."""
 
     def gone() -> Figures:
         msg = "nothing listens there"
