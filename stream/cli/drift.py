@@ -7,9 +7,7 @@ import typer
 
 from stream.cli.options import Brokers, BundleFolder, Idle, Json, settings
 
-app = typer.Typer(
-    help="Make drift references and thresholds; follow findings.", no_args_is_help=True, rich_markup_mode=None
-)
+app = typer.Typer(help="Make drift references and thresholds; follow findings.", no_args_is_help=True, rich_markup_mode=None)
 
 EventsFile = Annotated[
     str, typer.Argument(help="JSON Lines of events, tagged or review records; - for standard input.", metavar="FILE|-")
