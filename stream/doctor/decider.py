@@ -1,4 +1,4 @@
-"""Checks of what decides: the bundle or the rules, the thresholds, the drift reference, and an open circuit breaker."""
+"""Checks of the decider: bundle or rules, thresholds, drift reference, and whether an open circuit breaker stops it."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime

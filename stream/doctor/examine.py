@@ -1,4 +1,4 @@
-"""`tagstream doctor`: every check of what a worker needs, in order, each with its next step."""
+"""`tagstream doctor`: all checks, in order, of the things that a worker needs."""
 
 from collections.abc import Callable, Iterator
 

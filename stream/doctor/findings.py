@@ -37,7 +37,7 @@ class Report:
 
 def finding_of(check: str, status: Status, message: object) -> Finding:
     """
-    The finding with an error's message, which is written as `what is wrong. Next: what to do.`
+    The finding with the message of an error, split before its `Next: `.
 
     >>> finding_of("bundle", Status.FAIL, "it is gone. Next: make one.").fix
     'make one.'

@@ -122,7 +122,7 @@ def _try(folder: Path, *, stem: str) -> bool:
 
 
 def security(settings: Settings) -> Iterator[Finding]:
-    """Whether the files of the credentials can be used, and what could be safer."""
+    """Whether the files of the credentials can be used, and a warning for each thing that could be safer."""
     found = settings.security
     try:
         client_options(settings)

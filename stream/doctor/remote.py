@@ -94,12 +94,12 @@ def _topics(settings: Settings, brokers: int, severity: Status) -> Iterator[Find
 
 def topic(settings: Settings, key: str, found: TopicDescription, severity: Status) -> Finding:
     """
-    Whether a topic exists and the user may do with it what a worker does.
+    Whether a topic exists, and whether the user has the right that a worker needs on it.
 
     Args:
         settings: Names and user.
         key: The topic's setting, as "content".
-        found: What the brokers say of it.
+        found: The brokers' description of it.
         severity: The status of the finding if the user lacks a right that a worker needs.
     """
     name: str = getattr(settings.topics, key)

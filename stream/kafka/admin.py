@@ -1,4 +1,4 @@
-"""Topics of the cluster: do they exist, what may this user do with them, and creating them. kafka-python's admin client.
+"""Describes the topics of the cluster and creates missing ones, with kafka-python's admin client.
 
 The worker only asks; `tagstream doctor --create-topics` and the demo create topics.
 """
@@ -45,7 +45,7 @@ class Created:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicDescription:
     """
-    What the brokers tell this user about a topic.
+    A topic as the brokers describe it to this user.
 
     Attributes:
         partitions: How many it has; None if it does not exist.
@@ -125,7 +125,7 @@ def max_message_bytes(settings: Settings, names: Sequence[str]) -> dict[str, int
 
 def describe(settings: Settings, names: Collection[str]) -> dict[str, TopicDescription]:
     """
-    Each of these topics. They are asked for by name, because a cluster with ACLs leaves out of a list what a user may not see.
+    Each of these topics, asked for by name: the list of all topics leaves out those that a user may not see.
 
     Raises:
         BrokerUnreachableError: No broker answered, or one refused us.
@@ -232,7 +232,7 @@ def _partitions(client: KafkaAdminClient) -> dict[str, int]:
 
 
 def _options(settings: Settings, key: str) -> dict[str, object]:
-    """What a topic is created with: size of records, compaction, partitions and replicas."""
+    """Options of a new topic: size of records, compaction, partitions and replicas."""
     configs: dict[str, str] = {}
     # A dead letter is the input's bytes and some headers: an input of the broker's full size must still fit.
     most_bytes = {"dlq": settings.max_dead_letter_bytes} | dict.fromkeys(("tagged", "review"), settings.max_outcome_bytes)

@@ -1,4 +1,4 @@
-"""What every Kafka client is constructed with: addresses, TLS and a user.
+"""The arguments that every Kafka client is constructed with: addresses, TLS and a user.
 
 aiokafka and kafka-python name these arguments alike, and the worker makes Faust's credentials of them. A test holds that no
 client is constructed without `client_options`. A password comes from its file and is never printed.
@@ -37,7 +37,7 @@ def client_options(settings: Settings) -> dict[str, Any]:
     The files are read at each call, so that a client made after a rotation uses the new secret.
 
     Raises:
-        SecurityError: A file is missing or unreadable, others may write to it, or its content is not what it should be.
+        SecurityError: A file is missing or unreadable, others may write to it, or its content has the wrong form.
     """
     security = settings.security
     options: dict[str, Any] = {"bootstrap_servers": settings.broker_list, "security_protocol": security.protocol}
@@ -89,7 +89,7 @@ def _load_own_certificate(context: ssl.SSLContext, security: Security, certifica
 
 def warnings(security: Security) -> list[str]:
     """
-    What works and could be safer, one sentence each.
+    One sentence for each setting that works and could be safer.
 
     A secret that every user of the machine may read is a warning and no error: Kubernetes mounts a Secret so by default.
     """

@@ -1,4 +1,4 @@
-"""What can go wrong between us and the brokers. kafka-python's and aiokafka's own exceptions become these, with a next step."""
+"""Errors between us and the brokers: exceptions of kafka-python and aiokafka become these, with a next step in the message."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from kafka.errors import KafkaError
 from stream.settings.settings import Settings
 
 MAX_SUMMARY_CHARACTERS = 300
-# What a client raises that cannot be constructed: the broker is away, the name does not resolve, or an option does not fit.
+# Raised by the constructor of a client: the broker is away, its name does not resolve, or an option does not fit.
 CONNECT_FAILURES = (KafkaError, OSError, ValueError)
 
 

@@ -1,6 +1,6 @@
 """Questions to the brokers that the admin client cannot ask: is the address open, may this user join the group, and so on.
 
-Each costs at most one request, and changes nothing on the cluster. aiokafka, because it sends single requests of the protocol.
+A probe does not change the cluster. It uses aiokafka, which can send a single request of the protocol.
 """
 
 import asyncio

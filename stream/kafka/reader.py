@@ -103,7 +103,7 @@ def backlog_by_time(client: KafkaConsumer, assigned: Sequence[TopicPartition]) -
     The records that partitions hold now, oldest first; the client is then positioned behind them.
 
     Only partitions that the others wait for are polled, so that at most one poll of each partition is in memory. A partition
-    without progress for `PATIENCE_SECONDS` is not waited for. Yields nothing if the brokers do not say where partitions end.
+    without progress for `PATIENCE_SECONDS` is not waited for. Without an answer on where partitions end there is no backlog.
     """
     try:
         positions = client.beginning_offsets(assigned, timeout_ms=int(PATIENCE_SECONDS * 1000))

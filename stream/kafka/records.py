@@ -30,7 +30,7 @@ from stream.contract.events import CUT_HEADERS
 INFLATED_BYTES = 8 * 1024 * 1024
 # LZ4 and Zstandard cannot be read as a stream here: of a batch beyond this, records become dead letters without their bytes.
 AT_ONCE_BYTES = 32 * 1024 * 1024
-# What a record that is cut keeps of its key, and of all its headers together.
+# A record that is cut keeps this much of its key, and of all its headers together.
 KEPT_KEY_BYTES = 64 * 1024
 KEPT_HEADERS_BYTES = 64 * 1024
 _HEADER = struct.Struct(">qiibIhiqqqhii")

@@ -187,7 +187,7 @@ def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:
         return f"these settings do not go together: {reason}"
     return (
         f"setting {key}{_shown(key, problem['input'])} ({origins.get(key, 'default')}) cannot be used: {reason}. "
-        f"Next: correct it; `tagstream config show` says what every setting means."
+        f"Next: correct it; `tagstream config show` describes every setting."
     )
 
 

@@ -1,4 +1,4 @@
-"""Checks of what decides: the bundle, the rules, thresholds, the drift reference and the circuit breaker."""
+"""Checks of the decider: bundle, rules, thresholds, drift reference and circuit breaker."""
 
 import re
 from pathlib import Path
