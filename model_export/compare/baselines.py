@@ -16,8 +16,9 @@ from model_export.bundle.prediction import SCORE_DECIMALS, Prediction
 from model_export.bundle.rules import RulesClassifier
 from model_export.data.row import Row
 from model_export.train import base_model, batches
+from model_export.train.lessons import Examples, drawing_weights
 from model_export.train.network import TagNetwork
-from model_export.train.tuning import Examples, Recipe, drawing_weights
+from model_export.train.tuning import Recipe
 
 TFIDF_STRENGTH = 20.0
 

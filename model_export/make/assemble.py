@@ -23,8 +23,8 @@ from model_export.measure import bundle_metrics
 from model_export.onnx import export, ngrams, parity, quantize
 from model_export.train import batches
 from model_export.train.checkpoint import Trained
+from model_export.train.lessons import examples
 from model_export.train.network import TagNetwork
-from model_export.train.tuning import examples
 
 logger = logging.getLogger(__name__)
 

@@ -15,19 +15,10 @@ from model_export.make.assemble import Built, Target, assemble
 from model_export.train import advisor, base_model, batches, checkpoint
 from model_export.train.checkpoint import Trained
 from model_export.train.distil import StudentRecipe, distil
+from model_export.train.head import HeadRecipe
+from model_export.train.lessons import Examples, Lessons, examples, lessons_of
 from model_export.train.network import TagNetwork
-from model_export.train.tuning import (
-    Examples,
-    HeadRecipe,
-    Lessons,
-    Recipe,
-    Tuned,
-    balanced_loss,
-    examples,
-    lessons_of,
-    probe,
-    tune,
-)
+from model_export.train.tuning import Recipe, Tuned, balanced_loss, probe, tune
 
 logger = logging.getLogger(__name__)
 

@@ -31,7 +31,8 @@ from model_export.make import assemble
 from model_export.onnx import heads, parity
 from model_export.onnx.heads import LABEL_OUTPUT, Floats
 from model_export.train import batches
-from model_export.train.tuning import Examples, Head, HeadRecipe, drawing_weights, examples
+from model_export.train.head import Head, HeadRecipe
+from model_export.train.lessons import Examples, drawing_weights, examples
 
 logger = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """A new head, and a new reader of n-grams, on an encoder that stays: minutes where training takes an hour.
 
 An encoder often outlives its head, which was fitted to the labels of its day. The int8 file gives the vector of every
-training text, as production computes it, and logistic regression fits a head to them (`tuning.HeadRecipe`). The n-grams
+training text, as production computes it, and logistic regression fits a head to them (`head.HeadRecipe`). The n-grams
 beside the network are learned anew too, or alone.
 """
 
@@ -16,7 +16,8 @@ from model_export.make.assemble import Built, Target
 from model_export.onnx import export, heads, ngrams, parity
 from model_export.train import batches
 from model_export.train.checkpoint import Trained
-from model_export.train.tuning import HeadRecipe, examples, fit_head
+from model_export.train.head import HeadRecipe, fit_head
+from model_export.train.lessons import examples
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from onnx import numpy_helper
 from model_export.bundle.classifier import open_session
 from model_export.onnx import export, ngrams
 from model_export.train import batches
-from model_export.train.tuning import Head
+from model_export.train.head import Head
 
 Floats = npt.NDArray[np.float64]
 

@@ -24,7 +24,8 @@ from sklearn.linear_model import LogisticRegression
 
 from model_export.calibrate import temperature
 from model_export.onnx import export, parity
-from model_export.train.tuning import Examples, Recipe, drawing_weights
+from model_export.train.lessons import Examples, drawing_weights
+from model_export.train.tuning import Recipe
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ class NgramRecipe:
         shares: The candidate weights of the reader beside the network, 0 to 1; the calibration rows choose. 0 leaves it
             out.
         source_shares: The share of draws by source.
-        class_levelling: See `tuning.drawing_weights`.
+        class_levelling: See `lessons.drawing_weights`.
         iterations: The largest number of iterations of the fit.
     """
 

@@ -5,7 +5,7 @@ unseen topics better than any network that was tuned here. Its heads are fitted 
 the topics, and a
 text is judged by the head that has not seen its topic: an opinion, not a memory of the label. Network and student then
     learn
-label and opinion together (`tuning.lessons_of`), and the opinion alone for texts without a label.
+label and opinion together (`lessons.lessons_of`), and the opinion alone for texts without a label.
 
 The weights come in five pip packages (`requirements/advisor.txt`, 400 MB), or as a folder; the sum decides. Without
 them training goes on with labels alone, and says so.
@@ -33,7 +33,7 @@ from transformers import MPNetConfig, MPNetModel
 
 from model_export.calibrate.temperature import Floats, fit_temperature
 from model_export.train import batches
-from model_export.train.tuning import Examples, drawing_weights
+from model_export.train.lessons import Examples, drawing_weights
 
 logger = logging.getLogger(__name__)
 

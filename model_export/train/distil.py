@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from transformers import get_linear_schedule_with_warmup
 
 from model_export.train import batches
+from model_export.train.lessons import Examples, Lessons, lesson_weights, soft_loss
 from model_export.train.network import Pooling, TagNetwork
 from model_export.train.rounding import rounded_activations
-from model_export.train.tuning import Examples, Lessons, lesson_weights, soft_loss
 
 logger = logging.getLogger(__name__)
 

@@ -116,7 +116,7 @@ def test_a_machine_that_moves_a_label_score_is_refused(tiny_multilabel: Bundle, 
 def test_a_new_first_head_drops_the_second(default_multilabel: Bundle) -> None:
     """It was fitted beside another one; `refit` without the option gives a bundle without it, whose other bytes are the old."""
     from model_export.onnx import heads
-    from model_export.train.tuning import Head
+    from model_export.train.head import Head
 
     plain = bundle.read(DEFAULT_BUNDLE)
     labels = plain.manifest.labels

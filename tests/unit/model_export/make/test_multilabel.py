@@ -11,8 +11,9 @@ from model_export.make import multilabel
 from model_export.make.multilabel import NEVER, LabelHeadRecipe
 from model_export.onnx import export, heads, parity, quantize
 from model_export.onnx.heads import LABEL_OUTPUT, HeadError
+from model_export.train.head import Head
+from model_export.train.lessons import Examples
 from model_export.train.network import Shape, TagNetwork
-from model_export.train.tuning import Examples, Head
 
 WIDTH = 32
 SHAPE = Shape(vocabulary=64, positions=64, width=WIDTH, inner=64, heads=4, layers=2, labels=len(LABELS))

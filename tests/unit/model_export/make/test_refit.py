@@ -8,8 +8,9 @@ import torch
 from model_export.data.madewithml import LABELS
 from model_export.onnx import export, heads, parity, quantize
 from model_export.onnx.heads import HeadError
+from model_export.train.head import Head, HeadRecipe, fit_head
+from model_export.train.lessons import Examples
 from model_export.train.network import Shape, TagNetwork
-from model_export.train.tuning import Examples, Head, HeadRecipe, fit_head
 
 WIDTH = 32
 SHAPE = Shape(vocabulary=64, positions=64, width=WIDTH, inner=64, heads=4, layers=2, labels=len(LABELS))

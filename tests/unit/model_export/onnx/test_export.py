@@ -26,6 +26,7 @@ from model_export.onnx import export, parity, quantize
 from model_export.train import batches, checkpoint, rounding, tuning
 from model_export.train.checkpoint import CheckpointError, Trained
 from model_export.train.distil import StudentRecipe, distil
+from model_export.train.lessons import Examples, drawing_weights, lessons_of
 from model_export.train.network import Int8Embedding, Shape, TagNetwork
 from stream.decide.pipeline import router
 
@@ -152,17 +153,17 @@ def test_rounding_is_felt_and_then_gone() -> None:
     assert len(torch.unique(rounding.in_steps(torch.randn(5000)))) <= 256
 
 
-def examples(count: int) -> tuning.Examples:
+def examples(count: int) -> Examples:
     """Rows whose label stands in their first word."""
     made = rows(count, seed=9)
-    return tuning.Examples(rows=made, targets=[row[1] % 4 for row in made], sources=["corpus"] * count)
+    return Examples(rows=made, targets=[row[1] % 4 for row in made], sources=["corpus"] * count)
 
 
 def test_student_moves_toward_its_teacher() -> None:
     """A student of one layer learns the vectors of a teacher of two."""
     teacher, some = network(), examples(64)
     recipe = StudentRecipe(layers=(0,), epochs=8, learning_rate=3e-3, batch_rows=16)
-    student = distil(teacher, some, tuning.lessons_of(some, rows(16, seed=8)), recipe)
+    student = distil(teacher, some, lessons_of(some, rows(16, seed=8)), recipe)
     wanted = batches.embed(teacher, some.rows)
     before, after = (float((batches.embed(net, some.rows) - wanted).square().sum()) for net in (teacher.shallow([0]), student))
     assert after < before
@@ -172,7 +173,7 @@ def test_an_opinion_is_learned_where_there_is_no_label() -> None:
     """A text without a label moves toward the label that the adviser gives it."""
     some, silent = examples(64), [[1, 7, 7, 2]]
     opinion = torch.tensor([[0.0, 0.0, 0.0, 1.0]])
-    lessons = tuning.lessons_of(some, silent, advice=(torch.full((64, 4), 0.25), opinion))
+    lessons = lessons_of(some, silent, advice=(torch.full((64, 4), 0.25), opinion))
     recipe = tuning.Recipe(epochs=6, batch_rows=16, unlabelled_share=0.5, learning_rate=3e-3, label_smoothing=0.0)
     net = network()
     before = float(torch.softmax(batches.logits(net, silent), dim=-1)[0, 3])
@@ -195,7 +196,7 @@ def test_the_tuning_draws_unlabelled_texts_only_where_somebody_judged_them(
     monkeypatch.setattr(batches, "plan", spy)
     some, silent = examples(64), rows(16, seed=8)
     advice = (torch.full((64, 4), 0.25), torch.full((16, 4), 0.25)) if judged else None
-    lessons = tuning.lessons_of(some, silent, advice=advice)
+    lessons = lessons_of(some, silent, advice=advice)
     tuning.run_epochs(network(), some, lessons, tuning.Recipe(epochs=1, batch_rows=16, unlabelled_share=0.25))
     share = float(drawn[0][lessons.labelled :].sum() / drawn[0].sum())
     assert share == pytest.approx(0.25 if judged else 0.0, abs=1e-6)
@@ -203,9 +204,9 @@ def test_the_tuning_draws_unlabelled_texts_only_where_somebody_judged_them(
 
 def test_label_and_opinion_share_a_target() -> None:
     """Half a label and half an opinion: each target still adds up to one."""
-    some = tuning.Examples(rows=[[1], [2]], targets=[0, 1], sources=["corpus", "corpus"])
+    some = Examples(rows=[[1], [2]], targets=[0, 1], sources=["corpus", "corpus"])
     advice = (torch.tensor([[0.2, 0.8], [0.5, 0.5]]), torch.zeros(0, 2))
-    assert torch.allclose(tuning.lessons_of(some, advice=advice).targets, torch.tensor([[0.6, 0.4], [0.25, 0.75]]))
+    assert torch.allclose(lessons_of(some, advice=advice).targets, torch.tensor([[0.6, 0.4], [0.25, 0.75]]))
 
 
 def test_tuning_keeps_the_share_that_loses_least() -> None:
@@ -377,15 +378,15 @@ def test_training_batches_cover_what_was_asked() -> None:
 
 def test_sources_are_drawn_by_their_shares() -> None:
     """A small source with half the share is drawn half the time."""
-    mixed = tuning.Examples(rows=[[1]] * 10, targets=[0] * 10, sources=["small"] * 2 + ["large"] * 8)
-    weights = tuning.drawing_weights(mixed, {"small": 0.5, "large": 0.5}, 0.0)
+    mixed = Examples(rows=[[1]] * 10, targets=[0] * 10, sources=["small"] * 2 + ["large"] * 8)
+    weights = drawing_weights(mixed, {"small": 0.5, "large": 0.5}, 0.0)
     assert float(weights[:2].sum()) == pytest.approx(float(weights[2:].sum()))
 
 
 def test_a_levelled_source_draws_its_classes_equally_often() -> None:
     """With levelling 1 a class of one row is drawn as often as one of nine; with 0 a ninth as often."""
-    one = tuning.Examples(rows=[[1]] * 10, targets=[0] * 9 + [1], sources=["only"] * 10)
-    levelled, natural = (tuning.drawing_weights(one, {}, levelling) for levelling in (1.0, 0.0))
+    one = Examples(rows=[[1]] * 10, targets=[0] * 9 + [1], sources=["only"] * 10)
+    levelled, natural = (drawing_weights(one, {}, levelling) for levelling in (1.0, 0.0))
     assert float(levelled[9]) == pytest.approx(float(levelled[:9].sum()))
     assert float(natural[9]) == pytest.approx(float(natural[0]))
 

@@ -12,8 +12,9 @@ from model_export.data.madewithml import LABELS
 from model_export.onnx import export, heads, ngrams, parity, quantize
 from model_export.onnx.ngrams import Learned, NgramRecipe, Ngrams
 from model_export.train import batches
+from model_export.train.head import Head
+from model_export.train.lessons import Examples
 from model_export.train.network import Shape, TagNetwork
-from model_export.train.tuning import Examples, Head
 
 VOCABULARY, BUCKETS, WIDTH = 64, 256, 32
 SHAPE = Shape(vocabulary=VOCABULARY, positions=64, width=WIDTH, inner=64, heads=4, layers=2, labels=len(LABELS))

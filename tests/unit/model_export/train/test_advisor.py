@@ -8,7 +8,7 @@ import torch
 
 from model_export.train import advisor
 from model_export.train.advisor import AdviceRecipe, AdvisorError
-from model_export.train.tuning import Examples
+from model_export.train.lessons import Examples
 
 
 def clouds(topics: int, rows: int) -> tuple[np.ndarray, Examples, list[str]]:
