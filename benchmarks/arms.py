@@ -20,9 +20,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from model_export.bundle.prediction import Prediction
 from monitoring.metrics.metrics import Metrics
 from stream import logs
-from stream.contract.outcomes import ModelRef
-from stream.decide.pipeline import Pipeline
-from stream.decide.routing import Router
+from stream.contract.decisions import ModelRef
+from stream.decide.decider import Decider
+from stream.decide.from_settings import pipeline_of
 from stream.deliver.batcher import Batcher
 from stream.settings.loading import load
 from stream.settings.settings import Settings
@@ -56,11 +56,8 @@ def tagstream(settings: Settings) -> None:
     """Our worker."""
     registry = process_registry()
     metrics = Metrics(registry, labels=LABELS, topic=settings.topics.content)
-    pipeline = Pipeline(
-        classifier=FreeModel(),
-        router=Router(model=ModelRef(name="free", version="0", digest="0" * 64), threshold=0.5),
-        observer=metrics,
-    )
+    model = ModelRef(name="free", version="0", digest="0" * 64)
+    pipeline = pipeline_of(settings, decider=Decider(classifier=FreeModel(), model=model, threshold=0.5), observer=metrics)
     run(settings, pipeline=pipeline, metrics=metrics, registry=registry)
 
 

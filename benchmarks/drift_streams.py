@@ -21,7 +21,7 @@ from monitoring.observer import Observation
 from monitoring.vocabulary import Destination
 from stream.contract.events import ContentEvent
 from stream.contract.record import Record
-from stream.decide.routing import signals_of
+from stream.decide.signals import signals_of
 
 SHIFTS = ("class mix", "new topic", "another language", "empty descriptions", "confidence decay", "new producer")
 SOURCES = {"papers": 0.3, "repositories": 0.2, "forum": 0.2, "blogs": 0.15, "announcements": 0.08, "courses": 0.05}
@@ -153,9 +153,9 @@ def _rows(pattern: str) -> list[CorpusLine]:
 
 
 def _observation(text: _Text, prediction: Prediction, at: int) -> Observation:
-    raw = Record(topic="content", partition=0, offset=at, timestamp_ms=0, key=None, value=None)
+    record = Record(key=None, value=None)
     event = ContentEvent(
-        raw=raw, id=f"{text.topic}-{at}", title=text.title, description=text.description, source=None, fields={}
+        record=record, id=f"{text.topic}-{at}", title=text.title, description=text.description, source=None, fields={}
     )
     return Observation(
         destination=Destination.TAGGED,

@@ -30,10 +30,11 @@ from monitoring.metrics.families import STAGES
 from monitoring.metrics.metrics import Metrics
 from monitoring.observer import Observation
 from stream.contract.events import ContentEvent, decode
-from stream.contract.outcomes import NeedsReview, Tagged, publish_all
+from stream.contract.publication import publish_all
 from stream.contract.record import Record
-from stream.decide.pipeline import router
-from stream.decide.routing import signals_of
+from stream.decide.from_settings import decider_of_bundle
+from stream.decide.pipeline import decided
+from stream.decide.signals import signals_of
 from stream.demo import samples
 
 EVENTS = 64
@@ -84,7 +85,7 @@ class Watched:
 
 
 def signals(events: Sequence[ContentEvent], predictions: Sequence[Prediction]) -> None:
-    """What routing does for monitoring."""
+    """The part of a decision that is done for monitoring."""
     for event, prediction in zip(events, predictions, strict=True):
         signals_of(event, prediction, text=compose(event.title, event.description), out_of_distribution=False)
 
@@ -99,7 +100,8 @@ def timed(work: Callable[[], object]) -> float:
 def measure(rounds: int) -> list[Counter[str]]:
     """CPU seconds of the model and of each part of monitoring, a round."""
     bundle = read(DEFAULT_BUNDLE)
-    classifier, routed, watched = OnnxClassifier(bundle), router(bundle, None), Watched(bundle)
+    classifier, watched = OnnxClassifier(bundle), Watched(bundle)
+    decider = decider_of_bundle(bundle, classifier)
     coming = batches()
     measured = []
     # The first round warms up, and is what the drift detection learns from.
@@ -109,10 +111,9 @@ def measure(rounds: int) -> list[Counter[str]]:
             readings = [read_text(event.title, event.description) for event in events]
             texts = [reading.text for reading in readings]
             predictions = classifier.classify(texts)
-            outcomes: list[Tagged | NeedsReview] = [
-                routed.route(*three) for three in zip(events, predictions, readings, strict=True)
-            ]
-            observations = [publication.observation for publication in publish_all(outcomes, 2)]
+            outcomes = [decided(decider, *three) for three in zip(events, predictions, readings, strict=True)]
+            published = publish_all([event.record for event in events], outcomes, 2)
+            observations = [publication.observation for publication in published]
             spent["inference"] += timed(partial(classifier.classify, texts))
             spent["signals"] += timed(partial(signals, events, predictions))
             spent["metrics"] += timed(partial(watched.metrics, observations))

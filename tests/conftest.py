@@ -13,10 +13,9 @@ from model_export.bundle.bundle import Bundle, read
 from model_export.bundle.classifier import OnnxClassifier
 from model_export.bundle.prediction import Classifier
 from monitoring.observer import NullObserver
-from stream.contract.outcomes import ModelRef
+from stream.contract.decisions import ModelRef
 from stream.decide.pipeline import Pipeline
-from stream.decide.routing import Router
-from tests.fakes import KeywordClassifier
+from tests.fakes import deciding
 
 REPORT = "report"
 OWN_BROKERS = "own brokers"
@@ -38,7 +37,7 @@ def model() -> ModelRef:
 @pytest.fixture
 def pipeline(model: ModelRef) -> Pipeline:
     """The pipeline over the keyword classifier, unobserved."""
-    return Pipeline(classifier=KeywordClassifier(), router=Router(model=model, threshold=0.7), observer=NullObserver())
+    return Pipeline(decider=deciding(model=model), observer=NullObserver())
 
 
 @pytest.fixture(scope="session")

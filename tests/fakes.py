@@ -6,14 +6,22 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from model_export.bundle.prediction import Prediction, predict
+from model_export.bundle.prediction import Classifier, Prediction, predict
 from monitoring.observer import Observation
-from stream.contract.outcomes import Publication
+from monitoring.vocabulary import Reason, Stage
+from stream.contract.decisions import ModelRef
+from stream.contract.publication import Publication
 from stream.contract.record import Record
+from stream.contract.refusal import Refusal
+from stream.decide.decider import Decider
 
 LABELS = ("natural-language-processing", "computer-vision", "mlops", "other")
 KEYWORDS = {"translation": 0, "image": 1, "deployment": 2}
 MAX_WORDS = 24
+
+
+# For publications whose outcome does not matter.
+ANY_OUTCOME = Refusal(stage=Stage.DECODE, reason=Reason.EMPTY, message="the value has no bytes")
 
 
 class KeywordClassifier:
@@ -31,6 +39,12 @@ class KeywordClassifier:
         logits = [0.0] * len(LABELS)
         logits[winner] = 0.5 if "maybe" in read else 6.0
         return predict(logits, labels=LABELS, temperature=1.0, tokens=len(read), truncated=len(words) > MAX_WORDS)
+
+
+def deciding(classifier: Classifier | None = None, *, threshold: float = 0.7, **figures: Any) -> Decider:
+    """A decider around this classifier, the keyword classifier unless another is given."""
+    model = ModelRef(name="m", version="1", digest="d" * 64)
+    return Decider(classifier=classifier or KeywordClassifier(), **{"model": model, "threshold": threshold, **figures})
 
 
 class BrokenClassifier(KeywordClassifier):

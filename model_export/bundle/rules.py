@@ -2,7 +2,7 @@
 Keyword rules: the simplest rival of a model, and what a worker falls back to when a person says so (`decider = rules`).
 
 They are followed by hand in a minute and need nothing that can be broken: no network, no tokenizer, no runtime. What they say is
-a first guess for a person, never a decision (stream/decide/routing.py).
+a first guess for a person, never a decision (stream/decide/decider.py).
 """
 
 import hashlib

@@ -1,23 +1,20 @@
 """`tagstream classify`: the stream's own pipeline over a text or a file, without Kafka."""
 
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import msgspec
 
-from monitoring.observer import NullObserver
 from monitoring.vocabulary import Destination, Reason
 from stream.batch.rows import Row, RowsError
-from stream.contract.events import Rejected
-from stream.contract.outcomes import NeedsReview, Outcome, publish_all
+from stream.contract.decisions import Outcome
+from stream.contract.publication import Publication
 from stream.contract.record import Record
-from stream.decide.decider import decider_of
+from stream.contract.refusal import Refusal
 from stream.decide.pipeline import Pipeline
-from stream.settings.settings import Settings
 
 ROWS_AT_ONCE = 256
-# What lines of a plain text, or of a file of another kind, are refused for.
+# The reasons for which lines of a plain text, or of a file of another format, are rejected.
 NOT_JSON_LINES = frozenset({Reason.INVALID_UTF8, Reason.INVALID_JSON, Reason.NOT_AN_OBJECT})
 FORM = (
     "Expected are JSON Lines, an object with a `title` in each line, or CSV whose first line names a column `title`; a plain text "
@@ -32,44 +29,28 @@ class Classified:
 
     Attributes:
         outcome: What became of it.
+        number: Which row it is, from 0; a header and blank lines are not counted. The JSON object of a rejected row has it as `row`.
+        begins: The line of the input on which the row begins, from 1.
         line: Its JSON object, as `--json` prints it.
-        begins: The line of the input on which the row begins, from 1. The JSON object has `row`, from 0, which counts rows alone.
     """
 
     outcome: Outcome
-    line: bytes
+    number: int
     begins: int
-
-
-def load_pipeline(settings: Settings) -> Pipeline:
-    """
-    The pipeline of whoever decides by the settings, unobserved.
-
-    Raises:
-        BundleError: The bundle is refused.
-    """
-    decider = decider_of(settings)
-    return Pipeline(
-        classifier=decider.classifier,
-        router=decider.router,
-        observer=NullObserver(),
-        limits=settings.limits,
-    )
+    line: bytes
 
 
 def classify(pipeline: Pipeline, rows: Iterable[Row]) -> Iterator[Classified]:
-    """Every row's outcome, in order, a few hundred rows at a time; where the rows end in an error, so does this, behind them."""
+    """
+    Every row's outcome, in order, a few hundred rows at a time.
+
+    Raises:
+        RowsError: The rows end in an error; it is raised after the outcomes of the rows before it.
+    """
     for chunk in _chunks(enumerate(rows)):
-        now_ms = int(time.time() * 1000)
-        events = [
-            Record(topic="content", partition=0, offset=number, timestamp_ms=now_ms, key=None, value=row.value)
-            for number, row in chunk
-        ]
-        outcomes = pipeline.decide(events)
-        publications = publish_all(outcomes, now_ms, pipeline.limits)
-        for (_, row), outcome, publication in zip(chunk, outcomes, publications, strict=True):
-            left = publication.rejected or outcome
-            yield Classified(outcome=left, line=_line(left, publication.value), begins=row.line)
+        publications = pipeline.publications([Record(key=None, value=row.value) for _, row in chunk])
+        for (number, row), publication in zip(chunk, publications, strict=True):
+            yield Classified(outcome=publication.outcome, number=number, begins=row.line, line=_line(number, publication))
 
 
 def _chunks(rows: Iterator[tuple[int, Row]]) -> Iterator[list[tuple[int, Row]]]:
@@ -81,7 +62,7 @@ def _chunks(rows: Iterator[tuple[int, Row]]) -> Iterator[list[tuple[int, Row]]]:
                 yield chunk
                 chunk = []
     except RowsError:
-        # The rows above the one that cannot be read are as good as those of the chunks before.
+        # The rows above the one that cannot be read are decided too.
         if chunk:
             yield chunk
         raise
@@ -89,16 +70,16 @@ def _chunks(rows: Iterator[tuple[int, Row]]) -> Iterator[list[tuple[int, Row]]]:
         yield chunk
 
 
-def _line(outcome: Outcome, value: bytes | None) -> bytes:
-    if isinstance(outcome, Rejected):
-        return msgspec.json.encode(_rejection(outcome))
-    destination = Destination.REVIEW if isinstance(outcome, NeedsReview) else Destination.TAGGED
-    return (value or b"")[:-1] + b',"destination":"%b"}' % destination.value.encode()
+def _line(number: int, publication: Publication) -> bytes:
+    outcome, value = publication.outcome, publication.value or b""
+    if isinstance(outcome, Refusal):
+        return msgspec.json.encode(_rejection(number, outcome))
+    return value[:-1] + b',"destination":"%b"}' % publication.destination.value.encode()
 
 
-def _rejection(rejected: Rejected) -> dict[str, object]:
+def _rejection(number: int, refusal: Refusal) -> dict[str, object]:
     return {
         "destination": Destination.DLQ.value,
-        "row": rejected.raw.offset,
-        "error": {"stage": rejected.stage.value, "code": rejected.reason.value, "message": rejected.message},
+        "row": number,
+        "error": {"stage": refusal.stage.value, "code": refusal.reason.value, "message": refusal.message},
     }

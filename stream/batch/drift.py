@@ -11,8 +11,8 @@ from monitoring.drift import baseline
 from monitoring.drift.calibration import Calibrated, calibrate
 from monitoring.observer import Observation
 from stream.batch import rows
-from stream.batch.classify import load_pipeline
 from stream.contract.record import Record
+from stream.decide.from_settings import pipeline_of
 from stream.settings.settings import Settings
 from stream.terminal import console
 
@@ -114,15 +114,12 @@ def _observations(settings: Settings, what: str) -> Iterator[list[Observation]]:
     Records of `content`, `tagged` and `review` all hold the event's fields; lines of `tagstream tail --json` hold such a record
     as their `value`. The decision that a record may bear is left aside: it can be another bundle's.
     """
-    pipeline = load_pipeline(settings)
-    numbered = enumerate(map(_value, rows.read(what)))
+    pipeline = pipeline_of(settings)
+    values = map(_value, rows.read(what))
     with console.progress(f"deciding {what}", shown=True) as advance:
-        while chunk := list(itertools.islice(numbered, ROWS_AT_ONCE)):
-            raw = [
-                Record(topic="content", partition=0, offset=row, timestamp_ms=0, key=None, value=value) for row, value in chunk
-            ]
-            yield [publication.observation for publication in pipeline.publications(raw)]
-            for _ in chunk:
+        while records := [Record(key=None, value=value) for value in itertools.islice(values, ROWS_AT_ONCE)]:
+            yield [publication.observation for publication in pipeline.publications(records)]
+            for _ in records:
                 advance()
 
 

@@ -23,7 +23,8 @@ def classify(
     from stream.batch import classify as run
     from stream.batch import rows
     from stream.batch.show import print_outcome
-    from stream.contract.events import Rejected
+    from stream.contract.refusal import Refusal
+    from stream.decide.from_settings import pipeline_of
     from stream.terminal import console
 
     is_file = rows.is_file(what)
@@ -32,15 +33,15 @@ def classify(
     given = rows.rows_of(what) if is_file else iter([rows.Row(1, rows.of_text(what))])
     rejected = done = no_json = 0
     with console.progress(f"classifying {what}", shown=is_file) as advance:
-        for classified in run.classify(run.load_pipeline(chosen), given):
+        for classified in run.classify(pipeline_of(chosen), given):
             done += 1
-            if isinstance(classified.outcome, Rejected):
+            if isinstance(classified.outcome, Refusal):
                 rejected += 1
                 no_json += classified.outcome.reason in run.NOT_JSON_LINES
             if json:
                 sys.stdout.buffer.write(classified.line + b"\n")
             else:
-                print_outcome(classified.outcome, line=classified.begins if is_file else None)
+                print_outcome(classified, of_file=is_file)
             advance()
     sys.stdout.flush()
     if not done:

@@ -9,7 +9,7 @@ from stream.cli.exits import EXIT_FAILED, EXIT_USAGE, fail
 from stream.cli.options import Brokers, Json, settings
 
 if TYPE_CHECKING:
-    from stream.contract.dead_letter import Selection
+    from stream.dead_letters.selection import Selection
 
 app = typer.Typer(help="Look at dead letters, and send them again.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -50,10 +50,9 @@ def show_letter(
     if raw and json:
         fail("--raw writes the value's own bytes, which are no JSON. Next: give one of --raw and --json.", EXIT_USAGE)
     chosen = settings(brokers=brokers)
-    from stream.contract import dead_letter
-    from stream.dead_letters import choose, show
+    from stream.dead_letters import choose, selection, show
 
-    show.print_letter(choose.at(chosen, dead_letter.place(where)), raw=raw, as_json=json)
+    show.print_letter(choose.at(chosen, selection.place(where)), raw=raw, as_json=json)
 
 
 @app.command("replay")
@@ -110,13 +109,12 @@ def replay_letters(
 def _selection(*, since: str | None, places: Sequence[str] = (), **filters: Any) -> "Selection":
     import time
 
-    from stream.contract import dead_letter
-    from stream.dead_letters import choose
+    from stream.dead_letters import choose, selection
 
     choose.check_filters(code=filters["code"], stage=filters["stage"])
     now_ms = int(time.time() * 1000)
-    return dead_letter.Selection(
-        since_ms=None if since is None else dead_letter.since_ms(since, now_ms),
-        places=tuple(dead_letter.place(text) for text in places),
+    return selection.Selection(
+        since_ms=None if since is None else selection.since_ms(since, now_ms),
+        places=tuple(selection.place(text) for text in places),
         **filters,
     )

@@ -1,43 +1,28 @@
-"""Dead letters as they lie on the topic: reading one back, choosing some, and what a replay of one sends. Pure.
+"""The format of a dead letter: written, read back, and sent again by a replay. Pure.
 
-A dead letter is the producer's own headers, then ours (stream/contract/outcomes.py). A producer may send headers of our names, so ours are
-the block that begins with the last `__streams.errors.exception`; all before it is the producer's.
+A dead letter is the producer's record, then headers of ours. A producer may send headers of the same names, so ours are the block that
+begins with the last `__streams.errors.exception`; all before it is the producer's. The names are those of Kafka Streams (KIP-1034) where
+it has one.
 """
 
-import re
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from enum import StrEnum
 
-from stream.contract.events import CUT_HEADERS
-from stream.contract.outcomes import ESCAPED_NAME, REPLAY_COUNT, replay_count
-from stream.contract.record import Headers, Record
+from stream.contract.limits import Limits
+from stream.contract.record import CUT_HEADERS, Headers, Record, weight
+from stream.contract.refusal import Refusal
 
 FIRST_OF_OURS = "__streams.errors.exception"
+# Beside a header whose name had to be escaped: the name as it was.
+ESCAPED_NAME = "x-dlq-header-name"
+REPLAY_COUNT = "x-dlq-replay-count"
 REPLAYED_FROM = "x-dlq-replayed-from"
-MOST_REPLAYS = 3
-_PLACE = re.compile(r"(\d{1,9})/(\d{1,18})", re.ASCII)
-_DURATION = re.compile(r"(\d{1,9})([smhd])", re.ASCII)
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-
-
-class UsageError(Exception):
-    """An argument cannot be read: the message says which, why, and what to write."""
-
-    exit_code = 2
-
-
-class Refusal(StrEnum):
-    """Why a dead letter is not replayed."""
-
-    NOT_OURS = "not_a_dead_letter"
-    INCOMPLETE = "incomplete"
-    TOO_OFTEN = "too_often"
-    NULL_HEADER = "null_header"
-    TOO_LARGE = "too_large"
-    UNKNOWN = "unknown"
-    ELSEWHERE = "elsewhere"
+MAX_MESSAGE_CHARACTERS = 512
+# A longer count is not one that we have written.
+MAX_COUNT_DIGITS = 4
+# The most of a key, and of all headers, that a dead letter without a value keeps.
+MAX_KEPT_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -159,80 +144,75 @@ def _number(text: str | None) -> int | None:
     return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) <= 18 else None  # noqa: PLR2004
 
 
-def place(text: str) -> Place:
+def write(record: Record, refusal: Refusal, limits: Limits) -> tuple[bytes | None, bytes | None, Headers]:
+    """Key, value and headers of the dead letter; without the value where the topic would refuse it for its size."""
+    where: list[tuple[str, str]] = [
+        (FIRST_OF_OURS, f"tagstream.{refusal.reason.name}"),
+        ("__streams.errors.message", refusal.message[:MAX_MESSAGE_CHARACTERS]),
+        ("__streams.errors.topic", record.topic),
+        ("__streams.errors.partition", str(record.partition)),
+        ("__streams.errors.offset", str(record.offset)),
+        ("x-dlq-stage", refusal.stage.value),
+        ("x-dlq-code", refusal.reason.value),
+        ("x-dlq-attempts", str(replay_count(record.headers) + refusal.attempts)),
+    ]
+    ours: Headers = tuple((name, text.encode()) for name, text in where)
+    key, value, headers = _sendable(record, _writable(record.headers), ours)
+    if weight(key, value, headers) > limits.max_dead_letter_bytes:
+        return _without_value(record, ours)
+    return key, value, headers
+
+
+def _sendable(record: Record, kept: Headers, ours: Headers) -> tuple[bytes | None, bytes | None, Headers]:
+    if record.key is None and record.value is None:
+        # The client cannot send a record that has neither; an empty key and a header that says so stand for it.
+        return b"", None, (*kept, *ours, ("x-dlq-null-key", b"true"))
+    return record.key, record.value, (*kept, *ours)
+
+
+def _without_value(record: Record, ours: Headers) -> tuple[bytes, None, Headers]:
+    """A dead letter that its topic would refuse: where, why, the value's SHA-256 and length, and which parts are not here."""
+    value, key = record.value or b"", record.key or b""
+    small_key = len(key) <= MAX_KEPT_BYTES
+    kept_headers = _writable(record.headers)
+    small_headers = weight(None, None, kept_headers) <= MAX_KEPT_BYTES
+    parts = {"value": False, "key": small_key, "headers": small_headers}
+    said: Headers = (
+        ("x-dlq-sha256", hashlib.sha256(value).hexdigest().encode()),
+        ("x-dlq-length", str(len(value)).encode()),
+        ("x-dlq-dropped", ",".join(name for name, kept in parts.items() if not kept).encode()),
+    )
+    null_key: Headers = (("x-dlq-null-key", b"true"),) if record.key is None else ()
+    headers = (*(kept_headers if small_headers else ()), *ours, *null_key, *said)
+    return key if small_key else b"", None, headers
+
+
+def _writable(headers: Headers) -> Headers:
+    r"""
+    Headers that a client can send and another read: the name of one that is not UTF-8 is escaped, its bytes go into one beside it.
+
+    >>> _writable((("a", b"1"), ("b\udcff", b"2")))
+    (('a', b'1'), ('b\\xff', b'2'), ('x-dlq-header-name', b'b\xff'))
     """
-    A place as people write it.
+    found: list[tuple[str, bytes]] = []
+    for name, value in headers:
+        unescaped = name.encode("utf-8", "surrogateescape")
+        escaped = unescaped.decode("utf-8", "backslashreplace")
+        found.append((escaped, value))
+        if escaped != name:
+            found.append((ESCAPED_NAME, unescaped))
+    return tuple(found)
 
-    Raises:
-        UsageError: It is not PARTITION/OFFSET.
 
-    >>> place("3/42")
-    Place(partition=3, offset=42)
+def replay_count(headers: Headers) -> int:
     """
-    found = _PLACE.fullmatch(text.strip())
-    if found is None:
-        msg = (
-            f"{text!r} is no place of a dead letter. Next: write PARTITION/OFFSET, as `tagstream dlq list` does, such as 3/42."
-        )
-        raise UsageError(msg)
-    return Place(partition=int(found[1]), offset=int(found[2]))
+    How often these headers say that their event was replayed: the last such header counts, what is not a small number is 0.
 
-
-def since_ms(text: str, now_ms: int) -> int:
+    >>> replay_count((("x-dlq-replay-count", b"2"), ("x-dlq-replay-count", b"3"))), replay_count(())
+    (3, 0)
     """
-    A moment in Unix milliseconds: so long before `now_ms` (`90s`, `15m`, `2h`, `7d`), or an RFC 3339 time.
-
-    Raises:
-        UsageError: It is neither.
-
-    >>> since_ms("2h", 10_000_000), since_ms("1970-01-01T00:00:01Z", 0)
-    (2800000, 1000)
-    """
-    duration = _DURATION.fullmatch(text.strip())
-    try:
-        if duration is not None:
-            before = timedelta(**{_UNITS[duration[2]]: int(duration[1])})
-            return max(0, now_ms - int(before.total_seconds() * 1000))
-        moment = datetime.fromisoformat(text.strip())
-    except (ValueError, OverflowError):
-        moment = None
-    # A time without an offset is another moment on every machine.
-    if moment is None or moment.tzinfo is None:
-        msg = f"{text!r} is neither a duration nor a time. Next: write 90s, 15m, 2h or 7d, or an RFC 3339 time such as 2026-03-01T03:00:00Z."
-        raise UsageError(msg)
-    return max(0, int(moment.timestamp() * 1000))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
-    """
-    Which dead letters. `places`, if there are any, are all; else whatever is not asked for is not looked at.
-
-    Attributes:
-        code: Only of this code.
-        stage: Only of this stage.
-        since_ms: Only written at or after this moment, Unix milliseconds.
-        partition: Only of this partition of the dead letters' topic.
-        most: No more than so many, the first by partition and offset.
-        places: Only these.
-    """
-
-    code: str | None = None
-    stage: str | None = None
-    since_ms: int | None = None
-    partition: int | None = None
-    most: int | None = None
-    places: tuple[Place, ...] = ()
-
-    def takes(self, letter: DeadLetter) -> bool:
-        """Is this one of them? `most` is not counted here."""
-        return (
-            (self.code is None or letter.code == self.code)
-            and (self.stage is None or letter.stage == self.stage)
-            and (self.since_ms is None or letter.timestamp_ms >= self.since_ms)
-            and (self.partition is None or letter.place.partition == self.partition)
-            and (not self.places or letter.place in self.places)
-        )
+    said = next((content or b"" for name, content in reversed(headers) if name == REPLAY_COUNT), b"")
+    return int(said) if said.isdigit() and len(said) <= MAX_COUNT_DIGITS else 0
 
 
 def replayed(letter: DeadLetter, target: str) -> Record:
@@ -254,22 +234,6 @@ def replayed(letter: DeadLetter, target: str) -> Record:
         headers=(*letter.headers, *marks),
         partition=-1 if home is None else home.partition,
     )
-
-
-def refusal(letter: DeadLetter, *, most_replays: int) -> tuple[Refusal, str] | None:
-    """Why this dead letter may not be replayed, with a sentence; None if it may."""
-    if letter.dropped:
-        parts = " and ".join(letter.dropped)
-        return Refusal.INCOMPLETE, f"{parts} did not fit into the topic and could not be kept; the producer must send it again"
-    if letter.replays >= most_replays:
-        return Refusal.TOO_OFTEN, f"it was replayed {letter.replays} times already, the most is {most_replays}"
-    nameless = [name for name, content in letter.headers if content is None]
-    if nameless:
-        return (
-            Refusal.NULL_HEADER,
-            f"{len(nameless)} of its headers have no value, which kafka-python cannot send; its producer can",
-        )
-    return None
 
 
 def replayed_from(headers: Headers) -> Iterable[str]:

@@ -1,8 +1,13 @@
-"""One Kafka record: the same type for what a worker reads, what a tool sends, and a row of a file that has no place in a topic."""
+"""One Kafka record: the same type for a record that a worker reads, one that a tool sends, and a row of a file without a place in a topic."""
 
 from dataclasses import dataclass, field
 
 Headers = tuple[tuple[str, bytes], ...]
+
+# Headers of a record that did not fit into the worker's memory and was cut: its size in bytes, and the SHA-256 of its whole value.
+CUT_HEADERS = ("x-dlq-original-bytes", "x-dlq-original-sha256")
+# The most that Kafka adds to a batch of one record, to the record, and to each of its headers (KIP-98, varints at their longest).
+BATCH_BYTES, RECORD_BYTES, HEADER_BYTES = 61, 36, 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,9 +19,9 @@ class Record:
         key: The producer's key; None where there is none.
         value: The bytes of the event; None is a tombstone.
         headers: Name and bytes of each header, in order; a name may come more than once.
-        topic: Where the record was read, or goes; empty for a row of a file or a request.
-        partition: Likewise; -1 where the record has no place in a topic, or has none yet.
-        offset: Likewise.
+        topic: Where the record was read, or where it goes; empty for a row of a file or a request.
+        partition: The partition of that topic; -1 where the record has no place in a topic, or has none yet.
+        offset: The offset in that partition; -1 likewise.
         timestamp_ms: The record's own time in Unix milliseconds; 0 where it has none.
     """
 
@@ -28,3 +33,14 @@ class Record:
     partition: int = -1
     offset: int = -1
     timestamp_ms: int = 0
+
+
+def weight(key: bytes | None, value: bytes | None, headers: Headers) -> int:
+    """
+    The most bytes that one record takes in a batch of its own, uncompressed: what a topic's `max.message.bytes` is compared with.
+
+    >>> weight(b"k", b"{}", (("a", b"1"),))
+    112
+    """
+    carried = sum(HEADER_BYTES + len(name.encode()) + len(content or b"") for name, content in headers)
+    return BATCH_BYTES + RECORD_BYTES + len(key or b"") + len(value or b"") + carried

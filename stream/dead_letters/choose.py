@@ -5,8 +5,9 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from monitoring.vocabulary import Reason, Stage
-from stream.contract.dead_letter import DeadLetter, Place, Selection, UsageError, read
+from stream.contract.dead_letter import DeadLetter, Place, read
 from stream.contract.record import Record
+from stream.dead_letters.selection import Selection, UsageError
 from stream.kafka import admin
 from stream.kafka.log import Log, log_of
 from stream.settings.settings import Settings

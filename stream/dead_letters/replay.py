@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from stream.contract.dead_letter import DeadLetter, Place, Refusal, Selection, UsageError, refusal, replayed
+from stream.contract.dead_letter import DeadLetter, Place, replayed
 from stream.contract.record import Record
 from stream.dead_letters import choose
 from stream.dead_letters import ledger as ledgers
 from stream.dead_letters.ledger import Ledger, Standing, State
+from stream.dead_letters.refusals import NotReplayed, not_replayed
+from stream.dead_letters.selection import Selection, UsageError
 from stream.kafka import admin, probes, producer
 from stream.kafka.log import log_of
 from stream.kafka.producer import TooLargeError, TooLateError, UndeliveredError, VerbatimSender
@@ -19,9 +21,9 @@ from stream.settings.settings import Settings
 BATCH_LETTERS = 100
 BATCH_BYTES = 8 * 1024 * 1024
 SAYS = {
-    Standing.ELSEWHERE: (Refusal.ELSEWHERE, "another replay is at work on it"),
+    Standing.ELSEWHERE: (NotReplayed.ELSEWHERE, "another replay is at work on it"),
     Standing.UNKNOWN: (
-        Refusal.UNKNOWN,
+        NotReplayed.UNKNOWN,
         "a replay broke off while it sent this, and the topic has forgotten since whether it arrived; name the place and add --again",
     ),
 }
@@ -50,7 +52,7 @@ class Report:
     sent: int = 0
     returned: int = 0
     already: int = 0
-    refused: Counter[Refusal] = field(default_factory=Counter)
+    refused: Counter[NotReplayed] = field(default_factory=Counter)
 
     def count(self, letter: DeadLetter) -> None:
         """One more was sent."""
@@ -165,7 +167,7 @@ def _sendable(letters: Iterable[choose.Found], ledger: Ledger, plan: Plan, repor
     for found in letters:
         letter = found.letter
         if letter is None:
-            _refuse(found.place, Refusal.NOT_OURS, found.why, plan, report)
+            _refuse(found.place, NotReplayed.NOT_OURS, found.why, plan, report)
             continue
         standing = ledger.standing(ledgers.key_of(letter, plan.target))
         known = (Standing.SENT, Standing.UNKNOWN)
@@ -173,13 +175,13 @@ def _sendable(letters: Iterable[choose.Found], ledger: Ledger, plan: Plan, repor
             report.already += 1
         elif standing in SAYS and not (plan.again and standing in known):
             _refuse(letter.place, *SAYS[standing], plan, report)
-        elif (why := refusal(letter, most_replays=plan.most_replays)) is not None:
+        elif (why := not_replayed(letter, most_replays=plan.most_replays)) is not None:
             _refuse(letter.place, *why, plan, report)
         else:
             yield letter
 
 
-def _refuse(place: Place, reason: Refusal, sentence: str, plan: Plan, report: Report) -> None:
+def _refuse(place: Place, reason: NotReplayed, sentence: str, plan: Plan, report: Report) -> None:
     report.refused[reason] += 1
     plan.refused(place, sentence)
 
@@ -221,7 +223,7 @@ def _send(batch: list[DeadLetter], ledger: Ledger, sender: VerbatimSender, plan:
         elif isinstance(error, TooLargeError):
             states[key] = State.NOT_TAKEN
             sentence = f"{plan.target} does not take a record of its size ({letter.size_bytes} bytes and headers)"
-            _refuse(letter.place, Refusal.TOO_LARGE, sentence, plan, report)
+            _refuse(letter.place, NotReplayed.TOO_LARGE, sentence, plan, report)
         elif error is not None:
             ledger.finish(states, sender)
             raise _broken(error, plan, report) from error

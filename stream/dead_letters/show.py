@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import msgspec
 
-from stream.contract.dead_letter import DeadLetter, Place, UsageError
-from stream.contract.outcomes import timestamp
+from stream.contract.dead_letter import DeadLetter, Place
+from stream.contract.publication import timestamp
 from stream.contract.record import Headers, Record
 from stream.dead_letters.choose import Found
 from stream.dead_letters.replay import Report
+from stream.dead_letters.selection import UsageError
 from stream.terminal import console
 
 HEADING = f"{'place':<12}{'written':<26}{'from':<24}{'code':<20}{'stage':<10}{'tries':>5}{'replays':>9}{'bytes':>9}  message"

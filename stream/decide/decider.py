@@ -1,84 +1,111 @@
-"""Who decides: the bundle's model or, where a person has said so, the keyword rules. The one reader of the setting `decider`.
+"""The decider: everything that turns a text into a decision, as one value. Pure but for the classifier: no clock, no I/O, no chance.
 
-The rules are for the hours in which there is no model that may be trusted: the bundle is lost or refused, or the circuit breaker
-is open. Nothing falls back to them by itself: a stream whose decisions silently become guesses would be worse than one that
-stands still. Every event then goes to people, with the rules' tag as a first guess.
+A pipeline reads its decider once for each batch, so that it can be replaced between two batches. Metrics, drift watch, circuit breaker
+and `tagstream doctor` ask it for labels, thresholds and digest.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from importlib import metadata
+from typing import Any, Literal
 
-from model_export.bundle import rules
-from model_export.bundle.bundle import Bundle, BundleError
-from model_export.bundle.bundle import read as read_bundle
-from model_export.bundle.prediction import Classifier
-from stream.contract.outcomes import ModelRef
+from model_export.bundle.bundle import Bundle
+from model_export.bundle.prediction import Classifier, Prediction
+from model_export.bundle.text import Reading
+from monitoring.observer import Signals
+from monitoring.vocabulary import ReviewReason
+from stream.contract.decisions import Decision, ModelRef, NeedsReview, Tagged, prediction_id
+from stream.contract.events import ContentEvent
 from stream.decide.isolation import PROBE
-from stream.decide.pipeline import router
-from stream.decide.routing import Router
-from stream.settings.settings import Settings
-
-RULES_CONSEQUENCE = "no model is loaded; every event goes to review, with the rules' tag as a first guess"
-# Above every confidence that rules have: what a consumer recomputes from a record gives the same door.
-RULES_THRESHOLD = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decider:
     """
-    What a pipeline needs of whoever decides.
+    A classifier, its name, and the figures by which its predictions become decisions.
 
     Attributes:
         classifier: Texts to predictions.
-        router: What becomes of them, and under whose name.
-        bundle: Where the model came from; None where there is none.
+        model: The name, version and digest that each decision bears.
+        threshold: The confidence below which a person is asked, for labels that `thresholds` does not name.
+        thresholds: The same, by label.
+        ood_energy: The energy above which a text is unlike the training data; None where the bundle does not say.
+        kind: `rules` for keyword rules; a person is then asked about every event, since their tag is a guess.
         probe: Texts that the classifier is known to decide, 1 or more.
-        warm_up: Takes, for so many threads, the memory that the largest batches need.
+        reference: The bundle's drift reference; empty where there is none.
+        bundle: The bundle of the model; None for the rules.
+        warm_up: Takes the memory that the largest batches need, for a number of threads.
     """
 
     classifier: Classifier
-    router: Router
-    bundle: Bundle | None = None
+    model: ModelRef
+    threshold: float
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    ood_energy: float | None = None
+    kind: Literal["model", "rules"] = "model"
     probe: Sequence[str] = PROBE
-    warm_up: Callable[[int], None] = lambda _: None
     reference: Mapping[str, Any] = field(default_factory=dict)
+    bundle: Bundle | None = None
+    warm_up: Callable[[int], None] = lambda _: None
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels, in the bundle's order."""
+        return self.classifier.labels
 
-def decider_of(settings: Settings) -> Decider:
-    """
-    Whom the settings name.
+    @property
+    def release(self) -> str:
+        """The version of the program and the digest of the model, between which a decision on the same event may change."""
+        return release_of(self.model.digest)
 
-    Raises:
-        BundleError: The bundle is refused; the message names the rules as a way to keep events flowing to people.
-    """
-    return _rules() if settings.decider == "rules" else _model(settings)
+    def asked_below(self, label: str) -> float:
+        """The confidence below which a person is asked about an event that the model calls by this label."""
+        return self.thresholds.get(label, self.threshold)
 
+    def is_strange(self, prediction: Prediction) -> bool:
+        """Is the text unlike what the model was trained on?"""
+        return self.ood_energy is not None and prediction.energy > self.ood_energy
 
-def _model(settings: Settings) -> Decider:
-    # Only here: a runtime that cannot even be imported must not keep the rules from working.
-    from model_export.bundle.classifier import OnnxClassifier
+    def decide(
+        self, event: ContentEvent, prediction: Prediction, reading: Reading, signals: Signals | None = None
+    ) -> Tagged | NeedsReview:
+        """
+        NeedsReview if there is a reason to ask a person, else Tagged. The tag and all probabilities are published either way.
 
-    try:
-        bundle = read_bundle(settings.bundle)
-        classifier = OnnxClassifier(bundle)
-    except BundleError as error:
-        msg = (
-            f"{error} Until then TAGSTREAM_DECIDER=rules keeps the stream flowing to people: without a model, every event to "
-            f"{settings.topics.review}."
+        The threshold of the predicted label is compared with the published (rounded) confidence, and published too: a consumer can
+        recompute the outcome.
+
+        Args:
+            event: The event.
+            prediction: Of its text.
+            reading: That text.
+            signals: For monitoring; passed on.
+        """
+        decision = Decision(
+            tag=prediction.label,
+            tags=prediction.tags,
+            confidence=prediction.confidence,
+            probabilities=prediction.probabilities,
+            prediction_id=prediction_id(event.id, self.model.digest),
+            decider=self.kind,
+            model=self.model,
+            threshold=self.asked_below(prediction.label),
+            truncated=prediction.truncated or reading.cut,
         )
-        raise BundleError(msg) from error
-    return Decider(
-        classifier=classifier,
-        router=router(bundle, settings.confidence_threshold),
-        bundle=bundle,
-        probe=[text.text for text in bundle.manifest.golden] or PROBE,
-        warm_up=classifier.warm_up,
-        reference=bundle.manifest.reference,
-    )
+        reasons = self._reasons(prediction, reading)
+        if not reasons:
+            return Tagged(event=event, decision=decision, signals=signals)
+        return NeedsReview(event=event, decision=decision, reasons=reasons, text_flags=reading.flags, signals=signals)
+
+    def _reasons(self, prediction: Prediction, reading: Reading) -> tuple[ReviewReason, ...]:
+        found = {
+            ReviewReason.LOW_CONFIDENCE: self.kind == "rules" or prediction.confidence < self.asked_below(prediction.label),
+            # Ordinary traffic hides nothing in its text: the network's confidence in such a text is not relied on.
+            ReviewReason.OUT_OF_DISTRIBUTION: self.is_strange(prediction) or bool(reading.flags),
+        }
+        return tuple(reason for reason, holds in found.items() if holds)
 
 
-def _rules() -> Decider:
-    classifier = rules.RulesClassifier()
-    model = ModelRef(name=rules.NAME, version=classifier.version, digest=classifier.digest)
-    return Decider(classifier=classifier, router=Router(model=model, threshold=RULES_THRESHOLD, decider="rules"))
+def release_of(digest: str) -> str:
+    """The version of the program and this digest of a model."""
+    return f"{metadata.version('tagstream')} {digest}"

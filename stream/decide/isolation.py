@@ -1,38 +1,27 @@
-"""Finds the text for which the model raises, so that its neighbours are decided and it alone is not. Pure but for the model.
+"""Finds the text for which the model raises, so that its neighbours are decided and only it is refused. Pure but for the model.
 
-A batch that raised is halved until what still raises is one text. Whose fault it is, a probe says: texts that are known to be
-good (the bundle's golden ones, which this very process has decided as it loaded). Where the model raises for them too, the
-machine is broken, and that is an exception; where it does not, the text is the culprit, and that is a value. A culprit is tried
-`attempts` times, and after each the probe: what fails only for a moment is nobody's fault.
+A batch that raised is halved until one text is left that still raises. Then a probe is asked: texts that the model is known to
+decide (the bundle's golden texts, which this process decided when it loaded the bundle). If the model raises for the probe too, the
+machine is broken, and the exception is raised. If it does not, the text is to blame, and becomes a `Refusal`. A text is blamed only
+after `attempts` failures, each followed by a probe that works: a model that fails for a moment costs no event.
 
 A prediction does not depend on its neighbours, so taking a batch apart changes no decision.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from model_export.bundle.prediction import Classifier, Prediction
+from monitoring.vocabulary import Reason, Stage
+from stream.contract.refusal import Refusal
 
 # For a classifier that brings no texts of its own.
 PROBE = ("Detecting objects in images", "A walk along the river")
-# Whatever the text, these say that the machine has run out of something.
+# Raised when the machine has run out of something, whichever text was asked about.
 MACHINE = (MemoryError, OSError)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unclassifiable:
-    """
-    A text for which the model raises, and only for it.
-
-    `error` is the class of the exception. Its message is not kept: libraries quote their input.
-    """
-
-    error: str
-    attempts: int
-
-
 class Isolation:
-    """Asks the classifier, and takes a batch apart that it raises for. Safe to call from several threads."""
+    """Asks the classifier, and takes a batch apart if it raises. Safe to call from several threads."""
 
     def __init__(
         self,
@@ -46,8 +35,8 @@ class Isolation:
         Join the parts.
 
         Args:
-            classifier: What is asked.
-            attempts: How often a text on its own must fail, 1 or more.
+            classifier: The model.
+            attempts: How often a text on its own must fail before it is refused, 1 or more.
             probe: Texts that this classifier is known to decide, 1 or more.
             raised: Told of every call of the model that raised; never raises.
         """
@@ -56,7 +45,7 @@ class Isolation:
         self._probe = probe
         self._raised = raised
 
-    def classify(self, texts: Sequence[str]) -> list[Prediction | Unclassifiable]:
+    def classify(self, texts: Sequence[str]) -> list[Prediction | Refusal]:
         """
         One answer a text, in order.
 
@@ -75,15 +64,16 @@ class Isolation:
 
     def _ask(self, texts: Sequence[str]) -> list[Prediction] | Exception:
         """
-        The predictions, or what the model raised.
+        The predictions, or the exception that the model raised.
 
-        Returned, not raised on: an exception that is raised while another is handled is logged with it, and its message with text.
+        It is returned and not raised again, since the log of an exception shows the one that was being handled, and its message may
+        quote the text of an event.
         """
         try:
             predictions = self._classifier.classify(texts)
         except MACHINE:
             raise
-        # onnxruntime and tokenizers raise what they like; the probe tells an event's fault from the machine's.
+        # onnxruntime and tokenizers raise exceptions of any class; the probe tells an event's fault from the machine's.
         except Exception as error:  # noqa: BLE001
             self._raised()
             return error
@@ -98,18 +88,18 @@ class Isolation:
             answer.add_note("The model raised this for texts that it is known to decide: the machine is broken, not an event.")
             raise answer
 
-    def _apart(self, texts: Sequence[str], error: Exception) -> list[Prediction | Unclassifiable]:
+    def _apart(self, texts: Sequence[str], error: Exception) -> list[Prediction | Refusal]:
         if len(texts) <= 1:
             return [self._alone(text, error) for text in texts]
         middle = len(texts) // 2
-        answers: list[Prediction | Unclassifiable] = []
+        answers: list[Prediction | Refusal] = []
         for half in (texts[:middle], texts[middle:]):
             answer = self._ask(half)
             answers += self._apart(half, answer) if isinstance(answer, Exception) else answer
         return answers
 
-    def _alone(self, text: str, error: Exception) -> Prediction | Unclassifiable:
-        """`error` is what the first attempt raised."""
+    def _alone(self, text: str, error: Exception) -> Prediction | Refusal:
+        """One text on its own; `error` is the exception of its first attempt."""
         for _ in range(self._attempts - 1):
             self._check_machine()
             answer = self._ask([text])
@@ -117,4 +107,6 @@ class Isolation:
                 return answer[0]
             error = answer
         self._check_machine()
-        return Unclassifiable(error=type(error).__name__, attempts=self._attempts)
+        # Only the class of the exception: libraries quote their input in the message.
+        message = f"the model raised {type(error).__name__} for this event alone, each time, and for no other text"
+        return Refusal(stage=Stage.INFER, reason=Reason.MODEL_RAISED, message=message, attempts=self._attempts)

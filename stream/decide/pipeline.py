@@ -1,95 +1,96 @@
-"""Payloads to outcomes: the same length, the same order. Synchronous; runs in a thread; knows no Kafka and no Faust.
+"""Records to outcomes: the same length, the same order. Synchronous; runs in a thread; knows neither Kafka nor Faust.
 
 The stream, the command line and the tests call this very object, so that they cannot disagree.
 """
 
 import time
 from collections.abc import Callable, Sequence
-from importlib import metadata
 
-from model_export.bundle.bundle import Bundle
-from model_export.bundle.prediction import Classifier, Prediction
+from model_export.bundle.prediction import Prediction
 from model_export.bundle.text import Reading, read
 from monitoring.observer import Observer
-from monitoring.vocabulary import Reason, Stage
-from stream.contract.events import DEFAULT_LIMITS, ContentEvent, Limits, Rejected, decode
-from stream.contract.outcomes import ModelRef, Outcome, Publication, publish_all
+from stream.contract.decisions import NeedsReview, Outcome, Tagged
+from stream.contract.events import ContentEvent, decode
+from stream.contract.limits import DEFAULT_LIMITS, Limits
+from stream.contract.publication import Publication, publish_all
 from stream.contract.record import Record
-from stream.decide.isolation import PROBE, Isolation, Unclassifiable
-from stream.decide.routing import Router
+from stream.contract.refusal import Refusal
+from stream.decide.decider import Decider
+from stream.decide.isolation import Isolation
+from stream.decide.signals import signals_of
 
 
 class Pipeline:
-    """Decode, classify, route."""
+    """
+    Decode, classify, decide, and put the outcomes in their form on the topic.
 
-    def __init__(
-        self,
-        *,
-        classifier: Classifier,
-        router: Router,
-        observer: Observer,
-        limits: Limits = DEFAULT_LIMITS,
-        attempts: int = 2,
-        probe: Sequence[str] = PROBE,
-    ) -> None:
-        """Join the parts; `attempts` and `probe` as in `Isolation`."""
-        self._isolation = Isolation(classifier, attempts=attempts, probe=probe, raised=observer.model_raised)
-        self._router = router
-        self._observer = observer
+    Attributes:
+        decider: Decides the next batch. It may be replaced at any time, from any thread: a batch is decided, to its end, by the
+            decider with which it began.
+        limits: Bounds on one event.
+    """
+
+    def __init__(self, *, decider: Decider, observer: Observer, limits: Limits = DEFAULT_LIMITS, attempts: int = 2) -> None:
+        """`attempts` as in `Isolation`; `observer` is told of stages and of a model that raised."""
+        self.decider = decider
         self.limits = limits
+        self._observer = observer
+        self._attempts = attempts
 
-    @property
-    def release(self) -> str:
-        """See `release_of`."""
-        return release_of(self._router.model.digest)
-
-    def decide(self, events: Sequence[Record]) -> list[Outcome]:
+    def decide(self, records: Sequence[Record]) -> list[Outcome]:
         """
-        One outcome an event, in order.
+        One outcome a record, in order.
 
-        A bad event is a `Rejected` among the others. An exception means that the machine is broken: nothing was decided.
+        A bad event is a `Refusal` among the others.
+
+        Raises:
+            Exception: The machine is broken and nothing was decided; see `Isolation.classify`.
         """
+        decider = self.decider
+        isolation = Isolation(
+            decider.classifier, attempts=self._attempts, probe=decider.probe, raised=self._observer.model_raised
+        )
         started = time.perf_counter()
-        decoded = [decode(event, self.limits) for event in events]
+        # By the place of the record in the batch.
+        outcomes: dict[int, Outcome] = {}
+        events: dict[int, ContentEvent] = {}
+        for place, record in enumerate(records):
+            found = decode(record, self.limits)
+            if isinstance(found, Refusal):
+                outcomes[place] = found
+            else:
+                events[place] = found
         inference = time.perf_counter()
-        readings = [read(event.title, event.description) for event in decoded if isinstance(event, ContentEvent)]
-        answers = self._isolation.classify([reading.text for reading in readings])
-        answered = zip(answers, readings, strict=True)
-        outcomes: list[Outcome] = [
-            event if isinstance(event, Rejected) else self._outcome(event, *next(answered)) for event in decoded
-        ]
+        readings = [read(event.title, event.description) for event in events.values()]
+        answers = isolation.classify([reading.text for reading in readings])
+        for (place, event), answer, reading in zip(events.items(), answers, readings, strict=True):
+            outcomes[place] = answer if isinstance(answer, Refusal) else decided(decider, event, answer, reading)
         self._observer.stage("decode", inference - started)
         self._observer.stage("inference", time.perf_counter() - inference)
-        return outcomes
+        return [outcomes[place] for place in range(len(records))]
 
-    def _outcome(self, event: ContentEvent, answer: Prediction | Unclassifiable, reading: Reading) -> Outcome:
-        if isinstance(answer, Prediction):
-            return self._router.route(event, answer, reading)
-        message = f"the model raised {answer.error} for this event alone, each time, and for no other text"
-        return Rejected(raw=event.raw, stage=Stage.INFER, reason=Reason.MODEL_RAISED, message=message, attempts=answer.attempts)
+    def publications(
+        self, records: Sequence[Record], refusal: Refusal | None = None, *, clock: Callable[[], float] = time.time
+    ) -> list[Publication]:
+        """
+        The records that must reach the broker for these, in order.
 
-    def publications(self, events: Sequence[Record], clock: Callable[[], float] = time.time) -> list[Publication]:
-        """What must reach the broker for these events, in order. `clock` gives Unix seconds."""
-        outcomes = self.decide(events)
+        Args:
+            records: As they were read.
+            refusal: Why none of them may be read; each becomes a dead letter without being decoded. None: they are decided.
+            clock: Gives Unix seconds.
+        """
+        outcomes = self.decide(records) if refusal is None else [refusal] * len(records)
         started = time.perf_counter()
-        publications = publish_all(outcomes, int(clock() * 1000), self.limits)
+        publications = publish_all(records, outcomes, int(clock() * 1000), self.limits)
         self._observer.stage("encode", time.perf_counter() - started)
         return publications
 
 
-def release_of(digest: str) -> str:
-    """What decides: the version of the program and the digest of the bundle."""
-    return f"{metadata.version('tagstream')} {digest}"
-
-
-def router(bundle: Bundle, threshold: float | None) -> Router:
-    """The router of a bundle; `threshold` overrides the bundle's own, whatever the label."""
-    manifest = bundle.manifest
-    model = ModelRef(name=manifest.name, version=manifest.version, digest=bundle.digest)
-    return Router(
-        model=model,
-        threshold=manifest.threshold.confidence if threshold is None else threshold,
-        thresholds=manifest.asked_below() if threshold is None else {},
-        # A bundle from before there was such a figure asks nobody for this reason.
-        ood_energy=manifest.reference.get("ood_energy"),
-    )
+def decided(decider: Decider, event: ContentEvent, prediction: Prediction, reading: Reading) -> Tagged | NeedsReview:
+    """The decider's outcome, with the signals in which drift is looked for."""
+    strange = decider.is_strange(prediction)
+    # No drift is looked for in the tags of the rules.
+    by_model = decider.kind == "model"
+    signals = signals_of(event, prediction, text=reading.text, out_of_distribution=strange) if by_model else None
+    return decider.decide(event, prediction, reading, signals)

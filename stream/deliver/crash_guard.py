@@ -13,7 +13,7 @@ the event's. docs/decisions/0006-poison.md has the reasons.
 
 import itertools
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
@@ -21,10 +21,11 @@ from typing import Protocol
 import msgspec
 
 from monitoring.vocabulary import Reason, Stage
-from stream.contract.events import DEFAULT_LIMITS, Limits, Rejected
-from stream.contract.outcomes import Publication, publish_all
+from stream.contract.publication import Publication
 from stream.contract.record import Record
+from stream.contract.refusal import Refusal
 from stream.deliver.crash_file import CrashFile, Left, left_behind
+from stream.deliver.inference import Decide
 from stream.deliver.state_folder import mistaken, stem_of
 from stream.deliver.suspects import InHand, Place, State, Suspect, fingerprint, inherited
 from stream.logs import logger
@@ -32,10 +33,17 @@ from stream.settings.settings import Settings
 
 log = logger("tagstream.crashguard")
 
-Decide = Callable[[Sequence[Record]], list[Publication]]
 # What an event may take up in the file: partition, offset, deaths, fingerprint.
 _EVENT_BYTES = 48
 CONSEQUENCE = "an event that kills the worker will do so again and again; delivery goes on"
+
+
+class DecideOrRefuse(Protocol):
+    """One publication for each event, in their order; see `Pipeline.publications`."""
+
+    def __call__(self, events: Sequence[Record], refusal: Refusal | None = None, /) -> list[Publication]:
+        """Decide the events; given a refusal, read none of them and make a dead letter of each."""
+        ...
 
 
 class Report(Protocol):
@@ -57,7 +65,7 @@ class Guard(Protocol):
         """Must this event be handed over with nothing else in the model?"""
         ...
 
-    def guarded(self, decide: Decide) -> Decide:
+    def guarded(self, decide: DecideOrRefuse) -> Decide:
         """`decide`, with what is in hand written down. For several threads at once."""
         ...
 
@@ -81,7 +89,7 @@ class Unguarded:
         """No."""
         return False
 
-    def guarded(self, decide: Decide) -> Decide:
+    def guarded(self, decide: DecideOrRefuse) -> Decide:
         """As it is."""
         return decide
 
@@ -104,7 +112,6 @@ class CrashGuard:
         suspects: Mapping[Place, Suspect],
         *,
         deaths: int,
-        limits: Limits = DEFAULT_LIMITS,
         report: Report = unreported,
     ) -> None:
         """
@@ -114,13 +121,11 @@ class CrashGuard:
             file: This process's file.
             suspects: Whom to decide alone.
             deaths: At so many an event is given up.
-            limits: What its dead letter may weigh: one that is refused would be tried again by every process, for ever.
             report: Told after every change.
         """
         self._file = file
         self._suspects = dict(suspects)
         self._deaths = deaths
-        self._limits = limits
         self._report = report
         self._numbers = itertools.count()
         self._in_hand: dict[int, list[InHand]] = {}
@@ -141,13 +146,13 @@ class CrashGuard:
         # A worker that ends blames nobody, and one at a time would take it too long; who was given up is not decided even so.
         return suspect is not None and (not self._excused or suspect.deaths >= self._deaths)
 
-    def guarded(self, decide: Decide) -> Decide:
+    def guarded(self, decide: DecideOrRefuse) -> Decide:
         """See `Guard`."""
 
         def decided(events: Sequence[Record]) -> list[Publication]:
             given_up = self._given_up(events[0]) if len(events) == 1 else None
             if given_up is not None:
-                return publish_all([given_up], 0, self._limits)
+                return decide(events, given_up)
             with self._written_down(events):
                 return decide(events)
 
@@ -180,7 +185,7 @@ class CrashGuard:
                 self._file.close(remove=not self._suspects)
             self._works = False
 
-    def _given_up(self, event: Record) -> Rejected | None:
+    def _given_up(self, event: Record) -> Refusal | None:
         suspect = self._suspects.get((event.partition, event.offset))
         if suspect is None or suspect.deaths < self._deaths or suspect.fingerprint != fingerprint(event):
             return None
@@ -192,8 +197,7 @@ class CrashGuard:
             deaths=suspect.deaths,
             next="it is a dead letter now, with its bytes: see docs/runbooks/EventBreaksModel.md",
         )
-        return Rejected(
-            raw=event,
+        return Refusal(
             stage=Stage.INFER,
             reason=Reason.CRASHES_WORKER,
             message=f"{suspect.deaths} worker processes died with this event in the model; it was not read again",
@@ -270,7 +274,7 @@ def _opened(settings: Settings, folder: Path, report: Report) -> CrashGuard:
     dead = list(left_behind(folder, stem=stem))
     suspects = inherited(filter(None, map(_state, dead)))
     kept = dict(sorted(suspects.items(), key=lambda item: -item[1].deaths)[: 2 * most])
-    guard = CrashGuard(file, kept, deaths=settings.crash_deaths, limits=settings.limits, report=report)
+    guard = CrashGuard(file, kept, deaths=settings.crash_deaths, report=report)
     # Only now: had this process died a moment ago, the files would be there for the next.
     for left in dead:
         left.remove()

@@ -24,12 +24,12 @@ from typing import Any, NoReturn, Protocol
 
 from monitoring.health import Progress
 from monitoring.observer import Observer
-from stream.contract.outcomes import Publication
+from stream.contract.publication import Publication
 from stream.deliver.batcher import Batcher
 from stream.deliver.breaker import Breaker
-from stream.deliver.crash_guard import Guard, Unguarded
+from stream.deliver.crash_guard import DecideOrRefuse, Guard, Unguarded
 from stream.deliver.fatal import DeliveryError, InferenceTimeoutError, die
-from stream.deliver.inference import Decide, Inference
+from stream.deliver.inference import Inference
 from stream.deliver.redelivered import Taken
 from stream.deliver.unacknowledged import Unacknowledged
 from stream.deliver.under_way import Turn, UnderWay
@@ -59,7 +59,7 @@ class Delivery:
     def __init__(
         self,
         *,
-        decide: Decide,
+        decide: DecideOrRefuse,
         send: Send,
         observer: Observer,
         progress: Progress,

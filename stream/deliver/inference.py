@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from stream.contract.outcomes import Publication
+from stream.contract.publication import Publication
 from stream.contract.record import Record
 from stream.deliver.fatal import DeliveryError, InferenceTimeoutError
 from stream.settings.settings import Settings

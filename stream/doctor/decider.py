@@ -6,9 +6,8 @@ from datetime import UTC, datetime
 from model_export.bundle.bundle import BundleError, LabelThreshold
 from model_export.bundle.bundle import read as read_bundle
 from monitoring.drift import baseline
-from stream.decide.decider import RULES_CONSEQUENCE, decider_of
-from stream.decide.pipeline import release_of
-from stream.decide.routing import Router
+from stream.decide.decider import Decider, release_of
+from stream.decide.from_settings import RULES_CONSEQUENCE, decider_of
 from stream.deliver.breaker_file import BreakerFile
 from stream.doctor.findings import Finding, Status, finding_of
 from stream.settings.settings import Settings
@@ -19,7 +18,7 @@ def decider(settings: Settings) -> Iterator[Finding]:
     if settings.decider == "model":
         yield _bundle(settings, refused=Status.FAIL)
         return
-    rules = decider_of(settings).router.model
+    rules = decider_of(settings).model
     bundle = _bundle(settings.model_copy(update={"decider": "model"}), refused=Status.WARN)
     yield Finding(
         check="decider",
@@ -35,27 +34,27 @@ def _bundle(settings: Settings, *, refused: Status) -> Finding:
         found = decider_of(settings)
     except BundleError as error:
         return finding_of("bundle", refused, error)
-    model = found.router.model
+    model = found.model
     certificates = found.bundle.manifest.thresholds if found.bundle is not None else {}
-    thresholds = thresholds_in_words(found.router, certificates, settings.confidence_threshold)
+    thresholds = thresholds_in_words(found, certificates, settings.confidence_threshold)
     detail = f"{model.name} {model.version}, digest {model.digest[:12]}, {thresholds}, golden texts agree"
     return Finding(check="bundle", status=Status.OK, detail=detail)
 
 
-def thresholds_in_words(router: Router, certificates: Mapping[str, LabelThreshold], threshold: float | None) -> str:
+def thresholds_in_words(decider: Decider, certificates: Mapping[str, LabelThreshold], threshold: float | None) -> str:
     """
     The thresholds that a worker applies, and how many of them are certified.
 
     Args:
-        router: Applies them.
+        decider: Applies them.
         certificates: The bundle's own thresholds, by label; empty for an older bundle, which has one for all labels.
         threshold: The setting `confidence_threshold`; None if it is not set.
     """
     if threshold is not None:
         return f"threshold {threshold} for every tag (setting confidence_threshold)"
     if not certificates:
-        return f"threshold {router.threshold}"
-    own = ", ".join(f"{label} {router.asked_below(label)}" for label in certificates)
+        return f"threshold {decider.threshold}"
+    own = ", ".join(f"{label} {decider.asked_below(label)}" for label in certificates)
     certified = sum(found.certified for found in certificates.values())
     return f"thresholds {own} ({certified} of {len(certificates)} certified)"
 
@@ -109,7 +108,7 @@ def circuit_breaker(settings: Settings, *, opened: Status) -> Iterator[Finding]:
     """
     try:
         by_model = settings.decider == "model"
-        digest = read_bundle(settings.bundle).digest if by_model else decider_of(settings).router.model.digest
+        digest = read_bundle(settings.bundle).digest if by_model else decider_of(settings).model.digest
     except BundleError:
         # No worker starts with this bundle, and another bundle may be the answer that closes the breaker.
         return

@@ -24,7 +24,7 @@ import aiokafka.consumer.fetcher as aiokafka_fetcher
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.memory_records import MemoryRecords
 
-from stream.contract.events import CUT_HEADERS
+from stream.contract.record import CUT_HEADERS
 
 # More than a batch of events inflates to, and little enough for a worker to hold one for each partition.
 INFLATED_BYTES = 8 * 1024 * 1024

@@ -24,7 +24,7 @@ from aiokafka.structs import TopicPartition
 from kafka import KafkaConsumer
 from kafka import TopicPartition as PlainTopicPartition
 
-from stream.contract.outcomes import Publication
+from stream.contract.publication import Publication
 from stream.kafka.credentials import client_options
 from stream.kafka.rights import transactional_prefix
 from stream.logs import logger

@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from model_export.bundle.bundle import DEFAULT_BUNDLE
 from monitoring.drift.thresholds import CHANGE_DELTA, LABELS_PSI, SOURCES_RATIO, WORDS_Z, DriftPlan, Thresholds
 from monitoring.vocabulary import MAX_SOURCE_CHARACTERS
-from stream.contract.events import DEFAULT_LIMITS, Limits
+from stream.contract.limits import DEFAULT_LIMITS, Limits
 from stream.settings.security import Security
 
 PREFIX = "TAGSTREAM_"

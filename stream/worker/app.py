@@ -73,7 +73,7 @@ def build(  # noqa: PLR0913 - parts are named arguments
         settings=settings,
         guard=guard,
         stop=_breaker_stop(
-            app, BreakerFile(settings, release=pipeline.release), metrics=metrics, progress=progress, guard=guard
+            app, BreakerFile(settings, release=pipeline.decider.release), metrics=metrics, progress=progress, guard=guard
         ),
         transact=app.transactions.deliver if app.transactions is not None else None,
     )

@@ -16,12 +16,12 @@ from typing import Any, Protocol
 
 import msgspec
 
-from model_export.bundle.bundle import Bundle
 from monitoring.drift import baseline
 from monitoring.drift.findings import Finding, Model
 from monitoring.drift.watch import DriftWatch, Noticed
 from monitoring.observer import Observation, Observer
 from monitoring.vocabulary import DriftScore
+from stream.decide.decider import Decider
 from stream.logs import logger
 from stream.settings.settings import Settings
 
@@ -187,23 +187,23 @@ class DriftObserver:
             self._recorder.drift_finding(finding.kind.value)
 
 
-def watch_of(settings: Settings, bundle: Bundle) -> DriftWatch | None:
+def watch_of(settings: Settings, decider: Decider) -> DriftWatch | None:
     """
-    The detectors of the settings; None if the settings switch drift off.
+    The detectors of the settings; None if the settings switch drift off, and for the rules, which do not drift.
 
     Raises:
         BaselineError: The file `drift_reference` is not a drift reference.
     """
-    if not settings.drift_window_events:
+    if not settings.drift_window_events or decider.kind == "rules":
         return None
-    manifest = bundle.manifest
+    model = decider.model
     given = baseline.read(settings.drift_reference) if settings.drift_reference is not None else None
-    if given is not None and given.model not in {"", bundle.digest}:
-        log.warning("drift_reference_of_another_model", reference=given.model, bundle=bundle.digest)
+    if given is not None and given.model not in {"", model.digest}:
+        log.warning("drift_reference_of_another_model", reference=given.model, bundle=model.digest)
     return DriftWatch(
-        model=Model(name=manifest.name, version=manifest.version, digest=bundle.digest),
+        model=Model(name=model.name, version=model.version, digest=model.digest),
         worker=f"{socket.gethostname()}-{os.getpid()}",
-        label_ratio=manifest.reference.get("label_ratio"),
+        label_ratio=decider.reference.get("label_ratio"),
         baseline=given,
         plan=settings.drift_plan,
     )

@@ -6,8 +6,8 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 
 from monitoring.metrics.metrics import Metrics
 from stream import logs
-from stream.decide.decider import RULES_CONSEQUENCE, decider_of
-from stream.decide.pipeline import Pipeline
+from stream.decide.decider import Decider
+from stream.decide.from_settings import RULES_CONSEQUENCE, decider_of, pipeline_of
 from stream.settings.settings import Settings
 from stream.worker import process
 from stream.worker.allocator import limit_fragmentation
@@ -33,29 +33,28 @@ def main(settings: Settings) -> None:
     registry = process_registry()
     metrics = Metrics(
         registry,
-        labels=decider.classifier.labels,
+        labels=decider.labels,
         topic=settings.topics.content,
         known_sources=settings.known_source_names,
     )
     decider.warm_up(settings.inference_threads)
-    pipeline = Pipeline(
-        classifier=decider.classifier,
-        router=decider.router,
-        observer=metrics,
-        limits=settings.limits,
-        attempts=settings.model_attempts,
-        probe=decider.probe,
-    )
-    model, bundle = decider.router.model, decider.bundle
+    announce(decider, metrics)
+    pipeline = pipeline_of(settings, decider=decider, observer=metrics)
+    process.run(settings, pipeline=pipeline, metrics=metrics, registry=registry, watch=watch_of(settings, decider))
+
+
+def announce(decider: Decider, metrics: Metrics) -> None:
+    """Say in metrics and log which decider is at work."""
+    model = decider.model
     metrics.model_loaded(
         name=model.name,
         version=model.version,
         digest=model.digest,
         now=time.time(),
-        thresholds={label: decider.router.asked_below(label) for label in decider.classifier.labels},
+        thresholds={label: decider.asked_below(label) for label in decider.labels},
         reference=decider.reference,
     )
-    if bundle is None:
+    if decider.bundle is None:
         log.warning(
             "rules_decide",
             name=model.name,
@@ -65,10 +64,7 @@ def main(settings: Settings) -> None:
             next="TAGSTREAM_DECIDER=model once there is a bundle that verifies; docs/runbooks/CircuitBreakerOpen.md",
         )
     else:
-        log.info("bundle_loaded", name=model.name, version=model.version, digest=model.digest, path=str(bundle.path))
-    # Drift is looked for in what a model says; its reference is of no other decider.
-    watch = watch_of(settings, bundle) if bundle is not None else None
-    process.run(settings, pipeline=pipeline, metrics=metrics, registry=registry, watch=watch)
+        log.info("bundle_loaded", name=model.name, version=model.version, digest=model.digest, path=str(decider.bundle.path))
 
 
 def process_registry() -> CollectorRegistry:

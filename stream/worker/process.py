@@ -74,7 +74,7 @@ def run(
             delivery=settings.delivery,
             metrics=f"http://{settings.metrics_host}:{port}/metrics",
         )
-        _wait_while_open(BreakerFile(settings, release=pipeline.release), metrics, progress)
+        _wait_while_open(BreakerFile(settings, release=pipeline.decider.release), metrics, progress)
         with contextlib.closing(open_guard(settings, metrics.crash_guard)) as guard:
             app = build(
                 settings,

@@ -6,7 +6,7 @@ from typing import Any, cast
 import faust
 import faust.transport.drivers.aiokafka as driver
 
-from stream.contract.outcomes import Publication
+from stream.contract.publication import Publication
 from stream.settings.settings import Settings
 
 

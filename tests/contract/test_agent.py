@@ -33,9 +33,7 @@ from prometheus_client import CollectorRegistry
 
 from monitoring.health import Progress
 from monitoring.metrics.metrics import Metrics
-from stream.contract.outcomes import ModelRef
-from stream.decide.pipeline import Pipeline
-from stream.decide.routing import Router
+from stream.decide.from_settings import pipeline_of
 from stream.deliver.delivery import Delivery
 from stream.deliver.fatal import EXIT_BROKEN, DeliveryError
 from stream.settings.settings import Settings
@@ -47,7 +45,7 @@ from stream.worker.consumer.thread import ConsumerThread
 from stream.worker.consumer.transacted import TransactedConsumer
 from stream.worker.faust_app import faust_app, source
 from stream.worker.producer import Producer
-from tests.fakes import LABELS, Clock, Death, KeywordClassifier
+from tests.fakes import LABELS, Clock, Death, deciding
 
 SECONDS = 300
 EVENTS: dict[bytes | None, str] = {
@@ -99,11 +97,10 @@ class Worker:
             {"topics": {"content": "news", "tagged": "tagged-news"}, "inference_threads": 1, **knobs}
         )
         self.registry = CollectorRegistry()
-        router = Router(model=ModelRef(name="m", version="1", digest="d" * 64), threshold=0.7)
         metrics = Metrics(self.registry, labels=LABELS, topic=settings.topics.content)
         self.app = build(
             settings,
-            pipeline=Pipeline(classifier=KeywordClassifier(), router=router, observer=metrics),
+            pipeline=pipeline_of(settings, decider=deciding(), observer=metrics),
             metrics=metrics,
             progress=Progress(stall_seconds=20, monotonic=Clock()),
             idempotent=True,

@@ -13,9 +13,10 @@ from model_export.bundle.bundle import DEFAULT_BUNDLE, MANIFEST, Bundle, BundleE
 from model_export.bundle.classifier import OnnxClassifier
 from model_export.bundle.invariance import check_invariance
 from model_export.data.splits import Splits
-from stream.batch.classify import classify, load_pipeline
+from stream.batch.classify import classify
 from stream.batch.rows import Row
-from stream.contract.outcomes import Tagged, publish_all
+from stream.contract.decisions import Tagged
+from stream.decide.from_settings import pipeline_of
 from stream.settings.settings import Settings
 from tests.fakes import raw
 
@@ -32,11 +33,11 @@ def test_an_event_comes_out_of_the_pipeline_with_every_label_that_it_is_about(
     default_multilabel: Bundle, small_splits: Splits
 ) -> None:
     """The decision's own among them, in the bundle's order, `tags` behind `tag`; some texts are about two."""
-    pipeline = load_pipeline(Settings(bundle=default_multilabel.path, confidence_threshold=0.0))
+    pipeline = pipeline_of(Settings(bundle=default_multilabel.path, confidence_threshold=0.0))
     events = [raw(json.dumps({"id": str(n), "title": row.text}).encode()) for n, row in enumerate(small_splits.train[:60])]
-    outcomes = [outcome for outcome in pipeline.decide(events) if isinstance(outcome, Tagged)]
-    assert len(outcomes) > 30
-    found = [json.loads(one.value or b"") for one in publish_all(outcomes, 0)]
+    tagged = [one for one in pipeline.publications(events) if isinstance(one.outcome, Tagged)]
+    assert len(tagged) > 30
+    found = [json.loads(one.value or b"") for one in tagged]
     for record in found:
         names = list(record)
         assert names[names.index("tag") + 1] == "tags"
@@ -49,7 +50,7 @@ def test_an_event_comes_out_of_the_pipeline_with_every_label_that_it_is_about(
 def test_the_option_adds_to_a_decision_and_changes_nothing_of_it(default_multilabel: Bundle) -> None:
     """Apart from `tags` and from who decided, the bytes are those of the bundle without it."""
     without, with_it = (
-        json.loads(next(iter(classify(load_pipeline(Settings(bundle=folder)), [Row(1, EVENT)]))).line)
+        json.loads(next(iter(classify(pipeline_of(Settings(bundle=folder)), [Row(1, EVENT)]))).line)
         for folder in (DEFAULT_BUNDLE, default_multilabel.path)
     )
     own = {"tags", "overridden", "model", "prediction_id", "tagged_at"}

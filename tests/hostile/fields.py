@@ -3,7 +3,7 @@
 import random
 
 from monitoring.vocabulary import Reason
-from stream.contract.outcomes import DECISION_FIELDS
+from stream.contract.publication import DECISION_FIELDS
 from tests.hostile.record import Hostile, Make, dead, decided, encoded, event
 
 FIELDS = ("id", "title", "description", "created_on", "source")

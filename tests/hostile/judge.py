@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from monitoring.vocabulary import Destination, TextFlag
-from stream.contract.outcomes import DECISION_FIELDS
+from stream.contract.publication import DECISION_FIELDS
 from stream.contract.record import Headers
 from tests.hostile.record import Hostile
 

@@ -3,7 +3,7 @@
 import random
 
 from monitoring.vocabulary import Reason
-from stream.contract.events import DEFAULT_LIMITS
+from stream.contract.limits import DEFAULT_LIMITS
 from tests.hostile.record import Hostile, Make, dead, decided, encoded, event
 
 MAX_BYTES = DEFAULT_LIMITS.max_bytes

@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 import stream.worker.producer
 from monitoring.health import Progress
 from stream import logs
-from stream.contract.outcomes import Publication
+from stream.contract.publication import Publication
 from stream.deliver.batcher import Batcher
 from stream.deliver.delivery import Delivery
 from stream.deliver.fatal import die

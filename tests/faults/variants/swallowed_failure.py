@@ -5,7 +5,7 @@ from collections.abc import Awaitable
 from typing import Any
 
 import stream.worker.faust_app
-from stream.contract.outcomes import Publication
+from stream.contract.publication import Publication
 from tests.faults.variants.bad_worker import Parts, log, run
 
 

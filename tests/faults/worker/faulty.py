@@ -13,10 +13,8 @@ from prometheus_client import CollectorRegistry
 import stream.kafka.transactions
 import stream.worker.process
 import stream.worker.producer
-from model_export.bundle.bundle import read
-from model_export.bundle.classifier import OnnxClassifier
 from stream import logs
-from stream.decide.pipeline import router
+from stream.decide.from_settings import decider_of
 from stream.settings.loading import load
 from stream.settings.settings import Settings
 from stream.worker.allocator import limit_fragmentation
@@ -57,14 +55,11 @@ def _parts(settings: Settings, arms: Arms, registry: CollectorRegistry) -> tuple
         metrics = FaultyMetrics(registry, arms, settings.topics.content)
         metrics.model_loaded(name=model.name, version=model.version, digest=model.digest, now=0)
         return metrics, StubPipeline(arms, settings, metrics, seconds_per_batch=seconds, model=model)
-    bundle = read(settings.bundle)
-    metrics = FaultyMetrics(registry, arms, settings.topics.content, bundle.manifest.labels)
-    metrics.model_loaded(name=bundle.manifest.name, version=bundle.manifest.version, digest=bundle.digest, now=0)
-    chosen = router(bundle, settings.confidence_threshold)
-    pipeline = FaultyPipeline(
-        arms, settings, metrics, classifier=OnnxClassifier(bundle), router=chosen, seconds_per_batch=seconds
-    )
-    return metrics, pipeline
+    decider = decider_of(settings)
+    model = decider.model
+    metrics = FaultyMetrics(registry, arms, settings.topics.content, decider.labels)
+    metrics.model_loaded(name=model.name, version=model.version, digest=model.digest, now=0)
+    return metrics, FaultyPipeline(arms, settings, metrics, decider=decider, seconds_per_batch=seconds)
 
 
 def in_a_sentence(run: Callable[[], None]) -> None:

@@ -12,9 +12,9 @@ import stream.worker.process
 from model_export.bundle.prediction import Prediction
 from monitoring.observer import Observer
 from stream import logs
-from stream.contract.events import Limits
+from stream.decide import from_settings
+from stream.decide.decider import Decider
 from stream.decide.pipeline import Pipeline
-from stream.decide.routing import Router
 from stream.settings.loading import load
 from stream.settings.settings import Settings
 from tests.faults.worker.faulty import in_a_sentence
@@ -45,13 +45,9 @@ class PoisonableClassifier(StubClassifier):
 
 def pipeline_of(settings: Settings, observer: Observer, *, seconds_per_batch: float) -> Pipeline:
     """The real pipeline around it."""
-    return Pipeline(
-        classifier=FaultyClassifier(PoisonableClassifier(), Arms(), seconds_per_batch),
-        router=Router(model=MODEL, threshold=THRESHOLD),
-        observer=observer,
-        limits=Limits(max_bytes=settings.max_event_bytes),
-        attempts=settings.model_attempts,
-    )
+    classifier = FaultyClassifier(PoisonableClassifier(), Arms(), seconds_per_batch)
+    decider = Decider(classifier=classifier, model=MODEL, threshold=THRESHOLD)
+    return from_settings.pipeline_of(settings, decider=decider, observer=observer)
 
 
 def main() -> None:

@@ -9,7 +9,8 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -18,10 +19,12 @@ from model_export.bundle.prediction import Classifier, Prediction, predict
 from model_export.bundle.text import MOST_CHARACTERS
 from monitoring.metrics.metrics import Metrics
 from monitoring.observer import Observation, Observer
-from stream.contract.outcomes import ModelRef, Publication
+from stream.contract.decisions import ModelRef
+from stream.contract.publication import Publication
 from stream.contract.record import Record
-from stream.decide.pipeline import Pipeline
-from stream.decide.routing import Router
+from stream.contract.refusal import Refusal
+from stream.decide.decider import Decider
+from stream.decide.from_settings import pipeline_of
 from stream.settings.settings import Settings
 from tests.faults.worker.points import Arms, Point
 
@@ -123,34 +126,27 @@ def decide(text: str, salt: str = "") -> Prediction:
     return predict(logits, labels=LABELS, temperature=1.0, tokens=len(read.split()), truncated=truncated)
 
 
-class FaultyPipeline(Pipeline):
-    """The real pipeline, with two places to be killed at and one where the machine breaks."""
+class FaultyPipeline:
+    """The real pipeline of these settings, with two places to be killed at and one where the machine breaks."""
 
     def __init__(
-        self,
-        arms: Arms,
-        settings: Settings,
-        observer: Observer,
-        *,
-        classifier: Classifier,
-        router: Router,
-        seconds_per_batch: float,
+        self, arms: Arms, settings: Settings, observer: Observer, *, decider: Decider, seconds_per_batch: float
     ) -> None:
         """Break where it is armed."""
-        super().__init__(
-            classifier=FaultyClassifier(
-                classifier, arms, seconds_per_batch, int(os.environ.get(FULL_BATCH_VARIABLE, settings.batch_max_events))
-            ),
-            router=router,
-            observer=observer,
-            limits=settings.limits,
-        )
+        full_batch = int(os.environ.get(FULL_BATCH_VARIABLE, settings.batch_max_events))
+        classifier = FaultyClassifier(decider.classifier, arms, seconds_per_batch, full_batch)
+        self._real = pipeline_of(settings, decider=replace(decider, classifier=classifier), observer=observer)
         self._arms = arms
 
-    def publications(self, events: Sequence[Record], clock: Callable[[], float] = time.time) -> list[Publication]:
+    @property
+    def decider(self) -> Decider:
+        """The decider of the real pipeline."""
+        return self._real.decider
+
+    def publications(self, events: Sequence[Record], refusal: Refusal | None = None) -> list[Publication]:
         """As the real one; it may not return."""
         self._arms.kill_at(Point.KILL_BEFORE_DECIDING)
-        publications = super().publications(events, clock)
+        publications = self._real.publications(events, refusal)
         self._arms.kill_at(Point.KILL_BEFORE_SENDING)
         if self._arms.fires(Point.EXCEPTION):
             msg = f"injected behind a batch of {len(events)}"
@@ -165,14 +161,8 @@ class StubPipeline(FaultyPipeline):
         self, arms: Arms, settings: Settings, observer: Observer, *, seconds_per_batch: float, model: ModelRef = MODEL
     ) -> None:
         """Break where it is armed."""
-        super().__init__(
-            arms,
-            settings,
-            observer,
-            classifier=StubClassifier(model),
-            router=Router(model=model, threshold=THRESHOLD),
-            seconds_per_batch=seconds_per_batch,
-        )
+        decider = Decider(classifier=StubClassifier(model), model=model, threshold=THRESHOLD)
+        super().__init__(arms, settings, observer, decider=decider, seconds_per_batch=seconds_per_batch)
 
 
 class FaultyMetrics(Metrics):

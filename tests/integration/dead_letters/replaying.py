@@ -6,10 +6,10 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from stream.contract.dead_letter import Selection
 from stream.contract.record import Record
 from stream.dead_letters import ledger, replay, show
 from stream.dead_letters.ledger import Ledger
+from stream.dead_letters.selection import Selection
 from stream.kafka import producer
 from stream.kafka.producer import UndeliveredError, VerbatimSender
 from stream.settings.loading import load

@@ -16,9 +16,9 @@ from kafka import KafkaProducer
 from monitoring.vocabulary import Reason, Stage
 from stream.broker.ports import free_ports
 from stream.broker.processes import Processes
-from stream.contract.events import Rejected
-from stream.contract.outcomes import publish_all
+from stream.contract.publication import publish_all
 from stream.contract.record import Headers, Record
+from stream.contract.refusal import Refusal
 from stream.kafka import producer
 from stream.kafka.log import log_of
 from stream.settings.settings import Settings
@@ -53,26 +53,22 @@ def lines(output: bytes) -> list[dict[str, object]]:
 
 def lay(settings: Settings, events: tuple[tuple[bytes | None, bytes | None, Headers], ...] = EVENTS) -> None:
     """Dead letters as the worker writes them, of events that nobody need send: the third is of another code."""
-    rejected = [
-        Rejected(
-            raw=Record(
-                topic=settings.topics.content,
-                partition=number % 6,
-                offset=number,
-                timestamp_ms=1,
-                key=key,
-                value=value,
-                headers=headers,
-            ),
+    topic = settings.topics.content
+    origins = [
+        Record(topic=topic, partition=number % 6, offset=number, timestamp_ms=1, key=key, value=value, headers=headers)
+        for number, (key, value, headers) in enumerate(events)
+    ]
+    refusals = [
+        Refusal(
             stage=Stage.VALIDATE if number == 2 else Stage.DECODE,
             reason=Reason.MISSING_TITLE if number == 2 else Reason.INVALID_JSON,
             message="a sentence",
         )
-        for number, (key, value, headers) in enumerate(events)
+        for number in range(len(events))
     ]
     records = [
         Record(topic=settings.topics.dlq, key=one.key, value=one.value, headers=one.headers, partition=number % 6)
-        for number, one in enumerate(publish_all(rejected, 0))
+        for number, one in enumerate(publish_all(origins, refusals, 0))
     ]
     with producer.verbatim_sender(settings, idempotent=True) as sender:
         assert sender.deliver(records) == [None] * len(records)

@@ -14,7 +14,7 @@ from kafka import KafkaAdminClient, TopicPartition
 
 from stream.broker.ports import free_ports
 from stream.broker.processes import Processes
-from stream.contract.outcomes import prediction_id
+from stream.contract.decisions import prediction_id
 from stream.contract.record import Record
 from stream.deliver.fatal import EXIT_BROKEN
 from stream.settings.settings import Settings

@@ -67,7 +67,7 @@ def test_tokens_are_counted_as_read_and_by_the_word() -> None:
 
 @given(st.lists(st.integers(-80_000, 20_000).map(lambda parts: parts / 10_000), min_size=1, max_size=300))
 def test_hardly_any_ordinary_text_is_out_of_distribution(energies: list[float]) -> None:
-    """`ood_energy` is the 0.995 quantile, and `ood_ratio` is what the router would say of the very same rows."""
+    """`ood_energy` is the 0.995 quantile, and `ood_ratio` is what a decider would say of the very same rows."""
     found = described([predicted(energy=energy) for energy in energies])
     assert found["ood_energy"] == found["energy_quantiles"]["0.995"] == round(float(np.quantile(energies, 0.995)), 4)
     assert found["ood_ratio"] == pytest.approx(

@@ -28,7 +28,8 @@ from model_export.train.checkpoint import CheckpointError, Trained
 from model_export.train.distil import StudentRecipe, distil
 from model_export.train.lessons import Examples, drawing_weights, lessons_of
 from model_export.train.network import Int8Embedding, Shape, TagNetwork
-from stream.decide.pipeline import router
+from stream.decide.from_settings import decider_of_bundle
+from tests.fakes import KeywordClassifier
 
 WORDS = tuple(f"w{number}" for number in range(60))
 SHAPE = Shape(vocabulary=64, positions=64, width=32, inner=64, heads=4, layers=2, labels=len(LABELS))
@@ -284,13 +285,17 @@ def test_network_becomes_a_bundle_that_the_worker_loads(built: Built) -> None:
 
 
 def test_every_label_of_a_new_bundle_has_its_certificate_or_its_refusal(built: Built) -> None:
-    """Each of the four labels has a certificate or the number of labels it lacks; the router applies these thresholds."""
+    """Each of the four labels has a certificate or the number of labels it lacks; the decider applies these thresholds."""
     manifest = built.bundle.manifest
     assert set(manifest.thresholds) == set(LABELS)
     assert sum(found.label_rows for found in manifest.thresholds.values()) == 40
     assert {found.target_precision for found in manifest.thresholds.values()} == {0.5}
     classes = {report["label"]: report["threshold"] for report in manifest.metrics["holdout"]["classes"]}
-    assert classes == manifest.asked_below() == {label: router(built.bundle, None).asked_below(label) for label in LABELS}
+    assert (
+        classes
+        == manifest.asked_below()
+        == {label: decider_of_bundle(built.bundle, KeywordClassifier()).asked_below(label) for label in LABELS}
+    )
 
 
 def test_the_gate_is_measured_on_every_part(built: Built) -> None:

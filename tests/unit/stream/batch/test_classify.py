@@ -11,23 +11,19 @@ from hypothesis import strategies as st
 
 from model_export.bundle.bundle import BundleError
 from monitoring.observer import NullObserver
-from stream.batch.classify import ROWS_AT_ONCE, classify, load_pipeline
+from stream.batch.classify import ROWS_AT_ONCE, classify
 from stream.batch.rows import Row, RowsError
-from stream.contract.events import Rejected
-from stream.contract.outcomes import ModelRef, publish_all
+from stream.contract.publication import publish_all
+from stream.contract.refusal import Refusal
+from stream.decide.from_settings import pipeline_of
 from stream.decide.pipeline import Pipeline
-from stream.decide.routing import Router
 from stream.settings.settings import Settings
-from tests.fakes import KeywordClassifier, raw
+from tests.fakes import deciding, raw
 
 VALUES = [b'{"id":"a","title":"deployment"}', b'{"id":"b","title":"maybe image","tag":"x"}', b"{", b'{"title":"c"}']
 ROWS = [Row(number, value) for number, value in enumerate(VALUES, start=1)]
 # For the property, which Hypothesis does not let share fixtures.
-PIPELINE = Pipeline(
-    classifier=KeywordClassifier(),
-    router=Router(model=ModelRef(name="m", version="1", digest="d" * 64), threshold=0.7),
-    observer=NullObserver(),
-)
+PIPELINE = Pipeline(decider=deciding(), observer=NullObserver())
 
 
 def test_every_row_has_its_line_in_the_inputs_order(pipeline: Pipeline) -> None:
@@ -43,9 +39,9 @@ def test_every_row_has_its_line_in_the_inputs_order(pipeline: Pipeline) -> None:
 def test_a_line_is_the_published_value_and_its_destination(pipeline: Pipeline) -> None:
     """Stream and command line cannot disagree: up to the clock the bytes are the same."""
     for row in classify(pipeline, ROWS):
-        if isinstance(row.outcome, Rejected):
+        if isinstance(row.outcome, Refusal):
             continue
-        (publication,) = publish_all([row.outcome], 0)
+        (publication,) = publish_all([row.outcome.event.record], [row.outcome], 0)
         assert publication.value is not None
         decision = publication.value.rpartition(b',"tagged_at"')[0]
         assert row.line.startswith(decision + b',"tagged_at":"')
@@ -95,14 +91,14 @@ def test_a_line_says_nothing_of_the_text_of_a_refused_row(pipeline: Pipeline) ->
 def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
     """With the reason, before anything is read."""
     with pytest.raises(BundleError, match="cannot be read"):
-        load_pipeline(Settings(bundle=tmp_path))
+        pipeline_of(Settings(bundle=tmp_path))
 
 
 def test_the_settings_reach_the_pipeline(tiny_bundle_folder: Path) -> None:
     """Bundle, threshold and size limit are the settings'."""
     event = raw(b'{"title":"image segmentation"}')
     sure, unsure, small = (
-        load_pipeline(Settings(bundle=tiny_bundle_folder, **knobs)).decide([event])[0]
+        pipeline_of(Settings(bundle=tiny_bundle_folder, **knobs)).decide([event])[0]
         for knobs in ({"confidence_threshold": 0.0}, {"confidence_threshold": 1.0}, {"max_event_bytes": 5})
     )
-    assert [type(outcome).__name__ for outcome in (sure, unsure, small)] == ["Tagged", "NeedsReview", "Rejected"]
+    assert [type(outcome).__name__ for outcome in (sure, unsure, small)] == ["Tagged", "NeedsReview", "Refusal"]

@@ -14,20 +14,17 @@ from monitoring.drift.calibration import TooFewError
 from monitoring.observer import NullObserver
 from stream.batch import drift
 from stream.batch.drift import DriftError
-from stream.contract.outcomes import ModelRef
 from stream.decide.pipeline import Pipeline
-from stream.decide.routing import Router
 from stream.settings.loading import SettingsError, load
 from stream.settings.settings import Settings
-from tests.fakes import KeywordClassifier
+from tests.fakes import deciding
 
 
 @pytest.fixture(autouse=True)
 def keywords(monkeypatch: pytest.MonkeyPatch) -> None:
     """A classifier that takes no time."""
-    router = Router(model=ModelRef(name="m", version="1", digest="d" * 64), threshold=0.7)
-    pipeline = Pipeline(classifier=KeywordClassifier(), router=router, observer=NullObserver())
-    monkeypatch.setattr(drift, "load_pipeline", lambda _: pipeline)
+    pipeline = Pipeline(decider=deciding(), observer=NullObserver())
+    monkeypatch.setattr(drift, "pipeline_of", lambda _: pipeline)
 
 
 def written(path: Path, rows: Sequence[object]) -> str:

@@ -5,11 +5,10 @@ import pytest
 from model_export.bundle.bundle import ALWAYS_ASK
 from model_export.bundle.prediction import Prediction
 from model_export.bundle.text import read
+from stream.batch.classify import Classified
 from stream.batch.show import print_outcome
 from stream.contract.events import ContentEvent, decode
-from stream.contract.outcomes import ModelRef
-from stream.decide.routing import Router
-from tests.fakes import raw
+from tests.fakes import deciding, raw
 
 
 @pytest.mark.parametrize(
@@ -31,10 +30,9 @@ def test_classify_says_why_a_person_would_be_asked(
     prediction = Prediction(
         label="mlops", confidence=0.9, probabilities={"mlops": 0.9, "other": 0.1}, energy=energy, tokens=3, truncated=False
     )
-    routed = Router(
-        model=ModelRef(name="m", version="1", digest="d" * 64), threshold=0.7, thresholds={"mlops": threshold}, ood_energy=-1.0
-    )
-    print_outcome(routed.route(event, prediction, read(event.title, None)), line=None)
+    decider = deciding(thresholds={"mlops": threshold}, ood_energy=-1.0)
+    outcome = decider.decide(event, prediction, read(event.title, None))
+    print_outcome(Classified(outcome=outcome, number=0, begins=1, line=b""), of_file=False)
     shown = capsys.readouterr().out
     assert ("a person" in shown) == (said is not None)
     assert said is None or said in shown

@@ -17,8 +17,8 @@ from monitoring.vocabulary import Reason, Stage
 from stream.batch.rows import RowsError
 from stream.cli import main, making
 from stream.cli.show.settings import print_settings
-from stream.contract.dead_letter import UsageError
 from stream.dead_letters import choose, replay
+from stream.dead_letters.selection import UsageError
 from stream.deliver.fatal import EXIT_BROKEN
 from stream.settings.loading import known_keys, load
 from tests.conftest import TINY_BUNDLE

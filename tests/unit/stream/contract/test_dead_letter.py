@@ -7,22 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitoring.vocabulary import Reason, Stage
-from stream.contract.dead_letter import (
-    REPLAYED_FROM,
-    DeadLetter,
-    Place,
-    Refusal,
-    Selection,
-    UsageError,
-    place,
-    read,
-    refusal,
-    replayed,
-    since_ms,
-)
-from stream.contract.events import Limits, Rejected
-from stream.contract.outcomes import REPLAY_COUNT, publish_all
+from stream.contract.dead_letter import REPLAY_COUNT, REPLAYED_FROM, DeadLetter, Place, read, replayed
+from stream.contract.limits import Limits
+from stream.contract.publication import publish_all
 from stream.contract.record import Headers, Record
+from stream.contract.refusal import Refusal
+from stream.dead_letters.refusals import NotReplayed, not_replayed
+from stream.dead_letters.selection import Selection, UsageError, place, since_ms
 
 OUR_NAMES = [
     "__streams.errors.exception",
@@ -43,8 +34,8 @@ HEADERS: Any = st.lists(st.tuples(st.one_of(st.sampled_from(OUR_NAMES), st.text(
 
 def lying(event: Record, *, limits: Limits | None = None, offset: int = 42) -> Record:
     """The dead letter of an event as it lies on the topic."""
-    outcome = Rejected(raw=event, stage=Stage.VALIDATE, reason=Reason.MISSING_TITLE, message="title is missing")
-    (publication,) = publish_all([outcome], 0, limits or Limits())
+    refusal = Refusal(stage=Stage.VALIDATE, reason=Reason.MISSING_TITLE, message="title is missing")
+    (publication,) = publish_all([event], [refusal], 0, limits or Limits())
     return Record(
         topic="content.dlq",
         key=publication.key,
@@ -99,11 +90,11 @@ def test_a_replay_that_fails_again_counts_on() -> None:
     for number in range(4):
         found = letter(headers=headers)
         assert (found.replays, found.attempts) == (number, number + 1)
-        refused = refusal(found, most_replays=3)
+        refused = not_replayed(found, most_replays=3)
         assert (refused is not None) == (number == 3)
         headers = replayed(found, "content").headers
     assert refused is not None
-    assert refused[0] is Refusal.TOO_OFTEN
+    assert refused[0] is NotReplayed.TOO_OFTEN
     assert "3 times" in refused[1]
     assert headers[0] == ("x", b"1")
 
@@ -113,17 +104,17 @@ def test_a_letter_without_its_value_is_refused() -> None:
     found = read(lying(event(value=b"x" * 300_000), limits=Limits(max_dead_letter_bytes=256 * 1024)))
     assert found is not None
     assert (found.dropped, found.length, found.size_bytes) == (("value",), 300_000, 300_000)
-    refused = refusal(found, most_replays=3)
+    refused = not_replayed(found, most_replays=3)
     assert refused is not None
-    assert refused[0] is Refusal.INCOMPLETE
+    assert refused[0] is NotReplayed.INCOMPLETE
     assert "did not fit into the topic" in refused[1]
 
 
 def test_a_header_without_a_value_is_refused() -> None:
     """Kafka has such, the client does not; better refused than changed."""
-    refused = refusal(letter(headers=(("x", None),)), most_replays=3)  # type: ignore[arg-type]
+    refused = not_replayed(letter(headers=(("x", None),)), most_replays=3)  # type: ignore[arg-type]
     assert refused is not None
-    assert refused[0] is Refusal.NULL_HEADER
+    assert refused[0] is NotReplayed.NULL_HEADER
 
 
 @pytest.mark.parametrize("to", ["content", "elsewhere"])

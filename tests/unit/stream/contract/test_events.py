@@ -12,9 +12,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from monitoring.vocabulary import Reason, Stage
-from stream.contract.events import ContentEvent, Limits, Rejected, decode
-from stream.contract.outcomes import publish_all
+from stream.contract.events import ContentEvent, decode
+from stream.contract.limits import Limits
+from stream.contract.publication import publish_all
 from stream.contract.record import Record
+from stream.contract.refusal import Refusal
 from stream.deliver.breaker import OF_THE_MODEL
 from tests.fakes import raw
 
@@ -31,10 +33,10 @@ def accepted(value: bytes, **where: Any) -> ContentEvent:
     return event
 
 
-def rejected(value: bytes | None, limits: Limits = LIMITS, **where: Any) -> Rejected:
+def rejected(value: bytes | None, limits: Limits = LIMITS, **where: Any) -> Refusal:
     """Decode what must be refused."""
     outcome = decode(raw(value, **where), limits)
-    assert isinstance(outcome, Rejected), outcome
+    assert isinstance(outcome, Refusal), outcome
     return outcome
 
 
@@ -136,10 +138,12 @@ def test_a_bad_event_is_refused_for_its_reason(reason: Reason, value: bytes | No
     """Every hostile input is a value with the code of the closed list, and the record is kept as it came."""
     record = raw(value, headers=headers.items())
     outcome = decode(record, LIMITS)
-    assert isinstance(outcome, Rejected)
+    assert isinstance(outcome, Refusal)
     assert outcome.reason is reason
-    assert outcome.raw is record
     assert outcome.message
+    (publication,) = publish_all([record], [outcome], 0)
+    assert publication.value == record.value
+    assert publication.headers[: len(record.headers)] == record.headers
 
 
 def test_every_reason_of_the_closed_list_has_an_input() -> None:
@@ -205,8 +209,8 @@ def check_total(value: bytes | None, headers: Any = (), key: bytes | None = None
     record = raw(value, headers=headers, key=key)
     outcome = decode(record)
     assert outcome == decode(record)
-    if isinstance(outcome, Rejected):
-        (publication,) = publish_all([outcome], 1_700_000_000_000)
+    if isinstance(outcome, Refusal):
+        (publication,) = publish_all([record], [outcome], 1_700_000_000_000)
         assert publication.value == value
         assert publication.headers[: len(record.headers)] == record.headers
     else:
@@ -416,7 +420,7 @@ def test_attributes_that_are_no_strings_are_kept_too() -> None:
 def test_an_event_whose_outcome_would_not_fit_into_a_record_is_refused(record: Record) -> None:
     """The broker would refuse the outcome, and the worker would die of the same event again and again."""
     outcome = decode(record)
-    assert isinstance(outcome, Rejected)
+    assert isinstance(outcome, Refusal)
     assert outcome.reason is Reason.TOO_LARGE
 
 
@@ -462,5 +466,5 @@ def test_no_repr_on_the_way_out_holds_the_title(fields: dict[str, Any], headers:
     record = raw(json.dumps({**fields, "title": TOKEN}).encode(), headers=[*headers, ("h", TOKEN.encode())], key=TOKEN.encode())
     outcome = decode(record)
     assert TOKEN not in repr(record) + repr(outcome)
-    if isinstance(outcome, Rejected):
-        assert TOKEN not in repr(publish_all([outcome], 1_700_000_000_000))
+    if isinstance(outcome, Refusal):
+        assert TOKEN not in repr(publish_all([record], [outcome], 1_700_000_000_000))

@@ -24,7 +24,8 @@ from stream.batch.show import print_outcome
 from stream.cli.show.records import print_record
 from stream.contract.events import decode
 from stream.contract.record import Record
-from stream.decide.pipeline import Pipeline, router
+from stream.decide.from_settings import decider_of_bundle
+from stream.decide.pipeline import Pipeline
 from stream.deliver.breaker import OF_THE_MODEL
 from tests.fakes import LABELS
 from tests.hostile.corpus import HEAVY, LIGHT, SIZE, corpus, hostile, mutated, numbered
@@ -41,7 +42,7 @@ STATM = Path("/proc/self/statm")
 
 def hostile_pipeline(bundle: Bundle, classifier: Classifier) -> Pipeline:
     """The stream's own, unobserved."""
-    return Pipeline(classifier=classifier, router=router(bundle, None), observer=NullObserver())
+    return Pipeline(decider=decider_of_bundle(bundle, classifier), observer=NullObserver())
 
 
 def batches(records: Iterator[tuple[Callable[..., Hostile], Hostile]], size: int) -> Iterator[list[tuple[str, Hostile]]]:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import uuid
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -13,37 +14,28 @@ from kafka.record.default_records import DefaultRecordBatchBuilder
 
 from monitoring.observer import NullObserver, Observation, Signals
 from monitoring.vocabulary import Destination, Reason, ReviewReason
-from stream.contract.events import DEFAULT_LIMITS, ContentEvent, Limits, Rejected, decode
-from stream.contract.outcomes import (
+from stream.contract.dead_letter import MAX_MESSAGE_CHARACTERS
+from stream.contract.decisions import (
     CONTRACT_VERSION,
-    DECISION_FIELDS,
-    MAX_MESSAGE_CHARACTERS,
     PREDICTION_NAMESPACE,
-    Decision,
     ModelRef,
     NeedsReview,
-    Publication,
     Tagged,
     prediction_id,
-    publish_all,
-    timestamp,
-    value_without_clock,
-    weight,
 )
-from stream.contract.record import Record
+from stream.contract.events import ContentEvent, decode
+from stream.contract.limits import DEFAULT_LIMITS, Limits
+from stream.contract.publication import DECISION_FIELDS, Publication, publish_all, timestamp, value_without_clock
+from stream.contract.record import Record, weight
+from stream.contract.refusal import Refusal
 from stream.decide.pipeline import Pipeline
-from stream.decide.routing import Router
-from tests.fakes import LABELS, KeywordClassifier, raw
+from tests.fakes import LABELS, deciding, raw
 
 NOW_MS = 1_700_000_000_123
 SURE = b'{"id":"e-1","title":"deployment of a model"}'
 UNSURE = b'{"id":"e-2","title":"maybe deployment"}'
 # For properties, which Hypothesis does not let share fixtures.
-PIPELINE = Pipeline(
-    classifier=KeywordClassifier(),
-    router=Router(model=ModelRef(name="m", version="1", digest="d" * 64), threshold=0.7),
-    observer=NullObserver(),
-)
+PIPELINE = Pipeline(decider=deciding(), observer=NullObserver())
 # The rows of the contract's table, written down a second time.
 TAGGED_FIELDS = [
     "tag",
@@ -69,8 +61,8 @@ DLQ_HEADERS = [
 
 
 def published(pipeline: Pipeline, event: Record, now_ms: int = NOW_MS) -> Publication:
-    """What one record becomes."""
-    (publication,) = publish_all(pipeline.decide([event]), now_ms)
+    """The publication of one record."""
+    (publication,) = publish_all([event], pipeline.decide([event]), now_ms)
     return publication
 
 
@@ -137,20 +129,20 @@ def test_input_fields_under_the_decisions_names_are_kept_under_overridden(names:
     value = b'{"id":"a","title":"deployment",' + b",".join(b'"%b":1.10' % name.encode() for name in sorted(names)) + b"}"
     event = decode(raw(value))
     assert isinstance(event, ContentEvent)
-    decision = decided(event)
-    written = value_without_clock(event, decision)
+    outcome = decided(event)
+    written = value_without_clock(outcome)
     overridden = msgspec.json.decode(
         msgspec.json.decode(written, type=dict[str, msgspec.Raw])["overridden"], type=dict[str, msgspec.Raw]
     )
     assert {name: bytes(kept) for name, kept in overridden.items()} == dict.fromkeys(names, b"1.10")
-    assert json.loads(written, object_pairs_hook=unique)["tag"] == decision.tag
+    assert json.loads(written, object_pairs_hook=unique)["tag"] == outcome.decision.tag
 
 
-def decided(event: ContentEvent) -> Decision:
+def decided(event: ContentEvent) -> Tagged | NeedsReview:
     """Some decision on this event."""
-    (outcome,) = PIPELINE.decide([event.raw])
+    (outcome,) = PIPELINE.decide([event.record])
     assert isinstance(outcome, Tagged | NeedsReview)
-    return outcome.decision
+    return outcome
 
 
 def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -228,8 +220,8 @@ def test_a_dead_letter_is_the_record_untouched_with_where_and_why_after_its_own_
     own = (("x", b"1"), ("x-dlq-code", b"old"), ("ce_id", b"\xff"))
     event = raw(value, key=key, headers=own, offset=42)
     outcome = decode(event)
-    assert isinstance(outcome, Rejected)
-    (publication,) = publish_all([outcome], NOW_MS)
+    assert isinstance(outcome, Refusal)
+    (publication,) = publish_all([event], [outcome], NOW_MS)
     assert (publication.destination, publication.key, publication.value) == (Destination.DLQ, key, value)
     assert publication.headers[: len(own)] == own
     added = publication.headers[len(own) :]
@@ -260,10 +252,9 @@ def test_a_tombstone_is_sent_with_a_key_because_the_client_needs_one(pipeline: P
 
 def test_a_long_message_is_cut(pipeline: Pipeline) -> None:
     """Headers count against the size of a record."""
-    (rejected,) = pipeline.decide([raw(b"")])
-    assert isinstance(rejected, Rejected)
-    long = Rejected(raw=rejected.raw, stage=rejected.stage, reason=rejected.reason, message="m" * 9_999)
-    (publication,) = publish_all([long], NOW_MS)
+    (refusal,) = pipeline.decide([raw(b"")])
+    assert isinstance(refusal, Refusal)
+    (publication,) = publish_all([raw(b"")], [replace(refusal, message="m" * 9_999)], NOW_MS)
     assert len(dict(publication.headers)["__streams.errors.message"]) == MAX_MESSAGE_CHARACTERS
 
 
@@ -271,8 +262,9 @@ def test_no_outcome_shows_event_text_in_its_repr(pipeline: Pipeline) -> None:
     """Outcomes and publications may stand in a traceback."""
     planted = "zq7-planted-K"
     values = [f'{{"id":"a","title":"{word} {planted}","x":"{planted}"}}'.encode() for word in ("deployment", "maybe image")]
-    outcomes = pipeline.decide([raw(value, key=planted.encode(), headers=[("h", planted.encode())]) for value in values])
-    assert planted not in repr(outcomes) + repr(publish_all(outcomes, NOW_MS))
+    records = [raw(value, key=planted.encode(), headers=[("h", planted.encode())]) for value in values]
+    outcomes = pipeline.decide(records)
+    assert planted not in repr(outcomes) + repr(publish_all(records, outcomes, NOW_MS))
 
 
 @given(st.text(max_size=60), st.text("0123456789abcdef", min_size=64, max_size=64))
@@ -293,13 +285,13 @@ def test_an_outcome_that_its_topic_would_refuse_is_a_dead_letter_with_the_origin
     event = raw(value, key=b"k", headers=FLOOD)
     (outcome,) = pipeline.decide([event])
     assert isinstance(outcome, Tagged)
-    (publication,) = publish_all([outcome], NOW_MS)
+    (publication,) = publish_all([event], [outcome], NOW_MS)
     assert (publication.destination, publication.key, publication.value) == (Destination.DLQ, b"k", value)
     assert publication.headers[: len(FLOOD)] == FLOOD
     said = dict(publication.headers[len(FLOOD) :])
     assert (said["x-dlq-code"], said["x-dlq-stage"]) == (b"outcome_too_large", b"produce")
     assert publication.observation.rejection is Reason.OUTCOME_TOO_LARGE
-    assert publication.rejected is not None
+    assert isinstance(publication.outcome, Refusal)
     assert weight(publication.key, publication.value, publication.headers) <= DEFAULT_LIMITS.max_dead_letter_bytes
 
 
@@ -309,7 +301,7 @@ def test_the_limit_of_an_outcome_is_exact(beyond: int) -> None:
     event = raw(b'{"id":"a","title":"deployment"}', key=b"k")
     heavy = published(PIPELINE, event)
     limits = Limits(max_outcome_bytes=weight(heavy.key, heavy.value, heavy.headers) - beyond)
-    (publication,) = publish_all(PIPELINE.decide([event]), NOW_MS, limits)
+    (publication,) = publish_all([event], PIPELINE.decide([event]), NOW_MS, limits)
     assert (publication.destination is Destination.DLQ) == (beyond > 0)
 
 
@@ -343,8 +335,8 @@ def test_a_dead_letter_that_its_topic_would_refuse_says_what_it_was(
 ) -> None:
     """Where, why, length and SHA-256 without the value; key and headers where they are small; what is not there is named."""
     outcome = decode(event)
-    assert isinstance(outcome, Rejected)
-    (publication,) = publish_all([outcome], NOW_MS)
+    assert isinstance(outcome, Refusal)
+    (publication,) = publish_all([event], [outcome], NOW_MS)
     assert weight(publication.key, publication.value, publication.headers) < 256 * 1024
     assert (publication.key, publication.value) == (kept[0], None)
     said = dict(publication.headers)

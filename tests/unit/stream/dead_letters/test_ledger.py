@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.contract.dead_letter import Selection, read
+from stream.contract.dead_letter import read
 from stream.contract.record import Record
 from stream.dead_letters import ledger as replay_ledger
 from stream.dead_letters import replay
 from stream.dead_letters.ledger import Ledger, LedgerError, Note, Standing, State, key_of, replayed_letters, wait_until_over
+from stream.dead_letters.selection import Selection
 from stream.kafka.producer import TooLateError, UndeliveredError
 from tests.unit.stream.contract.test_dead_letter import lying
 

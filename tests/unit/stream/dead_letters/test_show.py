@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.contract.dead_letter import Place, Refusal, UsageError, read
+from stream.contract.dead_letter import Place, read
 from stream.contract.record import Headers, Record
 from stream.dead_letters import show
 from stream.dead_letters.choose import Found
+from stream.dead_letters.refusals import NotReplayed
 from stream.dead_letters.replay import Report
+from stream.dead_letters.selection import UsageError
 from stream.terminal import console
 from tests.unit.stream.contract.test_dead_letter import event, letter, lying
 
@@ -89,7 +91,7 @@ def test_the_exact_bytes_are_written_and_nothing_else(capsysbinary: pytest.Captu
 
 def test_what_a_replay_did_is_an_object_for_a_program(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     """With the report's own names; the records of a dry run are the data, so that it gives no such object."""
-    report = Report(target="content", sent=3, already=2, refused=Counter({Refusal.TOO_LARGE: 1, Refusal.NOT_OURS: 4}))
+    report = Report(target="content", sent=3, already=2, refused=Counter({NotReplayed.TOO_LARGE: 1, NotReplayed.NOT_OURS: 4}))
     show.print_report(report, dry_run=True, as_json=True)
     show.print_report(report, dry_run=False, as_json=False)
     assert capsysbinary.readouterr().out == b""
@@ -99,5 +101,5 @@ def test_what_a_replay_did_is_an_object_for_a_program(capsysbinary: pytest.Captu
         "sent": 3,
         "returned": 0,
         "already": 2,
-        "refused": {Refusal.NOT_OURS.value: 4, Refusal.TOO_LARGE.value: 1},
+        "refused": {NotReplayed.NOT_OURS.value: 4, NotReplayed.TOO_LARGE.value: 1},
     }

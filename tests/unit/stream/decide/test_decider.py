@@ -1,118 +1,224 @@
-"""Who decides: the model unless a person says otherwise, and under the rules nothing is tagged."""
+"""A decider tags at its threshold and asks a person just below it."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
-from types import SimpleNamespace
+from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
-from prometheus_client import CollectorRegistry
+from hypothesis import given
+from hypothesis import strategies as st
 
-from model_export.bundle import rules
-from model_export.bundle.bundle import BundleError
-from monitoring.metrics.metrics import Metrics
-from stream.batch.classify import classify, load_pipeline
-from stream.batch.rows import Row
-from stream.contract.outcomes import NeedsReview, prediction_id, publish_all
-from stream.decide.decider import decider_of
-from stream.deliver.breaker_file import BreakerFile
-from stream.settings.settings import Settings
-from stream.worker import main
-from tests.fakes import raw
+from model_export.bundle.bundle import ALWAYS_ASK
+from model_export.bundle.prediction import Prediction
+from model_export.bundle.text import read
+from monitoring.observer import Signals
+from monitoring.vocabulary import ReviewReason
+from stream.contract.decisions import ModelRef, NeedsReview, Tagged, prediction_id
+from stream.contract.events import ContentEvent, decode
+from stream.contract.publication import value_without_clock
+from stream.decide.decider import Decider
+from stream.decide.pipeline import decided
+from tests.fakes import KeywordClassifier, raw
 
-EVENTS = (
-    b'{"id":"a","title":"Deploying models on Kubernetes with monitoring, drift and rollback in production","tags":["x"]}',
-    b'{"id":"b","title":"A walk along the river"}',
+MODEL = ModelRef(name="m", version="1", digest="d" * 64)
+RATIOS = st.integers(0, 10_000).map(lambda parts: parts / 10_000)
+
+
+def predicted(confidence: float, *, truncated: bool = False, energy: float = -1.0) -> Prediction:
+    """A prediction of this confidence."""
+    scores = {"mlops": confidence, "other": round(1 - confidence, 4)}
+    return Prediction(label="mlops", confidence=confidence, probabilities=scores, energy=energy, tokens=3, truncated=truncated)
+
+
+def event() -> ContentEvent:
+    """Some event."""
+    decoded = decode(raw(b'{"id":"e-1","title":"Hello"}'))
+    assert isinstance(decoded, ContentEvent)
+    return decoded
+
+
+def decider(**figures: Any) -> Decider:
+    """A decider with these figures, whose classifier is not asked."""
+    return replace(Decider(classifier=KeywordClassifier(), model=MODEL, threshold=0.5), **figures)
+
+
+def outcome_of(by: Decider, decoded: ContentEvent, prediction: Prediction) -> Tagged | NeedsReview:
+    """The outcome of an event whose text has this prediction."""
+    return decided(by, decoded, prediction, read(decoded.title, decoded.description))
+
+
+def route(confidence: float, threshold: float) -> Tagged | NeedsReview:
+    """The outcome of some event."""
+    return outcome_of(decider(threshold=threshold), event(), predicted(confidence))
+
+
+@pytest.mark.parametrize(
+    ("confidence", "threshold", "kind"),
+    [
+        (0.9, 0.9, Tagged),
+        (0.9001, 0.9, Tagged),
+        (0.8999, 0.9, NeedsReview),
+        (0.0, 0.0, Tagged),
+        (1.0, 1.0, Tagged),
+        (0.9999, 1.0, NeedsReview),
+        # A consumer sees 0.9 and 0.89995, and must be able to recompute the decision.
+        (0.9, 0.89995, Tagged),
+        (0.9, 0.90005, NeedsReview),
+    ],
 )
-NOWHERE = Path("/nonexistent/bundle")
+def test_the_published_confidence_is_what_is_compared(confidence: float, threshold: float, kind: type) -> None:
+    """At or above the threshold the model decides."""
+    assert type(route(confidence, threshold)) is kind
 
 
-def by_rules(**knobs: Any) -> Settings:
-    """Settings whose bundle is gone and whose decider is the rules."""
-    return Settings.model_validate({"decider": "rules", "bundle": NOWHERE, **knobs})
+@given(RATIOS, st.floats(0, 1), st.floats(0, 1))
+def test_a_higher_threshold_never_moves_review_to_tagged(confidence: float, one: float, other: float) -> None:
+    """Caution is monotonous."""
+    low, high = sorted((one, other))
+    if isinstance(route(confidence, low), NeedsReview):
+        assert isinstance(route(confidence, high), NeedsReview)
 
 
-@pytest.mark.parametrize("threshold", [None, 0.0, 0.5])
-def test_the_rules_send_everything_to_people_whatever_the_threshold(threshold: float | None) -> None:
-    """With their tag, all probabilities, the reason, and their own name; without a bundle."""
-    pipeline = load_pipeline(by_rules(confidence_threshold=threshold))
-    decisions = [
-        outcome.decision for outcome in pipeline.decide([raw(value) for value in EVENTS]) if isinstance(outcome, NeedsReview)
-    ]
-    assert [(found.tag, found.decider, found.reasons) for found in decisions] == [
-        ("mlops", "rules", ("low_confidence",)),
-        ("other", "rules", ("low_confidence",)),
-    ]
-    for found in decisions:
-        assert set(found.probabilities) == {"computer-vision", "mlops", "natural-language-processing", "other"}
-        assert found.confidence == found.probabilities[found.tag] < found.threshold
+@given(RATIOS, st.floats(0, 1))
+def test_the_decision_is_the_same_whoever_is_asked(confidence: float, threshold: float) -> None:
+    """Unsure is not `other`: the tag and all probabilities are published either way."""
+    outcome = route(confidence, threshold)
+    found = msgspec.json.decode(value_without_clock(outcome))
+    assert found["tag"] == "mlops"
+    assert found["confidence"] == confidence
+    assert found["probabilities"] == predicted(confidence).probabilities
+    assert found["prediction_id"] == prediction_id("e-1", MODEL.digest)
+    assert found["threshold"] == threshold
+    assert ("reasons" in found) == isinstance(outcome, NeedsReview)
 
 
-def test_the_rules_name_themselves_and_the_ids_are_theirs() -> None:
-    """Going back to the model decides anew, under other ids."""
-    classifier = rules.RulesClassifier()
-    found = [json.loads(row.line) for row in classify(load_pipeline(by_rules()), [Row(1, value) for value in EVENTS])]
-    assert {row["destination"] for row in found} == {"review"}
-    assert found[0]["model"] == {"name": "keyword-rules", "version": classifier.version, "digest": classifier.digest}
-    assert found[0]["prediction_id"] == prediction_id("a", classifier.digest)
-    assert found[0]["tags"] == ["x"], "a producer's own field is not ours to move"
+@pytest.mark.parametrize(
+    ("own", "confidence", "kind", "applied"),
+    [
+        ({"mlops": 0.95}, 0.9, NeedsReview, 0.95),
+        ({"mlops": 0.5}, 0.6, Tagged, 0.5),
+        ({"other": 0.95}, 0.9, Tagged, 0.9),
+        ({"mlops": ALWAYS_ASK}, 1.0, NeedsReview, ALWAYS_ASK),
+    ],
+)
+def test_the_threshold_of_the_predicted_label_is_applied_and_published(
+    own: dict[str, float], confidence: float, kind: type, applied: float
+) -> None:
+    """Another label's does not matter; without one of its own the label has that of all; above 1 a person is asked however sure it is."""
+    outcome = outcome_of(decider(threshold=0.9, thresholds=own), event(), predicted(confidence))
+    assert type(outcome) is kind
+    assert outcome.decision.threshold == applied
+    assert (outcome.decision.confidence < outcome.decision.threshold) == (kind is NeedsReview)
 
 
-def test_figures_of_the_model_say_nothing_of_the_rules() -> None:
-    """Confidences, labels and drift are of a model; that a person was asked is counted as ever."""
-    registry = CollectorRegistry()
-    metrics = Metrics(registry, labels=rules.RulesClassifier().labels, topic="content")
-    outcomes = load_pipeline(by_rules()).decide([raw(value) for value in EVENTS])
-    metrics.published([one.observation for one in publish_all(outcomes, 1)], 1)
+def test_low_confidence_is_the_reason() -> None:
+    """One reason, and nothing was drawn by chance."""
+    outcome = route(0.5, 0.9)
+    assert isinstance(outcome, NeedsReview)
+    assert outcome.reasons == (ReviewReason.LOW_CONFIDENCE,)
+    assert outcome.inclusion_probability == 1.0
 
-    def counted(name: str) -> float:
-        return sum(sample.value for metric in registry.collect() for sample in metric.samples if sample.name == name)
 
-    assert counted("tagstream_events_published_total") == counted("tagstream_review_requested_total") == 2
-    figures = (
-        "predictions_total",
-        "confidence_ratio_count",
-        "energy_score_count",
-        "text_tokens_count",
-        "events_by_source_total",
+def test_a_cut_text_is_flagged_and_decided_like_any_other() -> None:
+    """`truncated` reaches the consumer, and is no reason for review."""
+    outcome = outcome_of(decider(threshold=0.5), event(), predicted(0.9, truncated=True))
+    assert isinstance(outcome, Tagged)
+    assert outcome.decision.truncated
+
+
+@pytest.mark.parametrize(
+    ("confidence", "energy", "reasons"),
+    [
+        (0.9, -2.0, ()),
+        (0.9, -1.9999, (ReviewReason.OUT_OF_DISTRIBUTION,)),
+        (0.5, -1.9999, (ReviewReason.LOW_CONFIDENCE, ReviewReason.OUT_OF_DISTRIBUTION)),
+        (0.5, -2.0, (ReviewReason.LOW_CONFIDENCE,)),
+    ],
+)
+def test_a_strange_text_is_a_reason_beside_the_other(
+    confidence: float, energy: float, reasons: tuple[ReviewReason, ...]
+) -> None:
+    """Sure of what it has never seen: a person is asked, and told of every reason, in one order."""
+    found = outcome_of(decider(threshold=0.9, ood_energy=-2.0), event(), predicted(confidence, energy=energy))
+    assert (found.reasons if isinstance(found, NeedsReview) else ()) == reasons
+    assert found.signals is not None
+    assert found.signals.out_of_distribution == (ReviewReason.OUT_OF_DISTRIBUTION in reasons)
+
+
+def test_nothing_is_strange_to_a_bundle_that_does_not_say_what_is() -> None:
+    """An older bundle has no such figure."""
+    found = outcome_of(decider(threshold=0.5), event(), predicted(0.9, energy=99.0))
+    assert isinstance(found, Tagged)
+    assert found.signals is not None
+    assert not found.signals.out_of_distribution
+
+
+def signals(**fields: object) -> Signals:
+    """The signals of an event with these fields."""
+    decoded = decode(raw(json.dumps({"id": "e-1", "title": "Hello", **fields}).encode()))
+    assert isinstance(decoded, ContentEvent)
+    found = outcome_of(decider(threshold=0.5), decoded, predicted(0.9, energy=-3.5)).signals
+    assert found is not None
+    return found
+
+
+def test_signals_are_of_the_text_that_the_model_reads() -> None:
+    """Title and description, cut into words, and what the network made of them."""
+    assert signals(title="Hello, GPU", description="two words", source="posts") == Signals(
+        event_id="e-1",
+        energy=-3.5,
+        tokens=3,
+        tokens_per_word=0.25,
+        words=("hello", "gpu", "two", "words"),
+        described=True,
+        source="posts",
+        out_of_distribution=False,
     )
-    assert [counted(f"tagstream_{name}") for name in figures] == [0] * len(figures)
 
 
-def test_a_refused_bundle_is_refused_and_names_the_rules() -> None:
-    """Nobody falls back in silence; who reads the error knows how to keep events flowing to people."""
-    with pytest.raises(
-        BundleError, match=r"cannot be read.*Next: .*TAGSTREAM_DECIDER=rules keeps the stream flowing to people"
-    ):
-        decider_of(Settings(bundle=NOWHERE))
+@pytest.mark.parametrize("description", [None, "", " \n"])
+def test_a_title_alone_is_not_described(description: str | None) -> None:
+    """A blank description says as much as none."""
+    assert not signals(description=description).described
 
 
-def test_the_rules_need_no_runtime() -> None:
-    """One that cannot be imported is a reason to choose them."""
-    code = "import sys; from stream.decide.decider import decider_of; from stream.settings.settings import Settings\n"
-    code += "decider_of(Settings(decider='rules')); print('onnxruntime' in sys.modules, 'tokenizers' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.split() == ["False", "False"]
+@pytest.mark.parametrize(
+    ("source", "expected"), [(None, None), ("", None), ("  ", None), (" posts ", "posts"), ("x" * 101, "x" * 100)]
+)
+def test_a_source_is_cut_and_a_blank_one_is_none(source: str | None, expected: str | None) -> None:
+    """A producer must not be able to fill memory with its name."""
+    assert signals(source=source).source == expected
 
 
-def test_a_worker_runs_on_the_rules_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its metrics say who decides, and drift, which is looked for in a model, is not watched."""
-    ran = SimpleNamespace()
-    monkeypatch.setattr(main, "limit_fragmentation", lambda: None)
-    monkeypatch.setattr(main.logs, "configure", lambda **_: None)
-    monkeypatch.setattr(main.process, "run", lambda settings, **parts: vars(ran).update(parts, settings=settings))
-    main.main(by_rules())
-    (info,) = [metric for metric in ran.registry.collect() if metric.name == "tagstream_model"]
-    assert info.samples[0].labels["name"] == "keyword-rules"
-    assert ran.watch is None
-    assert rules.RulesClassifier().digest in ran.pipeline.release
+@pytest.mark.parametrize("own", [{}, {"source": ""}])
+def test_an_envelope_names_the_source_where_the_event_does_not(own: dict[str, str]) -> None:
+    """CloudEvents have theirs in a header or around the data; the event's own field wins."""
+    data = {"title": "Hello", **own}
+    header = [("ce_specversion", b"1.0"), ("ce_id", b"1"), ("ce_type", b"t"), ("ce_source", b"/forum")]
+    whole = {"specversion": "1.0", "id": "1", "type": "t", "source": "/forum", "data": data}
+    for decoded in (decode(raw(json.dumps(data).encode(), headers=header)), decode(raw(json.dumps(whole).encode()))):
+        assert isinstance(decoded, ContentEvent)
+        found = outcome_of(decider(threshold=0.5), decoded, predicted(0.9)).signals
+        assert found is not None
+        assert found.source == "/forum"
 
 
-def test_the_models_open_breaker_waits_while_the_rules_stand_in(tmp_path: Path) -> None:
-    """Choosing the rules is no answer to it, and does not keep them from working."""
-    model, stand_in = Settings(state_folder=tmp_path), by_rules(state_folder=tmp_path)
-    BreakerFile(model, release="1 model").write("the model failed on 600 of the last 1000 events")
-    assert BreakerFile(stand_in, release="1 rules").why() is None
-    assert BreakerFile(model, release="1 model").why() == "the model failed on 600 of the last 1000 events"
+def test_signals_do_not_show_event_text_in_their_repr() -> None:
+    """An outcome may stand in a traceback."""
+    assert "hello" not in repr(signals()).lower()
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.99])
+def test_tags_go_where_the_decision_goes(threshold: float) -> None:
+    """To consumers and to reviewers alike, as the prediction has them."""
+    prediction = replace(predicted(0.9), tags=("mlops", "other"))
+    assert outcome_of(decider(threshold=threshold), event(), prediction).decision.tags == ("mlops", "other")
+
+
+def test_under_the_rules_a_person_is_asked_whatever_the_confidence() -> None:
+    """Even at a confidence and a threshold that would let a model decide; nothing of it is a signal of a model."""
+    outcome = outcome_of(decider(threshold=0.0, kind="rules"), event(), predicted(1.0))
+    assert isinstance(outcome, NeedsReview)
+    assert (outcome.reasons, outcome.decision.decider) == ((ReviewReason.LOW_CONFIDENCE,), "rules")
+    assert outcome.signals is None

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from model_export.bundle.prediction import Prediction
 from monitoring.observer import NullObserver
 from monitoring.vocabulary import Reason, Stage
-from stream.contract.events import Rejected
-from stream.contract.outcomes import ModelRef, Tagged, publish_all
-from stream.decide.isolation import PROBE, Isolation, Unclassifiable
+from stream.contract.decisions import Tagged
+from stream.contract.publication import publish_all
+from stream.contract.refusal import Refusal
+from stream.decide.isolation import PROBE, Isolation
 from stream.decide.pipeline import Pipeline
-from stream.decide.routing import Router
-from tests.fakes import KeywordClassifier, RecordingObserver, raw
+from tests.fakes import KeywordClassifier, RecordingObserver, deciding, raw
 
 BAD = "unspeakable"
 
@@ -49,6 +49,12 @@ BATCHES = st.integers(1, 70).flatmap(
 )
 
 
+def refused(error: str, attempts: int) -> Refusal:
+    """The refusal of a text for which alone the model raised an exception of this class."""
+    message = f"the model raised {error} for this event alone, each time, and for no other text"
+    return Refusal(stage=Stage.INFER, reason=Reason.MODEL_RAISED, message=message, attempts=attempts)
+
+
 @given(BATCHES)
 def test_culprits_are_found_and_neighbours_are_decided_as_if_alone(batch: tuple[int, set[int], int]) -> None:
     """Whatever the size of the batch and wherever the bad ones are; and the model is asked no more often than is promised."""
@@ -61,11 +67,9 @@ def test_culprits_are_found_and_neighbours_are_decided_as_if_alone(batch: tuple[
 
     answers = Isolation(model, attempts=attempts, raised=count).classify(texts)
 
-    assert [isinstance(answer, Unclassifiable) for answer in answers] == [position in bad for position in range(size)]
+    assert [isinstance(answer, Refusal) for answer in answers] == [position in bad for position in range(size)]
     for text, answer in zip(texts, answers, strict=True):
-        expected = (
-            Unclassifiable(error="ValueError", attempts=attempts) if BAD in text else KeywordClassifier().classify([text])[0]
-        )
+        expected = refused("ValueError", attempts) if BAD in text else KeywordClassifier().classify([text])[0]
         assert answer == expected
     most = 2 + len(bad) * (2 * math.ceil(math.log2(size)) + 2 * attempts - 1)
     assert model.calls <= (most if bad else 1)
@@ -134,19 +138,15 @@ def test_no_text_is_no_trouble_and_a_model_that_raises_for_none_is_broken_only_i
 def test_the_dead_letter_says_where_and_how_often_without_a_word_of_the_text() -> None:
     """Its neighbours are tagged; its code, stage and attempts are headers; the exception's message is nowhere."""
     observer = RecordingObserver()
-    pipeline = Pipeline(
-        classifier=FragileClassifier(of_the_text),
-        router=Router(model=ModelRef(name="m", version="1", digest="d" * 64), threshold=0.7),
-        observer=observer,
-        attempts=3,
-    )
+    pipeline = Pipeline(decider=deciding(FragileClassifier(of_the_text)), observer=observer, attempts=3)
     value = b'{"title":"image of the unspeakable"}'
-    outcomes = pipeline.decide([raw(b'{"title":"image"}', offset=1), raw(value, offset=2), raw(b'{"title":"image"}', offset=3)])
-    assert [type(outcome) for outcome in outcomes] == [Tagged, Rejected, Tagged]
+    records = [raw(b'{"title":"image"}', offset=1), raw(value, offset=2), raw(b'{"title":"image"}', offset=3)]
+    outcomes = pipeline.decide(records)
+    assert [type(outcome) for outcome in outcomes] == [Tagged, Refusal, Tagged]
     letter = outcomes[1]
-    assert isinstance(letter, Rejected)
+    assert isinstance(letter, Refusal)
     assert (letter.stage, letter.reason, letter.attempts) == (Stage.INFER, Reason.MODEL_RAISED, 3)
-    published = publish_all(outcomes, 0)[1]
+    published = publish_all(records, outcomes, 0)[1]
     headers = dict(published.headers)
     assert (published.value, headers["x-dlq-attempts"], headers["x-dlq-code"]) == (value, b"3", b"model_raised")
     assert BAD.encode() not in b"".join(headers.values())
@@ -163,7 +163,7 @@ def test_the_pipeline_probes_with_what_it_is_given() -> None:
         asked.append(tuple(texts))
         return of_the_text(texts, 0)
 
-    router = Router(model=ModelRef(name="m", version="1", digest="d" * 64), threshold=0.7)
-    pipeline = Pipeline(classifier=FragileClassifier(listen), router=router, observer=NullObserver(), probe=("golden", "texts"))
+    decider = deciding(FragileClassifier(listen), probe=("golden", "texts"))
+    pipeline = Pipeline(decider=decider, observer=NullObserver())
     pipeline.decide([raw(b'{"title":"unspeakable"}')])
     assert asked == [(BAD,), ("golden", "texts"), (BAD,), ("golden", "texts")]

@@ -12,37 +12,43 @@ from model_export.bundle.bundle import Bundle, LabelThreshold
 from model_export.bundle.prediction import Classifier, Prediction
 from model_export.bundle.text import compose
 from monitoring.observer import NullObserver
-from monitoring.vocabulary import Destination, ReviewReason
-from stream.contract.events import Limits, Rejected
-from stream.contract.outcomes import ModelRef, NeedsReview, Tagged
-from stream.decide.pipeline import Pipeline, router
-from stream.decide.routing import Router
-from tests.fakes import BrokenClassifier, KeywordClassifier, RecordingObserver, ShiftedClassifier, raw
+from monitoring.vocabulary import Destination, Reason, ReviewReason, Stage
+from stream.contract.decisions import ModelRef, NeedsReview, Outcome, Tagged
+from stream.contract.limits import Limits
+from stream.contract.refusal import Refusal
+from stream.decide.decider import Decider
+from stream.decide.from_settings import decider_of_bundle
+from stream.decide.pipeline import Pipeline
+from tests.fakes import BrokenClassifier, KeywordClassifier, RecordingObserver, ShiftedClassifier, deciding, raw
 
-ROUTER = Router(model=ModelRef(name="m", version="1", digest="d" * 64), threshold=0.7)
 KINDS = {
     b'{"title":"deployment"}': Tagged,
     b'{"title":"maybe image"}': NeedsReview,
     b'{"title":"a","description":"translation"}': Tagged,
-    b"{": Rejected,
-    b'{"title":7}': Rejected,
-    None: Rejected,
+    b"{": Refusal,
+    b'{"title":7}': Refusal,
+    None: Refusal,
 }
 
 
 def joined(classifier: Classifier, observer: RecordingObserver | None = None, limits: Limits | None = None) -> Pipeline:
     """A pipeline over this classifier."""
-    return Pipeline(classifier=classifier, router=ROUTER, observer=observer or NullObserver(), limits=limits or Limits())
+    return Pipeline(decider=deciding(classifier), observer=observer or NullObserver(), limits=limits or Limits())
 
 
 @given(st.lists(st.sampled_from(list(KINDS))))
 def test_any_mix_of_good_and_bad_keeps_its_length_and_order(values: list[bytes | None]) -> None:
     """Every event becomes exactly one outcome, its own."""
     events = [raw(value, offset=offset) for offset, value in enumerate(values)]
-    outcomes = joined(KeywordClassifier()).decide(events)
+    publications = joined(KeywordClassifier()).publications(events)
+    outcomes = [publication.outcome for publication in publications]
     assert [type(outcome) for outcome in outcomes] == [KINDS[value] for value in values]
-    found = [outcome.raw if isinstance(outcome, Rejected) else outcome.event.raw for outcome in outcomes]
-    assert found == events
+    for event, publication, outcome in zip(events, publications, outcomes, strict=True):
+        if isinstance(outcome, Refusal):
+            assert dict(publication.headers)["__streams.errors.offset"] == b"%d" % event.offset
+            assert publication.value == event.value
+        else:
+            assert outcome.event.record == event
 
 
 @given(st.lists(st.sampled_from(list(KINDS)), min_size=1))
@@ -62,7 +68,7 @@ def test_an_empty_batch_gives_nothing() -> None:
 
 def test_a_batch_of_bad_events_only_is_no_trouble() -> None:
     """The classifier is asked about no text."""
-    assert [type(outcome) for outcome in joined(KeywordClassifier()).decide([raw(None), raw(b"[")])] == [Rejected, Rejected]
+    assert [type(outcome) for outcome in joined(KeywordClassifier()).decide([raw(None), raw(b"[")])] == [Refusal, Refusal]
 
 
 def test_a_broken_classifier_breaks_the_batch() -> None:
@@ -106,7 +112,7 @@ def test_publications_carry_the_clock_and_every_stage_is_observed() -> None:
 
 def test_limits_are_passed_on() -> None:
     """The size limit of the settings is the decoder's."""
-    assert isinstance(joined(KeywordClassifier(), limits=Limits(max_bytes=12)).decide([raw(b'{"title":"a"}')])[0], Rejected)
+    assert isinstance(joined(KeywordClassifier(), limits=Limits(max_bytes=12)).decide([raw(b'{"title":"a"}')])[0], Refusal)
 
 
 @pytest.mark.parametrize(("given_threshold", "expected"), [(None, "the bundle's"), (0.0, 0.0), (0.25, 0.25)])
@@ -114,7 +120,7 @@ def test_a_threshold_of_the_settings_wins_over_the_bundles(
     tiny_bundle: Bundle, given_threshold: float | None, expected: float | str
 ) -> None:
     """Zero is a threshold, not an absence; the digest is the bundle's."""
-    found = router(tiny_bundle, given_threshold)
+    found = decider_of_bundle(tiny_bundle, KeywordClassifier(), threshold=given_threshold)
     wanted = tiny_bundle.manifest.threshold.confidence if given_threshold is None else expected
     assert {found.asked_below(label) for label in tiny_bundle.manifest.labels} == {wanted}
     assert found.model.digest == tiny_bundle.digest
@@ -129,7 +135,8 @@ def test_the_setting_overrides_the_threshold_of_every_label(
     """Else each label has its own."""
     own = {label: threshold(0.97 if label == "mlops" else 0.61) for label in tiny_bundle.manifest.labels}
     manifest = msgspec.structs.replace(tiny_bundle.manifest, thresholds=own)
-    found = router(msgspec.structs.replace(tiny_bundle, manifest=manifest), given_threshold)
+    bundle = msgspec.structs.replace(tiny_bundle, manifest=manifest)
+    found = decider_of_bundle(bundle, KeywordClassifier(), threshold=given_threshold)
     assert {label: found.asked_below(label) for label in expected} == expected
 
 
@@ -148,25 +155,26 @@ def threshold(confidence: float) -> LabelThreshold:
 
 
 def test_what_is_strange_is_what_the_bundle_says(tiny_bundle: Bundle, tiny_classifier: Classifier) -> None:
-    """The reference's figure reaches the router, and a text of words that nobody knows goes to a person, sure or not."""
-    routed = router(tiny_bundle, 0.0)
-    assert routed.ood_energy == tiny_bundle.manifest.reference["ood_energy"]
-    pipeline = Pipeline(classifier=tiny_classifier, router=routed, observer=NullObserver())
+    """The reference's figure reaches the decider, and a text of words that nobody knows goes to a person, sure or not."""
+    decider = decider_of_bundle(tiny_bundle, tiny_classifier, threshold=0.0)
+    assert decider.ood_energy == tiny_bundle.manifest.reference["ood_energy"]
+    pipeline = Pipeline(decider=decider, observer=NullObserver())
     strange, known = pipeline.decide([raw(b'{"title":"Nobody knows these"}'), raw(b'{"title":"image segmentation"}')])
     assert isinstance(strange, NeedsReview)
-    assert strange.decision.reasons == (ReviewReason.OUT_OF_DISTRIBUTION,)
+    assert strange.reasons == (ReviewReason.OUT_OF_DISTRIBUTION,)
     assert isinstance(known, Tagged)
 
 
 def test_a_bundle_without_the_figure_calls_nothing_strange(tiny_bundle: Bundle) -> None:
     """A bundle from before there was one still decides."""
     manifest = msgspec.structs.replace(tiny_bundle.manifest, reference={})
-    assert router(msgspec.structs.replace(tiny_bundle, manifest=manifest), None).ood_energy is None
+    bundle = msgspec.structs.replace(tiny_bundle, manifest=manifest)
+    assert decider_of_bundle(bundle, KeywordClassifier()).ood_energy is None
 
 
 def test_a_redelivered_strange_event_has_the_same_bytes_of_decision(tiny_bundle: Bundle, tiny_classifier: Classifier) -> None:
     """Alone or among others, now or later, up to the clock."""
-    pipeline = Pipeline(classifier=tiny_classifier, router=router(tiny_bundle, None), observer=NullObserver())
+    pipeline = Pipeline(decider=decider_of_bundle(tiny_bundle, tiny_classifier), observer=NullObserver())
     event = raw(b'{"id":"e","title":"Nobody knows these"}')
     first = pipeline.publications([event], clock=lambda: 1.0)[0].value
     again = pipeline.publications([raw(b'{"title":"image"}'), event, raw(b"{")], clock=lambda: 99.0)[1].value
@@ -179,4 +187,62 @@ def test_a_redelivered_strange_event_has_the_same_bytes_of_decision(tiny_bundle:
 def test_every_decision_has_signals_and_no_dead_letter_has() -> None:
     """Drift is looked for in all that was decided."""
     publications = joined(KeywordClassifier()).publications([raw(value) for value in KINDS])
-    assert [found.observation.signals is None for found in publications] == [kind is Rejected for kind in KINDS.values()]
+    assert [found.observation.signals is None for found in publications] == [kind is Refusal for kind in KINDS.values()]
+
+
+class Replacing(KeywordClassifier):
+    """Puts another decider in the pipeline while it is asked."""
+
+    def __init__(self, other: Decider) -> None:
+        """`other` decides from the next batch on."""
+        self.other = other
+        self.pipeline: Pipeline | None = None
+
+    def classify(self, texts: Sequence[str]) -> list[Prediction]:
+        """As the keyword classifier, behind the exchange."""
+        assert self.pipeline is not None
+        self.pipeline.decider = self.other
+        return super().classify(texts)
+
+
+def test_a_replaced_decider_decides_the_next_batch_and_not_the_one_that_has_begun() -> None:
+    """Classifier, thresholds and name of one batch are of one decider, though another takes its place while the model works."""
+    newer = ModelRef(name="m", version="2", digest="e" * 64)
+    replacing = Replacing(deciding(model=newer, threshold=1.0))
+    pipeline = replacing.pipeline = joined(replacing)
+    batch = [raw(b'{"id":"a","title":"deployment"}'), raw(b"{"), raw(b'{"id":"b","title":"image"}')]
+
+    def names(outcomes: Sequence[Outcome]) -> list[tuple[str, str, float]]:
+        decided = [outcome for outcome in outcomes if not isinstance(outcome, Refusal)]
+        return [(type(one).__name__, one.decision.model.version, one.decision.threshold) for one in decided]
+
+    assert names(pipeline.decide(batch)) == [("Tagged", "1", 0.7)] * 2
+    assert names(pipeline.decide(batch)) == [("NeedsReview", "2", 1.0)] * 2
+    assert pipeline.decider.release.endswith(newer.digest)
+
+
+def test_the_probe_of_a_replaced_decider_is_asked_with_it() -> None:
+    """A batch that raises is probed with the texts of the decider that it began with."""
+    asked: list[list[str]] = []
+
+    class Raising(KeywordClassifier):
+        def classify(self, texts: Sequence[str]) -> list[Prediction]:
+            asked.append(list(texts))
+            pipeline.decider = deciding(probe=("another",))
+            if "image" in texts:
+                raise ValueError
+            return super().classify(texts)
+
+    pipeline = Pipeline(decider=deciding(Raising(), probe=("golden",)), observer=NullObserver())
+    assert isinstance(pipeline.decide([raw(b'{"title":"image"}')])[0], Refusal)
+    assert ["golden"] in asked
+    assert ["another"] not in asked
+
+
+def test_records_that_may_not_be_read_become_dead_letters_undecoded() -> None:
+    """A refusal from before decoding is published with the record's own bytes, though they would make a good event."""
+    refusal = Refusal(stage=Stage.INFER, reason=Reason.CRASHES_WORKER, message="three processes died", attempts=3)
+    (letter,) = joined(BrokenClassifier()).publications([raw(b'{"title":"a"}')], refusal)
+    assert letter.outcome is refusal
+    assert letter.value == b'{"title":"a"}'
+    assert dict(letter.headers)["x-dlq-attempts"] == b"3"

@@ -4,6 +4,7 @@ import errno
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -12,17 +13,21 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from monitoring.observer import Observation
 from monitoring.vocabulary import Destination
-from stream.contract.outcomes import Publication, weight
-from stream.contract.record import Record
+from stream.contract.publication import Publication
+from stream.contract.record import Record, weight
+from stream.contract.refusal import Refusal
+from stream.decide.from_settings import pipeline_of
 from stream.deliver.crash_file import CrashFile, newest
-from stream.deliver.crash_guard import CrashGuard, Guard, Unguarded, open_guard
+from stream.deliver.crash_guard import CrashGuard, DecideOrRefuse, Guard, Unguarded, open_guard
 from stream.deliver.state_folder import StateFolderError, stem_of
 from stream.deliver.suspects import InHand, State, Suspect, fingerprint, inherited
 from stream.settings.settings import Settings
+from tests.fakes import BrokenClassifier, deciding
 
 DEATHS = 3
+GOOD = b'{"title":"deployment"}'
+PIPELINE = pipeline_of(Settings(), decider=deciding())
 
 
 def event(offset: int, value: bytes = b"{}", partition: int = 0) -> Record:
@@ -30,12 +35,19 @@ def event(offset: int, value: bytes = b"{}", partition: int = 0) -> Record:
     return Record(topic="content", partition=partition, offset=offset, timestamp_ms=5, key=None, value=value)
 
 
-def decided(events: Sequence[Record]) -> list[Publication]:
+def decided(events: Sequence[Record], refusal: Refusal | None = None, /) -> list[Publication]:
     """One publication an event."""
-    seen = Observation(destination=Destination.TAGGED, created_ms=0)
-    return [
-        Publication(destination=Destination.TAGGED, key=b"k", value=one.value, headers=(), observation=seen) for one in events
-    ]
+    return PIPELINE.publications([replace(one, value=GOOD) for one in events], refusal)
+
+
+def unread(settings: Settings) -> DecideOrRefuse:
+    """Makes dead letters and reads no event."""
+
+    def refused(events: Sequence[Record], refusal: Refusal | None = None, /) -> list[Publication]:
+        assert refusal is not None, "an event that was given up is read"
+        return pipeline_of(settings, decider=deciding(BrokenClassifier())).publications(events, refusal)
+
+    return refused
 
 
 class Worker:
@@ -126,16 +138,13 @@ def test_an_event_is_given_up_after_so_many_deaths_unread_and_with_its_bytes(wor
     assert worker.deaths() == {2: 2, 3: 1}
     worker.dies_with([culprit])
 
-    def never(_: Sequence[Record]) -> list[Publication]:
-        raise AssertionError
-
-    (letter,) = worker.guard.guarded(never)([culprit])
+    (letter,) = worker.guard.guarded(unread(worker.settings))([culprit])
     headers = dict(letter.headers)
     assert (letter.destination, letter.value) == (Destination.DLQ, culprit.value)
     assert (headers["x-dlq-code"], headers["x-dlq-stage"], headers["x-dlq-attempts"]) == (b"crashes_worker", b"infer", b"3")
     # It may be read again before its offset is committed, by the next process too.
     worker.dies()
-    (again,) = worker.guard.guarded(never)([culprit])
+    (again,) = worker.guard.guarded(unread(worker.settings))([culprit])
     assert again.headers == letter.headers
     worker.guard.committed({0: 3})
     assert worker.deaths() == {3: 1}
@@ -307,7 +316,7 @@ def test_the_dead_letter_of_an_event_that_kills_fits_into_its_topic(tmp_path: Pa
     big = event(0, b"x" * limit)
     for _ in range(DEATHS):
         worker.dies_with([big])
-    (given_up,) = worker.guard.guarded(decided)([big])
+    (given_up,) = worker.guard.guarded(unread(worker.settings))([big])
     assert given_up.destination is Destination.DLQ
     assert weight(given_up.key, given_up.value, given_up.headers) <= limit
 

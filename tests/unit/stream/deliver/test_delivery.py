@@ -19,14 +19,26 @@ from hypothesis import strategies as st
 from monitoring.health import Progress
 from monitoring.observer import Observation
 from monitoring.vocabulary import Destination
-from stream.contract.outcomes import Publication
+from stream.contract.publication import Publication
 from stream.contract.record import Record
 from stream.deliver.crash_guard import Guard, Unguarded
 from stream.deliver.delivery import Delivery, Transact
 from stream.deliver.fatal import EXIT_BROKEN, DeliveryError
 from stream.deliver.inference import record_of
 from stream.settings.settings import Settings
-from tests.fakes import Clock, Death, Died, FakeBroker, FakeEvent, FakeMessage, FakeStream, Gate, RecordingObserver, offset_of
+from tests.fakes import (
+    ANY_OUTCOME,
+    Clock,
+    Death,
+    Died,
+    FakeBroker,
+    FakeEvent,
+    FakeMessage,
+    FakeStream,
+    Gate,
+    RecordingObserver,
+    offset_of,
+)
 
 # A bound against hanging only.
 SECONDS = 100
@@ -43,6 +55,7 @@ def decided(events: Sequence[Record]) -> list[Publication]:
             observation=Observation(
                 destination=Destination.TAGGED, created_ms=event.timestamp_ms, label="other", confidence=0.5
             ),
+            outcome=ANY_OUTCOME,
         )
         for event in events
     ]

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from monitoring.health import Progress
 from monitoring.observer import Observation
 from monitoring.vocabulary import Destination, Reason
-from stream.contract.outcomes import Publication
+from stream.contract.publication import Publication
 from stream.contract.record import Record
-from stream.deliver.crash_guard import Decide
 from stream.deliver.delivery import Delivery
 from stream.deliver.fatal import InferenceTimeoutError
+from stream.deliver.inference import Decide
 from stream.settings.settings import Settings
 from tests.fakes import Clock, Death, Died, FakeBroker, FakeStream, Gate, RecordingObserver
 from tests.unit.stream.deliver.test_delivery import decided, drive, quiet, until

@@ -6,8 +6,9 @@ from collections import Counter
 import msgspec
 
 from monitoring import limits
-from stream.contract.events import ContentEvent, Rejected, decode
+from stream.contract.events import ContentEvent, decode
 from stream.contract.record import Record
+from stream.contract.refusal import Refusal
 from stream.demo import samples
 from stream.demo.run import Drift, mixed_samples
 from stream.demo.samples import Sample
@@ -33,7 +34,7 @@ def test_every_malformed_sample_is_rejected_for_its_code() -> None:
     """Each malformed sample is rejected under the code in its file."""
     malformed = samples.load_malformed()
     rejected = [decode(as_record(sample)) for sample in malformed]
-    assert [sample.code for sample in malformed] == [r.reason for r in rejected if isinstance(r, Rejected)]
+    assert [sample.code for sample in malformed] == [r.reason for r in rejected if isinstance(r, Refusal)]
     assert len({sample.value for sample in malformed}) == len(malformed) == 30
 
 

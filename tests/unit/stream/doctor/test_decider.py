@@ -10,13 +10,15 @@ import pytest
 from model_export.bundle.bundle import Bundle, LabelThreshold
 from monitoring.drift import baseline
 from monitoring.drift.baseline import Baseline, BaselineError
-from stream.decide.pipeline import release_of, router
+from stream.decide.decider import release_of
+from stream.decide.from_settings import decider_of_bundle
 from stream.deliver.breaker_file import BreakerFile
 from stream.doctor import decider
 from stream.doctor.examine import examine
 from stream.doctor.findings import Finding, Status
 from stream.settings.settings import Settings
 from stream.worker.drift import watch_of
+from tests.fakes import KeywordClassifier
 
 NO_BROKER = "127.0.0.1:1"
 NO_BUNDLE = Path("/nonexistent/bundle")
@@ -54,7 +56,7 @@ def test_a_drift_reference_that_a_worker_refuses_fails_the_check(
         path.write_bytes(content)
     settings = Settings(drift_reference=path, brokers=NO_BROKER)
     with pytest.raises(BaselineError) as caught:
-        watch_of(settings, tiny_bundle)
+        watch_of(settings, decider_of_bundle(tiny_bundle, KeywordClassifier()))
     found = decider.drift_reference(settings)
     assert (found.status, f"{found.detail} Next: {found.fix}") == (Status.FAIL, str(caught.value))
     assert (
@@ -149,12 +151,12 @@ def test_the_doctor_names_the_thresholds_that_a_worker_would_apply(tiny_bundle: 
         tiny_bundle.manifest, thresholds={label: own(0.9, certified=label == labels[0]) for label in labels}
     )
     bundle = msgspec.structs.replace(tiny_bundle, manifest=manifest)
-    said = decider.thresholds_in_words(router(bundle, None), manifest.thresholds, None)
+    said = decider.thresholds_in_words(decider_of_bundle(bundle, KeywordClassifier()), manifest.thresholds, None)
     assert all(f"{label} 0.9" in said for label in labels)
     assert said.endswith(f"(1 of {len(labels)} certified)")
     assert (
-        decider.thresholds_in_words(router(bundle, 0.0), manifest.thresholds, 0.0)
+        decider.thresholds_in_words(decider_of_bundle(bundle, KeywordClassifier(), threshold=0.0), manifest.thresholds, 0.0)
         == "threshold 0.0 for every tag (setting confidence_threshold)"
     )
     wanted = f"threshold {tiny_bundle.manifest.threshold.confidence}"
-    assert decider.thresholds_in_words(router(tiny_bundle, None), {}, None) == wanted
+    assert decider.thresholds_in_words(decider_of_bundle(tiny_bundle, KeywordClassifier()), {}, None) == wanted

@@ -12,8 +12,9 @@ from aiokafka.record.memory_records import MemoryRecords
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.contract.events import CUT_HEADERS, Rejected, decode
-from stream.contract.record import Record
+from stream.contract.events import decode
+from stream.contract.record import CUT_HEADERS, Record
+from stream.contract.refusal import Refusal
 from stream.kafka import records
 from stream.kafka.records import INFLATED_BYTES, Records, read
 from tests.wire import GZIP, BadName, Row, batch_of
@@ -57,7 +58,7 @@ def test_a_header_name_that_is_not_text_is_read(codec: int) -> None:
     assert found[1][5] == [("bad-\udcff\udcfe", b"2"), ("fine", b"3")]
     event = Record(topic="c", partition=0, offset=1, timestamp_ms=0, key=b"k", value=found[1][4], headers=tuple(found[1][5]))
     outcome = decode(event)
-    assert isinstance(outcome, Rejected)
+    assert isinstance(outcome, Refusal)
     assert outcome.reason == "invalid_utf8"
 
 
@@ -84,7 +85,7 @@ def test_a_bomb_is_read_in_bounded_memory() -> None:
     outcome = decode(
         Record(topic="c", partition=0, offset=1, timestamp_ms=0, key=key, value=b'{"title": "a"}', headers=tuple(headers))
     )
-    assert isinstance(outcome, Rejected), "a record that was cut must not pass for a whole one"
+    assert isinstance(outcome, Refusal), "a record that was cut must not pass for a whole one"
     assert outcome.reason == "too_large"
 
 

@@ -10,11 +10,12 @@ from aiokafka.structs import TopicPartition
 
 from monitoring.observer import Observation
 from monitoring.vocabulary import Destination
-from stream.contract.outcomes import Publication
+from stream.contract.publication import Publication
 from stream.kafka import transactions
 from stream.kafka.rights import Operation, Resource, Role, lines, rights
 from stream.kafka.transactions import LostError, NotHeldError, Source, TakenOverError, Transactions
 from stream.settings.settings import Settings
+from tests.fakes import ANY_OUTCOME
 
 SEEN: list[tuple[Any, ...]] = []
 
@@ -94,7 +95,14 @@ def publications(*keys: int) -> list[Publication]:
     """With these keys."""
     observation = Observation(destination=Destination.TAGGED, created_ms=0, label="other", confidence=0.5)
     return [
-        Publication(destination=Destination.TAGGED, key=str(key).encode(), value=b"{}", headers=(), observation=observation)
+        Publication(
+            destination=Destination.TAGGED,
+            key=str(key).encode(),
+            value=b"{}",
+            headers=(),
+            observation=observation,
+            outcome=ANY_OUTCOME,
+        )
         for key in keys
     ]
 

@@ -17,10 +17,11 @@ from monitoring.drift.baseline import BaselineError
 from monitoring.drift.thresholds import DriftPlan
 from monitoring.drift.watch import DriftWatch, Noticed
 from monitoring.observer import Observation
+from stream.decide.from_settings import decider_of_bundle
 from stream.settings.settings import Settings
 from stream.worker import drift as module
 from stream.worker.drift import DriftObserver, watch_of
-from tests.fakes import RecordingObserver
+from tests.fakes import KeywordClassifier, RecordingObserver
 from tests.unit.monitoring.drift.drift_cases import LABEL_RATIO, MODEL, decision, ordinary
 
 NOW_MS = 1_700_000_000_000
@@ -278,17 +279,17 @@ def test_a_stop_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_settings_choose_windows_thresholds_and_reference(tmp_path: Path) -> None:
     """Zero switches drift off; a file that is no reference is refused before anything starts."""
-    bundle = read(DEFAULT_BUNDLE)
-    assert watch_of(Settings(drift_window_events=0), bundle) is None
-    learned = watch_of(Settings(drift_window_events=300, drift_words_z=9), bundle)
+    decider = decider_of_bundle(read(DEFAULT_BUNDLE), KeywordClassifier())
+    assert watch_of(Settings(drift_window_events=0), decider) is None
+    learned = watch_of(Settings(drift_window_events=300, drift_words_z=9), decider)
     assert learned is not None
     assert learned.learning
     assert (learned._plan.window_events, learned._plan.thresholds.words) == (300, 9)
     path = tmp_path / "reference.json"
     path.write_bytes(baseline.render(baseline.of(list(ordinary(10)))))
-    given = watch_of(Settings(drift_reference=path), bundle)
+    given = watch_of(Settings(drift_reference=path), decider)
     assert given is not None
     assert not given.learning
     path.write_bytes(b"{}")
     with pytest.raises(BaselineError):
-        watch_of(Settings(drift_reference=path), bundle)
+        watch_of(Settings(drift_reference=path), decider)

@@ -1,0 +1,169 @@
+"""The output contract: an outcome in its form on the topic.
+
+A value is the input's own fields, byte for byte, followed by the decision. Everything before `tagged_at` depends only on the
+event, the bundle and the settings, so that a redelivered event repeats the same bytes of decision; `tagged_at`, a clock
+reading, comes last.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import msgspec
+
+from monitoring.observer import Observation
+from monitoring.vocabulary import Destination, Reason, Stage
+from stream.contract import dead_letter
+from stream.contract.cloudevents import CLOUDEVENT_PREFIX
+from stream.contract.decisions import Decision, NeedsReview, Outcome, Tagged
+from stream.contract.limits import DEFAULT_LIMITS, Limits
+from stream.contract.record import Headers, Record, weight
+from stream.contract.refusal import Refusal
+from stream.contract.strict_json import Fields
+
+# A field of ours only where the bundle gives it; else a producer's field of this name passes through.
+OPTIONAL_FIELD = "tags"
+REVIEW_FIELDS = ("reasons", "inclusion_probability", "text_flags")
+# The names under which an outcome has a field of ours; a producer's field of such a name goes into `overridden`.
+DECISION_FIELDS = frozenset({*Decision.__struct_fields__, *REVIEW_FIELDS, "tagged_at", "overridden", "destination"}) - {
+    OPTIONAL_FIELD
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publication:
+    """
+    One outcome, ready for the broker.
+
+    Attributes:
+        destination: The topic, by its role.
+        key: Of the record to send.
+        value: Of the record to send.
+        headers: Of the record to send.
+        observation: What the metrics will say of it.
+        outcome: What became of the event in the end: a decision that is too large for its topic is a refusal here.
+    """
+
+    destination: Destination
+    # Never in a repr, as in `Record`.
+    key: bytes | None = field(repr=False)
+    value: bytes | None = field(repr=False)
+    headers: Headers = field(repr=False)
+    observation: Observation
+    outcome: Outcome
+
+
+def publish_all(
+    records: Sequence[Record], outcomes: Sequence[Outcome], now_ms: int, limits: Limits = DEFAULT_LIMITS
+) -> list[Publication]:
+    """
+    Every outcome in its form on the topic, in the same order.
+
+    An outcome that its topic would refuse for its size becomes a dead letter, and a dead letter that is too large a record without a
+    value: the broker would refuse either again at every delivery, and the worker would never get past it.
+
+    Args:
+        records: The records as they were read.
+        outcomes: Their outcomes, in the same order.
+        now_ms: Unix milliseconds, published as `tagged_at`.
+        limits: The most that a record may weigh.
+    """
+    tail = b',"tagged_at":"%b"}' % timestamp(now_ms).encode()
+    return [
+        _rejected(record, outcome, limits) if isinstance(outcome, Refusal) else _fitting(record, outcome, tail, limits)
+        for record, outcome in zip(records, outcomes, strict=True)
+    ]
+
+
+def timestamp(milliseconds: int) -> str:
+    """
+    RFC 3339 in UTC with milliseconds.
+
+    >>> timestamp(1_700_000_000_123)
+    '2023-11-14T22:13:20.123Z'
+    """
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _fitting(record: Record, outcome: Tagged | NeedsReview, tail: bytes, limits: Limits) -> Publication:
+    publication = _decided(outcome, tail)
+    bytes_together = weight(publication.key, publication.value, publication.headers)
+    if bytes_together <= limits.max_outcome_bytes:
+        return publication
+    message = f"event and decision weigh {bytes_together} bytes together, the limit is {limits.max_outcome_bytes}"
+    return _rejected(record, Refusal(stage=Stage.PRODUCE, reason=Reason.OUTCOME_TOO_LARGE, message=message), limits)
+
+
+def _decided(outcome: Tagged | NeedsReview, tail: bytes) -> Publication:
+    event, decision = outcome.event, outcome.decision
+    review = outcome if isinstance(outcome, NeedsReview) else None
+    destination = Destination.TAGGED if review is None else Destination.REVIEW
+    by_model = decision.decider == "model"
+    return Publication(
+        destination=destination,
+        key=event.record.key if event.record.key is not None else event.id.encode(),
+        value=value_without_clock(outcome)[:-1] + tail,
+        headers=tuple(header for header in event.record.headers if _is_forwarded(header[0])),
+        observation=Observation(
+            destination=destination,
+            created_ms=event.record.timestamp_ms,
+            label=decision.tag if by_model else None,
+            confidence=decision.confidence if by_model else None,
+            truncated=decision.truncated,
+            review_reasons=review.reasons if review else (),
+            text_flags=review.text_flags if review else (),
+            signals=outcome.signals,
+        ),
+        outcome=outcome,
+    )
+
+
+def value_without_clock(outcome: Tagged | NeedsReview) -> bytes:
+    """The JSON object of the input's fields and the decision: all of the value but `tagged_at`."""
+    decision = outcome.decision
+    ours = DECISION_FIELDS | {OPTIONAL_FIELD} if decision.tags else DECISION_FIELDS
+    kept = msgspec.json.encode(_without_collisions(outcome.event.fields, ours))
+    value = kept[:-1] + b"," + msgspec.json.encode(decision)[1:]
+    return value[:-1] + b"," + _why_asked(outcome)[1:] if isinstance(outcome, NeedsReview) else value
+
+
+def _why_asked(outcome: NeedsReview) -> bytes:
+    asked: dict[str, object] = {"reasons": outcome.reasons, "inclusion_probability": outcome.inclusion_probability}
+    return msgspec.json.encode(asked | {"text_flags": outcome.text_flags} if outcome.text_flags else asked)
+
+
+def _without_collisions(fields: Fields, ours: frozenset[str]) -> Fields | dict[str, object]:
+    """
+    The input's fields, those with a name of ours moved into `overridden`.
+
+    The holdout itself has a field `tag`. A consumer must find the decision under the contract's name, and the producer's field must not
+    be lost.
+    """
+    colliding = ours & fields.keys()
+    if not colliding:
+        return fields
+    kept: dict[str, object] = {name: raw for name, raw in fields.items() if name not in colliding}
+    kept["overridden"] = {name: raw for name, raw in fields.items() if name in colliding}
+    return kept
+
+
+def _is_forwarded(name: str) -> bool:
+    """
+    Tracing headers and the producer's own are forwarded.
+
+    Those of a CloudEvent are not: they would call the outcome an event of the producer's.
+    """
+    return not name.startswith(CLOUDEVENT_PREFIX) and name.lower() != "content-type"
+
+
+def _rejected(record: Record, refusal: Refusal, limits: Limits) -> Publication:
+    """The only place where a dead letter is made."""
+    key, value, headers = dead_letter.write(record, refusal, limits)
+    return Publication(
+        destination=Destination.DLQ,
+        key=key,
+        value=value,
+        headers=headers,
+        observation=Observation(destination=Destination.DLQ, created_ms=record.timestamp_ms, rejection=refusal.reason),
+        outcome=refusal,
+    )

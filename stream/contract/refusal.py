@@ -1,0 +1,44 @@
+"""Why no decision can be made about an event: a small value that decoding, the model, the crash guard and the size check return.
+
+`publication.py` alone makes a dead letter of a record and a refusal.
+"""
+
+from dataclasses import dataclass
+
+from monitoring.vocabulary import Reason, Stage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """
+    Why an event becomes a dead letter.
+
+    Attributes:
+        stage: Where in the worker it failed.
+        reason: Why, from a closed list.
+        message: What is wrong, without any text of the event itself.
+        attempts: How often it was tried before it was given up.
+    """
+
+    stage: Stage
+    reason: Reason
+    message: str
+    attempts: int = 1
+
+
+class Refused(Exception):
+    """Leaves the decoder's inner functions; `decode` returns its `refusal` as a value."""
+
+    def __init__(self, stage: Stage, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.refusal = Refusal(stage=stage, reason=reason, message=message)
+
+
+def undecodable(reason: Reason, message: str) -> Refused:
+    """The bytes are not a JSON object that can be worked with."""
+    return Refused(Stage.DECODE, reason, message)
+
+
+def invalid(reason: Reason, message: str) -> Refused:
+    """The JSON object is not an event of the contract."""
+    return Refused(Stage.VALIDATE, reason, message)

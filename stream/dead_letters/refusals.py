@@ -1,0 +1,36 @@
+"""Why a dead letter is not replayed: a closed list, and the reasons that the letter itself gives. Pure."""
+
+from enum import StrEnum
+
+from stream.contract.dead_letter import DeadLetter
+
+
+class NotReplayed(StrEnum):
+    """Why a dead letter is not replayed."""
+
+    NOT_OURS = "not_a_dead_letter"
+    INCOMPLETE = "incomplete"
+    TOO_OFTEN = "too_often"
+    NULL_HEADER = "null_header"
+    TOO_LARGE = "too_large"
+    UNKNOWN = "unknown"
+    ELSEWHERE = "elsewhere"
+
+
+def not_replayed(letter: DeadLetter, *, most_replays: int) -> tuple[NotReplayed, str] | None:
+    """Why this dead letter may not be replayed, with a sentence; None if it may."""
+    if letter.dropped:
+        parts = " and ".join(letter.dropped)
+        return (
+            NotReplayed.INCOMPLETE,
+            f"{parts} did not fit into the topic and could not be kept; the producer must send it again",
+        )
+    if letter.replays >= most_replays:
+        return NotReplayed.TOO_OFTEN, f"it was replayed {letter.replays} times already, the most is {most_replays}"
+    nameless = [name for name, content in letter.headers if content is None]
+    if nameless:
+        return (
+            NotReplayed.NULL_HEADER,
+            f"{len(nameless)} of its headers have no value, which kafka-python cannot send; its producer can",
+        )
+    return None

@@ -1,0 +1,92 @@
+"""The composition root of a decision: from the settings to a decider, and to the pipeline that all doors call.
+
+The settings name the bundle's model or, where a person has said so, the keyword rules. The rules are for the hours in which no model
+may be trusted: the bundle is lost or refused, or the circuit breaker is open. A worker never falls back to them by itself, since a
+stream that silently publishes guesses would be worse than one that stands still. While they decide, every event goes to people, with
+the rules' tag as a first guess.
+"""
+
+from dataclasses import replace
+
+from model_export.bundle import rules
+from model_export.bundle.bundle import Bundle, BundleError, read
+from model_export.bundle.prediction import Classifier
+from monitoring.observer import NullObserver, Observer
+from stream.contract.decisions import ModelRef
+from stream.decide.decider import Decider
+from stream.decide.isolation import PROBE
+from stream.decide.pipeline import Pipeline
+from stream.settings.settings import Settings
+
+RULES_CONSEQUENCE = "no model is loaded; every event goes to review, with the rules' tag as a first guess"
+# Above every confidence of the rules: a consumer that recomputes the outcome from a record comes to the same topic.
+RULES_THRESHOLD = 1.0
+
+
+def pipeline_of(settings: Settings, *, decider: Decider | None = None, observer: Observer | None = None) -> Pipeline:
+    """
+    The pipeline of these settings.
+
+    Args:
+        settings: Limits on an event, attempts, and the decider if none is given.
+        decider: Decides instead of the one that the settings name.
+        observer: Told of stages and of a model that raised; None: not observed.
+
+    Raises:
+        BundleError: The bundle is refused.
+    """
+    return Pipeline(
+        decider=decider_of(settings) if decider is None else decider,
+        observer=NullObserver() if observer is None else observer,
+        limits=settings.limits,
+        attempts=settings.model_attempts,
+    )
+
+
+def decider_of(settings: Settings) -> Decider:
+    """
+    The decider that the settings name: the model of the bundle, or the keyword rules.
+
+    Raises:
+        BundleError: The bundle is refused; the message names the rules as a way to keep events flowing to people.
+    """
+    return _rules() if settings.decider == "rules" else _model(settings)
+
+
+def _model(settings: Settings) -> Decider:
+    # Imported here: a runtime that cannot be imported must not keep the rules from working.
+    from model_export.bundle.classifier import OnnxClassifier
+
+    try:
+        bundle = read(settings.bundle)
+        classifier = OnnxClassifier(bundle)
+    except BundleError as error:
+        msg = (
+            f"{error} Until then TAGSTREAM_DECIDER=rules keeps the stream flowing to people: without a model, every event to "
+            f"{settings.topics.review}."
+        )
+        raise BundleError(msg) from error
+    found = decider_of_bundle(bundle, classifier, threshold=settings.confidence_threshold)
+    return replace(found, warm_up=classifier.warm_up)
+
+
+def decider_of_bundle(bundle: Bundle, classifier: Classifier, *, threshold: float | None = None) -> Decider:
+    """The decider of a bundle that is loaded; `threshold` takes the place of the bundle's own, for every label."""
+    manifest = bundle.manifest
+    return Decider(
+        classifier=classifier,
+        model=ModelRef(name=manifest.name, version=manifest.version, digest=bundle.digest),
+        threshold=manifest.threshold.confidence if threshold is None else threshold,
+        thresholds=manifest.asked_below() if threshold is None else {},
+        # An older bundle without this figure finds no text strange.
+        ood_energy=manifest.reference.get("ood_energy"),
+        probe=[text.text for text in manifest.golden] or PROBE,
+        reference=manifest.reference,
+        bundle=bundle,
+    )
+
+
+def _rules() -> Decider:
+    classifier = rules.RulesClassifier()
+    model = ModelRef(name=rules.NAME, version=classifier.version, digest=classifier.digest)
+    return Decider(classifier=classifier, model=model, threshold=RULES_THRESHOLD, kind="rules")

@@ -1,0 +1,117 @@
+"""The model decides unless the settings name the rules, and under the rules nothing is tagged."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from model_export.bundle import rules
+from model_export.bundle.bundle import BundleError
+from monitoring.metrics.metrics import Metrics
+from stream.batch.classify import classify
+from stream.batch.rows import Row
+from stream.contract.decisions import NeedsReview, prediction_id
+from stream.decide.from_settings import decider_of, pipeline_of
+from stream.deliver.breaker_file import BreakerFile
+from stream.settings.settings import Settings
+from stream.worker import main
+from tests.fakes import raw
+
+EVENTS = (
+    b'{"id":"a","title":"Deploying models on Kubernetes with monitoring, drift and rollback in production","tags":["x"]}',
+    b'{"id":"b","title":"A walk along the river"}',
+)
+NOWHERE = Path("/nonexistent/bundle")
+
+
+def by_rules(**knobs: Any) -> Settings:
+    """Settings whose bundle is gone and whose decider is the rules."""
+    return Settings.model_validate({"decider": "rules", "bundle": NOWHERE, **knobs})
+
+
+@pytest.mark.parametrize("threshold", [None, 0.0, 0.5])
+def test_the_rules_send_everything_to_people_whatever_the_threshold(threshold: float | None) -> None:
+    """With their tag, all probabilities, the reason, and their own name; without a bundle."""
+    pipeline = pipeline_of(by_rules(confidence_threshold=threshold))
+    outcomes = [found for found in pipeline.decide([raw(value) for value in EVENTS]) if isinstance(found, NeedsReview)]
+    decisions = [outcome.decision for outcome in outcomes]
+    assert [(found.decision.tag, found.decision.decider, found.reasons) for found in outcomes] == [
+        ("mlops", "rules", ("low_confidence",)),
+        ("other", "rules", ("low_confidence",)),
+    ]
+    for found in decisions:
+        assert set(found.probabilities) == {"computer-vision", "mlops", "natural-language-processing", "other"}
+        assert found.confidence == found.probabilities[found.tag] < found.threshold
+
+
+def test_the_rules_name_themselves_and_the_ids_are_theirs() -> None:
+    """Going back to the model decides anew, under other ids."""
+    classifier = rules.RulesClassifier()
+    found = [json.loads(row.line) for row in classify(pipeline_of(by_rules()), [Row(1, value) for value in EVENTS])]
+    assert {row["destination"] for row in found} == {"review"}
+    assert found[0]["model"] == {"name": "keyword-rules", "version": classifier.version, "digest": classifier.digest}
+    assert found[0]["prediction_id"] == prediction_id("a", classifier.digest)
+    assert found[0]["tags"] == ["x"], "a producer's own field is not ours to move"
+
+
+def test_figures_of_the_model_say_nothing_of_the_rules() -> None:
+    """Confidences, labels and drift are of a model; that a person was asked is counted as ever."""
+    registry = CollectorRegistry()
+    metrics = Metrics(registry, labels=rules.RulesClassifier().labels, topic="content")
+    publications = pipeline_of(by_rules()).publications([raw(value) for value in EVENTS])
+    metrics.published([one.observation for one in publications], 1)
+
+    def counted(name: str) -> float:
+        return sum(sample.value for metric in registry.collect() for sample in metric.samples if sample.name == name)
+
+    assert counted("tagstream_events_published_total") == counted("tagstream_review_requested_total") == 2
+    figures = (
+        "predictions_total",
+        "confidence_ratio_count",
+        "energy_score_count",
+        "text_tokens_count",
+        "events_by_source_total",
+    )
+    assert [counted(f"tagstream_{name}") for name in figures] == [0] * len(figures)
+
+
+def test_a_refused_bundle_is_refused_and_names_the_rules() -> None:
+    """Nobody falls back in silence; who reads the error knows how to keep events flowing to people."""
+    with pytest.raises(
+        BundleError, match=r"cannot be read.*Next: .*TAGSTREAM_DECIDER=rules keeps the stream flowing to people"
+    ):
+        decider_of(Settings(bundle=NOWHERE))
+
+
+def test_the_rules_need_no_runtime() -> None:
+    """One that cannot be imported is a reason to choose them."""
+    code = "import sys; from stream.decide.from_settings import decider_of; from stream.settings.settings import Settings\n"
+    code += "decider_of(Settings(decider='rules')); print('onnxruntime' in sys.modules, 'tokenizers' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == ["False", "False"]
+
+
+def test_a_worker_runs_on_the_rules_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its metrics say who decides, and drift, which is looked for in a model, is not watched."""
+    ran = SimpleNamespace()
+    monkeypatch.setattr(main, "limit_fragmentation", lambda: None)
+    monkeypatch.setattr(main.logs, "configure", lambda **_: None)
+    monkeypatch.setattr(main.process, "run", lambda settings, **parts: vars(ran).update(parts, settings=settings))
+    main.main(by_rules())
+    (info,) = [metric for metric in ran.registry.collect() if metric.name == "tagstream_model"]
+    assert info.samples[0].labels["name"] == "keyword-rules"
+    assert ran.watch is None
+    assert rules.RulesClassifier().digest in ran.pipeline.decider.release
+
+
+def test_the_models_open_breaker_waits_while_the_rules_stand_in(tmp_path: Path) -> None:
+    """Choosing the rules is no answer to it, and does not keep them from working."""
+    model, stand_in = Settings(state_folder=tmp_path), by_rules(state_folder=tmp_path)
+    BreakerFile(model, release="1 model").write("the model failed on 600 of the last 1000 events")
+    assert BreakerFile(stand_in, release="1 rules").why() is None
+    assert BreakerFile(model, release="1 model").why() == "the model failed on 600 of the last 1000 events"
