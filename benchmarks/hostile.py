@@ -1,4 +1,4 @@
-"""How often one to three characters that nobody sees change a decision, before and after the text is normalised.
+"""How often one to three invisible characters change a decision, before and after the text is normalised.
 
 The four families of Boucher et al. ("Bad Characters", IEEE S&P 2022) at random places, against the default bundle:
 `python -m benchmarks.hostile` prints the table of docs/hostile-input.md; TAGSTREAM_DATA adds the holdout.
@@ -52,13 +52,13 @@ def near_latin(characters: list[str], chance: random.Random) -> None:
 
 
 def misspelling(characters: list[str], chance: random.Random) -> None:
-    """Swap two neighbours for all to see: what no reader of characters can undo, for comparison."""
+    """Swap two neighbours visibly, which no normalisation can undo, for comparison."""
     at = chance.randrange(max(1, len(characters) - 1))
     characters[at : at + 2] = reversed(characters[at : at + 2])
 
 
 def reordering(characters: list[str], chance: random.Random) -> None:
-    """Swap two neighbours, and the swap back for whoever looks, by directional overrides."""
+    """Swap two neighbours, and show them in the right order by directional overrides."""
     at = chance.randrange(max(1, len(characters) - 1))
     first, second = characters[at], "".join(characters[at + 1 : at + 2])
     characters[at : at + 2] = ["\u202d\u2066\u202e\u2066", second, "\u2069\u2066", first, "\u2069\u202c\u2069\u202c"]
@@ -107,7 +107,7 @@ class Asker:
     """The classifier's tags, each text asked once."""
 
     def __init__(self, classifier: Classifier) -> None:
-        """Nothing is known yet."""
+        """No text was tried yet."""
         self._classifier = classifier
         self._known: dict[str, str] = {}
 
