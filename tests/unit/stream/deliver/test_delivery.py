@@ -1,4 +1,4 @@
-"""The loop that must not lose events: what is acknowledged, when, in what order, and what is not."""
+"""Delivery loses no event: which events it acknowledges, when, and in which order."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Delivery among suspects, beside a slow model, and when too much is dead: who waits for whom, and what is not sent."""
+"""Delivery with suspects, with a slow model, and with too many dead letters: the waits, and the batches that are not sent."""
 
 import asyncio
 import threading

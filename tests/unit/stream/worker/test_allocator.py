@@ -61,7 +61,7 @@ def test_threads_share_one_heap() -> None:
     assert heaps("one") == 1
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc learns what is large")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc changes its threshold for large blocks")
 def test_what_is_large_stays_out_of_the_heap() -> None:
     """This holds after a larger block was freed, whose size glibc would otherwise take for the new threshold."""
 

@@ -1,4 +1,4 @@
-"""What may be committed: never an offset after a record that is not acknowledged, however many offsets are missing in between."""
+"""A commit never passes a record that is not acknowledged, however many offsets are missing in between."""
 
 from hypothesis import given
 from hypothesis import strategies as st
