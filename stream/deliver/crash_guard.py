@@ -1,14 +1,15 @@
-"""Which event kills the worker: what is in the model is written down before, so that the next process can tell. No Faust.
+"""
+Finds the event that kills the worker: writes down which events are in the model, so that the next process can tell.
 
-A native abort, the kernel's killing for memory and a model that hangs give no exception, and the same event is read again, and
-kills again, for ever. So the places of what is in the model stand in a file (`crash_file.py`), and what a dead process had there is
-a suspect for the next one. Suspects are decided one at a time, with nothing else in the model: whoever kills then has shown
-himself. An event that this has happened to, and with which `crash_deaths` processes died in all, is a dead letter, without being
-read. Who survives is no suspect any more.
+A native abort, a kill for lack of memory and a model that hangs raise no exception. The same event would be read again and kill the
+worker again, for ever. So the places of the events in the model are kept in a file (`crash_file.py`), and those that a dead process has
+left there are suspects for the next one. Suspects are decided one at a time, with no other event in the model, so that the culprit is
+found. An event with which `crash_deaths` processes have died becomes a dead letter without being read. An event that the worker
+survives is no longer a suspect.
 
-An event is not blamed for an end that has another cause: a worker that is told to stop, or that ends itself since the broker
-does not answer or the machine raised, first takes back what it wrote down. A bound on the model's time that was exceeded is
-the event's. docs/decisions/0006-poison.md has the reasons.
+No event is blamed for an end that has another cause. A worker that is told to stop, or that ends itself because the broker does not
+answer or the machine raised, first takes back what it wrote down. A model that exceeds its time is blamed on its events.
+docs/decisions/0006-poison.md has the reasons.
 """
 
 import itertools
@@ -16,7 +17,6 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
@@ -25,6 +25,7 @@ from stream.contract.publication import Publication
 from stream.contract.record import Record
 from stream.contract.refusal import Refusal
 from stream.deliver.crash_file import CrashFile, Left, left_behind
+from stream.deliver.guard import DecideOrRefuse, Guard, Report, Unguarded, unreported
 from stream.deliver.inference import Decide
 from stream.deliver.state_folder import mistaken, stem_of
 from stream.deliver.suspects import InHand, Place, State, Suspect, fingerprint, inherited
@@ -33,74 +34,9 @@ from stream.settings.settings import Settings
 
 log = logger("tagstream.crashguard")
 
-# What an event may take up in the file: partition, offset, deaths, fingerprint.
+# The size of one event in the file: partition, offset, deaths, fingerprint.
 _EVENT_BYTES = 48
 CONSEQUENCE = "an event that kills the worker will do so again and again; delivery goes on"
-
-
-class DecideOrRefuse(Protocol):
-    """One publication for each event, in their order; see `Pipeline.publications`."""
-
-    def __call__(self, events: Sequence[Record], refusal: Refusal | None = None, /) -> list[Publication]:
-        """Decide the events; given a refusal, read none of them and make a dead letter of each."""
-        ...
-
-
-class Report(Protocol):
-    """Told of the guard's state; never raises."""
-
-    def __call__(self, *, active: bool, suspects: int) -> None:
-        """Whether it works, and how many suspects it knows."""
-        ...
-
-
-def unreported(*, active: bool, suspects: int) -> None:
-    """Nobody is told."""
-
-
-class Guard(Protocol):
-    """What delivery needs."""
-
-    def suspects(self, partition: int, offset: int) -> bool:
-        """Must this event be handed over with nothing else in the model?"""
-        ...
-
-    def guarded(self, decide: DecideOrRefuse) -> Decide:
-        """`decide`, with what is in hand written down. For several threads at once."""
-        ...
-
-    def excuse(self) -> None:
-        """The process ends, and no event is to blame. Nothing is written down from now on."""
-        ...
-
-    def committed(self, offsets: Mapping[int, int]) -> None:
-        """The group's offsets by partition: what lies before them is settled."""
-        ...
-
-    def close(self) -> None:
-        """The process ends in good order."""
-        ...
-
-
-class Unguarded:
-    """Nothing is written down, nobody is a suspect. Implements `Guard`."""
-
-    def suspects(self, partition: int, offset: int) -> bool:  # noqa: ARG002
-        """No."""
-        return False
-
-    def guarded(self, decide: DecideOrRefuse) -> Decide:
-        """As it is."""
-        return decide
-
-    def excuse(self) -> None:
-        """Do nothing."""
-
-    def committed(self, offsets: Mapping[int, int]) -> None:
-        """Do nothing."""
-
-    def close(self) -> None:
-        """Do nothing."""
 
 
 class CrashGuard:
@@ -115,13 +51,13 @@ class CrashGuard:
         report: Report = unreported,
     ) -> None:
         """
-        Begin with what others have left.
+        Begin with the suspects that dead processes have left.
 
         Args:
             file: This process's file.
-            suspects: Whom to decide alone.
-            deaths: At so many an event is given up.
-            report: Told after every change.
+            suspects: The events to decide alone.
+            deaths: After so many deaths an event is given up.
+            report: Is told after every change.
         """
         self._file = file
         self._suspects = dict(suspects)
@@ -143,7 +79,8 @@ class CrashGuard:
     def suspects(self, partition: int, offset: int) -> bool:
         """See `Guard`."""
         suspect = self._suspects.get((partition, offset))
-        # A worker that ends blames nobody, and one at a time would take it too long; who was given up is not decided even so.
+        # A worker that stops decides its suspects together, since one at a time would take too long. An event that was given up
+        # goes to the dead letters even then.
         return suspect is not None and (not self._excused or suspect.deaths >= self._deaths)
 
     def guarded(self, decide: DecideOrRefuse) -> Decide:
@@ -178,7 +115,7 @@ class CrashGuard:
 
     def close(self) -> None:
         """See `Guard`."""
-        # Whatever is in the model still: this process comes to its end, so nothing has killed it.
+        # Events may still be in the model, but this process ends in good order, so none of them has killed it.
         self.excuse()
         with self._lock:
             if self._works:
@@ -232,7 +169,7 @@ class CrashGuard:
         except OSError as error:
             self._works = False
             log.warning("crash_guard_off", why=str(error), consequence=CONSEQUENCE)
-            # What it says is out of date now, and may not be held against anybody.
+            # The file is out of date now, and must not make any event a suspect.
             with suppress(OSError):
                 self._file.close(remove=True)
         self._report(active=self._works, suspects=len(self._suspects))
@@ -240,11 +177,11 @@ class CrashGuard:
 
 def open_guard(settings: Settings, report: Report = unreported) -> Guard:
     """
-    The guard of the settings, with what dead processes of the same group on this machine have left.
+    The guard of the settings, with the suspects that dead processes of the same group on this machine have left.
 
     Raises:
-        StateFolderError: The folder was named and cannot be used. (One that was not named, or is full, only switches the guard
-            off: the worker says so and works.)
+        StateFolderError: The folder was named and cannot be used. If it was not named, or its disk is full, the guard is off, and the
+            worker logs that and works.
     """
     if not settings.crash_deaths:
         report(active=False, suspects=0)
@@ -268,14 +205,14 @@ def open_guard(settings: Settings, report: Report = unreported) -> Guard:
 def _opened(settings: Settings, folder: Path, report: Report) -> CrashGuard:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     stem = stem_of(settings)
-    # As much in the model as there can be, and as many suspects from two who died so.
+    # As many events as can be in the model at once, and the suspects of two processes that died so.
     most = settings.inference_threads * settings.batch_max_events
     file = CrashFile(folder, stem=stem, payload_bytes=4096 + 3 * most * _EVENT_BYTES)
     dead = list(left_behind(folder, stem=stem))
     suspects = inherited(filter(None, map(_state, dead)))
     kept = dict(sorted(suspects.items(), key=lambda item: -item[1].deaths)[: 2 * most])
     guard = CrashGuard(file, kept, deaths=settings.crash_deaths, report=report)
-    # Only now: had this process died a moment ago, the files would be there for the next.
+    # Only now: had this process died a moment ago, the next one would still find the files.
     for left in dead:
         left.remove()
     if suspects:

@@ -1,4 +1,4 @@
-"""Who is suspected after a worker's death, who is given up, and who never is."""
+"""Which events are suspects after a worker's death, which are given up, and which never are."""
 
 import errno
 import os
@@ -19,7 +19,8 @@ from stream.contract.record import Record, weight
 from stream.contract.refusal import Refusal
 from stream.decide.from_settings import pipeline_of
 from stream.deliver.crash_file import CrashFile, newest
-from stream.deliver.crash_guard import CrashGuard, DecideOrRefuse, Guard, Unguarded, open_guard
+from stream.deliver.crash_guard import CrashGuard, open_guard
+from stream.deliver.guard import DecideOrRefuse, Guard, Unguarded
 from stream.deliver.state_folder import StateFolderError, stem_of
 from stream.deliver.suspects import InHand, State, Suspect, fingerprint, inherited
 from stream.settings.settings import Settings
@@ -36,7 +37,7 @@ def event(offset: int, value: bytes = b"{}", partition: int = 0) -> Record:
 
 
 def decided(events: Sequence[Record], refusal: Refusal | None = None, /) -> list[Publication]:
-    """One publication an event."""
+    """One publication for each event."""
     return PIPELINE.publications([replace(one, value=GOOD) for one in events], refusal)
 
 
@@ -65,12 +66,12 @@ class Worker:
         return guard
 
     def dies(self) -> None:
-        """SIGKILL, and the next one is started."""
+        """Kill the process by SIGKILL, and start the next one."""
         os.close(self.guard._file._descriptor)
         self.guard = self.start()
 
     def dies_with(self, *batches: Sequence[Record]) -> None:
-        """The same, with these batches in the model at once."""
+        """Kill the process with these batches in the model at once, and start the next one."""
 
         def nested(left: Sequence[Sequence[Record]]) -> None:
             if not left:
@@ -89,12 +90,12 @@ class Worker:
         self.guard = self.start()
 
     def decides(self, one: Record) -> Publication:
-        """One event, alone."""
+        """Decide one event alone."""
         (publication,) = self.guard.guarded(decided)([one])
         return publication
 
     def deaths(self) -> dict[int, int]:
-        """By offset."""
+        """The deaths of each suspect, by offset."""
         return {suspect.offset: suspect.deaths for suspect in self.guard.known}
 
 
@@ -104,8 +105,8 @@ def worker(tmp_path: Path) -> Worker:
     return Worker(tmp_path)
 
 
-def test_what_is_in_the_model_is_in_the_file_while_it_is_there_and_no_longer(worker: Worker) -> None:
-    """Several threads' batches at once; nothing before and nothing after."""
+def test_events_are_in_the_file_while_they_are_in_the_model_and_no_longer(worker: Worker) -> None:
+    """The file lists the batches of all threads, and is empty before and after."""
 
     def said() -> State:
         payload = newest(worker.guard._file.path.read_bytes())
@@ -128,7 +129,7 @@ def test_what_is_in_the_model_is_in_the_file_while_it_is_there_and_no_longer(wor
 
 
 def test_an_event_is_given_up_after_so_many_deaths_unread_and_with_its_bytes(worker: Worker) -> None:
-    """The first in company, the others alone; then it is a dead letter, and nobody decides."""
+    """After one death among other events and two deaths alone, the event becomes a dead letter without being decided."""
     culprit = event(2, b"\xff not even JSON")
     worker.dies_with([event(1), culprit], [event(3)])
     assert worker.deaths() == {1: 1, 2: 1, 3: 1}
@@ -152,10 +153,10 @@ def test_an_event_is_given_up_after_so_many_deaths_unread_and_with_its_bytes(wor
 
 @hypothesis_settings(max_examples=60, deadline=None)
 @given(st.lists(st.lists(st.sets(st.integers(0, 2), min_size=1), min_size=1, max_size=2), max_size=14))
-def test_the_first_death_counts_for_all_in_the_model_and_later_ones_for_who_was_alone(
+def test_the_first_death_counts_for_all_in_the_model_and_later_ones_for_an_event_that_was_alone(
     tmp_path_factory: pytest.TempPathFactory, deaths: list[list[set[int]]]
 ) -> None:
-    """Whatever was in the model at each death; so nobody is given up who was not alone in it at all deaths but the first."""
+    """An event is given up only if it was alone in the model at every death but the first."""
     worker = Worker(tmp_path_factory.mktemp("state"))
     expected: dict[int, int] = {}
     for sets in deaths:
@@ -177,7 +178,7 @@ def test_the_first_death_counts_for_all_in_the_model_and_later_ones_for_who_was_
 
 
 def test_ends_that_no_event_is_to_blame_for_are_not_counted(worker: Worker) -> None:
-    """The broker did not answer, or a person asked the worker to stop: what was in hand is taken back."""
+    """If the broker did not answer, or a person stopped the worker, the events in the file are taken back."""
 
     def excused(events: Sequence[Record]) -> list[Publication]:
         worker.guard.excuse()
@@ -191,8 +192,8 @@ def test_ends_that_no_event_is_to_blame_for_are_not_counted(worker: Worker) -> N
     assert worker.deaths() == {}
 
 
-def test_an_end_in_good_order_blames_nobody_whatever_is_in_the_model(worker: Worker, tmp_path: Path) -> None:
-    """Faust may stop by itself, for a reason of its own."""
+def test_an_end_in_good_order_blames_no_event_that_is_in_the_model(worker: Worker, tmp_path: Path) -> None:
+    """Faust may stop by itself while events are in the model."""
 
     def ends(events: Sequence[Record]) -> list[Publication]:
         worker.guard.close()
@@ -202,8 +203,8 @@ def test_an_end_in_good_order_blames_nobody_whatever_is_in_the_model(worker: Wor
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_worker_that_ends_suspects_only_who_was_given_up(worker: Worker) -> None:
-    """One at a time would take it too long to stop; and who was given up must not get into the model."""
+def test_a_worker_that_ends_suspects_only_events_that_were_given_up(worker: Worker) -> None:
+    """Suspects go together then, for a quick stop, but an event that was given up must not get into the model."""
     for _ in range(DEATHS):
         worker.dies_with([event(1)])
     worker.dies_with([event(2)])
@@ -214,13 +215,13 @@ def test_a_worker_that_ends_suspects_only_who_was_given_up(worker: Worker) -> No
 
 
 def test_one_death_is_too_few() -> None:
-    """It may be anybody's."""
+    """A single death may have another cause, so `crash_deaths` of 1 is refused."""
     with pytest.raises(ValueError, match="a single death may have another cause"):
         Settings(crash_deaths=1)
 
 
 def test_suspicion_outlives_an_end_with_another_cause(worker: Worker) -> None:
-    """Two deaths stay two, until the event is decided."""
+    """Two deaths stay two until the event is decided."""
     worker.dies_with([event(1)])
     worker.dies_with([event(1)])
     worker.guard.excuse()
@@ -232,7 +233,7 @@ def test_suspicion_outlives_an_end_with_another_cause(worker: Worker) -> None:
 
 
 def test_an_exception_is_no_death_and_no_acquittal(worker: Worker) -> None:
-    """A broken machine raises; the event is taken back from the file, and still suspected."""
+    """If the machine raises, the event is taken back from the file and is still a suspect."""
     worker.dies_with([event(1)])
 
     def broken(_: Sequence[Record]) -> list[Publication]:
@@ -244,8 +245,8 @@ def test_an_exception_is_no_death_and_no_acquittal(worker: Worker) -> None:
     assert worker.deaths() == {1: 1}
 
 
-def test_offsets_of_a_topic_that_was_made_anew_are_others_events(worker: Worker) -> None:
-    """The same place with other bytes is decided, and its own deaths are counted from one."""
+def test_an_offset_of_a_topic_that_was_made_anew_is_another_event(worker: Worker) -> None:
+    """An event with other bytes at the same place is decided, and its deaths are counted from one."""
     for _ in range(DEATHS):
         worker.dies_with([event(1, b"old")])
     assert worker.deaths() == {1: DEATHS}
@@ -254,8 +255,8 @@ def test_offsets_of_a_topic_that_was_made_anew_are_others_events(worker: Worker)
     assert worker.decides(event(1, b"new")).destination is Destination.TAGGED
 
 
-def test_what_others_have_committed_past_is_settled(worker: Worker) -> None:
-    """By partition; the file says so too."""
+def test_events_before_the_commit_are_suspects_no_longer(worker: Worker) -> None:
+    """The commits count by partition, and the file is updated too."""
     worker.dies_with([event(1), event(5), event(5, partition=1)])
     worker.guard.committed({0: 5})
     assert [(suspect.partition, suspect.offset) for suspect in worker.guard.known] == [(0, 5), (1, 5)]
@@ -263,8 +264,8 @@ def test_what_others_have_committed_past_is_settled(worker: Worker) -> None:
     assert [(suspect.partition, suspect.offset) for suspect in worker.guard.known] == [(0, 5), (1, 5)]
 
 
-def test_the_living_are_left_alone_and_the_dead_of_other_groups_too(tmp_path: Path) -> None:
-    """Two workers of a group on one host, and one of another group."""
+def test_files_of_living_processes_and_of_other_groups_are_left_alone(tmp_path: Path) -> None:
+    """Two workers of one group and one of another group share a host."""
     first, second, other = Worker(tmp_path), Worker(tmp_path), Worker(tmp_path, group="another")
     seen: list[int] = []
 
@@ -281,15 +282,15 @@ def test_the_living_are_left_alone_and_the_dead_of_other_groups_too(tmp_path: Pa
 
 
 def test_of_two_who_died_with_one_event_the_more_deaths_count() -> None:
-    """Each worker needs `crash_deaths` at most."""
+    """When two processes died with one event, the larger count is kept."""
     one = State([Suspect(0, 1, 2, "f")], [[InHand(0, 1, "f")]])
     two = State([], [[InHand(0, 1), InHand(0, 2)]])
     for states in ([one, two], [two, one]):
         assert inherited(states) == {(0, 1): Suspect(0, 1, 3, "f"), (0, 2): Suspect(0, 2, 1)}
 
 
-def test_nothing_stays_in_the_folder_when_nobody_is_suspected(worker: Worker, tmp_path: Path) -> None:
-    """A worker that ends in good order cleans up."""
+def test_the_folder_is_empty_after_an_end_without_suspects(worker: Worker, tmp_path: Path) -> None:
+    """A worker that ends in good order removes its file."""
     worker.guard.close()
     assert list(tmp_path.iterdir()) == []
 
@@ -301,16 +302,16 @@ class Reported:
     """Implements `Report`."""
 
     def __init__(self) -> None:
-        """Nothing yet."""
+        """Begin without reports."""
         self.told: list[tuple[bool, int]] = []
 
     def __call__(self, *, active: bool, suspects: int) -> None:
-        """Remember."""
+        """Keep the report."""
         self.told.append((active, suspects))
 
 
 def test_the_dead_letter_of_an_event_that_kills_fits_into_its_topic(tmp_path: Path) -> None:
-    """One that is refused for its size would be tried by every process that is started, for ever."""
+    """A dead letter that is refused for its size would be tried again by every new process, for ever."""
     limit = 300_000
     worker = Worker(tmp_path, max_dead_letter_bytes=limit)
     big = event(0, b"x" * limit)
@@ -323,13 +324,13 @@ def test_the_dead_letter_of_an_event_that_kills_fits_into_its_topic(tmp_path: Pa
 
 @contextmanager
 def default_folder(monkeypatch: pytest.MonkeyPatch, home: Path) -> Iterator[Settings]:
-    """Settings that name no folder, in a home."""
+    """Settings that name no folder, with this home folder."""
     monkeypatch.setenv("HOME", str(home))
     yield Settings()
 
 
 def test_a_folder_that_was_named_and_cannot_be_used_is_refused_with_a_sentence(tmp_path: Path) -> None:
-    """Who names it relies on it."""
+    """A folder that the settings name is relied on, so the worker does not start."""
     (tmp_path / "file").write_text("")
     with pytest.raises(StateFolderError, match=r"state_folder\) cannot be used: Not a directory\. Next: ") as caught:
         open_guard(Settings(state_folder=tmp_path / "file" / "state"))
@@ -337,7 +338,7 @@ def test_a_folder_that_was_named_and_cannot_be_used_is_refused_with_a_sentence(t
 
 
 def test_without_a_home_the_worker_works_unguarded_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A container with a read-only root and no volume."""
+    """A container with a read-only root and no volume works without the guard."""
     (tmp_path / "file").write_text("")
     reported = Reported()
     with default_folder(monkeypatch, tmp_path / "file") as settings:
@@ -348,7 +349,7 @@ def test_without_a_home_the_worker_works_unguarded_and_says_so(tmp_path: Path, m
 
 
 def test_the_default_folder_is_in_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Made on first use, for this user alone."""
+    """The folder is made on first use, for this user alone."""
     with default_folder(monkeypatch, tmp_path) as settings:
         guard = open_guard(settings)
     assert isinstance(guard, CrashGuard)
@@ -364,7 +365,7 @@ def full(*_: object) -> None:
 def test_a_full_disk_at_the_start_switches_the_guard_off_even_where_the_folder_was_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is nobody's mistake and passes; the stream goes on."""
+    """A full disk is no mistake in the settings and passes, so the worker starts."""
     monkeypatch.setattr("stream.deliver.crash_file._write", full)
     reported = Reported()
     assert isinstance(open_guard(Settings(state_folder=tmp_path), reported), Unguarded)
@@ -372,10 +373,10 @@ def test_a_full_disk_at_the_start_switches_the_guard_off_even_where_the_folder_w
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_disk_that_fails_later_switches_the_guard_off_and_leaves_nothing_that_is_out_of_date(
+def test_a_disk_that_fails_later_switches_the_guard_off_and_leaves_no_outdated_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Events are decided; what the file said last may not be held against them."""
+    """Events are still decided, and the file's last content makes none of them a suspect."""
     reported = Reported()
     guard: Guard = open_guard(Settings(state_folder=tmp_path), reported)
     monkeypatch.setattr("stream.deliver.crash_file._write", full)
@@ -388,13 +389,13 @@ def test_a_disk_that_fails_later_switches_the_guard_off_and_leaves_nothing_that_
 
 
 def test_no_guard_where_none_is_wanted(tmp_path: Path) -> None:
-    """`crash_deaths` of 0."""
+    """`crash_deaths` of 0 switches the guard off."""
     assert isinstance(open_guard(Settings(state_folder=tmp_path / "none", crash_deaths=0)), Unguarded)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_of_something_else_is_nobodys_evidence(tmp_path: Path) -> None:
-    """It is said and removed."""
+def test_a_file_with_another_content_makes_no_event_a_suspect(tmp_path: Path) -> None:
+    """The file is reported and removed."""
     settings = Settings(state_folder=tmp_path)
     file = CrashFile(tmp_path, stem=stem_of(settings), payload_bytes=64)
     file.write(b"\xc1 no state")
@@ -407,7 +408,7 @@ def test_a_file_of_something_else_is_nobodys_evidence(tmp_path: Path) -> None:
 
 
 def test_more_suspects_than_there_is_room_for_keep_those_with_most_deaths(tmp_path: Path) -> None:
-    """Two full batches' worth; the others are events like any other."""
+    """Two full batches of suspects are kept; the others are ordinary events again."""
     settings = Settings(state_folder=tmp_path, batch_max_events=2, inference_threads=1)
     file = CrashFile(tmp_path, stem=stem_of(settings), payload_bytes=4096)
     file.write(msgspec.msgpack.encode(State([Suspect(0, n, 1 + n % 3) for n in range(30)], [])))
