@@ -1,4 +1,4 @@
-"""The page in a real browser: its charts draw, it says what state it is in, and it asks nobody but the worker.
+"""The page in a real browser: its charts draw, it says its state, and it sends requests to the worker alone.
 
 TAGSTREAM_IMAGES=FOLDER keeps the screenshots that the documentation shows.
 """
@@ -33,9 +33,9 @@ class Worker:
 
     Attributes:
         stream: Its events.
-        verdict: What `/readyz` says.
+        verdict: The answer of `/readyz`.
         drift: The share of events of another kind from now on.
-        seconds: What passes from one look to the next.
+        seconds: The time from one look to the next.
         rate: Events a second.
     """
 
@@ -102,7 +102,7 @@ def polls(page: Page, times: int) -> None:
 
 
 def settled(page: Page) -> None:
-    """The answer is drawn. Asked from here: the page's policy lets nothing be evaluated within it later."""
+    """The answer is drawn. Asked from here, since the page's policy forbids later evaluation within it."""
     until(lambda: not page.evaluate("asking"), "the page has its answer", seconds=SECONDS)
 
 
@@ -147,7 +147,7 @@ def test_a_drift_becomes_alarms_that_say_what_moved(page: Page, address: str, wo
 
 
 def test_a_worker_without_events_says_so(page: Page, address: str, worker: Worker) -> None:
-    """Dashes, and what to do; no chart of nothing."""
+    """An idle worker shows dashes and the next step, and no empty chart."""
     worker.rate = 0
     look(page, address)
     polls(page, 2)
@@ -195,7 +195,7 @@ def test_a_lost_worker_leaves_its_last_figures_greyed(page: Page, address: str) 
 
 
 def test_before_the_first_answer_it_says_that_it_asks(page: Page, address: str) -> None:
-    """No zero where nothing is known."""
+    """An unknown figure is not shown as zero."""
     page.route("**/snapshot.json", lambda _: None)
     page.goto(address)
     assert text(page, "#state") == "Asking the worker…"

@@ -1,4 +1,4 @@
-"""One suite over the real classifier, the rules that stand in for it, and the fakes: what every implementation of `Classifier` keeps."""
+"""One suite over the real classifier, the rules that stand in for it, and the fakes: the contract of every `Classifier`."""
 
 import itertools
 import math
@@ -58,7 +58,7 @@ def classifier(request: pytest.FixtureRequest) -> Classifier:
 
 
 def check(classifier: Classifier, prediction: Prediction) -> None:
-    """What holds for every prediction, whatever the text."""
+    """Check the contract of one prediction."""
     assert tuple(prediction.probabilities) == classifier.labels
     assert prediction.label in classifier.labels
     assert all(0 <= score <= 1 and score == round(score, 4) for score in prediction.probabilities.values())
@@ -98,7 +98,7 @@ def test_every_text_has_its_prediction_whatever_its_neighbours(classifier: Class
 
 @pytest.mark.parametrize("text", ODD_TEXTS.values(), ids=ODD_TEXTS)
 def test_an_odd_text_is_a_text(classifier: Classifier, text: str) -> None:
-    """Nothing that passes the decoder breaks the model, alone or beside an ordinary text."""
+    """No text that passes the decoder breaks the model, alone or beside an ordinary text."""
     alone, beside = classifier.classify([text]), classifier.classify(["deployment", text])
     check(classifier, alone[0])
     assert beside[1] == alone[0]
@@ -120,7 +120,7 @@ def test_what_lies_beyond_the_limit_does_not_matter(classifier: Classifier) -> N
 
 
 def test_four_threads_may_ask_at_once(classifier: Classifier) -> None:
-    """Each gets what it would get alone."""
+    """Threads that share a classifier get the predictions that each would get alone."""
     texts = [f"{word} {number}" for number in range(12) for word in WORDS]
     alone = classifier.classify(texts)
     with ThreadPoolExecutor(4) as threads:
@@ -151,7 +151,7 @@ def test_two_loads_of_a_bundle_agree(tiny_bundle: Bundle, tiny_classifier: Class
 
 
 def test_the_golden_texts_have_their_probabilities(tiny_bundle: Bundle, tiny_classifier: Classifier) -> None:
-    """What the exporting machine saw, within the tolerance that loading allows."""
+    """The canonical probabilities are those of the exporting machine, within the tolerance of loading."""
     golden = tiny_bundle.manifest.golden
     for text, prediction in zip(golden, tiny_classifier.classify([text.text for text in golden]), strict=True):
         assert tuple(prediction.probabilities.values()) == pytest.approx(text.probabilities, abs=0.02)

@@ -52,7 +52,7 @@ def test_the_table_has_a_row_for_every_detector_and_two_for_all(results: Results
 
 
 def test_a_stream_repeats(small_pool: Pool) -> None:
-    """Or nobody could check the table."""
+    """The same seed gives the same table, so that others can check it."""
     first, second = (list(Stream(small_pool, 7).shifted("another language", 500)) for _ in range(2))
     assert first == second
     assert first != list(Stream(small_pool, 8).shifted("another language", 500))

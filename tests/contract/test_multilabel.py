@@ -1,4 +1,4 @@
-"""The option `multilabel`, end to end: a bundle that has it says `tags` beside `tag`, and one that has not is what it was."""
+"""The option `multilabel`, end to end: a bundle with it gives `tags` beside `tag`, and one without it is unchanged."""
 
 import json
 from pathlib import Path

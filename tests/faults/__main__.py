@@ -87,7 +87,7 @@ def is_good(report: Report, *, faults: int, exactly_once: bool) -> bool:
 
 def in_turn(classes: Sequence[Fault], count: int, *, seed: str) -> list[Fault]:
     """
-    `count` faults: all classes once in a shuffled order, then again in another, and so on; whoever joins leaves later.
+    `count` faults: all classes once in a shuffled order, then again in another, and so on; a worker joins before one leaves.
 
     >>> sorted(in_turn([Fault.TERM, Fault.KILL], 4, seed="a"))
     [<Fault.TERM: 'SIGTERM'>, <Fault.TERM: 'SIGTERM'>, <Fault.KILL: 'kill -9'>, <Fault.KILL: 'kill -9'>]

@@ -1,4 +1,4 @@
-"""The catalogue of faults: what may happen to one worker, to all of them, to the network and to the brokers."""
+"""The catalogue of faults: to one worker, to all of them, to the network and to the brokers."""
 
 from enum import StrEnum
 
@@ -6,7 +6,7 @@ from tests.faults.worker.points import Point
 
 
 class Fault(StrEnum):
-    """What happens. The names of those that break inside a worker are the names of their `Point`."""
+    """A class of faults. Those that break inside a worker have the names of their `Point`."""
 
     # To one worker, from outside.
     KILL = "kill -9"
@@ -69,7 +69,7 @@ BROKERS = frozenset(
 )
 # SIGKILL of one worker, wherever it stands.
 KILLS = frozenset({Fault.KILL} | {fault for fault in POINTS if fault.name.startswith("KILL_")})
-# These need no more than a broker that somebody else keeps.
+# These need no brokers of the run's own.
 OF_WORKERS = tuple(fault for fault in Fault if fault not in NETWORK | BROKERS | {Fault.PARTITIONS})
 # Without transactions the order of first outcomes may break by an event each: one record is lost on its way while later ones arrive,
 # or a worker that was thought dead writes beside its successor.

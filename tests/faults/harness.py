@@ -33,8 +33,8 @@ def run(
     A run whose process was ended goes on when it is called again with the same plan, inputs and folder, on the same records.
 
     Args:
-        plan: Who works, and what happens to them.
-        planted: What to send; all of it before the first worker starts, so that there is always work.
+        plan: The workers, and the faults that strike them.
+        planted: The records to send; all of them before the first worker starts, so that there is always work.
         environ: TAGSTREAM_* of the workers.
         folder: For their logs, and for the journal.
         processes: The workers' supervision.

@@ -1,4 +1,4 @@
-"""What the fault runs put in: events that must be decided, and malformed ones that must come back byte for byte. Pure."""
+"""The input of fault runs: events that must be decided, and malformed ones that must come back byte for byte. Pure."""
 
 import json
 import random

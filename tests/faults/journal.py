@@ -1,4 +1,4 @@
-"""What a fault run has seen and done so far, on disk: a run that is cut off goes on where it was.
+"""The journal of a fault run on disk: a run that is cut off goes on where it was.
 
 FOLDER/inputs.json     where the broker keeps each planted record, in the order of planting
 FOLDER/journal.jsonl   samples, strikes, exits and records that were added, as they come
@@ -35,7 +35,7 @@ class Strike(msgspec.Struct, kw_only=True):
 
 class Journal:
     """
-    Appends, and reads what an earlier process has appended.
+    Appends, and reads the entries of an earlier process.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())

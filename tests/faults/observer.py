@@ -1,4 +1,4 @@
-"""Reads what a group has committed and what its workers have written, without being a member of the group."""
+"""Reads a group's commits and its workers' outcomes without being a member of the group."""
 
 import contextlib
 import time
@@ -86,7 +86,7 @@ class TopicObserver:
 
     def sample(self, earlier_seconds: float = 0.0) -> Sample:
         """
-        Look once: first at the commits, then at the outcomes, so that what is committed must be among the written.
+        Look once: first at the commits, then at the outcomes, so that every committed event must have a written outcome.
 
         Args:
             earlier_seconds: How long the run had gone on before this process.
@@ -142,7 +142,7 @@ class TopicObserver:
                 raise
 
         def is_known() -> bool:
-            # Asking for all topics renews what the client knows of this one.
+            # Asking for all topics renews the client's metadata of this one.
             self._consumer.topics()
             return added in (self._consumer.partitions_for_topic(name) or ())
 
@@ -153,7 +153,7 @@ class TopicObserver:
 
     def outcomes(self) -> dict[Door, list[Record]]:
         """
-        Every record behind every door up to now, in the order of each partition; of a transaction only what it has committed.
+        Every record of the outcome topics up to now, in the order of each partition; of transactions the committed ones.
 
         Raises:
             SilentBrokerError: The records could not be read to the ends of the logs.

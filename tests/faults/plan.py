@@ -1,4 +1,4 @@
-"""What is to happen in a fault run."""
+"""The plan of a fault run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from tests.faults.faults import Fault
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """
-    What is done to whom.
+    Workers, model and faults of a run.
 
     Attributes:
         module: The worker to run, `python -m module`.
         model: "stub", or "bundle" for the settings' own.
         seconds_per_batch: How slow the model is made: slow enough that work is left for the last fault.
         faults: The faults in their order, each struck once.
-        workers: How many run when nothing happens.
-        max_seconds: When the run is broken off; the verdict then says what was not reached.
+        workers: How many run between faults.
+        max_seconds: When the run is broken off; the verdict then has the events that are left.
         patience_seconds: A run without a new outcome or commit for so long is broken off, and I7's bound.
         seed: Fixes victims and pauses.
     """

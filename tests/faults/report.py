@@ -1,4 +1,4 @@
-"""The report of a fault run: what struck, how long the whole took to be well again, and the verdict."""
+"""The report of a fault run: the faults that struck, how long each recovery took, and the verdict."""
 
 import bisect
 from collections import Counter
@@ -14,7 +14,7 @@ from tests.faults.worker.fleet import Exit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What happened and what it did."""
+    """Faults, recoveries, exits and the verdict of one run."""
 
     verdict: Verdict
     strikes: tuple[Strike, ...]

@@ -1,7 +1,7 @@
-"""One fault run as it goes on: who works, what strikes when, and what is seen.
+"""One fault run: it keeps workers running, strikes them, and samples the brokers.
 
 A fault strikes only when the group has formed again since the last one and every worker with work has moved on, and only where
-events wait. A fault that hits an idle worker proves nothing; should one slip through, it is counted.
+events wait. A fault that hits an idle worker does not count as one.
 """
 
 import random
@@ -72,13 +72,13 @@ class FaultRun:
     One run.
 
     Args:
-        plan: Who works, and what happens to them.
+        plan: The workers, and the faults that strike them.
         settings: The harness's own, past the network.
         fleet: The workers.
         observer: Looks at the brokers.
         cluster: Brokers and network, where they are struck too.
         inputs: The ledger; grows when partitions are added.
-        journal: Keeps what is seen, and knows what an earlier process has seen.
+        journal: Keeps samples and strikes, those of an earlier process too.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class FaultRun:
         self._last_sight = time.monotonic()
 
     def play(self) -> None:
-        """Until all is committed, or nothing moves any more, or the time is over."""
+        """Run until all is committed, or neither outcomes nor commits move any more, or the time is over."""
         struck = [strike.fault for strike in self.strikes]
         # Of an earlier process: who had joined and not left.
         joined = struck.count(Fault.JOIN) - struck.count(Fault.LEAVE)
@@ -144,7 +144,7 @@ class FaultRun:
             self._journal.struck(self._open_strike)
 
     def clear(self) -> None:
-        """Mend what is broken, end all workers and look a last time: the commit of a graceful stop is part of the run."""
+        """Undo the last fault, end all workers and look a last time: the commit of a graceful stop is part of the run."""
         if self._cluster is not None:
             self._cluster.mend()
         self._striker.thaw_all()
@@ -155,7 +155,7 @@ class FaultRun:
     # --- looking -----------------------------------------------------------------------------------------------------
 
     def _look(self) -> None:
-        """A look at which no broker answers is no look: nothing can be said of that moment."""
+        """Sample the brokers; a look at which no broker answers is counted and left out."""
         try:
             sample = self._observer.sample(self._earlier_seconds)
         except (KafkaError, OSError):
@@ -227,14 +227,14 @@ class FaultRun:
             self._orphans = None
 
     def _have_moved(self, partitions: frozenset[int], before: Mapping[int, int]) -> bool:
-        """All of them, but for those in which nothing waits."""
+        """Do all of these partitions have a later commit, apart from those without waiting events?"""
         committed = self._now.committed
         return all(
             committed.get(partition, 0) > before.get(partition, 0) or not self._waiting([partition]) for partition in partitions
         )
 
     def _is_struck(self) -> bool:
-        """Is the last fault still at work: somebody frozen, something broken, a victim that has not ended yet?"""
+        """Is the last fault still at work: a frozen worker, a broken network or broker, a victim that has not ended yet?"""
         if self._striker.has_frozen or self._was_broken:
             return True
         if self._awaited is None:
@@ -261,7 +261,7 @@ class FaultRun:
         )
 
     def _has_moved(self, partitions: frozenset[int]) -> bool:
-        """One partition is enough: of others nothing may have been fetched yet."""
+        """One partition is enough: the worker may not have fetched from the others yet."""
         before, now = self._last.committed, self._now.committed
         return any(now.get(partition, 0) > before.get(partition, 0) for partition in partitions) or not self._waiting(
             partitions
@@ -306,7 +306,7 @@ class FaultRun:
         if fault is Fault.KILL_ALL:
             return members, everything
         if fault is Fault.LEAVE and len(members) <= self._plan.workers:
-            # Whoever leaves is not replaced: there must be one too many.
+            # A worker that leaves is not replaced: there must be one too many.
             return [], 0
         busy = [(member, self._waiting(member.partitions or frozenset())) for member in members]
         busy = [(member, waiting) for member, waiting in busy if waiting >= LEAST_WAITING]

@@ -1,4 +1,4 @@
-"""What is done to workers, network and brokers when a fault strikes, and how long it lasts."""
+"""The faults themselves: how each is inflicted on workers, network and brokers, and how long it lasts."""
 
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +11,7 @@ from tests.faults.faults import BROKERS, GROUP, NETWORK, POINTS, Fault
 from tests.faults.worker.fleet import Fleet, Member
 
 SHORT_FREEZE_SECONDS = 2.0
-# Beyond the session: so long that a successor has the partitions and works, and does not just wait for whoever thaws.
+# Beyond the session: so long that a successor has the partitions and works before the frozen worker thaws.
 FREEZE_BEYOND_SECONDS = 6.0
 # Between two sends also until a successor has moved on in all that the frozen one had, but no longer than this, and than a worker with
 # a patience of 30 s takes.

@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 COMPOSE_VERSION = "v2.40.3"
 COMPOSE_MODULE = "github.com/docker/compose/v2"
-# What this Compose asks for. From 1.21 on a Go fetches the toolchain that it lacks; for an older one we do.
+# The version that this Compose asks for. From 1.21 on a Go fetches the toolchain that it lacks; for an older one we do.
 GO_VERSION = "1.24.9"
 SELF_HELPING_GO = (1, 21)
 ASK_SECONDS, BUILD_SECONDS = 600.0, 7200.0
@@ -25,7 +25,7 @@ class EngineError(Exception):
 
 
 def cache_folder() -> Path:
-    """Where what is made for these tests is kept between runs; it is there when this returns."""
+    """The folder of products that are kept between runs; it exists when this returns."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tagstream" / "images"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -76,7 +76,7 @@ def _go(folder: Path, environ: Mapping[str, str]) -> str:
 
 def run_to_end(words: Sequence[str], environ: Mapping[str, str], seconds: float, folder: Path | None = None) -> str:
     """
-    What a program writes, without white space at its ends; run in the project's root unless a folder is given.
+    The output of a program, stripped; run in the project's root unless a folder is given.
 
     Raises:
         EngineError: It failed, or did not end in time.

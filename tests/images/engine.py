@@ -1,4 +1,4 @@
-"""What runs images: a Docker engine, or podman with Compose 2 built from its Go modules and base images made on the spot.
+"""An engine for images: Docker, or podman with Compose 2 built from its Go modules and base images made on the spot.
 
 CACHE/tagstream/images/          podman's store and networks, Compose's program; the user's own podman is not touched
 CACHE/tagstream/kafka-*          Apache Kafka's jars, as the tests with a broker have them
@@ -32,7 +32,7 @@ LOOK_SECONDS = 2.0
 
 
 class NoEngineError(Exception):
-    """Nothing here runs images: the message is one sentence."""
+    """No engine here runs images: the message is one sentence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,11 +41,11 @@ class Engine:
     A way to build and run images.
 
     Attributes:
-        description: What it is, for people.
+        description: Name and version, for people.
         program: The program that builds, inspects and executes.
         compose: Gives the words that begin a command of Compose; waits until there is such a program.
-        build_options: What `build` needs here.
-        environ: What all of them need.
+        build_options: Options of `build` here.
+        environ: The environment of all commands.
         needs_health_checks: Nobody runs the containers' health checks by itself.
     """
 

@@ -69,11 +69,11 @@ class Stack:
         return self.engine.run("inspect", "--type", "container", "--format", what, container)
 
     def python(self, container: str, program: str) -> str:
-        """What a Python program prints in a container."""
+        """The output of a Python program in a container."""
         return self.engine.run("exec", container, "python3", "-c", program)
 
     def log(self, service: str) -> str:
-        """What a service has written."""
+        """The log of a service."""
         return self.compose("logs", "--no-color", "--no-log-prefix", service)
 
     def prometheus(self, path: str, **parameters: str) -> Any:

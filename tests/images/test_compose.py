@@ -1,4 +1,4 @@
-"""`docker-compose.yml` as it runs: what it brings up, what its containers may do, and how they end."""
+"""`docker-compose.yml` as it runs: its services, the rights of its containers, and how they end."""
 
 import json
 import time
@@ -33,7 +33,7 @@ def records(running: Stack, topic: str, *, least: int, seconds: float = HANG_SEC
 
 
 def status(running: Stack, container: str) -> dict[str, str]:
-    """What the kernel says of a container's first process."""
+    """The kernel's status of a container's first process."""
     lines = running.engine.run("exec", container, "cat", "/proc/1/status").splitlines()
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
@@ -58,7 +58,7 @@ def test_one_command_classifies_with_no_network_and_no_rights(container_engine: 
 
 
 def test_events_come_out_tagged_or_for_a_person(running: Stack) -> None:
-    """What the producer sends leaves with a decision of the bundle in the image."""
+    """The producer's events leave with a decision of the bundle in the image."""
     decisions = [msgspec.json.decode(record.value or b"") for record in records(running, "tagged", least=5)]
     assert len(decisions) >= 5
     assert all(decision["decider"] == "model" and decision["model"]["digest"] for decision in decisions)

@@ -1,4 +1,4 @@
-"""A worker process with the stub for a model, what it says over HTTP."""
+"""A worker process with the stub for a model, its HTTP answers, and the waits that tests share."""
 
 import math
 import re
@@ -116,7 +116,7 @@ def written(observer: TopicObserver) -> int:
 
 
 def verdict(observer: TopicObserver, inputs: list[Input]) -> Verdict:
-    """What the checker says now."""
+    """The checker's verdict now."""
     return check(
         Evidence(
             inputs=inputs,

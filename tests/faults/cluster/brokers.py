@@ -1,6 +1,6 @@
 """The cluster that workers stand on in a fault run: brokers that can be struck, behind a network that can be struck.
 
-Workers reach the brokers through the gates of a `Network`, the harness past them. Whatever is done to a broker or to the network
+Workers reach the brokers through the gates of a `Network`, the harness past them. A fault of a broker or of the network
 is undone after a while, in a thread of its own, so that the run goes on looking.
 """
 
@@ -98,7 +98,7 @@ class StruckCluster:
 
     @property
     def broken(self) -> bool:
-        """Is something still to be mended? Raises what went wrong with the mending."""
+        """Is something still to be mended? Raises the error of a mending that failed."""
         if self._mending is not None and self._mending.done():
             self._mending.result()
             self._mending = None
@@ -149,7 +149,7 @@ class StruckCluster:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (FULL_BYTES, resource.RLIM_INFINITY))
 
         def make_room() -> None:
-            # A broker whose last log folder has failed halts; one that had nothing to write may still be there.
+            # A broker whose last log folder has failed halts; one without a write in the meantime still runs.
             with contextlib.suppress(HangError):
                 until(lambda: not self.kafka.is_running(node), f"node {node} has halted", seconds=HALT_SECONDS)
             self.kafka.restart(node)
@@ -173,7 +173,7 @@ class StruckCluster:
         return int(leaders[abs(java_hash(group)) % len(leaders)])
 
     def _later(self, seconds: float, undo: Callable[[], None]) -> None:
-        assert self._mending is None, "one fault of the cluster at a time"
+        assert self._mending is None, "one fault of network or brokers at a time"
 
         def work() -> None:
             self._hurry.wait(seconds)

@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback between workers and brokers, and what a network does wrong.
+"""A TCP proxy on loopback between workers and brokers that fails as networks fail.
 
 One `Network` has a gate in front of each broker. A gate listens on a port of its own; the broker advertises that port to the
 clients of its proxied listener, so that all of their traffic goes through. The harness itself talks past the gates.
@@ -20,7 +20,7 @@ START_SECONDS = 10.0
 
 
 class Weather(StrEnum):
-    """What the network does with bytes."""
+    """How the network treats bytes."""
 
     FAIR = "passes them on"
     CUT = "refuses connections and has closed those there were"
@@ -59,7 +59,7 @@ class Network:
         self._run(self._reset())
 
     def turn(self, weather: Weather) -> None:
-        """From now on; CUT also closes what is open."""
+        """Change the weather from now on; CUT also closes the open connections."""
         self._run(self._turn(weather))
 
     def __enter__(self) -> Self:

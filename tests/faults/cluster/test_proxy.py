@@ -1,4 +1,4 @@
-"""A fault that does not happen proves nothing: each weather of the proxy is seen from both of its sides."""
+"""Each weather of the proxy is observed from both of its sides, so that a fault run knows that its faults happen."""
 
 import contextlib
 import socket
@@ -14,7 +14,7 @@ PATIENCE_SECONDS = 0.6
 
 @pytest.fixture
 def echo() -> Iterator[int]:
-    """A server that sends back what it gets."""
+    """A server that echoes."""
     with socket.create_server((LOOPBACK, 0)) as server:
 
         def serve() -> None:
@@ -55,7 +55,7 @@ def test_fair_weather_passes_both_ways(echo: int) -> None:
 
 @pytest.mark.parametrize("weather", [Weather.SILENT, Weather.DEAF])
 def test_silence_keeps_the_connection_and_comes_late(echo: int, weather: Weather) -> None:
-    """Half-open: nothing arrives, nothing is closed, and afterwards all that was sent is there."""
+    """Half-open connections stay open without a byte, and afterwards all bytes arrive."""
     with link(echo) as (network, connection):
         network.turn(weather)
         connection.sendall(b"hello")
@@ -78,7 +78,7 @@ def test_a_bad_line_delivers(echo: int, weather: Weather) -> None:
 
 
 def test_a_reset_closes_and_lets_new_ones_in(echo: int) -> None:
-    """What was open ends; whoever comes again is served."""
+    """Open connections end; a client that connects again is served."""
     with link(echo) as (network, connection):
         connection.sendall(b"hello")
         connection.recv(10)

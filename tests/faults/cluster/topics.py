@@ -19,7 +19,7 @@ AT_ONCE = 20_000
 
 
 def fresh_environment(bootstrap: str, test: str, *, partitions: int = 6) -> dict[str, str]:
-    """TAGSTREAM_* for a worker on topics and in a group that nobody else has, named after the test."""
+    """TAGSTREAM_* for a worker on topics and in a group of its own, named after the test."""
     name = f"{test[:60]}-{uuid.uuid4().hex[:8]}"
     kinds = ("content", "tagged", "review", "dlq", "reviewed", "reports", "shadow", "drift")
     return {
@@ -29,7 +29,7 @@ def fresh_environment(bootstrap: str, test: str, *, partitions: int = 6) -> dict
         "TAGSTREAM_LOG_FORMAT": "json",
         "TAGSTREAM_BATCH_MAX_EVENTS": "32",
         "TAGSTREAM_INFERENCE_THREADS": "2",
-        # A worker that gets no core for some seconds is not what these tests look for.
+        # A worker that gets no core for some seconds stays in its group: these tests do not look for that.
         "TAGSTREAM_SESSION_TIMEOUT_SECONDS": "30",
         "TAGSTREAM_SHUTDOWN_TIMEOUT_SECONDS": "120",
         "TAGSTREAM_TOPIC_PARTITIONS": str(partitions),
@@ -60,7 +60,7 @@ def make_topics(settings: Settings) -> None:
 
 def send(settings: Settings, planted: Sequence[Planted]) -> list[Input]:
     """
-    Send the records in order, evenly over the partitions, and keep a ledger of what the broker has acknowledged.
+    Send the records in order, evenly over the partitions, and keep a ledger of the acknowledged ones.
 
     Raises:
         KafkaError: A record was refused.

@@ -1,7 +1,7 @@
-"""What the known-bad workers share: everything is as in the real one, but for the agent.
+"""The common part of the known-bad workers: all parts are those of the real one, apart from the agent.
 
 Each module beside this one loses events in a way that has been seen in the wild. The fault tests run them, and pass only if the
-checker notices: a harness that finds nothing in these would find nothing in ours.
+checker notices: otherwise a clean report on the real worker would mean little.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ log = logs.logger("tagstream.variant")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What an agent is made of."""
+    """The parts of an agent."""
 
     settings: Settings
     app: faust.App
@@ -53,7 +53,7 @@ class Parts:
         send: Callable[[Publication], Awaitable[Awaitable[Any]]] | None = None,
         fail: Callable[[BaseException], NoReturn] = die,
     ) -> Delivery:
-        """Our own, which is not what is wrong; with another producer or end where that is."""
+        """The real delivery; a variant whose defect lies there gives another producer or another end."""
         return Delivery(
             decide=self.pipeline.publications,
             send=send or self.send,
@@ -64,7 +64,7 @@ class Parts:
         )
 
     def batches(self, deliver: Callable[[Any, list[Any]], Awaitable[None]]) -> None:
-        """Declare an agent that takes batches in order, hands each with its stream to `deliver`, and dies of what that raises."""
+        """Declare an agent that takes batches in order, hands each with its stream to `deliver`, and dies of its errors."""
         batcher: Batcher[Any] = Batcher(limit=32)
 
         @self.app.agent(source(self.app, self.settings), name="classify")  # type: ignore[untyped-decorator]

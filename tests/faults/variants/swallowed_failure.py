@@ -18,7 +18,7 @@ def define(parts: Parts) -> None:
     async def forgiving(confirmation: Awaitable[Any]) -> None:
         try:
             await confirmation
-        except Exception as error:  # noqa: BLE001 - this is what is wrong with it
+        except Exception as error:  # noqa: BLE001 - the defect of this variant
             log.warning("send_failed", error=str(error))
 
     @parts.app.agent(stream.worker.faust_app.source(parts.app, parts.settings), name="classify")  # type: ignore[untyped-decorator]

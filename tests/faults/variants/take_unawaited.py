@@ -1,6 +1,6 @@
-"""Known bad: the agent of many a tutorial. `stream.take`, sends that nobody confirms, an agent that Faust restarts.
+"""Known bad: the agent of many a tutorial. `stream.take`, sends without a confirmation, an agent that Faust restarts.
 
-`take` acknowledges the batch in a `finally`, also when it has raised, and from then on the stream acknowledges whatever passes.
+`take` acknowledges the batch in a `finally`, also when it has raised, and from then on the stream acknowledges every event that passes.
 """
 
 from typing import Any

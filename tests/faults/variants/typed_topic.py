@@ -1,4 +1,4 @@
-"""Known bad: our own delivery on a topic that Faust decodes. What is not JSON is acknowledged and never reaches the agent."""
+"""Known bad: our own delivery on a topic that Faust decodes. A record that is not JSON is acknowledged and lost."""
 
 from typing import Any
 

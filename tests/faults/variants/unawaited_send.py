@@ -1,4 +1,4 @@
-"""Known bad: batches in order and acknowledged last, but nobody waits for the broker's word on the records."""
+"""Known bad: batches in order and acknowledged last, but without waiting for the broker's confirmation."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Known bad for exactly once: transactional ids of the worker's own, so that nobody who takes a partition over fences anybody."""
+"""Known bad for exactly once: transactional ids of the worker's own, so that a successor does not fence its predecessor."""
 
 import os
 

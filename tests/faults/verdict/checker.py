@@ -8,7 +8,7 @@
         to its partition: a dead letter without a key may lie in another one at every delivery
     I6  the dead letters are exactly the malformed inputs: their key, bytes and headers, with where they came from
     I7  the longest time without a new outcome is bounded
-    I8  in the end nothing waits, and the committed offsets are the ends of the log
+    I8  in the end no event waits: the committed offsets are the ends of the log
 
 The tests of this file plant a breach of each and see it found.
 """
@@ -79,7 +79,7 @@ def _duplicated_at(evidence: Evidence, by_input: Mapping[Place, Sequence[_Outcom
 
 
 def _first_look(outcome: _Outcome, ends: Mapping[tuple[Door, int], Sequence[int]], samples: Sequence[Sample]) -> float:
-    """The first sample that has it; the last one for what was written behind that."""
+    """The time of the first sample that has the outcome; of the last one for an outcome after that."""
     lane = ends.get((outcome.door, outcome.record.partition), ())
     index = bisect.bisect_right(lane, outcome.record.offset)
     return samples[min(index, len(samples) - 1)].at_seconds if samples else 0.0
@@ -159,7 +159,11 @@ def _no_conflict(by_input: Mapping[Place, Sequence[_Outcome]]) -> Finding:
 
 
 def _disagree(outcomes: Sequence[_Outcome]) -> bool:
-    """Two models may decide differently while one replaces the other; one model may not, and what is malformed depends on none."""
+    """
+    Do outcomes of one input contradict each other?
+
+    Two models may decide differently while one replaces the other; one model may not. No model decides whether an event is malformed.
+    """
     if len({outcome.door is Door.DLQ for outcome in outcomes}) > 1:
         return True
     said: defaultdict[str | None, set[tuple[Door, bytes | None, bytes | None]]] = defaultdict(set)

@@ -39,7 +39,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One invariant: did it hold, and in words what was seen. `cases` counts the breaches."""
+    """The finding on one invariant, in words. `cases` counts the breaches."""
 
     invariant: str
     cases: int
@@ -47,7 +47,7 @@ class Finding:
 
     @property
     def holds(self) -> bool:
-        """Was nothing found against it?"""
+        """Was no breach found?"""
         return self.cases == 0
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""A checker that finds nothing proves nothing: each invariant is broken here once, on purpose, and must be the one found."""
+"""Each invariant is broken here once, on purpose, and the checker must find that one."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -95,7 +95,7 @@ def swapped(run: Evidence) -> Evidence:
 
 
 def test_a_good_run_has_no_findings() -> None:
-    """Nothing is found where nothing is wrong."""
+    """The checker finds no breach in a correct run."""
     verdict = check(good_run())
 
     assert verdict.broken == []
@@ -146,12 +146,12 @@ def test_another_model_may_decide_otherwise() -> None:
 
 @pytest.mark.parametrize(("expected", "breach"), BREACHES.values(), ids=BREACHES.keys())
 def test_a_breach_is_found_under_its_own_name(expected: str, breach: Callable[[Evidence], Evidence]) -> None:
-    """What is planted is what is found: this invariant, and no other that still holds."""
+    """The checker finds the planted breach, and no breach of an invariant that holds."""
     assert expected.split() == check(breach(good_run())).broken
 
 
 def test_a_valid_event_among_the_dead_letters_is_found() -> None:
-    """The dead letters are exactly the malformed: a good event there is a wrong door, though nothing is lost."""
+    """A good event among the dead letters breaks I6, although it is not lost."""
     run = good_run()
     planted = run.inputs[0].planted
     letter = dead_letter(planted, run.inputs[0].partition, run.inputs[0].offset, at=2)
@@ -163,7 +163,7 @@ def test_a_valid_event_among_the_dead_letters_is_found() -> None:
 
 
 def test_outcomes_without_a_key_have_no_order() -> None:
-    """Nothing ties them to a partition, so that a redelivered one may come to lie behind a later one."""
+    """A dead letter without a key has no fixed partition, so a redelivered one may lie behind a later one."""
     run = swapped(good_run())
     keyless = [replace(record, key=None) for record in run.outcomes[Door.TAGGED]]
 
@@ -179,7 +179,7 @@ def test_a_pause_lasts_until_the_next_outcome_is_seen() -> None:
 
 
 def test_a_finding_says_how_many_and_which() -> None:
-    """Who reads a report sees the count and a few cases, not all of them."""
+    """A finding shows the count and a few cases, not all of them."""
     run = good_run()
     verdict = check(replace(run, outcomes=dict.fromkeys(Door, ())))
 
@@ -189,7 +189,7 @@ def test_a_finding_says_how_many_and_which() -> None:
 
 
 def test_what_is_lost_below_a_commit_is_lost_for_good() -> None:
-    """What lies above the commits will be read again by the next worker; what lies below them will not."""
+    """A lost event below a commit is lost for good; one above it will be read again by the next worker."""
     uncommitted = [sample(1.0, 2, 2, 0)]
     without = without_outcome(without_outcome(good_run(), Door.TAGGED, 0), Door.TAGGED, 5)
 

@@ -1,6 +1,7 @@
 """A real worker that breaks when it is told: `stream.worker.process.run`, so the real delivery, the real pipeline, the real producer.
 
-Run as `python -m tests.faults.worker` with TAGSTREAM_* in the environment; signals arm what is to break, or TESTS_FAULTS_FAILPOINTS. The model is the stub,
+Run as `python -m tests.faults.worker` with TAGSTREAM_* in the environment; signals or TESTS_FAULTS_FAILPOINTS arm its
+points. The model is the stub,
 or with TESTS_FAULTS_MODEL=bundle the settings' own bundle.
 """
 

@@ -1,4 +1,4 @@
-"""Worker processes as an orchestrator keeps them: so many run, and what exits is started anew."""
+"""Worker processes as an orchestrator keeps them: a fixed number runs, and one that exits is started anew."""
 
 import contextlib
 import json
@@ -39,7 +39,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exit:
-    """A process that ended. `asked_seconds` is the time since SIGTERM, None if nobody had asked; `worked`: it had partitions."""
+    """A process that ended. `asked_seconds` is the time since SIGTERM, None without one; `worked`: it had partitions."""
 
     number: int
     code: int
@@ -54,7 +54,7 @@ class Fleet:
 
     Args:
         processes: Under whose supervision they run: none outlives the test.
-        module: What to run, `python -m module`.
+        module: The worker to run, `python -m module`.
         model: "stub", or "bundle" for the settings' own.
         environ: TAGSTREAM_* of all of them.
         seconds_per_batch: How slow their model is.
@@ -76,7 +76,7 @@ class Fleet:
         return member
 
     def terminate(self, member: Member, *, leave: bool = False) -> None:
-        """SIGTERM; with `leave` nobody takes the place."""
+        """SIGTERM; with `leave` it is not replaced."""
         member.leaving = leave
         member.terminated_at = time.monotonic()
         _signal(member, signal.SIGTERM)
@@ -96,7 +96,7 @@ class Fleet:
             self.arm(member, Point.HURRY)
 
     def freeze(self, member: Member) -> None:
-        """SIGSTOP: it still is, and does nothing."""
+        """SIGSTOP: the process stays and does no work."""
         _signal(member, signal.SIGSTOP)
 
     def thaw(self, member: Member) -> None:
@@ -123,7 +123,7 @@ class Fleet:
         return ended
 
     def take_exits(self) -> list[Exit]:
-        """All exits that nobody has taken yet."""
+        """All exits since the last call."""
         taken, self.exits = self.exits, []
         return taken
 

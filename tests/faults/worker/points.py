@@ -12,7 +12,7 @@ class Point(Enum):
     """
     Where a process may be made to break: each is armed by a signal of its own and breaks once, at its next passing.
 
-    By the environment too, before it starts (`FAILPOINTS_VARIABLE`); the runs use signals, since they time a fault by what a running worker
+    By the environment too, before it starts (`FAILPOINTS_VARIABLE`); the runs use signals, since they time a fault by the progress of a running worker
     has done.
     """
 
@@ -32,13 +32,13 @@ class Point(Enum):
     SLOW_MODEL = signal.SIGRTMIN + 14
     BLOCKED_LOOP = signal.SIGRTMIN + 15
     FREEZE_AMONG_SENDS = signal.SIGRTMIN + 17
-    # No break: from now on the model is as fast as it can be. What is left when the last fault is over need not take long.
+    # No break: from now on the model is as fast as it can be, so that the rest after the last fault is done soon.
     HURRY = signal.SIGRTMIN + 16
 
 
 class Arms:
     """
-    What is armed in this process.
+    The armed points of this process.
 
     >>> arms = Arms()
     >>> arms.arm(Point.EXCEPTION)
@@ -58,12 +58,12 @@ class Arms:
         """Let the signals arm."""
         for point in Point:
             signal.signal(point.value, lambda number, _: self.arm(Point(number)))
-        # Whoever thaws this process means all its freezing: what has not come to its point must not stop it later, when nobody looks.
+        # SIGCONT also disarms: a freeze whose point has not come yet must not happen after the run has thawed the worker.
         signal.signal(signal.SIGCONT, lambda *_: self.fires(Point.FREEZE_AMONG_SENDS))
 
     def read(self, failpoints: str) -> None:
         """
-        Arm what `FAILPOINTS_VARIABLE` says.
+        Arm the points in the text of `FAILPOINTS_VARIABLE`.
 
         Raises:
             KeyError: A name that is no point's.
@@ -98,6 +98,6 @@ class Arms:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def freeze_at(self, point: Point) -> None:
-        """SIGSTOP this very process until somebody sends SIGCONT, if this is the passing."""
+        """SIGSTOP this very process until SIGCONT comes, if this is the passing."""
         if self.fires(point):
             os.kill(os.getpid(), signal.SIGSTOP)

@@ -1,4 +1,4 @@
-"""What breaks in the fault runs: a classifier, pipeline, observer and producer that fail where a signal has armed them.
+"""The failing parts of a worker: a classifier, pipeline, observer and producer that fail where a signal has armed them.
 
 The stub classifier decides from the text alone. A slow one is what makes faults strike a group that has work in hand; a deterministic one is what makes a conflict visible.
 """
@@ -49,11 +49,11 @@ KILL_AFTER_SECONDS = (0.0, 0.001, 0.002, 0.004, 0.008, 0.02)
 
 
 class InjectedError(OSError):
-    """What the stub raises in place of a broken machine; not what an event could be blamed for."""
+    """Stands for a broken machine: an error that no event is blamed for."""
 
 
 class InjectedModelError(Exception):
-    """What a model raises that might be an event's fault."""
+    """An error of the model that might be an event's fault."""
 
 
 class StubClassifier:
@@ -89,7 +89,7 @@ class FaultyClassifier:
 
     def classify(self, texts: Sequence[str]) -> list[Prediction]:
         """
-        What `inner` says, after the time of a batch.
+        The predictions of `inner`, after the time of a batch.
 
         Raises:
             InjectedModelError: When it is armed.
@@ -214,7 +214,7 @@ def faulty_transactions(base: type[Any], arms: Arms) -> type[Any]:
     class FaultyTransactions(faulty_producer(base, arms)):  # type: ignore[misc]
         async def commit_transaction(self) -> None:
             if arms.fires(Point.KILL_BEFORE_COMMITTING):
-                # At once nobody was asked; some milliseconds later somebody was, and may have answered.
+                # At once the coordinator has not been asked; some milliseconds later it has, and may have answered.
                 after = random.choice(KILL_AFTER_SECONDS)  # noqa: S311 - no secret
                 asyncio.get_running_loop().call_later(after, os.kill, os.getpid(), signal.SIGKILL)
             await super().commit_transaction()

@@ -1,7 +1,7 @@
-"""Three brokers as an operations team would run them: TLS everywhere, users by SCRAM, nobody may anything unless an ACL says so.
+"""Three brokers as an operations team would run them: TLS everywhere, users by SCRAM, and no right without an ACL.
 
-CLIENTS     SASL_SSL with SCRAM-SHA-512: what tagstream connects to
-MUTUAL      SSL with a client's certificate: between the brokers, and for whoever has a certificate
+CLIENTS     SASL_SSL with SCRAM-SHA-512: for tagstream
+MUTUAL      SSL with a client's certificate: between the brokers, and for clients with a certificate
 CONTROLLER  SSL with a client's certificate: the quorum
 
 Authority and certificates are made on the spot by openssl and live as long as the test.

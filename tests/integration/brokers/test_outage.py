@@ -25,7 +25,7 @@ MOST_LINES = 150
 
 
 def test_a_worker_whose_brokers_are_away_says_so_and_comes_back(processes: Processes, tmp_path: Path) -> None:
-    """It was caught up, and has nothing in hand that could fail: without a word it would look idle. Its log stays short."""
+    """A worker that has caught up is not ready while its brokers are gone, comes back with them, and keeps its log short."""
     with StruckCluster(nodes=1) as cluster:
         environ = {
             **fault_environment(cluster.bootstrap, "away"),
@@ -59,7 +59,7 @@ def test_a_worker_whose_brokers_are_away_says_so_and_comes_back(processes: Proce
         assert "the brokers have not said for" in worker.get("/readyz")[1]
         assert worker.get("/healthz")[0] == 200
         assert time.time() - worker.metric("tagstream_position_timestamp_seconds") > 8
-        # Whoever only reads cannot tell a quiet topic from brokers that are gone, and asks.
+        # A reader cannot tell a quiet topic from brokers that are gone, so it asks them.
         ended(tail)
         assert (tail.exit_code, "no Kafka broker answered" in tail.output()) == (3, True)
         cluster.mend()

@@ -1,4 +1,4 @@
-"""tagstream on three brokers with TLS, users and ACLs: what is enough, what is refused, what is said, and what never leaks."""
+"""tagstream on three brokers with TLS, users and ACLs: sufficient rights, refusals with their reasons, and no leaked password."""
 
 import json
 import os
@@ -142,7 +142,7 @@ def run_worker(tmp_path: Path) -> Iterator[Start]:
 
 
 def test_the_printed_rights_are_enough_and_nothing_leaks(secure: Secure, run_worker: Start) -> None:
-    """500 events and a worker, by users with what was printed for each; no password in logs, `ps` or `config show`."""
+    """The printed rights let 500 events through a worker, and no password is in logs, `ps` or `config show`."""
     planted = plant(EVENTS, malformed=0, seed="secure")
     sent = command(
         "send", "-", environ=secure.environ(Role.PRODUCER), stdin=b"".join((one.value or b"") + b"\n" for one in planted)
@@ -171,7 +171,7 @@ def test_the_printed_rights_are_enough_and_nothing_leaks(secure: Secure, run_wor
 
 @pytest.mark.parametrize("user", LACKING)
 def test_a_worker_that_lacks_a_right_names_it(secure: Secure, run_worker: Start, user: str) -> None:
-    """Before it reads anything: which right, on what, and the command that gives it; code 2."""
+    """A worker without a right ends with code 2 before it reads, and names the right and the command that gives it."""
     key, operation = LACKING[user]
     name = secure.settings(user).group if key == "group" else getattr(secure.settings(user).topics, key)
     worker = run_worker(secure.environ(user))
@@ -187,7 +187,7 @@ def test_a_worker_that_lacks_a_right_names_it(secure: Secure, run_worker: Start,
 def test_a_worker_of_exactly_once_needs_the_right_to_its_transactional_ids_and_no_more(
     secure: Secure, run_worker: Start
 ) -> None:
-    """Without it the command is named; with what is printed an event comes through."""
+    """Without the right the command is named; with the printed rights an event comes through."""
     once = {"TAGSTREAM_DELIVERY": "exactly_once", "TAGSTREAM_GROUP": "once"}
     settings = secure.settings("transacting", **once)
     needed = rights(settings, Role.WORKER)
@@ -207,7 +207,7 @@ def test_a_worker_of_exactly_once_needs_the_right_to_its_transactional_ids_and_n
 
 
 def test_the_doctor_says_what_a_user_may(secure: Secure) -> None:
-    """All is well for the worker; the one without a right is told the command; the stranger sees nothing."""
+    """`doctor` passes the worker, tells the command to a user without a right, and lists all that a stranger lacks."""
     well = command("doctor", environ=secure.environ(Role.WORKER, TAGSTREAM_METRICS_PORT="0"))
     assert well.returncode == 0, well
     assert b"SASL_SSL, user 'worker'" in well.stdout
@@ -231,13 +231,13 @@ def test_tools_name_the_right_that_they_lack(secure: Secure) -> None:
 
 
 def test_a_right_that_is_taken_away_ends_the_worker(secure: Secure, run_worker: Start) -> None:
-    """With code 70 and the topic's name, and without a commit of what it could not write."""
+    """A worker ends with code 70 and the topic's name, and does not commit events whose outcomes it could not write."""
     settings = secure.settings("dismissed")
     secure.cluster.allow("dismissed", rights(settings, Role.WORKER))
     worker = run_worker(secure.environ("dismissed"))
     until(lambda: '"partitions_assigned"' in worker.output(), "the worker has its partitions", process=worker)
     with TopicObserver(secure.settings(Role.OPERATOR)) as observer:
-        # What other tests have sent is worked off first.
+        # The events of other tests are worked off first.
         all_committed(observer)
         for topic in (settings.topics.tagged, settings.topics.review):
             secure.cluster.forbid("dismissed", topic)
@@ -305,7 +305,7 @@ def test_who_is_not_let_in_is_told_why(secure: Secure, why: str) -> None:
 
 @pytest.mark.parametrize("verb", ["worker", "send -", "tail content", "doctor"])
 def test_every_verb_says_it(secure: Secure, verb: str) -> None:
-    """Code 3 and the sentence, whatever is asked for."""
+    """Every command that is refused ends with code 3 and the sentence."""
     done = command(*verb.split(), environ=refused_environment(secure, "wrong password"))
     said = (done.stdout + done.stderr).decode()
     assert (done.returncode, REFUSALS["wrong password"] in said) == (3, True), said

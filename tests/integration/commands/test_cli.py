@@ -1,4 +1,4 @@
-"""The `tagstream` command from outside: exit codes, what it reads and prints, and that it says what to do next."""
+"""The `tagstream` command from outside: exit codes, input, output, and the next step in each error."""
 
 import json
 import os
@@ -47,7 +47,7 @@ def nowhere() -> dict[str, str]:
 
 
 def test_help_answers_at_once() -> None:
-    """`--help` loads nothing heavy, and names every exit code."""
+    """`--help` loads no heavy library, and names every exit code."""
     program = (
         "import sys; sys.argv = ['tagstream', '--help']\n"
         "from stream.cli.main import main\n"
@@ -85,7 +85,7 @@ def test_a_text_is_classified(tagstream: Command, bundle_folder: Path) -> None:
 
 
 def test_csv_json_lines_and_standard_input_agree(tagstream: Command, bundle_folder: Path, tmp_path: Path) -> None:
-    """One object a row, in the input's order, the same decision whatever the form of the file."""
+    """CSV, JSON Lines and standard input give one object a row, in the input's order, with the same decision."""
     rows = [{"id": str(number), "title": title} for number, title in enumerate(TITLES)]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "a.csv").write_text("id,title\n" + "".join(f'{row["id"]},"{row["title"]}"\n' for row in rows), encoding="utf-8")
@@ -152,7 +152,7 @@ def test_a_closed_pipe_is_no_crash(bundle_folder: Path) -> None:
 def test_what_was_asked_wrongly_is_exit_code_2(
     tagstream: Command, words: list[str], environ: dict[str, str], says: bytes
 ) -> None:
-    """Usage and configuration: what, why, and where the value came from."""
+    """A usage or configuration error ends with code 2 and says where the value came from."""
     done = tagstream(*words, environ=environ)
 
     assert done.returncode == 2
@@ -230,7 +230,7 @@ def test_what_is_sent_can_be_followed(tagstream: Command, environ: dict[str, str
 def test_the_first_of_many_records_are_of_all_partitions_in_the_order_of_time(
     tagstream: Command, environ: dict[str, str], kafka: Broker
 ) -> None:
-    """What `--max` leaves out is the end of the stream, and not most of its partitions."""
+    """`--max` leaves out the end of the stream, and not most of its partitions."""
     topic, each = environ["TAGSTREAM_TOPICS__CONTENT"], 1_500
     producer = KafkaProducer(bootstrap_servers=kafka.bootstrap)
     numbers = sorted(producer.partitions_for(topic))
@@ -272,7 +272,7 @@ def test_a_missing_topic_is_exit_code_2(tagstream: Command, environ: dict[str, s
 
 @pytest.mark.broker
 def test_the_doctor_makes_topics_once(tagstream: Command, kafka: Broker, bundle_folder: Path) -> None:
-    """Without topics it fails and says how to make them; makes them when told; the second time there is nothing to make."""
+    """`doctor` names missing topics, makes them when told, and finds them the second time."""
     environ = {**fresh_environment(kafka.bootstrap, "doctor"), "TAGSTREAM_BUNDLE": str(bundle_folder)}
     without = tagstream("doctor", "--json", environ=environ)
     assert without.returncode == 1

@@ -34,12 +34,12 @@ ADDRESS = re.compile(r"^open +(http://\S+)/$", re.MULTILINE)
 
 @pytest.fixture
 def settings(tiny_bundle_folder: Path) -> Settings:
-    """A worker with the tiny bundle, beside whatever else runs on this machine."""
+    """A worker with the tiny bundle and a free metrics port."""
     return Settings(bundle=tiny_bundle_folder, metrics_port=0)
 
 
 def wait_for(pattern: re.Pattern[str], output: io.StringIO) -> str:
-    """The first group of the first match in what has been printed so far, as soon as there is one."""
+    """Wait for the first match in the printed text; its first group."""
     found = until(lambda: pattern.search(output.getvalue()), f"the demo prints {pattern.pattern}", state=output.getvalue)
     assert found is not None
     return found[1]
@@ -63,7 +63,7 @@ def is_served(address: str) -> bool:
 
 @contextmanager
 def running(settings: Settings, *, seconds: float | None) -> Iterator[tuple[io.StringIO, list[int]]]:
-    """A demo in a thread: what it prints, and its exit code once it has ended, which leaving the context waits for."""
+    """A demo in a thread: its output, and its exit code once it has ended. Leaving the context waits for the end."""
     output, codes = io.StringIO(), list[int]()
     thread = threading.Thread(
         target=lambda: codes.append(demo(seconds=seconds, rate=20, settings=settings, console=Console(file=output)))
@@ -100,7 +100,7 @@ def test_a_demo_accounts_for_every_event_and_leaves_nothing_behind(settings: Set
 
 
 def test_a_demo_that_drifts_says_what_moved(settings: Settings, kafka: Broker) -> None:
-    """First nothing, then words of other languages, as the worker found them; and the account balances."""
+    """A demo reports no drift first, then words of other languages as the worker found them, and its account balances."""
     output = io.StringIO()
     given = settings.model_copy(update={"brokers": kafka.bootstrap})
     code = demo(seconds=10, rate=200, settings=given, console=Console(file=output), drift=Drift(after_seconds=4.5))

@@ -24,7 +24,7 @@ from tests.waiting import until
 pytestmark = pytest.mark.broker
 
 ROWS = 191
-# What the shipped bundle has must not be lost. The target is 0.95 and is not reached: docs/decisions/0003-model.md.
+# The figure of the shipped bundle must not be lost. The target is 0.95 and is not reached: docs/decisions/0003-model.md.
 LEAST_WEIGHTED_F1 = 0.92
 
 

@@ -1,4 +1,4 @@
-"""`tagstream dlq` on Apache Kafka, and what becomes of outcomes that no topic would take."""
+"""`tagstream dlq` on Apache Kafka, and outcomes that no topic would take."""
 
 import base64
 import json
@@ -52,7 +52,7 @@ def lines(output: bytes) -> list[dict[str, object]]:
 
 
 def lay(settings: Settings, events: tuple[tuple[bytes | None, bytes | None, Headers], ...] = EVENTS) -> None:
-    """Dead letters as the worker writes them, of events that nobody need send: the third is of another code."""
+    """Write dead letters as the worker does, of events that were never sent: the third has another code."""
     topic = settings.topics.content
     origins = [
         Record(topic=topic, partition=number % 6, offset=number, timestamp_ms=1, key=key, value=value, headers=headers)
@@ -81,7 +81,7 @@ def contents(settings: Settings, topic: str) -> list[Record]:
 
 
 def events_of(records: list[Record]) -> Counter[tuple[bytes | None, bytes | None, Headers]]:
-    """What was replayed, without the two marks."""
+    """The replayed events, without the two marks."""
     return Counter((record.key, record.value, record.headers[:-2]) for record in records)
 
 
@@ -128,7 +128,7 @@ def test_dead_letters_are_listed_without_their_text(tagstream: Command, environ:
 def test_a_dead_letter_is_shown_without_moving_the_cursor(
     tagstream: Command, environ: dict[str, str], settings: Settings
 ) -> None:
-    """Escaped for people, exact with --raw and in JSON; a place where nothing is, is said."""
+    """A dead letter is escaped for people, exact with --raw and in JSON; an empty place is an error that says so."""
     lay(settings)
     shown = tagstream("dlq", "show", "3/0", environ=environ)
     assert shown.returncode == 0, shown.stderr.decode()
@@ -229,7 +229,7 @@ def replaying(environ: dict[str, str], step: str, number: int) -> subprocess.Com
 
 
 def test_two_replays_at_once_send_each_event_once(tagstream: Command, environ: dict[str, str], settings: Settings) -> None:
-    """Two people at three in the morning: what one has taken, the other leaves, and says so."""
+    """Two replays at once send each event once: one leaves the events that the other has taken, and says so."""
     lay(settings, tuple((b"%d" % number, b"bad %d" % number, ()) for number in range(300)))
     with ThreadPoolExecutor(2) as pool:
         runs = [pool.submit(tagstream, "dlq", "replay", environ=environ) for _ in range(2)]
@@ -317,7 +317,7 @@ def test_what_fails_again_is_a_new_dead_letter_until_it_is_enough(
     processes: Processes,
     tmp_path: Path,
 ) -> None:
-    """Attempts follow replays through the real worker; after three it is refused, and nothing goes round for ever."""
+    """A replayed event that fails again is a new dead letter with its count, and is refused after three replays."""
     send(settings, [Planted(event_id=None, key=b"k", value=b"bad", headers=(("x", b"1"),))])
     start(environ, processes, tmp_path)
     for number in range(4):
@@ -375,7 +375,7 @@ def padded(name: str, unit: bytes, headers: Headers = ()) -> Planted:
 
 
 def put(settings: Settings, planted: Sequence[Planted]) -> None:
-    """Send records as a producer that compresses does: the broker's limit is on what comes over the wire."""
+    """Send compressed records: the broker's limit is on the bytes that come over the wire."""
     producer = KafkaProducer(
         bootstrap_servers=settings.broker_list, acks="all", compression_type="gzip", max_request_size=8 * 1024 * 1024
     )

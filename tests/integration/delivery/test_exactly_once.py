@@ -1,4 +1,4 @@
-"""The exactly-once mode on Apache Kafka: a reader of what is committed sees each outcome once, whatever happens to the workers."""
+"""The exactly-once mode on Apache Kafka: a reader of committed records sees each outcome once, through every fault."""
 
 import asyncio
 import contextlib
@@ -52,7 +52,7 @@ HALF = 50
 
 @pytest.fixture(scope="module")
 def reports(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Report]:
-    """The run of ours and that of a worker that fences nobody, at the same time: they mostly wait."""
+    """The run of ours and that of a worker without a fence, at the same time: they mostly wait."""
 
     def report(
         module: str, folder: Path, faults: tuple[Fault, ...], events: int, seconds_per_batch: float, patience_seconds: float
@@ -92,7 +92,7 @@ def test_no_outcome_is_read_twice_under_faults(reports: dict[str, Report], publi
 def test_without_the_fence_outcomes_are_read_twice(
     reports: dict[str, Report], publish_report: Callable[[object], None]
 ) -> None:
-    """Transactions alone are not enough: a worker that was frozen commits what its successor has done, and the harness sees it."""
+    """Without the fence a frozen worker commits its successor's events again, and the harness sees the duplicates."""
     report = reports["variants.unfenced"]
     publish_report(report)
 
@@ -102,7 +102,7 @@ def test_without_the_fence_outcomes_are_read_twice(
 
 @contextlib.asynccontextmanager
 async def producer_of(settings: Settings, partition: int) -> AsyncIterator[AIOKafkaProducer]:
-    """Somebody else who takes a partition over; it ends without ending its transaction."""
+    """A producer that takes a partition over, and ends without ending its transaction."""
     name = f"{transactional_prefix(settings.group, settings.topics.content)}{partition}"
     producer = AIOKafkaProducer(bootstrap_servers=settings.broker_list, transactional_id=name)
     await producer.start()
@@ -115,7 +115,7 @@ async def producer_of(settings: Settings, partition: int) -> AsyncIterator[AIOKa
 def test_a_worker_whose_partitions_somebody_has_taken_over_ends_itself(
     start: Start, settings: Settings, observer: TopicObserver
 ) -> None:
-    """It cannot commit any more, and says why; whoever comes next goes on where the last commit ended."""
+    """A fenced worker ends itself with the reason, and its successor goes on where the last commit ended."""
     inputs = send(settings, plant(EVENTS, malformed=6, seed="fenced"))
     worker = start(seconds_per_batch=0.5, **ONCE)
     until(observer.committed, "something is committed", process=worker.process)

@@ -1,4 +1,4 @@
-"""Faults that need a stage of their own: what is done to offsets, to the log, to disks and to models while one replaces another."""
+"""Faults of offsets, of the log, of disks, and of models while one replaces another."""
 
 import asyncio
 import contextlib
@@ -40,7 +40,7 @@ def admin(settings: Settings) -> Iterator[KafkaAdminClient]:
 
 
 def test_a_group_that_lost_its_offsets_begins_anew(start: Start, settings: Settings, observer: TopicObserver) -> None:
-    """Deleted offsets mean the oldest event and not the newest: everything is decided again, the same way, and nothing is missed."""
+    """A group without offsets begins at the oldest event: every event is decided again, the same way, and none is missed."""
     inputs = send(settings, plant(EVENTS, malformed=6, seed="offsets"))
     worker = start()
     all_committed(observer)
@@ -84,7 +84,7 @@ def test_events_that_expired_unread_are_counted_and_the_rest_is_read(
 
 
 def test_what_a_producer_has_rolled_back_is_no_event(start: Start, settings: Settings, observer: TopicObserver) -> None:
-    """Of a transactional producer only what it has committed is read; its markers in the log leave no lag behind."""
+    """A worker reads the committed records of a transactional producer alone, and the markers in the log leave no lag behind."""
     kept, dropped = plant(300, malformed=3, seed="kept"), plant(300, malformed=3, seed="dropped", first=5000)
     asyncio.run(in_transactions(settings, kept, dropped))
 
@@ -127,7 +127,7 @@ def test_two_models_during_a_replacement_differ_only_from_each_other(
 
     all_committed(observer)
     found = verdict(observer, inputs)
-    # Of an event that both have decided, each through another door, nobody can say which outcome was the first.
+    # Where both have decided an event, each through another door, the order of the two outcomes is not known.
     assert set(found.broken) <= {"I5"}, found
     written = b"".join(record.value or b"" for records in observer.outcomes().values() for record in records)
     assert MODEL.digest.encode() in written
@@ -162,7 +162,7 @@ def test_a_full_disk_does_not_matter_to_a_worker(
 def test_a_member_with_a_name_of_its_own_keeps_its_partitions_over_a_restart(
     start: Start, settings: Settings, observer: TopicObserver
 ) -> None:
-    """Static membership: who comes back under its name within the session gets its partitions, and nobody else is disturbed."""
+    """A static member that comes back within its session gets its partitions, and no other member is disturbed."""
     inputs = send(settings, plant(EVENTS, malformed=6, seed="static"))
     session = {"TAGSTREAM_SESSION_TIMEOUT_SECONDS": "40"}
     staying = start(TAGSTREAM_GROUP_INSTANCE_ID="staying", **session)

@@ -39,11 +39,11 @@ MOST_LABEL_VALUES = 32
 
 class Watch:
     """
-    What a worker says of itself while it works, asked by a thread until it is told to stop.
+    A worker's readiness and memory while it works, asked by a thread until it is told to stop.
 
     Attributes:
         looks: How often it was asked.
-        unready: What /readyz said whenever it did not say 200.
+        unready: The bodies of /readyz at each status other than 200.
         resident_bytes: The most that it had in RAM.
     """
 
@@ -63,7 +63,7 @@ class Watch:
         return frozenset((sample.name, tuple(sorted(sample.labels.items()))) for sample in self._samples())
 
     def check(self) -> None:
-        """Nothing, while the worker runs and answers."""
+        """Fail if the worker has ended or does not answer."""
         assert self.worker.process.running(), self.worker.process.output()[-4_000:]
         if self._error is not None:
             raise self._error

@@ -1,4 +1,4 @@
-"""What a hostile producer can write past a real broker: the stream goes on, in bounded memory, and the log tells nothing of it."""
+"""A hostile producer writes past a real broker: the stream goes on, in bounded memory, and no event text is in the log."""
 
 import json
 import re
@@ -43,7 +43,7 @@ def worker(environ: dict[str, str], tmp_path: Path) -> Iterator[Process]:
 
 
 def outcomes(settings: Settings, worker: Process, events: int) -> dict[Door, list[Record]]:
-    """What came out, once all of `content` is committed."""
+    """The outcomes, once all of `content` is committed."""
     with TopicObserver(settings) as observer:
         assert sum(observer.ends().values()) == events
         until(lambda: is_committed(observer), "all events are committed", state=observer.committed, process=worker)
@@ -92,7 +92,7 @@ def test_a_bomb_neither_stops_the_stream_nor_takes_the_memory(settings: Settings
 
 
 def test_no_log_line_holds_an_event_or_can_be_forged(settings: Settings, worker: Process) -> None:
-    """At debug level, whatever producers put into titles, ids, sources, keys, headers, and whatever is wrong with them."""
+    """No text of titles, ids, sources, keys or headers is in a log line, not at debug level and not of malformed events."""
     text = f"{PLANTED}{CONTROLS}"
     shapes: list[object] = [
         {"id": f"{PLANTED}-1\u2028", "title": text, "description": text, "source": text, text: text},

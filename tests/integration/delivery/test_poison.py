@@ -1,4 +1,4 @@
-"""Promise 3 on Apache Kafka: an event that breaks the model, or kills the worker, is one dead letter, and costs its neighbours nothing."""
+"""Promise 3 on Apache Kafka: an event that breaks the model or kills the worker is one dead letter; its neighbours are decided."""
 
 import json
 import os
@@ -72,7 +72,7 @@ def with_poison(events: int, *words: str) -> list[Planted]:
 
 
 def samples(observer: TopicObserver, fleet: Fleet) -> Iterator[Sample]:
-    """Look, and start anew what has ended, until all is committed."""
+    """Sample, and start ended workers anew, until all is committed."""
     deadline = time.monotonic() + HANG_SECONDS
     while True:
         fleet.tend()
@@ -123,7 +123,7 @@ def test_an_event_that_kills_the_worker_is_given_up_after_so_many_deaths(
     processes: Processes,
     publish_report: Callable[[object], None],
 ) -> None:
-    """One aborts, one hangs, one raises: three dead letters with their bytes, and 497 decisions as if nothing had been."""
+    """Events that abort, hang or raise become three dead letters with their bytes; the other 497 are decided as usual."""
     environ = {**environ, "TAGSTREAM_INFERENCE_TIMEOUT_SECONDS": "2"}
     inputs = send(settings, with_poison(500, ABORT, HANG, RAISE))
     fleet = Fleet(processes=processes, module=MODULE, environ=environ, seconds_per_batch=0.01, folder=tmp_path)
@@ -155,7 +155,7 @@ def test_an_event_that_kills_the_worker_is_given_up_after_so_many_deaths(
         headers = letters[key]
         assert (headers["x-dlq-stage"], headers["x-dlq-code"], headers["x-dlq-attempts"]) == (b"infer", code, attempts)
         assert all(b"title" not in (value or b"") for value in headers.values())
-    # Each kills three times and no more; the exception kills nobody.
+    # Each kills three times and no more; the exception kills no worker.
     assert sorted(exit_.code for exit_ in exits) == sorted([-signal.SIGABRT] * DEATHS + [70] * DEATHS)
     assert_decided_as_alone(settings, inputs, outcomes)
     assert "in-the-model" not in fleet.log(0)
@@ -170,7 +170,7 @@ def test_with_several_workers_it_takes_no_more_than_so_many_deaths_of_each(
     processes: Processes,
     publish_report: Callable[[object], None],
 ) -> None:
-    """The partition moves to the other at a death, which knows nothing of it; and its neighbours wait, and are decided."""
+    """With two workers the event kills each at most three times, although they share no knowledge; its neighbours are decided."""
     inputs = send(settings, with_poison(500, ABORT))
     fleet = Fleet(processes=processes, module=MODULE, environ=environ, seconds_per_batch=0.01, folder=tmp_path)
     fleet.add(0)
@@ -199,7 +199,7 @@ def test_killing_workers_at_random_makes_no_dead_letter(
     processes: Processes,
     publish_report: Callable[[object], None],
 ) -> None:
-    """SIGKILL from outside, again and again: what was in hand is suspected, decided, and nobody is given up."""
+    """Events in hand at a SIGKILL from outside are suspected and decided, and none is given up."""
     kills = 8
     chance = random.Random("kills")  # noqa: S311 - repeatable, not secret
     inputs = send(settings, plant(12_000, malformed=0, seed="kills"))
@@ -253,7 +253,7 @@ def test_who_joins_waits_for_one_suspect_and_not_for_the_whole_row(
     assert suspects >= 16
     careful.until_metric("tagstream_assigned_partitions", lambda value: value == settings.topic_partitions)
     joining = start()
-    # As soon as it has given partitions up. What is no suspect goes in whole batches before and between them, so suspects are counted.
+    # As soon as it has given partitions up. Suspects are counted, since other events go in whole batches before and between them.
     left = until(
         lambda: (
             careful.metric("tagstream_assigned_partitions") < settings.topic_partitions
@@ -273,7 +273,7 @@ def test_who_joins_waits_for_one_suspect_and_not_for_the_whole_row(
 def test_a_worker_whose_events_are_all_dead_stops_until_a_person_answers(
     environ: dict[str, str], settings: Settings, tmp_path: Path, processes: Processes
 ) -> None:
-    """It stops before too many are sent, commits what was, waits outside the group when started anew, and goes on when told."""
+    """The worker stops early, commits its outcomes, waits outside the group when started anew, and goes on when told."""
     limits = {"TAGSTREAM_BREAKER_WINDOW_EVENTS": "100", "TAGSTREAM_BREAKER_DEAD_LETTER_RATIO": "0.5"}
     settings = load({**environ, **limits}, folder=ROOT).settings
     good, bad = plant(150, malformed=0, seed="breaker"), plant(400, malformed=400, seed="breaker")
@@ -287,7 +287,7 @@ def test_a_worker_whose_events_are_all_dead_stops_until_a_person_answers(
     with TopicObserver(settings) as observer:
         stopped_at = observer.outcomes()
         committed = sum(observer.committed().values())
-        # Nothing is sent that is not committed, so that nothing will be sent twice.
+        # Every outcome that was sent is committed, so that none will be sent twice.
         assert committed == sum(map(len, stopped_at.values()))
         assert 0 < len(stopped_at[Door.DLQ]) <= 0.5 * (150 + 400)
 

@@ -1,4 +1,4 @@
-"""The worker on Apache Kafka: what it writes, how it starts and stops, and what it says of itself."""
+"""The worker on Apache Kafka: its outcomes, its start and stop, and its metrics."""
 
 import json
 import shutil
@@ -114,7 +114,7 @@ def check_decision(event_id: str, record: Record, *, door: Door) -> None:
 
 
 def test_the_counters_are_the_counts_of_the_topics(start: Start, settings: Settings, observer: TopicObserver) -> None:
-    """What /metrics says equals what lies on the topics, and the lag goes to zero when all is committed."""
+    """/metrics equals the counts of the topics, and the lag goes to zero when all is committed."""
     planted = plant(600, malformed=30, seed="counters")
     send(settings, planted)
     worker = start()
@@ -137,7 +137,7 @@ def test_the_counters_are_the_counts_of_the_topics(start: Start, settings: Setti
 
 
 def test_an_idle_worker_leaves_nothing_uncommitted(start: Start, settings: Settings, observer: TopicObserver) -> None:
-    """SIGTERM right after the last outcome, before the next regular commit: exit 0, and nothing will be delivered twice."""
+    """A worker that gets SIGTERM before its next regular commit commits everything and exits with 0."""
     worker = start(TAGSTREAM_COMMIT_INTERVAL_SECONDS="60")
     worker.until_ready()
     send(settings, plant(200, malformed=2, seed="idle"))
@@ -149,7 +149,7 @@ def test_an_idle_worker_leaves_nothing_uncommitted(start: Start, settings: Setti
 
 
 def test_a_loaded_worker_stops_in_time_and_hands_over(start: Start, settings: Settings, observer: TopicObserver) -> None:
-    """SIGTERM with work in hand: exit 0 within the bound, what was begun is finished and committed; whoever comes next goes on."""
+    """A worker that gets SIGTERM under load finishes and commits its batch and exits with 0; its successor goes on."""
     send(settings, plant(2_000, malformed=20, seed="load"))
     worker = start(seconds_per_batch=0.2)
     all_written(observer, 100)
@@ -165,7 +165,7 @@ def test_a_loaded_worker_stops_in_time_and_hands_over(start: Start, settings: Se
 
 
 def test_a_group_that_changes_in_order_repeats_nothing(start: Start, settings: Settings, observer: TopicObserver) -> None:
-    """Workers join and leave under load, two at once: whoever had a partition has committed all that it did before it goes."""
+    """Workers that join and leave under load commit their outcomes before they give partitions up: no event is decided twice."""
     send(settings, plant(3_000, malformed=30, seed="orderly"))
     first = start(seconds_per_batch=0.2)
     all_written(observer, 200)
@@ -256,7 +256,7 @@ def test_a_stalled_worker_is_not_ready_and_still_ends(start: Start, settings: Se
 
 
 def test_a_model_that_hangs_ends_the_worker(start: Start, settings: Settings, observer: TopicObserver) -> None:
-    """Nothing hangs in silence: after the model's own bound the process exits with the reason, and commits nothing."""
+    """A model that hangs ends the process after the model's own bound, with the reason and without a commit."""
     worker = start(TAGSTREAM_INFERENCE_TIMEOUT_SECONDS="2", **{FAILPOINTS_VARIABLE: Point.HANG.name})
     send(settings, [event("An ordinary title")])
 

@@ -1,4 +1,4 @@
-"""Promise 1 on Apache Kafka: every event leaves by exactly one door, whatever happens to the workers.
+"""Promise 1 on Apache Kafka: every event leaves by exactly one door, through every fault of workers, network and brokers.
 
 A few faults are part of `make test`; `make faults` has all of them.
 """
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.broker
 
 MALFORMED_SHARE = 0.01
 MOST_DUPLICATES = 0.02
-# On one broker, to workers with the real model: what can happen inside of them and to them.
+# On one broker, to workers with the real model: faults inside of them and of their processes.
 FEW_OF_WORKERS = (
     Fault.EXCEPTION,
     Fault.KILL,
@@ -57,7 +57,7 @@ OF_WORKERS = (
     Fault.KILL_BEFORE_COMMITTING,
     Fault.KILL_BEFORE_ACKNOWLEDGING,
 )
-# On brokers behind a network, to workers with the stub: what happens around them too.
+# On brokers behind a network, to workers with the stub: faults around them too.
 FEW_OF_ALL = (
     Fault.CUT,
     Fault.PARTITIONS,

@@ -23,10 +23,10 @@ pytestmark = pytest.mark.broker
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownBad:
     """
-    A module of tests.faults.variants, what strikes it, and what must be seen of it.
+    A module of tests.faults.variants, the faults that strike it, and the invariants that it must break.
 
     Attributes:
-        faults: What strikes it, in this order.
+        faults: The faults that strike it, in this order.
         breaks: The invariants that it breaks.
         loses_for_good: It also commits beyond events that it has lost.
         patience_seconds: How long it may stall.
@@ -64,13 +64,13 @@ KNOWN_BAD = {
     # Its commits run ahead only where the worker lives long enough to make one.
     # It is started again and again, and comes a little further each time.
     "typed_topic": KnownBad(faults=(), breaks=frozenset({"I1"}), patience_seconds=8.0, max_seconds=60.0),
-    # Its commits wait for the first that is not acknowledged, since they go by what was given out (stream/worker/consumer/committable.py).
+    # Its commits wait for the first that is not acknowledged, since they go by the events that were given out (stream/worker/consumer/committable.py).
     "concurrency": KnownBad(faults=(Fault.SLOW_MODEL, Fault.KILL), breaks=frozenset({"I5"})),
     "restarted_agent": KnownBad(faults=(Fault.EXCEPTION,), breaks=frozenset({"I8"}), patience_seconds=8.0),
 }
 
 
-# One of each family of invariants: nothing is lost (I1), commits stay behind outcomes (I4), order (I5), an end without a rest (I8).
+# One of each family of invariants: no loss (I1), commits stay behind outcomes (I4), order (I5), an end without a rest (I8).
 PART_OF_MAKE_TEST = {"unawaited_send", "acknowledge_first", "concurrency", "restarted_agent"}
 
 

@@ -1,4 +1,4 @@
-"""Drift on Apache Kafka: a real worker learns, a stream moves, and the topic says what moved; without the topic it works on."""
+"""Drift on Apache Kafka: a real worker learns, and the topic names a change; without the topic the worker works on."""
 
 import json
 import os

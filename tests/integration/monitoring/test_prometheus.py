@@ -48,7 +48,7 @@ EXPECTED_EMPTY = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What is left of the stream: Prometheus with its memory of it, decisions from the topics, the bundle's reference."""
+    """The results of the stream: Prometheus with its history, decisions from the topics, the bundle's reference."""
 
     prometheus: Prometheus
     decisions: list[dict[str, Any]]
@@ -78,7 +78,7 @@ def run(kafka: Broker, folder: Path, compared_bundle: Path) -> Iterator[Run]:
         "TAGSTREAM_DRIFT_WINDOW_EVENTS": "200",
         "TAGSTREAM_DRIFT_REFERENCE_WINDOWS": "2",
         "TAGSTREAM_STARTUP_TIMEOUT_SECONDS": str(HANG_SECONDS),
-        # A machine that is busy with something else is not what is tested here.
+        # A busy machine does not end a session here.
         "TAGSTREAM_SESSION_TIMEOUT_SECONDS": "30",
     }
     settings = load(environ, folder=ROOT).settings
@@ -171,7 +171,7 @@ def test_every_query_of_a_board_is_answered(run: Run, board: Any) -> None:
 
 
 def assert_settles(run: Run, name: str, expected: float) -> None:
-    """The rules of one look are evaluated one after the other: what was written last may be a look behind."""
+    """Wait for the value: the rules of one look are evaluated one after the other, so the last one may be a look behind."""
     expression = f"job:final_tagstream_{name}"
     run.prometheus.until(expression, pytest.approx(expected, rel=1e-6))
 
@@ -207,7 +207,7 @@ def test_the_shares_of_both_workers_together_are_those_of_the_raw_events(run: Ru
 
 
 def test_one_workers_figure_is_not_the_whole(run: Run) -> None:
-    """What makes pooling worth a test: the mean of two workers' shares is another number than the share of both."""
+    """The mean of two workers' shares is another number than the share of both, so pooling is worth a test."""
     shares = run.prometheus.now(
         "sum by (instance, label) (tagstream_predictions_total) / on (instance) group_left ()"
         " sum by (instance) (tagstream_predictions_total)"

@@ -125,7 +125,7 @@ def first_words(finding: Finding) -> set[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """The alerts that a shift must raise, those that it must not, and what the findings must name."""
+    """The alerts that a shift must raise, those that it must not, and the test of its findings."""
 
     raised: frozenset[str]
     not_raised: frozenset[str]
@@ -156,7 +156,7 @@ EXPECTED = {
 @dataclass(slots=True, kw_only=True)
 class Seen:
     """
-    What became of one stream.
+    The results of one stream.
 
     Attributes:
         events: How many were sent; all of them have left by a door.
@@ -206,7 +206,7 @@ class Stream:
 
 @pytest.fixture(scope="module")
 def reference(bundle_folder: Path, tagstream_in: Callable[[Path], Command], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What is ordinary, made as an operator makes it; another draw of the samples than any window is."""
+    """The reference of ordinary events, made as an operator makes it, of another draw of the samples than any window."""
     folder = tmp_path_factory.mktemp("reference")
     rows = random.Random("reference").sample(samples.load_events(), REFERENCE_EVENTS)  # noqa: S311 - the same every time
     (folder / "stable.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -281,7 +281,7 @@ def _stream(parts: Parts, shift: Shift) -> Stream:
         "TAGSTREAM_DRIFT_REFERENCE": str(parts.reference),
         "TAGSTREAM_STATE_FOLDER": str(parts.folder / f"{job}-state"),
         "TAGSTREAM_STARTUP_TIMEOUT_SECONDS": str(HANG_SECONDS),
-        # A machine that is busy with something else is not what is tested here.
+        # A busy machine does not end a session here.
         "TAGSTREAM_SESSION_TIMEOUT_SECONDS": "30",
     }
     stream = Stream(job=job, environ=environ)
@@ -338,7 +338,7 @@ def _seen(
 
 @pytest.fixture(scope="module")
 def short(parts: Parts) -> Mapping[Shift, Seen]:
-    """What every run of the tests has time for."""
+    """The short form, part of every run of the tests."""
     return see(parts, stable=SHORT_STABLE, shifts=[Shift.NEW_TOPIC])
 
 
@@ -349,14 +349,14 @@ def whole(parts: Parts) -> Mapping[Shift, Seen]:
 
 
 def assert_stable(seen: Seen) -> None:
-    """Every worker has looked, and there was nothing to say: no alert of any tier, and no finding."""
+    """Every worker has compared a window, and there is no alert of any tier and no finding."""
     assert all(seen.windows)
     assert seen.fired == {}, str(seen)
     assert seen.findings == []
 
 
 def assert_shift_is_seen(shift: Shift, seen: Seen) -> None:
-    """The right alert, no page, and by name what was planted."""
+    """The right alert fired, no page did, and the findings name the planted change."""
     expected = EXPECTED[shift]
     assert expected.raised <= seen.fired.keys(), str(seen)
     assert not expected.not_raised & seen.fired.keys(), str(seen)
