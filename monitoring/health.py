@@ -1,21 +1,20 @@
-"""Is the worker making progress? A pure answer from a few clock readings that the stream writes and the HTTP thread reads.
+"""Readiness: is the worker making progress? Computed from a few clock readings that the stream writes and the HTTP thread reads.
 
-Progress is a batch acknowledged or a commit that moved, while there is something to do. An idle worker is ready; a worker with
-lag that neither acknowledges nor commits is not, and neither is one whose event loop has stopped ticking, or whose brokers are silent: it does
-not know whether there is something to do.
+Progress is a batch that was acknowledged or a commit that moved. An idle worker is ready. A worker is not ready if it has lag and
+neither acknowledges nor commits, if its event loop has stopped, or if the brokers are silent, because then its lag is unknown.
 """
 
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-# What readiness begins with then; who reads it knows by this whom to look at.
-SILENT = "the brokers have not said"
+# How the reason begins while the brokers are silent; `top` and the page recognise the state by it.
+SILENT = "the brokers have not answered"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """`ready`, and in words why or why not."""
+    """Whether the worker is ready, and the reason in words."""
 
     ready: bool
     why: str
@@ -23,7 +22,7 @@ class Verdict:
 
 class Progress:
     """
-    What the worker last did. Every method may be called from any thread.
+    The times of the worker's last steps. Every method may be called from any thread.
 
     >>> clock = iter([0.0, 1.0, 2.0, 30.0])
     >>> progress = Progress(stall_seconds=20, monotonic=lambda: next(clock))
@@ -45,7 +44,7 @@ class Progress:
         self._refused: str | None = None
 
     def assigned(self, partitions: int) -> None:
-        """The group gave this worker so many partitions; that counts as progress."""
+        """The consumer group assigned this many partitions to the worker; that counts as progress."""
         with self._lock:
             self._partitions = partitions
             self._moved = self._now()
@@ -56,23 +55,23 @@ class Progress:
             self._moved = self._now()
 
     def ticked(self, *, lag: int, known: bool = True) -> None:
-        """The event loop runs; `lag` events wait in the assigned partitions, or did when the brokers last said so, if not `known`."""
+        """The event loop runs. `lag` events wait in the assigned partitions; with `known=False` that is the brokers' last answer, not a new one."""
         with self._lock:
             self._tick = self._now()
             if known:
                 self._known = self._tick
             if self._lag == 0 and lag > 0:
-                # Work has just arrived: the clock of a stall starts now, not when the last batch before the pause ended.
+                # Work has just arrived: a stall is timed from now, not from the last batch before the pause.
                 self._moved = self._tick
             self._lag = lag
 
     def stopping(self) -> None:
-        """The worker drains and will end."""
+        """The worker finishes its batches and ends."""
         with self._lock:
             self._stopping = True
 
     def refuse(self, why: str | None) -> None:
-        """The worker does not go on until a person has answered; None: somebody has."""
+        """The worker waits for a person, for this reason; None ends the wait."""
         with self._lock:
             self._refused = why
 
@@ -85,13 +84,13 @@ class Progress:
             return Verdict(ready=True, why=f"{self._partitions} partitions, {self._lag} events wait")
 
     def _why_not(self, now: float) -> str | None:
-        """Must be called under the lock. What weighs most comes first."""
+        """Call it under the lock. The most serious reason comes first."""
         reasons = (
             (self._refused is not None, self._refused),
             (self._stopping, "the worker is stopping"),
             (now - self._tick > self._stall, f"the event loop has not run for {now - self._tick:.0f} s"),
             (self._partitions is None, "the group has not given this worker its partitions yet"),
-            (now - self._known > self._stall, f"{SILENT} for {now - self._known:.0f} s what waits"),
+            (now - self._known > self._stall, f"{SILENT} for {now - self._known:.0f} s, so the lag is unknown"),
             (
                 self._lag > 0 and now - self._moved > self._stall,
                 f"{self._lag} events wait and none has moved for {now - self._moved:.0f} s",

@@ -1,7 +1,7 @@
-"""Which figures are alarms, as sentences: the conditions of the alerts in `prometheus/alerts.yml`, for whoever looks without Prometheus.
+"""Alarms for the page and the terminal: the conditions of `prometheus/alerts.yml`, judged without Prometheus.
 
-The names are those of the alerts, so that each has its page in `docs/runbooks`. An alert waits and looks at an hour; an alarm is
-what is so now, in the window that the figures name.
+The names are those of the alerts, so each has its page in `docs/runbooks`. An alert looks at an hour and waits before it fires; an
+alarm describes the present, over the span that the figures name.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +13,7 @@ from monitoring.figures.figures import Figures, Measure
 
 
 class Tier(StrEnum):
-    """Page: users are hurt now. Ticket: look at it in working hours."""
+    """Page: users are affected now. Ticket: look at it in working hours."""
 
     PAGE = "page"
     TICKET = "ticket"
@@ -21,7 +21,7 @@ class Tier(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alarm:
-    """One alarm: the alert's name, how urgent, what is so, what to do next."""
+    """One alarm: the alert's name, its urgency, a sentence with the figures, and the next step."""
 
     name: str
     tier: Tier
@@ -29,12 +29,12 @@ class Alarm:
     next: str
 
 
-# Where a drift event says which words, labels, sources and events moved.
+# The next step for all drift: the finding names words, labels, sources and example events.
 DRIFT = "tagstream drift tail --from-beginning says which words, labels, sources and events moved."
 
 
 def alarms(figures: Figures) -> list[Alarm]:
-    """All alarms of a moment, pages first."""
+    """All alarms of a moment, pages before tickets."""
     found = [
         *_workers(figures),
         *_flow(figures),
@@ -49,21 +49,21 @@ def alarms(figures: Figures) -> list[Alarm]:
 
 def _workers(figures: Figures) -> Iterator[Alarm]:
     for trouble in figures.troubles:
-        # What a worker itself says of the next step knows more than this does, and two next steps are none.
+        # A next step that the worker itself names is better informed, so it replaces ours.
         why, _, step = trouble.why.partition(" Next: ")
         if trouble.breaker_open:
-            name, so = "CircuitBreakerOpen", "decides nothing until a person answers"
+            name, so = "CircuitBreakerOpen", "has stopped and waits for a person"
             usual = "docs/runbooks/CircuitBreakerOpen.md; the worker's /readyz names the file that keeps it open."
         elif trouble.brokers_silent:
             name, so, usual = (
                 "BrokersUnreachable",
-                "does not hear from Kafka",
-                "tagstream doctor says of each broker what is wrong.",
+                "gets no answer from Kafka",
+                "run tagstream doctor: it checks each broker.",
             )
         elif trouble.answers:
             name, so, usual = "Stalled", "is not ready", "read the worker's last log lines."
         else:
-            name, so, usual = "WorkerAbsent", "does not answer", "see whether it runs; tagstream doctor."
+            name, so, usual = "WorkerAbsent", "does not answer", "check whether it runs, then run tagstream doctor."
         what = f"The worker {trouble.worker} {so}: {why.removesuffix('.')}."
         yield Alarm(name=name, tier=Tier.PAGE, what=what, next=f"{step.removesuffix('.')}." if step else usual)
 
@@ -71,8 +71,8 @@ def _workers(figures: Figures) -> Iterator[Alarm]:
 def _flow(figures: Figures) -> Iterator[Alarm]:
     position, window = figures.position, figures.window
     if position.lag and (position.idle_seconds or 0.0) > limits.STALLED_SECONDS:
-        what = f"{position.lag} events wait and nothing has come out for {position.idle_seconds:.0f} s."
-        yield Alarm(name="Stalled", tier=Tier.PAGE, what=what, next="ask a worker's /readyz why.")
+        what = f"{position.lag} events wait and no outcome was published for {position.idle_seconds:.0f} s."
+        yield Alarm(name="Stalled", tier=Tier.PAGE, what=what, next="read the reason at a worker's /readyz.")
     shares = {share.name: share for share in figures.shares}
     stale = shares["stale"]
     if _over(stale) and _bad_events(stale, window.events):
@@ -83,39 +83,40 @@ def _flow(figures: Figures) -> Iterator[Alarm]:
     dead = shares["dead_letter"]
     if _over(dead) and _bad_events(dead, window.events):
         most = max(figures.dead_letters, key=lambda reason: figures.dead_letters[reason], default="unknown")
-        what = f"{dead.value:.1%} of the events cannot be read, most of them: {most}."
-        next_step = "tagstream dlq list --since 1h shows why."
+        what = f"{dead.value:.1%} of the events became dead letters; most frequent reason: {most}."
+        next_step = "tagstream dlq list --since 1h shows each with its reason."
         yield Alarm(name="DeadLetterRatio", tier=Tier.PAGE, what=what, next=next_step)
 
 
 def _models(figures: Figures) -> Iterator[Alarm]:
     if _skewed(figures):
         versions = ", ".join(sorted(f"{model.version} ({model.digest[:8]})" for model in figures.models))
-        what = f"Workers decide with different bundles: {versions}. Drift is not judged meanwhile."
+        what = f"Workers decide with different bundles: {versions}. Drift is not judged until they agree."
         yield Alarm(name="ModelVersionSkew", tier=Tier.TICKET, what=what, next="finish or undo the roll-out.")
 
 
 def _distances(figures: Figures) -> Iterator[Alarm]:
     moved = max(figures.labels, key=lambda label: label.psi_term or 0.0, default=None)
-    most = f", most of it {moved.label}" if moved and moved.psi_term else ""
+    most = f", mostly in {moved.label}" if moved and moved.psi_term else ""
     yield from _judged(
         figures,
         figures.distances,
         {
-            "labels": ("PredictionDrift", lambda one: f"The mix of tags is not the reference's (PSI {one.value:.2f}){most}."),
+            "labels": (
+                "PredictionDrift",
+                lambda one: f"The mix of tags differs from the reference (PSI {one.value:.2f}){most}.",
+            ),
             "confidence": (
                 "ConfidenceDrift",
-                lambda one: f"The model is not as sure as in the reference (KS {one.value:.2f}).",
+                lambda one: f"The model's confidence differs from the reference (KS {one.value:.2f}).",
             ),
             "energy": (
                 "EnergyDrift",
-                lambda one: f"The texts are not as familiar to the model as in the reference (KS {one.value:.2f}).",
+                lambda one: f"The texts are less, or more, familiar to the model than in the reference (KS {one.value:.2f}).",
             ),
             "tokens_per_word": (
                 "TokensPerWordDrift",
-                lambda one: (
-                    f"Words take other numbers of tokens than in the reference (KS {one.value:.2f}): another language or format."
-                ),
+                lambda one: f"The tokens per word differ from the reference (KS {one.value:.2f}): another language or format.",
             ),
         },
     )
@@ -136,12 +137,12 @@ def _shares(figures: Figures) -> Iterator[Alarm]:
             ),
             "unseen_source": (
                 "UnseenSourceShare",
-                lambda one: f"{one.value:.0%} of the events come from unannounced producers.",
+                lambda one: f"{one.value:.0%} of the events come from producers that known_sources does not name.",
             ),
         },
     )
     (review,) = (one for one in figures.shares if one.name == "review")
-    # Whoever decided: under the keyword rules a person is asked about everything, and the model about nothing.
+    # Decisions of the keyword rules count too, which send everything to a person.
     if figures.window.decided >= limits.LEAST_DECISIONS and _over(review):
         what = f"{review.value:.0%} of the decisions go to a person."
         yield Alarm(name="ReviewShareOverBudget", tier=Tier.TICKET, what=what, next=DRIFT)
@@ -151,14 +152,14 @@ def _changes(figures: Figures) -> Iterator[Alarm]:
     for signal, count in figures.detectors.changes.items():
         if count:
             times = "" if count == 1 else f", {count} times"
-            what = f"A worker saw the mean of {signal.replace('_', ' ')} jump{times}."
+            what = f"The mean of {signal.replace('_', ' ')} jumped in a worker{times}."
             yield Alarm(name="SuddenChange", tier=Tier.TICKET, what=what, next=DRIFT)
     silent, window = figures.detectors.silent_seconds or 0.0, figures.window
     if silent > limits.COMPARED_SECONDS and window.seconds:
         meanwhile = window.decisions / window.seconds * limits.COMPARED_SECONDS
         if meanwhile > limits.COMPARED_WINDOWS * max(limits.COMPARED_LEAST, figures.detectors.window_events):
-            what = f"No window of events has been compared with the reference for {silent / 3600:.0f} h: silence means nothing."
-            next_step = "read the workers' logs for drift, then restart them."
+            what = f"No window of events has been compared with the reference for {silent / 3600:.0f} h, so drift would not be noticed."
+            next_step = "search the workers' logs for drift, then restart them."
             yield Alarm(name="DriftEvaluationStale", tier=Tier.TICKET, what=what, next=next_step)
 
 
@@ -166,8 +167,10 @@ def _windows(figures: Figures) -> Iterator[Alarm]:
     if figures.window.decisions < limits.LEAST_DECISIONS:
         return
     sentences: dict[str, Callable[[float], str]] = {
-        "words": lambda score: f"Words that were rare are in many events now (z {score:.1f}).",
-        "sources": lambda score: f"{score:.0%} of the events are from producers that the reference does not explain.",
+        "words": lambda score: f"Words that were rare are now in many events (z {score:.1f}).",
+        "sources": lambda score: (
+            f"{score:.0%} of the events are from producers that the reference does not have, beyond chance."
+        ),
     }
     for signal, sentence in sentences.items():
         score, threshold = figures.detectors.scores.get(signal), figures.detectors.thresholds.get(signal)

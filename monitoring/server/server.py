@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SECONDS_PER_REQUEST = 10
 PATHS = "/metrics /healthz /readyz /snapshot.json"
-# The one worker that this server knows.
+# This server knows one worker, its own.
 WORKER = "of this page"
 
 
@@ -37,16 +37,16 @@ class _Server6(_Server):
 
 
 class _Handler(WSGIRequestHandler):
-    # A client that connects and says nothing must not hold a thread for ever.
+    # A client that connects and sends nothing must not hold a thread for ever.
     timeout = SECONDS_PER_REQUEST
 
     def handle(self) -> None:
-        """One request. A client that stays silent or goes away is no error of ours, and no traceback on stderr."""
+        """Handle one request. A client that is silent or disconnects leaves no traceback on stderr."""
         with contextlib.suppress(TimeoutError, ConnectionError):
             super().handle()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """A scrape every few seconds is no news."""
+        """Log nothing: a scrape comes every few seconds."""
 
 
 def application(
@@ -62,7 +62,7 @@ def application(
     def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         match environ.get("PATH_INFO"):
             case "/metrics":
-                # Whoever scrapes keeps the last minutes for whoever opens the page.
+                # Each scrape also adds to the history that the page shows.
                 look()
                 body: Iterable[bytes] = metrics(environ, start_response)
                 return body
@@ -82,7 +82,7 @@ def application(
 
 
 def _root(environ: "WSGIEnvironment", start_response: "StartResponse") -> list[bytes]:
-    """The page for browsers, the paths for everybody else."""
+    """The page for browsers, a list of the paths for other clients."""
     if "text/html" not in environ.get("HTTP_ACCEPT", ""):
         return _text(start_response, "200 OK", f"tagstream worker: {PATHS}, and a page for browsers here")
     page = document()

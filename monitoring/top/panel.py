@@ -1,4 +1,4 @@
-"""The terminal's picture of running workers, for `tagstream top`. Pure: figures in, lines out; two columns from 76 on."""
+"""Draws the figures of running workers for `tagstream top`: figures in, lines out; two columns from a width of 76 on."""
 
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from monitoring.top.cells import QUIET, bar, cut, ends, fitted
 
 TWO_COLUMNS = 76
 GAP = 3
-# The narrowest that a number and its name take.
+# The least width of a number with its name below.
 CELL = 9
 TIER_STYLES = {Tier.PAGE: "bold red", Tier.TICKET: "yellow"}
 TIER_NAMES = {Tier.PAGE: "now", Tier.TICKET: "soon"}
@@ -34,9 +34,9 @@ class Frame:
     Figures as a renderable.
 
     Attributes:
-        figures: What is shown.
-        whole: Take the lines that it needs; else exactly the terminal's height.
-        lost: Why the figures are old; empty where they are not.
+        figures: The figures to draw.
+        whole: Take as many lines as needed; otherwise exactly the terminal's height.
+        lost: Why the figures are old; empty while they are current.
     """
 
     figures: Figures
@@ -186,7 +186,7 @@ def _confidence(figures: Figures, width: int) -> list[Text]:
     below = [
         *_listed("total", [f"{totals.tagged} tagged", f"{totals.review} review", f"{totals.dlq} dead"], width),
         *_listed("sudden changes", changes or ["none"], width),
-        *_listed("words and tags compared", ["not yet" if looked is None else f"{seconds(looked)} ago"], width),
+        *_listed("last comparison of words and tags", ["none yet" if looked is None else f"{seconds(looked)} ago"], width),
     ]
     if not bars:
         return [head, Text(" no decision yet", style=QUIET), *below]
@@ -203,7 +203,7 @@ def _confidence(figures: Figures, width: int) -> list[Text]:
 
 
 def _listed(name: str, parts: Sequence[str], width: int) -> Iterator[Text]:
-    """`name: part, part`, on so many lines that none is cut; a part keeps its number on its line."""
+    """`name: part, part` on as many lines as it needs; a number stays on the line of its part."""
     # `textwrap` does not break at a no-break space.
     whole = f"{name}: {', '.join(part.replace(' ', NO_BREAK) for part in parts)}"
     for line in textwrap.wrap(whole, width, initial_indent=" ", subsequent_indent="   ", break_on_hyphens=False):
@@ -211,7 +211,7 @@ def _listed(name: str, parts: Sequence[str], width: int) -> Iterator[Text]:
 
 
 def _columns(values: Sequence[float | None], most: float, across: int) -> str:
-    """Heights of a distribution, a few cells each; what is there is never drawn as nothing."""
+    """Heights of a distribution, a few cells each; a share above 0 is never drawn as 0."""
     cells = []
     for value in values:
         height = 0 if not value else max(1, round(value / most * (len(HEIGHTS) - 1)))
@@ -221,7 +221,7 @@ def _columns(values: Sequence[float | None], most: float, across: int) -> str:
 
 def seconds(value: float | None) -> str:
     """
-    A time as short as it can be said.
+    A duration in its largest fitting unit.
 
     >>> seconds(0.0405), seconds(3.21), seconds(90), seconds(600), seconds(None)
     ('40 ms', '3.2 s', '90 s', '10 min', '-')
@@ -236,7 +236,7 @@ def seconds(value: float | None) -> str:
 
 
 def plain(text: str) -> str:
-    """What another machine says, without what could move the cursor."""
+    """Text from another machine, with every character that could move the cursor replaced."""
     return "".join(character if character.isprintable() else "?" for character in text)
 
 

@@ -1,4 +1,4 @@
-"""`tagstream top`: running workers in a terminal, from their `/metrics`. Asks, and asks again; `panel` draws."""
+"""`tagstream top`: fetches the `/metrics` of running workers again and again; `panel` draws them."""
 
 import http.client
 import sys
@@ -20,19 +20,19 @@ from monitoring.figures.snapshot import NotMetricsError, Snapshot, parse
 from monitoring.top.panel import Frame
 
 ANSWER_SECONDS = 3.0
-# Far more than any worker writes; what answers with more is not one.
+# Far more than a worker writes.
 MOST_BYTES = 16 * 2**20
 AT_ONCE = 16
 
 
 class NoWorkerError(Exception):
-    """No address answers with a worker's metrics: the message says which, why, what next."""
+    """No address answers with a worker's metrics; the message names each, the reason and the next step."""
 
     exit_code = 1
 
 
 class AddressError(Exception):
-    """An address is none: the message says which, why, what next."""
+    """A text is not an address; the message quotes it and says the next step."""
 
     exit_code = 2
 
@@ -50,7 +50,7 @@ class Address:
 
     @property
     def readiness(self) -> str | None:
-        """The path of its readiness; None where `/metrics` has another name, so that nobody knows."""
+        """The path of its readiness; None where the metrics are served under another name, so that it is unknown."""
         return self.path.removesuffix("/metrics") + "/readyz" if self.path.endswith("/metrics") else None
 
 
@@ -77,19 +77,19 @@ def address(text: str) -> Address:
 
 
 class Watcher:
-    """Asks the workers, again and again, and keeps what is needed to say how fast."""
+    """Fetches the workers' metrics and keeps earlier ones, from which rates are computed."""
 
     def __init__(self, addresses: Sequence[Address]) -> None:
-        """Nothing is asked yet."""
+        """Asks nothing yet."""
         self._addresses = list(dict.fromkeys(addresses))
         self._history = History()
 
     def look(self) -> Figures:
         """
-        Ask all at once.
+        Ask all workers at the same time.
 
         Raises:
-            NoWorkerError: Not one of them answers.
+            NoWorkerError: None of them answers.
         """
         with ThreadPoolExecutor(max_workers=min(AT_ONCE, len(self._addresses))) as pool:
             answers = list(pool.map(_ask, self._addresses))
@@ -106,7 +106,7 @@ def top(addresses: Sequence[Address], *, once: bool, as_json: bool, every_second
 
     Args:
         addresses: Of the workers.
-        once: Show one frame and end; also what happens where the output is no terminal.
+        once: Show one frame and end; the same happens if the output is not a terminal.
         as_json: Print JSON, one object a line, instead of frames.
         every_seconds: Time between two looks.
         console: Where frames go.
@@ -130,7 +130,7 @@ def top(addresses: Sequence[Address], *, once: bool, as_json: bool, every_second
 
 
 def _watch(watcher: Watcher, console: Console, every_seconds: float) -> None:
-    """On the alternate screen, a frame in one piece: nothing flickers, and what was on the terminal is there again afterwards."""
+    """Draws on the alternate screen, a frame at a time: without flicker, and the terminal's content returns afterwards."""
     shown, lost, answered = watcher.look(), "", time.monotonic()
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
@@ -167,7 +167,7 @@ def _ask(at: Address) -> tuple[Snapshot | None, Trouble | None]:
 
 
 def _readiness(at: Address) -> tuple[bool, str]:
-    """Ready, unless its own word says otherwise: what only passes metrics on has no readiness to ask."""
+    """Ready unless it answers 503; a proxy that only passes metrics on has no readiness to ask."""
     if at.readiness is None:
         return True, ""
     status, text = _get(at, at.readiness)
@@ -195,4 +195,4 @@ def _why(error: Exception) -> str:
 
 def _nobody(troubles: Sequence[Trouble]) -> str:
     what = "; ".join(f"{trouble.worker}: {trouble.why}" for trouble in troubles)
-    return f"no worker can be seen ({what}). Next: start one (tagstream worker, or make demo), or name its address: tagstream top HOST:PORT."
+    return f"no worker answers ({what}). Next: start one (tagstream worker, or make demo), or name its address: tagstream top HOST:PORT."

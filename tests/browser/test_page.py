@@ -142,7 +142,7 @@ def test_a_drift_becomes_alarms_that_say_what_moved(page: Page, address: str, wo
     polls(page, 6)
     page.wait_for_selector(".alarm.ticket")
     assert "PredictionDrift" in text(page, "#alarms")
-    assert "most of it other" in text(page, "#alarms")
+    assert "mostly in other" in text(page, "#alarms")
     assert page.locator("#distances tr.over").count() == 4
 
 
@@ -184,7 +184,7 @@ def test_a_lost_worker_leaves_its_last_figures_greyed(page: Page, address: str) 
     page.clock.run_for(3 * POLL_MS)
     page.wait_for_selector("body.lost")
     assert text(page, "#state").startswith("Connection lost")
-    assert "All figures are the last ones" in text(page, "#notice")
+    assert "The figures are from the last answer" in text(page, "#notice")
     assert "WorkerAbsent" in text(page, "#alarms")
     assert text(page, "#totals") == before
     page.unroute("**/snapshot.json")

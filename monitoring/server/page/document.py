@@ -1,4 +1,4 @@
-"""The page as one answer: `index.html` with its style and its script inside, and a policy that allows exactly these and nothing else."""
+"""The page as one answer: `index.html` with its style and script inside, and a content security policy that allows only these."""
 
 import base64
 import hashlib
@@ -21,7 +21,7 @@ def document() -> Document:
     folder = files("monitoring.server.page")
     style, script, frame = (folder.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js", "index.html"))
     body = frame.replace("/*style*/", style).replace("/*script*/", script).encode()
-    # Hashes of what stands here: a script that something else smuggles in does not run, and no other address is asked.
+    # Hashes of this style and this script: an injected script does not run, and only the worker may be asked.
     policy = (
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; connect-src 'self'; img-src data:; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

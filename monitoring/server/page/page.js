@@ -1,5 +1,5 @@
 "use strict";
-// Asks ./snapshot.json every two seconds and draws. All figures are computed by the worker; here they are kept for ten minutes.
+// Fetches ./snapshot.json every two seconds and draws it. The worker computes all figures; this page keeps ten minutes of them.
 
 const POLL_MS = 2000;
 const PATIENCE_MS = 5000;
@@ -10,7 +10,7 @@ const DOORS = [["tagged", "tagged"], ["review", "to a person"], ["dlq", "dead le
 const QUANTILES = [["p50", "p50"], ["p99", "p99"]];
 
 const ABSENT = {
-  name: "WorkerAbsent", tier: "page", what: "The worker of this page does not answer.", next: "see whether it still runs; tagstream doctor.",
+  name: "WorkerAbsent", tier: "page", what: "The worker of this page does not answer.", next: "check whether it still runs, then run tagstream doctor.",
 };
 
 const points = [];
@@ -32,7 +32,7 @@ const html = (name, attributes = {}, ...children) => fill(document.createElement
 const svg = (name, attributes = {}, ...children) =>
   fill(document.createElementNS("http://www.w3.org/2000/svg", name), attributes, children);
 
-// ---- figures as text; what a worker does not say is a dash
+// ---- figures as text; a missing figure is a dash
 
 const known = (value) => value !== null && value !== undefined;
 const text = (value, write) => (known(value) ? write(value) : "–");
@@ -142,7 +142,7 @@ function confidence(found) {
     const always = Object.keys(found.thresholds).filter((label) => found.thresholds[label] > 1);
     const beyond = lines[0] > width / 2;
     parts.push(svg("text", { class: "threshold-name", x: lines[0] + (beyond ? -6 : 6), y: 14, "text-anchor": beyond ? "end" : "start" },
-      `a person is asked below ${asked[0]}${asked.length > 1 ? ` to ${asked.at(-1)}, by tag` : ""}` +
+      `sent to a person below ${asked[0]}${asked.length > 1 ? ` to ${asked.at(-1)}, by tag` : ""}` +
       (always.length ? `; always: ${always.join(", ")}` : "")));
   }
   const label = `Share of decisions by confidence; mean ${score(found.mean)}. ` +
@@ -218,10 +218,10 @@ function measures(id, found, write, sparks) {
 function alarms(judged) {
   const found = [...(absent ? [ABSENT] : []), ...(latest?.alarms ?? [])];
   const told = found.map((one) => one.name + one.what).join() + judged;
-  // Told again only when something has changed: a screen reader is not to hear the same every two seconds.
+  // Replaced only when it has changed: a screen reader must not read the same alarms every two seconds.
   if (told === said) return;
   said = told;
-  // What is to be done is said once for all alarms that ask for the same.
+  // A next step that several alarms share is shown once.
   const rows = found.map((one) => html("li", { class: `alarm ${one.tier}` },
     html("b", {}, `${one.tier === "page" ? "now" : "soon"} · ${one.name}`), html("span", {}, one.what)));
   const steps = [...new Set(found.map((one) => one.next))].map((step) => html("li", { class: "next" }, `Next: ${step}`));
@@ -246,18 +246,18 @@ function draw() {
   confidence(figures.confidence);
   labels(figures.labels);
   const since = judged.since_start ? "since the worker started" : `of the last ${span(judged.seconds)}`;
-  const few = judged.decisions < LEAST_DECISIONS ? `; under ${LEAST_DECISIONS} nothing is judged` : "";
+  const few = judged.decisions < LEAST_DECISIONS ? `; fewer than ${LEAST_DECISIONS} are not judged` : "";
   $("window").textContent = `Distance from the reference, ${count(judged.decisions)} decisions ${since}${few}.`;
   measures("distances", figures.distances, score, true);
   measures("shares", figures.shares, share, false);
   const changes = Object.entries(detectors.changes).filter(([, times]) => times).map(([signal, times]) => `${title(signal)} ${times}`);
   const looked = known(detectors.compared_seconds_ago) ? `Words, tags and sources were last compared ${span(detectors.compared_seconds_ago)} ago. ` : "";
-  $("detectors").textContent = looked + (changes.length ? `Sudden changes in this time: ${changes.join(", ")}.` : "No sudden change in this time.");
+  $("detectors").textContent = looked + (changes.length ? `Sudden changes in this span: ${changes.join(", ")}.` : "No sudden change in this span.");
   const dead = Object.entries(figures.dead_letters).sort((a, b) => b[1] - a[1]);
   $("dead").textContent = dead.length ? `Dead letters: ${dead.map(([reason, times]) => `${title(reason)} ${times}`).join(", ")}.` : "";
   $("totals").textContent = `Since the start: ${count(totals.received)} received, ${count(totals.tagged)} tagged, ` +
     `${count(totals.review)} to a person, ${count(totals.dlq)} dead letters. ` +
-    `${count(position.partitions)} partitions, ${count(position.inflight)} events in work.`;
+    `${count(position.partitions)} partitions, ${count(position.inflight)} events in progress.`;
   alarms(judged.decisions >= LEAST_DECISIONS);
 }
 
@@ -278,7 +278,7 @@ function answered(found) {
   const { figures } = found;
   const { flow } = figures;
   const last = points.at(-1);
-  // A worker that was started anew begins anew here too, and a clock that was set back must not draw lines backwards.
+  // The charts begin again when the worker was restarted, and when its clock was set back.
   if (last && (figures.totals.received < last.received || figures.at <= last.at)) points.length = 0;
   points.push({
     at: figures.at, received: figures.totals.received, tagged: flow.tagged, review: flow.review, dlq: flow.dlq,
@@ -296,7 +296,7 @@ function answered(found) {
 function lost() {
   const since = answeredAt === null ? "" : ` ${span((Date.now() - answeredAt) / 1000)} ago`;
   state("lost", `Connection lost${since}`,
-    answeredAt === null ? "This page goes on asking." : "All figures are the last ones; this page goes on asking.");
+    answeredAt === null ? "The page keeps trying." : "The figures are from the last answer. The page keeps trying.");
   absent = true;
   alarms(true);
 }
@@ -311,7 +311,7 @@ async function ask() {
     const response = await fetch("snapshot.json", { cache: "no-store", signal: impatience.signal });
     if (response.ok) found = await response.json();
   } catch {
-    // No answer, not in time, or half of one: all the same to whoever looks.
+    // No answer, a late one and a broken one are shown alike: the connection is lost.
   } finally {
     clearTimeout(bound);
     asking = false;

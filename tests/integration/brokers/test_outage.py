@@ -56,7 +56,7 @@ def test_a_worker_whose_brokers_are_away_says_so_and_comes_back(processes: Proce
 
         cluster.outage(seconds=HANG_SECONDS)
         worker.until_ready(503)
-        assert "the brokers have not said for" in worker.get("/readyz")[1]
+        assert "the brokers have not answered for" in worker.get("/readyz")[1]
         assert worker.get("/healthz")[0] == 200
         assert time.time() - worker.metric("tagstream_position_timestamp_seconds") > 8
         # A reader cannot tell a quiet topic from brokers that are gone, so it asks them.

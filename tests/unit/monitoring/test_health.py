@@ -51,7 +51,7 @@ def test_a_worker_whose_brokers_are_silent_is_not_ready_within_the_bound() -> No
     assert progress.verdict().ready
     clock.now += 1
     progress.ticked(lag=0, known=False)
-    assert progress.verdict() == Verdict(ready=False, why="the brokers have not said for 21 s what waits")
+    assert progress.verdict() == Verdict(ready=False, why="the brokers have not answered for 21 s, so the lag is unknown")
     progress.ticked(lag=0)
     assert progress.verdict().ready
 
