@@ -80,6 +80,7 @@ def replay_letters(
     import dataclasses
 
     from stream.dead_letters import replay, show
+    from stream.dead_letters.plan import ReplayPlan
     from stream.terminal import console
 
     selection = _selection(code=code, stage=stage, since=since, partition=partition, most=max_letters, places=where or ())
@@ -88,7 +89,7 @@ def replay_letters(
             "--again would replay everything a second time. Next: name the places, as `tagstream dlq list` prints them.",
             EXIT_USAGE,
         )
-    plan = replay.Plan(
+    plan = ReplayPlan(
         selection=selection,
         target=replay.target_of(chosen, to),
         most_replays=most_replays,

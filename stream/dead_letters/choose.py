@@ -1,4 +1,4 @@
-"""The dead letters' topic, read: those of a selection in the order of partition and offset."""
+"""Reads the dead letters of a selection from their topic, in the order of partition and offset."""
 
 import difflib
 from collections.abc import Collection, Iterator
@@ -14,14 +14,14 @@ from stream.settings.settings import Settings
 
 
 class NoSuchLetterError(Exception):
-    """There is no record at a place: the message says why that may be."""
+    """There is no record at a place: the message says why."""
 
     exit_code = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What lies at a place: the record, and the dead letter in it; without one `why` says what is wrong."""
+    """The record at a place and the dead letter in it; where one of them is missing, `why` says why."""
 
     place: Place
     letter: DeadLetter | None
@@ -31,36 +31,36 @@ class Found:
 
 def check_filters(*, code: str | None, stage: str | None) -> None:
     """
-    Refuse a code or a stage that no dead letter of this version has: a misspelt one would find nothing, and look like good news.
+    Refuse a code or a stage that this version does not write: a misspelt one would match no dead letter, and look like good news.
 
     Raises:
-        UsageError: It is in no closed list; the message has the list, and how to find what another version wrote.
+        UsageError: It is not in the closed list; the message has the list, and how to find the codes of another version.
     """
-    _known("code", code, [reason.value for reason in Reason])
-    _known("stage", stage, [known.value for known in Stage])
+    _check("code", code, [reason.value for reason in Reason])
+    _check("stage", stage, [known.value for known in Stage])
 
 
-def _known(what: str, given: str | None, known: Collection[str]) -> None:
+def _check(field_name: str, given: str | None, known: Collection[str]) -> None:
     if given is None or given in known:
         return
     near = difflib.get_close_matches(given, known, n=1)
     msg = (
-        f"{given!r} is no {what} of a dead letter{f'; the nearest one is {near[0]}' if near else ''}. Next: write one of "
-        f"{', '.join(known)}. (What another version wrote may have one that is not among these: `tagstream dlq list --count` shows "
-        f"every {what} that is there, and `tagstream dlq replay` takes places.)"
+        f"{given!r} is not a {field_name} of a dead letter{f'; the nearest one is {near[0]}' if near else ''}. Next: write one of "
+        f"{', '.join(known)}. (Another version may have written others: `tagstream dlq list --count` shows "
+        f"every {field_name} in the topic, and `tagstream dlq replay` takes places.)"
     )
     raise UsageError(msg)
 
 
 def select(settings: Settings, selection: Selection) -> Iterator[Found]:
     """
-    The dead letters of a selection that are there now, by partition and offset; records that are none of ours are among them.
+    What the topic holds now of a selection, by partition and offset.
 
-    A named place where nothing is, is found without a record.
+    Records that are no dead letters are given too, without a letter, and a named place without a record is given without both.
 
     Raises:
-        BrokerUnreachableError: No broker answered.
-        TopicsMissingError: There is no such topic.
+        BrokerUnreachableError: No broker answered, or one refused us.
+        TopicsMissingError: The dead letters' topic does not exist.
     """
     name = settings.topics.dlq
     admin.require(settings, {"dlq": name})
@@ -78,12 +78,12 @@ def select(settings: Settings, selection: Selection) -> Iterator[Found]:
 
 def at(settings: Settings, place: Place) -> Found:
     """
-    What lies at one place.
+    The record at one place.
 
     Raises:
-        BrokerUnreachableError: No broker answered.
-        TopicsMissingError: There is no such topic.
-        NoSuchLetterError: There is no record.
+        BrokerUnreachableError: No broker answered, or one refused us.
+        TopicsMissingError: The dead letters' topic does not exist.
+        NoSuchLetterError: There is no record at this place.
     """
     (found,) = select(settings, Selection(places=(place,)))
     if found.record is None:
@@ -111,7 +111,7 @@ def _named(log: Log, places: tuple[Place, ...]) -> Iterator[Found]:
             yield Found(
                 place=place,
                 letter=None,
-                why=f"the topic has forgotten it: the partition begins at {starts[place.partition]} (retention)",
+                why=f"retention has deleted it: the partition begins at {starts[place.partition]}",
             )
         else:
             records = log.read({place.partition: place.offset}, {place.partition: place.offset + 1})
@@ -122,5 +122,5 @@ def _named(log: Log, places: tuple[Place, ...]) -> Iterator[Found]:
 def _found(record: Record) -> Found:
     place = Place(partition=record.partition, offset=record.offset)
     letter = read(record)
-    why = "" if letter is not None else "it has not the headers of a dead letter of tagstream"
+    why = "" if letter is not None else "it does not have the headers of a dead letter of tagstream"
     return Found(place=place, letter=letter, record=record, why=why)

@@ -1,4 +1,4 @@
-"""Why a dead letter is not replayed: a closed list, and the reasons that the letter itself gives. Pure."""
+"""Reasons not to replay a dead letter: a closed list, and those that the dead letter itself gives. Pure."""
 
 from enum import StrEnum
 
@@ -18,7 +18,7 @@ class NotReplayed(StrEnum):
 
 
 def not_replayed(letter: DeadLetter, *, most_replays: int) -> tuple[NotReplayed, str] | None:
-    """Why this dead letter may not be replayed, with a sentence; None if it may."""
+    """The reason in the dead letter itself for which it is not replayed, with a sentence; None if there is none."""
     if letter.dropped:
         parts = " and ".join(letter.dropped)
         return (
@@ -26,11 +26,11 @@ def not_replayed(letter: DeadLetter, *, most_replays: int) -> tuple[NotReplayed,
             f"{parts} did not fit into the topic and could not be kept; the producer must send it again",
         )
     if letter.replays >= most_replays:
-        return NotReplayed.TOO_OFTEN, f"it was replayed {letter.replays} times already, the most is {most_replays}"
-    nameless = [name for name, content in letter.headers if content is None]
-    if nameless:
+        return NotReplayed.TOO_OFTEN, f"it was replayed {letter.replays} times already, and the limit is {most_replays}"
+    nulls = [name for name, content in letter.headers if content is None]
+    if nulls:
         return (
             NotReplayed.NULL_HEADER,
-            f"{len(nameless)} of its headers have no value, which kafka-python cannot send; its producer can",
+            f"{len(nulls)} of its headers have no value, which kafka-python cannot send; its producer can",
         )
     return None

@@ -1,4 +1,4 @@
-"""Which dead letters are asked for: arguments as people write them, and the filter that they make. Pure."""
+"""Which dead letters a command means: its arguments as people write them, and the filter that they make. Pure."""
 
 import re
 from dataclasses import dataclass
@@ -12,36 +12,34 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 class UsageError(Exception):
-    """An argument cannot be read: the message says which, why, and what to write."""
+    """An argument cannot be used: the message says which, why, and what to write instead."""
 
     exit_code = 2
 
 
 def place(text: str) -> Place:
     """
-    A place as people write it.
+    The place that PARTITION/OFFSET means.
 
     Raises:
-        UsageError: It is not PARTITION/OFFSET.
+        UsageError: The text has another form.
 
     >>> place("3/42")
     Place(partition=3, offset=42)
     """
     found = _PLACE.fullmatch(text.strip())
     if found is None:
-        msg = (
-            f"{text!r} is no place of a dead letter. Next: write PARTITION/OFFSET, as `tagstream dlq list` does, such as 3/42."
-        )
+        msg = f"{text!r} is not the place of a dead letter. Next: write PARTITION/OFFSET as `tagstream dlq list` prints it, such as 3/42."
         raise UsageError(msg)
     return Place(partition=int(found[1]), offset=int(found[2]))
 
 
 def since_ms(text: str, now_ms: int) -> int:
     """
-    A moment in Unix milliseconds: so long before `now_ms` (`90s`, `15m`, `2h`, `7d`), or an RFC 3339 time.
+    The moment that a text means, in Unix milliseconds: a duration before `now_ms` (`90s`, `15m`, `2h`, `7d`) or an RFC 3339 time.
 
     Raises:
-        UsageError: It is neither.
+        UsageError: The text is neither.
 
     >>> since_ms("2h", 10_000_000), since_ms("1970-01-01T00:00:01Z", 0)
     (2800000, 1000)
@@ -54,7 +52,7 @@ def since_ms(text: str, now_ms: int) -> int:
         moment = datetime.fromisoformat(text.strip())
     except (ValueError, OverflowError):
         moment = None
-    # A time without an offset is another moment on every machine.
+    # A time without a UTC offset is another moment in another time zone.
     if moment is None or moment.tzinfo is None:
         msg = f"{text!r} is neither a duration nor a time. Next: write 90s, 15m, 2h or 7d, or an RFC 3339 time such as 2026-03-01T03:00:00Z."
         raise UsageError(msg)
@@ -64,15 +62,15 @@ def since_ms(text: str, now_ms: int) -> int:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
     """
-    Which dead letters. `places`, if there are any, are all; else whatever is not asked for is not looked at.
+    A filter of dead letters; a field that is None or empty takes all.
 
     Attributes:
-        code: Only of this code.
-        stage: Only of this stage.
-        since_ms: Only written at or after this moment, Unix milliseconds.
-        partition: Only of this partition of the dead letters' topic.
-        most: No more than so many, the first by partition and offset.
-        places: Only these.
+        code: Takes dead letters with this code.
+        stage: Takes dead letters of this stage.
+        since_ms: Takes dead letters written at or after this moment, Unix milliseconds.
+        partition: Takes dead letters in this partition of their topic.
+        most: Takes this many at most, the first by partition and offset.
+        places: Takes the dead letters at these places.
     """
 
     code: str | None = None
@@ -83,7 +81,7 @@ class Selection:
     places: tuple[Place, ...] = ()
 
     def takes(self, letter: DeadLetter) -> bool:
-        """Is this one of them? `most` is not counted here."""
+        """Whether the filter takes this dead letter; `most` is left to the caller."""
         return (
             (self.code is None or letter.code == self.code)
             and (self.stage is None or letter.stage == self.stage)

@@ -1,4 +1,4 @@
-"""Dead letters on the terminal. Event text is escaped, character by character, or encoded: it can neither move the cursor nor turn the line."""
+"""Dead letters on the terminal or as JSON. Text of events is escaped or encoded, so that it cannot move the cursor or turn the line."""
 
 import base64
 import hashlib
@@ -12,7 +12,7 @@ from stream.contract.dead_letter import DeadLetter, Place
 from stream.contract.publication import timestamp
 from stream.contract.record import Headers, Record
 from stream.dead_letters.choose import Found
-from stream.dead_letters.replay import Report
+from stream.dead_letters.plan import ReplayReport
 from stream.dead_letters.selection import UsageError
 from stream.terminal import console
 
@@ -28,7 +28,7 @@ class _Tally:
 
 
 def print_list(found: Iterable[Found], *, as_json: bool) -> None:
-    """A line a dead letter, without a word of its event, as they are read."""
+    """Print one line for each dead letter as it is read, without text of its event."""
     letters = 0
     for letter in _ours(found):
         if as_json:
@@ -46,7 +46,7 @@ def print_list(found: Iterable[Found], *, as_json: bool) -> None:
 
 
 def print_counts(found: Iterable[Found], *, as_json: bool) -> None:
-    """How many of each code and stage, the most first, and when the first and the last was written."""
+    """Print for each code and stage the number of dead letters, largest first, and when the first and last was written."""
     tallies: dict[tuple[str, str], _Tally] = {}
     for letter in _ours(found):
         tally = tallies.setdefault((letter.code, letter.stage), _Tally(first_ms=letter.timestamp_ms))
@@ -67,10 +67,10 @@ def print_counts(found: Iterable[Found], *, as_json: bool) -> None:
 
 def print_letter(found: Found, *, raw: bool, as_json: bool) -> None:
     """
-    All of one record: escaped for people, base64 in JSON, or with `raw` the value's exact bytes and nothing else.
+    Print one record: its text escaped, or base64 in JSON, or with `raw` the exact bytes of its value alone.
 
     Raises:
-        UsageError: `raw` of a value that is not there.
+        UsageError: There is no record at the place, or `raw` is asked of a record without a value.
     """
     record = found.record
     if record is None:
@@ -87,7 +87,7 @@ def print_letter(found: Found, *, raw: bool, as_json: bool) -> None:
 def _print_raw(letter: DeadLetter | None, record: Record) -> None:
     if record.value is None:
         why = "its value was too large to be kept" if letter is not None and letter.dropped else "it is a tombstone"
-        msg = f"{record.partition}/{record.offset} has no value: {why}. Next: look at it without --raw."
+        msg = f"{record.partition}/{record.offset} has no value: {why}. Next: show it without --raw."
         raise UsageError(msg)
     sys.stdout.buffer.write(record.value)
     sys.stdout.flush()
@@ -123,7 +123,7 @@ def _described(found: Found, record: Record) -> Iterator[tuple[str, str]]:
 
 
 def print_planned(letter: DeadLetter, record: Record, *, as_json: bool) -> None:
-    """One record that a replay would send: all of it in JSON, else where to, its size and what is added to it."""
+    """Print one record that a replay would send: whole in JSON, else its target, size and the headers that are added."""
     if as_json:
         _json({"place": str(letter.place), **_record(record)})
         return
@@ -136,12 +136,12 @@ def print_planned(letter: DeadLetter, record: Record, *, as_json: bool) -> None:
 
 
 def refused(place: Place, sentence: str) -> None:
-    """One that is not replayed, and why; to stderr."""
+    """Print to stderr why a dead letter is not replayed."""
     console.err.print(f"not replayed: {place}: {sentence}", markup=False)
 
 
-def print_report(report: Report, *, dry_run: bool, as_json: bool) -> None:
-    """What was done: a sentence to stderr, since the records of a dry run are the data; of a replay an object is, where JSON is asked for."""
+def print_report(report: ReplayReport, *, dry_run: bool, as_json: bool) -> None:
+    """Print a sentence to stderr and, for JSON of a real replay, an object to stdout; the data of a dry run are its records."""
     if as_json and not dry_run:
         refused = {reason.value: count for reason, count in report.refused.most_common()}
         _json(
@@ -156,9 +156,9 @@ def print_report(report: Report, *, dry_run: bool, as_json: bool) -> None:
     done = "would be replayed" if dry_run else "replayed, confirmed by the broker"
     parts = [f"{report.sent} dead letters {done} to {report.target}"]
     if report.returned:
-        # Each dead letter is replayed once, and yet a wrong event goes round: every replay makes another dead letter of it.
+        # Each dead letter is replayed once, but a wrong event becomes another dead letter at every replay.
         parts.append(
-            f"{report.returned} of them came back from an earlier replay, and will again if the events themselves are wrong"
+            f"{report.returned} of them came back from an earlier replay, and will come back again if the events themselves are wrong"
         )
     if report.already:
         parts.append(f"{report.already} had been replayed before")
@@ -244,7 +244,7 @@ def _safe(text: str) -> str:
 
 
 def _time(milliseconds: int) -> str:
-    """As in `tagged_at`; a record's time is what its writer says, and may be none."""
+    """A time in the format of `tagged_at`; the number itself where it is no valid time, since any writer may set it."""
     try:
         return timestamp(milliseconds)
     except (ValueError, OverflowError, OSError):

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from stream.contract.record import Record
 from stream.dead_letters import ledger, replay, show
 from stream.dead_letters.ledger import Ledger
+from stream.dead_letters.plan import ReplayPlan
 from stream.dead_letters.selection import Selection
 from stream.kafka import producer
 from stream.kafka.producer import UndeliveredError, VerbatimSender
@@ -44,7 +45,7 @@ def main(step: str, number: int) -> None:
     if step == "before-finish":
         Ledger.finish = lambda _, states, __: die() if states else None  # type: ignore[assignment]
     ledger.HOLD_SECONDS = 0.2
-    plan = replay.Plan(
+    plan = ReplayPlan(
         selection=Selection(),
         target=settings.topics.content,
         most_replays=3,

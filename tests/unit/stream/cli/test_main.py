@@ -18,6 +18,7 @@ from stream.batch.rows import RowsError
 from stream.cli import main, making
 from stream.cli.show.settings import print_settings
 from stream.dead_letters import choose, replay
+from stream.dead_letters.plan import ReplayReport
 from stream.dead_letters.selection import UsageError
 from stream.deliver.fatal import EXIT_BROKEN
 from stream.settings.loading import known_keys, load
@@ -205,9 +206,9 @@ def test_a_file_is_looked_at_before_the_brokers(tmp_path: Path, content: bytes |
 @pytest.mark.parametrize(
     ("option", "given", "says"),
     [
-        ("--code", "mising_title", "'mising_title' is no code of a dead letter; the nearest one is missing_title."),
-        ("--code", "zzz", "'zzz' is no code of a dead letter. Next: write one of tombstone, empty, "),
-        ("--stage", "foo", "'foo' is no stage of a dead letter. Next: write one of decode, validate, infer, produce."),
+        ("--code", "mising_title", "'mising_title' is not a code of a dead letter; the nearest one is missing_title."),
+        ("--code", "zzz", "'zzz' is not a code of a dead letter. Next: write one of tombstone, empty, "),
+        ("--stage", "foo", "'foo' is not a stage of a dead letter. Next: write one of decode, validate, infer, produce."),
     ],
 )
 def test_a_filter_that_no_dead_letter_has_is_a_mistake(verb: str, option: str, given: str, says: str) -> None:
@@ -262,7 +263,7 @@ def test_bytes_are_not_shown_as_json() -> None:
 
 def test_a_replay_gives_a_program_its_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """`dlq replay --json` prints its report on standard output."""
-    monkeypatch.setattr(replay, "replay", lambda *_: replay.Report(target="content", sent=2))
+    monkeypatch.setattr(replay, "replay", lambda *_: ReplayReport(target="content", sent=2))
     done = run("dlq", "replay", "--json")
     assert (done.exit_code, json.loads(done.stdout)) == (
         0,

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from stream.contract.dead_letter import read
 from stream.contract.record import Record
 from stream.dead_letters import ledger as replay_ledger
-from stream.dead_letters import replay
 from stream.dead_letters.ledger import Ledger, LedgerError, Note, Standing, State, key_of, replayed_letters, wait_until_over
+from stream.dead_letters.plan import ReplayPlan, ReplayReport
 from stream.dead_letters.selection import Selection
+from stream.dead_letters.sending import ReplayError, Sending
 from stream.kafka.producer import TooLateError, UndeliveredError
 from tests.unit.stream.contract.test_dead_letter import lying
 
@@ -236,14 +237,13 @@ def test_a_dead_letter_without_time_left_is_free_again() -> None:
     target.in_time = 1
     raw = Record(topic=TARGET, partition=0, offset=5, timestamp_ms=1, key=None, value=b"{}")
     letters = [letter for letter in (read(lying(raw, offset=offset)) for offset in (42, 43)) if letter is not None]
-    plan = replay.Plan(
+    plan = ReplayPlan(
         selection=Selection(), target=TARGET, most_replays=3, again=False, refused=lambda *_: None, say=lambda _: None
     )
-    report = replay.Report(target=TARGET)
+    report = ReplayReport(target=TARGET)
 
-    assert replay._send(letters, ours, target, plan, report) == letters[1:]
+    with pytest.raises(ReplayError, match="the first record for content took more than 10 s"):
+        Sending(ledger=ours, sender=target, plan=plan, report=report).send(letters)
     assert report.sent == 1
     after = ledger(log, "b")
     assert [after.standing(key_of(letter, TARGET)) for letter in letters] == [Standing.SENT, Standing.FREE]
-    with pytest.raises(replay.ReplayError, match="a first word of content took more than 10 s"):
-        replay._send(letters[1:], after, target, plan, report)
