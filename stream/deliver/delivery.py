@@ -27,8 +27,8 @@ from monitoring.observer import Observer
 from stream.contract.publication import Publication
 from stream.deliver.batcher import Batcher
 from stream.deliver.breaker import Breaker
+from stream.deliver.crash.guard import DecideOrRefuse, Guard, Unguarded
 from stream.deliver.fatal import DeliveryError, InferenceTimeoutError, die
-from stream.deliver.guard import DecideOrRefuse, Guard, Unguarded
 from stream.deliver.inference import Inference
 from stream.deliver.redelivered import Taken
 from stream.deliver.unacknowledged import Unacknowledged

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
-from stream.deliver.crash_file import CrashFile
-from stream.deliver.crash_guard import CONSEQUENCE
+from stream.deliver.crash.crash_file import CrashFile
+from stream.deliver.crash.crash_guard import CONSEQUENCE
 from stream.deliver.state_folder import mistaken, stem_of
 from stream.doctor.findings import Finding, Status, finding_of
 from stream.kafka.credentials import SecurityError, client_options, warnings

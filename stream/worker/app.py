@@ -16,8 +16,8 @@ from monitoring.health import Progress
 from monitoring.metrics.metrics import Metrics
 from stream.decide.pipeline import Pipeline
 from stream.deliver.breaker_file import BreakerFile
+from stream.deliver.crash.guard import Guard, Unguarded
 from stream.deliver.delivery import Delivery
-from stream.deliver.guard import Guard, Unguarded
 from stream.kafka.transactions import Transactions
 from stream.logs import logger
 from stream.settings.settings import Settings

@@ -14,9 +14,9 @@ from faust.types import TP
 
 from monitoring.health import Progress
 from monitoring.metrics.metrics import Metrics
+from stream.deliver.crash.guard import Guard, Unguarded
 from stream.deliver.delivery import Delivery
 from stream.deliver.fatal import DeliveryError
-from stream.deliver.guard import Guard, Unguarded
 from stream.logs import logger
 from stream.worker import offsets
 from stream.worker.lag import Place

@@ -13,7 +13,7 @@ from monitoring.metrics.metrics import Metrics
 from monitoring.server.server import application, serve
 from stream.decide.pipeline import Pipeline
 from stream.deliver.breaker_file import BreakerFile
-from stream.deliver.crash_guard import open_guard
+from stream.deliver.crash.crash_guard import open_guard
 from stream.kafka import admin, probes
 from stream.kafka.credentials import warnings
 from stream.kafka.errors import NotAuthorizedError

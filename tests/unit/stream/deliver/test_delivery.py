@@ -21,9 +21,9 @@ from monitoring.observer import Observation
 from monitoring.vocabulary import Destination
 from stream.contract.publication import Publication
 from stream.contract.record import Record
+from stream.deliver.crash.guard import Guard, Unguarded
 from stream.deliver.delivery import Delivery, Transact
 from stream.deliver.fatal import EXIT_BROKEN, DeliveryError
-from stream.deliver.guard import Guard, Unguarded
 from stream.deliver.inference import record_of
 from stream.settings.settings import Settings
 from tests.fakes import (

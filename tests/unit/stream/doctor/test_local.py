@@ -9,8 +9,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from monitoring.health import Progress
-from stream.deliver import crash_guard
-from stream.deliver.crash_guard import open_guard
+from stream.deliver.crash import crash_guard
+from stream.deliver.crash.crash_guard import open_guard
 from stream.deliver.state_folder import StateFolderError
 from stream.doctor import local
 from stream.doctor.examine import examine

@@ -24,11 +24,11 @@ from monitoring.vocabulary import Reason, Stage
 from stream.contract.publication import Publication
 from stream.contract.record import Record
 from stream.contract.refusal import Refusal
-from stream.deliver.crash_file import CrashFile, Left, left_behind
-from stream.deliver.guard import DecideOrRefuse, Guard, Report, Unguarded, unreported
+from stream.deliver.crash.crash_file import CrashFile, Left, left_behind
+from stream.deliver.crash.guard import DecideOrRefuse, Guard, Report, Unguarded, unreported
+from stream.deliver.crash.suspects import InHand, Place, State, Suspect, fingerprint, inherited
 from stream.deliver.inference import Decide
 from stream.deliver.state_folder import mistaken, stem_of
-from stream.deliver.suspects import InHand, Place, State, Suspect, fingerprint, inherited
 from stream.logs import logger
 from stream.settings.settings import Settings
 

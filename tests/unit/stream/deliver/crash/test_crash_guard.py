@@ -18,11 +18,11 @@ from stream.contract.publication import Publication
 from stream.contract.record import Record, weight
 from stream.contract.refusal import Refusal
 from stream.decide.from_settings import pipeline_of
-from stream.deliver.crash_file import CrashFile, newest
-from stream.deliver.crash_guard import CrashGuard, open_guard
-from stream.deliver.guard import DecideOrRefuse, Guard, Unguarded
+from stream.deliver.crash.crash_file import CrashFile, newest
+from stream.deliver.crash.crash_guard import CrashGuard, open_guard
+from stream.deliver.crash.guard import DecideOrRefuse, Guard, Unguarded
+from stream.deliver.crash.suspects import InHand, State, Suspect, fingerprint, inherited
 from stream.deliver.state_folder import StateFolderError, stem_of
-from stream.deliver.suspects import InHand, State, Suspect, fingerprint, inherited
 from stream.settings.settings import Settings
 from tests.fakes import BrokenClassifier, deciding
 
@@ -75,7 +75,7 @@ class Worker:
 
         def nested(left: Sequence[Sequence[Record]]) -> None:
             if not left:
-                # What the file says in this moment is what the next process sees; the unwinding below writes nothing.
+                # The next process sees the file as it is now; the unwinding below does not write it.
                 os.close(self.guard._file._descriptor)
                 self.guard._works = False
                 return
@@ -184,7 +184,7 @@ def test_ends_that_no_event_is_to_blame_for_are_not_counted(worker: Worker) -> N
         worker.guard.excuse()
         said = worker.guard._file.path.read_bytes()
         worker.guard.guarded(decided)([event(9)])
-        assert worker.guard._file.path.read_bytes() == said, "nothing is written down any more"
+        assert worker.guard._file.path.read_bytes() == said, "an excused guard writes no more"
         return decided(events)
 
     worker.guard.guarded(excused)([event(1)])
@@ -366,7 +366,7 @@ def test_a_full_disk_at_the_start_switches_the_guard_off_even_where_the_folder_w
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A full disk is no mistake in the settings and passes, so the worker starts."""
-    monkeypatch.setattr("stream.deliver.crash_file._write", full)
+    monkeypatch.setattr("stream.deliver.crash.crash_file._write", full)
     reported = Reported()
     assert isinstance(open_guard(Settings(state_folder=tmp_path), reported), Unguarded)
     assert reported.told == [(False, 0)]
@@ -379,7 +379,7 @@ def test_a_disk_that_fails_later_switches_the_guard_off_and_leaves_no_outdated_f
     """Events are still decided, and the file's last content makes none of them a suspect."""
     reported = Reported()
     guard: Guard = open_guard(Settings(state_folder=tmp_path), reported)
-    monkeypatch.setattr("stream.deliver.crash_file._write", full)
+    monkeypatch.setattr("stream.deliver.crash.crash_file._write", full)
     assert len(guard.guarded(decided)([event(1)])) == 1
     assert reported.told[0] == (True, 0)
     assert reported.told[-1] == (False, 0)
