@@ -1,4 +1,4 @@
-"""What the stream itself was like when nothing was wrong: its words, its producers, its labels. A window is compared with it.
+"""The baseline: words, producers and labels of the stream in a healthy time. Windows are compared with it.
 
 Two ways to one: the worker's own first healthy windows, or a file that `tagstream drift reference` made. The rows that a bundle
 was calibrated on are no substitute for words and producers: no live stream has their vocabulary.
@@ -27,7 +27,7 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class BaselineError(Exception):
-    """The file is no drift reference: the message says which, why, and what to do."""
+    """A file is not a drift reference; the message names the file, the reason and the next step."""
 
     exit_code = 2
 
@@ -42,7 +42,7 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         words: Events with each word, of the words in two events or more.
         sources: Events of each producer.
         without_source: Events whose producer is silent.
-        lone_sources: Producers of one single event: what share of events comes from producers never seen before.
+        lone_sources: Producers of one single event; they estimate the share of events from producers never seen before.
         labels: Events with each label.
         model: Digest of the bundle that decided; "" where it is not known.
     """
@@ -70,7 +70,7 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 @dataclass(slots=True)
 class Learning:
-    """Counts that become a baseline. Bounded, whatever words and producers come."""
+    """Counts that become a baseline. Their number is bounded."""
 
     events: int = 0
     words: Counter[str] = field(default_factory=Counter)
@@ -95,7 +95,7 @@ class Learning:
         _bound(self.sources, MOST_SOURCES)
 
     def baseline(self, *, model: str = "") -> Baseline:
-        """What was counted, without the words of one event."""
+        """The counts as a baseline, without words that occur in a single event."""
         return Baseline(
             events=self.events,
             words={word: count for word, count in sorted(self.words.items()) if count >= LEAST_COUNT_OF_A_WORD},

@@ -1,4 +1,4 @@
-"""What a drift finding says: the value of a record on the topic `drift`. A format; no computation."""
+"""The format of a drift finding: the value of a record on the topic `drift`."""
 
 from datetime import UTC, datetime
 
@@ -61,13 +61,13 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Attributes:
         kind: A sudden change of a number, or a window whose words, labels or sources are not those of the reference.
         at: When it was found.
-        worker: Who found it; a worker sees its own partitions only.
+        worker: The worker that found it; it sees its own partitions only.
         window: The events that it speaks of.
-        reference_digest: What they were compared with; for a change the bundle's digest.
+        reference_digest: Digest of the baseline that they were compared with; for a change the bundle's digest.
         model: Which bundle decided.
-        score: What exceeded its threshold: z, the index, or a share; none for a change.
+        score: The score that exceeded its threshold: z, the index, or a share; None for a change.
         threshold: That threshold.
-        signal: What changed, for a change only; `before` and `after` are its means.
+        signal: The signal that changed, for a change only; `before` and `after` are its means.
         words: Strongest first.
         labels: Largest term first.
         sources: Most frequent first.

@@ -1,7 +1,7 @@
 """Sudden change of one number in a stream: ADWIN (Bifet and Gavaldà, 2007), with a least effect and one report a change.
 
 ADWIN alone says that something moved at all, and says it several times while its window forgets the past. Here a change is
-reported when the mean has moved by what a person would act on, once, and not again for `QUIET_EVENTS`.
+reported once, when the mean has moved far enough for a person to act on it, and not again for `QUIET_EVENTS`.
 """
 
 from collections import deque
@@ -27,9 +27,9 @@ class Watched:
     How one signal is watched.
 
     Attributes:
-        low: The value that becomes 0; ADWIN's bound holds for numbers in 0 to 1. What lies outside is cut.
+        low: The value that becomes 0; ADWIN's bound holds for numbers in 0 to 1. Values outside are cut.
         high: The value that becomes 1.
-        least: The change of the mean, in the signal's own unit, below which nobody need know.
+        least: The change of the mean, in the signal's own unit, below which it is not reported.
     """
 
     low: float
@@ -69,7 +69,7 @@ class ChangeDetector:
     """
     One signal of one worker.
 
-    Within `QUIET_EVENTS` of a report nothing is reported: what happens there belongs to the same incident. A shift that comes
+    Within `QUIET_EVENTS` of a report there is no other one: later changes belong to the same incident. A shift that comes
     in steps below `least` is reported when the steps add up to it.
 
     >>> detector = ChangeDetector(DriftSignal.CONFIDENCE, delta=1e-4)
@@ -133,7 +133,7 @@ class ChangeDetector:
         if before is None or abs(after - before) < self._watched.least:
             return None
         self._anchor, self._quiet = None, self._quiet_events
-        # What ADWIN has not forgotten yet is of the past, and would be a second change when it does.
+        # The window still holds values from before the change; dropping them later would look like a second one.
         self._window = AdaptiveWindow(delta=self._delta, check_every=CHECK_EVERY_EVENTS)
         for value in self._recent:
             self._window.update(self._scaled(value))

@@ -1,4 +1,4 @@
-"""Drift in one worker: sudden changes of three numbers, and windows of decisions against the reference. Says what moved.
+"""Drift in one worker: sudden changes of three numbers, and windows of decisions against the reference.
 
 Knows no Kafka, no Prometheus and no clock: decisions come with the time of their publication, findings go out as values. Not
 safe to call from two threads at once; who owns a `DriftWatch` calls it from one at a time.
@@ -26,9 +26,9 @@ from monitoring.drift.window_comparison import (
 from monitoring.observer import Observation
 from monitoring.vocabulary import DriftKind, DriftScore, DriftSignal
 
-# A finding that lasts is said again after so many windows; a new one of its kind at the earliest after so many.
+# A finding that lasts is reported again after ten windows; a new one of its kind after two at the earliest.
 REPEAT_WINDOWS, LEAST_WINDOWS_BETWEEN = 10, 2
-# What a finding that lasts must exceed its last report by, to be said anew before that.
+# A finding that lasts is reported earlier if its score is this many times the last reported one.
 WORSE = 1.5
 RECENT_EVENTS = 128
 
@@ -44,7 +44,7 @@ class Evaluation:
 
 @dataclass(slots=True)
 class Noticed:
-    """What some decisions brought: `changes` are among the `findings` too."""
+    """The results of some decisions; `changes` are among the `findings` too."""
 
     changes: list[DriftSignal] = field(default_factory=list)
     evaluations: list[Evaluation] = field(default_factory=list)
@@ -53,7 +53,7 @@ class Noticed:
 
 @dataclass(slots=True)
 class _Episode:
-    """A kind of finding that lasts: what was said of it, and how long ago (in windows)."""
+    """A kind of finding that lasts: the score of its last report, and the windows since."""
 
     score: float
     windows: int = 0

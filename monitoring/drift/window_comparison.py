@@ -1,4 +1,4 @@
-"""One window of decisions against the reference: which words, labels and producers are not what they were. Pure.
+"""One window of decisions against the reference: which words, labels and producers have changed. Pure.
 
 Every threshold is an effect with a least count, never a bare p-value: with enough events anything is significant.
 """
@@ -21,14 +21,14 @@ LEAST_SHARE, LEAST_COUNT = 0.02, 10
 LEAST_RATIO = 2.0
 # ... and is named when chance alone would rarely bring it so far.
 LEAST_Z = 3.0
-# What chance may add to the share of silent and of unseen producers, in standard errors, before it counts.
+# Standard errors by which the share of silent or unseen producers may exceed the expected one by chance.
 CHANCE = 4.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """
-    What one window says.
+    The result of comparing one window with the reference.
 
     Attributes:
         events: How many decisions it holds.
@@ -46,7 +46,7 @@ class Comparison:
 
 
 def compare(window: Sequence[Observation], *, baseline: Baseline | None, label_ratio: Mapping[str, float] | None) -> Comparison:
-    """Compare decisions with what is known of ordinary ones; dead letters among them are left out."""
+    """Compare decisions with the baseline and the reference's labels; dead letters among them are left out."""
     decided = [(seen, seen.signals) for seen in window if seen.signals is not None and seen.label is not None]
     scores: dict[DriftScore, float] = {}
     words: tuple[Word, ...] = ()

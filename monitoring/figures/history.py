@@ -1,4 +1,4 @@
-"""The last minutes of one or several workers, kept in memory: what lets a single look say how fast and since when."""
+"""The last minutes of one or several workers, kept in memory so that rates can be computed."""
 
 import threading
 from collections import deque
@@ -30,7 +30,7 @@ class Windows:
     Attributes:
         total: Since the workers began.
         flow: The last seconds; None where this is the first look.
-        judged: What drift is judged on.
+        judged: The span on which drift is judged.
         since_start: `judged` goes back to the beginning of the workers.
     """
 
@@ -44,7 +44,7 @@ class History:
     """
     Earlier snapshots by worker. Every method may be called from any thread.
 
-    It is filled by whoever looks, page, terminal or Prometheus; a worker that nobody looks at keeps nothing.
+    The page, the terminal and each scrape fill it; without them it stays empty.
     """
 
     def __init__(self) -> None:
@@ -109,12 +109,12 @@ def _since(now: Mapping[str, Snapshot], then: Mapping[str, Snapshot], seconds: f
     spans = []
     for name, one in now.items():
         began_within = one.seconds is not None and one.seconds <= seconds
-        # A worker that runs for longer and was not seen then: how much of it is of this span, nobody knows.
+        # A worker that runs for longer and was not seen then: its share of this span is unknown, so it counts as 0.
         spans.append(difference(one, then.get(name, None if began_within else one)))
     return pool(spans)
 
 
 def _lean(one: Snapshot) -> Snapshot:
-    """What a later difference needs: counters that are not 0."""
+    """The counters that are not 0: a later difference needs no others."""
     counters = {name: {key: value for key, value in series.items() if value} for name, series in one.counters.items()}
     return replace(one, counters={name: series for name, series in counters.items() if series}, gauges={})

@@ -1,7 +1,7 @@
-"""What `/metrics` of one or several workers said at one moment, added up over the workers. Pure: text or a registry in, figures out.
+"""The metrics of one or several workers at one moment, added up over the workers. Pure: text or a registry in, figures out.
 
 Counters and histograms are cumulative; `difference` makes them those of a span, `pool` those of all workers. A series that an
-older worker does not have gives None or nothing, never an error: who shows it shows a dash.
+older worker does not have gives None or an empty result, never an error; it is shown as a dash.
 """
 
 import math
@@ -114,7 +114,7 @@ def parse(text: str, *, at: float) -> Snapshot:
     """
     try:
         found = of_families(text_string_to_metric_families(text), at=at)
-    # The parser raises whatever a broken line makes it stumble over.
+    # The parser raises any of these on a broken line.
     except (ValueError, IndexError, KeyError, TypeError) as error:
         msg = f"it is not Prometheus' text format ({error or type(error).__name__})"
         raise NotMetricsError(msg) from error
