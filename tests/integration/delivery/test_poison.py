@@ -43,8 +43,8 @@ LOOK_SECONDS = 0.1
 
 @pytest.fixture
 def environ(environ: dict[str, str]) -> dict[str, str]:
-    """With the number of deaths that these tests expect."""
-    return {**environ, "TAGSTREAM_CRASH_DEATHS": str(DEATHS)}
+    """With the number of deaths that these tests expect, and a session after which a killed worker's partitions move on soon."""
+    return {**environ, "TAGSTREAM_CRASH_DEATHS": str(DEATHS), "TAGSTREAM_SESSION_TIMEOUT_SECONDS": "6"}
 
 
 @pytest.fixture
