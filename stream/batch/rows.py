@@ -47,15 +47,15 @@ def is_file(argument: str) -> bool:
             f"""echo '{{"title": "..."}}' | tagstream classify -."""
         )
         raise RowsError(msg)
-    # Whatever its suffix, and pipes too: what is in it tells.
+    # A file of another suffix, or a pipe: its first line shows the format.
     return True
 
 
 def looks_like_a_path(argument: str) -> bool:
     """
-    Would somebody who typed this have meant a file? Asked of what is no file.
+    Does an argument that names no existing file look like a path?
 
-    A text may have a slash in it: among words it is a path's only where it begins like one, or where the folder is there.
+    A text may contain a slash. An argument of several words is a path only if it begins like one or its folder exists.
 
     >>> [looks_like_a_path(text) for text in ("papers.parquet", "data/papers", "/no/such file", "TCP/IP")]
     [True, True, True, True]
@@ -127,7 +127,7 @@ def begun(argument: str) -> Iterator[bytes]:
     """
     As `read`, with the first row of a file read already: what is wrong with the file is heard before anything is begun for it.
 
-    Standard input is left alone, since nobody knows when its first row comes.
+    Standard input is not read ahead, since its first row may come late.
 
     Raises:
         RowsError: As `read`.
@@ -212,7 +212,7 @@ def _csv_rows(name: str, lines: Iterator[bytes], *, above: int) -> Iterator[Row]
 
 
 class _Ending:
-    """Lines, and whether somebody has asked for one more than there are."""
+    """Lines, and whether the reader has asked for one more line than there is."""
 
     def __init__(self, lines: Iterator[str]) -> None:
         self._lines = lines

@@ -80,7 +80,7 @@ class DeadLetter:
 
     @property
     def identity(self) -> str:
-        """Names it for good: should the topic be made anew, another record at this place has another time."""
+        """Names it for good: in a topic that was deleted and created again, the record at this place has another time."""
         return f"{self.topic}/{self.place}@{self.timestamp_ms}"
 
     @property
@@ -91,7 +91,7 @@ class DeadLetter:
 
 def read(record: Record) -> DeadLetter | None:
     """
-    The dead letter in a record; None if the record is none of ours.
+    The dead letter in a record; None if tagstream did not write the record.
 
     >>> ours = ((FIRST_OF_OURS, b"tagstream.EMPTY"), ("x-dlq-code", b"empty"), ("x-dlq-stage", b"decode"))
     >>> read(Record(topic="d", key=None, value=b"", headers=(("x", b"1"), *ours))).headers
@@ -127,7 +127,7 @@ def read(record: Record) -> DeadLetter | None:
 
 
 def _dropped(headers: Headers, ours: Mapping[str, str]) -> tuple[str, ...]:
-    """What is not here as it was: too large for the topic, cut while it was read, or the name of a header that is not UTF-8."""
+    """The parts that are not as the producer sent them: too large for the topic, cut while they were read, or a header name not in UTF-8."""
     parts = {part for part in ours.get("x-dlq-dropped", "").split(",") if part}
     names = {name for name, _ in headers}
     parts |= {"value"} if CUT_HEADERS[0] in names else set()
@@ -165,13 +165,13 @@ def write(record: Record, refusal: Refusal, limits: Limits) -> tuple[bytes | Non
 
 def _sendable(record: Record, kept: Headers, ours: Headers) -> tuple[bytes | None, bytes | None, Headers]:
     if record.key is None and record.value is None:
-        # The client cannot send a record that has neither; an empty key and a header that says so stand for it.
+        # The client cannot send a record without key and value: send an empty key, and a header that says so.
         return b"", None, (*kept, *ours, ("x-dlq-null-key", b"true"))
     return record.key, record.value, (*kept, *ours)
 
 
 def _without_value(record: Record, ours: Headers) -> tuple[bytes, None, Headers]:
-    """A dead letter that its topic would refuse: where, why, the value's SHA-256 and length, and which parts are not here."""
+    """A dead letter too large for its topic: place, reason, SHA-256 and length of the value, and the names of the dropped parts."""
     value, key = record.value or b"", record.key or b""
     small_key = len(key) <= MAX_KEPT_BYTES
     kept_headers = _writable(record.headers)
@@ -189,7 +189,7 @@ def _without_value(record: Record, ours: Headers) -> tuple[bytes, None, Headers]
 
 def _writable(headers: Headers) -> Headers:
     r"""
-    Headers that a client can send and another read: the name of one that is not UTF-8 is escaped, its bytes go into one beside it.
+    Headers that any client can send and read: a name that is not UTF-8 is escaped, and its bytes go into a second header.
 
     >>> _writable((("a", b"1"), ("b\udcff", b"2")))
     (('a', b'1'), ('b\\xff', b'2'), ('x-dlq-header-name', b'b\xff'))
@@ -217,10 +217,10 @@ def replay_count(headers: Headers) -> int:
 
 def replayed(letter: DeadLetter, target: str) -> Record:
     """
-    What a replay sends: the original key, bytes and headers, and behind them how often and which dead letter this is of.
+    The record that a replay sends: the original key, bytes and headers, then the number of replays and the place of the dead letter.
 
-    Nothing is taken away, so an event that was replayed before says so twice; the last word counts. It goes to the partition that it
-    came from, if it goes to where it came from: its neighbours of the same key are there, whoever chose the partition.
+    Headers of earlier replays are kept; the last one counts. A record that goes back to its own topic goes to its own partition, where
+    the other events of its key are.
     """
     marks: Headers = (
         (REPLAY_COUNT, str(letter.replays + 1).encode()),

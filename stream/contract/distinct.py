@@ -1,7 +1,7 @@
-"""For consumers of `tagged`, `review` and `content.dlq`: each outcome once, though delivery is at least once. Knows no broker.
+"""Deduplication for consumers of `tagged`, `review` and `content.dlq`: each outcome once, though delivery is at least once.
 
 A redelivered event repeats its outcome, all but `tagged_at`. `Distinct` keeps the first, counts the others and refuses a conflict.
-docs/consumers.md says what may be relied on.
+It knows no broker. docs/consumers.md has the guarantees.
 """
 
 import hashlib
@@ -28,10 +28,9 @@ class Distinct:
     """
     Tells first outcomes from repeated ones.
 
-    Memory is bounded: of each of the last `remember` outcomes it keeps two digests and a place, some 300 bytes. A repetition is
-    known as one while fewer than `remember` other outcomes lie between it and the last of its kind: what other workers decide
-    until a lost one is missed and its partitions have moved. An event that its producer sends again after days may come through
-    as new.
+    Memory is bounded: for each of the last `remember` outcomes it keeps two digests and a place, about 300 bytes. A repetition is
+    recognised if fewer than `remember` other outcomes lie between the two. `remember` must cover the outcomes that other workers
+    publish until the partitions of a dead worker have moved. An event that its producer sends again after days may pass as new.
 
     Attributes:
         first: Outcomes that were seen for the first time.
@@ -100,7 +99,7 @@ def distinct(records: Iterable[Record], *, remember: int = REMEMBER) -> Iterator
 
 
 def _identity(record: Record) -> tuple[bytes, bytes]:
-    """Digests of what names an outcome within its topic, and of all that its repetitions must repeat; empty if it is no outcome."""
+    """Digests of an outcome's id and of the content that a repetition must repeat; both empty if the record is not an outcome."""
     letter = read(record)
     if letter is not None and letter.origin is not None:
         name = f"{letter.origin_topic}/{letter.origin}".encode()
@@ -125,6 +124,6 @@ def _fields(value: bytes | None) -> dict[str, msgspec.Raw]:
 def _digest(parts: Iterable[bytes | None]) -> bytes:
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
-        # With its length: two parts must not be taken for two others of the same bytes together.
+        # With its length, so that the same bytes split elsewhere give another digest.
         digest.update(b"-" if part is None else b"%d:" % len(part) + part)
     return digest.digest()
