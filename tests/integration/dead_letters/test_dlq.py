@@ -254,7 +254,7 @@ def test_a_replay_is_refused_with_its_reason(tagstream: Command, environ: dict[s
 
     assert done.returncode == 1, done.stderr.decode()
     said = done.stderr.decode()
-    assert "not replayed: 0/0: it was replayed 3 times already, the most is 3" in said
+    assert "not replayed: 0/0: it was replayed 3 times already, and the limit is 3" in said
     assert "not replayed: 2/0: " in said
     assert "does not take a record of its size (1200000 bytes and headers)" in said
     assert "it does not have the headers of a dead letter of tagstream" in said
