@@ -19,7 +19,9 @@ class Document:
 def document() -> Document:
     """Read once: the files do not change while a worker runs."""
     folder = files("monitoring.server.page")
-    style, script, frame = (folder.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js", "index.html"))
+    names = ("page.css", "charts.js", "page.js", "index.html")
+    style, charts, page, frame = (folder.joinpath(name).read_text(encoding="utf-8") for name in names)
+    script = charts + page
     body = frame.replace("/*style*/", style).replace("/*script*/", script).encode()
     # Hashes of this style and this script: an injected script does not run, and only the worker may be asked.
     policy = (
