@@ -25,12 +25,12 @@ from typing import Any, NoReturn, Protocol
 from monitoring.health import Progress
 from monitoring.observer import Observer
 from stream.contract.publication import Publication
-from stream.contract.redelivered import Taken
 from stream.deliver.batcher import Batcher
 from stream.deliver.breaker import Breaker
 from stream.deliver.crash.guard import DecideOrRefuse, Guard, Unguarded
 from stream.deliver.fatal import DeliveryError, InferenceTimeoutError, die
 from stream.deliver.inference import Inference
+from stream.deliver.redelivered import Taken
 from stream.deliver.unacknowledged import Unacknowledged
 from stream.deliver.under_way import Turn, UnderWay
 from stream.settings.settings import Settings

@@ -1,7 +1,7 @@
 """
 Counts the events that this process takes a second time. Pure.
 
-A new process does not know which events the one before it had taken. `distinct.py` counts duplicates on the outcomes'
+A new process does not know which events the one before it had taken. `stream/contract/distinct.py` counts duplicates on the outcomes'
 topics, where all of them are visible.
 """
 

@@ -1,0 +1,197 @@
+"""The layout of the project is kept by tests: folders, import contracts, sizes, circles, and paths that pages name."""
+
+import ast
+import re
+import tomllib
+from collections import Counter
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ROOMS = ("stream", "model_export", "monitoring")
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "model_export" / "corpus").glob("*.md")]
+
+CODE = {".py", ".js", ".css", ".html"}
+MOST_FILES = 12
+MOST_LINES = 300
+
+# A path from the project's root in backticks, a bare Python file in backticks, and the target of a relative link.
+PATH = re.compile(r"`((?:\.ci|benchmarks|docs|model_export|monitoring|requirements|stream|tests)/[\w./*-]+)`")
+BARE = re.compile(r"`(\w+\.py)`")
+LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)")
+
+
+def code_files(root: Path, *folders: str) -> list[Path]:
+    """Files of code below the folders, relative to the root; an `__init__.py` without a line does not count."""
+    paths = (path for folder in folders for path in (root / folder).rglob("*") if path.suffix in CODE)
+    return sorted(path.relative_to(root) for path in paths if path.name != "__init__.py" or path.stat().st_size)
+
+
+def crowded_folders(root: Path, *folders: str) -> dict[str, int]:
+    """Folders with more than `MOST_FILES` files of code in them, and how many these are."""
+    counts = Counter(path.parent.as_posix() for path in code_files(root, *folders))
+    return {folder: count for folder, count in counts.items() if count > MOST_FILES}
+
+
+def long_files(root: Path, *folders: str) -> dict[str, int]:
+    """Files of code with more than `MOST_LINES` lines, and how many these are."""
+    lines = {path.as_posix(): len((root / path).read_bytes().splitlines()) for path in code_files(root, *folders)}
+    return {path: count for path, count in lines.items() if count > MOST_LINES}
+
+
+def without_contract(root: Path, contracts: list[dict[str, Any]], *packages: str) -> list[str]:
+    """Modules and packages right below the given ones that no exhaustive contract of layers names."""
+    exhaustive = [contract for contract in contracts if contract["type"] == "layers" and contract.get("exhaustive")]
+    layers = {
+        f"{container}.{name}"
+        for contract in exhaustive
+        for container in contract["containers"]
+        for layer in contract["layers"]
+        for name in re.findall(r"\w+", layer)
+    }
+    below = {".".join(path.with_suffix("").parts[:2]) for path in code_files(root, *packages) if path.suffix == ".py"}
+    return sorted(below - layers)
+
+
+def imports(root: Path, *packages: str) -> dict[str, set[str]]:
+    """Module -> modules of the same packages that it imports: at its top, inside functions, or for types alone."""
+    modules = {".".join(path.with_suffix("").parts): path for path in code_files(root, *packages) if path.suffix == ".py"}
+    graph: dict[str, set[str]] = {}
+    for module, path in modules.items():
+        graph[module] = set()
+        for node in ast.walk(ast.parse((root / path).read_bytes())):
+            match node:
+                case ast.Import(names=names):
+                    named = {name.name for name in names}
+                case ast.ImportFrom(module=str(source), names=names):
+                    named = {source, *(f"{source}.{name.name}" for name in names)}
+                case _:
+                    continue
+            graph[module] |= named & modules.keys()
+    return graph
+
+
+def import_circle(graph: dict[str, set[str]]) -> list[str]:
+    """Modules that import each other in a circle, the first one again at the end; empty where there is no circle."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def broken_names(root: Path, page: Path) -> list[str]:
+    """Paths, Python files and link targets of a page that do not exist."""
+    text = page.read_text(encoding="utf-8")
+    paths = [name for name in PATH.findall(text) if not any(root.glob(name.rstrip("/")))]
+    known = {path.name for path in code_files(root, *ROOMS, "tests", "benchmarks")}
+    bare = [name for name in BARE.findall(text) if name not in known]
+    links = [link for link in LINK.findall(text) if not (page.parent / link).exists()]
+    return [*paths, *bare, *links]
+
+
+def contracts_of_the_project() -> list[dict[str, Any]]:
+    """The import contracts of pyproject.toml."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts: list[dict[str, Any]] = settings["tool"]["importlinter"]["contracts"]
+    return contracts
+
+
+def write(root: Path, **files: str) -> Path:
+    """Make files under the root; two underscores in a name stand for a folder."""
+    for name, text in files.items():
+        path = root / (name.replace("__", "/") + ".py")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return root
+
+
+def test_no_folder_is_crowded() -> None:
+    """A reader sees all files of a folder at a glance."""
+    assert crowded_folders(ROOT, *ROOMS, "tests", "benchmarks") == {}
+
+
+def test_no_source_file_is_long() -> None:
+    """A file owns one thing, so it ends within 300 lines; only the bundle's manifest with its checks is longer."""
+    assert long_files(ROOT, *ROOMS).keys() <= {"model_export/bundle/bundle.py"}
+
+
+def test_every_module_is_under_an_import_contract() -> None:
+    """A new folder or module must say where it stands among the layers."""
+    assert without_contract(ROOT, contracts_of_the_project(), *ROOMS) == []
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    """There are no import circles, not even by imports inside functions or for types alone."""
+    assert import_circle(imports(ROOT, *ROOMS)) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_pages_name_files_that_exist(page: Path) -> None:
+    """Every path, file and link on a page leads to something, the routing table of the architecture included."""
+    assert broken_names(ROOT, page) == []
+
+
+def test_the_architecture_has_a_routing_table() -> None:
+    """The page on the architecture answers "I want to change X: go to Y", and each answer names a path."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| .+$", text.split("| I want to change")[1].split("\n\n")[0], re.MULTILINE)
+    assert len(rows) >= 12
+    assert [row for row in rows if not PATH.search(row)] == []
+
+
+def test_a_crowded_folder_is_found(tmp_path: Path) -> None:
+    """One file too many in a folder is reported with the count; data and empty package files do not count."""
+    write(tmp_path, **{f"stream__room__file_{number}": "x = 1" for number in range(MOST_FILES)}, stream__room____init__="")
+    (tmp_path / "stream" / "room" / "rows.jsonl").write_text("{}", encoding="utf-8")
+    assert crowded_folders(tmp_path, "stream") == {}
+    write(tmp_path, stream__room__one_more="x = 1")
+    assert crowded_folders(tmp_path, "stream") == {"stream/room": MOST_FILES + 1}
+
+
+def test_a_long_file_is_found(tmp_path: Path) -> None:
+    """A file of one line too many is reported with its length."""
+    write(tmp_path, stream__short="x = 1\n" * MOST_LINES, stream__long="x = 1\n" * (MOST_LINES + 1))
+    assert long_files(tmp_path, "stream") == {"stream/long.py": MOST_LINES + 1}
+
+
+def test_a_module_without_a_contract_is_found(tmp_path: Path) -> None:
+    """A package that the layers do not name is reported, and so are all if the contract is not exhaustive."""
+    write(tmp_path, stream__cli__main="x = 1", stream__logs="x = 1", stream__attic__old="x = 1")
+    contract = {"type": "layers", "exhaustive": True, "containers": ["stream"], "layers": ["cli | doctor", "logs"]}
+    assert without_contract(tmp_path, [contract], "stream") == ["stream.attic"]
+    lax = contract | {"exhaustive": False}
+    assert without_contract(tmp_path, [lax], "stream") == ["stream.attic", "stream.cli", "stream.logs"]
+
+
+@pytest.mark.parametrize(
+    "back",
+    [
+        "import stream.a",
+        "from stream import a",
+        "def later() -> None:\n    from stream.a import x",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from stream.a import x",
+    ],
+    ids=["top", "from the package", "inside a function", "for types"],
+)
+def test_an_import_circle_is_found(tmp_path: Path, back: str) -> None:
+    """A circle of two modules is reported, however the second one imports the first."""
+    write(tmp_path, stream__a="from stream.b import y", stream__b=back)
+    assert sorted(set(import_circle(imports(tmp_path, "stream")))) == ["stream.a", "stream.b"]
+    write(tmp_path, stream__b="import json")
+    assert import_circle(imports(tmp_path, "stream")) == []
+
+
+def test_a_page_that_names_what_is_gone_is_found(tmp_path: Path) -> None:
+    """A path, a bare file name and a link that lead nowhere are reported; those that exist are not."""
+    write(tmp_path, stream__cli__main="x = 1")
+    page = tmp_path / "page.md"
+    page.write_text(
+        "`stream/cli/main.py`, `stream/cli/`, `stream/*/main.py`, `main.py`, [here](page.md#part)", encoding="utf-8"
+    )
+    assert broken_names(tmp_path, page) == []
+    page.write_text("`stream/app.py`, `clients.py`, [there](gone.md), [web](https://example.com)", encoding="utf-8")
+    assert broken_names(tmp_path, page) == ["stream/app.py", "clients.py", "gone.md"]
