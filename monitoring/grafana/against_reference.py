@@ -1,4 +1,4 @@
-"""Queries that put a live figure beside the one in the bundle's reference."""
+"""Queries that show a live figure beside the same figure of the bundle's reference."""
 
 from monitoring.grafana.panels import Query
 
@@ -11,7 +11,7 @@ def reference(metric: str) -> Query:
 
 
 def against_reference(metric: str, reference: str) -> tuple[Query, ...]:
-    """The share of the last hour's events up to each edge, and the bundle's. +Inf has no place on an axis."""
+    """Cumulative shares at the bucket edges, of the last hour and of the reference; without +Inf, which no axis shows."""
     live = f'sum by (le) (increase({metric}_bucket{{{_JOB}, le!="+Inf"}}[1h]))'
     return (
         Query(f"{live} / on () group_left () sum(increase({metric}_count{{{_JOB}}}[1h]))", "live"),

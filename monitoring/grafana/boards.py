@@ -1,15 +1,15 @@
-"""The three boards as JSON: assembly, variables, links, and the files that are committed. `python -m monitoring.grafana.boards`
-writes them anew.
+"""Assembles the three boards as Grafana's JSON. `python -m monitoring.grafana.boards` rewrites the committed files.
 
-What a test that asks a live Prometheus needs to know: every query stands in `panels[].targets[].expr` and in
-`annotations.list[].expr`. Grafana fills in four variables, and `queries` does the same:
+The queries are in `panels[].targets[].expr` and `annotations.list[].expr`. Grafana fills in four variables; `queries` does
+the same, so that a test can ask a live Prometheus:
 
     $job               a scrape job, "tagstream"
     $label             a regular expression of labels, ".+" for all
     $__rate_interval   at least four scrape intervals, "1m" at 15 s
     ${datasource}      only as the uid of the data source, never inside an expression
 
-A panel's query answers with a series wherever workers run; an annotation's only around the moment that it marks.
+While workers run, every query of a panel returns a series. The query of an annotation does so only around the moment that it
+marks.
 """
 
 import json
@@ -27,7 +27,7 @@ DASHBOARDS = Path(__file__).parent / "dashboards"
 COLUMNS = 24
 ROW_HEIGHT = 1
 
-# A deploy: a digest that was not there five minutes ago. model_info is always 1, so `changes` would see nothing.
+# A deploy: a digest that was not there five minutes ago. `changes` does not work here, because model_info is always 1.
 _DEPLOYED = (
     'count by (version, digest) (tagstream_model_info{job="$job"})'
     ' unless on (version, digest) (tagstream_model_info{job="$job"} offset 5m)'
@@ -41,10 +41,10 @@ class Board:
     One board.
 
     Attributes:
-        name: Its file and the end of its uid.
-        title: As it is listed.
-        answers: The question that it answers.
-        rows: Headings, each with its panels.
+        name: File name without `.json`, and the end of the uid.
+        title: Title in Grafana's list of dashboards.
+        answers: The question that the board answers.
+        rows: The headings from top to bottom, each with its panels.
     """
 
     name: str
@@ -54,19 +54,19 @@ class Board:
 
     @property
     def uid(self) -> str:
-        """What links point to; never changes."""
+        """Grafana's id of the board. Links from alerts and other boards contain it, so it must not change."""
         return f"tagstream-{self.name}"
 
 
 BOARDS = (
     Board(name="overview", title="tagstream: Overview", answers="Do events get through, and in time?", rows=OVERVIEW),
-    Board(name="quality", title="tagstream: Quality", answers="Are the decisions still what they were?", rows=QUALITY),
-    Board(name="review", title="tagstream: Review", answers="What goes to people, why, and how much?", rows=REVIEW),
+    Board(name="quality", title="tagstream: Quality", answers="Are the decisions still like the reference?", rows=QUALITY),
+    Board(name="review", title="tagstream: Review", answers="How many decisions go to people, and why?", rows=REVIEW),
 )
 
 
 def dashboard(board: Board) -> Json:
-    """The board as Grafana reads it from a file."""
+    """The board as a dashboard model of Grafana."""
     return {
         "uid": board.uid,
         "title": board.title,
@@ -93,13 +93,13 @@ def text(board: Board) -> str:
 
 def queries(board: Json, *, job: str = "tagstream", label: str = ".+", rate_interval: str = "1m") -> list[str]:
     """
-    Every expression of a board that was read from its file, ready for Prometheus, without repetition.
+    Every expression of a board with its variables filled in, ready for Prometheus; each expression once.
 
     Args:
-        board: The JSON.
-        job: Of the scrape.
-        label: Regular expression of labels.
-        rate_interval: A PromQL duration.
+        board: The dashboard model, as read from its file.
+        job: Value of `$job`, the name of the scrape job.
+        label: Value of `$label`, a regular expression.
+        rate_interval: Value of `$__rate_interval`, a PromQL duration.
     """
     asked = [target["expr"] for panel in board["panels"] for target in panel.get("targets", ())]
     asked += [annotation["expr"] for annotation in board["annotations"]["list"] if "expr" in annotation]
@@ -113,7 +113,7 @@ def queries(board: Json, *, job: str = "tagstream", label: str = ".+", rate_inte
 
 
 def _placed(rows: Sequence[tuple[str, Sequence[Panel]]]) -> list[Json]:
-    """Headings and panels from top to bottom; a panel that does not fit beside the others begins a new line."""
+    """Give headings and panels their places from top to bottom; a panel that does not fit on a line begins the next one."""
     placed: list[Json] = []
     y = 0
     for heading, panels in rows:
@@ -161,7 +161,7 @@ def _annotations() -> Iterator[Json]:
         "iconColor": "rgba(0, 211, 255, 1)",
     }
     yield _annotation("Deploys", _DEPLOYED, "blue", "new bundle {{version}}", "digest {{digest}}")
-    yield _annotation("Drift", _DRIFTED, "orange", "drift: {{kind}}", "tagstream drift tail says what moved")
+    yield _annotation("Drift", _DRIFTED, "orange", "drift: {{kind}}", "tagstream drift tail shows the finding")
 
 
 def _annotation(name: str, expr: str, colour: str, title: str, content: str) -> Json:
@@ -193,7 +193,7 @@ def _variables() -> list[Json]:
 
 
 def _labels_of(name: str, title: str, query: str, one: Json | None) -> Json:
-    """A variable with the values of a label: `one` of them at a time, or, without it, any number."""
+    """A variable over the values of a label. With `one`, the reader picks one value, at first `one`; else any number."""
     return {
         "name": name,
         "label": title,
@@ -212,7 +212,7 @@ def _labels_of(name: str, title: str, query: str, one: Json | None) -> Json:
 
 
 def main() -> None:
-    """Write the committed files anew and say which."""
+    """Rewrite the committed files and print their names."""
     DASHBOARDS.mkdir(exist_ok=True)
     for board in BOARDS:
         path = DASHBOARDS / f"{board.name}.json"

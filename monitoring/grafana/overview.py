@@ -1,9 +1,9 @@
-"""Overview: do events get through, and in time? The board of the engineer on call."""
+"""The board Overview, for the engineer on call: do events get through, and in time?"""
 
 from monitoring import limits
 from monitoring.grafana.panels import Limit, Panel, Query
 
-# The promise that freshness is measured by: this share of the events may be older than STALE_SECONDS at publication.
+# The freshness target: at most this share of the events is older than STALE_SECONDS when the outcome is published.
 STALE_BUDGET = 0.01
 
 _JOB = 'job="$job"'
@@ -17,7 +17,7 @@ def _quantiles(metric: str) -> tuple[Query, ...]:
 _UP = (
     Panel(
         title="Workers up",
-        shows="Workers that answer Prometheus, beside those that it knows of. Up means that the process answers, not that events move.",
+        shows="Workers that answer Prometheus, and workers that it knows of. Up means that the process answers, not that events move.",
         then="Run `tagstream doctor` with the worker's settings: it names the broker, topic or bundle that is missing.",
         kind="stat",
         unit="none",
@@ -28,8 +28,8 @@ _UP = (
     ),
     Panel(
         title="Partitions read",
-        shows="Partitions of the topic that the workers have between them; a worker without one is up and not ready.",
-        then="Ask `/readyz` of a worker: it says what it waits for.",
+        shows="Partitions of the topic that are assigned to a worker. A worker without a partition is up but not ready.",
+        then="Read `/readyz` of a worker: it gives the reason.",
         kind="stat",
         unit="none",
         queries=(Query(f"sum(tagstream_assigned_partitions{{{_JOB}}})", "partitions"),),
@@ -39,8 +39,8 @@ _UP = (
     ),
     Panel(
         title="Last outcome",
-        shows="Time since any worker had an outcome acknowledged by the broker; it grows too when nobody sends events.",
-        then="Look at the lag: a lag of 0 means that nothing was sent, a lag that grows that the workers are stalled.",
+        shows="Time since the broker last acknowledged an outcome of any worker. It also grows when no events are sent.",
+        then="Look at Committed lag: at 0 no events were sent, and if it grows the workers are stalled.",
         kind="stat",
         unit="s",
         queries=(Query(f"time() - max(tagstream_last_event_timestamp_seconds{{{_JOB}}} > 0)", "ago"),),
@@ -49,7 +49,7 @@ _UP = (
     ),
     Panel(
         title="Alarms firing",
-        shows="Alerts on this job that fire now: pages want somebody at once, tickets in working hours.",
+        shows="Alerts on this job that fire now. Pages need a person at once, tickets can wait for working hours.",
         then="Open Alerts in Prometheus and follow the runbook that the alert names.",
         kind="stat",
         unit="none",
@@ -63,8 +63,8 @@ _UP = (
     ),
     Panel(
         title="Model",
-        shows="Which bundle decides, and in how many workers. Two rows are a deploy under way, or one that has stopped half way.",
-        then="Restart the workers that have the old digest, with the setting `bundle` of the others.",
+        shows="The bundles in use, each with its number of workers. Two rows mean a deploy under way, or one that stopped half way.",
+        then="Restart the workers with the old digest, with the same `bundle` setting as the others.",
         kind="table",
         unit="none",
         queries=(Query(f"count by (name, version, digest) (tagstream_model_info{{{_JOB}}})", "workers"),),
@@ -77,8 +77,8 @@ _UP = (
 _FLOW = (
     Panel(
         title="Events in and out",
-        shows="Events taken from the topic, and outcomes that the broker has acknowledged, by destination. What goes in comes out.",
-        then="When in stays above out, look at Committed lag and at the stages below; when in falls to 0, ask the producers.",
+        shows="Events taken from the topic, and outcomes acknowledged by the broker, by destination. Every event gets one outcome.",
+        then="If `in` stays above the outcomes, look at Committed lag and the stages below; if `in` falls to 0, ask the producers.",
         unit="eps",
         queries=(
             Query(f"sum(rate(tagstream_events_received_total{{{_JOB}}}[$__rate_interval]))", "in"),
@@ -90,8 +90,8 @@ _FLOW = (
     ),
     Panel(
         title="Decisions by label",
-        shows="Decisions of the model that were published, to `tagged` or `review`.",
-        then="When one label takes over or disappears, read the label mix on Quality.",
+        shows="Decisions of the model that were published to `tagged` or `review`, by predicted label.",
+        then="If one label takes over or disappears, look at the label mix on Quality.",
         unit="eps",
         queries=(
             Query(
@@ -102,8 +102,8 @@ _FLOW = (
     ),
     Panel(
         title="Dead letters by reason",
-        shows="Events that could not be decided, by the reason in their header `x-dlq-code`. Their bytes are kept untouched.",
-        then="Read some with `tagstream dlq list --since 1h` and take their code to the producer that sent them.",
+        shows="Events that could not be decided, by the reason in the header `x-dlq-code`. Their bytes are kept unchanged.",
+        then="List them with `tagstream dlq list --since 1h` and report the reason to the producer that sent them.",
         unit="eps",
         queries=(
             Query(f"sum by (reason) (rate(tagstream_events_dead_lettered_total{{{_JOB}}}[$__rate_interval]))", "{{reason}}"),
@@ -113,8 +113,8 @@ _FLOW = (
     ),
     Panel(
         title="Events that break the model",
-        shows="Calls of the model that raised, events that a worker died with and that are decided alone, and workers that have stopped.",
-        then="A worker that stopped waits for a person: its /readyz says why, and what closes the breaker.",
+        shows="Calls of the model that raised, suspects (events in the model when a worker died; each is decided alone), and stopped workers.",
+        then="For a stopped worker read its `/readyz`: it gives the reason and how to close the breaker.",
         unit="short",
         queries=(
             Query(f"sum(increase(tagstream_model_exceptions_total{{{_JOB}}}[$__rate_interval]))", "calls that raised"),
@@ -125,16 +125,16 @@ _FLOW = (
     ),
     Panel(
         title="Dead-letter share",
-        shows="Dead letters as a share of all outcomes of ten minutes.",
-        then="Above 1 % a producer has changed what it sends: find the reason beside and stop that producer first.",
+        shows="Dead letters as a share of all outcomes, over ten minutes.",
+        then="Above 1 % a producer has probably changed its events: find the reason in Dead letters by reason and stop that producer.",
         unit="percentunit",
         queries=(Query(f"job:tagstream_dead_letter:ratio10m{{{_JOB}}}", "share"),),
         limits=(Limit(value=limits.DEAD_LETTER_RATIO, alerts=("DeadLetterRatio",)),),
     ),
     Panel(
         title="Committed lag",
-        shows="Events between the committed offset and the end of the log: of all workers, and of each. A dead worker reports none.",
-        then="A lag that grows in all workers wants more workers, up to the number of partitions; in one, restart that one.",
+        shows="Events between the committed offset and the end of the log, in total and by worker. A dead worker reports no lag.",
+        then="If the lag grows in all workers, add workers, up to the number of partitions; if it grows in one, restart that one.",
         unit="short",
         queries=(
             Query(f"job:tagstream_committed_lag:sum{{{_JOB}}}", "all workers"),
@@ -143,8 +143,8 @@ _FLOW = (
     ),
     Panel(
         title="Oldest unprocessed",
-        shows="Age of the oldest event that a worker has taken and not yet acknowledged; 0 when it has none. The line is the promise.",
-        then="When it climbs in a straight line the worker is stuck: read its log, it exits by itself once a bound is exceeded.",
+        shows="Age of the oldest event that a worker has taken and not yet acknowledged; 0 if there is none. The line is the target, 60 s.",
+        then="If it rises in a straight line the worker is stuck: read its log; it exits by itself when a timeout is exceeded.",
         unit="s",
         queries=(Query(f"max by (instance) (tagstream_oldest_unprocessed_seconds{{{_JOB}}})", "{{instance}}"),),
         limits=(Limit(value=limits.STALE_SECONDS, colour="orange"),),
@@ -154,8 +154,8 @@ _FLOW = (
 _TIME = (
     Panel(
         title="Event age at publication",
-        shows="From the record's timestamp to its acknowledged outcome, waiting in Kafka included. The line is the promise: 60 s.",
-        then="Compare with the stages: when they are short the time is spent waiting in Kafka, and more workers help.",
+        shows="Time from the record's timestamp to its acknowledged outcome, the wait in Kafka included. The line is the target, 60 s.",
+        then="Compare with Stage durations: if those are short, the events wait in Kafka, and more workers help.",
         unit="s",
         queries=_quantiles("tagstream_event_age_seconds"),
         limits=(Limit(value=limits.STALE_SECONDS, colour="orange"),),
@@ -163,11 +163,10 @@ _TIME = (
     Panel(
         title="Freshness burn",
         shows=(
-            "How fast the month's allowance of stale events (1 % older than 60 s) is used up: at 1 it lasts the month, at 14.4 two days. "
-            "The page fires when a long and a short window agree: 1h and 5m above 14.4, or 6h and 30m above 6; "
-            "the ticket when 3d and 6h are above 1."
+            "How fast the month's allowance of stale events (1 % older than 60 s) is used up: at 1 it lasts a month, at 14.4 two days. "
+            "The page fires if 1h and 5m are above 14.4, or 6h and 30m above 6; the ticket fires if 3d and 6h are above 1."
         ),
-        then="Find out whether workers are missing, slow or too few: Workers up, the stages, Committed lag, in this order.",
+        then="Check Workers up, Stage durations and Committed lag, in this order: workers can be missing, slow or too few.",
         unit="suffix:x",
         queries=tuple(
             Query(f"job:tagstream_event_age:stale_ratio{window}{{{_JOB}}} / {STALE_BUDGET}", window)
@@ -181,8 +180,8 @@ _TIME = (
     ),
     Panel(
         title="Stage durations, p95",
-        shows="Time of one batch in each stage; 95 % of the batches are faster. Inference is expected to be the longest.",
-        then="When publish leads, look at the broker; when inference leads, look at the CPU that the worker gets.",
+        shows="Time of one batch in each stage; 95 % of the batches are faster. Inference is normally the longest stage.",
+        then="If publish is the longest, look at the broker; if inference has become slower, look at the CPU that the worker gets.",
         unit="s",
         queries=(
             Query(
@@ -194,33 +193,33 @@ _TIME = (
     ),
     Panel(
         title="Batch size",
-        shows="Events in one batch. Near 1 the stream is idle; at the setting `batch_max_events` it is saturated.",
-        then="When it stays at the limit and the lag grows, add workers.",
+        shows="Events in one batch. Near 1 the workers are idle; at the setting `batch_max_events` they are saturated.",
+        then="If it stays at the limit and the lag grows, add workers.",
         unit="short",
         queries=_quantiles("tagstream_batch_size_events"),
     ),
     Panel(
         title="In flight",
-        shows="Events taken and not yet acknowledged, by worker. Bounded by settings; the backlog itself stays in Kafka.",
-        then="When it is flat above 0 while nothing is published, the worker is stuck: ask its `/readyz`.",
+        shows="Events taken and not yet acknowledged, by worker. Settings bound the number; the backlog itself stays in Kafka.",
+        then="If it stays above 0 while no outcome is published, the worker is stuck: read its `/readyz`.",
         unit="short",
         queries=(Query(f"sum by (instance) (tagstream_inflight_events{{{_JOB}}})", "{{instance}}"),),
     ),
     Panel(
         title="Time since the last commit",
-        shows="Since the committed offset of a worker last moved. It grows on an idle stream too.",
-        then="When it grows while the lag grows, restart that worker: what it had not committed is read again.",
+        shows="Time since the committed offset of a worker last moved. It also grows on an idle stream.",
+        then="If it grows together with the lag, restart that worker: events that it has not committed are read again.",
         unit="s",
         queries=(Query(f"time() - max by (instance) (tagstream_last_commit_timestamp_seconds{{{_JOB}}} > 0)", "{{instance}}"),),
     ),
     Panel(
         title="Time since the brokers answered",
-        shows="Since the brokers last told a worker where it stands. Above a few seconds its lag is the last that it knew.",
-        then="Of one worker alone it is its network; of all of them run `tagstream doctor`, which says of each broker what is wrong.",
+        shows="Time since the brokers last answered a worker's request for offsets. Above a few seconds its lag is out of date.",
+        then="If it grows in one worker, check that worker's network; if it grows in all, run `tagstream doctor`, which checks each broker.",
         unit="s",
         queries=(Query(f"time() - max by (instance) (tagstream_position_timestamp_seconds{{{_JOB}}} > 0)", "{{instance}}"),),
         limits=(Limit(value=60, alerts=("BrokersUnreachable",)),),
     ),
 )
 
-OVERVIEW = (("Is it up?", _UP), ("What goes through, and what waits", _FLOW), ("In time?", _TIME))
+OVERVIEW = (("Is it up?", _UP), ("Throughput and backlog", _FLOW), ("In time?", _TIME))

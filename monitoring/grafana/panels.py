@@ -1,7 +1,7 @@
-"""One panel as Grafana's JSON: what it asks, in which unit, what it shows and what to do when it looks bad.
+"""A panel and its JSON: queries, unit, limits, and a description with the next step.
 
-Plain data in, plain data out; no query and no sentence is written here. Grafana 11.6 (schema 41) is the version that the fields
-are taken from.
+This file holds the form only; the queries and texts are in the files of the boards. The fields are those of Grafana 11.6
+(schema 41).
 """
 
 import re
@@ -14,18 +14,18 @@ Kind: TypeAlias = Literal["timeseries", "stat", "heatmap", "trend", "table", "te
 
 DATASOURCE: Json = {"type": "prometheus", "uid": "${datasource}"}
 NEXT_STEP = "**When it is bad:**"
-# Lines that do not move by themselves: the reference of the bundle, and limits that are computed. Drawn dashed.
+# Legends of lines that are drawn dashed: the reference of the bundle, and computed limits.
 STEADY = "(reference|limit)$"
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
     """
-    One question to Prometheus.
+    One query to Prometheus.
 
     Attributes:
         expr: PromQL; may use `$job`, `$label` and `$__rate_interval`.
-        legend: Name of its series, `{{label}}` being the value of a label.
+        legend: Name of the series; `{{label}}` in it is replaced by the value of that label.
     """
 
     expr: str
@@ -35,13 +35,13 @@ class Query:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
     """
-    Where it becomes bad: a line across the panel.
+    A threshold, drawn as a line across the panel.
 
     Attributes:
-        value: In the panel's unit.
-        alerts: The alerts that fire there; none where only eyes watch.
-        below: Bad is under the line.
-        colour: Of the bad side.
+        value: The threshold, in the panel's unit.
+        alerts: The alerts that fire at it; empty if no alert watches it.
+        below: True if values under the threshold are bad, false if values above it are.
+        colour: Colour of the bad side.
     """
 
     value: float
@@ -56,20 +56,20 @@ class Panel:
     One panel.
 
     Attributes:
-        title: What the eye finds.
-        shows: What is drawn and how to read it.
-        then: One sentence: what to do when it is bad.
-        unit: Grafana's name of the unit; empty for a text alone.
-        queries: What is asked; empty for a text alone.
+        title: Title, unique on the board.
+        shows: Explains the drawing and how to read it; one or more sentences.
+        then: The next step when the panel looks bad; exactly one sentence.
+        unit: Grafana's name of the unit; empty for a text panel.
+        queries: The queries; empty for a text panel.
         kind: Grafana's type of panel.
-        limits: Where it becomes bad, from low to high.
-        alerts: What fires on this besides the alerts of `limits`.
-        width: Of 24 columns.
-        height: In rows of the grid.
-        stacked: Areas on top of each other, for parts of a whole.
-        low: Where the axis begins, None for wherever the data does.
-        high: Where the axis ends.
-        text: Markdown of a text.
+        limits: Thresholds from low to high.
+        alerts: Alerts on these queries that are not in `limits`.
+        width: Columns, of 24.
+        height: Rows of the grid.
+        stacked: Draw the series as areas on top of each other, for parts of a whole.
+        low: Smallest value of the axis; None lets Grafana choose.
+        high: Largest value of the axis; None lets Grafana choose.
+        text: Markdown content of a text panel.
     """
 
     title: str
@@ -89,17 +89,17 @@ class Panel:
 
     @property
     def all_alerts(self) -> tuple[str, ...]:
-        """Every alert that fires on what is drawn here."""
+        """Every alert on this panel's queries, those of `limits` first."""
         return tuple(dict.fromkeys([*(name for limit in self.limits for name in limit.alerts), *self.alerts]))
 
     @property
     def description(self) -> str:
-        """What is drawn, what to do, and which alerts stand on it: Grafana shows it as Markdown."""
+        """The explanation, the next step and the alerts with their runbooks, as Markdown."""
         fires = ", ".join(f"{name} (docs/runbooks/{name}.md)" for name in self.all_alerts)
         return f"{self.shows}\n\n{NEXT_STEP} {self.then}" + (f"\n\nAlerts: {fires}" if fires else "")
 
     def json(self, number: int, x: int, y: int) -> Json:
-        """The panel with this id at this place of the grid."""
+        """The panel's JSON, with the id `number` at column `x` and row `y` of the grid."""
         return {
             "id": number,
             "type": self.kind,
@@ -133,7 +133,7 @@ class Panel:
         defaults: Json = {"unit": self.unit, "color": {"mode": "palette-classic"}, "thresholds": self._thresholds()}
         if self.kind == "stat":
             defaults["color"] = {"mode": "thresholds"}
-        # A curve's horizontal axis is a field too: limits for all fields would cut it.
+        # The horizontal axis of a curve is a field too, so limits for all fields would cut it.
         if self.low is not None and self.kind != "trend":
             defaults["min"] = self.low
         if self.high is not None and self.kind != "trend":
@@ -173,7 +173,7 @@ class Panel:
         if self.kind == "table":
             return [{"id": "organize", "options": {"excludeByName": hidden, "renameByName": {"Value": self.queries[0].legend}}}]
         if self.kind == "trend":
-            # A curve over the edges of the buckets instead of over time: both answers side by side, in the order of the edges.
+            # A curve over bucket edges instead of time: the results are joined on the edge and sorted by it.
             return [
                 {"id": "convertFieldType", "options": {"conversions": [{"targetField": "le", "destinationType": "number"}]}},
                 {"id": "joinByField", "options": {"byField": "le", "mode": "outer"}},

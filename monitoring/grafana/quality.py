@@ -1,6 +1,6 @@
-"""Quality: are the decisions still what they were when the bundle was measured? The board of whoever owns the model.
+"""The board Quality, for the owner of the model: are the decisions still like the reference?
 
-Live numbers are pooled over all workers and stand beside the reference that ships in the bundle.
+Live figures are pooled over all workers and shown beside the reference that is part of the bundle.
 """
 
 from monitoring import limits
@@ -13,8 +13,8 @@ _JOB = 'job="$job"'
 _MOVED = (
     Panel(
         title="Sudden changes (ADWIN)",
-        shows="Sudden changes of a signal's mean that a worker has found within one hour, all workers added up.",
-        then="Look for a deploy, of this stream or of a producer, at the same minute; the event names the means before and after.",
+        shows="Sudden changes of a signal's mean found within one hour, added up over all workers.",
+        then="Look for a deploy of the workers or of a producer in the same minute; the drift event has the means before and after.",
         unit="none",
         queries=(Query(f"sum by (signal) (increase(tagstream_drift_changes_total{{{_JOB}}}[1h]))", "{{signal}}"),),
         alerts=("SuddenChange",),
@@ -22,10 +22,10 @@ _MOVED = (
     Panel(
         title="Words of the last window",
         shows=(
-            "The largest likelihood-ratio z of a word in the last evaluated window, of the worker that has the largest: "
-            "how far the most moved word is from what its share in the reference makes likely."
+            "The largest likelihood-ratio z of a word in the last evaluated window, over all workers: "
+            "how unlikely the share of the most changed word is, given its share in the reference."
         ),
-        then="When it jumps, read the words in `tagstream drift tail`: they say what the new topic is.",
+        then="If it jumps, read the words in `tagstream drift tail`: they show the new topic.",
         unit="short",
         queries=(
             Query(f'max(tagstream_drift_score{{{_JOB}, signal="words"}})', "words"),
@@ -35,16 +35,16 @@ _MOVED = (
     ),
     Panel(
         title="Labels and sources of the last window",
-        shows="In the last evaluated window: PSI of the labels, and the share of unseen and missing sources; the largest of any worker.",
-        then="When one jumps and the hourly panels above do not follow, one worker's partitions moved: look at their keys.",
+        shows="PSI of the labels, and the share of unseen and missing sources, in the last evaluated window; the largest over all workers.",
+        then="If one jumps and the hourly panels above do not, the change is in one worker's partitions: look at their keys.",
         unit="short",
         queries=(Query(f'max by (signal) (tagstream_drift_score{{{_JOB}, signal=~"labels|sources"}})', "{{signal}}"),),
         limits=(Limit(value=limits.LABEL_PSI, colour="orange"),),
     ),
     Panel(
         title="Findings",
-        shows="Drift events published to the topic `drift` within one hour, by kind, and those that did not get there.",
-        then="Read them with `tagstream drift tail`; of those that are not there the worker's log has the kind and why.",
+        shows="Drift events published to the topic `drift` within one hour, by kind, and those that could not be published.",
+        then="Read them with `tagstream drift tail`; for those not published, the worker's log has the kind and the reason.",
         unit="none",
         queries=(
             Query(f"sum by (kind) (increase(tagstream_drift_findings_total{{{_JOB}}}[1h]))", "{{kind}}"),
@@ -54,26 +54,26 @@ _MOVED = (
     Panel(
         title="Last evaluation",
         shows=(
-            "Time since a worker last evaluated a window for words, labels and sources; the one that is longest silent counts, "
-            "those that have not begun do not."
+            "Time since a window was last compared for words, labels and sources, of the worker with the longest time. "
+            "Workers that have not compared a window yet do not count."
         ),
-        then="When it grows while decisions flow, read the worker's log: until it is mended the panels beside say nothing.",
+        then="If it grows while events are decided, search the worker's log for `drift`: until it is repaired these panels are out of date.",
         unit="s",
         queries=(Query(f"time() - min(tagstream_drift_last_evaluated_timestamp_seconds{{{_JOB}}} > 0)", "ago"),),
         alerts=("DriftEvaluationStale",),
     ),
     Panel(
         title="Decisions in a window",
-        shows="Decisions that are compared with the reference at once, by worker; 0 where drift detection is switched off.",
-        then="A small window makes large scores by chance: wait for the next one before you act.",
+        shows="Decisions in one window that is compared with the reference, by worker; 0 where drift detection is switched off.",
+        then="A small window gives large scores by chance, so wait for the next one before you act.",
         unit="short",
         queries=(Query(f"max by (instance) (tagstream_drift_window_events{{{_JOB}}})", "{{instance}}"),),
     ),
 )
 
 QUALITY = (
-    ("What came out: labels", LABELS),
-    ("How sure, and how right", CONFIDENCE),
-    ("What came in: have we seen it?", INPUTS),
-    ("What moved", _MOVED),
+    ("Labels", LABELS),
+    ("Confidence and estimated accuracy", CONFIDENCE),
+    ("Inputs", INPUTS),
+    ("Drift found by the workers", _MOVED),
 )

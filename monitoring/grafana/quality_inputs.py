@@ -1,4 +1,4 @@
-"""Quality, second half: the texts and their producers beside those of the reference."""
+"""Panels of the board Quality: the texts and their producers, beside those of the reference."""
 
 from monitoring import limits
 from monitoring.grafana.against_reference import against_reference, reference
@@ -9,8 +9,8 @@ _JOB = 'job="$job"'
 INPUTS = (
     Panel(
         title="Out-of-distribution share",
-        shows="Decisions whose energy is above the reference's 99.5 % quantile. Dashed: the reference's own share, and five times it, the alert.",
-        then="Read some with `tagstream tail review` (reason out_of_distribution) and ask whether the tags should cover them.",
+        shows="Share of decisions with an energy above the reference's 99.5 % quantile. Dashed: the reference's share, and the alert at five times it.",
+        then="Read some with `tagstream tail review` (reason out_of_distribution) and decide whether the tags should cover them.",
         unit="percentunit",
         queries=(
             Query(f"job:tagstream_ood:ratio1h{{{_JOB}}}", "live"),
@@ -21,8 +21,8 @@ INPUTS = (
     ),
     Panel(
         title="Energy and reference",
-        shows="Share of decisions with at most this energy, of one hour and of the reference. Further right is less familiar text.",
-        then="A live curve to the right of the reference wants a look at the words that are new.",
+        shows="Share of decisions with at most this energy, of one hour and of the reference. A higher energy means a less familiar text.",
+        then="If the live curve is to the right of the reference, read the new words in `tagstream drift tail`.",
         kind="trend",
         unit="percentunit",
         queries=against_reference("tagstream_energy_score", "energy_cdf"),
@@ -31,7 +31,7 @@ INPUTS = (
     Panel(
         title="Producers' sources",
         shows="Share of events whose source is known (named in the setting `known_sources`), unseen, or missing.",
-        then="When missing grows, ask the producers to fill `source`: without it nobody can say where a drift comes from.",
+        then="If missing grows, ask the producers to fill `source`: without it the origin of a drift cannot be found.",
         unit="percentunit",
         queries=(
             Query(
@@ -45,16 +45,16 @@ INPUTS = (
     ),
     Panel(
         title="Unseen or missing sources",
-        shows="Events from no source of the setting `known_sources`, as a share of one hour.",
-        then="Above 10 %, find the name with `tagstream drift tail`, and add it to `known_sources` once it is welcome.",
+        shows="Share of events of one hour whose source is not in the setting `known_sources`.",
+        then="Above 10 %, find the name with `tagstream drift tail`; if it is expected, add it to `known_sources`.",
         unit="percentunit",
         queries=(Query(f"job:tagstream_unseen_source:ratio1h{{{_JOB}}}", "unseen or missing"),),
         limits=(Limit(value=limits.UNSEEN_SOURCE_RATIO, alerts=("UnseenSourceShare",)),),
     ),
     Panel(
         title="Without a description",
-        shows="Decisions on a title alone, as a share of one hour. Dashed: the reference, and a fifth above it, the alert.",
-        then="When it rises, ask which producer stopped sending `description`: such decisions are less sure, not wrong by rule.",
+        shows="Share of decisions of one hour on a title alone. Dashed: the reference, and the alert at 20 percentage points above it.",
+        then="If it rises, find the producer that stopped sending `description`: decisions on a title alone are less certain.",
         unit="percentunit",
         queries=(
             Query(f"job:tagstream_without_description:ratio1h{{{_JOB}}}", "live"),
@@ -65,15 +65,15 @@ INPUTS = (
     ),
     Panel(
         title="Truncated",
-        shows="Decisions on a text that did not fit into the network, as a share of one hour, beside the reference.",
-        then="When it rises, texts have become longer: the decision stands on their beginning, so check what comes first in them.",
+        shows="Share of decisions of one hour on a text that was too long for the network and was cut, beside the reference.",
+        then="If it rises, texts have become longer: only their beginning is read, so check that it names the subject.",
         unit="percentunit",
         queries=(Query(f"job:tagstream_truncated:ratio1h{{{_JOB}}}", "live"), reference("truncated_ratio")),
     ),
     Panel(
         title="Tokens in a text",
-        shows="Tokens that the network read for one decision: half, and 95 % of the decisions, have fewer.",
-        then="A jump down wants a look at Without a description, a jump up at Truncated.",
+        shows="Tokens that the network read for one decision: the median and the 95 % quantile.",
+        then="If it jumps down, look at Without a description; if it jumps up, look at Truncated.",
         unit="short",
         queries=tuple(
             Query(
@@ -85,8 +85,8 @@ INPUTS = (
     ),
     Panel(
         title="Tokens per word",
-        shows="Pieces into which the tokenizer cuts one word: about 1.3 for English; another language, code or markup gives far more.",
-        then="When it rises, read example events for their language and format before you look at the model.",
+        shows="Tokens into which the tokenizer splits one word: about 1.3 for English, far more for other languages, code or markup.",
+        then="If it rises, check the language and format of example events before you look at the model.",
         unit="short",
         queries=tuple(
             Query(
@@ -101,15 +101,15 @@ INPUTS = (
     Panel(
         title="Distance of tokens per word (KS)",
         shows="Widest gap between the live and the reference curve of tokens per word, over one hour.",
-        then="Above 0.15 a language or a format has changed: read the words in `tagstream drift tail`.",
+        then="Above 0.15 the language or the format has changed: read the words in `tagstream drift tail`.",
         unit="short",
         queries=(Query(f"job:tagstream_tokens_per_word_drift:ks1h{{{_JOB}}}", "tokens per word"),),
         limits=(Limit(value=limits.TOKENS_PER_WORD_KS, alerts=("TokensPerWordDrift",)),),
     ),
     Panel(
         title="Tokens per word and reference",
-        shows="Share of decisions with at most so many tokens per word, of one hour and of the reference.",
-        then="When the live curve lies to the right, find the source or language behind it with `tagstream drift tail`.",
+        shows="Share of decisions with at most this many tokens per word, of one hour and of the reference.",
+        then="If the live curve is to the right, find the source or language behind it with `tagstream drift tail`.",
         kind="trend",
         unit="percentunit",
         queries=against_reference("tagstream_text_tokens_per_word_ratio", "text_tokens_per_word_cdf"),
@@ -117,8 +117,8 @@ INPUTS = (
     ),
     Panel(
         title="Tokens and reference",
-        shows="Share of decisions on a text of at most so many tokens, of one hour and of the reference.",
-        then="When the curves part, texts have become longer or shorter: see Truncated and Without a description.",
+        shows="Share of decisions on a text of at most this many tokens, of one hour and of the reference.",
+        then="If the curves differ, texts have become longer or shorter: look at Truncated and Without a description.",
         kind="trend",
         unit="percentunit",
         queries=against_reference("tagstream_text_tokens", "text_tokens_cdf"),

@@ -1,6 +1,6 @@
-"""Review: what goes to people, why, and how much. The board of whoever plans the reviewers' day.
+"""The board Review, for the planner of reviews: how many decisions go to people, and why?
 
-The queue and the reviewers' decisions have no metric yet; they get their panels with the metric.
+The review queue and the reviewers' decisions have no metric, so they have no panel.
 """
 
 from monitoring.grafana.panels import Panel, Query
@@ -16,8 +16,8 @@ def _published(destinations: str) -> str:
 _SHARES = (
     Panel(
         title="Review share and budget",
-        shows="Decisions sent to people as a share of all decisions of one hour; dashed is the budget, a number of yours in recording.yml.",
-        then="Above the budget, find the reason beside: low confidence wants a look at Quality before the threshold is touched.",
+        shows="Share of the decisions of one hour that went to people. Dashed is the budget, which you set in recording.yml.",
+        then="Above the budget, look at Arrivals by reason; for low confidence look at Quality before you change the threshold.",
         unit="percentunit",
         queries=(
             Query(f"job:tagstream_review:ratio1h{{{_JOB}}}", "review share"),
@@ -27,32 +27,32 @@ _SHARES = (
     ),
     Panel(
         title="Arrivals by reason",
-        shows="Decisions sent to the topic `review`, by reason. One decision can have several reasons, so they can add up to more.",
-        then="When one reason grows alone, go where it is measured: out of distribution and confidence are on Quality.",
+        shows="Decisions sent to the topic `review`, by reason. A decision with several reasons is counted under each.",
+        then="If one reason grows alone, look at its measure: out of distribution and confidence are on Quality.",
         unit="eps",
         queries=(Query(f"sum by (reason) (rate(tagstream_review_requested_total{{{_JOB}}}[$__rate_interval]))", "{{reason}}"),),
     ),
     Panel(
         title="Published without a person",
-        shows="Decisions that went straight to `tagged`, as a share of all decisions of one hour.",
-        then="When it falls, people become the bottleneck: compare the requests of one hour with what they can do.",
+        shows="Share of the decisions of one hour that went straight to `tagged`.",
+        then="If it falls, compare Requests of one hour with the number that people can review in an hour.",
         unit="percentunit",
         queries=(Query(f"{_published('tagged')} / {_published('tagged|review')}", "published at once"),),
         high=1,
     ),
     Panel(
         title="Requests of one hour",
-        shows="Decisions sent to people within one hour: the reviewers' work, if nothing else changes.",
-        then="When it is more than people can do in an hour, lower `confidence_threshold` and say so to the consumers of `tagged`.",
+        shows="Decisions sent to people within one hour.",
+        then="If it is more than people can review in an hour, lower `confidence_threshold` and tell the consumers of `tagged`.",
         kind="stat",
         unit="none",
         queries=(Query(_published("review"), "requests"),),
     ),
     Panel(
         title="Confidence threshold",
-        shows="Under this confidence a person is asked, by predicted label: the lowest and the highest in use among the workers. "
-        "Above 100 %, a person is asked about all of the label.",
-        then="Two lines of one label mean that workers run with different settings or bundles: make them the same.",
+        shows="Decisions below this confidence go to a person, by predicted label: the lowest and the highest threshold among the workers. "
+        "Above 100 %, all decisions of the label do.",
+        then="If a label has two lines, workers run with different settings or bundles: make them the same.",
         unit="percentunit",
         queries=(
             Query(f"min by (label) (tagstream_confidence_threshold_ratio{{{_ONE}}})", "{{label}} lowest"),
@@ -62,8 +62,8 @@ _SHARES = (
     ),
     Panel(
         title="The least sure tenth, by label",
-        shows="One decision in ten is less sure than this, by predicted label; dashed is its threshold, under which a person is asked.",
-        then="The label that sinks under its threshold is the one that fills the review: read its events with `tagstream tail review`.",
+        shows="The 10 % quantile of the confidence, by predicted label. Dashed is the threshold below which a decision goes to a person.",
+        then="If a label sinks below its threshold, it fills the review: read its events with `tagstream tail review`.",
         unit="percentunit",
         queries=(
             Query(
@@ -77,4 +77,4 @@ _SHARES = (
     ),
 )
 
-REVIEW = (("What goes to people", _SHARES),)
+REVIEW = (("Decisions that go to people", _SHARES),)

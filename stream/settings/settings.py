@@ -161,10 +161,10 @@ class Settings(BaseSettings):
         default=1000, ge=0, le=20_000, description="decisions in a window that is compared for drift, 100 or more; 0: no drift"
     )
     drift_reference: Path | None = Field(
-        default=None, description="file made by `tagstream drift reference`; a worker learns from its first windows unless set"
+        default=None, description="file made by `tagstream drift reference`; unset: a worker's own first windows"
     )
     drift_reference_windows: int = Field(
-        default=5, ge=1, le=1000, description="windows that a worker learns from without a drift_reference"
+        default=5, ge=1, le=1000, description="first windows of a worker that are its reference if drift_reference is unset"
     )
     drift_change_delta: float = Field(
         default=CHANGE_DELTA, gt=0, lt=1, description="delta of ADWIN: the smaller, the fewer false alarms of a change"
