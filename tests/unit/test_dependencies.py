@@ -13,6 +13,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("stream", "model_export", "monitoring")
+# Folders of the project that are not installed; the extra `dev` serves them.
+BESIDE = ("tests", "benchmarks")
 # Used by a dependency, not by our source: the comment beside each in pyproject.toml says by which.
 NOT_IMPORTED = {"cramjam"}
 # Types for mypy alone, in no distribution.
@@ -51,7 +53,7 @@ def imported(tree: ast.AST) -> Iterator[str]:
             names = [node.module or ""]
         else:
             continue
-        yield from ({name.partition(".")[0] for name in names} - set(sys.stdlib_module_names) - set(ROOMS) - STUBS)
+        yield from ({name.partition(".")[0] for name in names} - set(sys.stdlib_module_names) - {*ROOMS, *BESIDE} - STUBS)
 
 
 def at_load(tree: ast.Module) -> ast.Module:
@@ -77,7 +79,7 @@ def providers(module: str) -> set[str]:
     return {normal(name) for name in installed().get(module, [])}
 
 
-@pytest.mark.parametrize("room", ROOMS)
+@pytest.mark.parametrize("room", [*ROOMS, *BESIDE])
 def test_every_import_is_declared(room: str) -> None:
     """A package that arrives only because another one needs it can leave with that one's next release."""
     declared = dependencies() | extras()

@@ -20,6 +20,7 @@ from model_export.bundle.prediction import Classifier
 from monitoring.metrics.metrics import Metrics
 from monitoring.observer import NullObserver
 from monitoring.vocabulary import Destination, Reason, TextFlag
+from stream.batch.classify import Classified
 from stream.batch.show import print_outcome
 from stream.cli.show.records import print_record
 from stream.contract.events import decode
@@ -223,7 +224,7 @@ def test_a_terminal_shows_hostile_records_without_obeying_them(pipeline: Pipelin
     for make, record in itertools.islice(corpus(), 2_000):
         (outcome,) = pipeline.decide([record.raw()])
         (publication,) = pipeline.publications([record.raw()])
-        print_outcome(outcome, line=1)
+        print_outcome(Classified(outcome=outcome, line=b"", begins=1, number=0), of_file=True)
         for topic, key, value, headers in (
             ("content", record.key, record.value, record.headers),
             (publication.destination.value, publication.key, publication.value, publication.headers),
