@@ -1,15 +1,15 @@
-"""How far a live distribution is from its reference, in the two figures that the recording rules of Prometheus also give."""
+"""Distances between a live distribution and its reference: the same two as in the recording rules of Prometheus."""
 
 import math
 from collections.abc import Mapping
 
-# Keeps the logarithm finite where a share is 0; the same figure stands in the recording rules.
+# Keeps the logarithm finite where a share is 0. The recording rules use the same value.
 EPSILON = 0.0001
 
 
 def psi_terms(share: Mapping[str, float], reference: Mapping[str, float]) -> dict[str, float]:
     """
-    What each label adds to the population stability index; a label that one side does not know adds nothing, as in PromQL.
+    The term of each label in the population stability index. Labels that one side lacks have none, as in PromQL.
 
     >>> psi_terms({"a": 0.5, "b": 0.5}, {"a": 0.5, "b": 0.5})
     {'a': 0.0, 'b': 0.0}
@@ -23,7 +23,7 @@ def psi_terms(share: Mapping[str, float], reference: Mapping[str, float]) -> dic
 
 def psi(share: Mapping[str, float], reference: Mapping[str, float]) -> float | None:
     """
-    Population stability index: 0 is the same mix, from 0.2 on it is another one. None if no label is known to both.
+    Population stability index: 0 for the same mix, above 0.2 for a clearly different one. None if the sides share no label.
 
     >>> round(psi({"a": 0.1, "b": 0.3, "c": 0.2, "d": 0.4}, {"a": 0.4, "b": 0.3, "c": 0.2, "d": 0.1}), 2)
     0.83
@@ -34,7 +34,7 @@ def psi(share: Mapping[str, float], reference: Mapping[str, float]) -> float | N
 
 def ks(cdf: Mapping[str, float], reference: Mapping[str, float]) -> float | None:
     """
-    Kolmogorov distance at the edges that both have: a lower bound of the true one. None if they share no edge.
+    Kolmogorov-Smirnov distance at the edges that both sides have, a lower bound of the true one. None if they share none.
 
     >>> ks({"0.5": 0.2, "+Inf": 1.0}, {"0.5": 0.5, "+Inf": 1.0})
     0.3

@@ -1,7 +1,9 @@
-"""Readiness: is the worker making progress? Computed from a few clock readings that the stream writes and the HTTP thread reads.
+"""Readiness: is the worker making progress? Computed from a few clock readings that the stream writes and the HTTP
+thread reads.
 
-Progress is a batch that was acknowledged or a commit that moved. An idle worker is ready. A worker is not ready if it has lag and
-neither acknowledges nor commits, if its event loop has stopped, or if the brokers are silent, because then its lag is unknown.
+Progress is a batch that was acknowledged or a commit that moved. An idle worker is ready. A worker is not ready if it
+has lag and neither acknowledges nor commits, if its event loop has stopped, or if the brokers are silent, because then
+its lag is unknown.
 """
 
 import threading

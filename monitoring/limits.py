@@ -1,8 +1,8 @@
-"""From where on a figure is an alarm without Prometheus: the thresholds of its alerts, without their waiting times, in one place."""
+"""Thresholds of the alarms on the page and in the terminal: those of the Prometheus alerts, without their waiting times."""
 
-# Under so many decisions a distance between distributions is mostly chance.
+# With fewer decisions a distance between distributions is mostly chance.
 LEAST_DECISIONS = 500
-# One dead letter or one late outcome is not worth a night.
+# A single dead letter or late outcome does not justify waking a person.
 LEAST_BAD_EVENTS = 10
 
 LABEL_PSI = 0.2
@@ -10,24 +10,24 @@ CONFIDENCE_KS = 0.1
 ENERGY_KS = 0.1
 TOKENS_PER_WORD_KS = 0.15
 
-# Dead letters of all outcomes.
+# Dead letters as a share of all outcomes.
 DEAD_LETTER_RATIO = 0.01
-# Outcomes whose event was older than this when they were acknowledged; it is an edge of the histogram of ages.
+# An outcome is stale if its event was older than this at the acknowledgement. It is an edge of the histogram of ages.
 STALE_SECONDS = 60.0
 STALE_RATIO = 0.144
-# So long nothing comes out while something waits. The alert waits five minutes; whoever is looking already need not.
+# Events wait and no outcome was published for this long. The alert waits five minutes, because a person is woken.
 STALLED_SECONDS = 60.0
 
-# Decisions that a person is asked about: the budget in recording.yml.
+# Share of decisions that go to a person: the budget in recording.yml.
 REVIEW_RATIO = 0.8
-# Times the reference's own share, which a thousand rows know only roughly.
+# A multiple of the reference's share, which is only roughly known from a thousand rows.
 OUT_OF_DISTRIBUTION_TIMES = 5.0
 OUT_OF_DISTRIBUTION_LEAST = 0.005
-# More decisions on a title alone than the reference has.
+# Decisions on a title alone: this much above the reference's share.
 WITHOUT_DESCRIPTION_MORE = 0.2
-# The windows of words, tags and sources: compared with the reference at least so often, while so many windows of decisions come
-# in that time; a window counts as so many decisions at least.
+# A comparison with the reference is overdue after this time, if COMPARED_WINDOWS windows of decisions came in meanwhile.
+# A window counts as at least COMPARED_LEAST decisions.
 COMPARED_SECONDS = 6 * 3600.0
 COMPARED_WINDOWS, COMPARED_LEAST = 3, 1000
-# Events of producers that `known_sources` does not name.
+# Share of events from producers that are not in `known_sources`.
 UNSEEN_SOURCE_RATIO = 0.1

@@ -1,9 +1,9 @@
 """ADWIN: a window over a stream of numbers that forgets its older part once the mean has changed (Bifet and Gavaldà, 2007).
 
-The window is kept as an exponential histogram: row `i` holds at most `MOST_IN_ROW` buckets of `2**i` values, each as its sum and
-its variance, so a window of `n` values takes about `5 * log2(n)` buckets. The arithmetic is that of the kernel of
-`river.drift.ADWIN` (River, BSD-3-Clause), bucket for bucket; the tests compare the two after each value. A worker does not install
-River, because it brings SciPy: docs/decisions/0010-what-a-worker-installs.md.
+The window is kept as an exponential histogram: row `i` holds at most `MOST_IN_ROW` buckets of `2**i` values, each as
+its sum and its variance, so a window of `n` values takes about `5 * log2(n)` buckets. The arithmetic is that of the
+kernel of `river.drift.ADWIN` (River, BSD-3-Clause), bucket for bucket; the tests compare the two after each value. A
+worker does not install River, because River needs SciPy (docs/decisions/0010-what-a-worker-installs.md).
 """
 
 import math
@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 
 # A row with more buckets merges its two oldest into one of the next row.
 MOST_IN_ROW = 5
-# Neither side of a split may be shorter, and no window is split before it holds more than `LEAST_WINDOW` values.
+# Each side of a split holds at least `LEAST_SIDE` values, and a window is only split with more than `LEAST_WINDOW`.
 LEAST_SIDE = 5
 LEAST_WINDOW = 10
 
 
 @dataclass(slots=True)
 class _Row:
-    """Buckets of one size, oldest first: the sum of the values of each, and the sum of their squared distances from the mean."""
+    """Buckets of one size, oldest first. For each: the sum of its values, and of their squared distances from its mean."""
 
     sums: list[float] = field(default_factory=list)
     variances: list[float] = field(default_factory=list)
@@ -35,11 +35,11 @@ class AdaptiveWindow:
 
     def __init__(self, *, delta: float, check_every: int) -> None:
         """
-        Begin with an empty window.
+        Start with an empty window.
 
         Args:
             delta: The chance of a false alarm at one check, 0 to 1; smaller means fewer false alarms and later detections.
-            check_every: The window is searched for a change at every so many values.
+            check_every: Number of values between two searches for a change.
         """
         self.width = 0
         self.total = 0.0
@@ -55,7 +55,7 @@ class AdaptiveWindow:
         return self.total / self.width if self.width else 0.0
 
     def update(self, value: float) -> bool:
-        """Take a value between 0 and 1; true if the mean has changed, and the values from before the change were dropped."""
+        """Add a value between 0 and 1. True if the mean has changed; the values from before the change are then dropped."""
         self._insert(value)
         self._seen += 1
         if self._seen % self._check_every or self.width <= LEAST_WINDOW:
@@ -104,7 +104,7 @@ class AdaptiveWindow:
             self._rows.pop()
 
     def _finds_a_cut(self) -> bool:
-        """Do the means of an older and a newer part differ by more than chance explains, at any split between two buckets?"""
+        """Whether the means of the older and the newer part differ beyond chance at any split between two buckets."""
         older, older_total = 0, 0.0
         newer, newer_total = self.width, self.total
         chance = math.log(2.0 * math.log(self.width) / self._delta)

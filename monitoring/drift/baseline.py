@@ -1,7 +1,7 @@
-"""The baseline: words, producers and labels of the stream in a healthy time. Windows are compared with it.
+"""The baseline: counts of words, producers and labels of the stream in a healthy time. Windows are compared with it.
 
-Two ways to one: the worker's own first healthy windows, or a file that `tagstream drift reference` made. The rows that a bundle
-was calibrated on are no substitute for words and producers: no live stream has their vocabulary.
+It comes from the worker's own first healthy windows, or from a file made by `tagstream drift reference`. The rows that
+a bundle was calibrated on cannot replace it for words and producers, because live streams have another vocabulary.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from monitoring.observer import Observation
 FORMAT = 1
 LEAST_EVENTS = 5_000
 MAX_FILE_BYTES = 64 * 1024 * 1024
-# A word or a producer of one event says little, and there is no end of them.
+# Bounds on memory: the number of rare words and producers grows with the stream.
 MOST_WORDS = 50_000
 MOST_SOURCES = 5_000
 LEAST_COUNT_OF_A_WORD = 2
@@ -37,14 +37,14 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     Counts of events.
 
     Attributes:
-        format: Of the file.
-        events: How many.
-        words: Events with each word, of the words in two events or more.
-        sources: Events of each producer.
-        without_source: Events whose producer is silent.
-        lone_sources: Producers of one single event; they estimate the share of events from producers never seen before.
-        labels: Events with each label.
-        model: Digest of the bundle that decided; "" where it is not known.
+        format: Version of the file format.
+        events: Number of events.
+        words: Number of events that contain the word, for words in at least two events.
+        sources: Number of events of each producer.
+        without_source: Number of events without a `source`.
+        lone_sources: Number of producers with a single event; it estimates the share of events from unseen producers.
+        labels: Number of events with each label.
+        model: Digest of the bundle that decided; "" if unknown.
     """
 
     format: Annotated[int, msgspec.Meta(ge=FORMAT, le=FORMAT)] = FORMAT
@@ -70,7 +70,7 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 @dataclass(slots=True)
 class Learning:
-    """Counts that become a baseline. Their number is bounded."""
+    """Bounded counts from which a baseline is made."""
 
     events: int = 0
     words: Counter[str] = field(default_factory=Counter)
@@ -79,7 +79,7 @@ class Learning:
     without_source: int = 0
 
     def add(self, observations: Iterable[Observation]) -> None:
-        """Count these decisions; dead letters have no words and are left out."""
+        """Count these decisions. Dead letters are left out, because they have no words."""
         for seen in observations:
             signals = seen.signals
             if signals is None or seen.label is None:
@@ -112,7 +112,7 @@ def of(observations: Sequence[Observation], *, model: str = "") -> Baseline:
     The baseline of these decisions.
 
     Raises:
-        ValueError: There is none among them.
+        ValueError: None of the observations is a decision.
     """
     learning = Learning()
     learning.add(observations)
@@ -123,7 +123,7 @@ def of(observations: Sequence[Observation], *, model: str = "") -> Baseline:
 
 
 def render(baseline: Baseline) -> bytes:
-    """The file: one spelling, so that its digest means something."""
+    """The content of the file. Keys are sorted, so equal baselines have equal bytes and digests."""
     return msgspec.json.format(msgspec.json.encode(baseline, order="sorted"), indent=1) + b"\n"
 
 
@@ -132,7 +132,7 @@ def read(path: Path) -> Baseline:
     Read a file that `render` wrote.
 
     Raises:
-        BaselineError: It cannot be read, is too large, or is something else.
+        BaselineError: The file cannot be read, is too large, or is not a baseline.
     """
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
@@ -147,7 +147,7 @@ def read(path: Path) -> Baseline:
 def _refused(path: Path, why: str) -> BaselineError:
     return BaselineError(
         f"{path} is no drift reference: {why}. Next: make one with `tagstream drift reference FILE --out {path}`, or unset "
-        f"TAGSTREAM_DRIFT_REFERENCE to let each worker learn from its own stream."
+        f"TAGSTREAM_DRIFT_REFERENCE to let each worker use its own first windows."
     )
 
 

@@ -1,8 +1,9 @@
-"""Thresholds from stable data: the least that keep false alarms to one in a stated run of events. Pure.
+"""Thresholds from stable data: the lowest that give at most one false alarm in a stated number of events. Pure.
 
-The data is replayed in its own order and then, until there are enough events to speak of such a run, in resampled blocks: a block
-keeps what is alike among neighbours, which a shuffle would hide. A threshold never falls below the shipped one, which is an
-effect that matters; what is calibrated is how much more the ordinary ups and downs of this stream ask for.
+The data is replayed in its own order, then in resampled blocks until there are enough events to judge the rate of
+alarms (a block bootstrap). Blocks keep the correlation between neighbouring events, which a shuffle would remove. A
+threshold never falls below the shipped one, because smaller effects do not matter in practice; calibration only raises
+it as far as this stream's noise needs.
 """
 
 import random
@@ -16,17 +17,17 @@ from monitoring.drift.window_comparison import compare
 from monitoring.observer import Observation
 from monitoring.vocabulary import DriftScore, DriftSignal
 
-# With no alarm in three runs, the true run is at least one with 95 % confidence (the rule of three).
+# Rule of three: without an alarm in 3n events, the mean number of events between alarms is at least n, at 95 % confidence.
 RUNS = 3
 MOST_EVENTS = 3_000_000
 DELTAS = (CHANGE_DELTA, 1e-3, 1e-4, 1e-5, 1e-6, 1e-8, 1e-10, 1e-15)
-# A threshold stands so much above the score that it must not reach.
+# A threshold is this much above the highest score that must not be an alarm.
 MARGIN = 1.05
 LEAST_WINDOWS = 5
 
 
 class TooFewError(Exception):
-    """There is too little data to calibrate on: the message says how much is needed."""
+    """There are too few decisions to calibrate on; the message says how many are needed."""
 
     exit_code = 2
 
@@ -34,15 +35,15 @@ class TooFewError(Exception):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibrated:
     """
-    One threshold and what it reached.
+    One calibrated threshold.
 
     Attributes:
-        detector: Which detector.
-        setting: The setting that takes the threshold.
-        threshold: The least that reaches the run, or the strictest there is.
+        detector: Name of the detector.
+        setting: Name of the setting for the threshold.
+        threshold: The lowest threshold with few enough alarms, or the strictest if none has.
         shipped: The default.
-        alarms: False alarms in the replay, under this threshold.
-        events: Events of the replay.
+        alarms: False alarms in the replay with this threshold.
+        events: Number of events in the replay.
         reached: Whether the alarms are as few as was asked for.
     """
 
@@ -56,7 +57,7 @@ class Calibrated:
 
     @property
     def run(self) -> float:
-        """Events between false alarms; without one, what is certain at 95 %."""
+        """Mean number of events between false alarms; without an alarm, its lower bound at 95 % confidence."""
         return self.events / self.alarms if self.alarms else self.events / RUNS
 
 
@@ -69,17 +70,17 @@ def calibrate(
     seed: int = 1,
 ) -> list[Calibrated]:
     """
-    The thresholds for a false alarm of each detector in `run_events` events.
+    Find thresholds that give each detector at most one false alarm in `run_events` events.
 
     Args:
-        observations: Stable decisions in the order of the stream; the first windows become the baseline.
-        plan: Sizes; its thresholds are not used.
-        label_ratio: The shares that labels will be compared with; None takes the baseline's own.
-        run_events: The stated run.
-        seed: Of the resampling.
+        observations: Decisions of a stable time, in the order of the stream; the first windows become the baseline.
+        plan: Sizes of the windows; its thresholds are not used.
+        label_ratio: The shares that labels are compared with; None takes the baseline's own.
+        run_events: Events per false alarm.
+        seed: Seed of the resampling.
 
     Raises:
-        TooFewError: Fewer than five windows remain beside the baseline.
+        TooFewError: Fewer than five windows remain after the baseline.
     """
     decided = [seen for seen in observations if seen.signals is not None and seen.label is not None]
     learned = plan.reference_windows * plan.window_events
@@ -87,7 +88,7 @@ def calibrate(
     if len(decided) < least:
         msg = (
             f"{len(decided)} decisions are too few to calibrate on: {learned} become the reference and {LEAST_WINDOWS} windows "
-            f"of {plan.window_events} must remain. Next: give {least} events or more of a time when nothing was wrong."
+            f"of {plan.window_events} must remain. Next: give at least {least} events of a healthy time."
         )
         raise TooFewError(msg)
     reference = baseline.of(decided[:learned])
@@ -146,7 +147,7 @@ def _window(score: DriftScore, values: Sequence[float], shipped: float, *, total
 
 
 def _changes(replays: Sequence[Sequence[Observation]], *, total: int, allowed: int) -> list[Calibrated]:
-    """One delta serves all signals: the largest under which each of them is quiet enough."""
+    """All signals share one delta: the largest with few enough false alarms in each signal."""
     alarms: dict[DriftSignal, int] = {}
     delta = DELTAS[0]
     for delta in DELTAS:

@@ -7,13 +7,13 @@ import msgspec
 from monitoring.vocabulary import DriftKind, DriftSignal
 
 MOST_EXAMPLES = 10
-# In one line.
+# Items in a finding's one-line summary.
 MOST_SHOWN = 5
 MOST_ITEMS = 10
 
 
 class Word(msgspec.Struct, frozen=True, kw_only=True):
-    """A word in more events than before. Shares are of events; `z` is the signed root of the log-likelihood ratio."""
+    """A word in a larger share of events than in the reference; `z` is the signed root of the log-likelihood ratio."""
 
     word: str
     z: float
@@ -31,7 +31,7 @@ class Label(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
-    """A producer that became more frequent; None is no source at all."""
+    """A producer that became more frequent; None stands for events without a source."""
 
     source: str | None
     share: float
@@ -39,7 +39,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Span(msgspec.Struct, frozen=True, kw_only=True, rename={"start": "from", "end": "to"}):
-    """How many events, published from when to when (RFC 3339)."""
+    """The number of events, and the times of the first and last publication (RFC 3339)."""
 
     events: int
     start: str
@@ -47,7 +47,7 @@ class Span(msgspec.Struct, frozen=True, kw_only=True, rename={"start": "from", "
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
-    """Which bundle decided."""
+    """The bundle that decided."""
 
     name: str
     version: str
@@ -59,19 +59,19 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     One record on `drift`.
 
     Attributes:
-        kind: A sudden change of a number, or a window whose words, labels or sources are not those of the reference.
-        at: When it was found.
-        worker: The worker that found it; it sees its own partitions only.
-        window: The events that it speaks of.
-        reference_digest: Digest of the baseline that they were compared with; for a change the bundle's digest.
-        model: Which bundle decided.
-        score: The score that exceeded its threshold: z, the index, or a share; None for a change.
-        threshold: That threshold.
-        signal: The signal that changed, for a change only; `before` and `after` are its means.
-        words: Strongest first.
-        labels: Largest term first.
-        sources: Most frequent first.
-        example_ids: Events to look at.
+        kind: A sudden change of a signal, or a window whose words, labels or sources differ from the reference.
+        at: Time of the finding, RFC 3339.
+        worker: The worker that found it, from its own partitions.
+        window: The events that the finding is about.
+        reference_digest: Digest of the baseline that was compared; for a change the bundle's digest.
+        model: The bundle that decided.
+        score: The score that reached its threshold: z, the index, or a share; None for a change.
+        threshold: The threshold of the score; None for a change.
+        signal: The signal that changed, with its means `before` and `after`; None for the other kinds.
+        words: Words that became more frequent, largest z first.
+        labels: Labels, largest term of the index first.
+        sources: Producers that became more frequent, most frequent first.
+        example_ids: Ids of up to ten events to look at.
     """
 
     kind: DriftKind
@@ -103,9 +103,7 @@ def moment(milliseconds: int) -> str:
 
 def what_moved(finding: Finding) -> str:
     """
-    A finding in a line.
-
-    The first thing that its kind names; the others are in the record.
+    A one-line summary of a finding: the first items of its kind. The record has the others.
     """
     match finding.kind:
         case DriftKind.CHANGE:

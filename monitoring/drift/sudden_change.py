@@ -1,7 +1,7 @@
-"""Sudden change of one number in a stream: ADWIN (Bifet and Gavaldà, 2007), with a least effect and one report a change.
+"""Sudden changes of a signal's mean: ADWIN (Bifet and Gavaldà, 2007), with a least effect and one report per change.
 
-ADWIN alone says that something moved at all, and says it several times while its window forgets the past. Here a change is
-reported once, when the mean has moved far enough for a person to act on it, and not again for `QUIET_EVENTS`.
+ADWIN alone detects changes of any size, and detects the same change several times while its window drops old values. Here a
+change is reported once, when the mean has moved far enough to matter, and no other is reported for `QUIET_EVENTS` events.
 """
 
 from collections import deque
@@ -15,9 +15,9 @@ from monitoring.vocabulary import DriftSignal
 
 CHECK_EVERY_EVENTS = 32
 QUIET_EVENTS = 1_000
-# After a detection so many events say where the mean went; ADWIN's own estimate still holds much of the past.
+# The mean after a change is taken from this many events, because ADWIN's window still holds older values.
 CONFIRMING_EVENTS = 64
-# A detection whose effect was too small is looked at again when so many more events have shown where the mean settles.
+# A detection with too small an effect is measured again after each further so many events.
 SETTLING_EVENTS = 500
 
 
@@ -42,7 +42,7 @@ WATCHED: Mapping[DriftSignal, Watched] = MappingProxyType(
         DriftSignal.CONFIDENCE: Watched(low=0.0, high=1.0, least=0.03),
         DriftSignal.ENERGY: Watched(low=-12.0, high=0.0, least=0.3),
         DriftSignal.TOKENS_PER_WORD: Watched(low=1.0, high=4.0, least=0.1),
-        # Of each event 0 or 1: the share of events with a description.
+        # 0 or 1 for each event, so the mean is the share of events with a description.
         DriftSignal.DESCRIBED: Watched(low=0.0, high=1.0, least=0.1),
     }
 )
@@ -67,10 +67,10 @@ class Change:
 
 class ChangeDetector:
     """
-    One signal of one worker.
+    The detector of one signal in one worker.
 
-    Within `QUIET_EVENTS` of a report there is no other one: later changes belong to the same incident. A shift that comes
-    in steps below `least` is reported when the steps add up to it.
+    Changes within `QUIET_EVENTS` of a report belong to the same incident and are not reported. A shift in steps smaller than
+    `least` is reported when the steps add up to `least`.
 
     >>> detector = ChangeDetector(DriftSignal.CONFIDENCE, delta=1e-4)
     >>> values = [0.8, 0.9] * 500 + [0.5, 0.6] * 500
@@ -80,7 +80,7 @@ class ChangeDetector:
     """
 
     def __init__(self, signal: DriftSignal, *, delta: float, quiet_events: int = QUIET_EVENTS) -> None:
-        """`delta` is ADWIN's: smaller means fewer false alarms and later ones."""
+        """`delta` is ADWIN's: smaller means fewer false alarms and later detections."""
         self.signal = signal
         self._watched = WATCHED[signal]
         self._delta = delta
@@ -88,7 +88,7 @@ class ChangeDetector:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything: another model decides, or other partitions are read."""
+        """Start again: another model decides, or other partitions are read."""
         self._window = AdaptiveWindow(delta=self._delta, check_every=CHECK_EVERY_EVENTS)
         self._recent: deque[float] = deque(maxlen=CONFIRMING_EVENTS)
         self._quiet = 0
@@ -97,7 +97,7 @@ class ChangeDetector:
         self._since = 0
 
     def update(self, value: float) -> Change | None:
-        """Take one value; a change if this value made one certain."""
+        """Add a value; returns a change if one is reported at this value."""
         scaled = self._scaled(value)
         width, total = self._window.width + 1, self._window.total + scaled
         detected = self._window.update(scaled)

@@ -1,6 +1,6 @@
-"""From where on drift is a finding: the defaults, where the settings find them without loading the detectors.
+"""Default thresholds of drift findings. The settings import them from here, without loading the detectors.
 
-Where they come from, and their measured false alarms and delays, stands in docs/drift.md (`make drift-bench`).
+docs/drift.md has their origin and the measured false alarms and delays (`make drift-bench`).
 """
 
 from dataclasses import dataclass, field
@@ -17,12 +17,12 @@ SOURCES_RATIO = 0.02
 @dataclass(frozen=True, kw_only=True)
 class Thresholds:
     """
-    From where on a window is a finding.
+    Scores from which a window is a finding.
 
     Attributes:
-        words: Of the largest z of a word.
-        labels: Of the population stability index of the labels.
-        sources: Of the share of events from producers that the reference does not explain.
+        words: Threshold of the largest z of a word.
+        labels: Threshold of the population stability index of the labels.
+        sources: Threshold of the share of events from new producers that chance does not explain.
     """
 
     words: float = WORDS_Z
@@ -37,13 +37,13 @@ class Thresholds:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftPlan:
     """
-    How a worker looks for drift.
+    Settings of drift detection in a worker.
 
     Attributes:
         window_events: Decisions in a window.
-        reference_windows: Healthy windows that become the baseline of words and sources where no file gives one.
+        reference_windows: Healthy windows that become the baseline of words and sources if there is no baseline file.
         change_delta: ADWIN's delta.
-        thresholds: Of the windows' scores.
+        thresholds: Thresholds of the windows' scores.
     """
 
     window_events: int = 1_000

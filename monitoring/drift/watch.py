@@ -1,10 +1,11 @@
-"""Drift in one worker: sudden changes of three numbers, and windows of decisions against the reference.
+"""Drift detection in one worker: sudden changes of four signals, and comparisons of windows with the reference.
 
-Knows no Kafka, no Prometheus and no clock: decisions come with the time of their publication, findings go out as values. Not
-safe to call from two threads at once; who owns a `DriftWatch` calls it from one at a time.
+It uses no Kafka, no Prometheus and no clock: decisions come with their time of publication, findings are returned as
+values. A `DriftWatch` must not be called from two threads at once.
 
-What a worker sees is what its partitions hold, so its findings explain: the figures that are alarmed on are pooled over all workers
-by the recording rules. Only words and producers, which no rule sees, are alarmed on as they are (ContentDrift).
+A worker sees only its own partitions, so its findings explain an alarm rather than raise one: most alerts use figures
+that the recording rules pool over all workers. Words and producers are not in those figures, so ContentDrift uses the
+worker's own scores.
 """
 
 from collections import deque
@@ -26,16 +27,16 @@ from monitoring.drift.window_comparison import (
 from monitoring.observer import Observation
 from monitoring.vocabulary import DriftKind, DriftScore, DriftSignal
 
-# A finding that lasts is reported again after ten windows; a new one of its kind after two at the earliest.
+# A lasting finding is reported again after ten windows; a new finding of the same kind after two at the earliest.
 REPEAT_WINDOWS, LEAST_WINDOWS_BETWEEN = 10, 2
-# A finding that lasts is reported earlier if its score is this many times the last reported one.
+# A lasting finding is reported earlier if its score is this many times the last reported one.
 WORSE = 1.5
 RECENT_EVENTS = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """One window was compared: how many events, and the scores that could be computed."""
+    """The comparison of one window: its number of events, and the scores that could be computed."""
 
     events: int
     scores: Mapping[DriftScore, float]
@@ -44,7 +45,7 @@ class Evaluation:
 
 @dataclass(slots=True)
 class Noticed:
-    """The results of some decisions; `changes` are among the `findings` too."""
+    """The results of adding decisions. Each of the `changes` is also in the `findings`."""
 
     changes: list[DriftSignal] = field(default_factory=list)
     evaluations: list[Evaluation] = field(default_factory=list)
@@ -53,7 +54,7 @@ class Noticed:
 
 @dataclass(slots=True)
 class _Episode:
-    """A kind of finding that lasts: the score of its last report, and the windows since."""
+    """A lasting finding of one kind: the score of its last report, the windows since, and whether it has ended."""
 
     score: float
     windows: int = 0
@@ -73,13 +74,13 @@ class DriftWatch:
         plan: DriftPlan | None = None,
     ) -> None:
         """
-        Begin with nothing seen.
+        Start without events.
 
         Args:
-            model: Which bundle decides.
-            worker: The name in findings.
-            label_ratio: The bundle's shares of labels; a baseline from a file has its own. None compares no labels.
-            baseline: From a file; None lets the worker learn from its own stream.
+            model: The bundle that decides.
+            worker: The worker's name in findings.
+            label_ratio: The bundle's shares of labels; a baseline from a file replaces them. None: labels are not compared.
+            baseline: A baseline from a file; None: the first healthy windows become the baseline.
             plan: Sizes and thresholds.
         """
         self._model = model
@@ -103,27 +104,27 @@ class DriftWatch:
 
     @property
     def learning(self) -> bool:
-        """Is the baseline of words and sources still being learned?"""
+        """Whether the baseline of words and sources is still being collected."""
         return self._baseline is None
 
     @property
     def plan(self) -> DriftPlan:
-        """How it watches."""
+        """The settings."""
         return self._plan
 
     def reset(self) -> None:
         """
-        Other partitions are read: forget what was seen, and what was learned from it.
+        Start again, because other partitions are read now.
 
-        A baseline from a file stays. One that was learned goes with the partitions that it was learned from: the words of
-        others would be findings.
+        A baseline from a file is kept. A collected one is dropped: compared with the words of the old partitions, those
+        of the new ones would be findings.
         """
         for detector, _ in self._detectors:
             detector.reset()
         self._start()
 
     def add(self, observations: Sequence[Observation], now_ms: int) -> Noticed:
-        """Take decisions in the order of their publication; `now_ms` is its time (Unix milliseconds). Dead letters are passed over."""
+        """Add decisions in the order of publication, at `now_ms` (Unix milliseconds). Dead letters are skipped."""
         report = Noticed()
         for seen in observations:
             if seen.signals is None or seen.label is None or seen.confidence is None:
@@ -150,7 +151,7 @@ class DriftWatch:
         self._window, self._healthy = [], True
 
     def _learn(self) -> None:
-        # A window with a sudden change in it belongs to neither regime.
+        # A window with a sudden change mixes the time before and after it, so it is no baseline.
         if self._baseline is not None or not self._healthy:
             return
         self._learning.add(self._window)
@@ -182,7 +183,7 @@ class DriftWatch:
             DriftKind.LABELS: lambda: examples_of_labels(self._window, comparison.labels),
             DriftKind.SOURCES: lambda: examples_of_sources(self._window, comparison.sources),
         }
-        # A window of other producers has other words and labels, so each finding carries all that the window says.
+        # New producers bring other words and labels, so each finding carries the changes of all three.
         return Finding(
             kind=kind,
             at=moment(now_ms),

@@ -1,6 +1,7 @@
-"""One window of decisions against the reference: which words, labels and producers have changed. Pure.
+"""Compares one window of decisions with the reference: words, labels and producers that have changed. Pure.
 
-Every threshold is an effect with a least count, never a bare p-value: with enough events anything is significant.
+Every threshold is an effect size with a least count. A p-value alone would not do: with enough events any change is
+significant.
 """
 
 import itertools
@@ -15,11 +16,11 @@ from monitoring.drift.findings import MOST_EXAMPLES, MOST_ITEMS, Label, Source, 
 from monitoring.observer import Observation, Signals
 from monitoring.vocabulary import DriftScore
 
-# A word counts when so many of the window's events have it (1,000 events: 20), and at least so many whatever the window.
+# A word counts if at least this share of the window's events contain it (20 of 1,000), and at least this number.
 LEAST_SHARE, LEAST_COUNT = 0.02, 10
-# ... and when its share is at least so many times the reference's.
+# ... and if its share is at least this many times the reference's.
 LEAST_RATIO = 2.0
-# ... and is named when chance alone would rarely bring it so far.
+# ... and if chance alone would rarely explain its share.
 LEAST_Z = 3.0
 # Standard errors by which the share of silent or unseen producers may exceed the expected one by chance.
 CHANCE = 4.0
@@ -31,11 +32,11 @@ class Comparison:
     The result of comparing one window with the reference.
 
     Attributes:
-        events: How many decisions it holds.
-        scores: The scores that could be computed: without a baseline there are none for words and sources.
-        words: The words that count, strongest first.
-        labels: Every label, largest term first.
-        sources: Producers that are unseen, and the silent ones, most frequent first.
+        events: Number of decisions in the window.
+        scores: The scores that could be computed; those of words and sources need a baseline.
+        words: Words that became more frequent, largest z first.
+        labels: All labels, largest term first.
+        sources: Unseen producers, and None for events without a source, most frequent first.
     """
 
     events: int
@@ -46,7 +47,7 @@ class Comparison:
 
 
 def compare(window: Sequence[Observation], *, baseline: Baseline | None, label_ratio: Mapping[str, float] | None) -> Comparison:
-    """Compare decisions with the baseline and the reference's labels; dead letters among them are left out."""
+    """Compare decisions with the baseline and with the reference's shares of labels. Dead letters are left out."""
     decided = [(seen, seen.signals) for seen in window if seen.signals is not None and seen.label is not None]
     scores: dict[DriftScore, float] = {}
     words: tuple[Word, ...] = ()
@@ -65,10 +66,10 @@ def compare(window: Sequence[Observation], *, baseline: Baseline | None, label_r
 
 def surprise(count: int, events: int, reference_count: int, reference_events: int) -> float:
     """
-    How surprising it is that `count` of `events` have a word, after `reference_count` of `reference_events` had: a z.
+    A z for a word in `count` of `events`, given that it was in `reference_count` of `reference_events`.
 
-    The signed root of Dunning's log-likelihood ratio. Log-odds with a prior, the usual choice, give a word that the reference
-    has never seen so wide an error that twenty new occurrences in a thousand events stay below any threshold (z = 3).
+    It is the signed root of Dunning's log-likelihood ratio. The usual log-odds with a prior give a word that is not in the
+    reference such a wide error that even twenty occurrences in a thousand events stay below z = 3.
 
     >>> [round(surprise(count, 1000, 0, 5000), 1) for count in (0, 5, 20)]
     [0.0, 4.2, 8.5]
@@ -84,7 +85,7 @@ def surprise(count: int, events: int, reference_count: int, reference_events: in
 
 
 def examples_of_words(window: Iterable[Observation], words: Sequence[Word]) -> tuple[str, ...]:
-    """The ids of the events that hold most of these words, weighed by their z."""
+    """Ids of the events with the largest sum of z over these words."""
     weights = {word.word: word.z for word in words}
     weighed = (
         (math.fsum(weights.get(word, 0.0) for word in set(signals.words)), signals.event_id) for signals in _signals(window)
@@ -94,7 +95,7 @@ def examples_of_words(window: Iterable[Observation], words: Sequence[Word]) -> t
 
 
 def examples_of_labels(window: Iterable[Observation], labels: Sequence[Label]) -> tuple[str, ...]:
-    """The ids of the strangest events, by energy, of the label that grew most; of all events if none grew."""
+    """Ids of the events with the highest energy among those of the label that grew most; among all if none grew."""
     grown = [label.label for label in labels if label.share > label.reference_share][:1]
     found = [
         seen.signals
@@ -105,13 +106,13 @@ def examples_of_labels(window: Iterable[Observation], labels: Sequence[Label]) -
 
 
 def examples_of_sources(window: Iterable[Observation], sources: Sequence[Source]) -> tuple[str, ...]:
-    """The ids of the first events of these producers."""
+    """Ids of the first events of these producers."""
     names = {source.source for source in sources}
     return first_ids(signals.event_id for signals in _signals(window) if signals.source in names)
 
 
 def first_ids(event_ids: Iterable[str]) -> tuple[str, ...]:
-    """The first ten different ones: a redelivered event is one example."""
+    """The first ten different ids; a redelivered event counts once."""
     return tuple(itertools.islice(dict.fromkeys(event_ids), MOST_EXAMPLES))
 
 
@@ -140,7 +141,7 @@ def _words(signals: Sequence[Signals], baseline: Baseline) -> tuple[Word, ...]:
 
 def _labels(seen: Sequence[str], label_ratio: Mapping[str, float]) -> tuple[Label, ...]:
     counts = Counter(seen)
-    # A label that the reference does not know is the strongest shift of all: here it counts from 0, unlike in the rules.
+    # A label that is missing from the reference counts from 0, unlike in the recording rules: it is the strongest shift.
     reference = {label: label_ratio.get(label, 0.0) for label in sorted({*label_ratio, *counts})}
     shares = {label: counts[label] / len(seen) for label in reference}
     labels = [
@@ -155,7 +156,7 @@ def _sources(signals: Sequence[Signals], baseline: Baseline) -> tuple[float, tup
     events = len(signals)
     silent = counts.pop(None, 0)
     unseen = {name: count for name, count in counts.items() if name not in baseline.sources}
-    # Good and Turing: the share of events from producers that the reference has missed is that of the producers seen once.
+    # Good-Turing estimate: the expected share of events from unseen producers is that of the producers seen once.
     excess = _excess(sum(unseen.values()) / events, baseline.lone_sources, baseline.events, events)
     more_silent = _excess(silent / events, baseline.without_source, baseline.events, events)
     found: list[Source] = []
@@ -168,7 +169,7 @@ def _sources(signals: Sequence[Signals], baseline: Baseline) -> tuple[float, tup
 
 
 def _excess(share: float, reference_count: int, reference_events: int, events: int) -> float:
-    """How much of `share` the reference does not explain, chance included."""
+    """The part of `share` that neither the reference nor chance explains."""
     expected = reference_count / reference_events
     error = math.sqrt(expected * (1 - expected) * (1 / events + 1 / reference_events))
     return max(0.0, share - expected - CHANCE * error)

@@ -1,7 +1,7 @@
 """Alarms for the page and the terminal: the conditions of `prometheus/alerts.yml`, judged without Prometheus.
 
-The names are those of the alerts, so each has its page in `docs/runbooks`. An alert looks at an hour and waits before it fires; an
-alarm describes the present, over the span that the figures name.
+The names are those of the alerts, so each has its page in `docs/runbooks`. An alert looks at an hour and waits before
+it fires; an alarm describes the present, over the span that the figures name.
 """
 
 from collections.abc import Callable, Iterator, Mapping

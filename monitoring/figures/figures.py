@@ -1,4 +1,5 @@
-"""The figures that people look at, on the page and in the terminal alike: flow, latency, confidence, labels, drift. Plain records.
+"""The figures that people look at, on the page and in the terminal alike: flow, latency, confidence, labels, drift.
+Plain records.
 
 `compute` fills them. Their field names are those of `/snapshot.json` and of `tagstream top --json`.
 """
@@ -102,9 +103,9 @@ class Confidence:
     How sure the model is.
 
     Attributes:
-        mean: The estimate of accuracy without labels: right if the model is as sure as it is right, which it cannot see itself.
-        thresholds: Below it a person is asked, by label (the strictest of the workers); above 1 where one always is.
-        bars: The distribution beside the reference's.
+        mean: The estimate of accuracy without labels: right if the model is as sure as it is right, which it cannot see
+        itself. thresholds: Below it a person is asked, by label (the strictest of the workers); above 1 where one
+        always is. bars: The distribution beside the reference's.
     """
 
     mean: float | None

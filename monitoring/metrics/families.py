@@ -1,7 +1,8 @@
-"""Every metric that a worker counts by itself: its name, labels, buckets and help text. `docs/metrics.md` is made from these texts.
+"""Every metric that a worker counts by itself: its name, labels, buckets and help text. `docs/metrics.md` is made from
+these texts.
 
-Base units, and closed label sets whose combinations are all present from the start: a counter that is missing until its first event
-drops silently out of sums. The registry is an argument; nothing here is global.
+Base units, and closed label sets whose combinations are all present from the start: a counter that is missing until its
+first event drops silently out of sums. The registry is an argument; nothing here is global.
 """
 
 from collections.abc import Iterable, Sequence
