@@ -57,7 +57,7 @@ class Progress:
             self._moved = self._now()
 
     def ticked(self, *, lag: int, known: bool = True) -> None:
-        """The event loop runs. `lag` events wait in the assigned partitions; with `known=False` that is the brokers' last answer, not a new one."""
+        """The event loop runs and `lag` events wait; with `known=False` the lag is from an earlier answer of the brokers."""
         with self._lock:
             self._tick = self._now()
             if known:

@@ -64,7 +64,7 @@ class Observation:
 
 
 class Observer(Protocol):
-    """Receives counts and outcomes, a batch at a time. Its methods may be called from any thread; they never raise and never wait."""
+    """Receives counts and outcomes of batches. Methods may be called from any thread; they never raise or block."""
 
     def received(self, events: int) -> None:
         """The stream has taken this many events as one batch."""

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-# Enough to tell producers apart; of a longer name only the beginning is compared.
+# Longer names of producers are cut to this length before they are compared.
 MAX_SOURCE_CHARACTERS = 100
 
 

@@ -88,7 +88,7 @@ def calibrate(
     if len(decided) < least:
         msg = (
             f"{len(decided)} decisions are too few to calibrate on: {learned} become the reference and {LEAST_WINDOWS} windows "
-            f"of {plan.window_events} must remain. Next: give at least {least} events of a healthy time."
+            f"of {plan.window_events} must remain. Next: give {least} events or more of a healthy time."
         )
         raise TooFewError(msg)
     reference = baseline.of(decided[:learned])

@@ -13,7 +13,7 @@ from monitoring.figures.figures import Figures, Measure
 
 
 class Tier(StrEnum):
-    """Page: users are affected now. Ticket: look at it in working hours."""
+    """Urgency. Page: users are affected now. Ticket: look at it in working hours."""
 
     PAGE = "page"
     TICKET = "ticket"

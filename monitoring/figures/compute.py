@@ -1,4 +1,4 @@
-"""Computes the figures of one moment from what the workers' metrics say. Draws nothing."""
+"""Computes the figures of one moment from the workers' metrics."""
 
 from collections.abc import Sequence
 
@@ -28,15 +28,15 @@ BREAKER = "tagstream_circuit_breaker_open"
 
 def trouble_of(worker: str, seen: Snapshot, *, ready: bool, why: str) -> Trouble | None:
     """
-    What keeps a worker that answers from deciding; None if nothing does.
+    The reason why a worker that answers does not decide events; None if it does.
 
     Args:
-        worker: Its name.
-        seen: Its own series.
-        ready: What its readiness says, true where there is none to ask.
-        why: In its own words.
+        worker: The worker's name.
+        seen: The worker's metrics.
+        ready: Its readiness; true if it has no readiness to ask.
+        why: The reason that its readiness gives.
     """
-    # A breaker that is open is not a worker that is stuck, and readiness alone cannot tell one from the other.
+    # Readiness alone cannot tell an open breaker from a stuck worker, so the gauge decides.
     opened = any(seen.gauge(BREAKER))
     if ready and not opened:
         return None
@@ -45,7 +45,7 @@ def trouble_of(worker: str, seen: Snapshot, *, ready: bool, why: str) -> Trouble
 
 
 def figures(windows: Windows, troubles: Sequence[Trouble] = ()) -> Figures:
-    """The figures of these spans; `troubles` are what the workers' readiness says, or that they do not answer."""
+    """The figures of these spans. `troubles` are the workers that are not ready or do not answer."""
     judged, total = windows.judged, windows.total
     return Figures(
         at=total.at,
@@ -147,7 +147,7 @@ def _confidence(judged: Snapshot) -> Confidence:
 
 
 def _detectors(judged: Snapshot, total: Snapshot) -> Detectors:
-    # A worker that has not looked yet has 0 here.
+    # 0 for a worker that has not compared a window yet.
     last = max(judged.gauge("tagstream_drift_last_evaluated_timestamp_seconds"), default=None)
     ago = max(0.0, judged.at - last) if last else None
     return Detectors(

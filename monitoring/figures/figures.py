@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble:
-    """A worker that does not answer, or answers that it is not ready; `why` in its own words, if need be with what to do next."""
+    """A worker that is not ready or does not answer; `why` is the reason, sometimes with a next step."""
 
     worker: str
     answers: bool
@@ -21,7 +21,7 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedModel:
-    """A bundle that decides."""
+    """A bundle that a worker decides with."""
 
     name: str
     version: str
@@ -31,9 +31,14 @@ class LoadedModel:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedSpan:
     """
-    What drift is judged on: its length and its events; seconds are None where a worker does not say them.
+    The span on which drift is judged.
 
-    `decisions` are the model's; `decided` left by `tagged` or `review`, whoever decided, the keyword rules too.
+    Attributes:
+        seconds: Length of the span; None if a worker does not report its start.
+        decisions: Decisions of the model.
+        decided: Outcomes in `tagged` and `review`, by the model or the keyword rules.
+        events: All outcomes, dead letters included.
+        since_start: The span goes back to the start of the workers.
     """
 
     seconds: float | None
@@ -45,7 +50,7 @@ class JudgedSpan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:
-    """Events a second of the last seconds, and how old they were at the end."""
+    """Events per second over the last seconds, and quantiles of their age at the acknowledged outcome."""
 
     received: float | None = None
     tagged: float | None = None
@@ -57,7 +62,7 @@ class Flow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
-    """Events since the workers began."""
+    """Events since the workers started."""
 
     received: int
     tagged: int
@@ -67,7 +72,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """Where the workers stand in the log, added up; the oldest event is the oldest of all workers."""
+    """Position of the workers in the log, added up; `oldest_seconds` is the largest of any worker."""
 
     lag: int | None
     inflight: int | None
@@ -78,7 +83,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelFigures:
-    """One label: its share of the decisions beside the reference's, its part of the PSI, and the mean confidence of its decisions."""
+    """One label: its share of the decisions and of the reference, its term of the PSI, and its mean confidence."""
 
     label: str
     share: float | None
@@ -89,7 +94,7 @@ class LabelFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
-    """The share of confidences above `low` and up to `high`, beside the reference's."""
+    """The share of confidences above `low` and up to `high`, now and in the reference."""
 
     low: float
     high: float
@@ -100,12 +105,12 @@ class Bar:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confidence:
     """
-    How sure the model is.
+    The confidence of the decisions.
 
     Attributes:
-        mean: The estimate of accuracy without labels: right if the model is as sure as it is right, which it cannot see
-        itself. thresholds: Below it a person is asked, by label (the strictest of the workers); above 1 where one
-        always is. bars: The distribution beside the reference's.
+        mean: Mean calibrated confidence. It estimates the accuracy as long as the calibration holds.
+        thresholds: By label, decisions below go to a person (the highest of the workers); above 1, all of them do.
+        bars: The distribution, beside the reference's.
     """
 
     mean: float | None
@@ -119,11 +124,11 @@ class Measure:
     A figure with its limit.
 
     Attributes:
-        name: For machines.
-        title: For people.
-        value: None where the workers do not have it.
-        reference: What it was in the reference, where there is such a thing.
-        limit: An alarm above it; None where nothing is judged.
+        name: Name in JSON.
+        title: Name on the page and in the terminal.
+        value: The figure; None if the workers do not export it.
+        reference: The same figure in the bundle's reference, if it has one.
+        limit: Values above it are an alarm; None: the figure is only shown.
     """
 
     name: str
@@ -136,15 +141,15 @@ class Measure:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detectors:
     """
-    What the workers' own detectors say.
+    Results of the workers' own drift detectors.
 
     Attributes:
-        changes: Sudden changes in the window, by signal.
-        scores: Of the last windows of words, tags and sources.
-        thresholds: From where on they are findings; empty where the workers do not say.
-        compared_seconds_ago: When the last of them was compared with the reference; None before the first.
-        silent_seconds: The same, or since the start before the first; None where the workers do not compare at all.
-        window_events: Decisions in a window, the largest of the workers'; 0 where none of them says.
+        changes: Number of sudden changes in the judged span, by signal.
+        scores: Scores of the last windows: words, labels and sources.
+        thresholds: Scores from which a window is a finding; empty if the workers do not export them.
+        compared_seconds_ago: Seconds since a window was last compared with the reference; None before the first.
+        silent_seconds: The same; before the first comparison, seconds since the start. None: windows are not compared.
+        window_events: Decisions in a window, the largest of the workers'; 0 if they do not export it.
     """
 
     changes: Mapping[str, int]

@@ -1,4 +1,4 @@
-"""A histogram as Prometheus writes it, and the figures that are read from it: mean, quantiles, shares."""
+"""A histogram in the form of Prometheus, and its mean, quantiles and shares."""
 
 import math
 from collections.abc import Mapping
@@ -19,10 +19,10 @@ class Bin:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Histogram:
     """
-    Observed values by their upper edges, as Prometheus writes them.
+    Cumulative counts by upper edge.
 
     Attributes:
-        below: Values at most each edge, by the edge's text, ascending; the last edge is `+Inf`.
+        below: By the text of each edge, ascending, the number of values up to it; the last edge is `+Inf`.
         total: The sum of all values.
     """
 
@@ -31,22 +31,22 @@ class Histogram:
 
     @property
     def count(self) -> float:
-        """How many values."""
+        """Number of values."""
         return self.below.get(INFINITY, 0.0)
 
     @property
     def mean(self) -> float | None:
-        """Their mean, None without any."""
+        """Mean of the values; None without values."""
         return self.total / self.count if self.count else None
 
     @property
     def cdf(self) -> dict[str, float]:
-        """The share at most each edge; empty without values."""
+        """The share of values up to each edge; empty without values."""
         return {edge: below / self.count for edge, below in self.below.items()} if self.count else {}
 
     def quantile(self, q: float) -> float | None:
         """
-        As `histogram_quantile`: linear within a bucket, the last finite edge where the value lies above it.
+        As `histogram_quantile` of PromQL: linear within a bucket; the last finite edge if the quantile is above it.
 
         >>> Histogram(below={"1": 50.0, "2": 100.0, "+Inf": 100.0}, total=1.0).quantile(0.75)
         1.5
@@ -64,7 +64,7 @@ class Histogram:
         return low
 
     def share_above(self, edge: float) -> float | None:
-        """The share above an edge of the buckets; None without values or without that edge."""
+        """The share of values above an edge; None without values, or if there is no such edge."""
         for name, share in self.cdf.items():
             if float(name) == edge:
                 return 1 - share
@@ -73,7 +73,7 @@ class Histogram:
 
 def bins(cdf: Mapping[str, float]) -> list[Bin]:
     """
-    The share between neighbouring edges of an ascending cdf, without the bins at the ends that can hold nothing.
+    The shares between neighbouring edges of an ascending cdf, without an empty last bin up to infinity.
 
     >>> bins({"0.5": 0.25, "1.0": 1.0, "+Inf": 1.0})
     [Bin(low=-inf, high=0.5, share=0.25), Bin(low=0.5, high=1.0, share=0.75)]

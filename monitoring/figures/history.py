@@ -7,31 +7,31 @@ from dataclasses import dataclass, replace
 
 from monitoring.figures.snapshot import Snapshot, difference, pool
 
-# A snapshot is a few hundred figures; so many of them are kept at most.
+# Least time between two kept snapshots, and the longest time that one is kept: about 120 of a few hundred figures each.
 SPACING_SECONDS = 5.0
 LONGEST_SECONDS = 600.0
 # Flow and latency are those of the last seconds.
 FLOW_SECONDS = 10.0
 LEAST_FLOW_SECONDS = 1.0
-# Drift is judged on as few minutes as hold so many decisions: under 500 the figures are mostly chance.
+# Drift is judged on the shortest span of at least a minute that holds this many decisions; with few, distances are chance.
 JUDGED_SECONDS = 60.0
 JUDGED_DECISIONS = 1000.0
 DECISIONS = "tagstream_predictions_total"
 
-# When, and what every worker said then.
+# A time, and the snapshot of each worker at that time.
 Kept = tuple[float, Mapping[str, Snapshot]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Windows:
     """
-    The present, in three spans.
+    The pooled metrics of three spans that end now.
 
     Attributes:
-        total: Since the workers began.
-        flow: The last seconds; None where this is the first look.
+        total: Since the workers started.
+        flow: The last seconds; None at the first look.
         judged: The span on which drift is judged.
-        since_start: `judged` goes back to the beginning of the workers.
+        since_start: `judged` goes back to the start of the workers.
     """
 
     total: Snapshot
@@ -48,21 +48,21 @@ class History:
     """
 
     def __init__(self) -> None:
-        """Nothing has been seen."""
+        """Start without snapshots."""
         self._lock = threading.Lock()
         self._kept: deque[Kept] = deque()
 
     def see(self, now: Mapping[str, Snapshot]) -> Windows:
         """
-        Take the workers' present snapshots, by any name that stays the same, and put them beside the earlier ones.
+        Add the workers' snapshots of now, by worker, and compare them with the earlier ones.
 
         Raises:
-            ValueError: There is none.
+            ValueError: `now` is empty.
         """
         total = pool(list(now.values()))
         with self._lock:
             if self._kept and total.at < self._kept[-1][0]:
-                # The clock was set back: spans to what was kept before would be negative until it has caught up.
+                # The clock was set back: spans since the kept snapshots would be negative.
                 self._kept.clear()
             earlier = list(self._kept)
             self._keep(total.at, now)
@@ -78,7 +78,7 @@ class History:
         if self._kept and at - self._kept[-1][0] < SPACING_SECONDS:
             return
         self._kept.append((at, {name: _lean(one) for name, one in now.items()}))
-        # One that is old enough to be the beginning of the longest span stays.
+        # One snapshot older than the longest span is kept as its beginning.
         while len(self._kept) > 1 and at - self._kept[1][0] >= LONGEST_SECONDS:
             self._kept.popleft()
 
@@ -109,12 +109,12 @@ def _since(now: Mapping[str, Snapshot], then: Mapping[str, Snapshot], seconds: f
     spans = []
     for name, one in now.items():
         began_within = one.seconds is not None and one.seconds <= seconds
-        # A worker that runs for longer and was not seen then: its share of this span is unknown, so it counts as 0.
+        # A worker that has run for longer but was not seen at the start: its events in this span are unknown and count as 0.
         spans.append(difference(one, then.get(name, None if began_within else one)))
     return pool(spans)
 
 
 def _lean(one: Snapshot) -> Snapshot:
-    """The counters that are not 0: a later difference needs no others."""
+    """The snapshot without gauges and counters at 0, which a later difference does not need."""
     counters = {name: {key: value for key, value in series.items() if value} for name, series in one.counters.items()}
     return replace(one, counters={name: series for name, series in counters.items() if series}, gauges={})

@@ -1,4 +1,4 @@
-"""Figures that are judged: distances from the reference, and shares, each beside the limit from which it is an alarm."""
+"""Figures with a limit: distances from the reference, and shares."""
 
 from monitoring import limits
 from monitoring.comparison import ks, psi
@@ -21,7 +21,7 @@ def label_shares(judged: Snapshot) -> tuple[dict[str, float], dict[str, float]]:
 
 
 def distances(judged: Snapshot) -> tuple[Measure, ...]:
-    """How far the distributions of labels, confidence, energy and tokens are from the reference."""
+    """Distances of the labels, confidence, energy and tokens per word from the reference."""
 
     def distance(name: str, title: str, live: str, reference: str, limit: float) -> Measure:
         histogram = judged.histogram(live)
@@ -104,7 +104,7 @@ def shares(judged: Snapshot) -> tuple[Measure, ...]:
         Measure(
             name="unseen_source",
             title="unknown source",
-            # Not those that name none: the contract allows that.
+            # Events without a source are not counted: the contract allows them.
             value=sources.get("unseen", 0.0) / sum(sources.values()) if sum(sources.values()) else None,
             limit=limits.UNSEEN_SOURCE_RATIO,
         ),

@@ -1,7 +1,7 @@
-"""The metrics of one or several workers at one moment, added up over the workers. Pure: text or a registry in, figures out.
+"""The metrics of one or several workers at one moment. Pure: text or a registry in, figures out.
 
-Counters and histograms are cumulative; `difference` makes them those of a span, `pool` those of all workers. A series that an
-older worker does not have gives None or an empty result, never an error; it is shown as a dash.
+Counters and histograms are cumulative; `difference` gives those of a span, `pool` adds up those of several workers. A
+series that an older worker does not have gives None or an empty result, never an error; it is shown as a dash.
 """
 
 import math
@@ -15,31 +15,31 @@ from prometheus_client.parser import text_string_to_metric_families
 from monitoring.figures.histogram import INFINITY, Histogram
 
 PREFIX = "tagstream_"
-# When the process began: what its counters cover is the time since then.
+# The start of the process; its counters cover the time since then.
 STARTED = ("process_start_time_seconds", "tagstream_model_loaded_timestamp_seconds")
 CUMULATIVE = frozenset({"counter", "histogram"})
 
 Labels = tuple[tuple[str, str], ...]
 Counts = Mapping[str, Mapping[Labels, float]]
-# One figure for every worker that has the series.
+# A tuple has one value for each worker that has the series.
 Gauges = Mapping[str, Mapping[Labels, tuple[float, ...]]]
 
 
 class NotMetricsError(ValueError):
-    """A text is not what `/metrics` of a tagstream worker answers."""
+    """A text is not the `/metrics` of a tagstream worker."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """
-    Figures of one or several workers.
+    Metrics of one or several workers.
 
     Attributes:
-        at: When they were read, Unix seconds.
-        seconds: The span that the counters cover; None where a worker does not say since when it runs.
-        workers: How many workers they are of.
-        counters: Counters and histograms' parts, by sample name and labels.
-        gauges: The other series, one figure a worker.
+        at: Time of reading, Unix seconds.
+        seconds: Length of the span that the counters cover; None if a worker does not export its start.
+        workers: Number of workers.
+        counters: Counters and the parts of histograms, by sample name and labels.
+        gauges: The other series, with one value per worker.
     """
 
     at: float
@@ -49,20 +49,20 @@ class Snapshot:
     gauges: Gauges
 
     def counter(self, name: str, **labels: str) -> float | None:
-        """The sum of a counter's series that have these labels; None where there is none."""
+        """The sum of a counter's series with these labels; None if there is no such series."""
         wanted = set(labels.items())
         found = [value for key, value in self.counters.get(name, {}).items() if wanted <= set(key)]
         return sum(found) if found else None
 
     def counter_by(self, name: str, label: str) -> dict[str, float]:
-        """A counter by the values of a label."""
+        """A counter, added up by the values of a label."""
         sums: defaultdict[str, float] = defaultdict(float)
         for key, value in self.counters.get(name, {}).items():
             sums[dict(key).get(label, "")] += value
         return dict(sums)
 
     def rate(self, name: str, **labels: str) -> float | None:
-        """A counter a second."""
+        """A counter per second."""
         count = self.counter(name, **labels)
         return None if count is None or not self.seconds else count / self.seconds
 
@@ -72,7 +72,7 @@ class Snapshot:
         return None if part is None or not whole else part / whole
 
     def histogram(self, name: str, **labels: str) -> Histogram | None:
-        """A histogram's series with these labels, added up; None where there is none."""
+        """A histogram's series with these labels, added up; None if there is no such series."""
         wanted = set(labels.items())
         below: defaultdict[str, float] = defaultdict(float)
         for key, value in self.counters.get(f"{name}_bucket", {}).items():
@@ -83,11 +83,11 @@ class Snapshot:
         return Histogram(below=_ascending(below), total=self.counter(f"{name}_sum", **labels) or 0.0)
 
     def gauge(self, name: str) -> tuple[float, ...]:
-        """A gauge of every worker that has it, over all labels: sum, largest or smallest is the reader's to choose."""
+        """The values of a gauge over all workers and labels; the caller adds them up or takes the largest."""
         return tuple(value for values in self.gauges.get(name, {}).values() for value in values if not math.isnan(value))
 
     def gauge_by(self, name: str, label: str) -> dict[str, float]:
-        """A gauge by the values of a label; the largest of the workers, as `max by` in the recording rules."""
+        """A gauge by the values of a label: the largest over the workers, as `max by` in the recording rules."""
         largest: dict[str, float] = {}
         for key, values in self.gauges.get(name, {}).items():
             own = dict(key).get(label, "")
@@ -97,7 +97,7 @@ class Snapshot:
         return largest
 
     def reference_cdf(self, name: str) -> dict[str, float]:
-        """A reference's share at most each edge, by the edge's text, ascending."""
+        """The reference's share of values up to each edge, by the edge's text, ascending."""
         return _ascending(self.gauge_by(name, "le"))
 
     def infos(self, name: str) -> list[dict[str, str]]:
@@ -107,10 +107,10 @@ class Snapshot:
 
 def parse(text: str, *, at: float) -> Snapshot:
     """
-    One worker's `/metrics`.
+    Read the `/metrics` of one worker.
 
     Raises:
-        NotMetricsError: It is not Prometheus' text format, or nothing in it is tagstream's.
+        NotMetricsError: The text is not in Prometheus' format, or has no series of tagstream.
     """
     try:
         found = of_families(text_string_to_metric_families(text), at=at)
@@ -125,7 +125,7 @@ def parse(text: str, *, at: float) -> Snapshot:
 
 
 def of_families(families: Iterable[Metric], *, at: float) -> Snapshot:
-    """One worker's series, from its own registry or from a parsed text."""
+    """The snapshot of one worker, from its registry or from a parsed text."""
     counters: defaultdict[str, dict[Labels, float]] = defaultdict(dict)
     gauges: defaultdict[str, dict[Labels, tuple[float, ...]]] = defaultdict(dict)
     for family in families:
@@ -142,9 +142,9 @@ def of_families(families: Iterable[Metric], *, at: float) -> Snapshot:
 
 def difference(after: Snapshot, before: Snapshot | None) -> Snapshot:
     """
-    One worker's counters of the span between two snapshots; all of them where there is no earlier one.
+    One worker's counters over the span between two snapshots; without `before`, its counters since the start.
 
-    A counter that has fallen belongs to a process that was started anew: then all of its counters are of the span.
+    If a counter has fallen, the process was restarted within the span; then its counters since the restart are taken.
     """
     if before is None:
         return after
@@ -164,10 +164,10 @@ def difference(after: Snapshot, before: Snapshot | None) -> Snapshot:
 
 def pool(snapshots: Sequence[Snapshot]) -> Snapshot:
     """
-    Several workers as one: counters added up, gauges side by side. The span is the longest of theirs.
+    Combine workers: counters are added up, gauges kept side by side; the span is the longest one.
 
     Raises:
-        ValueError: There is none.
+        ValueError: `snapshots` is empty.
     """
     if not snapshots:
         msg = "there is no snapshot to pool"
@@ -205,7 +205,7 @@ def _ascending(by_edge: Mapping[str, float]) -> dict[str, float]:
 def _running(gauges: Gauges, at: float) -> float | None:
     for name in STARTED:
         for values in gauges.get(name, {}).values():
-            # A model's time is 0 until one is loaded, and clocks of two machines may differ.
+            # The time of the model is 0 until it is loaded, and may lie ahead if the clocks of two machines differ.
             if 0 < values[0] < at:
                 return at - values[0]
     return None

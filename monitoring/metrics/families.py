@@ -1,8 +1,7 @@
-"""Every metric that a worker counts by itself: its name, labels, buckets and help text. `docs/metrics.md` is made from
-these texts.
+"""The metrics of a worker: names, labels, buckets and help texts. `docs/metrics.md` is made from these texts.
 
-Base units, and closed label sets whose combinations are all present from the start: a counter that is missing until its
-first event drops silently out of sums. The registry is an argument; nothing here is global.
+Units are base units. Label sets are closed and all their combinations exist from the start, because a counter that is
+missing until its first event silently drops out of sums. The registry is an argument, not a global.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,7 +20,7 @@ BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 M = TypeVar("M", Counter, Gauge, Histogram)
 
-# A second series for each counter, with the time of its creation, which Prometheus does not use.
+# Without this each counter has a second series with its time of creation, which Prometheus does not use.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
@@ -127,7 +126,7 @@ class PoisonFamilies:
         )
         self.guard = new.gauge(
             "tagstream_crash_guard_active",
-            "Set to 1 while the events in the model are written to the crash file; at 0 nothing ends a crash loop on one event.",
+            "Set to 1 while the events in the model are written to the crash file; at 0 one event can crash the worker again and again.",
         )
         self.suspects = new.gauge(
             "tagstream_crash_suspects_events",

@@ -1,4 +1,4 @@
-"""A worker's metrics: takes what the stream reports and counts it. `families` names every metric, `reference` those of the bundle."""
+"""Counts the stream's reports in the worker's metrics. `families` has their names, `reference` those of the bundle."""
 
 from collections import Counter as Tally
 from collections import defaultdict
@@ -28,10 +28,10 @@ class Metrics:
         Register every metric and create every series.
 
         Args:
-            registry: Where the metrics live.
+            registry: The registry for the metrics.
             labels: The bundle's labels, the closed set of the label `label`.
             topic: The topic that is read.
-            known_sources: Producers that are expected; if it is empty, every producer that gives a name is known.
+            known_sources: The expected producers; if empty, every producer that gives a name is known.
         """
         closed = (*labels, UNKNOWN_LABEL)
         self._flow = FlowFamilies(registry, labels=closed, topic=topic)
@@ -54,7 +54,7 @@ class Metrics:
         thresholds: Mapping[str, float] = NOTHING,
         reference: Mapping[str, Any] = NOTHING,
     ) -> None:
-        """This bundle decides from now (Unix seconds) on, with these thresholds by label; `reference` as its manifest has it."""
+        """This bundle decides from `now` (Unix seconds) on. `thresholds` are by label, `reference` is from its manifest."""
         self._position.model.info({"name": name, "version": version, "digest": digest})
         self._position.model_loaded.set(now)
         self._position.threshold.clear()
@@ -80,12 +80,12 @@ class Metrics:
         self._poison.raised.inc()
 
     def crash_guard(self, *, active: bool, suspects: int) -> None:
-        """Whether the guard against crash loops works, and how many events it suspects."""
+        """Whether the guard against crash loops is active, and the number of suspects."""
         self._poison.guard.set(active)
         self._poison.suspects.set(suspects)
 
     def circuit_breaker(self, *, is_open: bool) -> None:
-        """Whether the worker has stopped for the number of its dead letters."""
+        """Whether the worker has stopped because of too many dead letters."""
         self._poison.breaker.set(is_open)
 
     def published(self, observations: Sequence[Observation], now_ms: int) -> None:
@@ -148,7 +148,7 @@ class Metrics:
         self._drift.changes.labels(DriftSignal(signal).value).inc()
 
     def drift_evaluated(self, window_events: int, scores: Mapping[str, float], now: float) -> None:
-        """A window of so many events was compared with the reference at `now` (Unix seconds); scores by `DriftScore`."""
+        """A window was compared with the reference at `now` (Unix seconds); `scores` are by `DriftScore`."""
         for score, value in scores.items():
             self._drift.scores.labels(DriftScore(score).value).set(value)
         self._drift.window.set(window_events)
@@ -159,17 +159,17 @@ class Metrics:
         self._drift.findings.labels(DriftKind(kind).value).inc()
 
     def drift_unpublished(self, kind: str) -> None:
-        """A finding of this kind, one of `DriftKind`, did not get to its topic."""
+        """A finding of this kind, one of `DriftKind`, could not be published."""
         self._drift.unpublished.labels(DriftKind(kind).value).inc()
 
     def drift_plan(self, window_events: int, thresholds: Mapping[str, float]) -> None:
-        """So many decisions are a window, and from these scores, by `DriftScore`, on it is a finding."""
+        """The size of a window, and by `DriftScore` the score from which a window is a finding."""
         self._drift.window.set(window_events)
         for score, value in thresholds.items():
             self._drift.thresholds.labels(DriftScore(score).value).set(value)
 
     def expired(self, events: int) -> None:
-        """So many `events` were deleted before they were read."""
+        """The topic's retention deleted this many events before they were read."""
         self._flow.expired.inc(events)
 
     def position(
@@ -186,12 +186,12 @@ class Metrics:
         Where the worker stands in the log.
 
         Args:
-            partitions: How many it has.
-            lag: Events that wait in them, whatever has been taken and is not committed included.
-            inflight: Events in the batches under way.
-            last_commit: Unix seconds; None before the first commit.
+            partitions: Number of assigned partitions.
+            lag: Events from the committed offsets to the ends of the log; those taken and not committed count.
+            inflight: Events taken and not yet acknowledged.
+            last_commit: Time of the last commit, Unix seconds; None before the first.
             oldest_seconds: Age of the oldest event taken and not yet acknowledged; 0 if there is none.
-            known_at: Unix seconds at which the brokers last said all this; None: as before.
+            known_at: Time of the brokers' last answer, Unix seconds; None leaves it unchanged.
         """
         self._position.oldest.set(oldest_seconds)
         self._position.partitions.set(partitions)

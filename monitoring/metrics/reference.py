@@ -1,6 +1,6 @@
-"""The bundle's reference as gauges beside the live figures. What a bundle does not say has no series, and is never a zero.
+"""The bundle's reference as gauges. A figure that a bundle lacks has no series, rather than a zero.
 
-A collector rather than gauges: a bundle is loaded as a whole, and what the one before it said must be gone with it.
+This is a collector rather than single gauges, because a new bundle replaces all figures of the one before it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,14 +12,14 @@ from prometheus_client.utils import floatToGoString
 
 from monitoring import edges
 
-# Metric name after `tagstream_reference_`: the key in the reference, and what the figure is.
+# Metric name after `tagstream_reference_`: the key in the reference, and the help text.
 SHARES = {
     "ood_ratio": ("ood_ratio", "Share of reference texts that are out of distribution."),
     "truncated_ratio": ("truncated_ratio", "Share of reference texts that did not fit into the network."),
     "without_description_ratio": ("without_description_ratio", "Share of reference texts that are a title alone."),
     "events": ("rows", "Texts in the bundle's reference."),
 }
-# The same, and the edges that the live histogram has.
+# The same, and the edges of the live histogram.
 DISTRIBUTIONS = {
     "confidence_cdf": ("confidence_cdf", "Share of reference confidences at most le.", edges.CONFIDENCE),
     "energy_cdf": ("energy_cdf", "Share of reference energies at most le.", edges.ENERGY),
@@ -35,7 +35,7 @@ PREFIX = "tagstream_reference_"
 
 class ReferenceGauges(Collector):
     """
-    What the loaded bundle says of ordinary traffic.
+    The figures of ordinary traffic in the loaded bundle.
 
     >>> gauges = ReferenceGauges(labels=("mlops", "other"))
     >>> gauges.replace({"rows": 9, "label_ratio": {"mlops": 0.25, "other": 0.75}})
@@ -49,7 +49,7 @@ class ReferenceGauges(Collector):
         self._families = self._made_of({})
 
     def replace(self, reference: Mapping[str, Any]) -> None:
-        """This bundle decides from now on."""
+        """Show the reference of a newly loaded bundle."""
         self._families = self._made_of(reference)
 
     def collect(self) -> Iterable[Metric]:
@@ -57,7 +57,7 @@ class ReferenceGauges(Collector):
         return self._families
 
     def describe(self) -> Iterable[Metric]:
-        """See `Collector`: the names, so that the registry can refuse the same ones twice."""
+        """See `Collector`: the names, so that the registry can refuse duplicates."""
         return self._made_of({})
 
     def _made_of(self, reference: Mapping[str, Any]) -> list[Metric]:
@@ -76,7 +76,7 @@ class ReferenceGauges(Collector):
 
 
 def _distribution(name: str, text: str, found: Mapping[str, float], cuts: Sequence[float]) -> Metric:
-    """Only edges that the live histogram has too, spelled as the client library spells them: others would match nothing."""
+    """The edges of the live histogram, spelled as the client library spells them; PromQL joins on this text."""
     family = GaugeMetricFamily(PREFIX + name, text, labels=["le"])
     for edge in cuts:
         if str(edge) in found:

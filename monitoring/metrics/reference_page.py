@@ -1,4 +1,4 @@
-"""`docs/metrics.md`, made from the metrics themselves, so that it cannot say anything else.
+"""Makes `docs/metrics.md` from the metrics, so that the page and the code agree.
 
 python -m monitoring.metrics.reference_page docs/metrics.md
 """
@@ -14,7 +14,7 @@ from prometheus_client.core import Metric
 from monitoring import edges
 from monitoring.metrics.metrics import Metrics
 
-# Stand for the labels, the topic and the model of a bundle that the page does not know.
+# A placeholder for the labels of a bundle.
 LABELS = ("LABEL",)
 HEAD = """# Metrics
 
@@ -23,16 +23,16 @@ Made from the code by `python -m monitoring.metrics.reference_page docs/metrics.
 
 - Base units; ratios are 0 to 1. Counters and histograms of any number of workers may be added up.
 - Label sets are closed: no id, text or source of an event is ever a label. Fewer than 400 series a worker with four labels.
-- Every series is there from the start, at zero; only what an older bundle's reference lacks has none.
+- Every series is there from the start, at zero, except for figures that the reference of an older bundle lacks.
 - A `le` of a reference is spelled as in the live histogram, so that the two join: `confidence_cdf` with `confidence_ratio`,
   `energy_cdf` with `energy_score`, `text_tokens_cdf` with `text_tokens`, `text_tokens_per_word_cdf` with
   `text_tokens_per_word_ratio`.
 - `tagstream_energy_score` has no `_sum`: energies are below zero.
 """
 SECTIONS = {
-    "tagstream_reference_": ("What the bundle calls ordinary", "For comparison with the live figures."),
-    "tagstream_drift_": ("Drift", "What the drift detection of this worker says."),
-    "tagstream_": ("Flow and decisions", "What comes, what leaves, how long it takes and what it was made of."),
+    "tagstream_reference_": ("Reference of the bundle", "Figures of ordinary traffic, for comparison with the live ones."),
+    "tagstream_drift_": ("Drift", "Results of this worker's drift detection."),
+    "tagstream_": ("Flow and decisions", "Events and outcomes, their latency, and the texts."),
 }
 WRITTEN_OUT = {
     "label": "a label of the bundle",
@@ -116,7 +116,7 @@ def _edges(metric: Metric) -> str:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Write the page to the file that is named, else print it."""
+    """Write the page to the given file, or print it."""
     if arguments:
         Path(arguments[0]).write_text(page(), encoding="utf-8")
     else:

@@ -1,4 +1,4 @@
-"""`/metrics`, `/healthz`, `/readyz` and a page for people, from a thread of their own: they answer while the event loop does not."""
+"""Serves `/metrics`, `/healthz`, `/readyz` and a page from a thread of its own, so it answers if the event loop hangs."""
 
 import contextlib
 import socket
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SECONDS_PER_REQUEST = 10
 PATHS = "/metrics /healthz /readyz /snapshot.json"
-# This server knows one worker, its own.
+# The server shows a single worker, its own.
 WORKER = "of this page"
 
 
@@ -37,7 +37,7 @@ class _Server6(_Server):
 
 
 class _Handler(WSGIRequestHandler):
-    # A client that connects and sends nothing must not hold a thread for ever.
+    # A client that connects and stays silent must not hold a thread for ever.
     timeout = SECONDS_PER_REQUEST
 
     def handle(self) -> None:
@@ -46,7 +46,7 @@ class _Handler(WSGIRequestHandler):
             super().handle()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Log nothing: a scrape comes every few seconds."""
+        """Do not log requests: a scrape comes every few seconds."""
 
 
 def application(

@@ -1,4 +1,4 @@
-"""Pieces of a line on the terminal: a bar, a text in so many columns, two texts at the ends of a line."""
+"""Parts of a terminal line: a bar, a text of fixed width, two texts at the ends of a line."""
 
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
@@ -19,19 +19,19 @@ def bar(value: float | None, mark: float | None, most: float, columns: int, styl
 
 
 def fitted(text: str, columns: int) -> str:
-    """A text in exactly so many columns, with an ellipsis where it was cut."""
+    """A text in exactly this many columns, with an ellipsis if it was cut."""
     columns = max(1, columns)
     return set_cell_size(text if cell_len(text) <= columns else set_cell_size(text, columns - 1) + "…", columns)
 
 
 def cut(line: Text, columns: int) -> Text:
-    """A copy of a line in exactly so many columns."""
+    """A copy of a line in exactly this many columns."""
     short = line.copy()
     short.truncate(columns, overflow="ellipsis", pad=True)
     return short
 
 
 def ends(left: Text, right: Text, width: int) -> Text:
-    """Two texts at the two ends of a line; the left one gives way."""
+    """Two texts at the ends of a line; if they do not fit, the left one is cut."""
     room = max(0, width - cell_len(right.plain) - 1)
     return Text.assemble(cut(left, room), " ", right)

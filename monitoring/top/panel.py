@@ -24,7 +24,7 @@ HEIGHTS = " ▁▂▃▄▅▆▇█"
 MINUTES_FROM, HOURS_FROM = 120, 7200
 DASH = "-"
 NO_BREAK = "\N{NO-BREAK SPACE}"
-# A part of the frame, drawn in so many columns.
+# Draws a part of the frame in the given number of columns.
 Block = Callable[[Figures, int], list[Text]]
 
 
@@ -166,7 +166,7 @@ def _measure(measure: Measure, width: int, write: Callable[[float | None], str])
 
 def asked_below(thresholds: Mapping[str, float]) -> str:
     """
-    When a person is asked, in a few words.
+    The thresholds below which a person is asked, in a few words.
 
     >>> asked_below({"mlops": 0.9, "other": 0.95, "nlp": 1.0001})
     'a person below 0.90 to 0.95, always: nlp'
@@ -203,7 +203,7 @@ def _confidence(figures: Figures, width: int) -> list[Text]:
 
 
 def _listed(name: str, parts: Sequence[str], width: int) -> Iterator[Text]:
-    """`name: part, part` on as many lines as it needs; a number stays on the line of its part."""
+    """`name: part, part` over as many lines as it needs; a part is not broken."""
     # `textwrap` does not break at a no-break space.
     whole = f"{name}: {', '.join(part.replace(' ', NO_BREAK) for part in parts)}"
     for line in textwrap.wrap(whole, width, initial_indent=" ", subsequent_indent="   ", break_on_hyphens=False):
@@ -211,7 +211,7 @@ def _listed(name: str, parts: Sequence[str], width: int) -> Iterator[Text]:
 
 
 def _columns(values: Sequence[float | None], most: float, across: int) -> str:
-    """Heights of a distribution, a few cells each; a share above 0 is never drawn as 0."""
+    """A distribution as columns, each some cells wide; a share above 0 is never drawn as 0."""
     cells = []
     for value in values:
         height = 0 if not value else max(1, round(value / most * (len(HEIGHTS) - 1)))

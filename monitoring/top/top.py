@@ -39,7 +39,7 @@ class AddressError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """Where a worker's metrics are."""
+    """The address of a worker's metrics."""
 
     scheme: str
     place: str
@@ -50,16 +50,16 @@ class Address:
 
     @property
     def readiness(self) -> str | None:
-        """The path of its readiness; None where the metrics are served under another name, so that it is unknown."""
+        """The path of the readiness; None if the metrics path does not end in `/metrics`, so it is unknown."""
         return self.path.removesuffix("/metrics") + "/readyz" if self.path.endswith("/metrics") else None
 
 
 def address(text: str) -> Address:
     """
-    An address as people type it.
+    Read an address as a person types it.
 
     Raises:
-        AddressError: It is none.
+        AddressError: The text is not an address.
 
     >>> str(address("worker-1:9108"))
     'http://worker-1:9108/metrics'
@@ -80,7 +80,7 @@ class Watcher:
     """Fetches the workers' metrics and keeps earlier ones, from which rates are computed."""
 
     def __init__(self, addresses: Sequence[Address]) -> None:
-        """Asks nothing yet."""
+        """Store the addresses; no request is sent yet."""
         self._addresses = list(dict.fromkeys(addresses))
         self._history = History()
 
@@ -96,7 +96,7 @@ class Watcher:
         seen = {str(at): found for at, (found, _) in zip(self._addresses, answers, strict=True) if found is not None}
         troubles = [trouble for _, trouble in answers if trouble is not None]
         if not seen:
-            raise NoWorkerError(_nobody(troubles))
+            raise NoWorkerError(_no_answer(troubles))
         return figures(self._history.see(seen), troubles)
 
 
@@ -105,14 +105,14 @@ def top(addresses: Sequence[Address], *, once: bool, as_json: bool, every_second
     Show the workers until interrupted.
 
     Args:
-        addresses: Of the workers.
+        addresses: Addresses of the workers.
         once: Show one frame and end; the same happens if the output is not a terminal.
         as_json: Print JSON, one object a line, instead of frames.
         every_seconds: Time between two looks.
-        console: Where frames go.
+        console: The console for frames.
 
     Raises:
-        NoWorkerError: Not one worker answers at the first look.
+        NoWorkerError: No worker answers at the first look.
     """
     watcher = Watcher(addresses)
     try:
@@ -167,7 +167,7 @@ def _ask(at: Address) -> tuple[Snapshot | None, Trouble | None]:
 
 
 def _readiness(at: Address) -> tuple[bool, str]:
-    """Ready unless it answers 503; a proxy that only passes metrics on has no readiness to ask."""
+    """Ready unless it answers 503, because a proxy may pass on the metrics alone."""
     if at.readiness is None:
         return True, ""
     status, text = _get(at, at.readiness)
@@ -193,6 +193,6 @@ def _why(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _nobody(troubles: Sequence[Trouble]) -> str:
+def _no_answer(troubles: Sequence[Trouble]) -> str:
     what = "; ".join(f"{trouble.worker}: {trouble.why}" for trouble in troubles)
     return f"no worker answers ({what}). Next: start one (tagstream worker, or make demo), or name its address: tagstream top HOST:PORT."

@@ -1,4 +1,4 @@
-"""The page as one answer: `index.html` with its style and script inside, and a content security policy that allows only these."""
+"""The page as one response: `index.html` with its style and script, and a policy that allows only these two."""
 
 import base64
 import hashlib
@@ -23,7 +23,7 @@ def document() -> Document:
     style, charts, page, frame = (folder.joinpath(name).read_text(encoding="utf-8") for name in names)
     script = charts + page
     body = frame.replace("/*style*/", style).replace("/*script*/", script).encode()
-    # Hashes of this style and this script: an injected script does not run, and only the worker may be asked.
+    # The policy has the hashes of the style and the script, so an injected script does not run; requests go to the worker only.
     policy = (
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; connect-src 'self'; img-src data:; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
