@@ -1,11 +1,10 @@
 """Every setting of tagstream: its name, type, default, bounds and meaning. `stream.settings.loading` fills the values in."""
 
 import os
-import re
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from model_export.bundle.bundle import DEFAULT_BUNDLE
@@ -13,57 +12,14 @@ from monitoring.drift.thresholds import CHANGE_DELTA, LABELS_PSI, SOURCES_RATIO,
 from monitoring.vocabulary import MAX_SOURCE_CHARACTERS
 from stream.contract.limits import DEFAULT_LIMITS, Limits
 from stream.settings.security import Security
+from stream.settings.topics import Topics
 
 PREFIX = "TAGSTREAM_"
 LEAST_WINDOW_EVENTS = 100
+LEAST_DEATHS = 2
 MAX_PORT = 65535
-TOPIC_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 # The least: a dead letter without its value. The most: below the limit of the worker's producer (stream/worker/faust_app.py).
 LEAST_RECORD_BYTES, MOST_RECORD_BYTES = 256 * 1024, 4_000_000
-
-
-class Topics(BaseModel):
-    """Names of the topics. Unless they are set, `dlq` is `content` with `.dlq` behind it, and `replays` is `dlq` with `.replays`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-    content: str = "content"
-    tagged: str = "tagged"
-    review: str = "review"
-    dlq: str = Field(default="", validation_alias=AliasChoices("dlq", "content_dlq"))
-    replays: str = ""
-    reviewed: str = "reviewed"
-    reports: str = "reports"
-    shadow: str = "shadow"
-    drift: str = "drift"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _derive_dlq_and_replays(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
-            return values
-        named = values.get("dlq", values.get("content_dlq"))
-        dlq = f"{values.get('content', 'content')}.dlq" if named is None else named
-        return {"replays": f"{dlq}.replays", **({"dlq": dlq} if named is None else {}), **values}
-
-    @field_validator("*")
-    @classmethod
-    def _is_valid_in_kafka(cls, value: str) -> str:
-        if not TOPIC_NAME.fullmatch(value) or value in {".", ".."}:
-            msg = (
-                "a topic's name in Kafka has 1 to 249 of the characters a-z, A-Z, 0-9, '.', '_' and '-', and is not '.' or '..'"
-            )
-            raise ValueError(msg)
-        return value
-
-    @model_validator(mode="after")
-    def _all_different(self) -> "Topics":
-        names = list(self.model_dump().values())
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            msg = f"two topics have the same name {twice[0]!r}"
-            raise ValueError(msg)
-        return self
 
 
 class Settings(BaseSettings):
@@ -78,7 +34,7 @@ class Settings(BaseSettings):
         nested_model_default_partial_update=True,
     )
 
-    brokers: str = Field(default="127.0.0.1:9092", description="Kafka brokers as host:port, separated by commas")
+    brokers: str = Field(default="127.0.0.1:9092", description="addresses of Kafka brokers; one that answers is enough")
     security: Security = Field(default_factory=Security, description="how clients connect to the brokers")
     group: str = Field(default="tagstream", min_length=1, description="consumer group of the workers")
     group_instance_id: str | None = Field(
@@ -112,7 +68,8 @@ class Settings(BaseSettings):
         default=3,
         ge=0,
         le=100,
-        description="deaths of workers over one event after which it becomes a dead letter, 2 or more; 0: no crash guard",
+        description="deaths of workers over one event after which it becomes a dead letter; 0: no crash guard",
+        json_schema_extra={"not": {"exclusiveMinimum": 0, "exclusiveMaximum": LEAST_DEATHS}},
     )
     state_folder: Path = Field(
         default=Path("~/.local/state/tagstream"),
@@ -158,7 +115,11 @@ class Settings(BaseSettings):
     shutdown_timeout_seconds: float = Field(default=10.0, gt=0, description="most seconds from SIGTERM to the exit")
     stall_timeout_seconds: float = Field(default=20.0, gt=0, description="seconds without progress after which /readyz fails")
     drift_window_events: int = Field(
-        default=1000, ge=0, le=20_000, description="decisions in a window that is compared for drift, 100 or more; 0: no drift"
+        default=1000,
+        ge=0,
+        le=20_000,
+        description="decisions in a window that is compared for drift; 0: no drift",
+        json_schema_extra={"not": {"exclusiveMinimum": 0, "exclusiveMaximum": LEAST_WINDOW_EVENTS}},
     )
     drift_reference: Path | None = Field(
         default=None, description="file made by `tagstream drift reference`; unset: a worker's own first windows"
@@ -223,8 +184,8 @@ class Settings(BaseSettings):
     @field_validator("crash_deaths")
     @classmethod
     def _zero_or_two_deaths(cls, value: int) -> int:
-        if value == 1:
-            msg = "a single death may have another cause than the event; use 2 or more, or 0 for no guard"
+        if 0 < value < LEAST_DEATHS:
+            msg = f"a single death may have another cause than the event; use {LEAST_DEATHS} or more, or 0 for no guard"
             raise ValueError(msg)
         return value
 

@@ -1,54 +1,99 @@
-"""`tagstream config show`: every setting with its value, its origin and its meaning."""
+"""`tagstream config show`: every setting by subject, with its value, origin, meaning and range."""
 
+import itertools
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from stream.settings.loading import Loaded, known_keys
-from stream.settings.security import Security, shown_path
+from stream.settings.loading import Loaded
+from stream.settings.reference import Entry, entries
+from stream.settings.security import shown_path
 from stream.settings.settings import Settings
 from stream.terminal.console import visible
 
+Row = tuple[Entry, Any, str]
+"""A setting, its value, and where the value comes from."""
+
 
 def print_settings(loaded: Loaded, *, sources: bool, as_json: bool) -> None:
-    """Print every setting with value, origin (`sources`) and meaning: a table on a terminal, elsewhere a line each."""
-    rows = [(key, _lookup(loaded.settings, key), loaded.origins.get(key, "default")) for key in known_keys()]
+    """
+    Print every setting with value, origin (`sources`), meaning and range, grouped by subject.
+
+    On a terminal each subject is a table. Elsewhere a setting is a line, below a line that begins with `#` and names the subject.
+    As JSON a setting is an object on a line, always with its origin.
+    """
+    rows = [(entry, _value(loaded.settings, entry), loaded.origins.get(entry.key, "default")) for entry in entries()]
     if as_json:
-        for key, value, origin in rows:
-            sys.stdout.buffer.write(msgspec.json.encode({"key": key, "value": value, "source": origin}) + b"\n")
-        return
-    if not sys.stdout.isatty():
-        # A program reads it, or a file keeps it: a value is in one piece, however long.
-        for key, value, origin in rows:
-            shown = "-" if value is None else visible(str(value), limit=len(str(value)))
-            sys.stdout.write(f"{key} = {shown}{f'  ({origin})' if sources else ''}  # {_meaning(key)}\n")
-        sys.stdout.flush()
-        return
-    table = Table(box=None, pad_edge=False)
-    for column in ("setting", "value", *(["source"] if sources else []), "meaning"):
-        table.add_column(column, overflow="fold", no_wrap=column == "setting")
-    for key, value, origin in rows:
-        shown = "-" if value is None else str(value)
-        table.add_row(key, shown, *([origin] if sources else []), _meaning(key))
-    Console(highlight=False).print(table)
+        _print_json(rows)
+    elif sys.stdout.isatty():
+        _print_tables(rows, sources=sources)
+    else:
+        _print_lines(rows, sources=sources)
 
 
-def _lookup(settings: Settings, key: str) -> Any:
-    value: Any = settings
-    for part in key.split("."):
-        value = getattr(value, part)
+def _print_json(rows: Iterable[Row]) -> None:
+    defaults = Settings()
+    for entry, value, origin in rows:
+        line = {
+            "key": entry.key,
+            "value": value,
+            "source": origin,
+            "subject": entry.subject,
+            "variable": entry.variable,
+            "meaning": entry.meaning,
+            "range": entry.range,
+            "allowed": entry.allowed,
+            "default": _value(defaults, entry),
+        }
+        sys.stdout.buffer.write(msgspec.json.encode(line) + b"\n")
+
+
+def _print_lines(rows: Iterable[Row], *, sources: bool) -> None:
+    """For a program or a file: a value is in one piece, however long."""
+    for subject, found in itertools.groupby(rows, key=lambda row: row[0].subject):
+        sys.stdout.write(f"# {subject}\n")
+        for entry, value, origin in found:
+            text = _in_words(value)
+            shown = visible(text, limit=len(text))
+            limits = f" [{entry.range}]" if entry.range else ""
+            sys.stdout.write(f"{entry.key} = {shown}{f'  ({origin})' if sources else ''}  # {entry.meaning}{limits}\n")
+    sys.stdout.flush()
+
+
+def _print_tables(rows: Iterable[Row], *, sources: bool) -> None:
+    console = Console(highlight=False)
+    for subject, found in itertools.groupby(rows, key=lambda row: row[0].subject):
+        table = Table(box=None, pad_edge=False, title=subject, title_justify="left", title_style="bold")
+        for column in ("setting", "value", *(["source"] if sources else []), "meaning and range"):
+            table.add_column(column, overflow="fold", no_wrap=column == "setting")
+        for entry, value, origin in found:
+            meaning = Text(entry.meaning)
+            if entry.range:
+                meaning.append(f" [{entry.range}]", style="dim")
+            table.add_row(entry.key, Text(_in_words(value)), *([origin] if sources else []), meaning)
+        console.print(table)
+        console.print()
+
+
+def _value(settings: Settings, entry: Entry) -> Any:
+    """The value as JSON has it; the name of a secret's file only where there is such a file."""
+    value = entry.value_in(settings)
     if isinstance(value, Path):
-        return shown_path(key, value)
+        return shown_path(entry.key, value)
     return value if isinstance(value, str | int | float | None) else str(value)
 
 
-def _meaning(key: str) -> str:
-    if key.startswith("topics."):
-        return f"name of the topic {key.removeprefix('topics.')}"
-    if key.startswith("security."):
-        return Security.model_fields[key.removeprefix("security.")].description or ""
-    return Settings.model_fields[key].description or ""
+def _in_words(value: Any) -> str:
+    """
+    A value as `tagstream.toml` would have it, without quotes.
+
+    >>> _in_words(None), _in_words(False), _in_words(0.5)
+    ('-', 'false', '0.5')
+    """
+    return "-" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

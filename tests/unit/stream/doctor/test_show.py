@@ -6,7 +6,8 @@ from stream.doctor import remote
 from stream.doctor.findings import Finding, Status
 from stream.doctor.show import LONGEST_NAMES, printer
 from stream.kafka.admin import TopicDescription
-from stream.settings.settings import Settings, Topics
+from stream.settings.settings import Settings
+from stream.settings.topics import Topics
 
 
 def of_topics(settings: Settings) -> list[Finding]:

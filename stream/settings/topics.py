@@ -1,0 +1,56 @@
+"""The `topics.*` settings: the name of each topic."""
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
+
+TOPIC_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+# The pattern is for the reference of settings; the validator below checks it, with a message that says it in words.
+Name = Annotated[str, WithJsonSchema({"type": "string", "pattern": f"^{TOPIC_NAME.pattern}$"})]
+
+
+class Topics(BaseModel):
+    """Names of the topics. Unless they are set, `dlq` is `content` with `.dlq` behind it, and `replays` is `dlq` with `.replays`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    content: Name = Field(default="content", description="topic of the events that workers read")
+    tagged: Name = Field(default="tagged", description="topic of the decisions that the model is sure of")
+    review: Name = Field(default="review", description="topic of the events that a person is asked about")
+    dlq: Name = Field(
+        default="", validation_alias=AliasChoices("dlq", "content_dlq"), description="topic of the dead letters of `content`"
+    )
+    replays: Name = Field(default="", description="topic in which `dlq replay` notes what it has sent again")
+    reviewed: Name = Field(default="reviewed", description="topic of reviewers' decisions; no command reads or writes it yet")
+    reports: Name = Field(default="reports", description="topic of readers' complaints; no command reads or writes it yet")
+    shadow: Name = Field(default="shadow", description="topic of a challenger's predictions; no command reads or writes it yet")
+    drift: Name = Field(default="drift", description="topic of drift findings")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _derive_dlq_and_replays(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        named = values.get("dlq", values.get("content_dlq"))
+        dlq = f"{values.get('content', 'content')}.dlq" if named is None else named
+        return {"replays": f"{dlq}.replays", **({"dlq": dlq} if named is None else {}), **values}
+
+    @field_validator("*")
+    @classmethod
+    def _is_valid_in_kafka(cls, value: str) -> str:
+        if not TOPIC_NAME.fullmatch(value) or value in {".", ".."}:
+            msg = (
+                "a topic's name in Kafka has 1 to 249 of the characters a-z, A-Z, 0-9, '.', '_' and '-', and is not '.' or '..'"
+            )
+            raise ValueError(msg)
+        return value
+
+    @model_validator(mode="after")
+    def _all_different(self) -> "Topics":
+        names = list(self.model_dump().values())
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            msg = f"two topics have the same name {twice[0]!r}"
+            raise ValueError(msg)
+        return self
