@@ -1,6 +1,6 @@
 """The programs that `benchmarks.throughput` measures, each a process of its own: `python -m benchmarks.arms NAME`.
 
-    tagstream     the worker as it is shipped, with a model that costs nothing
+    tagstream     the shipped worker, with a model that takes no time
     exactly-once  the same with `delivery = exactly_once`
     bare          a Faust agent that only forwards bytes, by Faust's own `topic.send`, and acknowledges safely
     bare-fast     the same through Faust's producer, without the topic's encoding
@@ -43,7 +43,7 @@ SURE = Prediction(
 
 
 class FreeModel:
-    """Answers at once: what is left is the frame around a model."""
+    """A model that takes no time, so the rest of the worker is measured."""
 
     labels = LABELS
 

@@ -1,4 +1,4 @@
-"""How often do the drift detectors cry wolf, and how late do they see one?
+"""Measures the false alarms of the drift detectors, and their delay after a shift.
 
     python -m benchmarks.drift [--streams 100] [--stable 10000] [--workers 2] [--json FILE]
 
@@ -40,7 +40,7 @@ PER_EVENTS = 10_000
 
 @dataclass
 class Results:
-    """What all streams gave: false alarms by detector, and delays by shift and detector."""
+    """Results over all streams: false alarms by detector, delays by shift and detector."""
 
     streams: int = 0
     stable_events: int = 0
@@ -78,7 +78,7 @@ class Watchers:
     """Every detector on one stream."""
 
     def __init__(self, pool: Pool, plan: DriftPlan) -> None:
-        """The reference of labels and distributions is the pool: what a bundle made for this stream would hold."""
+        """The pool is the reference of labels and distributions, as in a bundle made for this stream."""
         labels = Counter(seen.label or "" for seen in pool.ordinary)
         manifest = pool.bundle.manifest
         self.watch = DriftWatch(
@@ -169,7 +169,7 @@ def run(*, streams: int, events: int, workers: int, plan: DriftPlan | None = Non
 
 
 def table(results: Results) -> str:
-    """Markdown: a row a detector, a column a shift; the last rows are what the worker and all together reach."""
+    """Markdown: a row per detector, a column per shift; the last rows combine the worker's and all detectors."""
     head = ["detector", "false alarms / 10,000", *SHIFTS]
     rows = [head, ["---", "---:", *["---:"] * len(SHIFTS)]]
     rows += [
@@ -188,7 +188,7 @@ def _cell(results: Results, shift: str, names: Iterable[str]) -> str:
 
 
 def broken_promises(results: Results) -> list[str]:
-    """What the table must hold, and does not."""
+    """The requirements that the results do not meet."""
     too_many = [
         f"{name}: {rate:.2f} false alarms per 10,000 stable events, at most {MOST_FALSE_ALARMS}"
         for name in DETECTORS
@@ -203,7 +203,7 @@ def broken_promises(results: Results) -> list[str]:
 
 
 def main() -> None:
-    """Measure, print the table, say what is not held."""
+    """Measure, print the table and the requirements that are not met."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--streams", type=int, default=100)
     parser.add_argument("--stable", type=int, default=10_000)

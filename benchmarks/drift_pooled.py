@@ -28,10 +28,10 @@ _Row = tuple[str, int, int, int, bool]
 
 
 class PooledRules:
-    """What the rules would say of the last thousand events."""
+    """The recording rules on the last thousand events."""
 
     def __init__(self, reference: Sequence[Observation]) -> None:
-        """`reference` is what ordinary traffic looks like: what `describe` would store in a bundle."""
+        """`reference` is ordinary traffic, as `describe` would store it in a bundle."""
         self._window: deque[_Row] = deque()
         self._seen = 0
         self._labels: dict[str, int] = {}

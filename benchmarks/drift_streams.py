@@ -25,11 +25,11 @@ from stream.decide.signals import signals_of
 
 SHIFTS = ("class mix", "new topic", "another language", "empty descriptions", "confidence decay", "new producer")
 SOURCES = {"papers": 0.3, "repositories": 0.2, "forum": 0.2, "blogs": 0.15, "announcements": 0.08, "courses": 0.05}
-SILENT = 0.02  # the share of events whose producer says nothing
+SILENT = 0.02  # the share of events without a source
 NEW_SOURCE = "press-releases"
 PLANTED = ("quantabyte", "lorvane", "zephyrnet")
 LANGUAGES = frozenset({"german", "spanish"})
-# What a shift does to the stream: the share of events that it replaces.
+# The share of events that each shift replaces.
 REPLACED = {
     "class mix": 0.35,
     "new topic": 0.15,
@@ -39,7 +39,7 @@ REPLACED = {
     "new producer": 0.1,
 }
 HELD_OUT_TOPICS = 6
-# Logits lose a third of their size and gain noise: a model that no longer fits what it reads.
+# Logits lose a third of their size and gain noise, as with a model that no longer fits its input.
 DECAY, NOISE = 0.65, 0.5
 
 
@@ -172,7 +172,7 @@ def _observations(texts: Sequence[_Text], predictions: Sequence[Prediction]) -> 
 
 
 def decayed(prediction: Prediction, temperature: float, chance: random.Random) -> Prediction:
-    """What a model would say that no longer fits what it reads."""
+    """The prediction of a model that no longer fits its input."""
     return predict(
         [value * DECAY + chance.gauss(0, NOISE) for value in logits(prediction, temperature)],
         labels=tuple(prediction.probabilities),

@@ -1,4 +1,4 @@
-"""How often the hourly comparisons are over their limits although nothing moved: the basis of `monitoring/limits.py`.
+"""Measures how often hourly comparisons exceed their limits without drift: the basis of `monitoring/limits.py`.
 
 Both the hour and the reference are samples of one distribution, so that the error of a reference of some hundred rows counts too.
 `python -m benchmarks.limits` prints the table of docs/monitoring.md.
@@ -38,7 +38,7 @@ def false_alarms(*, windows: int, decisions: int, rows: int = REFERENCE_ROWS) ->
 
     live, reference = pair(LABELS)
     psi = ((live - reference) * np.log((live + EPSILON) / (reference + EPSILON))).sum(axis=1)
-    # What share of all texts is truly above the energy that a sample of so many rows says 0.5 % are above.
+    # The true share of texts above an energy that 0.5 % of a sample of `rows` rows exceed.
     beyond = chance.beta(rows * OUT_OF_DISTRIBUTION + 0.5, rows * (1 - OUT_OF_DISTRIBUTION) + 0.5, windows)
     strange = chance.binomial(decisions, beyond) / decisions
     titles, usual = pair((TITLES_ALONE, 1 - TITLES_ALONE))

@@ -1,4 +1,4 @@
-"""What does it cost to be watched? Signals, metrics and drift detection of a batch of 64, beside the model's time for its texts.
+"""The cost of monitoring: signals, metrics and drift detection of a batch of 64, compared with the model's time.
 
     python -m benchmarks.monitoring [--rounds 7]
 
@@ -104,7 +104,7 @@ def measure(rounds: int) -> list[Counter[str]]:
     decider = decider_of_bundle(bundle, classifier)
     coming = batches()
     measured = []
-    # The first round warms up, and is what the drift detection learns from.
+    # The first round is a warm-up, and becomes the baseline of the drift detection.
     for _ in range(rounds + 1):
         spent: Counter[str] = Counter()
         for events in itertools.islice(coming, BATCHES):

@@ -1,10 +1,10 @@
-"""Does a worker grow? One real worker under half of its load for half an hour: memory, threads and descriptors as it says itself.
+"""Measures growth: one worker at half load for half an hour; its memory, threads and descriptors.
 
     python -m benchmarks.soak [--minutes 30] [--warm-up-minutes 15] [--rate 60]
 
 Starts a broker, a worker with the default bundle, and the demo's producer; reads `/metrics` every five seconds. The slope is the
-least-squares line through resident memory after the warm-up, with its standard error: what is not twice its error is noise.
-Without --rate the load is half of what this machine takes, measured first on a backlog. Exit code 1 if memory grows by more than
+least-squares line through resident memory after the warm-up, with its standard error; a slope below twice its error is noise.
+Without --rate the load is half of the capacity, measured first on a backlog. Exit code 1 if memory grows by more than
 1 MB an hour beyond twice the error, or if threads or descriptors differ between the first and the last minute.
 """
 
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=30.0, help="after the warm-up")
     parser.add_argument("--warm-up-minutes", type=float, default=15.0)
-    parser.add_argument("--rate", type=float, help="events a second; half of what this machine takes unless given")
+    parser.add_argument("--rate", type=float, help="events a second; default: half of the measured capacity")
     parser.add_argument("--json", type=Path, help="keep every reading in this file")
     chosen = parser.parse_args(arguments)
     folder = Path(tempfile.mkdtemp(prefix="tagstream-soak-"))

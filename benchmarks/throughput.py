@@ -1,4 +1,4 @@
-"""Is the frame the limit? One worker with a free model over a fixed backlog, beside its peers, interleaved in one run.
+"""Measures the throughput without a model: one worker over a fixed backlog, interleaved with other programs.
 
     python -m benchmarks.throughput [--events 20000] [--rounds 3] [--arms tagstream,bare,bare-fast,raw]
 
@@ -28,7 +28,7 @@ from stream.settings.loading import load
 from stream.settings.settings import Settings
 
 ARMS = ("tagstream", "bare", "bare-fast", "raw")
-# Measured where it is named.
+# Only measured if named in --arms.
 FURTHER_ARMS = ("exactly-once",)
 BASELINE = "bare"
 TARGET_RATIO = 0.9

@@ -68,7 +68,7 @@ def address(worker: Worker) -> Iterator[str]:
 
 @pytest.fixture
 def page(browser: Browser, address: str) -> Iterator[Page]:
-    """A page whose clock stands still; in the end nothing was in its console, and every request went to the worker."""
+    """A page with a paused clock; at the end its console must be empty and all requests must have gone to the worker."""
     opened = browser.new_page(viewport={"width": 1440, "height": 900}, reduced_motion="reduce")
     opened.set_default_timeout(SECONDS * 1000)
     said: list[str] = []
@@ -94,7 +94,7 @@ def look(page: Page, address: str) -> None:
 
 
 def polls(page: Page, times: int) -> None:
-    """So many more looks."""
+    """Let the page ask this many more times."""
     for _ in range(times):
         with page.expect_response("**/snapshot.json"):
             page.clock.run_for(POLL_MS)
@@ -107,12 +107,12 @@ def settled(page: Page) -> None:
 
 
 def text(page: Page, selector: str) -> str:
-    """What stands there."""
+    """The text of an element."""
     return page.inner_text(selector)
 
 
 def test_all_charts_draw_and_say_what_they_show(page: Page, address: str) -> None:
-    """Lines, bars, and for those who do not see them a sentence."""
+    """All charts are drawn, each with a text for screen readers."""
     look(page, address)
     polls(page, 5)
     for name in CHARTS:
@@ -134,7 +134,7 @@ def test_all_charts_draw_and_say_what_they_show(page: Page, address: str) -> Non
 
 
 def test_a_drift_becomes_alarms_that_say_what_moved(page: Page, address: str, worker: Worker) -> None:
-    """Silent before, and named with the alerts' names after."""
+    """Drift appears as alarms with the alerts' names; before it there is none."""
     look(page, address)
     polls(page, 4)
     assert text(page, "#alarms") == "None."
@@ -147,7 +147,7 @@ def test_a_drift_becomes_alarms_that_say_what_moved(page: Page, address: str, wo
 
 
 def test_a_worker_without_events_says_so(page: Page, address: str, worker: Worker) -> None:
-    """An idle worker shows dashes and the next step, and no empty chart."""
+    """An idle worker is shown with dashes and the next step."""
     worker.rate = 0
     look(page, address)
     polls(page, 2)
@@ -157,7 +157,7 @@ def test_a_worker_without_events_says_so(page: Page, address: str, worker: Worke
 
 
 def test_a_worker_that_is_not_ready_says_why(page: Page, address: str, worker: Worker) -> None:
-    """In its own words, at the top."""
+    """A worker that is not ready is shown with its own reason."""
     worker.verdict = Verdict(ready=False, why="the group has not given this worker its partitions yet")
     look(page, address)
     assert text(page, "#state") == "Not ready"
@@ -165,7 +165,7 @@ def test_a_worker_that_is_not_ready_says_why(page: Page, address: str, worker: W
 
 
 def test_a_long_path_stays_within_its_alarm(page: Page, address: str, worker: Worker) -> None:
-    """On a phone too: what has nowhere to break is broken anywhere."""
+    """A long path wraps within its alarm, also on a phone."""
     width, height = SIZES["narrow"]
     page.set_viewport_size({"width": width, "height": height})
     worker.verdict = Verdict(ready=False, why=f"the breaker is open: remove /var/lib/{'tagstream_state' * 6}/breaker.json")
@@ -176,7 +176,7 @@ def test_a_long_path_stays_within_its_alarm(page: Page, address: str, worker: Wo
 
 
 def test_a_lost_worker_leaves_its_last_figures_greyed(page: Page, address: str) -> None:
-    """And is found again by itself."""
+    """The last figures of a lost worker stay, greyed, until it answers again."""
     look(page, address)
     polls(page, 3)
     before = text(page, "#totals")
@@ -195,7 +195,7 @@ def test_a_lost_worker_leaves_its_last_figures_greyed(page: Page, address: str) 
 
 
 def test_before_the_first_answer_it_says_that_it_asks(page: Page, address: str) -> None:
-    """An unknown figure is not shown as zero."""
+    """Before the first answer, figures are dashes and not zero."""
     page.route("**/snapshot.json", lambda _: None)
     page.goto(address)
     assert text(page, "#state") == "Asking the worker…"
@@ -203,7 +203,7 @@ def test_before_the_first_answer_it_says_that_it_asks(page: Page, address: str) 
 
 
 def test_it_can_be_paused_by_keyboard(page: Page, address: str) -> None:
-    """What moves by itself must be able to stand still; the first thing that Tab reaches does it."""
+    """The first element reached by Tab pauses and resumes the page."""
     look(page, address)
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
@@ -219,7 +219,7 @@ def test_it_can_be_paused_by_keyboard(page: Page, address: str) -> None:
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("size", SIZES)
 def test_it_fits_and_can_be_read(page: Page, address: str, worker: Worker, size: str, scheme: Any) -> None:
-    """At a phone's and a desk's width, light and dark: nothing is wider than the window, and all text stands out."""
+    """At the widths of a phone and a desktop, light and dark, the page fits and its text has enough contrast."""
     width, height = SIZES[size]
     page.set_viewport_size({"width": width, "height": height})
     page.emulate_media(color_scheme=scheme)

@@ -1,4 +1,4 @@
-"""Readiness is progress: idle is ready, stalled is not, and neither is a loop that has stopped."""
+"""Readiness is progress: an idle worker is ready; a stalled one, or one with a stopped event loop, is not."""
 
 import threading
 
@@ -21,21 +21,21 @@ def started() -> tuple[Progress, Clock]:
 
 
 def lives(progress: Progress, clock: Clock, seconds: int, *, lag: int) -> None:
-    """The event loop ticks every second, and nothing else happens."""
+    """Tick every second without any progress."""
     for _ in range(seconds):
         clock.now += 1
         progress.ticked(lag=lag)
 
 
 def test_a_worker_without_partitions_is_not_ready() -> None:
-    """It has nothing to read yet."""
+    """A worker without an assignment is not ready."""
     progress = Progress(stall_seconds=STALL, monotonic=Clock())
     assert not progress.verdict().ready
     assert "partitions" in progress.verdict().why
 
 
 def test_an_idle_worker_stays_ready() -> None:
-    """An hour without an event is no trouble."""
+    """A worker without events stays ready."""
     progress, clock = started()
     lives(progress, clock, 3600, lag=0)
     assert progress.verdict().ready
@@ -43,7 +43,7 @@ def test_an_idle_worker_stays_ready() -> None:
 
 
 def test_a_worker_whose_brokers_are_silent_is_not_ready_within_the_bound() -> None:
-    """It was caught up when they went, and does not know any more whether something waits."""
+    """Without answers from the brokers a worker becomes not ready, because its lag is unknown."""
     progress, clock = started()
     for _ in range(20):
         clock.now += 1
@@ -57,7 +57,7 @@ def test_a_worker_whose_brokers_are_silent_is_not_ready_within_the_bound() -> No
 
 
 def test_a_worker_with_lag_that_does_not_move_is_not_ready_within_the_bound() -> None:
-    """Ready up to the bound, not after it; it says how many wait and for how long."""
+    """With lag and no progress a worker is ready up to the bound and not after it, and gives the lag and the time."""
     progress, clock = started()
     lives(progress, clock, 1, lag=7)
     lives(progress, clock, 20, lag=7)
@@ -69,7 +69,7 @@ def test_a_worker_with_lag_that_does_not_move_is_not_ready_within_the_bound() ->
 
 
 def test_a_batch_or_a_commit_makes_a_stalled_worker_ready_again() -> None:
-    """Progress is what counts, not the lag."""
+    """A batch or a commit makes a stalled worker ready, even with lag."""
     progress, clock = started()
     lives(progress, clock, 60, lag=7)
     assert not progress.verdict().ready
@@ -80,7 +80,7 @@ def test_a_batch_or_a_commit_makes_a_stalled_worker_ready_again() -> None:
 
 
 def test_work_that_arrives_after_a_pause_does_not_fail_at_once() -> None:
-    """The last batch was an hour ago, and the new work has its full time."""
+    """After an idle time, new events get the full time before the worker counts as stalled."""
     progress, clock = started()
     progress.moved()
     lives(progress, clock, 3600, lag=0)
@@ -93,7 +93,7 @@ def test_work_that_arrives_after_a_pause_does_not_fail_at_once() -> None:
 
 
 def test_a_loop_that_has_stopped_is_not_ready_even_when_idle() -> None:
-    """Nobody ticks, and nobody would notice new work."""
+    """A worker whose event loop has stopped is not ready, even without lag."""
     progress, clock = started()
     clock.now += STALL
     assert progress.verdict().ready
@@ -104,7 +104,7 @@ def test_a_loop_that_has_stopped_is_not_ready_even_when_idle() -> None:
 
 
 def test_a_stopping_worker_is_not_ready_whatever_else_holds() -> None:
-    """No new work is sent its way while it drains."""
+    """A stopping worker is never ready."""
     progress, _ = started()
     progress.stopping()
     progress.moved()
@@ -114,7 +114,7 @@ def test_a_stopping_worker_is_not_ready_whatever_else_holds() -> None:
 
 
 def test_new_partitions_start_the_clock_anew() -> None:
-    """After a rebalance the lag is another worker's doing."""
+    """An assignment counts as progress, because its lag is from another worker."""
     progress, clock = started()
     lives(progress, clock, 60, lag=7)
     progress.assigned(2)
@@ -123,7 +123,7 @@ def test_new_partitions_start_the_clock_anew() -> None:
 
 
 def test_a_worker_that_lost_all_partitions_to_others_is_ready() -> None:
-    """More workers than partitions: it stands by."""
+    """A standby worker with an empty assignment is ready."""
     progress, clock = started()
     progress.assigned(0)
     lives(progress, clock, 100, lag=0)
@@ -132,7 +132,7 @@ def test_a_worker_that_lost_all_partitions_to_others_is_ready() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from(["tick", "idle", "move", "wait"]), st.floats(0, 19))))
 def test_a_worker_that_ticks_and_moves_within_the_bound_is_never_unready(steps: list[tuple[str, float]]) -> None:
-    """No false alarm: after any history, one tick and one batch are enough."""
+    """After any history, one tick and one batch make a worker ready."""
     progress, clock = started()
     for what, seconds in steps:
         clock.now += seconds
@@ -147,7 +147,7 @@ def test_a_worker_that_ticks_and_moves_within_the_bound_is_never_unready(steps: 
 
 
 def test_every_method_may_be_called_from_any_thread() -> None:
-    """The stream writes while HTTP reads; nothing raises, and the last word stands."""
+    """Concurrent calls raise no error, and the last call decides."""
     progress, _ = started()
     errors: list[BaseException] = []
 
@@ -171,7 +171,7 @@ def test_every_method_may_be_called_from_any_thread() -> None:
 
 
 def test_a_worker_that_waits_for_a_person_says_so_before_all_else() -> None:
-    """Until somebody has answered."""
+    """A wait for a person comes before all other reasons until it ends."""
     progress = Progress(stall_seconds=20, monotonic=Clock())
     progress.refuse("the circuit breaker is open")
     assert progress.verdict() == Verdict(ready=False, why="the circuit breaker is open")

@@ -9,13 +9,13 @@ MOST = 0.002
 
 
 def test_chance_alone_is_over_a_limit_in_less_than_two_windows_of_a_thousand() -> None:
-    """At 500 decisions, the worst case, with a reference of 900 rows that has its own error."""
+    """At 500 decisions and a reference of 900 rows, chance exceeds a limit in fewer than 0.2 % of the windows."""
     found = false_alarms(windows=WINDOWS, decisions=limits.LEAST_DECISIONS)
     assert found
     assert {alert: share for alert, share in found.items() if share > MOST} == {}
 
 
 def test_more_decisions_make_no_more_false_alarms() -> None:
-    """An effect is alarmed on, not a p-value, which alarms on everything once there are enough events."""
+    """More decisions do not cause more false alarms, because limits are effect sizes and not p-values."""
     found = false_alarms(windows=WINDOWS, decisions=100_000)
     assert {alert: share for alert, share in found.items() if share > MOST} == {}

@@ -1,4 +1,4 @@
-"""The reference of words and producers: what is kept, how large it may grow, and what a file must be."""
+"""The baseline of words and producers: its counts, its bounds and its file."""
 
 from pathlib import Path
 
@@ -10,21 +10,21 @@ from tests.unit.monitoring.drift.drift_cases import dead_letter, decision, ordin
 
 
 def test_a_word_counts_once_an_event_and_words_of_one_event_are_left_out() -> None:
-    """Shares are of events."""
+    """A word counts once per event, and words of a single event are left out."""
     made = baseline.of([decision(("x", "x", "x", "lone")), decision(("x", "y")), decision(("y",)), dead_letter()])
     assert made.words == {"x": 2, "y": 2}
     assert made.events == 3
 
 
 def test_producers_are_counted_and_the_silent_too() -> None:
-    """A producer of one event says how often new ones come."""
+    """Producers, events without a source, and producers of a single event are counted."""
     made = baseline.of([decision(source=name) for name in ("a", "a", "b", None)])
     assert (made.sources, made.without_source, made.lone_sources) == ({"a": 2, "b": 1}, 1, 1)
     assert made.label_ratio == {"mlops": 1.0}
 
 
 def test_a_file_reads_back_the_same(tmp_path: Path) -> None:
-    """With the same digest."""
+    """A written baseline reads back equal, with the same digest."""
     made = baseline.of(list(ordinary(300)), model="d" * 64)
     path = tmp_path / "reference.json"
     path.write_bytes(baseline.render(made))
@@ -34,7 +34,7 @@ def test_a_file_reads_back_the_same(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"\xff", b'{"format": 2}', None])
 def test_another_file_is_refused_with_the_next_step(tmp_path: Path, content: bytes | None) -> None:
-    """Also one that is not there."""
+    """A missing file or one with other content is refused with the next step."""
     path = tmp_path / "reference.json"
     if content is not None:
         path.write_bytes(content)
@@ -43,7 +43,7 @@ def test_another_file_is_refused_with_the_next_step(tmp_path: Path, content: byt
 
 
 def test_learning_is_bounded_whatever_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Words and producers of one event each, for ever."""
+    """The number of counted words and producers is bounded."""
     monkeypatch.setattr(baseline, "MOST_WORDS", 50)
     monkeypatch.setattr(baseline, "MOST_SOURCES", 20)
     learning = baseline.Learning()
@@ -55,6 +55,6 @@ def test_learning_is_bounded_whatever_comes(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_nothing_is_no_baseline() -> None:
-    """Nor are dead letters."""
+    """A baseline without decisions is an error, also with dead letters."""
     with pytest.raises(ValueError, match="a baseline needs decisions"):
         baseline.of([dead_letter()])

@@ -1,4 +1,4 @@
-"""Thresholds from stable data: never below the shipped ones, high enough for what the data does by itself, honest about the run."""
+"""Calibrated thresholds are at or above the shipped ones, fit the data's own noise, and come with their false alarms."""
 
 import random
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ RUN = 10_000
 
 
 def by_detector(observations: list[Observation], run_events: int = RUN) -> dict[str, Calibrated]:
-    """What was calibrated, by detector."""
+    """The calibrated thresholds, by detector."""
     return {row.detector: row for row in calibrate(observations, plan=PLAN, label_ratio=None, run_events=run_events)}
 
 
@@ -32,7 +32,7 @@ def tidal(events: int) -> Iterator[Observation]:
 
 
 def test_a_quiet_stream_keeps_the_shipped_thresholds() -> None:
-    """They are effects that matter, however quiet it is."""
+    """A quiet stream keeps the shipped thresholds."""
     found = by_detector(list(ordinary(6_000)))
     assert {row.setting: row.threshold for row in found.values()} == {
         "drift_change_delta": CHANGE_DELTA,
@@ -44,14 +44,14 @@ def test_a_quiet_stream_keeps_the_shipped_thresholds() -> None:
 
 
 def test_without_an_alarm_a_third_of_the_events_is_promised() -> None:
-    """The rule of three; there are three runs in a replay."""
+    """Without an alarm, the stated run is a third of the replayed events (rule of three)."""
     for row in by_detector(list(ordinary(6_000))).values():
         assert row.events >= 3 * RUN
         assert row.run == pytest.approx(row.events / 3)
 
 
 def test_a_stream_with_tides_gets_thresholds_above_them() -> None:
-    """Under which the replay is as quiet as was asked for."""
+    """A stream with regular swings gets thresholds with as few false alarms as asked for."""
     found = by_detector(list(tidal(6_000)))
     assert found["labels"].threshold > LABELS_PSI
     assert found["labels"].reached
@@ -60,12 +60,12 @@ def test_a_stream_with_tides_gets_thresholds_above_them() -> None:
 
 
 def test_a_calibration_repeats() -> None:
-    """The resampling is seeded."""
+    """Two calibrations of the same data give the same thresholds."""
     stream = list(tidal(4_000))
     assert by_detector(stream) == by_detector(stream)
 
 
 def test_too_few_events_are_refused_with_how_many_it_takes() -> None:
-    """Five windows beside the reference."""
+    """Too few events are refused with the number needed."""
     with pytest.raises(TooFewError, match=r"1999 decisions are too few.*give 2000 events or more"):
         by_detector(list(ordinary(1_999)))

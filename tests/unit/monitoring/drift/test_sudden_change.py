@@ -1,4 +1,4 @@
-"""Sudden changes of one number: reported once, with where the mean was and where it went, and only if it matters."""
+"""Sudden changes of a signal's mean are reported once, with the means before and after, if they are large enough."""
 
 import itertools
 import random
@@ -36,7 +36,7 @@ def reports(values: list[float], signal: DriftSignal = DriftSignal.CONFIDENCE) -
     ],
 )
 def test_one_change_is_reported_once_with_its_means(signal: DriftSignal, before: float, after: float, sd: float) -> None:
-    """Within a thousand events, whatever the direction; ADWIN by itself detects it several times over."""
+    """A change in either direction is reported once within a thousand events, with both means."""
     for seed in range(5):
         values = normal(before, sd, 3_000, seed) + normal(after, sd, 4_000, seed + 100)
         [(at, change)] = reports(values, signal)
@@ -48,18 +48,18 @@ def test_one_change_is_reported_once_with_its_means(signal: DriftSignal, before:
 
 @pytest.mark.parametrize(("signal", "mean", "sd"), [(DriftSignal.CONFIDENCE, 0.8, 0.17), (DriftSignal.ENERGY, -3.2, 1.1)])
 def test_a_stable_stream_gives_no_report(signal: DriftSignal, mean: float, sd: float) -> None:
-    """In twenty streams of ten thousand."""
+    """Twenty stable streams of ten thousand events give no report."""
     assert not [report for seed in range(20) for report in reports(normal(mean, sd, 10_000, seed), signal)]
 
 
 def test_a_certain_change_that_is_too_small_to_matter_is_no_report() -> None:
-    """One point of confidence, which ADWIN is sure of after some thousand events."""
+    """A certain change below the least effect is not reported."""
     values = normal(0.80, 0.02, 3_000, 1) + normal(0.79, 0.02, 20_000, 2)
     assert reports(values) == []
 
 
 def test_small_steps_are_reported_when_they_add_up() -> None:
-    """Each step is below the least effect, and the mean before the first of them is named."""
+    """Small steps are reported once they add up, with the mean before the first step."""
     values = [value for step in range(6) for value in normal(0.80 - 0.01 * step, 0.01, 2_000, step)]
     found = reports(values)
     assert found
@@ -67,7 +67,7 @@ def test_small_steps_are_reported_when_they_add_up() -> None:
 
 
 def test_a_second_change_is_reported_after_the_quiet() -> None:
-    """Down and, long after, up again."""
+    """A second change after the quiet time is reported too."""
     values = normal(0.8, 0.1, 2_000, 1) + normal(0.6, 0.1, QUIET_EVENTS + 2_000, 2) + normal(0.8, 0.1, 2_000, 3)
     (_, down), (_, up) = reports(values)
     assert down.after < down.before
@@ -75,7 +75,7 @@ def test_a_second_change_is_reported_after_the_quiet() -> None:
 
 
 def test_a_change_across_a_reset_is_no_change() -> None:
-    """Another model has its own confidence."""
+    """A difference across a reset is not reported."""
     detector = ChangeDetector(DriftSignal.CONFIDENCE, delta=DELTA)
     for value in normal(0.9, 0.05, 3_000, 1):
         assert detector.update(value) is None
@@ -91,6 +91,6 @@ def test_a_change_across_a_reset_is_no_change() -> None:
     st.integers(1, 20),
 )
 def test_no_number_breaks_a_detector_and_reports_are_far_apart(signal: DriftSignal, values: list[float], times: int) -> None:
-    """Whatever finite numbers come; what is outside the signal's range is cut."""
+    """Any finite values are accepted, and reports are more than the quiet time apart."""
     places = [at for at, _ in reports(values * times, signal)]
     assert all(later - earlier > QUIET_EVENTS for earlier, later in itertools.pairwise(places))

@@ -1,4 +1,4 @@
-"""The figures that people look at, and which of them are alarms: the conditions of Prometheus' alerts, told as sentences."""
+"""Figures of the page and the terminal, and the alarms on them."""
 
 import re
 from dataclasses import replace
@@ -47,7 +47,7 @@ def value(found: Figures, name: str) -> float | None:
 
 
 def test_the_figures_are_those_of_the_events() -> None:
-    """Counted, not estimated."""
+    """The figures equal the counts of the published events."""
     found = seen(ran())
     assert found.totals.received == 2000
     assert found.totals.tagged + found.totals.review + found.totals.dlq == 2000
@@ -64,7 +64,7 @@ def test_the_figures_are_those_of_the_events() -> None:
 
 
 def test_one_worker_and_four_give_the_same_figures() -> None:
-    """Drift is a figure of the stream, not of a partition."""
+    """Figures are pooled over workers, so the same events give the same figures on one worker and on four."""
     streams = [Stream(seed=seed) for seed in range(4)]
     for stream in streams:
         stream.run(50, drift=0.5)
@@ -78,7 +78,7 @@ def test_one_worker_and_four_give_the_same_figures() -> None:
 
 
 def test_a_worker_of_an_older_version_has_dashes_and_no_alarm() -> None:
-    """What it does not export is None, in every figure."""
+    """A figure without its metric is None and raises no alarm."""
     text = "# TYPE tagstream_events_received_total counter\ntagstream_events_received_total 3\n"
     found = figures(History().see({"old": parse(text, at=9.0)}))
     assert all(measure.value is None for measure in (*found.distances, *found.shares))
@@ -89,7 +89,7 @@ def test_a_worker_of_an_older_version_has_dashes_and_no_alarm() -> None:
 
 
 def test_a_worker_without_events_has_no_figures_and_no_alarm() -> None:
-    """Shares of nothing are no shares."""
+    """Without events the shares are None, and no alarm is raised."""
     found = seen(Stream())
     assert found.window.decisions == 0
     assert all(measure.value is None for measure in (*found.distances, *found.shares))
@@ -99,7 +99,7 @@ def test_a_worker_without_events_has_no_figures_and_no_alarm() -> None:
 
 
 def test_figures_and_alarms_are_json() -> None:
-    """For the page and for machines: no infinity, no NaN."""
+    """Figures and alarms encode to JSON without infinity or NaN."""
     for stream in (Stream(), ran(drift=1.0)):
         found = seen(stream)
         data = msgspec.json.encode({"figures": found, "alarms": alarms(found)})
@@ -109,12 +109,12 @@ def test_figures_and_alarms_are_json() -> None:
 
 
 def test_a_stream_like_its_reference_raises_no_alarm() -> None:
-    """The silence is what makes the alarms worth reading."""
+    """A stream that is like the reference raises no alarm."""
     assert alarms(seen(ran(500))) == []
 
 
 def test_a_drifted_stream_says_what_moved() -> None:
-    """Every kind of drift has its own alarm, and a next step."""
+    """A drifted stream raises an alarm with a next step for each kind of drift."""
     found = alarms(seen(ran(drift=1.0)))
     assert names(found) == {
         "PredictionDrift",
@@ -130,12 +130,12 @@ def test_a_drifted_stream_says_what_moved() -> None:
 
 
 def test_drift_is_not_judged_on_few_decisions() -> None:
-    """A distance of a hundred events is mostly chance."""
+    """With few decisions no drift alarm is raised, because distances are mostly chance."""
     assert alarms(seen(ran(20, drift=1.0))) == []
 
 
 def test_dead_letters_are_an_alarm_from_ten_on() -> None:
-    """One broken event is not worth a night."""
+    """Fewer than ten dead letters raise no alarm, whatever their share."""
     assert "DeadLetterRatio" not in names(alarms(seen(ran(10, dead=0.03))))
     (alarm,) = (alarm for alarm in alarms(seen(ran(100, dead=0.1))) if alarm.name == "DeadLetterRatio")
     assert alarm.tier is Tier.PAGE
@@ -143,7 +143,7 @@ def test_dead_letters_are_an_alarm_from_ten_on() -> None:
 
 
 def test_events_that_wait_while_nothing_comes_out_are_an_alarm() -> None:
-    """An idle stream is none."""
+    """Waiting events without an outcome are an alarm; an idle stream is not."""
     found = seen(ran())
     waiting = replace(found, position=replace(found.position, lag=70, idle_seconds=61.0))
     assert names(alarms(waiting)) == {"Stalled"}
@@ -151,20 +151,20 @@ def test_events_that_wait_while_nothing_comes_out_are_an_alarm() -> None:
 
 
 def test_late_outcomes_are_an_alarm() -> None:
-    """More than fourteen times what the promise allows."""
+    """A share of stale outcomes above the limit is an alarm."""
     found = seen(ran())
     late = tuple(replace(share, value=0.2) if share.name == "stale" else share for share in found.shares)
     assert names(alarms(replace(found, shares=late))) == {"FreshnessBurn"}
 
 
 def test_two_bundles_at_once_are_an_alarm_and_drift_waits() -> None:
-    """Live figures and reference do not belong together meanwhile."""
+    """While two bundles decide, only the version skew is an alarm."""
     found = alarms(seen(ran(drift=1.0), ran(drift=1.0, digest="ffff")))
     assert names(found) == {"ModelVersionSkew"}
 
 
 def test_a_sudden_change_is_an_alarm() -> None:
-    """Found by the worker itself."""
+    """A sudden change found by a worker is an alarm with its signal."""
     stream = ran()
     stream.metrics.drift_change("confidence")
     stream.metrics.drift_change("tokens_per_word")
@@ -175,7 +175,7 @@ def test_a_sudden_change_is_an_alarm() -> None:
 
 @pytest.mark.parametrize(("scores", "said"), [({"words": 5.9}, 0), ({"words": 6.0}, 1), ({"words": 24.5, "sources": 0.2}, 2)])
 def test_a_window_with_other_words_or_producers_is_an_alarm(scores: dict[str, float], said: int) -> None:
-    """From the worker's own threshold on; a worker that does not watch for drift has none."""
+    """A score from the worker's threshold on is an alarm; without thresholds there is none."""
     stream = ran()
     stream.metrics.drift_evaluated(1000, scores, stream.now)
     assert "ContentDrift" not in names(alarms(seen(stream)))
@@ -185,7 +185,7 @@ def test_a_window_with_other_words_or_producers_is_an_alarm(scores: dict[str, fl
 
 @pytest.mark.parametrize(("compared", "rate", "alarm"), [(0.0, 20, True), (0.0, 0.1, False), (7 * 3600.0, 20, False)])
 def test_silence_about_drift_is_an_alarm_where_nobody_looks(compared: float, rate: float, alarm: bool) -> None:
-    """Seven hours without a comparison, unless hardly anything came."""
+    """Seven hours without a comparison are an alarm, unless too few decisions came for one."""
     stream = Stream()
     for _ in range(7):
         stream.run(3600, rate=rate / 20)
@@ -197,7 +197,7 @@ def test_silence_about_drift_is_an_alarm_where_nobody_looks(compared: float, rat
 
 
 def test_a_worker_that_is_absent_or_not_ready_comes_first() -> None:
-    """Before all drift."""
+    """Alarms on workers come before those on drift."""
     troubles = (
         Trouble(worker="w1", answers=False, why="nothing listens there"),
         Trouble(worker="w2", answers=True, why="7 events wait"),
@@ -208,7 +208,7 @@ def test_a_worker_that_is_absent_or_not_ready_comes_first() -> None:
 
 
 def test_an_open_circuit_breaker_is_an_alarm_of_its_own_with_one_next_step() -> None:
-    """The worker's, where it says one; a worker that is only seen through its series has the breaker's page."""
+    """An open breaker is one alarm with the worker's next step, or the runbook if the worker gives none."""
     stream = ran()
     stream.metrics.circuit_breaker(is_open=True)
     snapshot = of_families(stream.registry.collect(), at=stream.now)
@@ -230,7 +230,7 @@ def test_an_open_circuit_breaker_is_an_alarm_of_its_own_with_one_next_step() -> 
 
 
 def test_a_worker_that_does_not_hear_from_its_brokers_is_an_alarm_of_its_own() -> None:
-    """It is not the worker that is to be looked at then; one whose event loop hangs does not hear from them either, and is."""
+    """Silent brokers are an alarm of their own, except if the event loop itself hangs."""
     stream, clock = ran(), Clock()
     snapshot = of_families(stream.registry.collect(), at=stream.now)
     progress = Progress(stall_seconds=20, monotonic=clock)
@@ -269,18 +269,18 @@ def test_a_worker_that_does_not_hear_from_its_brokers_is_an_alarm_of_its_own() -
     ],
 )
 def test_the_limits_are_those_of_the_alerts(alert: str, threshold: float) -> None:
-    """Two places, one figure: whoever changes one is told of the other."""
+    """Each limit is the number in the expression of its alert."""
     assert f"{threshold:g}" in re.findall(r"(?<![\w.])[\d.]+(?!\w)", condition(alert))
 
 
 def test_the_review_budget_is_that_of_the_recording_rule() -> None:
-    """The one figure that is the operator's to set."""
+    """The review budget is the number in the recording rule."""
     rules = ALERTS.with_name("recording.yml").read_text(encoding="utf-8")
     assert f"expr: {limits.REVIEW_RATIO:g} * group by (job)" in rules
 
 
 def test_every_alarm_has_the_name_of_an_alert() -> None:
-    """Its page in the runbooks is found by it."""
+    """Each alarm has the name of an alert, which leads to its runbook."""
     source = (ALERTS.parents[1] / "figures" / "alarms.py").read_text(encoding="utf-8")
     alerts = set(re.findall(r"- alert: (\w+)", ALERTS.read_text(encoding="utf-8")))
     told = set(re.findall(r'"([A-Z][a-z]+(?:[A-Z][a-z]+)*)"', source))
@@ -296,7 +296,7 @@ def condition(alert: str) -> str:
 
 
 def test_under_the_rules_all_goes_to_people_and_the_page_says_so() -> None:
-    """The model decides nothing then: its count is no measure of how many are asked about."""
+    """Decisions of the keyword rules count in the review share, though the model made none."""
     stream = Stream()
     asked = Observation(
         destination=Destination.REVIEW, created_ms=0, review_reasons=(ReviewReason.LOW_CONFIDENCE,), label=None, confidence=None

@@ -1,4 +1,4 @@
-"""Which span a look is about: seconds for flow, a minute or more for drift, and the beginning where nothing else is known."""
+"""The spans of a look: seconds for flow, at least a minute for drift, else the time since the start."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def look(kept: History, *streams: Stream) -> Windows:
 
 
 def test_the_first_look_knows_everything_since_the_start_and_no_flow() -> None:
-    """A rate of a moment needs two looks."""
+    """The first look covers the time since the start and has no flow, because a rate needs two looks."""
     stream = Stream()
     stream.run(30)
     found = look(History(), stream)
@@ -25,7 +25,7 @@ def test_the_first_look_knows_everything_since_the_start_and_no_flow() -> None:
 
 
 def test_flow_is_that_of_the_last_seconds() -> None:
-    """Whatever was before."""
+    """Flow covers the last ten seconds only."""
     stream, kept = Stream(), History()
     for _ in range(20):
         stream.run(5, rate=40)
@@ -40,7 +40,7 @@ def test_flow_is_that_of_the_last_seconds() -> None:
 
 @pytest.mark.parametrize(("rate", "seconds"), [(100, 60), (10, 100), (1, 600)])
 def test_drift_is_judged_on_as_few_minutes_as_hold_enough_decisions(rate: float, seconds: float) -> None:
-    """A minute of a busy stream, ten of a quiet one: fewer decisions say little, older ones hide what is new."""
+    """Drift is judged on a minute of a busy stream and up to ten minutes of a quiet one."""
     stream, kept = Stream(), History()
     for _ in range(150):
         stream.run(5, rate=rate, dead=0.0)
@@ -50,7 +50,7 @@ def test_drift_is_judged_on_as_few_minutes_as_hold_enough_decisions(rate: float,
 
 
 def test_a_worker_that_runs_for_less_is_judged_since_its_start() -> None:
-    """The demo shows something in its first minute."""
+    """A worker that has just started is judged on the time since its start."""
     stream, kept = Stream(), History()
     for _ in range(5):
         stream.run(5)
@@ -60,7 +60,7 @@ def test_a_worker_that_runs_for_less_is_judged_since_its_start() -> None:
 
 
 def test_memory_has_a_bound() -> None:
-    """Ten minutes, one snapshot in five seconds, however often somebody looks."""
+    """At most ten minutes of snapshots are kept, five seconds apart, for any number of looks."""
     stream, kept = Stream(), History()
     for _ in range(1500):
         stream.run(1, rate=1)
@@ -70,7 +70,7 @@ def test_memory_has_a_bound() -> None:
 
 
 def test_a_worker_seen_for_the_first_time_adds_nothing_to_a_span_that_it_is_older_than() -> None:
-    """Its hours of counters are not of the last ten seconds."""
+    """The earlier counters of a newly seen worker do not count in the current span."""
     first, second, kept = Stream(), Stream(seed=8), History()
     first.run(1000)
     second.run(1000)
@@ -86,7 +86,7 @@ def test_a_worker_seen_for_the_first_time_adds_nothing_to_a_span_that_it_is_olde
 
 
 def test_a_worker_that_began_within_a_span_counts_in_it() -> None:
-    """All of it is of the span."""
+    """All events of a worker that started within a span count in it."""
     first, second, kept = Stream(), Stream(start=1_764_000_097.0), History()
     for seconds in (80, 10, 5):
         first.run(seconds, rate=4)
@@ -99,7 +99,7 @@ def test_a_worker_that_began_within_a_span_counts_in_it() -> None:
 
 
 def test_a_worker_that_is_gone_leaves_with_its_past() -> None:
-    """What it counted before is no negative figure now."""
+    """A worker that is gone does not make later figures negative."""
     first, second, kept = Stream(), Stream(seed=8), History()
     for _ in range(4):
         first.run(5, rate=4)
@@ -112,7 +112,7 @@ def test_a_worker_that_is_gone_leaves_with_its_past() -> None:
 
 
 def test_a_clock_that_is_set_back_costs_the_past_and_not_the_minutes_to_come() -> None:
-    """What was kept lies in the future now: it is forgotten, and the next looks have a flow again."""
+    """After the clock is set back, the kept snapshots are dropped and the next looks have a flow again."""
     stream, kept = Stream(), History()
     for _ in range(4):
         stream.run(5, rate=4)

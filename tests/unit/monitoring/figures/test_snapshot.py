@@ -1,4 +1,4 @@
-"""What is read from `/metrics`: the same figures as PromQL's, pooled over workers, and nothing that a missing series can break."""
+"""Snapshots of `/metrics` give the same figures as PromQL, pooled over workers, and tolerate missing series."""
 
 import itertools
 import math
@@ -24,19 +24,19 @@ def snapshot(stream: Stream) -> Snapshot:
 
 
 def text(stream: Stream) -> str:
-    """What a scrape of the stream answers."""
+    """The `/metrics` text of the stream."""
     return generate_latest(stream.registry).decode()
 
 
 def test_a_text_and_its_registry_are_the_same_snapshot() -> None:
-    """The page reads the registry, the terminal the text: both show the same."""
+    """The text and the registry of a worker give the same snapshot."""
     stream = Stream()
     stream.run(30)
     assert parse(text(stream), at=stream.now) == snapshot(stream)
 
 
 def test_only_what_concerns_the_stream_is_kept() -> None:
-    """Python's own series are of no use here, and are many."""
+    """A snapshot keeps tagstream's series and leaves out those of Python."""
     registry = CollectorRegistry()
     Counter("other_things", "Not ours.", registry=registry).inc()
     assert of_families(registry.collect(), at=1.0).counters == {}
@@ -46,13 +46,13 @@ def test_only_what_concerns_the_stream_is_kept() -> None:
     "wrong", ["<html>no</html>", "a b c d e\n", "tagstream_x{", "", "python_info 1\n", 'tagstream_x{a="1" 3\n']
 )
 def test_what_is_no_metrics_of_a_worker_is_refused_with_a_reason(wrong: str) -> None:
-    """A login page, another program's metrics, half an answer."""
+    """Other texts, such as a login page, are refused with a reason."""
     with pytest.raises(NotMetricsError, match=r"text format|none of its series"):
         parse(wrong, at=1.0)
 
 
 def test_what_is_not_there_is_none_and_never_an_error() -> None:
-    """An older worker has fewer series."""
+    """A series that an older worker lacks gives None instead of an error."""
     old = parse("# TYPE tagstream_events_received_total counter\ntagstream_events_received_total 3\n", at=1.0)
     assert old.counter(PREDICTIONS) is None
     assert old.counter_by(PREDICTIONS, "label") == {}
@@ -65,7 +65,7 @@ def test_what_is_not_there_is_none_and_never_an_error() -> None:
 
 
 def test_counters_of_several_workers_are_added_up_and_gauges_stand_side_by_side() -> None:
-    """A worker sees its partitions alone: nothing may be a figure of one of them."""
+    """Pooling adds up counters and keeps the gauges of each worker."""
     streams = [Stream(seed=seed) for seed in range(4)]
     for stream in streams:
         stream.run(20)
@@ -78,13 +78,13 @@ def test_counters_of_several_workers_are_added_up_and_gauges_stand_side_by_side(
 
 
 def test_nothing_cannot_be_pooled() -> None:
-    """Who has no worker says so before."""
+    """Pooling without a snapshot is an error."""
     with pytest.raises(ValueError, match="no snapshot"):
         pool([])
 
 
 def test_a_difference_has_the_events_of_its_span_alone() -> None:
-    """Rates and shares of the last minute, whatever was before."""
+    """A difference has only the events of its span."""
     stream = Stream()
     stream.run(100)
     before = snapshot(stream)
@@ -99,7 +99,7 @@ def test_a_difference_has_the_events_of_its_span_alone() -> None:
 
 
 def test_a_worker_that_was_started_anew_counts_from_its_start() -> None:
-    """As PromQL's increase: a counter that has fallen began at 0."""
+    """A counter that has fallen counts from 0, as in the increase of PromQL."""
     stream, again = Stream(), Stream(start=1_764_000_050.0)
     stream.run(100)
     again.run(10)
@@ -109,7 +109,7 @@ def test_a_worker_that_was_started_anew_counts_from_its_start() -> None:
 
 
 def test_a_sum_that_falls_is_no_new_start() -> None:
-    """Values below 0 make it fall."""
+    """A falling sum is no restart, because it may add negative values."""
 
     def made(total: float) -> Snapshot:
         counters = {"tagstream_x_bucket": {(("le", "+Inf"),): 2.0}, "tagstream_x_sum": {(): total}}
@@ -121,7 +121,7 @@ def test_a_sum_that_falls_is_no_new_start() -> None:
 
 
 def test_shares_and_distances_are_those_of_the_raw_events() -> None:
-    """The stability index of the label mix, by hand, from the counts of two workers that see different labels."""
+    """The stability index of pooled workers equals the one computed from the raw events."""
     registry = CollectorRegistry()
     counts = Counter("tagstream_predictions", "Decisions.", ["label"], registry=registry)
     for label, count in zip("abcd", (10, 30, 20, 40), strict=True):
@@ -137,19 +137,19 @@ def test_shares_and_distances_are_those_of_the_raw_events() -> None:
 
 
 def test_a_label_that_only_one_side_knows_adds_nothing() -> None:
-    """As the join of the recording rule."""
+    """A label that one side lacks has no term, as in the recording rule."""
     assert psi({"a": 0.5, "new": 0.5}, {"a": 0.5, "gone": 0.5}) == 0
     assert psi({"new": 1.0}, {"gone": 1.0}) is None
 
 
 def test_a_distance_is_taken_at_the_edges_that_both_have() -> None:
-    """As the join of the recording rule: a lower bound of the true distance."""
+    """A distance is taken at the common edges only, as in the recording rule."""
     assert ks({"1.0": 0.5, "2.0": 0.9, "+Inf": 1.0}, {"1.0": 0.4, "+Inf": 1.0}) == pytest.approx(0.1)
     assert ks({}, {"1.0": 1.0}) is None
 
 
 def test_a_stream_like_its_reference_is_near_it_and_a_drifted_one_is_not() -> None:
-    """The reference's edges are spelled as the live ones: else nothing would match, silently."""
+    """A stream like the reference has small distances, and a drifted one has large ones."""
     calm, moved = Stream(), Stream()
     calm.run(100)
     moved.run(100, drift=1.0)
@@ -171,7 +171,7 @@ def test_a_stream_like_its_reference_is_near_it_and_a_drifted_one_is_not() -> No
 
 @given(st.lists(st.floats(0.0, 20.0), min_size=1, max_size=60), st.floats(0.01, 0.99))
 def test_a_quantile_lies_in_the_bucket_of_the_true_one(values: list[float], q: float) -> None:
-    """Interpolated within its bucket; above the last edge it is that edge."""
+    """A quantile lies in the bucket of the true quantile, or at the last finite edge."""
     registry = CollectorRegistry()
     histogram = Histogram("tagstream_h", "Values.", buckets=(1, 2, 5, 10), registry=registry)
     for value in values:
@@ -188,20 +188,20 @@ def test_a_quantile_lies_in_the_bucket_of_the_true_one(values: list[float], q: f
 
 
 def test_a_histogram_without_values_has_no_quantile_no_mean_and_no_shares() -> None:
-    """0 would be a figure."""
+    """An empty histogram gives None instead of 0."""
     empty = Read(below={"1.0": 0.0, "+Inf": 0.0}, total=0.0)
     assert (empty.quantile(0.5), empty.mean, empty.cdf, empty.share_above(1.0)) == (None, None, {}, None)
 
 
 def test_the_share_above_an_edge_needs_that_edge() -> None:
-    """A limit between two edges cannot be judged."""
+    """The share above a value that is no edge is None."""
     read = Read(below={"1.0": 3.0, "60.0": 9.0, "+Inf": 10.0}, total=99.0)
     assert read.share_above(60) == pytest.approx(0.1)
     assert read.share_above(61) is None
 
 
 def test_bins_are_the_shares_between_the_edges() -> None:
-    """Values above the last finite edge have a bin of their own."""
+    """Bins hold the shares between edges, with one for values above the last finite edge."""
     found = bins({"0.5": 0.25, "1.0": 0.75, "+Inf": 1.0})
     assert [(one.high, one.share) for one in found] == [(0.5, 0.25), (1.0, 0.5), (math.inf, 0.25)]
     assert bins({}) == []

@@ -1,4 +1,4 @@
-"""The boards ask only for what exists, say what they show and what to do, and are what is committed."""
+"""The boards query existing series, explain each panel, and match the committed files."""
 
 import itertools
 import json
@@ -59,7 +59,7 @@ def nodes(expression: str) -> list[Any]:
 
 
 def selectors(expression: str) -> Iterator[Any]:
-    """Every choice of series in an expression."""
+    """Every series selector in an expression."""
     for node in nodes(expression):
         if isinstance(node, promql_parser.MatrixSelector):
             yield node.vector_selector
@@ -68,25 +68,25 @@ def selectors(expression: str) -> Iterator[Any]:
 
 
 def squeezed(expression: str) -> str:
-    """Without white space and without the choice of a job: as an alert writes it."""
+    """The expression without white space and without the selection of a job, as an alert writes it."""
     return re.sub(r"\s+", "", expression).replace('{job="$job"}', "")
 
 
 @every_board
 def test_the_committed_file_is_what_the_code_gives(board: Board) -> None:
-    """Nobody edits the JSON, and nobody forgets to write it anew."""
+    """The committed JSON equals the output of the code, so edits by hand and forgotten updates are found."""
     written = (DASHBOARDS / f"{board.name}.json").read_text(encoding="utf-8")
     assert written == text(board), "Run: python -m monitoring.grafana.boards"
 
 
 def test_no_board_is_left_over() -> None:
-    """A file without a board would be provisioned for ever."""
+    """Every file in the folder belongs to a board, because Grafana would provision any other file too."""
     assert {path.name for path in DASHBOARDS.iterdir()} == {f"{board.name}.json" for board in BOARDS}
 
 
 @every_board
 def test_a_board_has_its_address_and_schema(board: Board) -> None:
-    """Alerts and other boards link to the uid."""
+    """The uid that links contain and the schema version stay as they are."""
     model = committed(board)
     assert model["uid"] == f"tagstream-{board.name}"
     assert model["schemaVersion"] == 41
@@ -94,7 +94,7 @@ def test_a_board_has_its_address_and_schema(board: Board) -> None:
 
 @every_board
 def test_every_panel_says_what_it_shows_and_what_to_do(board: Board) -> None:
-    """A sentence or more on what is drawn, and exactly one on the next step."""
+    """Every panel has an explanation and exactly one sentence with the next step."""
     for panel in panels(board):
         assert panel.shows.endswith("."), panel.title
         assert panel.then.endswith("."), panel.title
@@ -106,7 +106,7 @@ def test_every_panel_says_what_it_shows_and_what_to_do(board: Board) -> None:
 
 @every_board
 def test_every_panel_has_a_unit_and_asks_something(board: Board) -> None:
-    """A text alone has neither."""
+    """Every panel has a unit and a query, except for text panels, which have neither."""
     for panel in panels(board):
         if panel.kind == "text":
             assert panel.text, panel.title
@@ -118,7 +118,7 @@ def test_every_panel_has_a_unit_and_asks_something(board: Board) -> None:
 
 @every_board
 def test_panels_have_ids_and_titles_of_their_own(board: Board) -> None:
-    """A link to a panel leads to one panel."""
+    """Ids and titles are unique on a board, so a link to a panel opens that panel."""
     drawn = committed(board)["panels"]
     assert len({panel["id"] for panel in drawn}) == len(drawn)
     assert len({panel["title"] for panel in drawn}) == len(drawn)
@@ -129,7 +129,7 @@ def test_panels_have_ids_and_titles_of_their_own(board: Board) -> None:
 
 @every_board
 def test_no_panel_lies_on_another(board: Board) -> None:
-    """Every cell of the grid belongs to one panel at most, and none is outside."""
+    """No two panels overlap, and none lies outside the grid."""
     taken: dict[tuple[int, int], str] = {}
     for panel in committed(board)["panels"]:
         place = panel["gridPos"]
@@ -141,7 +141,7 @@ def test_no_panel_lies_on_another(board: Board) -> None:
 
 @every_board
 def test_each_board_links_to_the_others(board: Board) -> None:
-    """One click away, with the same time and the same variables."""
+    """Each board links to the others and keeps the time range and the variables."""
     links = committed(board)["links"]
     assert {link["url"] for link in links} == {f"/d/{other.uid}" for other in BOARDS if other is not board}
     assert all(link["keepTime"] and link["includeVars"] for link in links)
@@ -149,7 +149,7 @@ def test_each_board_links_to_the_others(board: Board) -> None:
 
 @every_board
 def test_every_variable_is_used_and_every_used_one_is_there(board: Board) -> None:
-    """A variable that changes nothing misleads; one that is missing makes a panel empty."""
+    """The declared variables are exactly those that the queries use."""
     model = committed(board)
     declared = {variable["name"] for variable in model["templating"]["list"]}
     asked = json.dumps([model["panels"], model["annotations"]])
@@ -160,7 +160,7 @@ def test_every_variable_is_used_and_every_used_one_is_there(board: Board) -> Non
 
 @every_board
 def test_every_expression_parses(board: Board) -> None:
-    """After filling in the variables; nothing of Grafana's is left over."""
+    """Every query is valid PromQL once its variables are filled in."""
     expressions = queries(committed(board))
     assert expressions
     for expression in expressions:
@@ -172,7 +172,7 @@ def test_every_expression_parses(board: Board) -> None:
 def test_every_expression_asks_for_series_that_exist(
     board: Board, series: dict[str, list[dict[str, str]]], recorded: set[str]
 ) -> None:
-    """A metric of the worker with such labels, a recording rule, or what Prometheus says of its targets."""
+    """Every selector matches a metric of the worker, a recording rule or a series of Prometheus itself."""
     for expression in queries(committed(board)):
         for selector in selectors(expression):
             wanted = [matcher for matcher in selector.matchers.matchers if matcher.name not in SCRAPED]
@@ -186,7 +186,7 @@ def test_every_expression_asks_for_series_that_exist(
 
 
 def fits(matcher: Any, labels: dict[str, str]) -> bool:
-    """A series with these labels is chosen by the matcher; a label that is not there is empty, as in Prometheus."""
+    """Whether the matcher accepts a series with these labels; a missing label counts as empty, as in Prometheus."""
     value = labels.get(matcher.name, "")
     if matcher.op == promql_parser.MatchOp.Equal:
         return bool(value == matcher.value)
@@ -198,7 +198,7 @@ def fits(matcher: Any, labels: dict[str, str]) -> bool:
 
 @every_board
 def test_labels_to_group_by_exist(board: Board, series: dict[str, list[dict[str, str]]]) -> None:
-    """Grouping by a label that no series has gives one group, without an error."""
+    """Queries group by labels that their series have, because Prometheus accepts unknown labels without an error."""
     for expression in queries(committed(board)):
         for node in nodes(expression):
             if not isinstance(node, promql_parser.AggregateExpr) or node.modifier is None:
@@ -211,7 +211,7 @@ def test_labels_to_group_by_exist(board: Board, series: dict[str, list[dict[str,
 
 @every_board
 def test_legends_name_labels_that_their_query_keeps(board: Board) -> None:
-    """`{{label}}` of a series without it is shown as nothing."""
+    """A legend only uses labels that remain after the aggregation."""
     for panel in panels(board):
         for query in panel.queries:
             for label in re.findall(r"\{\{(\w+)\}\}", query.legend):
@@ -220,13 +220,13 @@ def test_legends_name_labels_that_their_query_keeps(board: Board) -> None:
 
 
 def test_every_alert_of_a_panel_exists_and_leads_back(alerts: dict[str, dict[str, Any]]) -> None:
-    """The alert's link opens the board that shows it; no alert links to a board without a panel for it."""
+    """Each alert links to a board that has a panel for it, and each alert of a panel exists."""
     shown = {(name, f"/d/{board.uid}") for board in BOARDS for panel in panels(board) for name in panel.all_alerts}
     assert shown == {(name, rule["annotations"]["dashboard"]) for name, rule in alerts.items()}
 
 
 def test_lines_stand_where_the_alerts_fire(alerts: dict[str, dict[str, Any]]) -> None:
-    """The number of a line is in its alert's expression; the burn rate's as a share of the allowance."""
+    """The limit of a panel is the number in the expression of its alert."""
     for board in BOARDS:
         for limit in (limit for panel in panels(board) for limit in panel.limits):
             for name in limit.alerts:
@@ -236,7 +236,7 @@ def test_lines_stand_where_the_alerts_fire(alerts: dict[str, dict[str, Any]]) ->
 
 
 def test_computed_limits_are_the_alerts_own(alerts: dict[str, dict[str, Any]]) -> None:
-    """A limit that is asked from Prometheus is word for word the one in the alert."""
+    """A limit that is a query is also part of the expression of its alert."""
     computed = [
         (panel, query)
         for board in BOARDS
@@ -250,14 +250,14 @@ def test_computed_limits_are_the_alerts_own(alerts: dict[str, dict[str, Any]]) -
 
 
 def test_the_runbooks_that_panels_name_are_there() -> None:
-    """A page that does not exist helps nobody at night."""
+    """Every runbook that a panel names exists."""
     for board in BOARDS:
         for page in re.findall(r"docs/[\w/.-]+\.md", json.dumps(dashboard(board))):
             assert (ROOT / page).is_file(), page
 
 
 def test_the_estimate_says_what_it_cannot_see() -> None:
-    """Whoever looks at an accuracy without labels reads that it is blind to labels that change meaning."""
+    """Panels with the estimated accuracy say that it is blind to labels that change meaning."""
     [quality] = [board for board in BOARDS if board.name == "quality"]
     estimates = [panel for panel in panels(quality) if any("cbpe" in query.expr for query in panel.queries)]
     assert len(estimates) == 2
@@ -267,7 +267,7 @@ def test_the_estimate_says_what_it_cannot_see() -> None:
 
 
 def test_grafana_is_provisioned_with_the_data_source_and_the_folder() -> None:
-    """The uid that the boards begin with, and the mount point that compose uses."""
+    """The data source and folder of the provisioning are those that the boards and compose use."""
     [source] = yaml.safe_load((PROVISIONING / "datasources" / "prometheus.yml").read_text(encoding="utf-8"))["datasources"]
     [provider] = yaml.safe_load((PROVISIONING / "dashboards" / "tagstream.yml").read_text(encoding="utf-8"))["providers"]
     assert (source["uid"], source["type"], source["url"]) == ("prometheus", "prometheus", "http://prometheus:9090")
@@ -278,7 +278,7 @@ def test_grafana_is_provisioned_with_the_data_source_and_the_folder() -> None:
 
 
 def test_the_rate_interval_follows_the_scrape_interval() -> None:
-    """Grafana computes `$__rate_interval` from the interval that it is told; a wrong one leaves holes in every rate."""
+    """Grafana is told the real scrape interval, because a wrong one leaves gaps in every rate."""
     [source] = yaml.safe_load((PROVISIONING / "datasources" / "prometheus.yml").read_text(encoding="utf-8"))["datasources"]
     for name in ("prometheus.yml", "compose.yml", "hosts.yml"):
         scrape = yaml.safe_load((PROMETHEUS / name).read_text(encoding="utf-8"))["global"]["scrape_interval"]

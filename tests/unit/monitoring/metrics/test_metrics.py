@@ -1,4 +1,4 @@
-"""The vocabulary of the metrics: what is documented is what is there, from the start, and no event can add to it."""
+"""All documented metrics exist from the start, and no event can add a series."""
 
 from collections.abc import Iterator
 
@@ -143,7 +143,7 @@ SIGNALS = st.builds(
 
 
 def signals(**fields: object) -> Signals:
-    """What monitoring is told of an ordinary text but for these fields."""
+    """The signals of an ordinary text, with these fields changed."""
     ordinary: dict[str, object] = {
         "event_id": "e",
         "energy": -4.0,
@@ -171,14 +171,14 @@ OBSERVATIONS = st.builds(
 
 
 def test_what_is_documented_is_what_is_registered() -> None:
-    """Names and labels of the module's table, no more and no fewer."""
+    """The registered names and labels are exactly the documented ones."""
     _, registry = made()
     assert documented()
     assert dict(registered(registry)) == documented()
 
 
 def test_every_metric_has_one_set_of_labels_and_a_sentence_of_help() -> None:
-    """For the person who writes a query."""
+    """Each metric has one set of labels and a help text."""
     _, registry = made()
     assert len(set(map(str, registered(registry)))) == len(documented())
     for metric in registry.collect():
@@ -187,7 +187,7 @@ def test_every_metric_has_one_set_of_labels_and_a_sentence_of_help() -> None:
 
 
 def test_every_series_is_there_from_the_start_at_zero() -> None:
-    """A counter that is missing until its first event drops silently out of sums."""
+    """Each series exists from the start at zero, because a missing counter drops out of sums."""
     _, registry = made()
     expected = {
         "tagstream_predictions_total": ("label", LABELS),
@@ -223,7 +223,7 @@ def test_every_series_is_there_from_the_start_at_zero() -> None:
 
 
 def test_there_are_few_series_and_none_for_their_birth() -> None:
-    """In both formats that Prometheus asks for."""
+    """There are no series with creation times, in either format."""
     _, registry = made()
     assert len(series(registry)) < MOST_SERIES
     assert "_created" not in generate_latest(registry).decode()
@@ -232,7 +232,7 @@ def test_there_are_few_series_and_none_for_their_birth() -> None:
 
 @given(st.lists(OBSERVATIONS, min_size=1))
 def test_no_outcome_makes_a_series(observations: list[Observation]) -> None:
-    """Times before the epoch and after its end, labels without confidence, reasons where none belongs."""
+    """No outcome adds a series, not even one with odd times, labels or reasons."""
     metrics, registry = made()
     before = series(registry)
     metrics.published(observations, NOW_MS)
@@ -240,7 +240,7 @@ def test_no_outcome_makes_a_series(observations: list[Observation]) -> None:
 
 
 def test_ten_thousand_hostile_outcomes_make_no_series() -> None:
-    """A label that the bundle does not have is counted as `other`, and is never a series of its own."""
+    """Unknown labels are counted as `other` and add no series."""
     metrics, registry = made()
     before = series(registry)
     for batch in range(100):
@@ -266,7 +266,7 @@ def test_ten_thousand_hostile_outcomes_make_no_series() -> None:
 
 @given(st.lists(OBSERVATIONS), st.lists(st.integers(1, 64)))
 def test_counters_agree_with_what_was_observed(observations: list[Observation], batches: list[int]) -> None:
-    """Every counter is recomputed from the list."""
+    """Each counter equals the count recomputed from the outcomes."""
     metrics, registry = made()
     for size in batches:
         metrics.received(size)
@@ -312,7 +312,7 @@ def test_a_histogram_puts_an_observation_into_its_bucket() -> None:
 
 
 def test_gauges_say_where_the_worker_stands() -> None:
-    """Before the first commit its time is zero, which no query takes for now."""
+    """The gauges show the position of the worker; the time of the last commit is 0 before the first."""
     metrics, registry = made()
     metrics.position(partitions=4, lag=17, inflight=3, last_commit=None)
     assert value(registry, "tagstream_last_commit_timestamp_seconds") == 0.0
@@ -330,7 +330,7 @@ def test_gauges_say_where_the_worker_stands() -> None:
 
 
 def test_the_model_says_which_bundle_decides() -> None:
-    """One series, also after another bundle was loaded."""
+    """The model info has one series, also after another bundle was loaded."""
     metrics, registry = made()
     metrics.model_loaded(name="other", version="2", digest="e", now=8.0)
     assert [line for line in series(registry) if line.startswith("tagstream_model_info")] == [
@@ -340,7 +340,7 @@ def test_the_model_says_which_bundle_decides() -> None:
 
 
 def test_a_registry_takes_the_metrics_once() -> None:
-    """Two workers in one process would count twice."""
+    """Registering the metrics twice on one registry is an error."""
     _, registry = made()
     with pytest.raises(ValueError, match="Duplicated"):
         Metrics(registry, labels=LABELS, topic="content")
@@ -371,7 +371,7 @@ def test_signals_go_into_the_buckets_of_the_reference() -> None:
     ],
 )
 def test_a_source_is_known_unseen_or_missing(known: tuple[str, ...], source: str | None, kind: str) -> None:
-    """Where nobody is expected, whoever names itself is known."""
+    """A source is known, unseen or missing; without known sources, every named one is known."""
     registry = CollectorRegistry()
     metrics = Metrics(registry, labels=LABELS, topic="content", known_sources=known)
     metrics.published([seen(signals=signals(source=source))], NOW_MS)
@@ -380,7 +380,7 @@ def test_a_source_is_known_unseen_or_missing(known: tuple[str, ...], source: str
 
 
 def test_titles_alone_and_strange_texts_are_counted() -> None:
-    """A dead letter is neither."""
+    """Decisions on a title alone and out of distribution are counted; dead letters are not."""
     metrics, registry = made()
     metrics.published(
         [
@@ -396,7 +396,7 @@ def test_titles_alone_and_strange_texts_are_counted() -> None:
 
 
 def test_the_reference_stands_beside_the_live_figures() -> None:
-    """Every edge of every live histogram has its share, spelled alike, so that a query can join the two by `le`."""
+    """The reference has each edge of the live histogram, spelled alike, so that queries can join them."""
     _, registry = made()
     for live, other in (
         ("confidence_ratio", "confidence_cdf"),
@@ -431,7 +431,7 @@ def edges_of(registry: CollectorRegistry, name: str) -> set[str]:
 
 @pytest.mark.parametrize("lacking", list(REFERENCE))
 def test_what_a_bundle_does_not_say_has_no_series(lacking: str) -> None:
-    """A zero would be a figure: three times a share of nothing is always exceeded."""
+    """A figure that a bundle lacks has no series."""
     metrics, registry = made()
     before = series(registry)
     metrics.model_loaded(
@@ -448,7 +448,7 @@ def test_what_a_bundle_does_not_say_has_no_series(lacking: str) -> None:
 
 
 def test_another_bundles_reference_replaces_the_one_before() -> None:
-    """Nothing of the old one stays, and what has other labels or edges adds no series."""
+    """A new bundle replaces the whole reference; unknown labels and edges add no series."""
     metrics, registry = made()
     before = series(registry)
     metrics.model_loaded(
@@ -491,7 +491,7 @@ def test_drift_says_what_it_saw() -> None:
 
 
 def test_drift_knows_no_other_names() -> None:
-    """A name outside the closed sets is a mistake of ours and makes no series."""
+    """A name outside the closed sets is an error and adds no series."""
     metrics, registry = made()
     before = series(registry)
     for mistaken in (
@@ -506,7 +506,7 @@ def test_drift_knows_no_other_names() -> None:
 
 
 def test_the_whole_worker_has_fewer_series_than_the_limit() -> None:
-    """Its own and the process's, with the reference of a real bundle."""
+    """A worker with a real reference has fewer series than the documented limit."""
     registry = process_registry()
     metrics = Metrics(registry, labels=LABELS, topic="content", known_sources=["posts"])
     metrics.model_loaded(

@@ -96,7 +96,7 @@ def distance(values: Sequence[float], edges: Sequence[float], reference: Mapping
 
 
 def scraped(bundle: Bundle, parts: Sequence[Sequence[Observation]]) -> list[dict[str, str]]:
-    """What Prometheus would have after one scrape of a worker for each part."""
+    """The series of Prometheus after one scrape of a worker for each part."""
     found = []
     for number, part in enumerate(parts):
         registry = CollectorRegistry()
@@ -120,7 +120,7 @@ def scraped(bundle: Bundle, parts: Sequence[Sequence[Observation]]) -> list[dict
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
 def test_the_split_over_workers_changes_no_figure(workers: int, tiny_bundle: Bundle, tmp_path: Path) -> None:
-    """Each recorded figure equals, to nine places, the one that is computed from the decisions without Prometheus."""
+    """Each recorded figure equals the one computed from the decisions, for any number of workers."""
     seen = stream(tiny_bundle.manifest.labels)
     # By label, as keys do it: every worker by itself is far from the whole.
     order = sorted(seen, key=lambda one: str(one.label))

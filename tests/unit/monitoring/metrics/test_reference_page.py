@@ -1,4 +1,4 @@
-"""The page of the metrics says what the code says."""
+"""The page of the metrics agrees with the code."""
 
 from pathlib import Path
 
@@ -9,24 +9,24 @@ PAGE = Path(__file__).parents[4] / "docs" / "metrics.md"
 
 
 def test_the_page_is_current() -> None:
-    """Else: python -m monitoring.metrics.reference_page docs/metrics.md."""
+    """docs/metrics.md is current; update it with python -m monitoring.metrics.reference_page docs/metrics.md."""
     assert PAGE.read_text(encoding="utf-8") == page()
 
 
 def test_every_metric_is_on_the_page_once() -> None:
-    """By the name that a query uses; the same names as in the contract's table."""
+    """Each metric is on the page once, by the name that a query uses."""
     rows = [line.split("`")[1] for line in page().splitlines() if line.startswith("| `")]
     assert len(rows) == len(set(rows))
     assert set(rows) == set(documented())
 
 
 def test_a_closed_set_is_written_out() -> None:
-    """For the person who writes a query."""
+    """The page lists all values of a closed set."""
     assert "`source`: known, unseen, missing" in page()
     assert "Edges -12 to 0 in steps of 0.5." in page()
 
 
 def test_the_command_writes_the_page(tmp_path: Path) -> None:
-    """To the file that is named."""
+    """The command writes the page to the given file."""
     main([str(tmp_path / "metrics.md")])
     assert (tmp_path / "metrics.md").read_text(encoding="utf-8") == page()

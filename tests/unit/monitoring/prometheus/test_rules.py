@@ -53,7 +53,7 @@ def groups(name: str) -> list[dict[str, Any]]:
 
 
 def rules(name: str) -> list[dict[str, Any]]:
-    """The rules of a file, whatever their group."""
+    """The rules of a file, from all of its groups."""
     return [rule for group in groups(name) for rule in group["rules"]]
 
 
@@ -68,19 +68,19 @@ every_expression = pytest.mark.parametrize("name", EXPRESSIONS)
 @needs_promtool
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_promtool_accepts_the_configuration_and_its_rules(name: str) -> None:
-    """Each way of finding workers, with the rule files that it names."""
+    """Promtool accepts each configuration with its rule files."""
     promtool("check", "config", FOLDER / name)
 
 
 @needs_promtool
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
 def test_promtool_finds_the_rules_doing_what_the_cases_say(path: Path) -> None:
-    """The cases in monitoring/prometheus/tests."""
+    """The rules pass the promtool cases in monitoring/prometheus/tests."""
     promtool("test", "rules", path)
 
 
 def promtool(*words: str | Path) -> None:
-    """Run it; its own words are the message of a failure."""
+    """Run promtool; if it fails, its output is the message."""
     done = subprocess.run(
         ["promtool", *map(str, words)], capture_output=True, text=True, timeout=PROMTOOL_SECONDS, check=False, cwd=FOLDER
     )
@@ -89,7 +89,7 @@ def promtool(*words: str | Path) -> None:
 
 @every_alert
 def test_every_alert_has_a_case_where_it_fires_and_one_where_it_is_silent(alert: str) -> None:
-    """Firing: the case expects it by name. Silent: another case expects nothing of it, though its expression has data."""
+    """Each alert has a case in which it fires and one with data in which it does not."""
     expected = [(case["name"], *outcome) for path in CASES for case in cases(path) for outcome in outcomes(case)]
     fires = {name for name, who, fired in expected if who == alert and fired}
     silent = {name for name, who, fired in expected if who == alert and not fired} - fires
@@ -119,7 +119,7 @@ def outcomes(case: dict[str, Any]) -> Iterator[tuple[str, bool]]:
 
 
 def test_every_recorded_figure_is_checked() -> None:
-    """A recording rule without a case could be wrong for years."""
+    """Each recording rule has a case."""
     asked = "\n".join(
         expectation["expr"] for path in CASES for case in cases(path) for expectation in case.get("promql_expr_test", ())
     )
@@ -128,7 +128,7 @@ def test_every_recorded_figure_is_checked() -> None:
 
 @every_alert
 def test_every_alert_says_what_is_so_what_to_do_and_where_to_look(alert: str) -> None:
-    """A tier, a sentence, the next step, a page and a board; a finding of drift also where to read what moved."""
+    """Each alert has a tier, a summary, a next step, a runbook and a board; drift alerts also name the drift event."""
     rule = ALERTS[alert]
     annotations = rule["annotations"]
     assert rule["labels"]["tier"] in TIERS
@@ -142,7 +142,7 @@ def test_every_alert_says_what_is_so_what_to_do_and_where_to_look(alert: str) ->
 
 @every_alert
 def test_every_alert_has_a_page_for_three_in_the_morning(alert: str) -> None:
-    """The same six headings on each, and the index names it."""
+    """Each alert has a runbook with the same six headings and a line in the index."""
     page = (ROOT / "docs" / "runbooks" / f"{alert}.md").read_text(encoding="utf-8")
     headings = ["What it means", "Who is hurt", "Look first", "Likely causes", "What to do", "When to silence"]
     assert re.findall(r"^## (.+)$", page, re.MULTILINE) == headings
@@ -151,13 +151,13 @@ def test_every_alert_has_a_page_for_three_in_the_morning(alert: str) -> None:
 
 
 def test_no_page_is_left_over() -> None:
-    """Nobody looks for the page of an alert that is gone."""
+    """Each runbook belongs to an alert."""
     assert {path.stem for path in (ROOT / "docs" / "runbooks").glob("*.md")} == {*ALERTS, "README"}
 
 
 @every_alert
 def test_the_queries_of_a_page_ask_for_what_exists(alert: str, series: dict[str, list[dict[str, str]]]) -> None:
-    """A query that gives nothing at night says the wrong thing."""
+    """The queries in a runbook select existing series."""
     page = (ROOT / "docs" / "runbooks" / f"{alert}.md").read_text(encoding="utf-8")
     for block in re.findall(r"```promql\n(.*?)```", page, re.DOTALL):
         for expression in filter(None, (line.split(" # ")[0].strip() for line in block.splitlines())):
@@ -166,7 +166,7 @@ def test_the_queries_of_a_page_ask_for_what_exists(alert: str, series: dict[str,
 
 @every_alert
 def test_the_commands_of_a_page_exist(alert: str) -> None:
-    """`tagstream` with its verbs, in blocks and in the text."""
+    """The tagstream commands in a runbook exist."""
     page = (ROOT / "docs" / "runbooks" / f"{alert}.md").read_text(encoding="utf-8")
     for words in re.findall(r"(?:`|\$ )tagstream ((?:[a-z]+ ?)+)", page + ALERTS[alert]["annotations"]["description"]):
         verbs = words.split()
@@ -179,12 +179,12 @@ def test_the_commands_of_a_page_exist(alert: str) -> None:
 
 @every_expression
 def test_every_expression_asks_for_series_that_exist(name: str, series: dict[str, list[dict[str, str]]]) -> None:
-    """A metric of the worker with such labels, a recorded figure, or what Prometheus says of its targets."""
+    """Rules select metrics of the worker, recorded figures or series of Prometheus itself."""
     check_series(EXPRESSIONS[name], series)
 
 
 def check_series(expression: str, series: dict[str, list[dict[str, str]]]) -> None:
-    """Every selector chooses at least one series."""
+    """Fail unless every selector matches at least one series."""
     for selector in selectors(expression):
         wanted = [matcher for matcher in selector.matchers.matchers if matcher.name not in SCRAPED]
         if selector.name in RECORDED or selector.name in OWN_SERIES or selector.name == "ALERTS":
@@ -194,7 +194,7 @@ def check_series(expression: str, series: dict[str, list[dict[str, str]]]) -> No
 
 
 def selectors(expression: str) -> Iterator[Any]:
-    """Every choice of series in an expression."""
+    """Every series selector in an expression."""
     found: list[Any] = []
     promql_parser.walk(promql_parser.parse(expression), found.append)
     for node in found:
@@ -205,7 +205,7 @@ def selectors(expression: str) -> Iterator[Any]:
 
 
 def chooses(matcher: Any, labels: dict[str, str]) -> bool:
-    """A series with these labels is chosen by the matcher."""
+    """Whether the matcher accepts a series with these labels."""
     value = labels.get(matcher.name, "")
     if matcher.op == promql_parser.MatchOp.Equal:
         return bool(value == matcher.value)
@@ -215,14 +215,14 @@ def chooses(matcher: Any, labels: dict[str, str]) -> bool:
 
 @every_expression
 def test_nothing_is_said_of_one_worker_where_the_whole_is_meant(name: str) -> None:
-    """Figures are of the job; only what must be looked at worker by worker keeps the worker's name."""
+    """Figures are aggregated by job, except where single workers must be looked at."""
     kept = {label for label in ("instance", "pod") if re.search(rf"by \([^)]*\b{label}\b", EXPRESSIONS[name])}
     assert kept == ({"instance"} if name == "DriftEvaluationStale" else set())
 
 
 @pytest.mark.parametrize("alert", sorted(COMPARED))
 def test_what_is_compared_has_a_least_count_a_wait_and_one_reference(alert: str) -> None:
-    """Under 500 events a distance is mostly chance; with two bundles it is one of them against the other's reference."""
+    """Alerts on distances need 500 decisions and a waiting time, and do not fire while two bundles decide."""
     rule = ALERTS[alert]
     assert f"job:tagstream_predictions:count1h >= {limits.LEAST_DECISIONS}" in rule["expr"]
     assert "max_over_time(job:tagstream_model_digests:count[1h]) > 1" in rule["expr"]
@@ -250,18 +250,18 @@ def test_what_is_compared_has_a_least_count_a_wait_and_one_reference(alert: str)
     ],
 )
 def test_whoever_looks_without_prometheus_sees_the_same_limits(alert: str, condition: str) -> None:
-    """`monitoring/limits.py` and the alerts say one number."""
+    """`monitoring/limits.py` has the same limits as the alerts."""
     assert condition in ALERTS[alert]["expr"]
 
 
 def test_the_budget_of_reviews_is_one_number() -> None:
-    """In recording.yml, where it is set, and for whoever looks without Prometheus."""
+    """The review budget in recording.yml is that of `monitoring/limits.py`."""
     assert RECORDED["job:tagstream_review_budget:ratio"].startswith(f"{limits.REVIEW_RATIO} *")
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_the_job_has_the_name_that_the_alerts_look_for(name: str) -> None:
-    """And every rule file is read."""
+    """Each configuration names the job tagstream and loads both rule files."""
     configuration = yaml.safe_load((FOLDER / name).read_text(encoding="utf-8"))
     assert [job["job_name"] for job in configuration["scrape_configs"]] == ["tagstream"]
     assert configuration["rule_files"] == ["recording.yml", "alerts.yml"]

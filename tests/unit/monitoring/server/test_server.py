@@ -1,4 +1,4 @@
-"""The paths over real sockets, whoever else is connected and silent."""
+"""The paths of the server over real sockets, also with other connections that stay silent."""
 
 import base64
 import contextlib
@@ -62,13 +62,13 @@ def get(port: int, path: str, method: str = "GET") -> tuple[int, str]:
 
 
 def test_port_zero_takes_a_free_port(port: int) -> None:
-    """Several workers run on one host; the port that was bound is told."""
+    """Port 0 binds a free port, and the bound port is returned."""
     assert port > 0
     assert get(port, "/healthz") == (200, "alive\n")
 
 
 def test_metrics_are_those_of_the_registry_at_the_time_of_the_scrape(worker: Worker, port: int) -> None:
-    """Nothing of another registry, and no stale figure."""
+    """A scrape returns the current values of the worker's registry alone."""
     worker.events.reset()
     worker.events.inc(3)
     status, body = get(port, "/metrics")
@@ -80,7 +80,7 @@ def test_metrics_are_those_of_the_registry_at_the_time_of_the_scrape(worker: Wor
 
 
 def test_readiness_is_the_verdict_and_says_why(worker: Worker, port: int) -> None:
-    """200 and 503; liveness does not follow it."""
+    """Readiness answers 200 or 503 with the reason; liveness does not depend on it."""
     assert get(port, "/readyz") == (200, f"{READY.why}\n")
     worker.verdict = STALLED
     assert get(port, "/readyz") == (503, f"{STALLED.why}\n")
@@ -89,14 +89,14 @@ def test_readiness_is_the_verdict_and_says_why(worker: Worker, port: int) -> Non
 
 @pytest.mark.parametrize("path", ["/metric", "/metrics/", "/favicon.ico", "/..%2fetc", "/%00"])
 def test_other_paths_are_not_found_and_name_those_that_are(port: int, path: str) -> None:
-    """A typing error in a scrape configuration explains itself."""
+    """An unknown path answers 404 and lists the known paths."""
     status, body = get(port, path)
     assert status == 404
     assert all(name in body for name in ("/metrics", "/healthz", "/readyz", "/snapshot.json"))
 
 
 def test_the_root_says_what_there_is(port: int) -> None:
-    """For the person with a terminal."""
+    """The root lists the paths for clients that are not browsers."""
     status, body = get(port, "/")
     assert status == 200
     assert body.startswith("tagstream worker: /metrics /healthz /readyz /snapshot.json")
@@ -112,7 +112,7 @@ def ask(port: int, path: str, accept: str) -> tuple[dict[str, str], str]:
 
 
 def test_the_root_is_a_page_for_browsers(port: int) -> None:
-    """In one piece, and not kept by a cache for those who want the paths."""
+    """The root is a self-contained page for browsers."""
     headers, body = ask(port, "/", "text/html,application/xhtml+xml,*/*;q=0.8")
     assert headers["content-type"] == "text/html; charset=utf-8"
     assert headers["vary"] == "Accept"
@@ -124,7 +124,7 @@ def test_the_root_is_a_page_for_browsers(port: int) -> None:
 
 
 def test_the_page_allows_its_own_style_and_script_and_nothing_else(port: int) -> None:
-    """A strict policy: hashes of what is there, no other origin, no frame, no form."""
+    """The content security policy allows only the style and script of the page."""
     headers, body = ask(port, "/", "text/html")
     policy = dict(part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";"))
     for name, element in (("style-src", "style"), ("script-src", "script")):
@@ -138,14 +138,14 @@ def test_the_page_allows_its_own_style_and_script_and_nothing_else(port: int) ->
 
 
 def test_the_page_asks_nobody_else(port: int) -> None:
-    """No font, no script, no picture of another address; the one URL names SVG and is never asked for."""
+    """The page loads no resource from another origin."""
     _, body = ask(port, "/", "text/html")
     assert set(re.findall(r"https?://[^\s\"')]+", body)) == {"http://www.w3.org/2000/svg"}
     assert not re.search(r"\s(?:src|style|on\w+)=", body)
 
 
 def test_the_snapshot_is_figures_alarms_and_readiness(worker: Worker, port: int) -> None:
-    """What the page draws, of this worker, now."""
+    """The snapshot has the figures, alarms and readiness of the worker."""
     headers, body = ask(port, "/snapshot.json", "*/*")
     found = json.loads(body)
     assert headers["content-type"] == "application/json"
@@ -159,7 +159,7 @@ def test_the_snapshot_is_figures_alarms_and_readiness(worker: Worker, port: int)
 
 
 def test_whoever_scrapes_keeps_the_last_minutes_for_the_page() -> None:
-    """Opened at night, it says at once how fast events go."""
+    """Scrapes fill the history, so the page shows a flow at its first look."""
     stream = Stream()
     with serve(application(stream.registry, lambda: READY, lambda: stream.now), host="127.0.0.1", port=0) as port:
         for _ in range(3):
@@ -173,7 +173,7 @@ def test_whoever_scrapes_keeps_the_last_minutes_for_the_page() -> None:
 
 @pytest.mark.usefixtures("worker")
 def test_a_client_that_says_nothing_does_not_block_others(port: int) -> None:
-    """Ten silent connections, and the probe is answered at once."""
+    """Silent connections do not block other requests."""
     with contextlib.ExitStack() as stack:
         for _ in range(10):
             stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))
@@ -196,7 +196,7 @@ def test_a_client_that_says_nothing_is_dropped_without_a_word(
 
 
 def test_requests_leave_no_trace_in_the_output(port: int, capfd: pytest.CaptureFixture[str]) -> None:
-    """A scrape every few seconds is no news."""
+    """Requests are not logged."""
     get(port, "/metrics")
     get(port, "/nothing")
     assert capfd.readouterr() == ("", "")
@@ -206,7 +206,7 @@ def test_requests_leave_no_trace_in_the_output(port: int, capfd: pytest.CaptureF
     "sent", [b"\x16\x03\x01\x02\x00", b"GET\r\n\r\n", b"A" * 70_000 + b"\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n"]
 )
 def test_a_request_that_is_no_http_leaves_the_server_alive(port: int, sent: bytes) -> None:
-    """TLS to a plain port, garbage, a line without end."""
+    """The server survives requests that are not HTTP."""
     with socket.create_connection(("127.0.0.1", port), timeout=5) as client, contextlib.suppress(ConnectionError):
         client.sendall(sent)
         client.shutdown(socket.SHUT_WR)
@@ -215,7 +215,7 @@ def test_a_request_that_is_no_http_leaves_the_server_alive(port: int, sent: byte
 
 
 def test_a_port_that_is_taken_is_an_error(port: int) -> None:
-    """The worker says so and does not run unseen."""
+    """A port in use is an error."""
     with (
         pytest.raises(OSError, match="in use"),
         serve(application(CollectorRegistry(), lambda: READY), host="127.0.0.1", port=port),
@@ -224,7 +224,7 @@ def test_a_port_that_is_taken_is_an_error(port: int) -> None:
 
 
 def test_the_server_ends_with_its_context() -> None:
-    """The port is free again, and its thread is gone."""
+    """After the context the port is free and the thread has ended."""
     before = set(threading.enumerate())
     with serve(application(CollectorRegistry(), lambda: READY), host="127.0.0.1", port=0) as port:
         assert get(port, "/healthz")[0] == 200
@@ -237,7 +237,7 @@ def test_the_server_ends_with_its_context() -> None:
 
 @pytest.mark.parametrize("host", ["::", "::1"])
 def test_an_address_of_ipv6_is_served(host: str) -> None:
-    """A cluster may have no other."""
+    """IPv6 addresses are served."""
     try:
         with contextlib.closing(socket.socket(socket.AF_INET6)) as tried:
             tried.bind(("::1", 0))

@@ -1,4 +1,4 @@
-"""`tagstream top` against real sockets: figures, alarms, and clear words where nothing answers."""
+"""`tagstream top` against real sockets: figures, alarms and errors."""
 
 import contextlib
 import io
@@ -70,26 +70,26 @@ def of(stream: Stream) -> Frame:
     ],
 )
 def test_an_address_is_taken_as_people_type_it(typed: str, meant: str) -> None:
-    """Host and port are enough."""
+    """A host and a port are enough for an address."""
     assert str(address(typed)) == meant
 
 
 @pytest.mark.parametrize("typed", ["ftp://h/metrics", "http://", "h:port", "h:99999", "h:0", ""])
 def test_what_is_no_address_is_refused_with_an_example(typed: str) -> None:
-    """Before anything is asked."""
+    """A text that is not an address is refused with an example."""
     with pytest.raises(AddressError, match=r"HOST:PORT"):
         address(typed)
 
 
 def test_the_settings_say_where_their_own_worker_is() -> None:
-    """An address to bind is none to connect to."""
+    """The address from the settings can be connected to, also if the worker binds all interfaces."""
     assert own_address(Settings()) == "http://127.0.0.1:9108/metrics"
     assert own_address(Settings(metrics_host="0.0.0.0", metrics_port=7)) == "http://127.0.0.1:7/metrics"  # noqa: S104
     assert own_address(Settings(metrics_host="::1")) == "http://[::1]:9108/metrics"
 
 
 def test_several_workers_are_one_stream(stream: Stream) -> None:
-    """Added up, whichever of them is asked first; an address given twice is one worker."""
+    """The figures of several workers are pooled; a repeated address counts once."""
     other = Stream(seed=9, start=time.time() - 60)
     other.run(55)
     with served(stream) as one, served(other) as two:
@@ -100,7 +100,7 @@ def test_several_workers_are_one_stream(stream: Stream) -> None:
 
 
 def test_a_worker_that_does_not_answer_is_an_alarm_beside_those_that_do(stream: Stream) -> None:
-    """The figures of the others are still shown."""
+    """A worker that does not answer is an alarm, and the others are still shown."""
     with served(stream) as one:
         found = Watcher([address(one), address(NOBODY)]).look()
     assert found.workers == 1
@@ -110,14 +110,14 @@ def test_a_worker_that_does_not_answer_is_an_alarm_beside_those_that_do(stream: 
 
 
 def test_a_worker_that_is_not_ready_says_why(stream: Stream) -> None:
-    """In its own words."""
+    """A worker that is not ready is shown with the reason of its readiness."""
     with served(stream, Verdict(ready=False, why="7 events wait and none has moved")) as one:
         found = Watcher([address(one)]).look()
     assert [trouble.why for trouble in found.troubles] == ["7 events wait and none has moved"]
 
 
 def test_a_worker_whose_breaker_is_open_is_not_called_stalled_in_a_frame_and_on_the_page(stream: Stream) -> None:
-    """Both have the alert's name, and the next step is that of the worker."""
+    """An open breaker has its own alarm with the worker's next step, in the terminal and on the page."""
     stream.metrics.circuit_breaker(is_open=True)
     why = "the circuit breaker is open: 30 of 100. Next: docs/runbooks/CircuitBreakerOpen.md, then remove /state/a.breaker"
     with served(stream, Verdict(ready=False, why=why)) as one:
@@ -130,7 +130,7 @@ def test_a_worker_whose_breaker_is_open_is_not_called_stalled_in_a_frame_and_on_
 
 
 def test_metrics_that_are_passed_on_have_no_readiness(stream: Stream) -> None:
-    """Whoever serves them elsewhere has no /readyz to ask; a path that is not there is no alarm."""
+    """Metrics served under another path have no readiness, and its absence is no alarm."""
     assert address("http://h/federate").readiness is None
     assert address("http://h/a/metrics").readiness == "/a/readyz"
     with served(stream) as one:
@@ -141,7 +141,7 @@ def test_metrics_that_are_passed_on_have_no_readiness(stream: Stream) -> None:
 
 @pytest.mark.parametrize(("place", "why"), [(NOBODY, "nothing listens there"), ("nowhere.invalid:1", "nowhere.invalid")])
 def test_nobody_who_answers_is_an_error_with_what_why_and_next(place: str, why: str) -> None:
-    """Exit code 1."""
+    """If no worker answers, the error has exit code 1, each reason and the next step."""
     with pytest.raises(NoWorkerError) as caught:
         Watcher([address(place)]).look()
     assert why in str(caught.value)
@@ -150,7 +150,7 @@ def test_nobody_who_answers_is_an_error_with_what_why_and_next(place: str, why: 
 
 
 def test_a_path_without_metrics_is_an_error_that_says_so(stream: Stream) -> None:
-    """404, and what is no metrics."""
+    """A path with a 404 or another content is an error with its reason."""
     with served(stream) as one:
         with pytest.raises(NoWorkerError, match="it answers 404"):
             Watcher([address(f"http://{one}/nothing")]).look()
@@ -159,7 +159,7 @@ def test_a_path_without_metrics_is_an_error_that_says_so(stream: Stream) -> None
 
 
 def test_once_prints_a_frame_and_ends(stream: Stream) -> None:
-    """Off a terminal too, without a control character."""
+    """With `--once` one frame is printed, without control characters outside a terminal."""
     with served(stream) as one:
         result = CliRunner().invoke(main.app, ["top", "--once", "--every", "0.2", one])
     assert result.exit_code == 0
@@ -168,7 +168,7 @@ def test_once_prints_a_frame_and_ends(stream: Stream) -> None:
 
 
 def test_once_as_json_is_one_object(stream: Stream) -> None:
-    """For machines: the figures and the alarms that the page has."""
+    """JSON output has the figures and alarms of the page."""
     with served(stream) as one:
         result = CliRunner().invoke(main.app, ["top", "--once", "--json", "--every", "0.2", one])
     found = json.loads(result.stdout)
@@ -178,7 +178,7 @@ def test_once_as_json_is_one_object(stream: Stream) -> None:
 
 
 def test_ctrl_c_is_the_ordinary_end(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And no error."""
+    """Ctrl-C ends the command without an error."""
 
     def interrupted(_: float) -> None:
         raise KeyboardInterrupt
@@ -189,7 +189,7 @@ def test_ctrl_c_is_the_ordinary_end(stream: Stream, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_live_view_keeps_the_last_figures_while_nobody_answers(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And says how old they are."""
+    """While no worker answers, the last figures stay with their age."""
     console = Console(file=io.StringIO(), width=100, height=30, color_system=None, force_terminal=True)
     looks = 0
 
@@ -213,7 +213,7 @@ def test_a_live_view_keeps_the_last_figures_while_nobody_answers(stream: Stream,
 @pytest.mark.parametrize("width", [40, 60, 75, 76, 80, 100, 120, 160, 250])
 @pytest.mark.parametrize("drift", [0.0, 1.0])
 def test_a_frame_fits_any_terminal(width: int, drift: float) -> None:
-    """No line is wider than it, and the figures that matter are there."""
+    """No line is wider than the terminal, and the main figures are shown."""
     made = Stream()
     made.run(100, drift=drift)
     lines = drawn(of(made), width)
@@ -225,7 +225,7 @@ def test_a_frame_fits_any_terminal(width: int, drift: float) -> None:
 
 @pytest.mark.parametrize("width", [40, 60, 76, 80, 100, 160])
 def test_totals_and_sudden_changes_are_whole(width: int) -> None:
-    """Where one line has no room for them they take two: `9 d…` says neither how many nor of what."""
+    """Totals and sudden changes wrap to a second line instead of being cut."""
     made = Stream()
     made.run(100)
     calm = of(made).figures
@@ -242,14 +242,14 @@ def test_totals_and_sudden_changes_are_whole(width: int) -> None:
 
 @pytest.mark.parametrize("height", [10, 24, 60])
 def test_a_live_frame_has_the_height_of_the_terminal(height: int, stream: Stream) -> None:
-    """One line more would scroll, and flicker."""
+    """A live frame is exactly as high as the terminal, so it does not scroll."""
     lines = drawn(Frame(of(stream).figures), 80, height)
     assert len(lines) == height
     assert "Ctrl-C ends" in lines[-1]
 
 
 def test_at_160_columns_labels_and_sentences_are_whole() -> None:
-    """Nothing is cut where there is room."""
+    """At 160 columns labels and sentences are not cut."""
     made = Stream()
     made.run(100, drift=1.0)
     text = "\n".join(drawn(of(made), 160))
@@ -259,7 +259,7 @@ def test_at_160_columns_labels_and_sentences_are_whole() -> None:
 
 
 def test_an_empty_worker_shows_dashes() -> None:
-    """No event, no figure, no crash."""
+    """A worker without events is shown with dashes."""
     made = Stream()
     lines = drawn(of(made), 80)
     assert lines[2].split()[:3] == ["-", "-", "-"]
@@ -268,5 +268,5 @@ def test_an_empty_worker_shows_dashes() -> None:
 
 
 def test_what_another_machine_says_cannot_move_the_cursor() -> None:
-    """A name with control characters in it is drawn with marks in their place."""
+    """Control characters in names from other machines are replaced."""
     assert panel.plain("a\x1b[2Jb\n") == "a?[2Jb?"
