@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from stream.doctor.findings import Finding, Status, finding_of
 from stream.kafka import admin, probes
 from stream.kafka.admin import TopicDescription
+from stream.kafka.connect.addresses import Reach, advice, connect_to_each
 from stream.kafka.errors import BrokerSilentError, BrokerUnreachableError, TopicsRefusedError, summary_of
-from stream.kafka.probes import Reach
 from stream.kafka.rights import NEEDED_TOPICS, Operation, Resource, Right, missing
 from stream.kafka.transactions import no_transactions
 from stream.settings.settings import Settings
@@ -39,24 +39,11 @@ def no_broker(settings: Settings, error: BrokerUnreachableError) -> Finding:
     """Why no broker can be worked with: it refuses us, or a look at each address tells, where the clients only say that none answered."""
     if not isinstance(error, BrokerSilentError):
         return finding_of("brokers", Status.FAIL, error)
-    found = probes.connect_to_each(settings)
+    found = connect_to_each(settings)
     detail = f"no Kafka broker answered within {settings.startup_timeout_seconds:g} s: {'; '.join(map(str, found))}"
     if any(one.reach is Reach.OPEN for one in found) and error.__cause__ is not None:
         detail += f". The client says {summary_of(error.__cause__)}"
-    steps = dict.fromkeys(_step(settings, one.reach) for one in found)
-    return Finding(check="brokers", status=Status.FAIL, detail=detail, fix="; ".join(steps))
-
-
-def _step(settings: Settings, reach: Reach) -> str:
-    protocol = settings.security.protocol
-    return {
-        Reach.OPEN: f"check that it is a Kafka listener for {protocol} (TAGSTREAM_SECURITY__PROTOCOL), and that this machine "
-        "reaches what the broker advertises (its advertised.listeners); the broker's log says more",
-        Reach.REFUSED: "start the broker, or correct host and port in TAGSTREAM_BROKERS: nothing listens there",
-        Reach.SILENT: "check that the host is up, and that a firewall or network policy lets this machine through to the port",
-        Reach.UNKNOWN: "correct the name in TAGSTREAM_BROKERS, or this machine's name service",
-        Reach.ELSE: "correct the address in TAGSTREAM_BROKERS, or this machine's route to it",
-    }[reach]
+    return Finding(check="brokers", status=Status.FAIL, detail=detail, fix=advice(settings, found))
 
 
 def created(settings: Settings) -> Finding:

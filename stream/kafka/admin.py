@@ -16,6 +16,7 @@ from kafka.errors import (
     TopicAuthorizationFailedError,
 )
 
+from stream.kafka.connect.handshake import admitted
 from stream.kafka.errors import (
     CONNECT_FAILURES,
     NotAuthorizedError,
@@ -24,7 +25,6 @@ from stream.kafka.errors import (
     summary_of,
     translated,
 )
-from stream.kafka.handshake import admitted
 from stream.kafka.rights import Operation, Resource, Right, missing
 from stream.settings.settings import Settings
 

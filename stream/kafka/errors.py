@@ -22,6 +22,10 @@ class BrokerSilentError(BrokerUnreachableError):
     """No broker answered the Kafka protocol in time; the client's own error is the cause."""
 
 
+class BrokerAbsentError(BrokerUnreachableError):
+    """No address takes a connection: nothing listens there, its name does not resolve, or there is no way to it."""
+
+
 class BrokerRefusedError(BrokerUnreachableError):
     """A broker answered and refused the connection: because of TLS, a certificate, or the user."""
 

@@ -1,16 +1,11 @@
-"""Questions to the brokers that the admin client cannot ask: is the address open, may this user join the group, and so on.
+"""Questions to the brokers that the admin client cannot ask: may this user join the group, are there producer ids.
 
 A probe does not change the cluster. It uses aiokafka, which can send a single request of the protocol.
 """
 
 import asyncio
 import contextlib
-import socket
-import threading
-import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from enum import StrEnum
 
 from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
 from aiokafka.errors import (
@@ -36,64 +31,6 @@ from stream.settings.settings import Settings
 # Between two requests to a broker that answers "later".
 RETRY_SECONDS = 0.2
 REQUEST_SECONDS = 10
-# For a plain TCP connection: enough for a way around the world.
-CONNECT_SECONDS = 2.0
-
-
-class Reach(StrEnum):
-    """How a plain connection to an address ended."""
-
-    OPEN = "takes connections"
-    REFUSED = "refuses connections"
-    SILENT = f"did not take a connection within {CONNECT_SECONDS:g} s"
-    UNKNOWN = "has a name that cannot be resolved"
-    ELSE = "cannot be reached"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """A plain connection to `address` (host:port) and how it ended; `detail` is the system's own message under `Reach.ELSE`."""
-
-    address: str
-    reach: Reach
-    detail: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.address} {self.reach}" if not self.detail else f"{self.address} {self.reach} ({self.detail})"
-
-
-def connect_to_each(settings: Settings) -> tuple[Attempt, ...]:
-    """Try a plain connection to each broker, all at once, within about `CONNECT_SECONDS`: why does no broker answer?"""
-    found: dict[str, Attempt] = {}
-
-    def attempt(address: str) -> None:
-        found[address] = _connect(address)
-
-    # Threads and no pool: the end of a pool would wait for a name service that does not answer.
-    threads = [threading.Thread(target=attempt, args=(address,), daemon=True) for address in settings.broker_list]
-    for thread in threads:
-        thread.start()
-    # Resolving a name has no timeout of its own: a thread that is late counts as silent.
-    deadline = time.monotonic() + CONNECT_SECONDS + RETRY_SECONDS
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
-    late = {address: Attempt(address=address, reach=Reach.SILENT) for address in settings.broker_list}
-    return tuple((late | found).values())
-
-
-def _connect(address: str) -> Attempt:
-    host, _, port = address.rpartition(":")
-    try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS):
-            return Attempt(address=address, reach=Reach.OPEN)
-    except (socket.gaierror, UnicodeError):
-        return Attempt(address=address, reach=Reach.UNKNOWN)
-    except ConnectionRefusedError:
-        return Attempt(address=address, reach=Reach.REFUSED)
-    except TimeoutError:
-        return Attempt(address=address, reach=Reach.SILENT)
-    except OSError as error:
-        return Attempt(address=address, reach=Reach.ELSE, detail=error.strerror or str(error))
 
 
 async def group_denied(settings: Settings) -> str | None:

@@ -19,8 +19,8 @@ from kafka.errors import (
 from kafka.serializer import Serializer
 
 from stream.contract.record import Record
+from stream.kafka.connect.handshake import admitted
 from stream.kafka.errors import CONNECT_FAILURES, summary_of, translated
-from stream.kafka.handshake import admitted
 from stream.settings.settings import Settings
 
 FLUSH_SECONDS = 30

@@ -15,6 +15,7 @@ from stream.decide.pipeline import Pipeline
 from stream.deliver.breaker_file import BreakerFile
 from stream.deliver.crash.crash_guard import open_guard
 from stream.kafka import admin, probes
+from stream.kafka.connect.handshake import await_listener
 from stream.kafka.credentials import warnings
 from stream.kafka.errors import NotAuthorizedError
 from stream.kafka.rights import NEEDED_TOPICS
@@ -105,6 +106,10 @@ def run(
 
 def _topics(settings: Settings) -> tuple[dict[str, int], dict[str, admin.TopicDescription]]:
     """Partitions of the topics that a worker needs, and what the brokers say of those and of `drift`; raises as `run` does."""
+    # Worker and broker are often started together, so a worker waits for a listener as long as for an answer.
+    await_listener(
+        settings, say=lambda why: log.warning("broker_not_there_yet", why=why, seconds=settings.startup_timeout_seconds)
+    )
     needed = {key: getattr(settings.topics, key) for key in NEEDED_TOPICS}
     seen = admin.describe(settings, [*needed.values(), settings.topics.drift])
     found = admin.require(settings, needed, operations=NEEDED_TOPICS, found=seen)

@@ -138,7 +138,7 @@ def test_no_client_is_constructed_without_the_one_function() -> None:
         "stream/kafka/reader.py",
         "stream/kafka/probes.py",
         "stream/kafka/admin.py",
-        "stream/kafka/handshake.py",
+        "stream/kafka/connect/handshake.py",
         "tests/faults/observer.py",
         "tests/faults/cluster/topics.py",
     }

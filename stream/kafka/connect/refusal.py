@@ -1,113 +1,34 @@
-"""Does a broker accept us? One connection with the settings' credentials, and a sentence that explains a refusal.
-
-The clients retry until their time is over and then report that no broker answered, so that a wrong password would look like a
-broker that is down. Every client is made after this check.
-"""
+"""Explains a connection that a broker refused: TLS, certificates, users. A sentence with the next step, or None if it was no refusal."""
 
 import asyncio
 import ssl
-import time
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
-from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import (
     AuthenticationFailedError,
     IllegalSaslStateError,
     KafkaConnectionError,
-    KafkaError,
     SaslAuthenticationFailed,
     UnsupportedSaslMechanismError,
 )
-from aiokafka.protocol.metadata import MetadataRequest
 
-from stream.kafka.credentials import client_options
-from stream.kafka.errors import BrokerRefusedError
 from stream.settings.security import DEFAULT_MECHANISM
 from stream.settings.settings import Settings
 
-ANSWER_SECONDS = 5.0
-CLOSE_SECONDS = 0.5
+TLS_SECONDS = 5.0
 # OpenSSL's X509_V_ERR_*: the certificate is for another host or address; it is expired or not valid yet.
 _WRONG_NAME = {62, 64}
 _WRONG_TIME = {9, 10}
 
 
-def admitted(settings: Settings) -> tuple[dict[str, Any], float]:
+async def sentence(settings: Settings, address: str, error: BaseException) -> str | None:
     """
-    Options for a client, and the seconds that are left of `startup_timeout_seconds`, once no broker refuses us.
+    Why a broker refuses us, with the next step; None if the error is no refusal.
 
-    A broker that does not answer is no refusal: the client waits for it during the seconds that are left.
-
-    Raises:
-        BrokerRefusedError: A broker answered and refused us; the message says why.
-        SecurityError: A file of the settings cannot be used.
+    Args:
+        settings: Protocol, user and certificates of the connection that failed.
+        address: The broker, as host:port.
+        error: Raised while connecting, or by the first request.
     """
-    started = time.monotonic()
-    refused = refusal(settings)
-    if refused is not None:
-        raise BrokerRefusedError(refused)
-    return client_options(settings), max(1.0, settings.startup_timeout_seconds - (time.monotonic() - started))
-
-
-def refusal(settings: Settings) -> str | None:
-    """
-    Why we are refused, with the next step, if a broker refuses us and no other accepts us; None otherwise.
-
-    Takes at most `ANSWER_SECONDS` for each broker, and at most `startup_timeout_seconds`.
-
-    Raises:
-        SecurityError: A file of the settings cannot be used.
-    """
-    options = client_options(settings)
-    del options["bootstrap_servers"]
-    # `asyncio.run` needs a thread without an event loop, and the caller may be a coroutine.
-    with ThreadPoolExecutor(1, thread_name_prefix="handshake") as executor:
-        return executor.submit(asyncio.run, _refusal(settings, options)).result()
-
-
-async def _refusal(settings: Settings, options: dict[str, Any]) -> str | None:
-    found = None
-    try:
-        async with asyncio.timeout(settings.startup_timeout_seconds):
-            for address in settings.broker_list:
-                try:
-                    await _enter(address, options)
-                except (KafkaError, OSError, TimeoutError, ValueError) as error:
-                    found = found or await _sentence(settings, address, error)
-                else:
-                    return None
-    except TimeoutError:
-        return found
-    return found
-
-
-async def _enter(address: str, options: dict[str, Any]) -> None:
-    host, _, port = address.rpartition(":")
-    connection = AIOKafkaConnection(
-        host.strip("[]"), int(port), client_id="tagstream-handshake", request_timeout_ms=int(ANSWER_SECONDS * 1000), **options
-    )
-    async with asyncio.timeout(ANSWER_SECONDS):
-        try:
-            await connection.connect()
-            # A broker that requires a user, or a client certificate under TLS 1.3, refuses only the first request.
-            await connection.send(MetadataRequest([]))
-        except OSError:
-            # The connection was never open, so that waiting for its end would not end.
-            raise
-        except BaseException:
-            await _close(connection)
-            raise
-        await _close(connection)
-
-
-async def _close(connection: AIOKafkaConnection) -> None:
-    closed = connection.close()
-    if closed is not None:
-        await asyncio.wait({closed}, timeout=CLOSE_SECONDS)
-
-
-async def _sentence(settings: Settings, address: str, error: BaseException) -> str | None:
     # Under TLS 1.3 a client's certificate is refused after the handshake: aiokafka reports a lost connection, TLS is its cause.
     tls = error.__cause__ if isinstance(error.__cause__, ssl.SSLError) else error
     if isinstance(tls, ssl.SSLCertVerificationError):
@@ -209,7 +130,7 @@ async def _speaks_tls(address: str) -> bool:
     context.verify_mode = ssl.CERT_NONE
     host, _, port = address.rpartition(":")
     try:
-        async with asyncio.timeout(ANSWER_SECONDS):
+        async with asyncio.timeout(TLS_SECONDS):
             _, writer = await asyncio.open_connection(host.strip("[]"), int(port), ssl=context)
     except (OSError, TimeoutError):
         return False
