@@ -11,6 +11,7 @@ from model_export.bundle import bundle
 from model_export.bundle.bundle import Bundle
 from model_export.bundle.classifier import OnnxClassifier
 from model_export.bundle.invariance import Invariance, check_invariance
+from model_export.bundle.manifest import PRECISION
 from model_export.data import splits as data
 from model_export.data.corpus import CORPUS
 
@@ -39,7 +40,7 @@ class BundleOptions:
     folder: Path
     data_folder: Path | None
     corpus_folder: Path = CORPUS
-    target_precision: float = bundle.PRECISION
+    target_precision: float = PRECISION
     multilabel: bool = False
 
     def splits(self) -> data.Splits:

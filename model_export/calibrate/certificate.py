@@ -19,7 +19,7 @@ import numpy.typing as npt
 from scipy.special import bdtr
 from scipy.stats import beta
 
-from model_export.bundle.bundle import MOST_LABELS
+from model_export.bundle.manifest import MOST_LABELS
 from model_export.calibrate.temperature import Floats, Ints
 
 Bools = npt.NDArray[np.bool_]

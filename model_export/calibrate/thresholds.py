@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from model_export.bundle.bundle import ALWAYS_ASK, LabelThreshold, Threshold
+from model_export.bundle.manifest import ALWAYS_ASK, LabelThreshold, Threshold
 from model_export.calibrate.certificate import BOUND_LEVEL, Bools, grid_counts, labels_needed, lower_bound, lowest_certified
 from model_export.calibrate.errors import CalibrationError
 from model_export.calibrate.temperature import Floats

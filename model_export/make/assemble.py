@@ -11,8 +11,9 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from model_export.bundle import bundle, invariance
-from model_export.bundle.bundle import Bundle, GoldenText, Manifest, Threshold
+from model_export.bundle.bundle import Bundle
 from model_export.bundle.classifier import OnnxClassifier
+from model_export.bundle.manifest import FORMAT, NAME, PRECISION, VERSION, GoldenText, Manifest, Threshold
 from model_export.bundle.prediction import Classifier, Prediction, score
 from model_export.calibrate import thresholds
 from model_export.calibrate.temperature import fit_temperature, level_sources
@@ -36,9 +37,9 @@ QUANTISE_SEED = 11
 class Target:
     """The name of a bundle, its promise, and the limits of its gates."""
 
-    name: str = bundle.NAME
-    version: str = bundle.VERSION
-    precision: float = bundle.PRECISION
+    name: str = NAME
+    version: str = VERSION
+    precision: float = PRECISION
     max_length: int = batches.MAX_LENGTH
     limits: parity.Limits = field(default_factory=parity.Limits)
 
@@ -220,7 +221,7 @@ def _draft(model: bytes, tokenizer: bytes, trained: Trained, target: Target, tem
         rows=0,
     )
     manifest = Manifest(
-        format=bundle.FORMAT,
+        format=FORMAT,
         name=target.name,
         version=target.version,
         labels=trained.labels,

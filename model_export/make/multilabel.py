@@ -20,9 +20,10 @@ import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 
 from model_export.bundle import bundle, invariance
-from model_export.bundle.bundle import Bundle, Multilabel
+from model_export.bundle.bundle import Bundle
 from model_export.bundle.classifier import OnnxClassifier
 from model_export.bundle.invariance import refused
+from model_export.bundle.manifest import Multilabel
 from model_export.bundle.prediction import SCORE_DECIMALS, Classifier, Prediction, sigmoid
 from model_export.data.corpus import PAIRS
 from model_export.data.row import Row

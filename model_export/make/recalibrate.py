@@ -4,7 +4,8 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from model_export.bundle.bundle import Bundle, Multilabel
+from model_export.bundle.bundle import Bundle
+from model_export.bundle.manifest import Multilabel
 from model_export.data.splits import Splits
 from model_export.make import assemble, multilabel
 from model_export.make.assemble import Built, Compared, Target

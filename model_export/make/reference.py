@@ -34,7 +34,7 @@ def describe(
     predictions: Sequence[Prediction], labels: Sequence[str], *, texts: Sequence[str], described: Sequence[bool]
 ) -> dict[str, object]:
     """
-    The reference part of a manifest; `bundle.Reference` is its shape.
+    The reference part of a manifest; `manifest.Reference` is its shape.
 
     Args:
         predictions: The finished bundle's predictions of the rows.

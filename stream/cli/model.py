@@ -168,8 +168,9 @@ def _refuse_no_bundles(folders: Iterable[Path]) -> None:
 def _note_replaced(folder: Path) -> None:
     """Say which bundle will be replaced, before the minutes of work: there is still time to stop."""
     from model_export.bundle import bundle
+    from model_export.bundle.manifest import MANIFEST
 
-    if not (folder / bundle.MANIFEST).exists():
+    if not (folder / MANIFEST).exists():
         return
     try:
         there = bundle.read(folder)

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
-from model_export.bundle.bundle import BundleError, LabelThreshold
+from model_export.bundle.bundle import BundleError
 from model_export.bundle.bundle import read as read_bundle
+from model_export.bundle.manifest import LabelThreshold
 from monitoring.drift import baseline
 from stream.decide.decider import Decider, release_of
 from stream.decide.from_settings import RULES_CONSEQUENCE, decider_of

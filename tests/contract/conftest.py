@@ -12,7 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer
 
 from model_export.bundle import bundle
-from model_export.bundle.bundle import DEFAULT_BUNDLE, Bundle, Multilabel
+from model_export.bundle.bundle import DEFAULT_BUNDLE, Bundle
+from model_export.bundle.manifest import Multilabel
 from model_export.bundle.prediction import sigmoid
 from model_export.data import corpus, splits
 from model_export.data.row import Row

@@ -9,9 +9,10 @@ import onnx
 import pytest
 
 from model_export.bundle import bundle
-from model_export.bundle.bundle import DEFAULT_BUNDLE, MANIFEST, Bundle, BundleError
+from model_export.bundle.bundle import DEFAULT_BUNDLE, Bundle, BundleError
 from model_export.bundle.classifier import OnnxClassifier
 from model_export.bundle.invariance import check_invariance
+from model_export.bundle.manifest import MANIFEST, render
 from model_export.data.splits import Splits
 from stream.batch.classify import classify
 from stream.batch.rows import Row
@@ -65,7 +66,7 @@ def test_a_bundle_without_the_option_does_not_mention_it(tiny_bundle_folder: Pat
     """Its manifest is byte for byte what it was before there was one."""
     raw_manifest = (tiny_bundle_folder / MANIFEST).read_bytes()
     assert b"multilabel" not in raw_manifest
-    assert bundle.render(bundle.read(tiny_bundle_folder).manifest) == raw_manifest
+    assert render(bundle.read(tiny_bundle_folder).manifest) == raw_manifest
 
 
 def test_tags_do_not_depend_on_the_batch(default_multilabel: Bundle, small_splits: Splits) -> None:

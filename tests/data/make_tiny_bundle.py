@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from model_export.bundle import bundle
-from model_export.bundle.bundle import GoldenText, Manifest, Threshold
+from model_export.bundle.manifest import FORMAT, GoldenText, Manifest, Threshold
 from model_export.bundle.prediction import Prediction, predict
 from model_export.make.reference import describe
 
@@ -172,7 +172,7 @@ def manifest(tokenizer: Tokenizer) -> Manifest:
     confidences = [max(text.probabilities) for text in golden]
     rows = reference_texts()
     return Manifest(
-        format=bundle.FORMAT,
+        format=FORMAT,
         name="tiny",
         version="1",
         labels=LABELS,

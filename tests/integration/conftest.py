@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from model_export.bundle.bundle import DEFAULT_BUNDLE, MANIFEST
+from model_export.bundle.bundle import DEFAULT_BUNDLE
+from model_export.bundle.manifest import MANIFEST
 from stream.broker import Broker, BrokerUnavailable
 from stream.broker.processes import Processes
 from stream.settings.loading import load

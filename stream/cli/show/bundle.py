@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from model_export.bundle.bundle import ALWAYS_ASK, Bundle
+from model_export.bundle.bundle import Bundle
+from model_export.bundle.manifest import ALWAYS_ASK
 from stream.terminal import console
 
 KB, MB = 1e3, 1e6

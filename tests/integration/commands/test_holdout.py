@@ -9,7 +9,8 @@ import msgspec
 import pytest
 from sklearn.metrics import f1_score
 
-from model_export.bundle.bundle import DEFAULT_BUNDLE, MANIFEST
+from model_export.bundle.bundle import DEFAULT_BUNDLE
+from model_export.bundle.manifest import MANIFEST
 from model_export.data.madewithml import HOLDOUT, DataError, download, records
 from stream.broker.processes import Processes
 from stream.settings.loading import load

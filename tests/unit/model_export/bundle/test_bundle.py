@@ -11,16 +11,18 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from model_export.bundle import bundle
-from model_export.bundle.bundle import (
+from model_export.bundle import manifest as manifests
+from model_export.bundle.bundle import Bundle, BundleError
+from model_export.bundle.manifest import (
     ALWAYS_ASK,
+    FORMAT,
     MANIFEST,
     MODEL,
     TOKENIZER,
-    Bundle,
-    BundleError,
     LabelThreshold,
     Manifest,
     Multilabel,
+    render,
 )
 
 TINY = Path(__file__).parents[3] / "data" / "tiny_bundle"
@@ -45,7 +47,7 @@ def rewrite(folder: Path, whole: Bundle, *, model: bytes | None = None, **change
     (folder / MODEL).write_bytes(content)
     files = {MODEL: bundle._sha256(content), TOKENIZER: bundle._sha256(whole.tokenizer)}
     manifest = msgspec.structs.replace(whole.manifest, **{"files": files, **changes})
-    (folder / MANIFEST).write_bytes(bundle.render(manifest))
+    (folder / MANIFEST).write_bytes(render(manifest))
 
 
 def edited(whole: Bundle, edit: Callable[[onnx.ModelProto], None]) -> bytes:
@@ -155,7 +157,7 @@ def test_file_that_is_no_network_is_refused(folder: Path, tiny: Bundle) -> None:
 
 def test_other_format_is_refused(folder: Path, tiny: Bundle) -> None:
     """A format from the future is not guessed at."""
-    rewrite(folder, tiny, format=bundle.FORMAT + 1)
+    rewrite(folder, tiny, format=FORMAT + 1)
     with pytest.raises(BundleError, match="format 2"):
         bundle.read(folder)
 
@@ -208,7 +210,7 @@ def test_interrupted_write_is_no_bundle(tmp_path: Path, tiny: Bundle, monkeypatc
     def broken(_manifest: Manifest) -> bytes:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(bundle, "render", broken)
+    monkeypatch.setattr(manifests, "render", broken)
     with pytest.raises(KeyboardInterrupt):
         bundle.write(folder, manifest=tiny.manifest, model=tiny.model, tokenizer=tiny.tokenizer)
     monkeypatch.undo()

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_export.bundle.bundle import DEFAULT_BUNDLE, MANIFEST, read
+from model_export.bundle.bundle import DEFAULT_BUNDLE, read
 from model_export.bundle.classifier import OnnxClassifier
 from model_export.bundle.confusables import LOOKALIKES, SCRIPT_OF
+from model_export.bundle.manifest import MANIFEST
 from model_export.bundle.normalization import MOST_MARKS, normalize
 from model_export.bundle.text import MOST_CHARACTERS, MOST_RAW_CHARACTERS, compose
 from model_export.bundle.text import read as read_text

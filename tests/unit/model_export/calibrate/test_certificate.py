@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from model_export.bundle.bundle import ALWAYS_ASK, LabelThreshold
+from model_export.bundle.manifest import ALWAYS_ASK, LabelThreshold
 from model_export.calibrate import certificate, thresholds
 from model_export.calibrate.certificate import GRID
 from model_export.calibrate.errors import CalibrationError

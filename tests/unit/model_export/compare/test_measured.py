@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from model_export import commands
-from model_export.bundle.bundle import Bundle, BundleError, LabelThreshold
+from model_export.bundle.bundle import Bundle, BundleError
+from model_export.bundle.manifest import LabelThreshold
 from model_export.bundle.prediction import Prediction
 from model_export.compare import contestants, measured, measuring
 from model_export.compare.contestants import Contestant

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_export.bundle.bundle import Reference
+from model_export.bundle.manifest import Reference
 from model_export.bundle.prediction import Prediction
 from model_export.make import reference
 from monitoring import edges

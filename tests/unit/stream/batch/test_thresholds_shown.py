@@ -2,7 +2,7 @@
 
 import pytest
 
-from model_export.bundle.bundle import ALWAYS_ASK
+from model_export.bundle.manifest import ALWAYS_ASK
 from model_export.bundle.prediction import Prediction
 from model_export.bundle.text import read
 from stream.batch.classify import Classified

@@ -7,6 +7,7 @@ import pytest
 
 from model_export import commands
 from model_export.bundle import bundle
+from model_export.bundle.manifest import PRECISION
 from model_export.data import madewithml
 from stream.cli import making, model
 from stream.settings.settings import Settings
@@ -16,7 +17,7 @@ from stream.terminal import console
 def test_the_default_promise_is_that_of_the_default_bundle() -> None:
     """The default of --precision is the precision of the shipped bundle."""
     for verb in (model.train, model.export, model.refit, model.calibrate):
-        assert inspect.signature(verb).parameters["precision"].default == bundle.PRECISION
+        assert inspect.signature(verb).parameters["precision"].default == PRECISION
 
 
 def test_without_made_with_ml_training_goes_on_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from prometheus_client import CollectorRegistry
 
-from model_export.bundle.bundle import DEFAULT_BUNDLE, MANIFEST, Bundle, read
+from model_export.bundle.bundle import DEFAULT_BUNDLE, Bundle, read
 from model_export.bundle.classifier import OnnxClassifier
+from model_export.bundle.manifest import MANIFEST
 from model_export.bundle.prediction import Classifier
 from monitoring.metrics.metrics import Metrics
 from monitoring.observer import NullObserver

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_export.bundle.bundle import ALWAYS_ASK
+from model_export.bundle.manifest import ALWAYS_ASK
 from model_export.bundle.prediction import Prediction
 from model_export.bundle.text import read
 from monitoring.observer import Signals

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_export.bundle.bundle import Bundle, LabelThreshold
+from model_export.bundle.bundle import Bundle
+from model_export.bundle.manifest import LabelThreshold
 from model_export.bundle.prediction import Classifier, Prediction
 from model_export.bundle.text import compose
 from monitoring.observer import NullObserver

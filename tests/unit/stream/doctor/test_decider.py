@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from model_export.bundle.bundle import Bundle, LabelThreshold
+from model_export.bundle.bundle import Bundle
+from model_export.bundle.manifest import LabelThreshold
 from monitoring.drift import baseline
 from monitoring.drift.baseline import Baseline, BaselineError
 from stream.decide.decider import release_of

@@ -6,8 +6,9 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from model_export.bundle.bundle import ALWAYS_ASK, Bundle, LabelThreshold
+from model_export.bundle.bundle import Bundle
 from model_export.bundle.bundle import read as read_bundle
+from model_export.bundle.manifest import ALWAYS_ASK, LabelThreshold
 from stream.cli import main
 from stream.cli.show.bundle import print_bundle
 from stream.settings.settings import Settings
