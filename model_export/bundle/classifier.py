@@ -1,8 +1,8 @@
-"""Texts to predictions: the one place that runs the network. ONNX Runtime and tokenizers are known here and nowhere else.
+"""Runs the network of a bundle: texts to predictions.
 
-A prediction must not depend on its neighbours, or a redelivered event could get another decision. So a text is padded to a
-length that it alone decides (its own, rounded up to `LENGTH_STEP`), and batched only with texts of that same padded length;
-what remains is arithmetic on independent rows, which the bundle's export gate has shown to be the same in any batch.
+A prediction must not depend on the other texts of its batch, or a redelivered event could get another decision. So the padded length of
+a text depends on this text alone (its tokens, rounded up to `LENGTH_STEP`), and texts share a run only if their padded lengths are
+equal. The rows of a run are independent arithmetic; the bundle's export gate has shown that they are the same in any batch.
 """
 
 import os
@@ -14,13 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
-# The tokenizer's own threads would fight the worker's; one call from one thread is enough for tens of texts.
+# The tokenizer's own threads would compete with the worker's; one thread is enough for tens of texts.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-# The runtime reports its use to its makers unless told otherwise; a worker tells nobody.
+# The runtime sends telemetry to its vendor unless this is set.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime as ort
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from model_export.bundle.bundle import Bundle, BundleError
 from model_export.bundle.prediction import Prediction, add_tags, predict
@@ -28,18 +28,18 @@ from model_export.bundle.prediction import Prediction, add_tags, predict
 LENGTH_STEP = 8
 ROWS_PER_RUN = 16
 GOLDEN_TOLERANCE = 0.02
-# Others' turn of one batch; some tenths of a second where the machine is not wholly taken.
+# The longest wait for the other threads' batch, which takes some tenths of a second unless the machine is overloaded.
 WARM_UP_SECONDS = 60.0
 
 Ids = npt.NDArray[np.int64]
 
 
 class OnnxClassifier:
-    """A bundle, loaded and warm. Safe to call from several threads: the session is shared, nothing else is kept."""
+    """A loaded bundle. Safe to call from several threads, which share the session and no other state."""
 
     def __init__(self, bundle: Bundle) -> None:
         """
-        Load the network from the verified bytes and ask it the bundle's golden texts.
+        Load the network from the verified bytes and compare its predictions for the bundle's golden texts.
 
         Raises:
             BundleError: The runtime does not accept the network, its inputs or outputs are not the bundle's, or this machine
@@ -47,7 +47,6 @@ class OnnxClassifier:
         """
         self._bundle = bundle
         self._labels = bundle.manifest.labels
-        # What is not asked for is not computed.
         self._outputs = _outputs(bundle)
         self._tokenizer = _tokenizer(bundle)
         self._session = _session(bundle)
@@ -55,11 +54,11 @@ class OnnxClassifier:
 
     def warm_up(self, threads: int) -> None:
         """
-        Decide the largest batches once in so many threads at the same time: what memory that takes is taken now.
+        Decide the largest batches once in this many threads at the same time, so that their memory is allocated now.
 
-        The runtime keeps what it has allocated, and allocates as batches happen to be large: a worker that starts small would meet its
-        limit of memory when the load does, and not when it is deployed. Lengths from the longest down, since a shorter batch does
-        not always fit into the holes of a longer one.
+        The runtime allocates memory when a batch needs it and never gives it back. Without the warm-up, a worker would reach its memory
+        limit under load instead of when it is deployed. The longest texts come first, since a shorter batch does not always fit
+        into the memory that a longer one has left.
         """
         longest = self._bundle.manifest.max_length
         lengths = [longest >> halvings for halvings in range(longest.bit_length()) if longest >> halvings >= LENGTH_STEP]
@@ -68,7 +67,7 @@ class OnnxClassifier:
         def decide() -> None:
             for length in lengths:
                 together.wait(WARM_UP_SECONDS)
-                # Truncated to the longest; two tokens are the model's own.
+                # The longest text is truncated, since the model adds two tokens.
                 self.classify(["memory " * length] * ROWS_PER_RUN)
 
         with ThreadPoolExecutor(threads, thread_name_prefix="warm-up") as executor:
@@ -89,39 +88,32 @@ class OnnxClassifier:
         >>> [p.label for p in classifier.classify(["Translating low-resource languages with back-translation"])]
         ['natural-language-processing']
         """
-        manifest = self._bundle.manifest
         encodings = self._tokenizer.encode_batch(list(texts))
         by_length: defaultdict[int, list[int]] = defaultdict(list)
         for position, encoding in enumerate(encodings):
-            by_length[padded_length(len(encoding.ids), manifest.max_length)].append(position)
+            by_length[padded_length(len(encoding.ids), self._bundle.manifest.max_length)].append(position)
         predictions: dict[int, Prediction] = {}
         for length, positions in by_length.items():
             for start in range(0, len(positions), ROWS_PER_RUN):
                 rows = positions[start : start + ROWS_PER_RUN]
-                logits, *label_logits = self._run([encodings[row].ids for row in rows], length)
-                for place, row in enumerate(rows):
-                    encoding = encodings[row]
-                    found = predict(
-                        logits[place],
-                        labels=self._labels,
-                        temperature=manifest.temperature,
-                        tokens=len(encoding.ids),
-                        truncated=bool(encoding.overflowing),
-                    )
-                    if manifest.multilabel is not None:
-                        found = add_tags(found, label_logits[0][place], manifest.multilabel.thresholds)
-                    predictions[row] = found
+                inputs = _inputs([encodings[row].ids for row in rows], length)
+                outputs = [np.asarray(output, dtype=np.float64).tolist() for output in self._session.run(self._outputs, inputs)]
+                for row, *logits in zip(rows, *outputs, strict=True):
+                    predictions[row] = self._prediction(encodings[row], *logits)
         return [predictions[position] for position in range(len(encodings))]
 
-    def _run(self, rows: Sequence[list[int]], length: int) -> list[list[list[float]]]:
-        """What each output says of each row."""
-        ids: Ids = np.zeros((len(rows), length), dtype=np.int64)
-        mask: Ids = np.zeros((len(rows), length), dtype=np.int64)
-        for row, tokens in enumerate(rows):
-            ids[row, : len(tokens)] = tokens
-            mask[row, : len(tokens)] = 1
-        found = self._session.run(self._outputs, {"input_ids": ids, "attention_mask": mask})
-        return [np.asarray(output, dtype=np.float64).tolist() for output in found]
+    def _prediction(self, encoding: Encoding, logits: list[float], label_logits: list[float] | None = None) -> Prediction:
+        manifest = self._bundle.manifest
+        found = predict(
+            logits,
+            labels=self._labels,
+            temperature=manifest.temperature,
+            tokens=len(encoding.ids),
+            truncated=bool(encoding.overflowing),
+        )
+        if manifest.multilabel is None or label_logits is None:
+            return found
+        return add_tags(found, label_logits, manifest.multilabel.thresholds)
 
     def _check_golden(self) -> None:
         golden, option = self._bundle.manifest.golden, self._bundle.manifest.multilabel
@@ -142,7 +134,7 @@ class OnnxClassifier:
 
 def padded_length(tokens: int, max_length: int) -> int:
     """
-    The length to which a text of so many tokens is padded: a function of the text alone.
+    The length to which a text of this many tokens is padded: a function of the text alone.
 
     >>> [padded_length(n, 128) for n in (3, 8, 9, 128)]
     [8, 8, 16, 128]
@@ -150,8 +142,18 @@ def padded_length(tokens: int, max_length: int) -> int:
     return min(-(-tokens // LENGTH_STEP) * LENGTH_STEP, max_length)
 
 
+def _inputs(rows: Sequence[list[int]], length: int) -> dict[str, Ids]:
+    """The network's inputs, [rows, length]: token ids padded with 0, and a mask that is 1 where there is a token."""
+    ids: Ids = np.zeros((len(rows), length), dtype=np.int64)
+    mask: Ids = np.zeros((len(rows), length), dtype=np.int64)
+    for row, tokens in enumerate(rows):
+        ids[row, : len(tokens)] = tokens
+        mask[row, : len(tokens)] = 1
+    return {"input_ids": ids, "attention_mask": mask}
+
+
 def _outputs(bundle: Bundle) -> list[str]:
-    """What the network must give, by the manifest: no more and no less."""
+    """The names of the network's outputs, by the manifest."""
     return ["logits"] if bundle.manifest.multilabel is None else ["logits", "label_logits"]
 
 
@@ -169,13 +171,13 @@ def _tokenizer(bundle: Bundle) -> Tokenizer:
 
 def open_session(model: bytes) -> ort.InferenceSession:
     """
-    A session of the runtime as production runs it: on one core, in this thread.
+    A session with the settings of production: one core, in the calling thread.
 
     Args:
         model: The bytes of an ONNX file.
     """
     options = ort.SessionOptions()
-    # One core a call, no spinning: the worker brings its own threads, and hosts are shared.
+    # One core per call and no spinning, since the worker has threads of its own and the host runs other programs.
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -184,7 +186,7 @@ def open_session(model: bytes) -> ort.InferenceSession:
         model,
         options,
         providers=["CPUExecutionProvider"],
-        # The fused node is slower than the two that it replaces: 13 to 22 % of the whole network.
+        # The fused node is slower than the two nodes that it replaces, by 13 to 22 % of the whole network's time.
         disabled_optimizers=["SkipLayerNormFusion"],
     )
 

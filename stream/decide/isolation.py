@@ -1,4 +1,4 @@
-"""Finds the text for which the model raises, so that its neighbours are decided and only it is refused. Pure but for the model.
+"""Finds the text for which the model raises, so that only this text is refused and the rest of its batch is decided.
 
 A batch that raised is halved until one text is left that still raises. Then a probe is asked: texts that the model is known to
 decide (the bundle's golden texts, which this process decided when it loaded the bundle). If the model raises for the probe too, the
@@ -21,7 +21,7 @@ MACHINE = (MemoryError, OSError)
 
 
 class Isolation:
-    """Asks the classifier, and takes a batch apart if it raises. Safe to call from several threads."""
+    """Calls the classifier, and halves a batch for which it raises. Safe to call from several threads."""
 
     def __init__(
         self,
@@ -32,13 +32,13 @@ class Isolation:
         raised: Callable[[], None] = lambda: None,
     ) -> None:
         """
-        Join the parts.
+        Keep the classifier and the rules for it.
 
         Args:
             classifier: The model.
             attempts: How often a text on its own must fail before it is refused, 1 or more.
             probe: Texts that this classifier is known to decide, 1 or more.
-            raised: Told of every call of the model that raised; never raises.
+            raised: Called after every call of the model that raised; must not raise.
         """
         self._classifier = classifier
         self._attempts = attempts
@@ -47,66 +47,75 @@ class Isolation:
 
     def classify(self, texts: Sequence[str]) -> list[Prediction | Refusal]:
         """
-        One answer a text, in order.
+        A prediction or a refusal for each text, in order.
 
-        Of n texts with b culprits and k attempts the model is asked at most `2 + b * (2 * ceil(log2(n)) + 2 * k - 1)` times.
+        For n texts of which b make the model raise, and k attempts, the model is called at most
+        `2 + b * (2 * ceil(log2(n)) + 2 * k - 1)` times.
 
         Raises:
-            Exception: The machine is broken: the model's own exception for the probe, or MemoryError, OSError, or a number of
-                predictions that is not that of the texts. Nothing is decided.
+            Exception: The machine is broken, and no text is decided: the model's own exception for the probe, a MemoryError or
+                OSError, or RuntimeError if the number of predictions is not the number of texts.
         """
-        answer = self._ask(texts)
-        if not isinstance(answer, Exception):
-            return [*answer]
-        if len(texts) > 1:
-            self._check_machine()
-        return self._apart(texts, answer)
-
-    def _ask(self, texts: Sequence[str]) -> list[Prediction] | Exception:
-        """
-        The predictions, or the exception that the model raised.
-
-        It is returned and not raised again, since the log of an exception shows the one that was being handled, and its message may
-        quote the text of an event.
-        """
-        try:
-            predictions = self._classifier.classify(texts)
-        except MACHINE:
-            raise
-        # onnxruntime and tokenizers raise exceptions of any class; the probe tells an event's fault from the machine's.
-        except Exception as error:  # noqa: BLE001
-            self._raised()
-            return error
-        if len(predictions) != len(texts):
-            msg = f"{len(texts)} texts became {len(predictions)} predictions; an event would get its neighbour's decision"
-            raise RuntimeError(msg)
-        return predictions
-
-    def _check_machine(self) -> None:
-        answer = self._ask(self._probe)
-        if isinstance(answer, Exception):
-            answer.add_note("The model raised this for texts that it is known to decide: the machine is broken, not an event.")
-            raise answer
-
-    def _apart(self, texts: Sequence[str], error: Exception) -> list[Prediction | Refusal]:
-        if len(texts) <= 1:
-            return [self._alone(text, error) for text in texts]
-        middle = len(texts) // 2
         answers: list[Prediction | Refusal] = []
-        for half in (texts[:middle], texts[middle:]):
-            answer = self._ask(half)
-            answers += self._apart(half, answer) if isinstance(answer, Exception) else answer
+        # Parts of the batch that are still to be decided, the next one last.
+        parts = [texts]
+        failures = 0
+        while parts:
+            part = parts.pop()
+            failure = ""
+            try:
+                predictions = self._classifier.classify(part)
+            except MACHINE:
+                raise
+            # onnxruntime and tokenizers raise exceptions of any class; the probe tells an event's fault from the machine's.
+            except Exception as error:  # noqa: BLE001
+                self._raised()
+                # The class alone: the message may quote the text of an event. The failure is dealt with after this block, since an
+                # exception that is raised within it would carry this one, message included, into the log.
+                failure = type(error).__name__
+            if not failure:
+                answers += _one_for_each(part, predictions)
+                failures = 0
+            elif len(part) > 1:
+                if part is texts:
+                    self._check_machine()
+                middle = len(part) // 2
+                parts += [part[middle:], part[:middle]]
+            elif part:
+                self._check_machine()
+                failures += 1
+                if failures < self._attempts:
+                    parts.append(part)
+                else:
+                    answers.append(_refusal(failure, failures))
+                    failures = 0
         return answers
 
-    def _alone(self, text: str, error: Exception) -> Prediction | Refusal:
-        """One text on its own; `error` is the exception of its first attempt."""
-        for _ in range(self._attempts - 1):
-            self._check_machine()
-            answer = self._ask([text])
-            if not isinstance(answer, Exception):
-                return answer[0]
-            error = answer
-        self._check_machine()
-        # Only the class of the exception: libraries quote their input in the message.
-        message = f"the model raised {type(error).__name__} for this event alone, each time, and for no other text"
-        return Refusal(stage=Stage.INFER, reason=Reason.MODEL_RAISED, message=message, attempts=self._attempts)
+    def _check_machine(self) -> None:
+        """
+        Call the model for the probe.
+
+        Raises:
+            Exception: The model raised this for the probe.
+        """
+        try:
+            predictions = self._classifier.classify(self._probe)
+        except MACHINE:
+            raise
+        except Exception as error:
+            self._raised()
+            error.add_note("The model raised this for texts that it is known to decide: the machine is broken, not an event.")
+            raise
+        _one_for_each(self._probe, predictions)
+
+
+def _one_for_each(texts: Sequence[str], predictions: list[Prediction]) -> list[Prediction]:
+    if len(predictions) != len(texts):
+        msg = f"{len(texts)} texts became {len(predictions)} predictions; an event would get its neighbour's decision"
+        raise RuntimeError(msg)
+    return predictions
+
+
+def _refusal(failure: str, attempts: int) -> Refusal:
+    message = f"the model raised {failure} for this event alone, each time, and for no other text"
+    return Refusal(stage=Stage.INFER, reason=Reason.MODEL_RAISED, message=message, attempts=attempts)
