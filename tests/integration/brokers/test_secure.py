@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +21,7 @@ from tests.faults.observer import TopicObserver
 from tests.faults.worker.fleet import ROOT, Fleet, without_settings
 from tests.integration.brokers.secure_cluster import ADMIN, Authority, SecureCluster, settings_of
 from tests.integration.running import all_committed, ended, is_committed
+from tests.lacking import lacking, program
 from tests.waiting import HANG_SECONDS, until
 
 pytestmark = pytest.mark.broker
@@ -73,13 +73,12 @@ LACKING = {
 @pytest.fixture(scope="module")
 def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
     """Start it, make users and topics, and let an administrator run the commands that tagstream prints."""
-    if shutil.which("openssl") is None:
-        pytest.skip("no openssl on PATH to make certificates with: install it to test TLS, users and ACLs")
+    program("openssl")
     folder = tmp_path_factory.mktemp("secure")
     try:
         made = SecureCluster(folder)
     except BrokerUnavailable as error:
-        pytest.skip(f"Apache Kafka cannot be had, so nothing can be said of TLS, users and ACLs: {error}")
+        lacking(f"Apache Kafka cannot be had, so nothing can be said of TLS, users and ACLs: {error}")
     with made as cluster:
         names = fresh_environment(cluster.bootstrap, "secure") | {"TAGSTREAM_TOPIC_REPLICATION": "3"}
         users = (ADMIN, *Role, "stranger", "dismissed", "transacting", *LACKING)

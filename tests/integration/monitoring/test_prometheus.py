@@ -3,7 +3,6 @@
 import json
 import math
 import random
-import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,13 +29,7 @@ from tests.integration.running import all_written
 from tests.prometheus import rules
 from tests.waiting import HANG_SECONDS, until
 
-pytestmark = [
-    pytest.mark.broker,
-    pytest.mark.skipif(
-        shutil.which("prometheus") is None,
-        reason="there is no prometheus, so nothing can be said of the rules on real workers: install the package prometheus",
-    ),
-]
+pytestmark = [pytest.mark.broker, pytest.mark.needs("prometheus")]
 
 WORKERS = 2
 EVENTS, BAD = 3_000, 60

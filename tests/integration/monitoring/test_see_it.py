@@ -11,7 +11,6 @@ import itertools
 import json
 import random
 import re
-import shutil
 import tempfile
 import time
 from collections import Counter
@@ -39,13 +38,7 @@ from tests.integration.running import RunningWorker, all_written
 from tests.prometheus import rules
 from tests.waiting import HANG_SECONDS, until
 
-pytestmark = [
-    pytest.mark.broker,
-    pytest.mark.skipif(
-        shutil.which("prometheus") is None,
-        reason="there is no prometheus, so nothing can be said of alerts on real workers: install the package prometheus",
-    ),
-]
+pytestmark = [pytest.mark.broker, pytest.mark.needs("prometheus")]
 
 # The rules are evaluated for so long after the last event, once a second, before the alerts are counted.
 LATER_SECONDS = 5.0

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from monitoring.health import Progress, Verdict
 from tests.fakes import Clock
+from tests.waiting import HANG_SECONDS
 
 STALL = 20.0
 
@@ -165,7 +166,7 @@ def test_every_method_may_be_called_from_any_thread() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=20)
+        thread.join(HANG_SECONDS)
     assert errors == []
     assert not any(thread.is_alive() for thread in threads)
 

@@ -2,7 +2,6 @@
 
 import json
 import random
-import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,15 +19,12 @@ from monitoring.metrics.metrics import Metrics
 from monitoring.observer import Observation, Signals
 from monitoring.vocabulary import Destination
 from tests.prometheus import FOLDER, final
+from tests.waiting import HANG_SECONDS
 
 EVENTS = 3_000
 NOW_MS = 1_700_000_060_000
-PROMTOOL_SECONDS = 100
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("promtool") is None,
-    reason="there is no promtool, so nothing can be said of the rules in Prometheus itself: install the package prometheus",
-)
+pytestmark = pytest.mark.needs("promtool")
 
 
 def stream(labels: Sequence[str]) -> list[Observation]:
@@ -145,7 +141,7 @@ def test_the_split_over_workers_changes_no_figure(workers: int, tiny_bundle: Bun
         ["promtool", "test", "rules", "case.yml"],
         capture_output=True,
         text=True,
-        timeout=PROMTOOL_SECONDS,
+        timeout=HANG_SECONDS,
         check=False,
         cwd=tmp_path,
     )

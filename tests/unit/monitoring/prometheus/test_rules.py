@@ -1,7 +1,6 @@
 """Prometheus' rules: promtool accepts them, every alert fires and is silent where it should, and they ask only for what exists."""
 
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,12 +13,12 @@ import yaml
 
 from monitoring import limits
 from stream.cli.main import app
+from tests.waiting import HANG_SECONDS
 
 ROOT = Path(__file__).parents[4]
 FOLDER = ROOT / "monitoring" / "prometheus"
 CONFIGURATIONS = ("prometheus.yml", "compose.yml", "hosts.yml")
 CASES = sorted((FOLDER / "tests").glob("*.yml"))
-PROMTOOL_SECONDS = 100
 TIERS = {"page", "ticket"}
 BOARDS = {f"/d/tagstream-{name}" for name in ("overview", "quality", "review")}
 # What Prometheus says of its targets and puts on every series.
@@ -40,10 +39,7 @@ DRIFT_ALERTS = {
 # Held against the bundle's reference, and so silent while two bundles decide.
 COMPARED = DRIFT_ALERTS - {"UnseenSourceShare", "SuddenChange", "ContentDrift"}
 
-needs_promtool = pytest.mark.skipif(
-    shutil.which("promtool") is None,
-    reason="there is no promtool, so nothing can be said of the rules in Prometheus itself: install the package prometheus",
-)
+needs_promtool = pytest.mark.needs("promtool")
 
 
 def groups(name: str) -> list[dict[str, Any]]:
@@ -82,7 +78,7 @@ def test_promtool_finds_the_rules_doing_what_the_cases_say(path: Path) -> None:
 def promtool(*words: str | Path) -> None:
     """Run promtool; if it fails, its output is the message."""
     done = subprocess.run(
-        ["promtool", *map(str, words)], capture_output=True, text=True, timeout=PROMTOOL_SECONDS, check=False, cwd=FOLDER
+        ["promtool", *map(str, words)], capture_output=True, text=True, timeout=HANG_SECONDS, check=False, cwd=FOLDER
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

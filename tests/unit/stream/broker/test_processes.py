@@ -14,15 +14,14 @@ import pytest
 
 from stream.broker.processes import Process, Processes
 from stream.broker.rung import RungUnavailable
+from tests.waiting import HANG_SECONDS
 
-# A bound against hanging: a process is gone in well under a second.
-GONE_SECONDS = 60
 SYSTEM_PATH = "/usr/bin:/bin"
 
 
 def is_gone(pid: int) -> bool:
     """Whether there is no such process, within the bound."""
-    deadline = time.monotonic() + GONE_SECONDS
+    deadline = time.monotonic() + HANG_SECONDS
     while time.monotonic() < deadline:
         try:
             os.kill(pid, 0)
@@ -34,7 +33,7 @@ def is_gone(pid: int) -> bool:
 
 def is_removed(folder: Path) -> bool:
     """Whether the folder is gone, within the bound."""
-    deadline = time.monotonic() + GONE_SECONDS
+    deadline = time.monotonic() + HANG_SECONDS
     while folder.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     return not folder.exists()
@@ -80,15 +79,15 @@ class TestProcesses:
         """The output and the exit code of a process can be read."""
         with Processes(grace_seconds=0) as processes:
             process = self.start(processes, tmp_path, "echo out; echo err >&2; exit 3")
-            assert process.wait(GONE_SECONDS)
+            assert process.wait(HANG_SECONDS)
             assert (process.exit_code, process.output()) == (3, "out\nerr\n")
 
     def test_output_is_of_this_run_only(self, tmp_path: Path) -> None:
         """A log that an earlier process wrote is kept, and not mistaken for this one's."""
         with Processes(grace_seconds=0) as processes:
-            assert self.start(processes, tmp_path, "echo first").wait(GONE_SECONDS)
+            assert self.start(processes, tmp_path, "echo first").wait(HANG_SECONDS)
             second = self.start(processes, tmp_path, "echo second")
-            assert second.wait(GONE_SECONDS)
+            assert second.wait(HANG_SECONDS)
             assert second.output() == "second\n"
 
     def test_program_that_is_not_there_is_a_reason(self, tmp_path: Path) -> None:
@@ -112,28 +111,28 @@ class TestProcesses:
         folder = tmp_path / "scratch"
         folder.mkdir()
         with Processes(grace_seconds=0, remove=folder) as processes:
-            process = self.start(processes, folder, "sleep 60")
+            process = self.start(processes, folder, "sleep 3600")
         assert is_gone(process.pid)
         assert not folder.exists()
 
     def test_close_ends_what_the_processes_started(self, tmp_path: Path) -> None:
         """A child of a process is in its group and ends with it."""
         with Processes(grace_seconds=0) as processes:
-            process = self.start(processes, tmp_path, "sleep 60 & echo $!")
-            assert process.wait(GONE_SECONDS)
+            process = self.start(processes, tmp_path, "sleep 3600 & echo $!")
+            assert process.wait(HANG_SECONDS)
             child = int(process.output())
         assert is_gone(child)
 
     def test_close_does_not_wait_for_a_fork(self, tmp_path: Path) -> None:
         """Close returns while another child of this process still holds the guard's standard input open."""
         with Processes(grace_seconds=0) as processes:
-            process = self.start(processes, tmp_path, "sleep 60")
+            process = self.start(processes, tmp_path, "sleep 3600")
             assert processes._guard.stdin is not None
-            sibling = subprocess.Popen(["sleep", "60"], pass_fds=[processes._guard.stdin.fileno()])
+            sibling = subprocess.Popen(["sleep", "3600"], pass_fds=[processes._guard.stdin.fileno()])
         assert sibling.poll() is None
         assert is_gone(process.pid)
         sibling.kill()
-        sibling.wait(GONE_SECONDS)
+        sibling.wait(HANG_SECONDS)
 
     @pytest.mark.parametrize("line", ["own", "held"])
     def test_killed_parent_takes_its_processes_along(self, tmp_path: Path, line: str) -> None:
@@ -151,7 +150,7 @@ class TestProcesses:
         folder.mkdir()
         with Processes(grace_seconds=0, remove=folder) as processes:
             os.kill(processes._guard.pid, signal.SIGKILL)
-            process = self.start(processes, folder, "sleep 60")
+            process = self.start(processes, folder, "sleep 3600")
             assert process.running()
         assert is_gone(process.pid)
         assert not folder.exists()

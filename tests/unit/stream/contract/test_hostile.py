@@ -34,10 +34,12 @@ from tests.hostile.corpus import HEAVY, LIGHT, SIZE, corpus, hostile, mutated, n
 from tests.hostile.judge import complaints
 from tests.hostile.record import Hostile
 from tests.hostile.structures import as_large_as_allowed
+from tests.lacking import lacking
 
 BATCH = 64
 # The corpus holds megabytes; what grows beyond a batch of it is a leak or a bomb that went off.
 GROWTH_BYTES = 400 * 1024 * 1024
+# Of processor time: other processes on the machine add nothing to it.
 SECONDS_PER_EVENT = 1.0
 STATM = Path("/proc/self/statm")
 
@@ -76,10 +78,10 @@ def test_the_fixed_ten_thousand_leave_by_the_right_door(tiny_bundle: Bundle, tin
     found: list[str] = []
     seen = 0
     for batch in batches(corpus(), BATCH):
-        started = time.perf_counter()
+        started = time.process_time()
         found += wrong(pipeline, batch)
         seen += len(batch)
-        assert time.perf_counter() - started < SECONDS_PER_EVENT * len(batch), Counter(name for name, _ in batch)
+        assert time.process_time() - started < SECONDS_PER_EVENT * len(batch), Counter(name for name, _ in batch)
         most = max(most, resident_bytes())
     assert seen == SIZE
     assert Counter(found) == {}
@@ -89,7 +91,7 @@ def test_the_fixed_ten_thousand_leave_by_the_right_door(tiny_bundle: Bundle, tin
 def test_they_do_under_the_default_bundle() -> None:
     """The shipped network and tokenizer take them too."""
     if not (DEFAULT_BUNDLE / MANIFEST).is_file():
-        pytest.skip("the default bundle has not been made")
+        lacking("the default bundle has not been made")
     bundle = read(DEFAULT_BUNDLE)
     pipeline = hostile_pipeline(bundle, OnnxClassifier(bundle))
     assert Counter(what for batch in batches(corpus(), BATCH) for what in wrong(pipeline, batch)) == {}
@@ -178,9 +180,9 @@ def test_a_batch_of_the_largest_events_costs_little_more_than_their_bytes(
     title = piece * (880_000 // len(piece.encode()))
     batch = [Hostile(value=b'{"id":"%d","title":"%b"}' % (n, title.encode())).raw(n) for n in range(16)]
     before = resident_bytes()
-    started = time.perf_counter()
+    started = time.process_time()
     publications = pipeline.publications(batch)
-    assert time.perf_counter() - started < 16 * SECONDS_PER_EVENT
+    assert time.process_time() - started < 16 * SECONDS_PER_EVENT
     assert resident_bytes() - before < GROWTH_BYTES / 2
     assert {json.loads(found.value or b"")["truncated"] for found in publications} == {True}
 

@@ -21,6 +21,7 @@ from stream.deliver.breaker_file import BreakerFile
 from stream.settings.settings import Settings
 from stream.worker import main
 from tests.fakes import raw
+from tests.waiting import HANG_SECONDS
 
 EVENTS = (
     b'{"id":"a","title":"Deploying models on Kubernetes with monitoring, drift and rollback in production","tags":["x"]}',
@@ -92,7 +93,7 @@ def test_the_rules_need_no_runtime() -> None:
     """One that cannot be imported is a reason to choose them."""
     code = "import sys; from stream.decide.from_settings import decider_of; from stream.settings.settings import Settings\n"
     code += "decider_of(Settings(decider='rules')); print('onnxruntime' in sys.modules, 'tokenizers' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=HANG_SECONDS)
     assert done.stdout.split() == ["False", "False"]
 
 

@@ -6,9 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.deliver.batcher import Batcher
-
-# A bound against hanging only.
-SECONDS = 60
+from tests.waiting import HANG_SECONDS
 
 
 async def settled() -> None:
@@ -35,7 +33,7 @@ def test_batches_keep_every_event_in_order_within_the_limit(events: list[int], l
         await filling
         return batches
 
-    batches = asyncio.run(asyncio.wait_for(scenario(), SECONDS))
+    batches = asyncio.run(asyncio.wait_for(scenario(), HANG_SECONDS))
     assert [event for batch in batches for event in batch] == events
     assert all(1 <= len(batch) <= limit for batch in batches)
 
@@ -49,7 +47,7 @@ def test_a_batch_takes_what_is_there_and_waits_for_nothing_more() -> None:
         await batcher.put("b")
         return await batcher.next_batch()
 
-    assert asyncio.run(asyncio.wait_for(scenario(), SECONDS)) == ["a", "b"]
+    assert asyncio.run(asyncio.wait_for(scenario(), HANG_SECONDS)) == ["a", "b"]
 
 
 def test_clear_drops_the_queue_and_the_event_that_waits_for_room() -> None:
@@ -67,7 +65,7 @@ def test_clear_drops_the_queue_and_the_event_that_waits_for_room() -> None:
         assert await batcher.put(4)
         assert await batcher.next_batch() == [4]
 
-    asyncio.run(asyncio.wait_for(scenario(), SECONDS))
+    asyncio.run(asyncio.wait_for(scenario(), HANG_SECONDS))
 
 
 def test_put_waits_while_the_queue_is_full() -> None:
@@ -84,7 +82,7 @@ def test_put_waits_while_the_queue_is_full() -> None:
         await third
         assert await batcher.next_batch() == [3]
 
-    asyncio.run(asyncio.wait_for(scenario(), SECONDS))
+    asyncio.run(asyncio.wait_for(scenario(), HANG_SECONDS))
 
 
 def test_a_lone_event_does_not_wait_while_no_batch_is_under_way() -> None:
@@ -93,7 +91,7 @@ def test_a_lone_event_does_not_wait_while_no_batch_is_under_way() -> None:
     async def scenario() -> None:
         await Batcher[int](limit=8).worth_a_trip(lambda: False)
 
-    asyncio.run(asyncio.wait_for(scenario(), SECONDS))
+    asyncio.run(asyncio.wait_for(scenario(), HANG_SECONDS))
 
 
 def test_while_others_are_under_way_a_batch_waits_for_half_of_its_limit_or_for_their_end() -> None:
@@ -118,4 +116,4 @@ def test_while_others_are_under_way_a_batch_waits_for_half_of_its_limit_or_for_t
         batcher.idle()
         await again
 
-    asyncio.run(asyncio.wait_for(scenario(), SECONDS))
+    asyncio.run(asyncio.wait_for(scenario(), HANG_SECONDS))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import TINY_BUNDLE
+from tests.waiting import HANG_SECONDS
 
 ROOT = Path(__file__).parents[4]
 
@@ -20,7 +21,7 @@ def shell(words: str, **environ: str) -> tuple[int, str, str]:
         cwd=ROOT,
         env={**clean, "TAGSTREAM_BUNDLE": str(TINY_BUNDLE), **environ},
         capture_output=True,
-        timeout=60,
+        timeout=HANG_SECONDS,
         check=False,
     )
     return done.returncode, done.stdout.decode(), done.stderr.decode()

@@ -15,17 +15,17 @@ if sys.argv[1] == "one":
 barrier = threading.Barrier(5)
 def hold():
     kept = [bytes(2000) for _ in range(200)]
-    barrier.wait(60)
-    barrier.wait(60)
+    barrier.wait(600)
+    barrier.wait(600)
 threads = [threading.Thread(target=hold) for _ in range(4)]
 for thread in threads: thread.start()
-barrier.wait(60)
+barrier.wait(600)
 libc = ctypes.CDLL(None)
 libc.fdopen.restype = ctypes.c_void_p
 out = ctypes.c_void_p(libc.fdopen(1, b"w"))
 libc.malloc_info(0, out)
 libc.fflush(out)
-barrier.wait(60)
+barrier.wait(600)
 for thread in threads: thread.join()
 """
 

@@ -23,11 +23,10 @@ from stream.worker import drift as module
 from stream.worker.drift import DriftObserver, watch_of
 from tests.fakes import KeywordClassifier, RecordingObserver
 from tests.unit.monitoring.drift.drift_cases import LABEL_RATIO, MODEL, decision, ordinary
+from tests.waiting import HANG_SECONDS
 
 NOW_MS = 1_700_000_000_000
 PLAN = DriftPlan(window_events=200, reference_windows=1)
-# A bound against hanging only.
-SECONDS = 200
 
 
 class Recorder(RecordingObserver):
@@ -92,7 +91,7 @@ def drive(scenario: Callable[[ThreadPoolExecutor], Coroutine[Any, Any, None]]) -
     """Run on a fresh loop with a thread for the watch, within a bound."""
 
     async def bounded() -> None:
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(HANG_SECONDS):
             with ThreadPoolExecutor(1) as executor:
                 await scenario(executor)
 
@@ -139,7 +138,7 @@ def test_the_stream_is_not_looked_at_on_its_own_time() -> None:
         def add(self, observations: Sequence[Observation], now_ms: int) -> Noticed:
             seen_in.append(threading.current_thread().name)
             looking.set()
-            assert go_on.wait(SECONDS)
+            assert go_on.wait(HANG_SECONDS)
             return super().add(observations, now_ms)
 
     observer, recorder = made(Slow(model=MODEL, worker="w", label_ratio=None, plan=PLAN))
@@ -150,7 +149,7 @@ def test_the_stream_is_not_looked_at_on_its_own_time() -> None:
     async def scenario(executor: ThreadPoolExecutor) -> None:
         turn = asyncio.create_task(observer.turn(executor))
         # Reached only if the loop runs on while the watch is held up.
-        assert await asyncio.to_thread(looking.wait, SECONDS)
+        assert await asyncio.to_thread(looking.wait, HANG_SECONDS)
         assert not turn.done()
         go_on.set()
         await turn
@@ -258,7 +257,7 @@ def test_other_partitions_mean_a_fresh_start_and_the_same_ones_do_not() -> None:
 def test_a_stop_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stop cancels a finding that the broker does not confirm."""
     monkeypatch.setattr(module, "TICK_SECONDS", 0.01)
-    monkeypatch.setattr(module, "PUBLISH_SECONDS", 10 * SECONDS)
+    monkeypatch.setattr(module, "PUBLISH_SECONDS", 10 * HANG_SECONDS)
     sending = asyncio.Event()
 
     async def never() -> None:

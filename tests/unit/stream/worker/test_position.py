@@ -17,10 +17,9 @@ from monitoring.metrics.metrics import Metrics
 from stream.worker.consumer.thread import ConsumerThread
 from stream.worker.position import SETTLED_SECONDS, SHORT_SECONDS, Position
 from tests.fakes import LABELS, Clock
+from tests.waiting import HANG_SECONDS
 
 PLACE = TP("content", 0)
-# A bound against hanging only.
-SECONDS = 60
 
 
 class SilentBroker:
@@ -290,11 +289,11 @@ def test_a_question_whose_caller_is_cancelled_is_cancelled_too() -> None:
         thread: Any = ConsumerThread.__new__(ConsumerThread)
         thread.thread_loop = loop
         question = asyncio.create_task(thread.beside(silent))
-        assert await asyncio.to_thread(asked.wait, SECONDS)
+        assert await asyncio.to_thread(asked.wait, HANG_SECONDS)
         question.cancel()
-        assert await asyncio.to_thread(ended.wait, SECONDS)
+        assert await asyncio.to_thread(ended.wait, HANG_SECONDS)
         loop.call_soon_threadsafe(loop.stop)
-        await asyncio.to_thread(running.join, SECONDS)
+        await asyncio.to_thread(running.join, HANG_SECONDS)
         loop.close()
         with pytest.raises(ConsumerNotStarted):
             await thread.beside(silent)

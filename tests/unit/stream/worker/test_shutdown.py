@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+from tests.waiting import HANG_SECONDS
+
 STOPPED_IN_A_FINALIZER = """
 import os, signal
 from stream.worker import shutdown
@@ -23,7 +25,7 @@ raise SystemExit("the signal was lost")
 def test_a_stop_is_not_lost_in_a_finalizer() -> None:
     """Python ignores an exception that a signal handler raises in a finalizer, so a starting worker would not stop."""
     ended = subprocess.run(
-        [sys.executable, "-c", STOPPED_IN_A_FINALIZER], capture_output=True, text=True, timeout=600, check=False
+        [sys.executable, "-c", STOPPED_IN_A_FINALIZER], capture_output=True, text=True, timeout=HANG_SECONDS, check=False
     )
 
     assert (ended.returncode, ended.stderr) == (0, "")

@@ -13,6 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from stream.deliver.crash.crash_file import FORGOTTEN_SECONDS, CrashFile, left_behind, newest
+from tests.waiting import HANG_SECONDS
 
 ROOM = 64
 
@@ -73,7 +74,7 @@ def other(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
     """A living process that has written `theirs`."""
     program = (
         "import sys, time\nfrom pathlib import Path\nfrom stream.deliver.crash.crash_file import CrashFile\n"
-        f"CrashFile(Path(sys.argv[1]), stem='a', payload_bytes={ROOM}).write(b'theirs')\nprint('ready', flush=True)\ntime.sleep(60)\n"
+        f"CrashFile(Path(sys.argv[1]), stem='a', payload_bytes={ROOM}).write(b'theirs')\nprint('ready', flush=True)\ntime.sleep({HANG_SECONDS})\n"
     )
     with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -86,7 +87,7 @@ def test_a_living_process_keeps_its_file_and_a_killed_one_leaves_it(tmp_path: Pa
     """The kernel releases the lock of a dead process, and then only one process can take its file."""
     assert list(left_behind(tmp_path, stem="a")) == []
     other.kill()
-    other.wait(60)
+    other.wait(HANG_SECONDS)
     assert list(left_behind(tmp_path, stem="b")) == []
     (left,) = left_behind(tmp_path, stem="a")
     assert left.payload == b"theirs"

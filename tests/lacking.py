@@ -1,0 +1,56 @@
+"""A test that needs something which this machine lacks: skipped on a person's machine, a failure in CI.
+
+In CI a skip would hide that something was never tested, because a run with skips is green too.
+"""
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
+
+import pytest
+
+# Program -> the names that it goes by, and what to say where there is none of them.
+PROGRAMS: dict[str, tuple[tuple[str, ...], str]] = {
+    "chromium": (
+        ("chromium", "chromium-browser", "google-chrome"),
+        "no browser to open pages in: install the package chromium",
+    ),
+    "openssl": (("openssl",), "no openssl to make certificates with: install the package openssl"),
+    "prometheus": (("prometheus",), "no Prometheus to watch real workers: install the package prometheus"),
+    "promtool": (("promtool",), "no promtool to evaluate the rules with: install the package prometheus"),
+}
+
+
+def lacking(reason: str, environ: Mapping[str, str] = os.environ) -> NoReturn:
+    """
+    End the test that is set up or runs: a failure where the variable CI is set, as CI services set it, otherwise a skip.
+
+    Args:
+        reason: What is missing and how to get it; the summary prints it.
+        environ: The environment.
+    """
+    if environ.get("CI", "").lower() not in {"", "0", "false"}:
+        pytest.fail(f"CI must not skip this test: {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+def program(name: str) -> str:
+    """The path of one of `PROGRAMS`; without it the test is `lacking`."""
+    names, reason = PROGRAMS[name]
+    for found in map(shutil.which, names):
+        if found is not None:
+            return found
+    lacking(reason)
+
+
+def skipped_line(reasons: Sequence[str]) -> str:
+    """
+    Why tests were skipped, in one line.
+
+    >>> skipped_line(["no Docker", "no openssl", "no Docker"])
+    '2 tests: no Docker; 1 test: no openssl'
+    """
+    counts = Counter(" ".join(reason.split()) for reason in reasons).most_common()
+    return "; ".join(f"{count} test{'s' if count > 1 else ''}: {reason}" for reason, count in counts)
