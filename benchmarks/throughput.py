@@ -23,7 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from stream.broker import broker
-from stream.kafka import admin, producer, reader
+from stream.kafka import admin, producer
+from stream.kafka.reading import reader
 from stream.settings.loading import load
 from stream.settings.settings import Settings
 

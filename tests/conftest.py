@@ -20,7 +20,7 @@ from tests.lacking import program, skipped_line
 
 REPORT = "report"
 OWN_BROKERS = "own brokers"
-STARTS_BROKERS = {"test_broker", "test_conservation", "test_demo", "test_outage", "test_secure"}
+STARTS_BROKERS = {"test_broker", "test_conservation", "test_demo", "test_demo_apart", "test_outage", "test_secure"}
 TINY_BUNDLE = Path(__file__).parent / "data" / "tiny_bundle"
 
 # Hosts are shared, and the first example pays for imports: pytest's own limit is the bound on time.

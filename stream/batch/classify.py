@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-from monitoring.vocabulary import Destination, Reason
-from stream.batch.rows import Row, RowsError
+from monitoring.vocabulary import Destination
+from stream.batch.look import EXPECTED
+from stream.batch.row import Row, RowsError
 from stream.contract.decisions import Outcome
 from stream.contract.publication import Publication
 from stream.contract.record import Record
@@ -14,12 +15,7 @@ from stream.contract.refusal import Refusal
 from stream.decide.pipeline import Pipeline
 
 ROWS_AT_ONCE = 256
-# The reasons for which lines of a plain text, or of a file of another format, are rejected.
-NOT_JSON_LINES = frozenset({Reason.INVALID_UTF8, Reason.INVALID_JSON, Reason.NOT_AN_OBJECT})
-FORM = (
-    "Expected are JSON Lines, an object with a `title` in each line, or CSV whose first line names a column `title`; a plain text "
-    "is an argument: tagstream classify 'TEXT'."
-)
+FORM = f"{EXPECTED}; a plain text is an argument: tagstream classify 'TEXT'."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

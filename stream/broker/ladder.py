@@ -8,11 +8,13 @@ from pathlib import Path
 
 from stream.broker.apache.kafka import Kafka
 from stream.broker.docker import Docker
-from stream.broker.external import External
+from stream.broker.external import VARIABLE, External
 from stream.broker.rung import Broker, BrokerUnavailable, Log, Rung, RungUnavailable, Wanted, to_stderr
 from stream.broker.tansu import Tansu
 
-RUNGS: tuple[Rung, ...] = (External(), Docker(), Kafka(), Tansu())
+# The rungs that start a broker of their own, and all: the first of those uses the broker that TAGSTREAM_BROKERS names.
+STARTED: tuple[Rung, ...] = (Docker(), Kafka(), Tansu())
+RUNGS: tuple[Rung, ...] = (External(), *STARTED)
 
 
 @contextmanager
@@ -70,5 +72,6 @@ def broker(
             return
     what = "no Kafka broker could be had" if prefer is None else f"the broker {prefer!r}, and only it, was asked for"
     listed = "\n".join(f"  {reason}" for reason in reasons)
-    msg = f"{what}:\n{listed}\nNext: mend one of these, or name a running broker in TAGSTREAM_BROKERS=host:port"
+    naming = f", or name a running broker in {VARIABLE}=host:port" if External.kind in known else ""
+    msg = f"{what}:\n{listed}\nNext: mend one of these{naming}"
     raise BrokerUnavailable(msg)

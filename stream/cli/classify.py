@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from stream.cli.exits import EXIT_FAILED, fail, note
-from stream.cli.options import BundleFolder, Decider, Json, Threshold, settings
+from stream.cli.options import BundleFolder, Decider, DescriptionColumn, IdColumn, Json, Threshold, TitleColumn, settings
 
 
 def classify(
@@ -17,27 +17,34 @@ def classify(
     bundle: BundleFolder = None,
     threshold: Threshold = None,
     decider: Decider = None,
+    title: TitleColumn = None,
+    description: DescriptionColumn = None,
+    event_id: IdColumn = None,
 ) -> None:
     """Tag a text or a file, without Kafka."""
     chosen = settings(bundle=bundle, confidence_threshold=threshold, decider=decider)
+    from stream.batch import argument, rows
     from stream.batch import classify as run
-    from stream.batch import rows
+    from stream.batch.columns import Columns
+    from stream.batch.look import NOT_JSON_LINES
+    from stream.batch.row import Row
     from stream.batch.show import print_outcome
     from stream.contract.refusal import Refusal
     from stream.decide.from_settings import pipeline_of
     from stream.terminal import console
 
-    is_file = rows.is_file(what)
-    if not is_file and rows.looks_like_a_path(what):
+    is_file = argument.is_file(what)
+    columns = Columns(title=title, description=description, id=event_id)
+    if not is_file and argument.looks_like_a_path(what):
         note(f"{console.visible(what)} is taken for a text, since there is no such file")
-    given = rows.rows_of(what) if is_file else iter([rows.Row(1, rows.of_text(what))])
+    given = rows.rows_of(what, columns) if is_file else iter([Row(1, argument.of_text(what))])
     rejected = done = no_json = 0
     with console.progress(f"classifying {what}", shown=is_file) as advance:
         for classified in run.classify(pipeline_of(chosen), given):
             done += 1
             if isinstance(classified.outcome, Refusal):
                 rejected += 1
-                no_json += classified.outcome.reason in run.NOT_JSON_LINES
+                no_json += classified.outcome.reason in NOT_JSON_LINES
             if json:
                 sys.stdout.buffer.write(classified.line + b"\n")
             else:

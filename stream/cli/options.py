@@ -25,14 +25,42 @@ def finite(given: float | None) -> float | None:
     return given
 
 
+def not_empty(given: str | None) -> str | None:
+    """
+    Refuse an empty name, as an unset variable of a shell gives it: `--group "$GROUP"`.
+
+    Raises:
+        BadParameter: The name is empty.
+    """
+    if given == "":
+        msg = "it is empty. Next: give a name, or leave the option out."
+        raise typer.BadParameter(msg)
+    return given
+
+
+def folder(given: str) -> Path:
+    """
+    The folder that an option names. An empty name would be the working directory.
+
+    Raises:
+        BadParameter: The name is empty.
+    """
+    return Path(not_empty(given) or given)
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 Brokers = Annotated[str | None, typer.Option(help="Kafka brokers, host:port, comma-separated.", metavar="HOST:PORT")]
-BundleFolder = Annotated[Path | None, typer.Option(help="Folder of the model bundle.", metavar="FOLDER")]
+BundleFolder = Annotated[Path | None, typer.Option(help="Folder of the model bundle.", metavar="FOLDER", parser=folder)]
 Decider = Annotated[
     Literal["model", "rules"] | None, typer.Option(help="rules: no model; keywords guess, and every event goes to review.")
 ]
 Threshold = Annotated[float | None, typer.Option(help="Ask a person below this confidence.", metavar="0..1")]
 Idle = Annotated[float | None, typer.Option(help="Stop after so many seconds without a record.", min=0.1, callback=finite)]
+TitleColumn = Annotated[str | None, typer.Option("--title", help="Column or field of the title.", metavar="NAME")]
+DescriptionColumn = Annotated[
+    str | None, typer.Option("--description", help="Column or field of the description.", metavar="NAME")
+]
+IdColumn = Annotated[str | None, typer.Option("--id", help="Column or field of the id.", metavar="NAME")]
 # The values of stream.demo.shifts.Shift, whose import would slow `--help` down.
 DriftKind = Annotated[
     Literal["none", "class-mix", "new-topic", "language", "no-description", "confidence"],

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import typer
 
 from stream.cli.exits import EXIT_BROKER, EXIT_FAILED
-from stream.cli.options import Brokers, BundleFolder, Decider, Json, Threshold, finite, settings
+from stream.cli.options import Brokers, BundleFolder, Decider, Json, Threshold, finite, not_empty, settings
 
 # The values of stream.kafka.rights.Role, whose import would slow `--help` down.
 Role = Literal["worker", "producer", "consumer", "reviewer", "operator", "creator"]
@@ -14,7 +14,7 @@ Role = Literal["worker", "producer", "consumer", "reviewer", "operator", "creato
 def worker(
     brokers: Brokers = None,
     bundle: BundleFolder = None,
-    group: Annotated[str | None, typer.Option(help="Consumer group.")] = None,
+    group: Annotated[str | None, typer.Option(help="Consumer group.", callback=not_empty)] = None,
     metrics_port: Annotated[int | None, typer.Option(help="Port of /metrics; 0 takes a free one.")] = None,
     threshold: Threshold = None,
     decider: Decider = None,

@@ -9,7 +9,7 @@ from stream.contract.dead_letter import DeadLetter, Place, read
 from stream.contract.record import Record
 from stream.dead_letters.selection import Selection, UsageError
 from stream.kafka import admin
-from stream.kafka.log import Log, log_of
+from stream.kafka.reading.log import Log, log_of
 from stream.settings.settings import Settings
 
 

@@ -13,8 +13,8 @@ import msgspec
 
 from stream.contract.dead_letter import REPLAYED_FROM, DeadLetter
 from stream.contract.record import Record
-from stream.kafka.log import Log
 from stream.kafka.producer import VerbatimSender
+from stream.kafka.reading.log import Log
 
 # A run that has written `sending` hands the record to its producer within the first of these, or not at all, and the producer gives
 # it up `producer.DELIVERY_SECONDS` later. So after the second a run that has stopped can add no record to the target.

@@ -11,7 +11,7 @@ from stream.dead_letters.plan import ReplayPlan, ReplayReport
 from stream.dead_letters.selection import UsageError
 from stream.dead_letters.sending import Sending, batches, sendable
 from stream.kafka import admin, probes, producer
-from stream.kafka.log import log_of
+from stream.kafka.reading.log import log_of
 from stream.settings.settings import Settings
 
 

@@ -28,6 +28,20 @@ class Interrupt:
         """From now on a signal only sets the attributes, and the program looks at them."""
         self._postponed = True
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """
+        A step that no signal breaks off.
+
+        Raises:
+            KeyboardInterrupt: At its end, if a signal has come and signals are not postponed.
+        """
+        before, self._postponed = self._postponed, True
+        yield
+        if self.asked and not before:
+            raise KeyboardInterrupt
+        self._postponed = before
+
     def received(self, *_: int | FrameType | None) -> None:
         """Handle a signal."""
         self.insisted = self.asked

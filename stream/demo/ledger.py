@@ -64,16 +64,14 @@ class Totals:
 class Ledger:
     """The account of one run. One thread at a time."""
 
-    def __init__(self, doors: Mapping[str, Destination], *, alone: bool) -> None:
+    def __init__(self, doors: Mapping[str, Destination]) -> None:
         """
-        Open the account.
+        Open the account. No other producer uses these topics, so an outcome without a sample is a problem.
 
         Args:
             doors: The door of each topic.
-            alone: No other producer uses these topics, so an outcome without a sample is a problem.
         """
         self._doors = doors
-        self._alone = alone
         self._entries: dict[str, _Entry] = {}
         self._landed: Counter[Destination] = Counter()
         self._tags: Counter[str] = Counter()
@@ -175,7 +173,7 @@ class Ledger:
                 for key, entry in malformed
                 if (dead := [a for a in _at(entry, Destination.DLQ) if a.code != entry.sample.code])
             ],
-            "came out and was never sent": list(self._strangers) if self._alone else [],
+            "came out and was never sent": list(self._strangers),
         }
         return [_sentence(what, keys) for what, keys in found.items() if keys]
 

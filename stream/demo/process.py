@@ -89,8 +89,8 @@ def worker(
     """
     # Ctrl-C in the terminal does not reach it: the demo ends it in order.
     with Processes(grace_seconds=STOP_SECONDS, remove=folder) as processes:
-        # Its state goes with the demo, unless the settings name a folder.
-        env = {"TAGSTREAM_STATE_FOLDER": str(folder / "state"), **environment(settings, os.environ)}
+        # Its state goes with the demo: another worker's folder may hold an open circuit breaker, or be closed by this one's.
+        env = {**environment(settings, os.environ), "TAGSTREAM_STATE_FOLDER": str(folder / "state")}
         process = processes.start(command, env=env, log_file=folder / "worker.log")
         yield Worker(process, _wait_until_ready(process, say))
 

@@ -3,11 +3,10 @@
 import itertools
 import os
 import queue
-import secrets
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +16,11 @@ from rich.console import Console
 from monitoring.drift.findings import Finding, what_moved
 from monitoring.top.top import Watcher, address
 from monitoring.vocabulary import Destination
-from stream.broker import Broker, broker
 from stream.contract.record import Record
-from stream.demo import samples
+from stream.demo import place, samples
 from stream.demo.interrupt import Interrupt, interrupts
 from stream.demo.ledger import Ledger
+from stream.demo.place import Place
 from stream.demo.process import Worker, WorkerError, worker
 from stream.demo.samples import Sample
 from stream.demo.screen.frame import ORDINARY
@@ -36,8 +35,6 @@ from stream.settings.loading import SettingsError, load
 from stream.settings.settings import Settings
 
 DRAIN_SECONDS = 20.0
-# Joining a group on Tansu takes half of this; it is the least that a setting may be.
-TANSU_SESSION_SECONDS = 6.0
 # At 20 events a second the worker has its reference after half a minute, and compares a window with it every 15 s.
 WINDOW_EVENTS, REFERENCE_WINDOWS = 300, 2
 
@@ -60,97 +57,127 @@ def demo(
     rate: float,
     settings: Settings | None = None,
     console: Console,
+    on_broker: bool = False,
     prefer: str | None = None,
     drift: Drift | None = None,
 ) -> int:
     """
     Run the demo. When it returns or raises, every process that it started has ended.
 
+    It starts a broker and touches no other one, whatever brokers the settings name, unless `on_broker` says so.
+
     Args:
         seconds: How long samples are sent; None: until SIGINT or SIGTERM.
         rate: Samples a second.
         settings: Those of the worker and the clients; None reads the environment.
         console: Where everything is shown: as a picture on a terminal, else as lines.
+        on_broker: Run on the brokers of the settings, with topics and a group of the demo's own, which are removed at the end.
         prefer: The only kind of broker to try; see `stream.broker.broker`.
         drift: How and when the stream drifts; None: other languages, after 75 s.
 
     Returns:
-        0 if every event is accounted for and everything ended in order, else 1.
+        0 if every event is accounted for, everything ended in order and nothing is left on a named broker, else 1.
 
     Raises:
         BrokerUnavailable: No broker could be had.
         BrokerUnreachableError: The broker did not create the topics, or did not answer a client.
         WorkerError: The worker did not get ready.
-        SettingsError: The settings ask for TLS or a user.
+        SettingsError: The settings ask for TLS or a user, and the demo is to start its own broker.
         ValueError: `seconds` or `rate` is not more than 0.
     """
     if rate <= 0 or (seconds is not None and seconds <= 0):
         msg = f"rate={rate!r} and seconds={seconds!r} must be more than 0"
         raise ValueError(msg)
     given = load(os.environ).settings if settings is None else settings
-    if given.security.protocol != "PLAINTEXT":
+    if given.security.protocol != "PLAINTEXT" and not on_broker:
         msg = (
             f"the demo's broker is its own, on loopback and without TLS; security.protocol = {given.security.protocol} cannot reach "
-            f"it. Next: unset TAGSTREAM_SECURITY__*; to try a cluster with TLS, `{command()} send --samples` and "
-            f"`{command()} worker`."
+            f"it. Next: unset TAGSTREAM_SECURITY__*, or try a cluster with TLS: `{command()} demo --on-broker HOST:PORT`."
         )
         raise SettingsError(msg)
     with interrupts() as interrupt, tempfile.TemporaryDirectory(prefix="tagstream-demo-") as folder:
         try:
             running = _Demo(console, Path(folder), interrupt, drift or Drift())
-            return running.run(given, seconds=seconds, rate=rate, prefer=prefer)
+            place = running.named(given) if on_broker else running.started(given, prefer)
+            return running.run(place, seconds=seconds, rate=rate)
         except KeyboardInterrupt:
             console.print("stopped before anything was sent")
             return 1
 
 
 class _Demo:
-    """One run, from the first process to the last word."""
+    """One run, from the first process to the last word. `started` and `named` are the two places for `run`."""
 
     def __init__(self, console: Console, folder: Path, interrupt: Interrupt, drift: Drift) -> None:
         self._console = console
         self._drift = drift
         self._folder = folder
         self._interrupt = interrupt
+        self._opening = Opening(console)
         self._problems: list[str] = []
         self._findings: Sequence[Finding] = ()
         self._log = ""
 
-    def run(self, given: Settings, *, seconds: float | None, rate: float, prefer: str | None) -> int:
-        opening = Opening(self._console)
+    @contextmanager
+    def started(self, given: Settings, prefer: str | None) -> Iterator[Place]:
+        """See `place.started`."""
         with ExitStack() as stack:
-            with opening.step("starting a broker") as say:
-                found = stack.enter_context(broker(prefer=prefer, environ=_environ(given), log=say))
-            opening.tell("broker", found.description)
-            opening.tell("", found.bootstrap)
-            settings = _settings(given, found)
-            with opening.step("creating the topics"):
-                made = admin.create(settings)
-            opening.tell("topics", f"{len(made.made)} created, {len(made.found)} found")
-            with opening.step("starting the worker") as say:
-                running = stack.enter_context(worker(settings, self._folder, say))
-            opening.tell("worker", f"process {running.pid} is ready")
-            opening.addresses(running.address, found.bootstrap)
-            ledger = self._watched(settings, found, running, seconds=seconds, rate=rate)
+            with self._opening.step("starting a broker") as say:
+                found = stack.enter_context(place.started(given, prefer=prefer, say=say))
+            yield found
+
+    @contextmanager
+    def named(self, given: Settings) -> Iterator[Place]:
+        """See `place.named`."""
+        with ExitStack() as stack:
+            with self._opening.step("asking the broker"):
+                found = stack.enter_context(place.named(given, removing=self._interrupt.postpone, left=self._problems.append))
+            yield found
+            before = len(self._problems)
+            with self._opening.step("removing its topics and its group"):
+                stack.close()
+            if len(self._problems) == before:
+                self._opening.tell("removed", f"the topics {found.settings.group}.* and the group {found.settings.group}")
+
+    def run(self, where: AbstractContextManager[Place], *, seconds: float | None, rate: float) -> int:
+        """Run it all; see `demo`."""
+        try:
+            with where as found:
+                ledger = self._started(found, seconds=seconds, rate=rate)
+        except BaseException:
+            # The error is on its way; what is left on a named broker has to be said beside it.
+            for problem in self._problems:
+                self._console.print(problem, soft_wrap=True, highlight=False, markup=False)
+            raise
         problems = [*ledger.problems(), *self._problems]
         print_summary(self._console, ledger.totals(), problems, [what_moved(finding) for finding in self._findings])
         if problems:
             self._console.print(f"The end of the worker's log:\n{self._log}", soft_wrap=True, highlight=False, markup=False)
         return 1 if problems or not ledger.totals().sent else 0
 
-    def _watched(self, settings: Settings, found: Broker, running: Worker, *, seconds: float | None, rate: float) -> Ledger:
-        alone = found.kind != "external"
+    def _started(self, found: Place, *, seconds: float | None, rate: float) -> Ledger:
+        opening, settings = self._opening, _settings(found.settings)
+        opening.tell("broker", found.broker)
+        opening.tell("", settings.brokers)
+        with opening.step("creating the topics"), self._interrupt.held():
+            made = admin.create(settings)
+        opening.tell("topics", f"{settings.topics.content} and {len(made.made) - 1} more, created")
+        opening.tell("group", settings.group)
+        with ExitStack() as stack:
+            with opening.step("starting the worker") as say:
+                running = stack.enter_context(worker(settings, self._folder, say))
+            opening.tell("worker", f"process {running.pid} is ready")
+            opening.addresses(running.address, settings)
+            return self._watched(settings, found.broker, running, seconds=seconds, rate=rate)
+
+    def _watched(self, settings: Settings, broker: str, running: Worker, *, seconds: float | None, rate: float) -> Ledger:
         names = settings.topics
-        ledger = Ledger(
-            {names.tagged: Destination.TAGGED, names.review: Destination.REVIEW, names.dlq: Destination.DLQ}, alone=alone
-        )
-        # On a broker that outlives the demo, the plain ids may be those of an earlier one.
-        mixed = mixed_samples(self._drift, rate, run="" if alone else secrets.token_hex(3))
-        traffic = Traffic(settings, mixed, rate=rate)
+        ledger = Ledger({names.tagged: Destination.TAGGED, names.review: Destination.REVIEW, names.dlq: Destination.DLQ})
+        traffic = Traffic(settings, mixed_samples(self._drift, rate), rate=rate)
         self._interrupt.postpone()
-        with traffic.reading(from_beginning=alone):
+        with traffic.reading():
             scene = Scene(
-                broker=f"{found.description} at {found.bootstrap}",
+                broker=f"{broker} at {settings.brokers}",
                 address=running.address,
                 seconds=seconds,
                 look=Watcher([address(running.address)]).look,
@@ -191,7 +218,7 @@ class _Demo:
 
 
 class _Pump:
-    """Takes facts to the ledger, and outcomes and findings to the view. `findings` keeps those of the demo's worker."""
+    """Takes facts to the ledger, and outcomes and findings to the view. `findings` keeps the findings."""
 
     def __init__(self, traffic: Traffic, ledger: Ledger, view: Watch, running: Worker, drift_topic: str) -> None:
         self.findings: list[Finding] = []
@@ -238,18 +265,16 @@ class _Pump:
                 view.landed(landing)
             return
         finding = msgspec.json.decode(record.value or b"", type=Finding)
-        # On a shared broker there may be other workers.
-        if finding.worker.endswith(f"-{self._running.pid}"):
-            self.findings.append(finding)
-            if view is not None:
-                view.moved(finding)
+        self.findings.append(finding)
+        if view is not None:
+            view.moved(finding)
 
 
-def mixed_samples(drift: Drift, rate: float, *, run: str) -> Iterator[Sample]:
+def mixed_samples(drift: Drift, rate: float) -> Iterator[Sample]:
     """The samples, ordinary until they drift. Those that drift have ids of their own."""
     events, malformed = samples.load_events(), samples.load_malformed()
-    yield from itertools.islice(samples.mix(events, malformed, run=run), drift.begins(rate))
-    yield from samples.mix(shifted(events, drift.shift), malformed, run="-".join(part for part in ("later", run) if part))
+    yield from itertools.islice(samples.mix(events, malformed), drift.begins(rate))
+    yield from samples.mix(shifted(events, drift.shift), malformed, run="later")
 
 
 def _left(facts: "queue.SimpleQueue[Fact]") -> Iterator[Fact]:
@@ -257,18 +282,8 @@ def _left(facts: "queue.SimpleQueue[Fact]") -> Iterator[Fact]:
         yield facts.get_nowait()
 
 
-def _environ(settings: Settings) -> dict[str, str]:
-    """The environment for `broker`: brokers that the settings name, from a flag or a file too, are external ones."""
-    environ = {name: value for name, value in os.environ.items() if name != "TAGSTREAM_BROKERS"}
-    if "brokers" in settings.model_fields_set:
-        environ["TAGSTREAM_BROKERS"] = settings.brokers
-    return environ
-
-
-def _settings(given: Settings, found: Broker) -> Settings:
-    changed: dict[str, object] = {"brokers": found.bootstrap}
-    if not {"drift_window_events", "drift_reference", "drift_reference_windows"} & given.model_fields_set:
-        changed |= {"drift_window_events": WINDOW_EVENTS, "drift_reference_windows": REFERENCE_WINDOWS}
-    if found.kind == "tansu":
-        changed["session_timeout_seconds"] = TANSU_SESSION_SECONDS
-    return given.model_copy(update=changed)
+def _settings(given: Settings) -> Settings:
+    """With windows for drift that fill within a demo, unless the settings have their own."""
+    if {"drift_window_events", "drift_reference", "drift_reference_windows"} & given.model_fields_set:
+        return given
+    return given.model_copy(update={"drift_window_events": WINDOW_EVENTS, "drift_reference_windows": REFERENCE_WINDOWS})

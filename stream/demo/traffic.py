@@ -10,7 +10,8 @@ from queue import SimpleQueue
 from stream.contract.record import Record
 from stream.demo.samples import Sample
 from stream.demo.screen.opening import command
-from stream.kafka import producer, reader
+from stream.kafka import producer
+from stream.kafka.reading import reader
 from stream.settings.settings import Settings
 
 # The client's own flush and close have 30 s each.
@@ -76,9 +77,8 @@ class Traffic:
         _join(self._sender, JOIN_SECONDS)
 
     @contextmanager
-    def reading(self, *, from_beginning: bool) -> Iterator[None]:
+    def reading(self) -> Iterator[None]:
         """Read outcomes and findings while the context lasts; it is entered once the reader has its position."""
-        self._from_beginning = from_beginning
         self._reader.start()
         try:
             if not self._reading.wait(READER_SECONDS):
@@ -115,7 +115,7 @@ class Traffic:
     def _read(self) -> None:
         topics = self._settings.topics
         read = (topics.tagged, topics.review, topics.dlq, topics.drift)
-        for records in reader.read(self._settings, read, from_beginning=self._from_beginning):
+        for records in reader.read(self._settings, read, from_beginning=True):
             self._reading.set()
             if records:
                 self.facts.put(Came(records=records))

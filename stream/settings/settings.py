@@ -36,10 +36,9 @@ class Settings(BaseSettings):
 
     brokers: str = Field(default="127.0.0.1:9092", description="addresses of Kafka brokers; one that answers is enough")
     security: Security = Field(default_factory=Security, description="how clients connect to the brokers")
-    group: str = Field(default="tagstream", min_length=1, description="consumer group of the workers")
+    group: str = Field(default="tagstream", description="consumer group of the workers")
     group_instance_id: str | None = Field(
         default=None,
-        min_length=1,
         description="fixed name of this worker in the group: restarted within the session timeout, it keeps its partitions",
     )
     topics: Topics = Field(default_factory=lambda: Topics.model_validate({}), description="names of the topics")
@@ -178,6 +177,14 @@ class Settings(BaseSettings):
         # Path("") is the working directory.
         if value == "":
             msg = "it is empty, and names no file or folder"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("group", "group_instance_id")
+    @classmethod
+    def _named(cls, value: str | None) -> str | None:
+        if value == "":
+            msg = "it is empty: the workers that share the topic share a name"
             raise ValueError(msg)
         return value
 

@@ -12,7 +12,7 @@ from kafka.errors import InvalidPartitionsError, KafkaError
 
 from stream.contract.record import Record
 from stream.kafka.credentials import client_options
-from stream.kafka.log import log_of
+from stream.kafka.reading.log import log_of
 from stream.settings.settings import Settings
 from tests.faults.cluster.topics import doors
 from tests.faults.verdict.evidence import Door, Sample

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from stream.contract.record import Record
-from stream.kafka import reader
+from stream.kafka.reading import reader
 from stream.settings.settings import Settings
 from tests.images.engine import Engine
 from tests.images.stack import Stack

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from stream.contract.record import Record
-from stream.kafka import admin, producer, reader
+from stream.kafka import admin, producer
+from stream.kafka.reading import reader
 from stream.settings.settings import Settings
 from tests.images.compose import ROOT
 from tests.images.engine import Engine

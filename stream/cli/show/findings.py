@@ -41,7 +41,7 @@ def _show(record: Record, *, as_json: bool) -> None:
     try:
         finding = msgspec.json.decode(record.value or b"", type=Finding)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        console.talk(f"{record.topic}/{record.partition}@{record.offset} is no drift finding: {error}")
+        console.talk(f"{record.topic} {record.partition}/{record.offset} is no drift finding: {error}")
         return
     if as_json:
         sys.stdout.buffer.write((record.value or b"") + b"\n")

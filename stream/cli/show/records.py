@@ -9,14 +9,17 @@ from typing import Any
 import msgspec
 from rich.text import Text
 
+from stream.cli.show.wanted import Wanted
 from stream.contract.distinct import Distinct
 from stream.contract.record import Record
-from stream.kafka import reader
 from stream.kafka.admin import require
+from stream.kafka.reading import reader
 from stream.kafka.rights import Operation
 from stream.settings.settings import Settings
 from stream.terminal import console
 from stream.terminal.console import out, tag_style, visible
+
+ALL = Wanted()
 
 
 def tail(
@@ -28,9 +31,10 @@ def tail(
     max_records: int | None,
     idle_seconds: float | None,
     distinct: bool = False,
+    wanted: Wanted = ALL,
 ) -> int:
     """
-    Print records, with `distinct` each outcome once, and return how many; see `follow`.
+    Print the wanted records, with `distinct` each outcome once, and return how many; see `follow`.
 
     Raises:
         BrokerUnreachableError: No broker answered.
@@ -43,7 +47,7 @@ def tail(
             settings,
             topic,
             show=lambda record: print_record(record, as_json=as_json),
-            keep=known.admit if distinct else lambda _: True,
+            keep=lambda record: wanted.takes(record) and (not distinct or known.admit(record)),
             from_beginning=from_beginning,
             max_records=max_records,
             idle_seconds=idle_seconds,
@@ -115,7 +119,7 @@ def print_record(record: Record, *, as_json: bool) -> None:
         sys.stdout.buffer.write(msgspec.json.encode(shown) + b"\n")
         sys.stdout.flush()
         return
-    place = f"{record.topic}/{record.partition}@{record.offset}"
+    place = f"{record.topic} {record.partition}/{record.offset}"
     what = _decision_line(value)
     if what is None:
         codes = [visible(_text(header)) for name, header in record.headers if name == "x-dlq-code"]

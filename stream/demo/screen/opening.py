@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from stream.demo.screen.watch import can_draw
+from stream.settings.settings import Settings
 
 NAME = "tagstream"
 
@@ -37,13 +38,15 @@ class Opening:
         self._line(Text.assemble((f"{name:<9}", "bold"), what, (self._took, "dim")))
         self._took = ""
 
-    def addresses(self, worker: str, bootstrap: str) -> None:
+    def addresses(self, worker: str, settings: Settings) -> None:
         """Print the addresses to open, and commands for another terminal."""
         for number, path in enumerate(("/", "/metrics", "/healthz", "/readyz")):
             self.tell("" if number else "open", worker + path)
         tagstream = command()
-        self.tell("follow", f"TAGSTREAM_BROKERS={bootstrap} {tagstream} tail review")
-        self.tell("", f"TAGSTREAM_BROKERS={bootstrap} {tagstream} drift tail --from-beginning")
+        there = f"TAGSTREAM_BROKERS={settings.brokers}"
+        self.tell("follow", f"{there} {tagstream} tail {settings.topics.review}")
+        findings = "" if settings.topics.drift == "drift" else f" TAGSTREAM_TOPICS__DRIFT={settings.topics.drift}"
+        self.tell("", f"{there}{findings} {tagstream} drift tail --from-beginning")
         self.tell("", f"{tagstream} top {worker.removeprefix('http://')}")
 
     @contextmanager

@@ -203,7 +203,10 @@ def test_what_is_sent_can_be_followed(tagstream: Command, environ: dict[str, str
     """`send` confirms every row; `tail` gives them back byte for byte, by the topic's short name and by its own."""
     sent = b'{"id":"1","title":"a","x":1.10}\n{"id":"2","title":"b"}\nnot json\n'
     (tmp_path / "a.jsonl").write_bytes(sent)
-    done = tagstream("send", "a.jsonl", environ=environ)
+    refused = tagstream("send", "a.jsonl", environ=environ)
+    assert refused.returncode == 4
+    assert b"1 of 3 rows of a.jsonl are no events, and nothing was sent:\n  line 3: invalid_json" in refused.stderr
+    done = tagstream("send", "a.jsonl", "--as-is", environ=environ)
     assert done.returncode == 0, done.stderr.decode()
     assert b"3 events in" in done.stderr
     assert done.stdout == b""
@@ -221,6 +224,8 @@ def test_what_is_sent_can_be_followed(tagstream: Command, environ: dict[str, str
     assert shown.returncode == 0
     assert shown.stdout.count(b"\n") == 3
     assert b"not json" in shown.stdout
+    one = tagstream("tail", "content", "--from-beginning", "--idle", "0.5", "--json", "--id", "2", environ=environ)
+    assert [record["value"] for record in lines(one.stdout)] == [{"id": "2", "title": "b"}]
     short = tagstream("tail", "content", "--from-beginning", "--idle", "0.5", "--at-least", "4", environ=environ)
     assert short.returncode == 1
     assert b"3 records of content came, 4 were to come" in short.stderr

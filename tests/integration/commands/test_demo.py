@@ -29,6 +29,7 @@ pytestmark = pytest.mark.broker
 ROOT = Path(__file__).parents[3]
 OUTCOME = re.compile(r"^\d\d:\d\d:\d\d\.\d{3}  (tagged|review|dlq) ", re.MULTILINE)
 FOUND = re.compile(r"  drift   words +(.*)")
+CONTENT = re.compile(r"^topics +(\S+)", re.MULTILINE)
 READY = re.compile(r"^worker +process (\d+) is ready", re.MULTILINE)
 ADDRESS = re.compile(r"^open +(http://\S+)/$", re.MULTILINE)
 
@@ -64,10 +65,12 @@ def is_served(address: str) -> bool:
 
 @contextmanager
 def running(settings: Settings, *, seconds: float | None) -> Iterator[tuple[io.StringIO, list[int]]]:
-    """A demo in a thread: its output, and its exit code once it has ended. Leaving the context waits for the end."""
+    """A demo on the brokers of the settings, in a thread: its output, and its exit code once it has ended. Leaving the context waits for the end."""
     output, codes = io.StringIO(), list[int]()
     thread = threading.Thread(
-        target=lambda: codes.append(demo(seconds=seconds, rate=20, settings=settings, console=Console(file=output)))
+        target=lambda: codes.append(
+            demo(seconds=seconds, rate=20, settings=settings, console=Console(file=output), on_broker=True)
+        )
     )
     thread.start()
     try:
@@ -79,10 +82,10 @@ def running(settings: Settings, *, seconds: float | None) -> Iterator[tuple[io.S
 
 def interrupted(words: Sequence[str], pattern: re.Pattern[str], *, settings: Settings, kafka: Broker, log: Path) -> str:
     """The output of `tagstream demo` that was interrupted when it had printed the pattern, and that ended with 0."""
-    variables = {"TAGSTREAM_BROKERS": kafka.bootstrap, "TAGSTREAM_BUNDLE": str(settings.bundle), "TAGSTREAM_METRICS_PORT": "0"}
+    variables = {"TAGSTREAM_BUNDLE": str(settings.bundle), "TAGSTREAM_METRICS_PORT": "0"}
     with log.open("wb") as written:
         process = subprocess.Popen(
-            [sys.executable, "-m", "stream.cli.main", "demo", *words],
+            [sys.executable, "-m", "stream.cli.main", "demo", "--on-broker", kafka.bootstrap, *words],
             cwd=ROOT,
             env={name: value for name, value in os.environ.items() if name != "DEMO_SECONDS"} | variables,
             stdout=written,
@@ -139,26 +142,16 @@ def test_a_demo_that_drifts_says_what_moved(settings: Settings, kafka: Broker, t
     assert "what moved" in drifting
 
 
-def test_a_second_demo_on_the_same_broker_keeps_its_own_account(settings: Settings, kafka: Broker) -> None:
-    """The first demo's events, under the same samples' names, are not taken for the second one's."""
-    for _ in range(2):
-        output = io.StringIO()
-        given = settings.model_copy(update={"brokers": kafka.bootstrap})
-        code = demo(seconds=2, rate=30, settings=given, console=Console(file=output))
-        assert code == 0, output.getvalue()
-        assert figure("duplicates", output.getvalue()) == 0
-
-
 def test_a_demo_whose_worker_is_killed_says_what_is_missing(settings: Settings, kafka: Broker) -> None:
     """The demo ends by itself, with exit code 1, and names the events that have left by no door, and why."""
-    given = settings.model_copy(update={"brokers": kafka.bootstrap})
-    with running(given, seconds=60) as (output, codes):
+    with running(on(kafka, settings), seconds=60) as (output, codes):
         pid = int(wait_for(READY, output))
+        topic = wait_for(CONTENT, output)
         wait_for(OUTCOME, output)
         # An event that is sent while the worker stands still is lost to the demo for sure.
         os.kill(pid, signal.SIGSTOP)
-        before = sent(kafka)
-        until(lambda: sent(kafka) > before, "the demo sends an event")
+        before = sent(kafka, topic)
+        until(lambda: sent(kafka, topic) > before, "the demo sends an event")
         os.kill(pid, signal.SIGKILL)
     text = output.getvalue()
     assert codes == [1], text
@@ -166,11 +159,18 @@ def test_a_demo_whose_worker_is_killed_says_what_is_missing(settings: Settings, 
     assert re.search(r"\d+ left by no door: sample-\d+", text)
     assert "the worker ended by itself, with exit code -9" in text
     assert "accounted for: each" not in text
+    # The killed worker is still a member of the group, which is removed all the same.
+    assert re.search(r"^removed ", text, re.MULTILINE), text
 
 
-def sent(kafka: Broker) -> int:
-    """Records in the demo's `content`, of this demo and earlier ones."""
-    return answered(lambda: sum(ends_of(kafka, Settings().topics.content)), kafka.bootstrap)
+def on(kafka: Broker, settings: Settings) -> Settings:
+    """These settings with the brokers of the tests."""
+    return settings.model_copy(update={"brokers": kafka.bootstrap})
+
+
+def sent(kafka: Broker, topic: str) -> int:
+    """Records in the demo's `content`."""
+    return answered(lambda: sum(ends_of(kafka, topic)), kafka.bootstrap)
 
 
 def ends_of(kafka: Broker, topic: str) -> list[int]:
@@ -182,12 +182,6 @@ def ends_of(kafka: Broker, topic: str) -> list[int]:
 
 def test_a_worker_that_does_not_start_is_shown_with_its_own_words(settings: Settings, kafka: Broker, tmp_path: Path) -> None:
     """A bundle that is refused ends the demo at once, with the end of the worker's log."""
-    given = settings.model_copy(update={"brokers": kafka.bootstrap, "bundle": tmp_path})
+    given = on(kafka, settings).model_copy(update={"bundle": tmp_path})
     with pytest.raises(WorkerError, match=r"(?s)exit code 1 before it was ready.*bundle.json cannot be read"):
-        demo(seconds=2, rate=20, settings=given, console=Console(file=io.StringIO()))
-
-
-def test_ctrl_c_ends_the_command_in_order(settings: Settings, kafka: Broker, tmp_path: Path) -> None:
-    """`tagstream demo` without an end, interrupted: it waits for the last outcomes, sums up, and exits with 0."""
-    text = interrupted((), OUTCOME, settings=settings, kafka=kafka, log=tmp_path / "output")
-    assert "events are accounted for" in text
+        demo(seconds=2, rate=20, settings=given, console=Console(file=io.StringIO()), on_broker=True)

@@ -20,7 +20,7 @@ from stream.contract.publication import publish_all
 from stream.contract.record import Headers, Record
 from stream.contract.refusal import Refusal
 from stream.kafka import producer
-from stream.kafka.log import log_of
+from stream.kafka.reading.log import log_of
 from stream.settings.settings import Settings
 from tests.faults.cluster.topics import send
 from tests.faults.inputs import Planted

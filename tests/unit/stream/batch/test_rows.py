@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.batch import rows
+from stream.batch import argument, rows
+from stream.batch.row import RowsError
 from stream.contract.events import ContentEvent, decode
 from tests.fakes import raw
 
@@ -127,7 +128,7 @@ def test_old_line_ends_in_what_may_be_anything_are_no_traceback(tmp_path: Path) 
 def test_a_file_that_is_no_csv_is_refused_with_the_place_and_the_next_step(tmp_path: Path, content: bytes, says: str) -> None:
     """Which file, which line, what is wrong, what to do."""
     path = written(tmp_path, "a.csv", content)
-    with pytest.raises(rows.RowsError) as caught:
+    with pytest.raises(RowsError) as caught:
         list(rows.read(path))
     assert path in str(caught.value)
     assert says in str(caught.value)
@@ -138,56 +139,56 @@ def test_a_file_that_is_not_there_is_refused_with_the_next_step(tmp_path: Path) 
     """As are folders."""
     (tmp_path / "folder.csv").mkdir()
     for name in ("none.csv", "folder.csv"):
-        with pytest.raises(rows.RowsError, match=r"cannot be read: .*Next: "):
+        with pytest.raises(RowsError, match=r"cannot be read: .*Next: "):
             list(rows.read(str(tmp_path / name)))
 
 
 @pytest.mark.parametrize(
-    ("argument", "expected"),
+    ("given", "expected"),
     [("-", True), ("x.csv", True), ("x.JSONL", True), ("A title", False), ("", False), ("a\0b", False), ("t" * 5_000, False)],
 )
-def test_a_file_is_told_from_a_text(argument: str, expected: bool) -> None:
+def test_a_file_is_told_from_a_text(given: str, expected: bool) -> None:
     """By its suffix, or by being there."""
-    assert rows.is_file(argument) is expected
+    assert argument.is_file(given) is expected
 
 
 @pytest.mark.parametrize("name", ["content", "papers.TXT", "content.v2"])
 def test_an_existing_file_needs_no_suffix(tmp_path: Path, name: str) -> None:
     """What exists is a file, and what is in it tells the kind."""
-    assert rows.is_file(written(tmp_path, name, b""))
+    assert argument.is_file(written(tmp_path, name, b""))
 
 
 def test_a_pipe_is_a_file(tmp_path: Path) -> None:
     """What a shell makes of `<(...)` has a path, no suffix, and is read."""
     os.mkfifo(tmp_path / "63")
-    assert rows.is_file(str(tmp_path / "63"))
+    assert argument.is_file(str(tmp_path / "63"))
 
 
 def test_a_folder_is_refused_with_a_way_to_classify_its_name(tmp_path: Path) -> None:
     """A text of one word may be called like a folder that lies here."""
-    with pytest.raises(rows.RowsError, match=r"is a folder\. Next: .* tagstream classify -"):
-        rows.is_file(str(tmp_path))
+    with pytest.raises(RowsError, match=r"is a folder\. Next: .* tagstream classify -"):
+        argument.is_file(str(tmp_path))
 
 
 def test_a_text_with_a_slash_is_a_path_where_its_folder_is_there(tmp_path: Path) -> None:
     """Among words a slash alone says nothing."""
-    argument = str(tmp_path / "no such file").removeprefix("/")
-    assert rows.looks_like_a_path(f"/{argument}")
-    assert not rows.looks_like_a_path(argument)
+    path = str(tmp_path / "no such file").removeprefix("/")
+    assert argument.looks_like_a_path(f"/{path}")
+    assert not argument.looks_like_a_path(path)
     with contextlib.chdir("/"):
-        assert rows.looks_like_a_path(argument)
+        assert argument.looks_like_a_path(path)
 
 
 @pytest.mark.parametrize("text", ["a/" + "b" * 5_000 + " c", "a\0/b c"])
 def test_a_text_that_can_be_no_path_is_none(text: str) -> None:
     """Too long for one, or with a NUL."""
-    assert not rows.looks_like_a_path(text)
-    assert not rows.is_file(text)
+    assert not argument.looks_like_a_path(text)
+    assert not argument.is_file(text)
 
 
 @given(st.text(min_size=1).filter(lambda text: text.strip() and "\0" not in text))
 def test_a_text_becomes_an_event_with_that_title(text: str) -> None:
     """Whatever is typed on the command line."""
-    event = decode(raw(rows.of_text(text)))
+    event = decode(raw(argument.of_text(text)))
     assert isinstance(event, ContentEvent)
     assert event.title == text

@@ -82,14 +82,16 @@ class TestLadder:
         assert lines[0] == "not a: no a here"
         assert lines[1].startswith("a fake at 127.0.0.1:1, ready after ")
 
-    def test_no_rung_is_an_error_with_every_reason(self) -> None:
-        """The error has each rung's reason and a next step."""
-        rungs = (FakeRung("a", "no a here"), FakeRung("b", "no b either"))
+    @pytest.mark.parametrize("kind", ["external", "b"])
+    def test_no_rung_is_an_error_with_every_reason(self, kind: str) -> None:
+        """The error has each rung's reason and a next step, which names TAGSTREAM_BROKERS only on a ladder that reads it."""
+        rungs = (FakeRung("a", "no a here"), FakeRung(kind, "no b either"))
         with pytest.raises(BrokerUnavailable) as error, broker(rungs=rungs, environ={}, log=nothing):
             pass
         assert "a: no a here" in str(error.value)
-        assert "b: no b either" in str(error.value)
-        assert "TAGSTREAM_BROKERS=" in str(error.value)
+        assert f"{kind}: no b either" in str(error.value)
+        assert "Next: mend one of these" in str(error.value)
+        assert ("TAGSTREAM_BROKERS=" in str(error.value)) == (kind == "external")
 
     def test_preferred_rung_is_the_only_one_asked(self) -> None:
         """With `prefer` no other rung is tried, before or after."""

@@ -1,6 +1,5 @@
 """The command line without a broker: refusals before a broker is asked, and notes."""
 
-import contextlib
 import json
 import shutil
 from importlib.metadata import version
@@ -14,14 +13,15 @@ from model_export.bundle.bundle import BundleError
 from model_export.bundle.bundle import read as read_bundle
 from model_export.data import madewithml
 from monitoring.vocabulary import Reason, Stage
-from stream.batch.rows import RowsError
+from stream.batch.row import RowsError
 from stream.cli import main, making
 from stream.cli.show.settings import print_settings
 from stream.dead_letters import choose, replay
 from stream.dead_letters.plan import ReplayReport
 from stream.dead_letters.selection import UsageError
 from stream.deliver.fatal import EXIT_BROKEN
-from stream.settings.loading import known_keys, load
+from stream.settings.loading import SettingsError, known_keys, load
+from stream.settings.settings import Settings
 from tests.conftest import TINY_BUNDLE
 
 
@@ -69,6 +69,27 @@ def test_the_seconds_of_the_demo_are_refused_from_the_environment_too(monkeypatc
     done = run("demo")
     assert done.exit_code == 2
     assert "inf is no finite number. Next: give one, or leave the option out." in done.stderr
+
+
+def test_a_demo_says_that_the_brokers_of_the_settings_are_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Brokers of the environment or of the file are named with their origin; those of --on-broker are used."""
+    ran: list[tuple[bool, str]] = []
+
+    def demo(*, on_broker: bool, settings: Settings, **_: object) -> int:
+        ran.append((on_broker, settings.brokers))
+        return 0
+
+    monkeypatch.setattr("stream.demo.run.demo", demo)
+    monkeypatch.chdir(tmp_path)
+    assert run("demo").stderr == ""
+    (tmp_path / "tagstream.toml").write_text('brokers = "file:1"\n')
+    assert "brokers = file:1 (tagstream.toml (" in run("demo").stderr
+    monkeypatch.setenv("TAGSTREAM_BROKERS", "prod:1")
+    told = run("demo").stderr
+    assert told.startswith("tagstream: brokers = prod:1 (environment TAGSTREAM_BROKERS) is not used: ")
+    assert told.endswith("`tagstream demo --on-broker prod:1`\n")
+    assert run("demo", "--on-broker", "lab:1").stderr == ""
+    assert ran[-2:] == [(False, "prod:1"), (True, "lab:1")]
 
 
 @pytest.mark.parametrize("json_lines", [True, False])
@@ -156,50 +177,40 @@ def test_rows_above_one_that_cannot_be_read_are_printed(tmp_path: Path) -> None:
     assert "line 4: more fields" in str(done.exception)
 
 
-class Sent:
-    """A fake sender: flushed events are confirmed."""
-
-    def __init__(self) -> None:
-        """No event has been sent."""
-        self.values: list[bytes] = []
-        self.acknowledged = 0
-
-    def send(self, _: str, *, key: None, value: bytes) -> None:
-        """Take it."""
-        assert key is None
-        self.values.append(value)
-
-    def flush(self) -> None:
-        """Confirm every event."""
-        self.acknowledged = len(self.values)
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("worker", "--group", ""), "Invalid value for '--group': it is empty. Next: give a name, or leave the option out."),
+        (("worker", "--bundle", ""), "Invalid value for '--bundle': it is empty. Next: give a name, or leave the option out."),
+        (("classify", "a", "--bundle", ""), "Invalid value for '--bundle': it is empty."),
+        (("tail", "tagged", "--tag", ""), "Invalid value for '--tag': it is empty."),
+    ],
+)
+def test_an_empty_name_of_an_option_is_refused(words: tuple[str, ...], says: str) -> None:
+    """An empty bundle would be the working directory: `--bundle "$BUNDLE"` with an unset variable."""
+    done = run(*words)
+    assert done.exit_code == 2
+    assert says in " ".join(done.stderr.replace("│", " ").split())
 
 
-@pytest.mark.parametrize("good", [1, 3])
-def test_a_file_that_is_sent_in_part_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, good: int) -> None:
-    """Events before an unreadable row are confirmed and counted, with a warning that a second run repeats them."""
-    sent = Sent()
-    monkeypatch.setattr("stream.kafka.admin.require", lambda *_, **__: None)
-    monkeypatch.setattr("stream.kafka.producer.sender", lambda _: contextlib.nullcontext(sent))
+@pytest.mark.parametrize(("name", "says"), [("GROUP", "it is empty: "), ("BUNDLE", "it is empty, and names no file or folder")])
+def test_an_empty_name_of_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, says: str) -> None:
+    """The variable is named, with the reason and the next step."""
+    monkeypatch.setenv(f"TAGSTREAM_{name}", "")
+    done = run("worker")
+    assert isinstance(done.exception, SettingsError)
+    assert f"setting {name.lower()} = '' (environment TAGSTREAM_{name}) cannot be used: {says}" in str(done.exception)
+    assert "Next: " in str(done.exception)
+
+
+def test_columns_of_a_file_are_named_for_classify_as_for_send(tmp_path: Path) -> None:
+    """A table of papers with names of its own is classified as it is."""
     path = tmp_path / "a.csv"
-    path.write_bytes(b"title\n" + b"a\n" * good + b"b,c\n")
-    done = run("send", path)
-    assert isinstance(done.exception, RowsError)
-    assert f"line {good + 2}: more fields" in str(done.exception)
-    assert f"The {good} events above it are in content, confirmed by the broker: a run of the whole file sends" in str(
-        done.exception
-    )
-    assert len(sent.values) == sent.acknowledged == good
-
-
-@pytest.mark.parametrize(("content", "says"), [(None, "none.csv cannot be read"), (b"id\n1\n", "has no column 'title'")])
-def test_a_file_is_looked_at_before_the_brokers(tmp_path: Path, content: bytes | None, says: str) -> None:
-    """A file that cannot be read is an error before a broker is waited for."""
-    path = tmp_path / "none.csv"
-    if content is not None:
-        path.write_bytes(content)
-    done = run("send", path, "--brokers", "127.0.0.1:1")
-    assert isinstance(done.exception, RowsError)
-    assert says in str(done.exception)
+    path.write_bytes(b"Ref,Title,Body\n7,a,b\n")
+    done = classify(path, "--json", "--title", "Title", "--description", "Body", "--id", "Ref")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert (found["id"], found["title"], found["description"]) == ("7", "a", "b")
 
 
 @pytest.mark.parametrize("verb", ["list", "replay"])

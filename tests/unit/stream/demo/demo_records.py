@@ -36,9 +36,9 @@ def dead(key: str, value: bytes | None, code: str | None = "not_an_object", *, a
     return Record(topic="content.dlq", key=key.encode(), value=value, headers=headers, timestamp_ms=at_ms)
 
 
-def account(*records: Record, sent: tuple[Sample, ...] = (EVENT, MALFORMED), alone: bool = True) -> Ledger:
+def account(*records: Record, sent: tuple[Sample, ...] = (EVENT, MALFORMED)) -> Ledger:
     """A ledger after these samples were sent at 1000 ms and these records came."""
-    ledger = Ledger(DOORS, alone=alone)
+    ledger = Ledger(DOORS)
     for sample in sent:
         ledger.sent(sample, 1_000)
     for record in records:
@@ -57,7 +57,7 @@ def landings(*records: Record) -> list[Landing]:
 
 def titled(title: str) -> Landing:
     """A decision on an event with this title."""
-    ledger = Ledger(DOORS, alone=True)
+    ledger = Ledger(DOORS)
     ledger.sent(Sample(key="k", value=b"", title=title), 1_000)
     landing = ledger.received(decided("k", tag=LABELS[0]))
     assert landing is not None

@@ -63,10 +63,10 @@ def test_a_reviewers_decision_is_no_second_outcome() -> None:
     assert ledger.totals().duplicates == 0
 
 
-def test_other_peoples_events_are_a_problem_only_where_nobody_else_is() -> None:
-    """On a shared broker, outcomes of other producers are skipped, also unreadable ones."""
-    stranger = Record(topic="tagged", key=None, value=b"not even JSON")
-    assert account(*BALANCED, stranger, alone=False).problems() == []
+def test_an_outcome_without_a_sample_is_a_problem() -> None:
+    """No other producer uses the topics of a demo, so an outcome that was never sent is named, also an unreadable one."""
+    stranger = Record(topic="tagged", key=b"stranger", value=b"not even JSON")
+    assert account(*BALANCED, stranger).problems() == ["1 came out and was never sent: stranger"]
 
 
 def test_an_outcome_that_breaks_the_contract_is_an_error() -> None:

@@ -4,6 +4,7 @@ import io
 import os
 import signal
 import socket
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -27,6 +28,20 @@ def test_the_worker_gets_the_demos_settings_and_no_others() -> None:
     environ = process.environment(settings, {"TAGSTREAM_GROUP": "night", "PATH": "/bin"})
     assert environ["PATH"] == "/bin"
     assert load(environ).settings == settings.model_copy(update={"log_format": "json"})
+
+
+def test_the_worker_of_a_demo_keeps_its_state_in_the_demos_folder(tmp_path: Path) -> None:
+    """A state folder of the settings belongs to other workers: a demo does not open or close their circuit breaker."""
+    seen = tmp_path / "seen"
+    program = (sys.executable, "-c", f"import os; open({str(seen)!r}, 'w').write(os.environ['TAGSTREAM_STATE_FOLDER'])")
+    folder = tmp_path / "demo"
+    folder.mkdir()
+    with (
+        pytest.raises(process.WorkerError),
+        process.worker(Settings(state_folder=tmp_path / "theirs"), folder, say=lambda _: None, command=program),
+    ):
+        pass
+    assert seen.read_text() == str(folder / "state")
 
 
 def test_a_taken_metrics_port_is_no_obstacle() -> None:

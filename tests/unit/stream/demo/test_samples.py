@@ -74,7 +74,7 @@ def test_a_new_round_brings_new_ids() -> None:
 
 def test_the_stream_is_ordinary_and_then_drifts_under_other_ids() -> None:
     """The drift begins after the given seconds, and no id comes twice."""
-    mixed = list(itertools.islice(mixed_samples(Drift(shift=Shift.NO_DESCRIPTION, after_seconds=10), 20, run=""), 400))
+    mixed = list(itertools.islice(mixed_samples(Drift(shift=Shift.NO_DESCRIPTION, after_seconds=10), 20), 400))
     described = ["description" in msgspec.json.decode(sample.value) for sample in mixed if sample.code is None]
     assert any(described[:198])
     assert not any(described[199:])

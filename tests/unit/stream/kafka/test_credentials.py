@@ -135,7 +135,7 @@ def test_no_client_is_constructed_without_the_one_function() -> None:
             seen.append(name)
     assert set(seen) >= {
         "stream/kafka/producer.py",
-        "stream/kafka/reader.py",
+        "stream/kafka/reading/reader.py",
         "stream/kafka/probes.py",
         "stream/kafka/admin.py",
         "stream/kafka/connect/handshake.py",

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from stream.demo.screen.opening import Opening
+from stream.settings.settings import Settings, Topics
 from tests.unit.stream.demo.demo_records import output
 
 
@@ -19,7 +20,7 @@ def test_the_opening_says_every_reason_once() -> None:
         for why in ("it loads", "it loads", "it joins", "it joins"):
             say(why)
     opening.tell("worker", "is ready")
-    opening.addresses("http://h:1", "b:2")
+    opening.addresses("http://h:1", Settings(brokers="b:2"))
     lines = output(console).splitlines()
     assert lines[:3] == ["starting the worker ...", "  it loads", "  it joins"]
     assert re.fullmatch(r"worker +is ready  \(0\.\d s\)", lines[3])
@@ -48,9 +49,19 @@ def test_the_commands_of_the_opening_can_be_typed(
     monkeypatch.setenv("PATH", str(tmp_path / Path(on_path).parent) if on_path else str(tmp_path))
     monkeypatch.setattr("sys.argv", [called, "demo"])
     console = Console(file=io.StringIO(), width=40)
-    Opening(console).addresses("http://h:1", "b:2")
+    Opening(console).addresses("http://h:1", Settings(brokers="b:2"))
     assert [line.removeprefix("follow").strip() for line in output(console).splitlines()[-3:]] == [
         f"TAGSTREAM_BROKERS=b:2 {says} tail review",
         f"TAGSTREAM_BROKERS=b:2 {says} drift tail --from-beginning",
         f"{says} top h:1",
     ]
+
+
+def test_the_commands_of_the_opening_name_the_topics_of_the_demo() -> None:
+    """On a named broker the demo's topics have names of their own, and the printed commands follow these."""
+    topics = Topics.model_validate({"review": "mine.review", "drift": "mine.drift"})
+    console = Console(file=io.StringIO(), width=40)
+    Opening(console).addresses("http://h:1", Settings(brokers="b:2", topics=topics))
+    lines = output(console).splitlines()
+    assert lines[-3].endswith(" tail mine.review")
+    assert "TAGSTREAM_TOPICS__DRIFT=mine.drift " in lines[-2]

@@ -126,7 +126,7 @@ def test_a_run_without_an_end_shows_no_end() -> None:
 
 def test_dead_letters_are_never_passed_over_for_the_newest() -> None:
     """Of more outcomes than can be read, the rare ones are shown, in the order in which they came."""
-    ledger = Ledger(DOORS, alone=True)
+    ledger = Ledger(DOORS)
     for number in range(5):
         ledger.sent(Sample(key=f"k{number}", value=b"", title=f"k{number}"), 1_000)
     came = [decided("k0"), dead("k1", b""), decided("k2"), decided("k3"), decided("k4")]

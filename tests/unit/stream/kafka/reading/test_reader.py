@@ -9,7 +9,7 @@ from kafka import TopicPartition
 from kafka.errors import KafkaTimeoutError
 
 from stream.contract.record import Record
-from stream.kafka.reader import PATIENCE_SECONDS, backlog_by_time
+from stream.kafka.reading.reader import PATIENCE_SECONDS, backlog_by_time
 from tests.fakes import Clock
 
 
@@ -69,7 +69,7 @@ class Consumer:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock of the reader."""
     found = Clock()
-    monkeypatch.setattr("stream.kafka.reader.time.monotonic", found)
+    monkeypatch.setattr("stream.kafka.reading.reader.time.monotonic", found)
     return found
 
 

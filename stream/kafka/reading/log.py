@@ -9,7 +9,7 @@ from kafka.errors import KafkaTimeoutError
 
 from stream.contract.record import Record
 from stream.kafka.errors import translated, unreachable
-from stream.kafka.reader import consumer, record_of
+from stream.kafka.reading.reader import consumer, record_of
 from stream.settings.settings import Settings
 
 POLL_MS, POLL_RECORDS = 200, 500

@@ -10,9 +10,9 @@ from kafka.errors import KafkaError
 
 from stream.contract.record import Record
 from stream.kafka import admin
-from stream.kafka.backlog import Backlog
 from stream.kafka.connect.handshake import admitted
 from stream.kafka.errors import CONNECT_FAILURES, translated
+from stream.kafka.reading.backlog import Backlog
 from stream.settings.settings import Settings
 
 POLL_MS, POLL_RECORDS = 200, 1000

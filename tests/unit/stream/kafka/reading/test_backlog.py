@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.contract.record import Record
-from stream.kafka.backlog import Backlog
+from stream.kafka.reading.backlog import Backlog
 
 
 def record(partition: int, offset: int, timestamp_ms: int) -> Record:

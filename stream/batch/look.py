@@ -1,0 +1,154 @@
+"""Looks at rows before they are sent, with the worker's own decoder: refusals, rows without a key, and repeated ids.
+
+Memory is bounded: of the faults and repetitions the first few are kept and all are counted, and of the ids the last `REMEMBER`.
+"""
+
+import hashlib
+from collections import Counter, OrderedDict
+from dataclasses import dataclass
+
+import msgspec
+
+from monitoring.vocabulary import Reason
+from stream.batch.row import Row
+from stream.contract.events import decode
+from stream.contract.limits import Limits
+from stream.contract.record import Record
+from stream.contract.refusal import Refusal
+
+SHOWN = 5
+# An id takes some 150 bytes.
+REMEMBER = 200_000
+NO_KEY = "no_key"
+# The reasons for which lines of a plain text, or of a file of another format, are refused.
+NOT_JSON_LINES = frozenset({Reason.INVALID_UTF8, Reason.INVALID_JSON, Reason.NOT_AN_OBJECT})
+EXPECTED = "Expected are JSON Lines, an object with a `title` in each line, or CSV whose first line names a column `title`"
+ARRAY = "The input begins with `[`, as a JSON array does: `jq -c '.[]' FILE` prints the objects of an array as JSON Lines."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """
+    A row that is no event: its `line` from 1, the `code` of the dead letter that it would be (or `no_key`), and a `message`.
+
+    The message holds no text of the row.
+    """
+
+    line: int
+    code: str
+    message: str
+
+    def __str__(self) -> str:
+        """As it is shown."""
+        return f"line {self.line}: {self.code} ({self.message})"
+
+
+class Look:
+    """
+    What was seen in the rows so far.
+
+    Attributes:
+        rows: How many rows.
+        faults: The first faults.
+        codes: All faults, counted by code.
+        repeats: The first rows whose id an earlier row has: line, line of the earlier one.
+        repeated: How many there are.
+    """
+
+    def __init__(self, limits: Limits, key_field: str | None = None) -> None:
+        """
+        Look at no row yet.
+
+        Args:
+            limits: Those of the worker.
+            key_field: The field whose value is the record's key; None: records have no key.
+        """
+        self._limits = limits
+        self._key_field = key_field
+        self._lines: OrderedDict[bytes, int] = OrderedDict()
+        self._hint: str | None = None
+        self.rows = self.repeated = 0
+        self.faults: list[Fault] = []
+        self.codes: Counter[str] = Counter()
+        self.repeats: list[tuple[int, int]] = []
+
+    def at(self, row: Row) -> tuple[Record, Fault | None]:
+        """The record of a row, and why it is no event, None if it is one."""
+        self.rows += 1
+        key = None if self._key_field is None else key_of(row.value, self._key_field)
+        record = Record(key=key, value=row.value)
+        found = decode(record, self._limits)
+        if isinstance(found, Refusal):
+            if found.reason in NOT_JSON_LINES and self._hint is None:
+                self._hint = ARRAY if row.value.lstrip().startswith(b"[") else f"{EXPECTED}."
+            return record, self._fault(Fault(line=row.line, code=found.reason.value, message=found.message))
+        if self._key_field is not None and key is None:
+            message = f"the field {self._key_field!r} holds no text and no number to be the key"
+            return record, self._fault(Fault(line=row.line, code=NO_KEY, message=message))
+        self._remember(found.id, row.line)
+        return record, None
+
+    @property
+    def form(self) -> str:
+        """A sentence on the form of rows, where a row was none; else empty."""
+        return self._hint or ""
+
+    @property
+    def listed(self) -> str:
+        """The first faults, a line each, and the number of the others by code."""
+        lines = [f"  {fault}" for fault in self.faults]
+        more = self.codes.total() - len(self.faults)
+        if more:
+            counted = ", ".join(f"{count} {code}" for code, count in self.codes.most_common())
+            lines.append(f"  and {more} more; of all: {counted}")
+        return "\n".join(lines)
+
+    @property
+    def repetition(self) -> str | None:
+        """A sentence on repeated ids; None if there are none."""
+        if not self.repeated:
+            return None
+        shown = ", ".join(f"line {line} that of line {earlier}" for line, earlier in self.repeats)
+        more = f" and {self.repeated - len(self.repeats)} more" if self.repeated > len(self.repeats) else ""
+        return (
+            f"warning: {self.repeated} of {self.rows} rows repeat the id of an earlier row ({shown}{more}). Consumers take events "
+            f"with one id for one event; rows without an id and with the same bytes have the same id. Next: give each event an id "
+            f"of its own."
+        )
+
+    def _fault(self, fault: Fault) -> Fault:
+        self.codes[fault.code] += 1
+        if len(self.faults) < SHOWN:
+            self.faults.append(fault)
+        return fault
+
+    def _remember(self, event_id: str, line: int) -> None:
+        digest = hashlib.blake2b(event_id.encode(), digest_size=16).digest()
+        earlier = self._lines.get(digest)
+        if earlier is None:
+            self._lines[digest] = line
+            if len(self._lines) > REMEMBER:
+                self._lines.popitem(last=False)
+            return
+        self.repeated += 1
+        if len(self.repeats) < SHOWN:
+            self.repeats.append((line, earlier))
+
+
+def key_of(value: bytes, field: str) -> bytes | None:
+    """
+    The key in a field of a JSON object: a string's text, a number as it is written. None where there is neither.
+
+    >>> key_of(b'{"user": "u-1", "n": 1.10, "none": null, "empty": ""}', "user")
+    b'u-1'
+    >>> [key_of(b'{"n": 1.10, "none": null, "empty": ""}', name) for name in ("n", "none", "empty", "missing")]
+    [b'1.10', None, None, None]
+    """
+    try:
+        raw = msgspec.json.decode(value, type=dict[str, msgspec.Raw]).get(field)
+        found = None if raw is None else msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if isinstance(found, str):
+        return found.encode() or None
+    return bytes(raw) if raw is not None and isinstance(found, int | float) and not isinstance(found, bool) else None

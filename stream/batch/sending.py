@@ -1,0 +1,137 @@
+"""`tagstream send FILE`: the rows of a file into a topic, looked at before they are sent.
+
+A file is read twice: first all of it is looked at, then it is sent. Standard input and pipes can be read only once: each row is
+looked at when its turn comes, and the first that is no event ends the sending.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from stream.batch.columns import Columns
+from stream.batch.look import Look
+from stream.batch.row import RowsError, name_of
+from stream.batch.rows import can_be_read_twice, rows_of
+from stream.kafka import producer
+from stream.kafka.admin import require
+from stream.kafka.producer import Sender
+from stream.kafka.rights import Operation
+from stream.settings.settings import Settings
+from stream.terminal import console
+
+
+class ContractError(Exception):
+    """Rows would become dead letters: the message says which, why, how many were sent, and the next step."""
+
+    exit_code = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """
+    How rows are sent.
+
+    Attributes:
+        topic: A topic that exists.
+        columns: Names of the file for fields of the event.
+        rate: Events a second; None: as fast as they are confirmed.
+        key_field: The field, by its name in the file or in the event, whose value is the record's key; None: no key.
+        as_is: Rows that would become dead letters are sent too.
+    """
+
+    topic: str
+    columns: Columns
+    rate: float | None = None
+    key_field: str | None = None
+    as_is: bool = False
+
+    def look(self, settings: Settings) -> Look:
+        """A look with the worker's limits."""
+        field = None if self.key_field is None else self.columns.of_file.get(self.key_field, self.key_field)
+        return Look(settings.limits, field)
+
+
+def send(settings: Settings, what: str, plan: Plan, *, say: Callable[[str], None]) -> int:
+    """
+    Send the rows of a file, or of standard input, and wait until the broker has confirmed all.
+
+    Args:
+        settings: The brokers, and the limits of the worker.
+        what: The file, or `-`.
+        plan: How they are sent.
+        say: Called with warnings.
+
+    Returns:
+        How many events the broker has confirmed.
+
+    Raises:
+        ContractError: Rows are no events. Of a file nothing was sent, of standard input the rows above the first of them.
+        RowsError: The input cannot be read as rows; the same.
+        BrokerUnreachableError: No broker answered in time, or one refused us.
+        TopicsMissingError: There is no such topic.
+        SendError: The broker refused an event, or did not confirm it in time.
+    """
+    surveyed = can_be_read_twice(what)
+    if surveyed:
+        # Before the broker is asked: that is quick, and waiting for a broker may not be.
+        _survey(what, plan, plan.look(settings), say)
+    require(settings, {"content": plan.topic}, operations={"content": Operation.WRITE})
+    look = plan.look(settings)
+    with producer.sender(settings) as sender:
+        _send(sender, what, plan, look)
+    if not surveyed:
+        _warn(look, plan, say)
+    return sender.acknowledged
+
+
+def _survey(what: str, plan: Plan, look: Look, say: Callable[[str], None]) -> None:
+    with console.progress(f"looking at {what}", shown=True) as advance:
+        for row in rows_of(what, plan.columns):
+            look.at(row)
+            advance()
+    _warn(look, plan, say)
+    if look.faults and not plan.as_is:
+        msg = (
+            f"{look.codes.total()} of {look.rows} rows of {what} are no events, and nothing was sent:\n{look.listed}\n"
+            f"Next: correct them, or send the file as it is with --as-is: the worker makes dead letters of what it cannot read."
+            f"{_space(look.form)}"
+        )
+        raise ContractError(msg)
+
+
+def _send(sender: Sender, what: str, plan: Plan, look: Look) -> None:
+    try:
+        with console.progress(f"sending {what}", shown=True) as advance:
+            for row in producer.pace(rows_of(what, plan.columns), plan.rate):
+                record, fault = look.at(row)
+                if fault is not None and not plan.as_is:
+                    break
+                sender.send(plan.topic, key=record.key, value=record.value)
+                advance()
+            else:
+                fault = None
+    except RowsError as error:
+        sender.flush()
+        msg = f"{error} {_above(sender, plan)}: a run of the whole file sends them again."
+        raise RowsError(msg) from error
+    sender.flush()
+    if fault is not None:
+        msg = (
+            f"{name_of(what)}, {fault}: it is no event. {_above(sender, plan)}. Next: correct it and send the rest from that line "
+            f"on, or give --as-is.{_space(look.form)}"
+        )
+        raise ContractError(msg)
+
+
+def _above(sender: Sender, plan: Plan) -> str:
+    return f"The {sender.acknowledged} events above it are in {plan.topic}, confirmed by the broker"
+
+
+def _warn(look: Look, plan: Plan, say: Callable[[str], None]) -> None:
+    if look.repetition is not None:
+        say(look.repetition)
+    if look.faults and plan.as_is:
+        say(f"warning: {look.codes.total()} of {look.rows} rows are no events, and are sent as they are:\n{look.listed}")
+
+
+def _space(sentence: str) -> str:
+    return f" {sentence}" if sentence else ""

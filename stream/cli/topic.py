@@ -1,0 +1,121 @@
+"""`tagstream send` and `tail`: events into a topic, and the records of a topic as they come."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from stream.cli.exits import EXIT_FAILED, EXIT_USAGE, fail, note
+from stream.cli.options import (
+    Brokers,
+    DescriptionColumn,
+    DriftAfter,
+    DriftKind,
+    IdColumn,
+    Idle,
+    Json,
+    TitleColumn,
+    finite,
+    not_empty,
+    settings,
+)
+
+
+def send(
+    what: Annotated[
+        str | None, typer.Argument(help="A CSV or JSON Lines file, or - for standard input.", metavar="FILE|-")
+    ] = None,
+    brokers: Brokers = None,
+    topic: Annotated[
+        str | None, typer.Option(help="Topic; `content` of the settings unless given.", callback=not_empty)
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="Events a second; as fast as it goes unless given.", min=0.001, callback=finite)
+    ] = None,
+    title: TitleColumn = None,
+    description: DescriptionColumn = None,
+    event_id: IdColumn = None,
+    key_field: Annotated[
+        str | None,
+        typer.Option(help="Field whose text or number is the record's key; no key unless given.", callback=not_empty),
+    ] = None,
+    as_is: Annotated[bool, typer.Option("--as-is", help="Send rows too that will become dead letters.")] = False,
+    samples: Annotated[
+        bool, typer.Option("--samples", help="Send the demo's events until stopped, 20/s unless given.")
+    ] = False,
+    drift: DriftKind = "none",
+    drift_after: DriftAfter = 0.0,
+) -> None:
+    """
+    Send the rows of a file as events; done when the broker has confirmed all.
+
+    A file is looked at first: if a row would become a dead letter, nothing is sent (exit code 4). Standard input is looked at
+    row by row, and the first such row ends the sending.
+    """
+    chosen = settings(brokers=brokers)
+    from stream.terminal import console
+
+    of_file = (title, description, event_id, key_field, as_is or None)
+    if (
+        (what is None) != samples
+        or (drift != "none" and not samples)
+        or (samples and any(given is not None for given in of_file))
+    ):
+        fail(
+            "`send` takes a file and options for it, or --samples, perhaps with --drift. Next: give one of the two.", EXIT_USAGE
+        )
+    name = topic or chosen.topics.content
+    if what is None:
+        from stream.demo.producer import produce
+        from stream.demo.shifts import Shift
+        from stream.kafka.admin import require
+        from stream.kafka.rights import Operation
+
+        require(chosen, {"content": name}, operations={"content": Operation.WRITE})
+        sent = produce(chosen, topic=name, rate=rate or 20.0, drift=Shift(drift), after_seconds=drift_after, say=console.talk)
+    else:
+        from stream.batch import sending
+        from stream.batch.columns import Columns
+
+        columns = Columns(title=title, description=description, id=event_id)
+        plan = sending.Plan(topic=name, columns=columns, rate=rate, key_field=key_field, as_is=as_is)
+        sent = sending.send(chosen, what, plan, say=note)
+    console.talk(f"{sent} events in {name}, confirmed by the broker")
+
+
+def tail(
+    topic: Annotated[str, typer.Argument(help="content, tagged, review, dlq, ... or any topic's name.")],
+    brokers: Brokers = None,
+    json: Json = False,
+    from_beginning: Annotated[bool, typer.Option("--from-beginning", help="Start at the oldest record.")] = False,
+    max_records: Annotated[int | None, typer.Option("--max", help="Stop after so many records.", min=1)] = None,
+    idle: Idle = None,
+    at_least: Annotated[int, typer.Option(help="Fail when fewer records came.", min=0)] = 0,
+    distinct: Annotated[
+        bool, typer.Option("--distinct", help="Show each outcome once; say how many duplicates came; exit 4 on a conflict.")
+    ] = False,
+    tag: Annotated[str | None, typer.Option(help="Only decisions with this tag.", callback=not_empty)] = None,
+    decider: Annotated[
+        Literal["model", "reviewer", "rules"] | None, typer.Option(help="Only decisions of this decider.")
+    ] = None,
+    event_id: Annotated[
+        str | None,
+        typer.Option("--id", help="Only records of the event with this id (or, without one, this key).", metavar="ID"),
+    ] = None,
+) -> None:
+    """Show the records of a topic as they come."""
+    chosen = settings(brokers=brokers)
+    from stream.cli.show import records
+    from stream.cli.show.wanted import Wanted
+
+    shown = records.tail(
+        chosen,
+        topic,
+        as_json=json,
+        from_beginning=from_beginning,
+        max_records=max_records,
+        idle_seconds=idle,
+        distinct=distinct,
+        wanted=Wanted(tag=tag, decider=decider, id=event_id),
+    )
+    if shown < at_least:
+        fail(f"{shown} records of {topic} came, {at_least} were to come. Next: does anything send to it?", EXIT_FAILED)

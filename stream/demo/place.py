@@ -1,0 +1,93 @@
+"""The place of a demo: a broker that it starts, or topics and a group of its own on a broker that a person has named."""
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from stream.broker import BrokerUnavailable, broker
+from stream.broker.ladder import STARTED
+from stream.demo.screen.opening import command
+from stream.kafka import admin
+from stream.kafka.removal import NotRemovedError, remove
+from stream.settings.settings import Settings, Topics
+
+PREFIX = "tagstream-demo"
+# Joining a group on Tansu takes half of this; it is the least that a setting may be.
+TANSU_SESSION_SECONDS = 6.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """
+    Where a demo runs. No other program uses its topics.
+
+    Attributes:
+        settings: Brokers, topics and group for the worker and the clients.
+        broker: One line for people.
+    """
+
+    settings: Settings
+    broker: str
+
+
+@contextmanager
+def started(given: Settings, *, prefer: str | None, say: Callable[[str], None]) -> Iterator[Place]:
+    """
+    A broker that is started here and ends on exit. `TAGSTREAM_BROKERS` and the settings' brokers are not asked.
+
+    Args:
+        given: The other settings.
+        prefer: The only kind of broker to try; see `stream.broker.broker`.
+        say: Called with the reasons against kinds of brokers, and with long steps.
+
+    Raises:
+        BrokerUnavailable: No broker could be started.
+    """
+    with ExitStack() as stack:
+        try:
+            found = stack.enter_context(broker(prefer=prefer, rungs=STARTED, log=say))
+        except BrokerUnavailable as error:
+            msg = f"{error}, or name a running one: `{command()} demo --on-broker HOST:PORT`"
+            raise BrokerUnavailable(msg) from error
+        changed: dict[str, object] = {"brokers": found.bootstrap}
+        if found.kind == "tansu":
+            changed["session_timeout_seconds"] = TANSU_SESSION_SECONDS
+        yield Place(settings=given.model_copy(update=changed), broker=found.description)
+
+
+@contextmanager
+def named(given: Settings, *, removing: Callable[[], None], left: Callable[[str], None]) -> Iterator[Place]:
+    """
+    Topics and a group under names that no other demo has, on the brokers of the settings; removed on exit.
+
+    The caller makes the topics. Nothing else on these brokers is read or written.
+
+    Args:
+        given: The settings; their topics and group are replaced.
+        removing: Called before the removal.
+        left: Called with a sentence if something could not be removed.
+
+    Raises:
+        BrokerUnreachableError: No broker answered, or one refused us.
+    """
+    brokers = admin.broker_count(given)
+    name = f"{PREFIX}-{secrets.token_hex(4)}"
+    usual: dict[str, str] = Topics.model_validate({}).model_dump()
+    settings = given.model_copy(
+        update={
+            "topics": Topics.model_validate({key: f"{name}.{topic}" for key, topic in usual.items()}),
+            "group": name,
+            "group_instance_id": None,
+        }
+    )
+    try:
+        yield Place(
+            settings=settings, broker=f"the broker that --on-broker names ({brokers} {'node' if brokers == 1 else 'nodes'})"
+        )
+    finally:
+        removing()
+        try:
+            remove(settings)
+        except NotRemovedError as error:
+            left(str(error))

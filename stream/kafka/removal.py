@@ -1,0 +1,70 @@
+"""Removes topics and a consumer group that this program has made, with kafka-python's admin client."""
+
+import time
+from collections.abc import Collection
+
+from kafka.admin import KafkaAdminClient, MemberToRemove
+from kafka.errors import GroupIdNotFoundError, UnknownTopicOrPartitionError, for_code
+
+from stream.kafka.admin import admin
+from stream.kafka.errors import BrokerUnreachableError
+from stream.settings.settings import Settings
+
+TOPICS_SECONDS = 30
+GROUP_SECONDS = 30.0
+POLL_SECONDS = 0.2
+# As the client reports that a group is deleted, or that there is none.
+_GROUP_GONE = {"OK", GroupIdNotFoundError.__name__}
+
+
+class NotRemovedError(Exception):
+    """Topics or the group are still on the broker: the message says which, why, and the next step."""
+
+    exit_code = 1
+
+
+def remove(settings: Settings) -> None:
+    """
+    Remove the topics and the consumer group of these settings; those that do not exist count as removed.
+
+    Members are first removed from the group: a worker that was killed stays a member until its session times out.
+
+    Raises:
+        NotRemovedError: A broker refused, or none answered.
+    """
+    names: dict[str, str] = settings.topics.model_dump()
+    try:
+        with admin(settings) as client:
+            left = _remove_topics(client, names.values()) + _remove_group(client, settings.group)
+    except BrokerUnreachableError as error:
+        left = [str(error)]
+    if left:
+        msg = (
+            f"not all topics and groups of {settings.group} could be removed from {settings.brokers}: {'; '.join(left)}. "
+            f"Next: delete the topics {', '.join(names.values())} and the group {settings.group} with Kafka's own tools."
+        )
+        raise NotRemovedError(msg)
+
+
+def _remove_topics(client: KafkaAdminClient, names: Collection[str]) -> list[str]:
+    """Delete topics. Returns those that are still there, each with the reason."""
+    answer = client.delete_topics(list(names), timeout_ms=TOPICS_SECONDS * 1000, raise_errors=False)
+    gone = {0, UnknownTopicOrPartitionError.errno}
+    return [
+        f"topic {topic['name']}: {for_code(topic['error_code']).__name__}"
+        for topic in answer["topics"]
+        if topic["error_code"] not in gone
+    ]
+
+
+def _remove_group(client: KafkaAdminClient, group: str) -> list[str]:
+    """Delete a group and remove its members. Returns the reason if it is still there."""
+    until = time.monotonic() + GROUP_SECONDS
+    while (result := client.delete_groups([group])[group]) not in _GROUP_GONE:
+        if time.monotonic() > until:
+            return [f"group {group}: {result}"]
+        members = client.describe_groups([group])[group]["members"]
+        if members:
+            client.remove_group_members(group, [MemberToRemove(member_id=member["member_id"]) for member in members])
+        time.sleep(POLL_SECONDS)
+    return []
