@@ -10,7 +10,8 @@ from stream.broker.ladder import STARTED
 from stream.demo.screen.opening import command
 from stream.kafka import admin
 from stream.kafka.removal import NotRemovedError, remove
-from stream.settings.settings import Settings, Topics
+from stream.settings.settings import Settings
+from stream.settings.topics import Topics
 
 PREFIX = "tagstream-demo"
 # Joining a group on Tansu takes half of this; it is the least that a setting may be.

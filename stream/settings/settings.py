@@ -36,9 +36,10 @@ class Settings(BaseSettings):
 
     brokers: str = Field(default="127.0.0.1:9092", description="addresses of Kafka brokers; one that answers is enough")
     security: Security = Field(default_factory=Security, description="how clients connect to the brokers")
-    group: str = Field(default="tagstream", description="consumer group of the workers")
+    group: str = Field(default="tagstream", min_length=1, description="consumer group of the workers")
     group_instance_id: str | None = Field(
         default=None,
+        min_length=1,
         description="fixed name of this worker in the group: restarted within the session timeout, it keeps its partitions",
     )
     topics: Topics = Field(default_factory=lambda: Topics.model_validate({}), description="names of the topics")
@@ -180,9 +181,9 @@ class Settings(BaseSettings):
             raise ValueError(msg)
         return value
 
-    @field_validator("group", "group_instance_id")
+    @field_validator("group", mode="before")
     @classmethod
-    def _named(cls, value: str | None) -> str | None:
+    def _named(cls, value: Any) -> Any:
         if value == "":
             msg = "it is empty: the workers that share the topic share a name"
             raise ValueError(msg)

@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 from stream.demo.screen.opening import Opening
-from stream.settings.settings import Settings, Topics
+from stream.settings.settings import Settings
+from stream.settings.topics import Topics
 from tests.unit.stream.demo.demo_records import output
 
 
