@@ -54,11 +54,11 @@ def classify(
     if not done:
         note(f"{'standard input' if what == '-' else what} has no row: nothing is classified")
     if rejected and not is_file:
-        fail("the text cannot be classified: the output says why. Next: give another one.", EXIT_FAILED)
+        fail("the text is rejected; the output has the reason. Next: correct the text.", EXIT_FAILED)
     if rejected:
         form = f" {run.FORM}" if no_json else ""
         fail(
-            f"{rejected} of {done} rows cannot be classified: the output says why at their place, and which they are (lines are "
-            f"counted from 1, rows from 0 and without header and blank lines). Next: correct them and run again.{form}",
+            f"{rejected} of {done} rows are rejected. The output has the reason of each, with its line (counted from 1), or in JSON "
+            f"its row (counted from 0, without header and blank lines). Next: correct them and run again.{form}",
             EXIT_FAILED,
         )

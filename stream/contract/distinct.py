@@ -35,7 +35,7 @@ class Distinct:
     Attributes:
         first: Outcomes that were seen for the first time.
         duplicates: Repetitions, dropped.
-        unidentified: Records that are no outcomes of tagstream; they are let through.
+        unidentified: Records that tagstream did not write; they are let through.
     """
 
     def __init__(self, *, remember: int = REMEMBER) -> None:

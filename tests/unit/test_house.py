@@ -135,6 +135,13 @@ def test_pages_name_files_that_exist(page: Path) -> None:
     assert broken_names(ROOT, page) == []
 
 
+def test_the_changelog_describes_the_version_of_the_package() -> None:
+    """The newest version in the changelog that is not marked as unreleased is the one of pyproject.toml."""
+    headings = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    released = next(heading.split()[0] for heading in headings if not heading.startswith("Unreleased"))
+    assert released == tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+
+
 def test_the_architecture_has_a_routing_table() -> None:
     """The page on the architecture answers "I want to change X: go to Y", and each answer names a path."""
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")

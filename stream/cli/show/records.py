@@ -56,7 +56,7 @@ def tail(
         if distinct:
             console.talk(
                 f"{known.first} distinct outcomes, {known.duplicates} duplicates dropped, "
-                f"{known.unidentified} records that are no outcomes"
+                f"{known.unidentified} records not written by tagstream"
             )
 
 

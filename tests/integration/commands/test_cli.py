@@ -115,7 +115,7 @@ def test_rows_that_cannot_be_classified_keep_their_place(tagstream: Command, bun
         "code": "wrong_type",
         "message": "title is a JSON number, a string is expected",
     }
-    assert b"1 of 3 rows cannot be classified" in done.stderr
+    assert b"1 of 3 rows are rejected" in done.stderr
 
 
 def test_a_closed_pipe_is_no_crash(bundle_folder: Path) -> None:

@@ -446,7 +446,7 @@ def test_tail_shows_each_outcome_once(tagstream: Command, environ: dict[str, str
     done = tagstream(*words, environ=environ)
     assert done.returncode == 0, done.stderr.decode()
     assert [line["value"]["id"] for line in lines(done.stdout)] == ["e-0", "e-1", "e-2"]  # type: ignore[index]
-    assert b"3 distinct outcomes, 3 duplicates dropped, 0 records that are no outcomes" in done.stderr
+    assert b"3 distinct outcomes, 3 duplicates dropped, 0 records not written by tagstream" in done.stderr
     assert len(lines(tagstream(*(word for word in words if word != "--distinct"), environ=environ).stdout)) == 6
 
     fill(settings, [decision(1, at="3", tag="other")])

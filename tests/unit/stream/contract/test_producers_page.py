@@ -1,0 +1,137 @@
+"""What docs/producers.md says of its examples is what the decoder does with them."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from monitoring.vocabulary import Reason, Stage
+from stream.contract.events import ContentEvent, decode
+from stream.contract.limits import DEFAULT_LIMITS
+from stream.contract.publication import DECISION_FIELDS, OPTIONAL_FIELD, Publication
+from stream.contract.record import Headers, Record
+from stream.contract.refusal import Refusal
+from stream.decide.from_settings import pipeline_of
+from stream.settings.settings import Settings
+
+PAGE = (Path(__file__).parents[4] / "docs" / "producers.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"```json\n(.*?)\n```", PAGE, re.DOTALL)
+# An event's place among the JSON examples, and the place of what it becomes.
+BECOMES = {0: 3, 1: 2, 4: 5, 6: 7}
+BINARY = 6
+ROW = re.compile(r"^\| `(\w+)` \| (.+) \| (\w+): (.+) \|$", re.MULTILINE)
+REFUSED = {code: (example, stage, message) for code, example, stage, message in ROW.findall(PAGE)}
+# The examples that the page describes in words.
+DESCRIBED: dict[str, bytes | None] = {
+    "tombstone": None,
+    "empty": b"",
+    "too_large": b"{" + b" " * (DEFAULT_LIMITS.max_bytes - 1) + b"}",
+    "invalid_utf8": '{"title": "caf\xe9"}'.encode("latin-1"),
+    "number_too_long": b'{"title": "a", "n": ' + b"9" * 1001 + b"}",
+    "too_deep": b'{"title": "a", "lists": ' + b"[" * 32 + b"]" * 32 + b"}",
+}
+# No bytes make these: the decision, the model or the worker does.
+BEYOND_DECODING = {"outcome_too_large": Stage.PRODUCE, "model_raised": Stage.INFER, "crashes_worker": Stage.INFER}
+
+
+def published(value: str, headers: Headers = ()) -> Publication:
+    """The outcome of an event; by the rules, whose decisions have the form of the model's."""
+    [publication] = pipeline_of(Settings(decider="rules")).publications(
+        [Record(key=None, value=value.encode(), headers=headers)]
+    )
+    return publication
+
+
+def in_order(text: str | bytes) -> list[tuple[str, Any]]:
+    """The fields of an object in their order, its numbers as they are spelled."""
+    fields = json.loads(text, object_pairs_hook=list, parse_float=str)
+    assert isinstance(fields, list)
+    return fields
+
+
+def headers_on_the_page() -> Headers:
+    """The headers of the event in binary mode."""
+    [block] = re.findall(r"```text\n(.*?)```", PAGE, re.DOTALL)
+    lines = (line.split(": ", maxsplit=1) for line in block.splitlines())
+    return tuple((name, content.encode()) for name, content in lines)
+
+
+def fields_with(name: str, value: object) -> bytes:
+    """An event with a title and this field."""
+    return json.dumps({"title": "a", name: value}).encode()
+
+
+def test_every_example_is_an_event_or_an_outcome() -> None:
+    """No JSON block of the page is left untried."""
+    assert sorted([*BECOMES, *BECOMES.values()]) == list(range(len(EXAMPLES)))
+
+
+@pytest.mark.parametrize("event", BECOMES)
+def test_an_example_becomes_what_the_page_says(event: int) -> None:
+    """The published value begins with the fields that the page shows, in that order, numbers spelled as they came."""
+    publication = published(EXAMPLES[event], headers_on_the_page() if event == BINARY else ())
+    expected = in_order(EXAMPLES[BECOMES[event]])
+    assert in_order(publication.value or b"")[: len(expected)] == expected
+
+
+def test_only_the_producers_own_headers_go_on() -> None:
+    """Of the binary example the tracing header is published, and neither the envelope nor its content type."""
+    assert [name for name, _ in published(EXAMPLES[BINARY], headers_on_the_page()).headers] == ["traceparent"]
+
+
+def test_the_key_of_an_outcome_is_the_events_id_where_it_came_without_a_key() -> None:
+    """A record without a key gets the id for its outcome's key."""
+    assert published(EXAMPLES[1]).key == b"blog-17"
+
+
+def test_the_page_names_every_code() -> None:
+    """A producer finds each code that a dead letter can have."""
+    assert set(REFUSED) == {reason.value for reason in Reason}
+    assert {code: Stage(REFUSED[code][1]) for code in BEYOND_DECODING} == BEYOND_DECODING
+
+
+@pytest.mark.parametrize("code", [code for code in REFUSED if code not in BEYOND_DECODING])
+def test_a_refused_example_gets_the_code_and_message_on_the_page(code: str) -> None:
+    """Each example of a dead letter is refused for the reason, at the stage and with the message of its row."""
+    example, stage, message = REFUSED[code]
+    value = DESCRIBED[code] if code in DESCRIBED else example.strip("`").encode()
+    assert decode(Record(key=None, value=value)) == Refusal(stage=Stage(stage), reason=Reason(code), message=message)
+
+
+@pytest.mark.parametrize(
+    ("on_the_page", "within", "beyond"),
+    [
+        ("900,000", b'{"title": "a"}'.ljust(900_000), b'{"title": "a"}'.ljust(900_001)),
+        ("1,000,000", fields_with("x", "y" * 899_000), fields_with("x", "y" * 899_000)),
+        ("| 32 |", fields_with("x", json.loads("[" * 31 + "]" * 31)), fields_with("x", json.loads("[" * 32 + "]" * 32))),
+        ("1,000,", b'{"title": "a", "n": ' + b"9" * 1000 + b"}", b'{"title": "a", "n": ' + b"9" * 1001 + b"}"),
+        ("finite as a float", b'{"title": "a", "n": 1e308}', b'{"title": "a", "n": 1e309}'),
+        ("1 to 256 characters", fields_with("id", "x" * 256), fields_with("id", "x" * 257)),
+    ],
+    ids=["bytes of the value", "bytes together", "levels", "characters of a number", "size of a number", "characters of an id"],
+)
+def test_a_limit_on_the_page_is_the_limit(on_the_page: str, within: bytes, beyond: bytes) -> None:
+    """An event at the limit is accepted, and one above it is refused."""
+    assert on_the_page in PAGE
+    # The second limit counts the key and the headers too.
+    key = b"k" * 200_000 if within == beyond else None
+    assert isinstance(decode(Record(key=None, value=within)), ContentEvent)
+    assert isinstance(decode(Record(key=key, value=beyond)), Refusal)
+
+
+def test_the_names_that_are_ours_are_all_on_the_page() -> None:
+    """A producer's field of such a name moves, so the page must list all of them."""
+    [listed] = re.findall(r"one of ours \((.*?)\) moves", PAGE, re.DOTALL)
+    assert set(re.findall(r"`(\w+)`", listed)) == DECISION_FIELDS | {OPTIONAL_FIELD}
+
+
+@pytest.mark.parametrize("name", ["id", "description", "source", "created_on"])
+def test_an_optional_field_is_a_string_or_null(name: str) -> None:
+    """The types in the table of fields: null counts as missing, and any other type is refused without conversion."""
+    assert f"| `{name}` | string or null |" in PAGE
+    assert isinstance(decode(Record(key=None, value=fields_with(name, None))), ContentEvent)
+    refusal = decode(Record(key=None, value=fields_with(name, 17)))
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason is Reason.WRONG_TYPE
