@@ -8,8 +8,11 @@ from typing import Any
 import yaml
 
 FOLDER = Path(__file__).parents[1] / "monitoring" / "prometheus"
-# A stream that lasts a minute or two, scraped every second.
+# A stream that lasts a minute or two, scraped every few seconds.
 QUICK = {"3d": "60s", "6h": "60s", "1h": "60s", "30m": "30s", "10m": "30s", "5m": "20s"}
+
+# Three looks at a worker: one scrape that a busy machine misses is no alert.
+FOR_SECONDS = 15
 
 _WINDOW = re.compile(r"\[(\w+)\]")
 _INTERVAL = re.compile(r"^( +interval:) \w+$", re.MULTILINE)
@@ -23,10 +26,10 @@ def quick(text: str, windows: Mapping[str, str] = QUICK) -> str:
     The same rules, evaluated every second over shorter windows; names stay.
 
     >>> quick("    interval: 1m\n    expr: increase(x[1h])\n        for: 30m")
-    '    interval: 1s\n    expr: increase(x[60s])\n        for: 2s'
+    '    interval: 1s\n    expr: increase(x[60s])\n        for: 15s'
     """
     text = _WINDOW.sub(lambda found: f"[{windows[found[1]]}]", text)
-    return _WAIT.sub(r"\1 2s", _INTERVAL.sub(r"\1 1s", text))
+    return _WAIT.sub(rf"\1 {FOR_SECONDS}s", _INTERVAL.sub(r"\1 1s", text))
 
 
 def final(text: str) -> str:

@@ -2,7 +2,7 @@
 
 First an ordinary stream, which must raise nothing. Then five ways to drift, each on a worker of its own in a job of its own: each
 must raise its alert, and the topic `drift` must name what was planted. The rules are the shipped ones; only their durations are
-shorter (an hour is a minute, `for:` is two seconds), so that an alert fires here on less than it would in production.
+shorter (an hour is a minute, `for:` is 15 seconds), so that an alert fires here on less than it would in production.
 
 `make test` runs a short form of it, `make see-it-long` all of it.
 """
@@ -33,15 +33,15 @@ from tests.faults.inputs import Planted
 from tests.faults.observer import TopicObserver
 from tests.faults.worker.fleet import ROOT
 from tests.integration.command_line import Command
-from tests.integration.monitoring.watching import Prometheus, started, watching
+from tests.integration.monitoring.watching import STEP_SECONDS, Prometheus, started, watching
 from tests.integration.running import RunningWorker, all_written
-from tests.prometheus import rules
+from tests.prometheus import FOR_SECONDS, rules
 from tests.waiting import HANG_SECONDS, until
 
 pytestmark = [pytest.mark.broker, pytest.mark.needs("prometheus")]
 
 # The rules are evaluated for so long after the last event, once a second, before the alerts are counted.
-LATER_SECONDS = 5.0
+LATER_SECONDS = 5.0 + STEP_SECONDS + FOR_SECONDS
 STABLE, SHORT_STABLE = 10_000, 3_000
 # Ordinary events before a shift, and events of the shift: two windows of a worker and more.
 BEFORE, AFTER = 300, 2_100
