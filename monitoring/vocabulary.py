@@ -26,6 +26,7 @@ class Stage(StrEnum):
 class Reason(StrEnum):
     """Why an event was dead-lettered: the closed list of `x-dlq-code`."""
 
+    UNREADABLE_BATCH = "unreadable_batch"
     TOMBSTONE = "tombstone"
     EMPTY = "empty"
     TOO_LARGE = "too_large"

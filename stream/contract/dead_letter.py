@@ -9,8 +9,9 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from stream.contract.budget import FIRST_BYTES
 from stream.contract.limits import Limits
-from stream.contract.record import CUT_HEADERS, Headers, Record, weight
+from stream.contract.record import BATCH_BYTES, CUT_HEADERS, RECORD_BYTES, UNREADABLE_HEADERS, Headers, Record, weight
 from stream.contract.refusal import Refusal
 
 FIRST_OF_OURS = "__streams.errors.exception"
@@ -130,7 +131,7 @@ def _dropped(headers: Headers, ours: Mapping[str, str]) -> tuple[str, ...]:
     """The parts that are not as the producer sent them: too large for the topic, cut while they were read, or a header name not in UTF-8."""
     parts = {part for part in ours.get("x-dlq-dropped", "").split(",") if part}
     names = {name for name, _ in headers}
-    parts |= {"value"} if CUT_HEADERS[0] in names else set()
+    parts |= {"value"} if names & {CUT_HEADERS[0], UNREADABLE_HEADERS[0]} else set()
     parts |= {"headers"} if ESCAPED_NAME in names else set()
     return tuple(sorted(parts))
 
@@ -159,8 +160,17 @@ def write(record: Record, refusal: Refusal, limits: Limits) -> tuple[bytes | Non
     ours: Headers = tuple((name, text.encode()) for name, text in where)
     key, value, headers = _sendable(record, _writable(record.headers), ours)
     if weight(key, value, headers) > limits.max_dead_letter_bytes:
-        return _without_value(record, ours)
+        return _reference(record, ours, MAX_KEPT_BYTES)
+    if not _is_affordable(record, weight(key, value, headers)):
+        return _reference(record, ours, FIRST_BYTES)
     return key, value, headers
+
+
+def _is_affordable(record: Record, whole: int) -> bool:
+    """Whether the budget of the record's batch, if it has one, allows a dead letter of so many bytes; a tiny one is always allowed."""
+    if record.budget is None or weight(record.key, record.value, record.headers) <= BATCH_BYTES + RECORD_BYTES + FIRST_BYTES:
+        return True
+    return record.budget.take(whole)
 
 
 def _sendable(record: Record, kept: Headers, ours: Headers) -> tuple[bytes | None, bytes | None, Headers]:
@@ -170,16 +180,21 @@ def _sendable(record: Record, kept: Headers, ours: Headers) -> tuple[bytes | Non
     return record.key, record.value, (*kept, *ours)
 
 
-def _without_value(record: Record, ours: Headers) -> tuple[bytes, None, Headers]:
-    """A dead letter too large for its topic: place, reason, SHA-256 and length of the value, and the names of the dropped parts."""
+def _reference(record: Record, ours: Headers, most: int) -> tuple[bytes, None, Headers]:
+    """
+    A dead letter without its value: place, reason, SHA-256, length and first bytes of the value, and the names of the dropped parts.
+
+    Key and headers are kept if they have at most `most` bytes each.
+    """
     value, key = record.value or b"", record.key or b""
-    small_key = len(key) <= MAX_KEPT_BYTES
+    small_key = len(key) <= most
     kept_headers = _writable(record.headers)
-    small_headers = weight(None, None, kept_headers) <= MAX_KEPT_BYTES
+    small_headers = weight(None, None, kept_headers) <= BATCH_BYTES + RECORD_BYTES + most
     parts = {"value": False, "key": small_key, "headers": small_headers}
     said: Headers = (
         ("x-dlq-sha256", hashlib.sha256(value).hexdigest().encode()),
         ("x-dlq-length", str(len(value)).encode()),
+        ("x-dlq-first-bytes", value[:FIRST_BYTES]),
         ("x-dlq-dropped", ",".join(name for name, kept in parts.items() if not kept).encode()),
     )
     null_key: Headers = (("x-dlq-null-key", b"true"),) if record.key is None else ()

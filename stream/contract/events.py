@@ -12,7 +12,7 @@ from typing import Any
 from monitoring.vocabulary import Reason
 from stream.contract.cloudevents import binary_attributes, is_structured, open_envelope
 from stream.contract.limits import DEFAULT_LIMITS, Limits
-from stream.contract.record import CUT_HEADERS, Headers, Record
+from stream.contract.record import CUT_HEADERS, UNREADABLE_HEADERS, Headers, Record
 from stream.contract.refusal import Refusal, Refused, invalid, undecodable
 from stream.contract.strict_json import Fields, checked_object, encoded, fields_of, json_name
 
@@ -77,6 +77,8 @@ def _decode(record: Record, limits: Limits) -> ContentEvent:
 
 def _check_headers(headers: Headers) -> None:
     for name, _ in headers:
+        if name == UNREADABLE_HEADERS[0]:
+            raise undecodable(Reason.UNREADABLE_BATCH, "the record cannot be read from its batch; headers say why")
         if name == CUT_HEADERS[0]:
             raise undecodable(Reason.TOO_LARGE, "the record was too large to be read whole; headers say how large")
         if not (name.isascii() or _is_text(name)):
@@ -84,7 +86,7 @@ def _check_headers(headers: Headers) -> None:
 
 
 def _is_text(name: str) -> bool:
-    """Can it be written as UTF-8? The consumer hands over bytes that are not UTF-8 as lone surrogates (`stream/kafka/records.py`)."""
+    """Can it be written as UTF-8? The consumer hands over bytes that are not UTF-8 as lone surrogates (`stream/kafka/batches/records.py`)."""
     try:
         name.encode()
     except UnicodeEncodeError:

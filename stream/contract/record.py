@@ -2,10 +2,14 @@
 
 from dataclasses import dataclass, field
 
+from stream.contract.budget import Budget
+
 Headers = tuple[tuple[str, bytes], ...]
 
 # Headers of a record that did not fit into the worker's memory and was cut: its size in bytes, and the SHA-256 of its whole value.
 CUT_HEADERS = ("x-dlq-original-bytes", "x-dlq-original-sha256")
+# Headers of a record that could not be read from its batch: why, the offsets of such records, and the SHA-256 of the batch.
+UNREADABLE_HEADERS = ("x-dlq-unreadable", "x-dlq-unreadable-offsets", "x-dlq-batch-sha256")
 # The most that Kafka adds to a batch of one record, to the record, and to each of its headers (KIP-98, varints at their longest).
 BATCH_BYTES, RECORD_BYTES, HEADER_BYTES = 61, 36, 10
 
@@ -23,6 +27,7 @@ class Record:
         partition: The partition of that topic; -1 where the record has no place in a topic, or has none yet.
         offset: The offset in that partition; -1 likewise.
         timestamp_ms: The record's own time in Unix milliseconds; 0 where it has none.
+        budget: Bounds the dead letters of the record's batch; None where nothing has to be bounded.
     """
 
     # Never in a repr: an exception or a log line must not carry the text of an event.
@@ -33,6 +38,7 @@ class Record:
     partition: int = -1
     offset: int = -1
     timestamp_ms: int = 0
+    budget: Budget | None = field(default=None, repr=False, compare=False)
 
 
 def weight(key: bytes | None, value: bytes | None, headers: Headers) -> int:

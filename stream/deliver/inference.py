@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from stream.contract.budget import Budget
 from stream.contract.publication import Publication
 from stream.contract.record import Record
 from stream.deliver.fatal import DeliveryError, InferenceTimeoutError
@@ -77,6 +78,7 @@ class Inference:
 
 def record_of(message: Any) -> Record:
     """Our record of one Faust message."""
+    checksum = getattr(message, "checksum", None)
     return Record(
         topic=message.topic,
         partition=message.partition,
@@ -85,6 +87,8 @@ def record_of(message: Any) -> Record:
         key=message.key,
         value=message.value,
         headers=tuple(message.headers or ()),
+        # Message format 2 has no checksums of records, so the reader of batches hands the budget over in this field.
+        budget=checksum if isinstance(checksum, Budget) else None,
     )
 
 

@@ -12,8 +12,8 @@ from stream.deliver.crash.crash_file import CrashFile
 from stream.deliver.crash.crash_guard import CONSEQUENCE
 from stream.deliver.state_folder import mistaken, stem_of
 from stream.doctor.findings import Finding, Status, finding_of
+from stream.kafka.batches.inflate import missing_codecs
 from stream.kafka.credentials import SecurityError, client_options, warnings
-from stream.kafka.records import missing_codecs
 from stream.settings.metrics_address import is_taken, next_step
 from stream.settings.settings import Settings
 

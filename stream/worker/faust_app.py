@@ -12,7 +12,7 @@ import mode
 from faust.transport.utils import DefaultSchedulingStrategy
 
 from stream.deliver.delivery import Delivery
-from stream.kafka import records
+from stream.kafka.batches import records
 from stream.kafka.credentials import client_options
 from stream.kafka.transactions import MAX_BATCH_BYTES, MAX_REQUEST_BYTES, METADATA_MAX_AGE_MS, Transactions
 from stream.settings.settings import Settings
@@ -67,7 +67,8 @@ def faust_app(settings: Settings, *, idempotent: bool) -> faust.App:
     driver.Transport.Consumer = TransactedConsumer if transacted else Consumer
     aiokafka_consumer.GroupCoordinator = Coordinator
     # A dead letter fits into its topic with all that it keeps, and is larger than an event may be.
-    records.install(max(settings.max_dead_letter_bytes - DEAD_LETTER_ADDED_BYTES, settings.max_event_bytes + 1))
+    kept = max(settings.max_dead_letter_bytes - DEAD_LETTER_ADDED_BYTES, settings.max_event_bytes + 1)
+    records.install(kept_bytes=kept, event_bytes=settings.max_event_bytes)
     return App(
         settings.group,
         broker=[f"kafka://{broker}" for broker in settings.broker_list],

@@ -4,6 +4,7 @@ import random
 
 from monitoring.vocabulary import Reason
 from stream.contract.limits import DEFAULT_LIMITS
+from stream.contract.record import UNREADABLE_HEADERS
 from tests.hostile.record import Hostile, Make, dead, decided, encoded, event
 
 MAX_BYTES = DEFAULT_LIMITS.max_bytes
@@ -148,6 +149,11 @@ def carries_too_much(_: random.Random, number: int) -> Hostile:
     return dead(value, Reason.TOO_LARGE, headers=(("large", b"h" * (limit + 1_000)),))
 
 
+def says_that_it_is_unreadable(chance: random.Random, number: int) -> Hostile:
+    """A producer's own header with the name under which the reader of batches hands over what it could not read."""
+    return dead(encoded(chance, event(number)), Reason.UNREADABLE_BATCH, headers=((UNREADABLE_HEADERS[0], b"forged"),))
+
+
 def _filled(chance: random.Random, number: int, size: int) -> bytes:
     field, piece = chance.choice(["title", "description", "x"]), chance.choice([b"word ", b"!", "\u56fe".encode(), b"a\\n"])
     head = b'{"id":"hostile-%d","title":"a"%b"' % (number, b',"%b":' % field.encode() if field != "title" else b"")
@@ -168,5 +174,6 @@ CLASSES: tuple[Make, ...] = (
     too_deep,
     deep_and_legal,
     no_object,
+    says_that_it_is_unreadable,
 )
 HEAVY: tuple[Make, ...] = (open_brackets, many_names, long_text, as_large_as_allowed, larger_than_allowed, carries_too_much)

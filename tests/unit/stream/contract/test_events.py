@@ -58,6 +58,7 @@ def kept(event: ContentEvent) -> dict[str, Any]:
 # --- the closed list of reasons ----------------------------------------------------------------------------------------
 
 REFUSED: list[tuple[Reason, bytes | None, Mapping[str, bytes]]] = [
+    (Reason.UNREADABLE_BATCH, b'{"title":"a"}', {"x-dlq-unreadable": b"why"}),
     (Reason.TOMBSTONE, None, {}),
     (Reason.EMPTY, b"", {}),
     (Reason.TOO_LARGE, titled(b'"x":"' + b"y" * 2_000_000 + b'"'), {}),

@@ -1,0 +1,227 @@
+"""
+aiokafka's record batches, read so that no batch that a broker takes can stop the stream.
+
+aiokafka inflates a batch as a whole and raises on some that Java reads: junk behind the compressed data, another header version of
+Snappy, a header whose name is not UTF-8, a record whose length is not true. The partition would stand still for ever. And 1 MB may
+inflate to 1 GB.
+
+Here a batch is inflated by `inflate.py` and read three ways, each for what the one before it cannot do:
+
+1. Up to `INFLATED_BYTES`, aiokafka's C reader takes the inflated records apart.
+2. Where that raises, and beyond that size, `parse.py` reads one record at a time.
+3. Records that cannot be read at all leave as dead letters with the batch's bytes (`unreadable.py`).
+
+Of a batch without gaps the offsets are counted, because a broker does not check those in an uncompressed batch, and aiokafka drops a
+record whose offset is not above the one before it.
+"""
+
+import hashlib
+import itertools
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import aiokafka.consumer.fetcher as aiokafka_fetcher
+from aiokafka.errors import CorruptRecordException
+from aiokafka.record.default_records import DefaultRecordBatch
+from aiokafka.record.memory_records import MemoryRecords
+
+from stream.contract.budget import FACTOR, FIRST_BYTES, Budget
+from stream.kafka.batches import unreadable
+from stream.kafka.batches.cut import cut, moved
+from stream.kafka.batches.inflate import NONE, inflate, is_of_the_machine
+from stream.kafka.batches.parse import BATCH_HEADER, HEADER_OVERHEAD, batch_header, parse
+from stream.kafka.batches.poll import BoundedFetchResult
+from stream.logs import logger
+
+log = logger("tagstream.records")
+
+# More than a batch of events inflates to, and little enough for a worker to hold one for each partition.
+INFLATED_BYTES = 8 * 1024 * 1024
+# A record that is cut keeps at most this much of its key, and of all its headers together.
+KEPT_BESIDE_BYTES = 64 * 1024
+_LENGTH_AT, _OVERHEAD, _MAGIC_AT = 8, 12, 16
+_MAGIC = 2
+_CODEC_AT, _CODEC = 22, 0x07
+
+
+def install(kept_bytes: int, event_bytes: int) -> None:
+    """
+    Make aiokafka's consumers in this process read with `Records`, a bounded number of bytes at a time.
+
+    Args:
+        kept_bytes: A record beyond this size is cut to fit.
+        event_bytes: An event beyond this size is refused for certain, so its bytes count against its batch's budget at once.
+    """
+
+    class Installed(Records):
+        kept = kept_bytes
+        event = event_bytes
+
+    aiokafka_fetcher.MemoryRecords = Installed
+    aiokafka_fetcher.FetchResult = BoundedFetchResult
+
+
+class Records:
+    """Replaces aiokafka's `MemoryRecords`: the batches of one partition in a fetch response."""
+
+    kept = 1024 * 1024
+    event = 900_000
+
+    def __init__(self, data: bytes) -> None:
+        """Read the bytes of a fetch response."""
+        self._data = data
+        self._position = 0
+        self._records = MemoryRecords(data)
+
+    def size_in_bytes(self) -> int:
+        """Size of all batches, compressed."""
+        return int(self._records.size_in_bytes())
+
+    def has_next(self) -> bool:
+        """Is there another whole batch?"""
+        return bool(self._records.has_next())
+
+    def next_batch(self) -> Any:
+        """The next batch; None after the last."""
+        batch = self._records.next_batch()
+        if batch is None:
+            return None
+        start = self._position
+        (length,) = struct.unpack_from(">i", self._data, start + _LENGTH_AT)
+        self._position = start + _OVERHEAD + length
+        raw = memoryview(self._data)[start : self._position]
+        if raw[_MAGIC_AT] < _MAGIC:
+            return OldBatch(batch, raw, self.kept)
+        return Batch(batch, raw, kept=self.kept, event=self.event)
+
+
+class OldBatch:
+    """Replaces aiokafka's `LegacyRecordBatch`: formats 0 and 1, which brokers before Kafka 4 have taken and today's hand out."""
+
+    def __init__(self, batch: Any, raw: memoryview, kept: int) -> None:
+        """Wrap a batch; `raw` is its bytes, of which a dead letter keeps at most `kept`."""
+        self._batch = batch
+        self._raw = raw
+        self._kept = kept
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._batch, name)
+
+    def __iter__(self) -> Iterator[Any]:
+        last, latest = self._batch.next_offset - 1, -1
+        try:
+            for record in self._batch:
+                yield record
+                latest = record.offset
+        # An error is a property of the batch, and the next reader would meet it again.
+        except Exception as error:
+            if is_of_the_machine(error):
+                raise
+            # How many records the wrapper has is not known; its offset is that of the last one.
+            if latest < last:
+                yield from unreadable.records(self._raw, range(last, last + 1), 0, error, self._kept)
+
+
+class Batch:
+    """Replaces aiokafka's `DefaultRecordBatch`, and wraps it."""
+
+    def __init__(self, batch: Any, raw: memoryview, *, kept: int, event: int) -> None:
+        """
+        Wrap a batch.
+
+        Args:
+            batch: aiokafka's reader of it.
+            raw: Its bytes.
+            kept: A record beyond so many bytes is cut, if the batch is compressed.
+            event: An event beyond so many bytes is a dead letter.
+        """
+        self._batch = batch
+        self._raw = raw
+        self._header = batch_header(raw)
+        # The broker checks the compressed size alone; an uncompressed record is no larger than the topic allows.
+        self._kept = kept
+        self._event = event
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._batch, name)
+
+    def __next__(self) -> Any:
+        return next(self._batch)
+
+    def __iter__(self) -> Iterator[Any]:
+        header = self._header
+        following, ends = header.base_offset, header.base_offset + header.last_delta + 1
+        left = header.count
+        try:
+            for record in self._read():
+                offset = following if header.gapless else record.offset
+                if not following <= offset < ends:
+                    msg = "the offsets of a batch are out of order"
+                    raise CorruptRecordException(msg)  # noqa: TRY301 - as any other error of the batch
+                yield record if record.offset == offset else moved(record, offset)
+                following, left = offset + 1, left - 1
+        # An error is a property of the batch, and the next reader would meet it again.
+        except Exception as error:
+            if is_of_the_machine(error):
+                raise
+            offsets = range(following, min(following + left, ends))
+            yield from unreadable.records(self._raw, offsets, header.latest_ms, error, self._kept)
+
+    def _read(self) -> Iterator[Any]:
+        """The records, cut where they are too large, with the offsets that they say."""
+        done = 0
+        whole, budget = self._inflated()
+        if whole is not None:
+            try:
+                for record in itertools.islice(whole, self._header.count):
+                    yield self._fitting(record, budget)
+                    done += 1
+            # Whatever it is, `parse` tells whether it lies in the batch or in aiokafka.
+            except Exception as error:  # noqa: BLE001
+                log.debug("batch_read_slowly", base_offset=self._header.base_offset, why=type(error).__name__)
+            else:
+                return
+        chunks = inflate(self._raw[BATCH_HEADER.size :], self._header.codec)
+        for parsed in itertools.islice(parse(chunks, self._header, self._kept), done, None):
+            yield self._bounded(parsed.record, parsed.size, budget, parsed.digest)
+
+    def _inflated(self) -> tuple[Any, Budget | None]:
+        """
+        The batch for aiokafka's reader, inflated, and a budget if it needs one.
+
+        It is None if it inflates too far, or if the data breaks off: the records before that can be read one at a time.
+        """
+        if self._header.codec == NONE:
+            return self._batch, None
+        inflated = bytearray(self._raw[: BATCH_HEADER.size])
+        inflated[_CODEC_AT] &= ~_CODEC
+        try:
+            for chunk in inflate(self._raw[BATCH_HEADER.size :], self._header.codec):
+                inflated += chunk
+                if len(inflated) > INFLATED_BYTES:
+                    return None, Budget(len(self._raw))
+        except CorruptRecordException:
+            return None, Budget(len(self._raw))
+        needs_budget = len(inflated) > FACTOR * len(self._raw)
+        return DefaultRecordBatch(inflated), Budget(len(self._raw)) if needs_budget else None
+
+    def _fitting(self, record: Any, budget: Budget | None) -> Any:
+        """A record of aiokafka's."""
+        if self._header.codec == NONE:
+            return record
+        size = len(record.key or b"") + len(record.value or b"") + HEADER_OVERHEAD * len(record.headers)
+        return self._bounded(record, size, budget)
+
+    def _bounded(self, record: Any, size: int, budget: Budget | None, digest: str | None = None) -> Any:
+        """The record as it is if it may be kept whole, else its beginning; with the budget if it may become a dead letter."""
+        if size <= FIRST_BYTES or (size <= self._kept and budget is None):
+            return record
+        if size <= self._kept and budget is not None and len(record.value or b"") <= self._event:
+            return moved(record, record.offset, budget)
+        if size <= self._kept and budget is not None and budget.take(size):
+            return record
+        digest = digest or hashlib.sha256(record.value or b"").hexdigest()
+        if budget is None or (size > self._kept and budget.take(self._kept)):
+            return cut(record, max(0, self._kept - 2 * KEPT_BESIDE_BYTES), KEPT_BESIDE_BYTES, size=size, digest=digest)
+        return cut(record, FIRST_BYTES, FIRST_BYTES, size=size, digest=digest)
