@@ -9,15 +9,8 @@ from stream.kafka.batches.parse import HEADER_OVERHEAD, FetchedRecord
 
 def moved(record: Any, offset: int, budget: Budget | None = None) -> FetchedRecord:
     """The record at this offset, with the budget of its batch."""
-    return FetchedRecord(
-        offset=offset,
-        timestamp=record.timestamp,
-        timestamp_type=record.timestamp_type,
-        key=record.key,
-        value=record.value,
-        headers=record.headers,
-        checksum=budget or record.checksum,
-    )
+    carried = budget or record.checksum
+    return FetchedRecord(offset, record.timestamp, record.timestamp_type, record.key, record.value, record.headers, carried)
 
 
 def cut(record: Any, most: int, beside: int, *, size: int, digest: str) -> FetchedRecord:
