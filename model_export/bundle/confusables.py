@@ -1,8 +1,9 @@
-"""Letters of other scripts that look like Latin ones, one for one.
+"""Letters of other scripts that look like a Latin letter.
 
 From the confusables of Unicode Technical Standard 39 (https://www.unicode.org/Public/security/, Unicode licence): single letters whose
-prototype is an ASCII letter (I where a capital has the prototype l), of the scripts whose letters are used for it; of Latin itself only those that no spelling uses (the
-dotless i is Turkish, the open e is Ewe). Full-width and mathematical letters are not here: Unicode decomposes them by itself.
+prototype is an ASCII letter (I where a capital has the prototype l), of the scripts that attacks use. Of Latin itself only letters that no
+spelling uses are here; the dotless i is Turkish and the open e is Ewe. Full-width and mathematical letters are missing, since Unicode
+decomposes them.
 """
 
 _PAIRS = {

@@ -1,4 +1,4 @@
-"""The gate that every bundle must pass anywhere: a prediction does not depend on its neighbours. Needs no torch."""
+"""The gate that every new bundle must pass: a prediction does not depend on the other texts of its batch. Needs no torch."""
 
 import random
 from collections.abc import Sequence
@@ -10,14 +10,14 @@ BATCH_SIZES = (2, 7, 16, 33, 64)
 
 
 class ParityError(Exception):
-    """An exported network differs from the trained one, or a prediction from itself: the message says by how much."""
+    """An exported network differs from the trained one, or a prediction depends on its batch; the message says by how much."""
 
     exit_code = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invariance:
-    """One classifier on the same texts alone, in batches, in other orders: the largest gaps seen."""
+    """The largest differences between predictions of the same texts alone, in batches and in other orders."""
 
     rows: int
     arrangements: int
@@ -27,9 +27,9 @@ class Invariance:
 
 def check_invariance(classifier: Classifier, texts: Sequence[str], *, seed: int) -> Invariance:
     """
-    Classify texts alone, then in batches of several sizes in shuffled orders; nothing may change, to the last digit.
+    Classify texts alone, then in batches of several sizes in shuffled orders; every digit must stay the same.
 
-    Energy is the log of the sum of exponentials of the raw logits, to four decimals; it moves where probabilities do not.
+    The energy, from the raw logits and rounded to four decimals, shows differences that the rounded probabilities hide.
 
     Raises:
         ParityError: A prediction depends on its neighbours.

@@ -1,9 +1,9 @@
-"""What a model is given instead of the characters that came: the text as a reader sees it, and flags for what a reader does not see.
+"""Normalises a text for the model to the text that a person sees, and flags characters that hide something.
 
-Boucher et al. ("Bad Characters", IEEE S&P 2022) change the decision of every model that they try with one to three characters
-that nobody sees. So invisible characters are dropped, letters that only look Latin become Latin, marks that pile up are cut,
-and text that a producer must have meant to hide something in is flagged: a person looks at it. Nothing is flagged for its
-script alone. Only what the model reads is changed; the event's own fields go on as they came.
+Boucher et al. ("Bad Characters", IEEE S&P 2022) change the decision of every model that they try with one to three invisible
+characters. So invisible characters are dropped, letters that only look Latin become Latin, and marks that pile up are cut. A text that
+can only have been written to hide something is flagged, and a person looks at it. A script alone is never a reason for a flag.
+The normalised text is for the model; the event's own fields are published as they came.
 """
 
 import re
@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from model_export.bundle.confusables import LOOKALIKES, SCRIPT_OF
 from monitoring.vocabulary import TextFlag
 
-# More marks on one letter than any spelling has: pointed and cantillated Hebrew has four.
+# The most marks that any spelling puts on one letter: pointed and cantillated Hebrew has four.
 MOST_MARKS = 4
-# An emoji of a family holds two of them in a row at most, and each lies between pictures.
+# The emoji of a family holds at most two in a row, each between pictures.
 MOST_INVISIBLE_IN_A_ROW = 3
 # One Latin letter beside a Greek or a mathematical one is a formula; two are a word.
 LETTERS_OF_A_WORD = 2
@@ -31,7 +31,7 @@ _INVISIBLE = (
 )
 # Controls that are white space (tab, line feed, vertical tab, form feed, carriage return, next line) end words instead.
 _CONTROLS = "\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f"
-# What moves a cursor or deletes. The other C1 controls are what is left of a wrong code page, and no attack.
+# Controls that move a cursor or delete. The other C1 controls are left over from a wrong code page and are no attack.
 _TERMINAL = re.compile("[\x00-\x08\x0e-\x1f\x7f\x9b]")
 
 _DROPPED = re.compile(f"[{_SOFT_HYPHEN}{_INVISIBLE}{_BIDIRECTIONAL}{_CONTROLS}]")
@@ -41,7 +41,7 @@ _FLAG_OF_A_REGION = re.compile("\U0001f3f4[\U000e0020-\U000e007e]{1,6}\U000e007f
 _RIGHT_TO_LEFT_LETTER = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]")
 _BLANK = str.maketrans({"\u2800": " "})
 _WORD = re.compile(r"(?:[^\W_]|[\u24b6-\u24e9])+")
-# Scripts that formulas have no letters of.
+# Formulas have no letters of these scripts.
 _IMITATORS = frozenset(SCRIPT_OF.values())
 _NO_FORMULAS = _IMITATORS - {"Greek", "Latin"}
 _DECLINED = re.compile("[0-9A-Za-z]+[^\\x00-\\x7f]+")
@@ -51,7 +51,7 @@ _LIGATURES = frozenset("\ufb00\ufb01\ufb02\ufb03\ufb04\ufb05\ufb06")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Normalized:
-    """A text as a model reads it; `flags` in the order of `TextFlag`."""
+    """A normalised text; `flags` are in the order of `TextFlag`."""
 
     text: str
     flags: tuple[TextFlag, ...] = ()
@@ -59,9 +59,9 @@ class Normalized:
 
 def normalize(text: str) -> Normalized:
     """
-    Fold white space to single spaces, drop what is invisible, undo look-alikes, compose (NFC), and say what was found.
+    Fold white space to single spaces, drop invisible characters, undo look-alikes, compose (NFC), and flag each finding.
 
-    Takes time in proportion to the length of the text, whatever it holds.
+    The time is proportional to the length of the text.
 
     >>> normalize("Att\u200bention is  all you n\u0435ed").text
     'Attention is all you need'
@@ -90,13 +90,13 @@ def normalize(text: str) -> Normalized:
         found.add(TextFlag.MIXED_SCRIPTS)
     text = " ".join(text.split())
     if not text:
-        # Something came, and there is nothing to see.
+        # The text had characters, and all of them were invisible.
         found.add(TextFlag.INVISIBLE_CHARACTERS)
     return Normalized(text=text, flags=tuple(flag for flag in TextFlag if flag in found))
 
 
 def _deleted(text: str) -> str:
-    """What a terminal leaves of it: a backspace takes back the character before it."""
+    """The text as a terminal shows it: a backspace deletes the character before it."""
     if "\b" not in text:
         return text
     kept: list[str] = []
@@ -114,7 +114,7 @@ def _hides(text: str) -> bool:
 
 
 def _reorders(text: str) -> bool:
-    """Overrides never belong into text; what turns text right to left belongs beside letters that are written so."""
+    """An override never belongs in a text; a right-to-left embedding does if the text has right-to-left letters."""
     if any(control in text for control in _OVERRIDES):
         return True
     return any(control in text for control in _RIGHT_TO_LEFT) and not _RIGHT_TO_LEFT_LETTER.search(text)
@@ -131,7 +131,7 @@ def _without_piles(text: str) -> str:
 
 
 def _unstyled(text: str) -> tuple[str, bool]:
-    """Full-width, mathematical and circled letters and ligatures as ASCII; and whether some stood among the letters of a word."""
+    """The text with styled letters and ligatures as ASCII, and whether a word mixed styled letters with plain ones."""
     mixed = False
 
     def read(match: re.Match[str]) -> str:
@@ -149,10 +149,10 @@ def _unstyled(text: str) -> tuple[str, bool]:
 
 def _latin(text: str) -> tuple[str, bool]:
     """
-    Every letter that only looks Latin as the Latin one, and whether there were any.
+    The text with Latin letters in place of letters that only look Latin, and whether there were any.
 
-    Such a letter stands among Latin ones, or is one of a whole word of its kind in a text that has nothing else of its script.
-    Where its word has other letters of that script as well, which look like nothing, these stay and it is still told.
+    A letter is replaced if its word has Latin letters too, or if its whole word looks Latin and the text is not written in its
+    script. A Latin word with foreign letters that look like no Latin letter keeps these, and counts as a finding.
     """
     if not any(
         character in LOOKALIKES or _script(character) in _NO_FORMULAS for character in set(text) if not character.isascii()
@@ -169,14 +169,14 @@ def _latin(text: str) -> tuple[str, bool]:
             return word
         letters = _letters(word)
         scripts = {SCRIPT_OF.get(character) or _script(character) for character in word if character > "\u02ff"} & _IMITATORS
-        # Whoever writes Russian declines PyTorch with endings of their own.
+        # Russian texts put Russian endings on names like PyTorch.
         if not scripts or (scripts <= written and _DECLINED.fullmatch(word)):
             return word
         latin = "".join(LOOKALIKES.get(character, character) for character in word)
         looks_latin = all(map(_is_latin, latin))
         among = looks_latin and letters >= (1 if scripts <= _NO_FORMULAS else LETTERS_OF_A_WORD)
         whole = looks_latin and has_latin and not letters and len(word) >= LETTERS_OF_A_WORD and not scripts & written
-        # Letters that no table knows, in Latin words of a text that is not written in their script.
+        # Foreign letters in Latin words of a text that is not written in their script.
         strange = bool(letters) and bool(scripts & _NO_FORMULAS - written)
         mixed |= among or whole or strange
         return latin if among or whole or strange else word
@@ -185,7 +185,7 @@ def _latin(text: str) -> tuple[str, bool]:
 
 
 def _written(text: str) -> set[str]:
-    """Scripts that are really written here: a word without Latin letters has a letter of theirs that nobody takes for Latin."""
+    """The scripts of the text: those of words without Latin letters, by their letters that do not look Latin."""
     return {
         _script(character)
         for word in _WORD.findall(text)

@@ -1,8 +1,8 @@
-"""What an ONNX file would make the runtime do besides arithmetic: read other files, load other operators.
+"""Finds out, before the runtime loads an ONNX file, whether the file refers to other files or to operators outside the standard.
 
-The worker must not import `onnx` (the package that has carried the path-traversal advisories), and handing unchecked
-bytes to the runtime is the thing to avoid. So the few fields that matter are read with protobuf itself, from a schema that
-declares only them; everything else in the file is skipped as unknown. Field numbers: onnx/onnx.proto, IR version 3 and later.
+The worker does not import `onnx`, a package with a history of path-traversal advisories. The few fields that matter are read with
+protobuf from a schema that declares only them; the rest of the file is skipped as unknown. Field numbers: onnx/onnx.proto, IR
+version 3 and later.
 """
 
 from collections.abc import Iterator
@@ -66,7 +66,7 @@ _Model = _model_class()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphSummary:
-    """What was found in one ONNX file."""
+    """The metadata, operator domains and external tensors of one ONNX file, and its number of nodes."""
 
     metadata: dict[str, str]
     domains: frozenset[str]

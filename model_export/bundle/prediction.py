@@ -1,4 +1,4 @@
-"""What a classifier says of one text, and the one rule by which logits become published scores."""
+"""A prediction, and the one rule that turns logits into published scores."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ SCORE_DECIMALS = 4
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
     """
-    One decision.
+    A classifier's answer for one text.
 
     Attributes:
         label: The most probable label; the first of the bundle's order (of the rules' own, if they decide) where rounded scores tie.
@@ -20,8 +20,8 @@ class Prediction:
         energy: `-logsumexp(logits)`, in logit units; higher is stranger.
         tokens: Tokens that the network read, special ones included.
         truncated: The text was longer than the bundle's `max_length`.
-        tags: `label` and what else the text is about, in the bundle's order; empty without the option `multilabel`.
-        label_scores: What `tags` was decided by, one score a label, 0 to 1, rounded to four decimals; empty likewise.
+        tags: `label` and the text's other labels, in the bundle's order; empty without the option `multilabel`.
+        label_scores: The scores behind `tags`, one for each label, 0 to 1, rounded to four decimals; empty likewise.
     """
 
     label: str
@@ -38,9 +38,9 @@ class Classifier(Protocol):
     """
     A loaded model.
 
-    `classify` returns one prediction a text, in the order given, and `[]` for no text. A prediction depends on its own
-    text alone, never on its neighbours. It may be called from several threads at once and raises only if the machine is
-    broken.
+    `classify` returns one prediction for each text, in their order, and `[]` for no text. A prediction depends on its own text
+    alone, not on the rest of the batch. Several threads may call it at once. It may raise any exception; `stream.decide.isolation`
+    finds out whether the text or the machine is at fault.
     """
 
     @property
@@ -57,7 +57,8 @@ def score(logits: Sequence[float], temperature: float) -> tuple[float, ...]:
     """
     Calibrated probabilities as they are published: softmax(logits / temperature), rounded to four decimals.
 
-    Plain floats, a row at a time: vectorised exponentials may differ in the last digit by where a row stands in its batch.
+    It computes with plain floats, one row at a time, since the last digit of a vectorised exponential may depend on the row's place in
+    the batch.
 
     >>> score([2.0, 0.0], 1.0)
     (0.8808, 0.1192)
@@ -82,10 +83,10 @@ def energy(logits: Sequence[float]) -> float:
 
 def predict(logits: Sequence[float], *, labels: Sequence[str], temperature: float, tokens: int, truncated: bool) -> Prediction:
     """
-    Make the decision that these logits stand for.
+    Turn the logits of one text into its prediction.
 
     Raises:
-        ValueError: A logit is no finite number: the network is broken, and NaN is below no threshold.
+        ValueError: A logit is not a finite number. The network is broken, and a comparison of NaN with a threshold means nothing.
     """
     if not all(map(math.isfinite, logits)):
         msg = "the network gave a score that is not a finite number"
@@ -104,15 +105,15 @@ def predict(logits: Sequence[float], *, labels: Sequence[str], temperature: floa
 
 def add_tags(prediction: Prediction, label_logits: Sequence[float], thresholds: Mapping[str, float]) -> Prediction:
     """
-    The same decision with `tags`: every label whose score, sigmoid(logit), reaches its threshold, and the decision's own.
+    The same prediction with `tags`: its own label, and every label whose score, sigmoid(logit), reaches its threshold.
 
     Args:
-        prediction: The decision.
-        label_logits: A logit a label, in the bundle's order.
+        prediction: The prediction of the text.
+        label_logits: One logit for each label, in the bundle's order.
         thresholds: The score that a label must reach, compared with the rounded one.
 
     Raises:
-        ValueError: A logit is no finite number: the network is broken.
+        ValueError: A logit is not a finite number, so the network is broken.
 
     >>> one = predict([2.0, 0.0], labels=["a", "b"], temperature=1.0, tokens=3, truncated=False)
     >>> add_tags(one, [-1.0, 2.0], {"a": 0.5, "b": 0.5}).tags, add_tags(one, [1.0, -2.0], {"a": 0.5, "b": 0.5}).tags

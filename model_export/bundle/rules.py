@@ -1,8 +1,7 @@
-"""
-Keyword rules: the simplest rival of a model, and what a worker falls back to when a person says so (`decider = rules`).
+"""Keyword rules: the simplest baseline for a model, and a worker's replacement for it when a person sets `decider = rules`.
 
-They are followed by hand in a minute and need nothing that can be broken: no network, no tokenizer, no runtime. What they say is
-a first guess for a person, never a decision (stream/decide/decider.py).
+They need no network, no tokenizer and no runtime, and a person can apply them by hand. Their tag is a first guess for a person, never a
+decision (stream/decide/decider.py).
 """
 
 import hashlib
@@ -21,10 +20,10 @@ NOTHING_FOUND = "other"
 
 class RulesClassifier:
     """
-    Implements `Classifier`: the label with most of its words in the text; where labels tie, the first of the file.
+    Implements `Classifier`: the label with the most words found in the text; in a tie, the first label of the file.
 
-    A probability is the label's share of the words that were found, each label having been given one more: rules that found a
-    single word are not sure, and none is ever certain. `version` and `digest` (SHA-256 of the file) say which rules these are.
+    A probability is the label's share of the words found, with one added to each label, so that one word alone gives little confidence
+    and no label is ever certain. `version` and `digest` (SHA-256 of the file) identify the rules.
     """
 
     def __init__(self, path: Path = RULES) -> None:
@@ -62,7 +61,7 @@ class RulesClassifier:
             label=best,
             confidence=shares[best],
             probabilities=shares,
-            # Rules have no logits: no text is stranger to them than another.
+            # Rules have no logits, so no text is unusual to them.
             energy=0.0,
             tokens=len(read.split()),
             truncated=len(text) > MOST_CHARACTERS,

@@ -1,7 +1,7 @@
-"""How a title and a description become the one text that a model reads, and that text the words that drift is looked for in.
+"""Composes title and description into the text that a model reads, and cuts that text into the words that drift detection counts.
 
-Training, evaluation, batch and the stream must all call this: a model that is trained on one composition and asked with
-another is a different model, and a reference cut into other words than the stream is no reference.
+Training, evaluation, batch and stream all call this module. A model must be asked with the composition that it was trained on, and the
+words of a stream can only be compared with a reference that was cut in the same way.
 """
 
 import re
@@ -13,9 +13,9 @@ from monitoring.vocabulary import TextFlag
 _WORD = re.compile(r"\w{2,}")
 MOST_WORD_CHARACTERS = 30
 MOST_WORDS = 200
-# More than any network here reads; whoever sends a megabyte must not be able to make monitoring dear.
+# More than any network here reads. The limit keeps a megabyte of text from making monitoring expensive.
 MOST_CHARACTERS = 4_000
-# What is looked at to find them: most of a text may be invisible.
+# The most characters that are searched for visible ones, since most of a text may be invisible.
 MOST_RAW_CHARACTERS = 16_000
 SPECIAL_TOKENS = 2
 
@@ -23,12 +23,12 @@ SPECIAL_TOKENS = 2
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """
-    What a model is given of an event.
+    The model's input from one event.
 
     Attributes:
         text: At most `MOST_CHARACTERS`, normalised.
-        flags: What is hidden in it, of the closed list `TextFlag`.
-        cut: There was more.
+        flags: The kinds of hidden characters in it.
+        cut: The event's text was longer.
     """
 
     text: str
@@ -40,8 +40,8 @@ def read(title: str, description: str | None) -> Reading:
     """
     One text for the tokenizer: the title, then the description if there is one, normalised (`normalization`) and bounded.
 
-    A tokenizer reads all that it is given before it cuts: a megabyte of exclamation marks takes it 1.4 seconds and 370 MB, and a
-    batch of them would end the worker.
+    A tokenizer reads its whole input before it truncates. A megabyte of exclamation marks takes it 1.4 seconds and 370 MB, and a
+    batch of such texts would exhaust the worker's memory.
 
     >>> read("Attention", "is all you need").text
     'Attention is all you need'
@@ -69,7 +69,7 @@ def compose(title: str, description: str | None) -> str:
 
 
 def is_described(description: str | None) -> bool:
-    """Whether there is more to read than the title."""
+    """Is there a description that is not blank?"""
     return bool(description and not description.isspace())
 
 
@@ -87,9 +87,9 @@ def words(text: str) -> tuple[str, ...]:
 
 def tokens_per_word(text: str, tokens: int) -> float:
     """
-    How many tokens a word between white space costs; `tokens` counts the two special ones.
+    Tokens per word, where words are separated by white space; `tokens` includes the two special ones.
 
-    Where a text was cut, `tokens` is of what was read and the words are of all: the ratio is too low.
+    If the network truncated the text, `tokens` are those that it read and the words are all words, so the ratio is too low.
 
     >>> tokens_per_word("Attention is all", 6)
     1.3333

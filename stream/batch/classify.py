@@ -24,8 +24,8 @@ class Classified:
     One row's outcome.
 
     Attributes:
-        outcome: What became of it.
-        number: Which row it is, from 0; a header and blank lines are not counted. The JSON object of a rejected row has it as `row`.
+        outcome: The decision, or the refusal, on the row.
+        number: The number of the row, from 0; a header and blank lines are not counted. The JSON object of a rejected row has it as `row`.
         begins: The line of the input on which the row begins, from 1.
         line: Its JSON object, as `--json` prints it.
     """

@@ -20,7 +20,7 @@ ROWS_AT_ONCE = 256
 
 
 class DriftError(Exception):
-    """The command cannot do what it was asked for: the message says why and what to do."""
+    """The command cannot be carried out; the message gives the reason and the next step."""
 
     exit_code = 2
 

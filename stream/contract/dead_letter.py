@@ -20,7 +20,7 @@ ESCAPED_NAME = "x-dlq-header-name"
 REPLAY_COUNT = "x-dlq-replay-count"
 REPLAYED_FROM = "x-dlq-replayed-from"
 MAX_MESSAGE_CHARACTERS = 512
-# A longer count is not one that we have written.
+# tagstream never writes a longer count.
 MAX_COUNT_DIGITS = 4
 # The most of a key, and of all headers, that a dead letter without a value keeps.
 MAX_KEPT_BYTES = 64 * 1024
@@ -53,7 +53,7 @@ class DeadLetter:
         origin: Its place there; None if the headers do not say.
         code: Why, from a closed list.
         stage: Where in the worker, from a closed list.
-        message: What was wrong, without a word of the event.
+        message: The fault, without any text of the event.
         attempts: How often the event was tried.
         replays: How often it was replayed before it came here.
         dropped: Which of `value`, `key`, `headers` were too large to be kept.
@@ -221,7 +221,7 @@ def _writable(headers: Headers) -> Headers:
 
 def replay_count(headers: Headers) -> int:
     """
-    How often these headers say that their event was replayed: the last such header counts, what is not a small number is 0.
+    The number of replays in these headers. The last such header counts; a value that is not a small number counts as 0.
 
     >>> replay_count((("x-dlq-replay-count", b"2"), ("x-dlq-replay-count", b"3"))), replay_count(())
     (3, 0)

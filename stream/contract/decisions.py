@@ -50,7 +50,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tagged:
-    """The model is sure enough. `signals` is for monitoring alone and is not published."""
+    """The model's confidence reaches the threshold. `signals` is for monitoring alone and is not published."""
 
     event: ContentEvent
     decision: Decision
@@ -60,14 +60,14 @@ class Tagged:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NeedsReview:
     """
-    A person is asked: the decision without the promise of being right.
+    A person is asked, since the decision carries no promise of being right.
 
     Attributes:
         event: The event.
-        decision: What the model, or the rules, would say.
+        decision: The decision of the model or of the rules.
         reasons: Why a person is asked, one or more.
-        inclusion_probability: The probability that such an event is asked about; 1 where nothing is drawn by chance.
-        text_flags: What is hidden in the text; published only where there is something.
+        inclusion_probability: The probability that a person is asked about such an event; 1 unless events are sampled.
+        text_flags: The kinds of hidden characters in the text; published only if there are any.
         signals: As in `Tagged`.
     """
 
@@ -90,7 +90,7 @@ def prediction_id(event_id: str, bundle_digest: str) -> str:
     >>> prediction_id("a", "0" * 64) == prediction_id("a", "0" * 64)
     True
     """
-    # `str(uuid.uuid5(...))` by hand, a test compares them: the library takes a third of what the rest of an outcome costs.
+    # `str(uuid.uuid5(...))` written out, and a test compares the two: the library call takes a third of the time of a whole outcome.
     name = f"{CONTRACT_VERSION}:{bundle_digest}:{event_id}".encode()
     number = int.from_bytes(hashlib.sha1(PREDICTION_NAMESPACE.bytes + name, usedforsecurity=False).digest()[:16], "big")
     text = f"{number & _UUID_KEPT | _UUID_VERSION_5:032x}"

@@ -41,7 +41,7 @@ class ContentEvent:
 
 def decode(record: Record, limits: Limits = DEFAULT_LIMITS) -> ContentEvent | Refusal:
     """
-    Read one record. Total: it returns one of the two for any bytes and raises nothing.
+    Read one record. For any bytes it returns one of the two, and it never raises.
 
     >>> decode(Record(key=None, value=b'{"id": "a", "title": "Hi"}')).title
     'Hi'

@@ -1,4 +1,4 @@
-"""Bounds on one event and on what becomes of it."""
+"""Bounds on one event and on its outcome."""
 
 from dataclasses import dataclass
 
@@ -11,9 +11,9 @@ class Limits:
     max_depth: int = 32
     max_id_characters: int = 256
     max_number_digits: int = 1_000
-    # What key, headers and a copied envelope may add to `max_bytes`: with the decision the record stays below one megabyte.
+    # The most that key, headers and a copied envelope may add to `max_bytes`; with the decision, the record stays below one megabyte.
     max_added_bytes: int = 100_000
-    # What a record of `tagged` or `review`, and of the dead letters, may weigh: `max.message.bytes` of their topics.
+    # The largest record of `tagged` and `review`, and of the dead letters: `max.message.bytes` of their topics.
     max_outcome_bytes: int = 1_048_588
     max_dead_letter_bytes: int = 2 * 1024 * 1024
 

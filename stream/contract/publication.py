@@ -1,4 +1,4 @@
-"""The output contract: an outcome in its form on the topic.
+"""The output contract: turns an outcome into the record that is published.
 
 A value is the input's own fields, byte for byte, followed by the decision. Everything before `tagged_at` depends only on the
 event, the bundle and the settings, so that a redelivered event repeats the same bytes of decision; `tagged_at`, a clock
@@ -40,8 +40,8 @@ class Publication:
         key: Of the record to send.
         value: Of the record to send.
         headers: Of the record to send.
-        observation: What the metrics will say of it.
-        outcome: What became of the event in the end: a decision that is too large for its topic is a refusal here.
+        observation: The outcome's figures for metrics and drift detection.
+        outcome: The final outcome; a decision that is too large for its topic is a refusal here.
     """
 
     destination: Destination
@@ -59,14 +59,14 @@ def publish_all(
     """
     Every outcome in its form on the topic, in the same order.
 
-    An outcome that its topic would refuse for its size becomes a dead letter, and a dead letter that is too large a record without a
-    value: the broker would refuse either again at every delivery, and the worker would never get past it.
+    An outcome that is too large for its topic becomes a dead letter, and a dead letter that is too large loses its value. Otherwise the
+    broker would refuse the record at every delivery, and the worker would never get past it.
 
     Args:
         records: The records as they were read.
         outcomes: Their outcomes, in the same order.
         now_ms: Unix milliseconds, published as `tagged_at`.
-        limits: The most that a record may weigh.
+        limits: The largest records that the topics take.
     """
     tail = b',"tagged_at":"%b"}' % timestamp(now_ms).encode()
     return [
@@ -149,9 +149,9 @@ def _without_collisions(fields: Fields, ours: frozenset[str]) -> Fields | dict[s
 
 def _is_forwarded(name: str) -> bool:
     """
-    Tracing headers and the producer's own are forwarded.
+    Is this header of the input published with the outcome?
 
-    Those of a CloudEvent are not: they would call the outcome an event of the producer's.
+    All are but those of a CloudEvent, which would declare the outcome an event of the producer.
     """
     return not name.startswith(CLOUDEVENT_PREFIX) and name.lower() != "content-type"
 

@@ -43,7 +43,7 @@ class Record:
 
 def weight(key: bytes | None, value: bytes | None, headers: Headers) -> int:
     """
-    The most bytes that one record takes in a batch of its own, uncompressed: what a topic's `max.message.bytes` is compared with.
+    The most bytes that one record takes in a batch of its own, uncompressed. A topic's `max.message.bytes` is compared with this size.
 
     >>> weight(b"k", b"{}", (("a", b"1"),))
     112

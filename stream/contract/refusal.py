@@ -1,4 +1,4 @@
-"""Why no decision can be made about an event: a small value that decoding, the model, the crash guard and the size check return.
+"""The reason why no decision can be made about an event, returned by decoding, the model, the crash guard and the size check.
 
 `publication.py` alone makes a dead letter of a record and a refusal.
 """
@@ -16,7 +16,7 @@ class Refusal:
     Attributes:
         stage: Where in the worker it failed.
         reason: Why, from a closed list.
-        message: What is wrong, without any text of the event itself.
+        message: The fault, without any text of the event itself.
         attempts: How often it was tried before it was given up.
     """
 
@@ -35,7 +35,7 @@ class Refused(Exception):
 
 
 def undecodable(reason: Reason, message: str) -> Refused:
-    """The bytes are not a JSON object that can be worked with."""
+    """The bytes are not a JSON object, or not one within the limits."""
     return Refused(Stage.DECODE, reason, message)
 
 

@@ -116,7 +116,7 @@ def fields_of(value: bytes | msgspec.Raw) -> Fields:
     The fields of a JSON object, as they came.
 
     Raises:
-        Refused: msgspec does not read what Python's parser read.
+        Refused: Python's parser accepts the value and msgspec does not.
     """
     try:
         return msgspec.json.decode(value, type=dict[str, msgspec.Raw])
