@@ -58,7 +58,7 @@ def classify(
     if rejected:
         form = f" {run.FORM}" if no_json else ""
         fail(
-            f"{rejected} of {done} rows are rejected. The output has the reason of each, with its line (counted from 1), or in JSON "
-            f"its row (counted from 0, without header and blank lines). Next: correct them and run again.{form}",
+            f"{rejected} of {done} rows are rejected. The output has the place and the reason of each (lines are counted from 1, "
+            f"rows from 0, without header and blank lines). Next: correct them and run again.{form}",
             EXIT_FAILED,
         )
