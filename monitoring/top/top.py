@@ -1,27 +1,21 @@
 """`tagstream top`: fetches the `/metrics` of running workers again and again; `panel` draws them."""
 
-import http.client
 import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import msgspec
 from rich.console import Console
 from rich.live import Live
 
 from monitoring.figures.alarms import alarms
-from monitoring.figures.compute import figures, trouble_of
+from monitoring.figures.compute import figures
 from monitoring.figures.figures import Figures, Trouble
 from monitoring.figures.history import History
-from monitoring.figures.snapshot import NotMetricsError, Snapshot, parse
 from monitoring.top.panel import Frame
+from monitoring.top.workers import Address, ask
 
-ANSWER_SECONDS = 3.0
-# Far more than a worker writes.
-MOST_BYTES = 16 * 2**20
 AT_ONCE = 16
 
 
@@ -29,51 +23,6 @@ class NoWorkerError(Exception):
     """No address answers with a worker's metrics; the message names each, the reason and the next step."""
 
     exit_code = 1
-
-
-class AddressError(Exception):
-    """A text is not an address; the message quotes it and says the next step."""
-
-    exit_code = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Address:
-    """The address of a worker's metrics."""
-
-    scheme: str
-    place: str
-    path: str
-
-    def __str__(self) -> str:
-        return f"{self.scheme}://{self.place}{self.path}"
-
-    @property
-    def readiness(self) -> str | None:
-        """The path of the readiness; None if the metrics path does not end in `/metrics`, so it is unknown."""
-        return self.path.removesuffix("/metrics") + "/readyz" if self.path.endswith("/metrics") else None
-
-
-def address(text: str) -> Address:
-    """
-    Read an address as a person types it.
-
-    Raises:
-        AddressError: The text is not an address.
-
-    >>> str(address("worker-1:9108"))
-    'http://worker-1:9108/metrics'
-    """
-    parts = urlsplit(text if "://" in text else f"http://{text}")
-    try:
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
-        msg = f"{text!r} is not the address of a worker. Next: give it as http://HOST:PORT/metrics or as HOST:PORT."
-        raise AddressError(msg)
-    path = parts.path if parts.path not in {"", "/"} else "/metrics"
-    return Address(scheme=parts.scheme, place=parts.netloc, path=path + (f"?{parts.query}" if parts.query else ""))
 
 
 class Watcher:
@@ -92,7 +41,7 @@ class Watcher:
             NoWorkerError: None of them answers.
         """
         with ThreadPoolExecutor(max_workers=min(AT_ONCE, len(self._addresses))) as pool:
-            answers = list(pool.map(_ask, self._addresses))
+            answers = list(pool.map(ask, self._addresses))
         seen = {str(at): found for at, (found, _) in zip(self._addresses, answers, strict=True) if found is not None}
         troubles = [trouble for _, trouble in answers if trouble is not None]
         if not seen:
@@ -150,47 +99,6 @@ def _print_json(watcher: Watcher, *, once: bool, every_seconds: float) -> None:
         if once:
             return
         time.sleep(every_seconds)
-
-
-def _ask(at: Address) -> tuple[Snapshot | None, Trouble | None]:
-    try:
-        status, text = _get(at, at.path)
-        if status != http.client.OK:
-            return None, Trouble(worker=str(at), answers=False, why=f"it answers {status}")
-        found = parse(text, at=time.time())
-        ready, why = _readiness(at)
-    except NotMetricsError as error:
-        return None, Trouble(worker=str(at), answers=False, why=str(error))
-    except (OSError, http.client.HTTPException) as error:
-        return None, Trouble(worker=str(at), answers=False, why=_why(error))
-    return found, trouble_of(str(at), found, ready=ready, why=why)
-
-
-def _readiness(at: Address) -> tuple[bool, str]:
-    """Ready unless it answers 503, because a proxy may pass on the metrics alone."""
-    if at.readiness is None:
-        return True, ""
-    status, text = _get(at, at.readiness)
-    return status != http.client.SERVICE_UNAVAILABLE, text.strip()
-
-
-def _get(at: Address, path: str) -> tuple[int, str]:
-    kind = http.client.HTTPSConnection if at.scheme == "https" else http.client.HTTPConnection
-    connection = kind(at.place, timeout=ANSWER_SECONDS)
-    try:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        return response.status, response.read(MOST_BYTES).decode("utf-8", errors="replace")
-    finally:
-        connection.close()
-
-
-def _why(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
-        return f"no answer within {ANSWER_SECONDS:.0f} s"
-    if isinstance(error, ConnectionRefusedError):
-        return "nothing listens there"
-    return str(error) or type(error).__name__
 
 
 def _no_answer(troubles: Sequence[Trouble]) -> str:

@@ -74,7 +74,8 @@ def top(
     from rich.console import Console
 
     from monitoring.top import top as run
+    from monitoring.top.workers import address
     from stream.settings.metrics_address import own_address
 
-    addresses = [run.address(url) for url in urls or [own_address(settings())]]
+    addresses = [address(url) for url in urls or [own_address(settings())]]
     run.top(addresses, once=once, as_json=json, every_seconds=every, console=Console(highlight=False))

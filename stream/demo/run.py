@@ -14,7 +14,8 @@ import msgspec
 from rich.console import Console
 
 from monitoring.drift.findings import Finding, what_moved
-from monitoring.top.top import Watcher, address
+from monitoring.top.top import Watcher
+from monitoring.top.workers import address
 from monitoring.vocabulary import Destination
 from stream.contract.record import Record
 from stream.demo import place, samples

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
+from monitoring.top.workers import address, ask
 from stream.deliver.crash.crash_file import CrashFile
 from stream.deliver.crash.crash_guard import CONSEQUENCE
 from stream.deliver.state_folder import mistaken, stem_of
 from stream.doctor.findings import Finding, Status, finding_of
 from stream.kafka.batches.inflate import missing_codecs
 from stream.kafka.credentials import SecurityError, client_options, warnings
-from stream.settings.metrics_address import is_taken, next_step
+from stream.settings.metrics_address import is_taken, next_step, own_address
 from stream.settings.settings import Settings
 
 TRIAL_BYTES = 4096
@@ -70,16 +71,27 @@ def metrics_port(settings: Settings) -> Finding:
         if not is_taken(error):
             detail = f"{where} cannot be bound: {error.strerror}"
             return Finding(check="metrics", status=Status.FAIL, detail=detail, fix=next_step(error).removesuffix("."))
-        return Finding(
+        return running_worker(settings) or Finding(
             check="metrics",
             status=Status.WARN,
-            detail=f"{where} cannot be bound now ({error.strerror}); a running worker may hold it",
+            detail=f"{where} cannot be bound ({error.strerror}), and the process that holds it answers as no worker does",
             fix="TAGSTREAM_METRICS_PORT=0 takes a free port for each worker, but a scrape configuration does not know it",
         )
     if settings.metrics_port == 0:
         detail = f"a free port of {settings.metrics_host} will be taken and logged; a scrape configuration does not know it"
         return Finding(check="metrics", status=Status.OK, detail=detail)
     return Finding(check="metrics", status=Status.OK, detail=f"{where} is free")
+
+
+def running_worker(settings: Settings) -> Finding | None:
+    """The worker that holds the address of the metrics, with its own words if it is not ready; None if it is another program."""
+    url = own_address(settings)
+    found, trouble = ask(address(url))
+    if found is None:
+        return None
+    if trouble is None:
+        return Finding(check="metrics", status=Status.OK, detail=f"a worker answers at {url}")
+    return finding_of("metrics", Status.WARN, f"a worker answers at {url} and is not ready: {trouble.why}")
 
 
 def state_folder(settings: Settings) -> Finding:

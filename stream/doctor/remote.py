@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator, Mapping
 
 from stream.doctor.findings import Finding, Status, finding_of
+from stream.doctor.group import group
 from stream.kafka import admin, probes
 from stream.kafka.admin import TopicDescription
 from stream.kafka.connect.addresses import Reach, advice, connect_to_each
@@ -20,7 +21,7 @@ def brokers_and_topics(settings: Settings, *, create_topics: bool, severity: Sta
     Args:
         settings: The settings that a worker would run with.
         create_topics: Create the topics that are missing.
-        severity: The status of the finding if the user lacks a right that a worker needs.
+        severity: The status of the finding if the user lacks a right that a worker needs, or events wait without a worker.
 
     Raises:
         BrokerUnreachableError: No broker answered, or one refused us.
@@ -30,8 +31,12 @@ def brokers_and_topics(settings: Settings, *, create_topics: bool, severity: Sta
     yield Finding(check="brokers", status=Status.OK, detail=f"{brokers} at {settings.brokers}")
     if create_topics:
         yield created(settings)
-    yield from _topics(settings, brokers, severity)
-    yield group(settings, severity)
+    names: dict[str, str] = settings.topics.model_dump()
+    described = admin.describe(settings, names.values())
+    yield from _topics(settings, described, brokers, severity)
+    yield member(settings, severity)
+    if described[settings.topics.content].partitions is not None:
+        yield from group(settings, absent=severity)
     yield producer(settings)
 
 
@@ -56,9 +61,8 @@ def created(settings: Settings) -> Finding:
     return Finding(check="create topics", status=Status.OK, detail=f"{made}; found {', '.join(found.found) or 'none'}")
 
 
-def _topics(settings: Settings, brokers: int, severity: Status) -> Iterator[Finding]:
+def _topics(settings: Settings, described: Mapping[str, TopicDescription], brokers: int, severity: Status) -> Iterator[Finding]:
     names: dict[str, str] = settings.topics.model_dump()
-    described = admin.describe(settings, names.values())
     for key, name in names.items():
         yield topic(settings, key, described[name], severity)
     partitions = {name: one.partitions for name, one in described.items() if one.partitions is not None}
@@ -129,7 +133,7 @@ def _sizes(settings: Settings, partitions: Mapping[str, int]) -> Iterator[Findin
             )
 
 
-def group(settings: Settings, severity: Status) -> Finding:
+def member(settings: Settings, severity: Status) -> Finding:
     """Whether the user may be a member of the group and, for exactly once, use transactional ids."""
     denied = asyncio.run(probes.group_denied(settings)) or asyncio.run(probes.transactions_denied(settings))
     if denied is None:

@@ -16,6 +16,7 @@ from stream.kafka.reading.backlog import Backlog
 from stream.settings.settings import Settings
 
 POLL_MS, POLL_RECORDS = 200, 1000
+PARTITION_BYTES = 1_048_576
 # After so long without progress a partition is no longer waited for, though records of it are outstanding.
 PATIENCE_SECONDS = 5.0
 # After so long without a record the brokers are asked whether they are up.
@@ -23,9 +24,13 @@ QUIET_SECONDS = 2.0
 
 
 @contextlib.contextmanager
-def consumer(settings: Settings) -> Iterator[KafkaConsumer]:
+def consumer(settings: Settings, *, partition_bytes: int = PARTITION_BYTES) -> Iterator[KafkaConsumer]:
     """
     A consumer in no group, which sees committed records alone.
+
+    Args:
+        settings: Brokers and bounds.
+        partition_bytes: About how much of a partition one answer brings.
 
     Raises:
         BrokerUnreachableError: No broker answered in time, or one refused us.
@@ -43,6 +48,7 @@ def consumer(settings: Settings) -> Iterator[KafkaConsumer]:
             isolation_level="read_committed",
             bootstrap_timeout_ms=timeout_ms,
             fetch_max_wait_ms=100,
+            max_partition_fetch_bytes=partition_bytes,
         )
     try:
         yield made

@@ -15,7 +15,7 @@ import pytest
 from monitoring.figures.alarms import alarms
 from monitoring.observer import NullObserver
 from monitoring.top.top import Watcher
-from monitoring.top.top import address as top_address
+from monitoring.top.workers import address as top_address
 from stream.broker.processes import Processes
 from stream.contract.record import Record
 from stream.deliver.breaker_file import BreakerFile

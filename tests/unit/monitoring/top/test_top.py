@@ -19,7 +19,8 @@ from monitoring.health import Verdict
 from monitoring.server.server import application, serve
 from monitoring.top import panel, top
 from monitoring.top.panel import Frame
-from monitoring.top.top import AddressError, NoWorkerError, Watcher, address
+from monitoring.top.top import NoWorkerError, Watcher
+from monitoring.top.workers import AddressError, address, ask, get
 from stream.cli import main
 from stream.settings.metrics_address import own_address
 from stream.settings.settings import Settings
@@ -122,7 +123,7 @@ def test_a_worker_whose_breaker_is_open_is_not_called_stalled_in_a_frame_and_on_
     why = "the circuit breaker is open: 30 of 100. Next: docs/runbooks/CircuitBreakerOpen.md, then remove /state/a.breaker"
     with served(stream, Verdict(ready=False, why=why)) as one:
         frame = "\n".join(drawn(Frame(Watcher([address(one)]).look(), whole=True), 100))
-        page = json.loads(top._get(address(one), "/snapshot.json")[1])
+        page = json.loads(get(address(one), "/snapshot.json")[1])
     assert "CircuitBreakerOpen" in frame
     assert "Stalled" not in frame
     assert [alarm["name"] for alarm in page["alarms"] if alarm["tier"] == "page"] == ["CircuitBreakerOpen"]
@@ -134,7 +135,7 @@ def test_metrics_that_are_passed_on_have_no_readiness(stream: Stream) -> None:
     assert address("http://h/federate").readiness is None
     assert address("http://h/a/metrics").readiness == "/a/readyz"
     with served(stream) as one:
-        found, trouble = top._ask(address(f"http://{one}/metrics"))
+        found, trouble = ask(address(f"http://{one}/metrics"))
     assert found is not None
     assert trouble is None
 

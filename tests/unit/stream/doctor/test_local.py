@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from monitoring.health import Progress
+from monitoring.health import Progress, Verdict
+from monitoring.server.server import application, serve
 from stream.deliver.crash import crash_guard
 from stream.deliver.crash.crash_guard import open_guard
 from stream.deliver.state_folder import StateFolderError
@@ -18,6 +19,7 @@ from stream.doctor.findings import Status
 from stream.settings.settings import Settings
 from stream.worker import process
 from tests.fakes import Clock
+from tests.observations import Stream
 
 NO_BROKER = "127.0.0.1:1"
 
@@ -126,3 +128,15 @@ def test_a_worker_says_what_is_wrong_with_the_address_of_its_metrics(
     with pytest.raises(process.MetricsPortError) as caught, serving(Settings(metrics_host="nohost")):
         pass
     assert f"the metrics address nohost:9108 cannot be bound: {why}. {says}" in str(caught.value)
+
+
+@pytest.mark.parametrize("why", ["", "7 events wait and none has moved. Next: look at the log"])
+def test_while_a_worker_runs_no_other_port_is_advised(why: str) -> None:
+    """The port is held by the worker that the settings mean; one that is not ready says why in its own words."""
+    stream = Stream()
+    served = application(stream.registry, lambda: Verdict(ready=not why, why=why))
+    with serve(served, host="127.0.0.1", port=0) as port:
+        found = local.metrics_port(Settings(metrics_port=port))
+    at = f"a worker answers at http://127.0.0.1:{port}/metrics"
+    expected = (Status.WARN, f"{at} and is not ready: 7 events wait and none has moved.", "look at the log")
+    assert (found.status, found.detail, found.fix) == (expected if why else (Status.OK, at, ""))

@@ -1,0 +1,123 @@
+"""Checks of the consumer group: its members, the events that wait, and the last committed event."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from stream.doctor.findings import Finding, Status, finding_of
+from stream.kafka.errors import NotAuthorizedError
+from stream.kafka.group.look import look
+from stream.kafka.group.standing import Member, Standing
+from stream.settings.settings import Settings
+
+# Members and partitions beyond these are counted and not listed.
+MOST_LISTED = 20
+HOUR_SECONDS, DAY_SECONDS = 3600, 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandingFinding(Finding):
+    """A finding with the numbers that it was made from, for programs."""
+
+    standing: Standing
+
+
+def group(settings: Settings, *, absent: Status) -> Iterator[Finding]:
+    """
+    Who works, what waits, and what was committed last.
+
+    Args:
+        settings: Group, topic and brokers.
+        absent: The status of the finding if events wait and no member works on them.
+    """
+    try:
+        standing = look(settings)
+    except NotAuthorizedError as error:
+        yield finding_of("waiting", Status.WARN, error)
+        return
+    yield from findings(standing, absent=absent, now=time.time())
+
+
+def findings(standing: Standing, *, absent: Status, now: float) -> Iterator[Finding]:
+    """The findings on a group at a moment (Unix seconds)."""
+    yield members(standing)
+    yield waiting(standing, absent=absent, now=now)
+    yield last_committed(standing, now=now)
+
+
+def members(standing: Standing) -> Finding:
+    """The members of the group and their partitions."""
+    found = standing.members
+    if not found:
+        return Finding(check="members", status=Status.OK, detail=f"the group {standing.group} has none: no worker runs")
+    held = f"{_count(len(found), 'member')} of {standing.group}, {standing.held} of {_count(len(standing.places), 'partition')} held"
+    listed = "; ".join(map(_member, found[:MOST_LISTED]))
+    more = f"; and {len(found) - MOST_LISTED} more" if len(found) > MOST_LISTED else ""
+    sharing = "" if standing.state == "Stable" else f"; the group shares out its partitions now ({standing.state})"
+    return Finding(check="members", status=Status.OK, detail=f"{held}: {listed}{more}{sharing}")
+
+
+def _member(member: Member) -> str:
+    held = ", ".join(map(str, member.partitions)) or "none"
+    return f"{member.client} at {member.host} ({held})"
+
+
+def waiting(standing: Standing, *, absent: Status, now: float) -> Finding:
+    """The events between commit and end of the log, by partition, and the age of the oldest."""
+    count = standing.waiting
+    if not count:
+        return StandingFinding(
+            check="waiting", status=Status.OK, detail=f"no event of {standing.topic} waits", standing=standing
+        )
+    behind = [place for place in standing.places if place.waiting]
+    by_partition = ", ".join(f"{place.partition}: {place.waiting}" for place in behind[:MOST_LISTED])
+    more = f", and {len(behind) - MOST_LISTED} partitions more" if len(behind) > MOST_LISTED else ""
+    detail = f"{_count(count, 'event')} of {standing.topic} (by partition {by_partition}{more}); {_oldest(standing, now)}"
+    if not standing.deserted:
+        return StandingFinding(check="waiting", status=Status.OK, detail=detail, standing=standing)
+    why = "no worker runs" if not standing.members else "no member of the group holds a partition"
+    return StandingFinding(
+        check="waiting",
+        status=absent,
+        detail=f"{detail}; {why}",
+        fix="start a worker (tagstream worker); if one has ended, its last log line has the cause: docs/runbooks/WorkerAbsent.md",
+        standing=standing,
+    )
+
+
+def _oldest(standing: Standing, now: float) -> str:
+    if standing.oldest_ms is None:
+        return "when the oldest was written is not known"
+    return f"the oldest was written {ago(standing.oldest_ms, now)}"
+
+
+def last_committed(standing: Standing, *, now: float) -> Finding:
+    """When the newest committed event was written: Kafka does not say when a commit was made."""
+    if all(place.committed is None for place in standing.places):
+        detail = f"the group {standing.group} has never committed on {standing.topic}"
+    elif standing.last_ms is None:
+        detail = "not known: the last committed events are not in the log any more"
+    else:
+        detail = (
+            f"the newest committed event was written {ago(standing.last_ms, now)} (Kafka does not say when it was committed)"
+        )
+    return Finding(check="last commit", status=Status.OK, detail=detail)
+
+
+def ago(moment_ms: int, now: float) -> str:
+    """
+    How long ago a moment was.
+
+    >>> ago(0, 59), ago(0, 600), ago(0, 7300), ago(0, 200_000)
+    ('59 s ago', '10 min ago', '2 h ago', '2 days ago')
+    """
+    seconds = max(0.0, now - moment_ms / 1000)
+    if seconds < 2 * 60:
+        return f"{seconds:.0f} s ago"
+    if seconds < 2 * HOUR_SECONDS:
+        return f"{seconds / 60:.0f} min ago"
+    return f"{seconds / HOUR_SECONDS:.0f} h ago" if seconds < 2 * DAY_SECONDS else f"{seconds / DAY_SECONDS:.0f} days ago"
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'s' * (number != 1)}"

@@ -1,0 +1,94 @@
+"""Where a consumer group stands in its topic: members, and for each partition how many events wait and since when. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A member of the group: its client's name, its host, and the partitions of the topic that it holds."""
+
+    client: str
+    host: str
+    partitions: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """
+    One partition.
+
+    Attributes:
+        partition: Its number.
+        begin: The first offset that is still in the log.
+        committed: The group's offset; None before the first commit.
+        end: The end of what may be read.
+        oldest_ms: When the first event that waits was written, Unix milliseconds; None if none waits, or it is not known.
+        last_ms: When the last committed event was written; None if it is not in the log any more, or it is not known.
+        drained: Was the log read to its end without an event? Then only markers of transactions follow the commit.
+    """
+
+    partition: int
+    begin: int
+    committed: int | None
+    end: int
+    oldest_ms: int | None = None
+    last_ms: int | None = None
+    drained: bool = False
+
+    @property
+    def next(self) -> int:
+        """The first offset that a worker would read now: a group without a commit begins at the first event."""
+        return max(self.begin, self.committed or 0)
+
+    @property
+    def waiting(self) -> int:
+        """
+        Events between the commit and the end; markers of transactions among them are counted too.
+
+        >>> Place(partition=0, begin=3, committed=None, end=10).waiting
+        7
+        >>> Place(partition=0, begin=0, committed=9, end=10, drained=True).waiting
+        0
+        """
+        return 0 if self.drained else max(0, self.end - self.next)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """A group and its topic. `state` is the coordinator's word: Stable, Empty, PreparingRebalance and so on."""
+
+    group: str
+    topic: str
+    state: str
+    members: tuple[Member, ...]
+    places: tuple[Place, ...]
+
+    @property
+    def waiting(self) -> int:
+        """Events that wait, in all partitions."""
+        return sum(place.waiting for place in self.places)
+
+    @property
+    def held(self) -> int:
+        """How many partitions of the topic a member holds."""
+        return len({number for member in self.members for number in member.partitions})
+
+    @property
+    def deserted(self) -> bool:
+        """Is there no member, or does no member hold a partition, though the group is not about to share them out?"""
+        return not self.members or (self.state == "Stable" and not self.held)
+
+    @property
+    def oldest_ms(self) -> int | None:
+        """When the oldest event that waits was written, Unix milliseconds."""
+        return min(_known(place.oldest_ms for place in self.places), default=None)
+
+    @property
+    def last_ms(self) -> int | None:
+        """When the newest committed event was written, Unix milliseconds: it was committed then or later."""
+        return max(_known(place.last_ms for place in self.places), default=None)
+
+
+def _known(moments: Iterable[int | None]) -> list[int]:
+    return [moment for moment in moments if moment is not None]
