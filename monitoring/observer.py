@@ -21,7 +21,7 @@ class Signals:
         words: The first words of the text, lower-cased, in order.
         described: The event has a description; false if the decision rests on its title alone.
         source: The name that the producer gives itself, cut to `MAX_SOURCE_CHARACTERS`; None without one.
-        out_of_distribution: The energy is above the bundle's `ood_energy`.
+        out_of_distribution: The text is unlike the training texts, by the bundle's limits.
     """
 
     event_id: str

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from model_export.bundle.prediction import Prediction
+from model_export.bundle.strangeness import NO_LIMITS, OodLimits
 from model_export.compare import contestants, measured, measuring
 from model_export.compare.contestants import Contestant
 from model_export.data.corpus import REGISTERS
@@ -51,7 +52,7 @@ def model(name: str, *, every: int, kind: str = contestants.RIVAL) -> Contestant
         labels=LABELS,
         predict=predict,
         asked_below=dict.fromkeys(LABELS, 0.8),
-        ood_energy=-0.5 if kind == contestants.BUNDLE else None,
+        limits=OodLimits(energy=-0.5) if kind == contestants.BUNDLE else NO_LIMITS,
         megabytes=18.1 if kind == contestants.BUNDLE else None,
     )
 

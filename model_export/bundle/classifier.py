@@ -24,6 +24,7 @@ from tokenizers import Encoding, Tokenizer
 
 from model_export.bundle.bundle import Bundle, BundleError
 from model_export.bundle.prediction import Prediction, add_tags, predict
+from model_export.bundle.strangeness import unfamiliar_share
 
 LENGTH_STEP = 8
 ROWS_PER_RUN = 16
@@ -47,6 +48,8 @@ class OnnxClassifier:
         """
         self._bundle = bundle
         self._labels = bundle.manifest.labels
+        # An older bundle has no list.
+        self._known_words = frozenset(bundle.manifest.reference.get("known_words", ()))
         self._outputs = _outputs(bundle)
         self._tokenizer = _tokenizer(bundle)
         self._session = _session(bundle)
@@ -99,10 +102,12 @@ class OnnxClassifier:
                 inputs = _inputs([encodings[row].ids for row in rows], length)
                 outputs = [np.asarray(output, dtype=np.float64).tolist() for output in self._session.run(self._outputs, inputs)]
                 for row, *logits in zip(rows, *outputs, strict=True):
-                    predictions[row] = self._prediction(encodings[row], *logits)
+                    predictions[row] = self._prediction(texts[row], encodings[row], *logits)
         return [predictions[position] for position in range(len(encodings))]
 
-    def _prediction(self, encoding: Encoding, logits: list[float], label_logits: list[float] | None = None) -> Prediction:
+    def _prediction(
+        self, text: str, encoding: Encoding, logits: list[float], label_logits: list[float] | None = None
+    ) -> Prediction:
         manifest = self._bundle.manifest
         found = predict(
             logits,
@@ -110,6 +115,7 @@ class OnnxClassifier:
             temperature=manifest.temperature,
             tokens=len(encoding.ids),
             truncated=bool(encoding.overflowing),
+            unfamiliar=unfamiliar_share(text, self._known_words) if self._known_words else 0.0,
         )
         if manifest.multilabel is None or label_logits is None:
             return found

@@ -7,7 +7,7 @@ import msgspec
 FORMAT = 1
 MANIFEST, MODEL, TOKENIZER = "bundle.json", "model.onnx", "tokenizer.json"
 # The name and version of a new bundle and the precision that its thresholds promise, unless the maker says otherwise.
-NAME, VERSION, PRECISION = "tagstream-minilm", "2026.11.4", 0.95
+NAME, VERSION, PRECISION = "tagstream-minilm", "2026.11.5", 0.95
 # The threshold of a label that the model never decides alone: the smallest published number above every confidence.
 ALWAYS_ASK = 1.0001
 # A certificate that needs more labelled rows than this is out of reach.
@@ -106,7 +106,7 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
     The types of the figures in a manifest's reference that a worker uses; `reference.describe` explains the figures.
 
     An older bundle may lack some of them and a newer one may have more. Those that are present must have the right type, since a
-    worker exports them and routes by one of them.
+    worker exports them and routes by some of them.
     """
 
     rows: Rows | None = None
@@ -117,10 +117,12 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
     tokens_per_word_cdf: dict[str, Share] | None = None
     energy_quantiles: dict[str, float] | None = None
     ood_energy: float | None = None
+    ood_unfamiliar: Share | None = None
     ood_ratio: Share | None = None
     truncated_ratio: Share | None = None
     without_description_ratio: Share | None = None
     words: dict[str, Rows] | None = None
+    known_words: tuple[str, ...] | None = None
 
 
 class Multilabel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

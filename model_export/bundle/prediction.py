@@ -20,6 +20,8 @@ class Prediction:
         energy: `-logsumexp(logits)`, in logit units; higher is stranger.
         tokens: Tokens that the network read, special ones included.
         truncated: The text was longer than the bundle's `max_length`.
+        unfamiliar: The share of the text's words that the training texts lack, 0 to 1 (`strangeness.unfamiliar_share`); 0 where
+            the classifier does not know them.
         tags: `label` and the text's other labels, in the bundle's order; empty without the option `multilabel`.
         label_scores: The scores behind `tags`, one for each label, 0 to 1, rounded to four decimals; empty likewise.
     """
@@ -30,6 +32,7 @@ class Prediction:
     energy: float
     tokens: int
     truncated: bool
+    unfamiliar: float = 0.0
     tags: tuple[str, ...] = ()
     label_scores: dict[str, float] = field(default_factory=dict)
 
@@ -81,7 +84,15 @@ def energy(logits: Sequence[float]) -> float:
     return -(top + math.log(math.fsum(math.exp(value - top) for value in logits)))
 
 
-def predict(logits: Sequence[float], *, labels: Sequence[str], temperature: float, tokens: int, truncated: bool) -> Prediction:
+def predict(
+    logits: Sequence[float],
+    *,
+    labels: Sequence[str],
+    temperature: float,
+    tokens: int,
+    truncated: bool,
+    unfamiliar: float = 0.0,
+) -> Prediction:
     """
     Turn the logits of one text into its prediction.
 
@@ -100,6 +111,7 @@ def predict(logits: Sequence[float], *, labels: Sequence[str], temperature: floa
         energy=round(energy(logits), SCORE_DECIMALS),
         tokens=tokens,
         truncated=truncated,
+        unfamiliar=unfamiliar,
     )
 
 

@@ -10,6 +10,7 @@ from tokenizers import Tokenizer
 from model_export.bundle.bundle import Bundle, BundleError
 from model_export.bundle.classifier import OnnxClassifier
 from model_export.bundle.prediction import Prediction, predict
+from model_export.bundle.strangeness import NO_LIMITS, OodLimits, limits_in
 from model_export.calibrate import temperature
 from model_export.data.madewithml import DataError
 from model_export.data.row import Row
@@ -34,7 +35,7 @@ class Contestant:
         labels: The labels that it chooses from; all contestants have the same, each in its own order.
         predict: Texts to predictions.
         asked_below: The confidence below which a person would be asked, by predicted label.
-        ood_energy: The energy above which a text is strange to it; None for a network or a rival.
+        limits: The figures above which a text is strange to it; none for a network or a rival.
         megabytes: The size of its file, where it is one.
     """
 
@@ -43,7 +44,7 @@ class Contestant:
     labels: tuple[str, ...]
     predict: Predict
     asked_below: Mapping[str, float]
-    ood_energy: float | None = None
+    limits: OodLimits = NO_LIMITS
     megabytes: float | None = None
 
     def classify(self, texts: Sequence[str]) -> list[Prediction]:
@@ -76,7 +77,7 @@ def of_bundle(bundle: Bundle, labels: Collection[str], name: str | None = None) 
         labels=manifest.labels,
         predict=OnnxClassifier(bundle).classify,
         asked_below=asked_below(bundle),
-        ood_energy=manifest.reference.get("ood_energy"),
+        limits=limits_in(manifest.reference),
         megabytes=round(len(bundle.model) / 1e6, 1),
     )
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from model_export.bundle.prediction import Prediction
+from model_export.bundle.strangeness import NO_LIMITS
 from model_export.calibrate import intervals
 from model_export.compare.contestants import Contestant
 from model_export.compare.measured import Measured, ModelReport, PartReport, Published, Versus
@@ -105,14 +106,14 @@ def _part(rows: Sequence[Row], predictions: Sequence[Prediction], contestant: Co
 def _gate(
     contestant: Contestant, asked: Mapping[str, Sequence[Prediction]], calibration: Sequence[Row], foreign: Sequence[Row]
 ) -> Gate | None:
-    if contestant.ood_energy is None:
+    if contestant.limits == NO_LIMITS:
         return None
     chosen_on = {"calibration": contestant.predict([row.text for row in calibration])} if calibration else {}
     return gate.count(
         {**asked, **chosen_on},
         contestant.predict([row.text for row in foreign]),
         thresholds=contestant.asked_below,
-        ood_energy=contestant.ood_energy,
+        limits=contestant.limits,
     )
 
 

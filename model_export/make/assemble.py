@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from tokenizers import Tokenizer
 
-from model_export.bundle import bundle, invariance
+from model_export.bundle import bundle, invariance, strangeness
 from model_export.bundle.bundle import Bundle
 from model_export.bundle.classifier import OnnxClassifier
 from model_export.bundle.manifest import FORMAT, NAME, PRECISION, VERSION, GoldenText, Manifest, Threshold
@@ -137,7 +137,8 @@ def finish(
     # The authored rows are harder and many more: unweighted, a temperature for them would be too modest for plain ones.
     level = level_sources([row.source for row in splits.calibration])
     temperature = fit_temperature(logits, answers, level)
-    draft = _draft(model, tokenizer.to_str().encode(), trained, target, temperature)
+    known_words = strangeness.known_words(row.text for row in splits.train)
+    draft = _draft(model, tokenizer.to_str().encode(), trained, target, temperature, known_words)
     with tempfile.TemporaryDirectory(prefix="tagstream-bundle-") as name:
         classifier = OnnxClassifier(_write(Path(name), draft))
     predictions = classifier.classify([row.text for row in splits.calibration])
@@ -147,9 +148,10 @@ def finish(
         trained.labels,
         texts=[row.text for row in splits.calibration],
         described=[row.described for row in splits.calibration],
+        known_words=known_words,
     )
     metrics = bundle_metrics.measure(
-        classifier, splits, thresholds=promised.asked_below(), ood_energy=reference.strange_from(predictions)
+        classifier, splits, thresholds=promised.asked_below(), limits=strangeness.limits_in(described)
     )
     manifest = msgspec.structs.replace(
         promised,
@@ -204,7 +206,9 @@ def _export(network: TagNetwork, rows: Sequence[Sequence[int]], labels: Sequence
     return _Networks(trained=final, plain=plain, quantised=quantised)
 
 
-def _draft(model: bytes, tokenizer: bytes, trained: Trained, target: Target, temperature: float) -> _Draft:
+def _draft(
+    model: bytes, tokenizer: bytes, trained: Trained, target: Target, temperature: float, known_words: Sequence[str]
+) -> _Draft:
     """A bundle that can be loaded, with an empty threshold and without measurements."""
     rows = batches.encode(batches.load_tokenizer(tokenizer, target.max_length), reference.GOLDEN_TEXTS)
     golden = tuple(
@@ -229,7 +233,7 @@ def _draft(model: bytes, tokenizer: bytes, trained: Trained, target: Target, tem
         temperature=temperature,
         threshold=nothing,
         golden=golden,
-        reference={},
+        reference={"known_words": list(known_words)},
         metrics={},
         parity={},
         training=trained.record,

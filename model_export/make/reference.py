@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from model_export.bundle.prediction import Prediction
+from model_export.bundle.prediction import SCORE_DECIMALS, Prediction
+from model_export.bundle.strangeness import OodLimits
 from model_export.bundle.text import tokens_per_word, words
 from monitoring import edges
 
-# The share of ordinary texts whose energy is not above `ood_energy`.
+# The share of ordinary texts that are not above a limit of `OodLimits`.
 ORDINARY = 0.995
 # A word of a single row is not typical of ordinary traffic, and would make the bundle a list of rare words.
 LEAST_ROWS_PER_WORD = 2
@@ -31,7 +32,12 @@ GOLDEN_TEXTS = (
 
 
 def describe(
-    predictions: Sequence[Prediction], labels: Sequence[str], *, texts: Sequence[str], described: Sequence[bool]
+    predictions: Sequence[Prediction],
+    labels: Sequence[str],
+    *,
+    texts: Sequence[str],
+    described: Sequence[bool],
+    known_words: Sequence[str] = (),
 ) -> dict[str, object]:
     """
     The reference part of a manifest; `manifest.Reference` is its shape.
@@ -41,12 +47,14 @@ def describe(
         labels: The bundle's labels.
         texts: The composed text of each row.
         described: Whether the row has a description beside its title.
+        known_words: The words of the training texts, which the predictions' `unfamiliar` was found with; none: no text is
+            strange by its words.
 
     Returns:
         `rows`; `label_ratio`, the share of each predicted label; `confidence_cdf`, `energy_cdf`, `tokens_cdf` and
         `tokens_per_word_cdf`, the share of values at most each edge of `monitoring.edges`; `energy_quantiles`, by
-        quantile; `ood_energy`, which all but `1 - ORDINARY` of the energies do not exceed, and `ood_ratio`, the share
-        that does; `tokens`, the length of texts; `truncated_ratio`; `without_description_ratio`; `words`, the number of
+        quantile; `ood_energy`, which all but `1 - ORDINARY` of the energies do not exceed, `ood_unfamiliar` likewise,
+        and `ood_ratio`, the share that exceeds either; `known_words`; `tokens`, the length of texts; `truncated_ratio`; `without_description_ratio`; `words`, the number of
         rows that contain each word.
 
     Raises:
@@ -64,15 +72,15 @@ def describe(
     energies = np.array([prediction.energy for prediction in predictions])
     tokens = np.array([prediction.tokens for prediction in predictions])
     ratios = np.array([tokens_per_word(text, found.tokens) for text, found in zip(texts, predictions, strict=True)])
-    ood_energy = strange_from(predictions)
+    limits = limits_of(predictions, known_words=known_words)
     return {
         "rows": rows,
         "label_ratio": {label: round(counts[label] / rows, 6) for label in labels},
         "confidence_cdf": _cdf(confidences, edges.CONFIDENCE),
         "energy_cdf": _cdf(energies, edges.ENERGY),
         "energy_quantiles": {str(q): round(float(np.quantile(energies, q)), 4) for q in QUANTILES},
-        "ood_energy": ood_energy,
-        "ood_ratio": round(float((energies > ood_energy).mean()), 6),
+        "ood_energy": limits.energy,
+        "ood_ratio": round(sum(map(limits.is_strange, predictions)) / rows, 6),
         "tokens_cdf": _cdf(tokens, edges.TOKENS),
         "tokens_per_word_cdf": _cdf(ratios, edges.TOKENS_PER_WORD),
         "without_description_ratio": round(1 - sum(described) / rows, 6),
@@ -84,12 +92,18 @@ def describe(
             "max": int(tokens.max()),
         },
         "truncated_ratio": round(sum(prediction.truncated for prediction in predictions) / rows, 6),
+        **({"known_words": list(known_words), "ood_unfamiliar": limits.unfamiliar} if known_words else {}),
     }
 
 
-def strange_from(predictions: Sequence[Prediction]) -> float:
-    """The energy above which a text is out of distribution: all but `1 - ORDINARY` of these do not exceed it."""
-    return round(float(np.quantile([prediction.energy for prediction in predictions], ORDINARY)), 4)
+def limits_of(predictions: Sequence[Prediction], *, known_words: Sequence[str] = ()) -> OodLimits:
+    """The figures above which a text is out of distribution: all but `1 - ORDINARY` of these do not exceed each of them."""
+    unfamiliar = _ordinary([found.unfamiliar for found in predictions]) if known_words else None
+    return OodLimits(energy=_ordinary([found.energy for found in predictions]), unfamiliar=unfamiliar)
+
+
+def _ordinary(values: Sequence[float]) -> float:
+    return round(float(np.quantile(values, ORDINARY)), SCORE_DECIMALS)
 
 
 def _cdf(values: npt.NDArray[Any], cuts: Sequence[float]) -> dict[str, float]:

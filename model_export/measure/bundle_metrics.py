@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from model_export.bundle.prediction import Classifier
+from model_export.bundle.strangeness import NO_LIMITS, OodLimits
 from model_export.data.row import Row
 from model_export.data.splits import Splits
 from model_export.measure import gate
@@ -26,9 +27,7 @@ class BundleMetrics:
         return parts if self.gate is None else parts | {"out_of_distribution": self.gate.as_json()}
 
 
-def measure(
-    classifier: Classifier, splits: Splits, *, thresholds: Mapping[str, float], ood_energy: float | None
-) -> BundleMetrics:
+def measure(classifier: Classifier, splits: Splits, *, thresholds: Mapping[str, float], limits: OodLimits) -> BundleMetrics:
     """
     Ask the classifier about every row of the labelled parts and about the rows that are not about machine learning.
 
@@ -36,7 +35,7 @@ def measure(
         classifier: The bundle's, as production runs it.
         splits: The rows.
         thresholds: By predicted label, the confidence from which a prediction is published without asking.
-        ood_energy: The energy above which a text is strange; None for a bundle without a gate.
+        limits: The figures above which a text is strange; without any, the bundle has no gate.
     """
     parts: dict[str, Sequence[Row]] = {part: getattr(splits, part) for part in PARTS if getattr(splits, part)}
     found = {part: classifier.classify([row.text for row in rows]) for part, rows in parts.items()}
@@ -44,9 +43,7 @@ def measure(
         part: evaluate(found[part], [row.tag for row in rows], labels=classifier.labels, thresholds=thresholds)
         for part, rows in parts.items()
     }
-    if ood_energy is None:
+    if limits == NO_LIMITS:
         return BundleMetrics(evaluations=evaluations, gate=None)
     strangers = classifier.classify([row.text for row in gate.foreign(splits)])
-    return BundleMetrics(
-        evaluations=evaluations, gate=gate.count(found, strangers, thresholds=thresholds, ood_energy=ood_energy)
-    )
+    return BundleMetrics(evaluations=evaluations, gate=gate.count(found, strangers, thresholds=thresholds, limits=limits))

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from model_export.bundle.prediction import Prediction
+from model_export.bundle.strangeness import OodLimits
 from model_export.data.corpus import NOT_ML
 from model_export.data.row import Row
 from model_export.data.splits import Splits
@@ -15,16 +16,18 @@ class Gate:
     The gate for foreign texts: the shares of ordinary and of foreign rows that it sends to a person.
 
     Attributes:
-        ood_energy: The energy above which a text is strange.
-        false_rejection: The share of ordinary rows that are called strange, by part. `calibration` chose the energy, so
-            its share is the one that was asked for; the other parts measure it.
+        ood_energy: The energy above which a text is strange; None where the bundle does not say.
+        ood_unfamiliar: The share of unfamiliar words above which it is; None likewise.
+        false_rejection: The share of ordinary rows that are called strange, by part. `calibration` chose both limits,
+            each for the share that was asked for; the other parts measure them.
         not_ml_rows: Rows of the corpus that are not about machine learning. A student was distilled on them, without
             labels.
         not_ml_rejection: The share of them that is called strange.
         not_ml_review: The share of them about which a person is asked, for this reason or because of low confidence.
     """
 
-    ood_energy: float
+    ood_energy: float | None
+    ood_unfamiliar: float | None
     false_rejection: dict[str, float]
     not_ml_rows: int
     not_ml_rejection: float | None
@@ -37,7 +40,9 @@ class Gate:
     def as_text(self) -> str:
         """The record as a few lines of text."""
         wrongly = ", ".join(f"{share:.2%} of {part}" for part, share in self.false_rejection.items())
-        lines = [f"out of distribution: energy above {self.ood_energy:.4f}", f"  called strange though it is not: {wrongly}"]
+        limits = {"energy": self.ood_energy, "share of unfamiliar words": self.ood_unfamiliar}
+        named = " or ".join(f"{name} above {limit:.4f}" for name, limit in limits.items() if limit is not None)
+        lines = [f"out of distribution: {named}", f"  called strange though it is not: {wrongly}"]
         if self.not_ml_rejection is not None and self.not_ml_review is not None:
             lines.append(
                 f"  of {self.not_ml_rows} rows that are not about machine learning: {self.not_ml_rejection:.2%} called strange, "
@@ -56,7 +61,7 @@ def count(
     foreign: Sequence[Prediction],
     *,
     thresholds: Mapping[str, float],
-    ood_energy: float,
+    limits: OodLimits,
 ) -> Gate:
     """
     Count the rows that the gate sends to a person.
@@ -65,13 +70,14 @@ def count(
         ordinary: Predictions of rows about machine learning, by part; no part is empty.
         foreign: Predictions of rows that are not.
         thresholds: By predicted label, the confidence from which a prediction is published without asking.
-        ood_energy: The energy above which a text is strange.
+        limits: The figures above which a text is strange.
     """
-    strange = [one.energy > ood_energy for one in foreign]
+    strange = [limits.is_strange(one) for one in foreign]
     unsure = [one.confidence < thresholds[one.label] for one in foreign]
     return Gate(
-        ood_energy=ood_energy,
-        false_rejection={part: _share([one.energy > ood_energy for one in rows]) for part, rows in ordinary.items()},
+        ood_energy=limits.energy,
+        ood_unfamiliar=limits.unfamiliar,
+        false_rejection={part: _share([limits.is_strange(one) for one in rows]) for part, rows in ordinary.items()},
         not_ml_rows=len(foreign),
         not_ml_rejection=_share(strange) if foreign else None,
         not_ml_review=_share([one or other for one, other in zip(strange, unsure, strict=True)]) if foreign else None,

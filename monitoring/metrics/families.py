@@ -167,7 +167,7 @@ class InputFamilies:
             "source",
             SourceKind,
         )
-        self.ood = new.counter("tagstream_ood_events", "Decisions on a text whose energy is above the bundle's ood_energy.")
+        self.ood = new.counter("tagstream_ood_events", "Decisions on a text unlike the training texts, by the bundle's limits.")
         self.flags = new.counter(
             "tagstream_text_flags", "Decisions on a text with hidden or misleading characters, by their kind.", "flag", TextFlag
         )

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from model_export.bundle.bundle import Bundle
 from model_export.bundle.prediction import Classifier, Prediction
+from model_export.bundle.strangeness import NO_LIMITS, OodLimits
 from model_export.bundle.text import Reading
 from monitoring.observer import Signals
 from monitoring.vocabulary import ReviewReason
@@ -29,7 +30,7 @@ class Decider:
         model: The name, version and digest that each decision bears.
         threshold: The confidence below which a person is asked, for labels that `thresholds` does not name.
         thresholds: The same, by label.
-        ood_energy: The energy above which a text is unlike the training data; None where the bundle does not say.
+        ood: The figures above which a text is unlike the training texts.
         kind: `rules` for keyword rules; a person is then asked about every event, since their tag is a guess.
         probe: Texts that the classifier is known to decide, 1 or more.
         reference: The bundle's drift reference; empty where there is none.
@@ -41,7 +42,7 @@ class Decider:
     model: ModelRef
     threshold: float
     thresholds: Mapping[str, float] = field(default_factory=dict)
-    ood_energy: float | None = None
+    ood: OodLimits = NO_LIMITS
     kind: Literal["model", "rules"] = "model"
     probe: Sequence[str] = PROBE
     reference: Mapping[str, Any] = field(default_factory=dict)
@@ -63,8 +64,8 @@ class Decider:
         return self.thresholds.get(label, self.threshold)
 
     def is_strange(self, prediction: Prediction) -> bool:
-        """Is the text unlike what the model was trained on?"""
-        return self.ood_energy is not None and prediction.energy > self.ood_energy
+        """Whether the text is unlike the texts that the model was trained on."""
+        return self.ood.is_strange(prediction)
 
     def decide(
         self, event: ContentEvent, prediction: Prediction, reading: Reading, signals: Signals | None = None

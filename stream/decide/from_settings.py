@@ -11,6 +11,7 @@ from dataclasses import replace
 from model_export.bundle import rules
 from model_export.bundle.bundle import Bundle, BundleError, read
 from model_export.bundle.prediction import Classifier
+from model_export.bundle.strangeness import limits_in
 from monitoring.observer import NullObserver, Observer
 from stream.contract.decisions import ModelRef
 from stream.decide.decider import Decider
@@ -78,8 +79,7 @@ def decider_of_bundle(bundle: Bundle, classifier: Classifier, *, threshold: floa
         model=ModelRef(name=manifest.name, version=manifest.version, digest=bundle.digest),
         threshold=manifest.threshold.confidence if threshold is None else threshold,
         thresholds=manifest.asked_below() if threshold is None else {},
-        # An older bundle without this figure finds no text strange.
-        ood_energy=manifest.reference.get("ood_energy"),
+        ood=limits_in(manifest.reference),
         probe=[text.text for text in manifest.golden] or PROBE,
         reference=manifest.reference,
         bundle=bundle,

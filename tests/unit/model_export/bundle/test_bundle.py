@@ -223,6 +223,8 @@ def test_interrupted_write_is_no_bundle(tmp_path: Path, tiny: Bundle, monkeypatc
     [
         {"ood_energy": "high"},
         {"ood_energy": [1.0]},
+        {"ood_unfamiliar": 1.5},
+        {"known_words": "all of them"},
         {"label_ratio": {"other": 1.5}},
         {"confidence_cdf": [0.5]},
         {"words": {"graphs": -1}},

@@ -12,6 +12,7 @@ from model_export import commands
 from model_export.bundle.bundle import Bundle, BundleError
 from model_export.bundle.manifest import LabelThreshold
 from model_export.bundle.prediction import Prediction
+from model_export.bundle.strangeness import OodLimits
 from model_export.compare import contestants, measured, measuring
 from model_export.compare.contestants import Contestant
 from model_export.data.madewithml import LABELS, DataError
@@ -128,7 +129,7 @@ def test_records_say_everything_in_lines_of_json(found: measured.Measured) -> No
 
 def test_the_gate_is_of_bundles_alone_and_counts_what_each_part_sends_away() -> None:
     """The gate is measured on parts, calibration rows and foreign rows; a model without a gate has no such record."""
-    ours = replace(model("ours", wrong=4, kind=contestants.BUNDLE), ood_energy=-2.0)
+    ours = replace(model("ours", wrong=4, kind=contestants.BUNDLE), limits=OodLimits(energy=-2.0))
     strangers = [replace(row, tag="not-ml") for row in ROWS[:8:2]]
     said = measuring.measure(
         [ours, model("rival")],
@@ -144,7 +145,7 @@ def test_the_gate_is_of_bundles_alone_and_counts_what_each_part_sends_away() -> 
     assert [(each["model"], each["false_rejection"]) for each in gates] == [("ours", {"corpus_test": 1.0, "calibration": 1.0})]
     assert (gates[0]["not_ml_rows"], gates[0]["not_ml_rejection"]) == (4, 1.0)
     assert "of 4 rows that are not about machine learning: 100.00% called strange" in terminal.as_text(said)
-    calm = record(replace(ours, ood_energy=0.0)).bundle.gate
+    calm = record(replace(ours, limits=OodLimits(energy=0.0))).bundle.gate
     assert calm is not None
     assert (calm.false_rejection, calm.not_ml_rows) == ({"corpus_test": 0.0}, 0)
 
@@ -191,10 +192,12 @@ def test_a_bundle_is_measured_at_the_thresholds_of_its_manifest(tiny_bundle: Bun
     """The thresholds are those of the labels, or the one for all labels; rivals are measured at the same thresholds."""
     labels = tiny_bundle.manifest.labels
     own = {label: own_threshold(0.5 + place / 10) for place, label in enumerate(labels)}
-    manifest = msgspec.structs.replace(tiny_bundle.manifest, thresholds=own, reference={"ood_energy": -3.5})
+    manifest = msgspec.structs.replace(
+        tiny_bundle.manifest, thresholds=own, reference={"ood_energy": -3.5, "ood_unfamiliar": 0.4}
+    )
     found = contestants.of_bundle(msgspec.structs.replace(tiny_bundle, manifest=manifest), LABELS)
     assert found.asked_below == {label: 0.5 + place / 10 for place, label in enumerate(labels)}
-    assert found.ood_energy == -3.5
+    assert found.limits == OodLimits(energy=-3.5, unfamiliar=0.4)
     assert contestants.asked_below(tiny_bundle) == dict.fromkeys(labels, tiny_bundle.manifest.threshold.confidence)
 
 

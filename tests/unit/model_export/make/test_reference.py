@@ -16,7 +16,9 @@ from monitoring import edges
 LABELS = ("one", "two", "three")
 
 
-def predicted(label: str = "one", confidence: float = 0.9, *, energy: float = -1.0, tokens: int = 5) -> Prediction:
+def predicted(
+    label: str = "one", confidence: float = 0.9, *, energy: float = -1.0, tokens: int = 5, unfamiliar: float = 0.0
+) -> Prediction:
     """A prediction of `label`."""
     rest = (1 - confidence) / 2
     return Prediction(
@@ -26,6 +28,7 @@ def predicted(label: str = "one", confidence: float = 0.9, *, energy: float = -1
         energy=energy,
         tokens=tokens,
         truncated=tokens > 100,
+        unfamiliar=unfamiliar,
     )
 
 
@@ -76,6 +79,20 @@ def test_hardly_any_ordinary_text_is_out_of_distribution(energies: list[float]) 
     assert found["ood_ratio"] * len(energies) <= 0.005 * len(energies) + 1
 
 
+@given(st.lists(st.integers(0, 10_000).map(lambda parts: parts / 10_000), min_size=1, max_size=300))
+def test_hardly_any_ordinary_text_is_strange_by_its_words(shares: list[float]) -> None:
+    """`ood_unfamiliar` is the 0.995 quantile too; texts above either limit make up `ood_ratio`."""
+    rows = [predicted(unfamiliar=share) for share in shares]
+    found = reference.describe(rows, LABELS, texts=["a"] * len(rows), described=[True] * len(rows), known_words=["a"])
+    assert found["ood_unfamiliar"] == round(float(np.quantile(shares, 0.995)), 4)
+    assert found["ood_ratio"] == pytest.approx(sum(share > found["ood_unfamiliar"] for share in shares) / len(rows), abs=1e-6)
+
+
+def test_without_known_words_there_is_no_limit_on_unfamiliar_ones() -> None:
+    """A bundle made without training texts says nothing about words."""
+    assert not described([predicted(unfamiliar=0.5)]).keys() & {"known_words", "ood_unfamiliar"}
+
+
 def test_titles_alone_are_counted() -> None:
     """Of four rows one has no description."""
     assert described([predicted()] * 4, flags=[True, False, True, True])["without_description_ratio"] == 0.25
@@ -89,7 +106,10 @@ def test_words_are_those_of_two_rows_or_more() -> None:
 
 def test_the_reference_has_the_shape_that_a_bundle_must_have() -> None:
     """What is written here is what `bundle.read` accepts, figure by figure."""
-    shape = msgspec.convert(described([predicted()] * 2), type=Reference)
+    found = reference.describe(
+        [predicted()] * 2, LABELS, texts=["some text"] * 2, described=[True, False], known_words=["some", "text"]
+    )
+    shape = msgspec.convert(found, type=Reference)
     assert all(getattr(shape, name) is not None for name in Reference.__struct_fields__)
 
 

@@ -1,6 +1,9 @@
 """The gate for foreign texts: shares that can be counted by hand."""
 
+from dataclasses import replace
+
 from model_export.bundle.prediction import Prediction
+from model_export.bundle.strangeness import OodLimits
 from model_export.data.corpus import NOT_ML
 from model_export.data.row import Row
 from model_export.data.splits import Splits
@@ -28,12 +31,25 @@ def test_the_gate_says_what_it_sends_away_wrongly_and_rightly() -> None:
         predicted("two", 0.6, -3.0),
         predicted("one", 0.95, -3.0),
     ]
-    found = gate.count(ordinary, foreign, thresholds=THRESHOLDS, ood_energy=-1.0)
+    found = gate.count(ordinary, foreign, thresholds=THRESHOLDS, limits=OodLimits(energy=-1.0))
     assert found.false_rejection == {"holdout": 0.25, "calibration": 0.0}
     assert (found.not_ml_rows, found.not_ml_rejection, found.not_ml_review) == (4, 0.25, 0.5)
     said = found.as_text()
+    assert (found.ood_energy, found.ood_unfamiliar) == (-1.0, None)
+    assert "energy above -1.0000\n" in said
     assert "25.00% of holdout, 0.00% of calibration" in said
     assert "of 4 rows that are not about machine learning: 25.00% called strange, 50.00% to a person for any reason" in said
+
+
+def test_unfamiliar_words_count_like_energy() -> None:
+    """A bundle with both limits calls a text strange that exceeds either, and the report names both."""
+    read, unread = predicted("one", 0.95, -3.0), replace(predicted("one", 0.95, -3.0), unfamiliar=0.5)
+    limits = OodLimits(energy=-1.0, unfamiliar=0.4)
+    found = gate.count(
+        {"holdout": [read, unread]}, [unread, predicted("one", 0.95, -0.5)], thresholds=THRESHOLDS, limits=limits
+    )
+    assert (found.false_rejection["holdout"], found.not_ml_rejection) == (0.5, 1.0)
+    assert "energy above -1.0000 or share of unfamiliar words above 0.4000" in found.as_text()
 
 
 def test_only_what_is_not_machine_learning_is_foreign() -> None:
@@ -47,6 +63,6 @@ def test_only_what_is_not_machine_learning_is_foreign() -> None:
 
 def test_without_foreign_rows_there_is_no_share_of_them() -> None:
     """Without foreign rows the shares are None, not zero."""
-    found = gate.count({"holdout": [predicted("one", 0.9, -3.0)]}, [], thresholds=THRESHOLDS, ood_energy=-1.0)
+    found = gate.count({"holdout": [predicted("one", 0.9, -3.0)]}, [], thresholds=THRESHOLDS, limits=OodLimits(energy=-1.0))
     assert (found.not_ml_rows, found.not_ml_rejection, found.not_ml_review) == (0, None, None)
     assert "machine learning" not in found.as_text()

@@ -4,6 +4,7 @@ import pytest
 
 from model_export.bundle.manifest import ALWAYS_ASK
 from model_export.bundle.prediction import Prediction
+from model_export.bundle.strangeness import OodLimits
 from model_export.bundle.text import read
 from stream.batch.classify import Classified
 from stream.batch.show import print_outcome
@@ -30,7 +31,7 @@ def test_classify_says_why_a_person_would_be_asked(
     prediction = Prediction(
         label="mlops", confidence=0.9, probabilities={"mlops": 0.9, "other": 0.1}, energy=energy, tokens=3, truncated=False
     )
-    decider = deciding(thresholds={"mlops": threshold}, ood_energy=-1.0)
+    decider = deciding(thresholds={"mlops": threshold}, ood=OodLimits(energy=-1.0))
     outcome = decider.decide(event, prediction, read(event.title, None))
     print_outcome(Classified(outcome=outcome, number=0, begins=1, line=b""), of_file=False)
     shown = capsys.readouterr().out

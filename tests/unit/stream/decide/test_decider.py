@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from model_export.bundle.manifest import ALWAYS_ASK
 from model_export.bundle.prediction import Prediction
+from model_export.bundle.strangeness import OodLimits
 from model_export.bundle.text import read
 from monitoring.observer import Signals
 from monitoring.vocabulary import ReviewReason
@@ -25,10 +26,18 @@ MODEL = ModelRef(name="m", version="1", digest="d" * 64)
 RATIOS = st.integers(0, 10_000).map(lambda parts: parts / 10_000)
 
 
-def predicted(confidence: float, *, truncated: bool = False, energy: float = -1.0) -> Prediction:
+def predicted(confidence: float, *, truncated: bool = False, energy: float = -1.0, unfamiliar: float = 0.0) -> Prediction:
     """A prediction of this confidence."""
     scores = {"mlops": confidence, "other": round(1 - confidence, 4)}
-    return Prediction(label="mlops", confidence=confidence, probabilities=scores, energy=energy, tokens=3, truncated=truncated)
+    return Prediction(
+        label="mlops",
+        confidence=confidence,
+        probabilities=scores,
+        energy=energy,
+        tokens=3,
+        truncated=truncated,
+        unfamiliar=unfamiliar,
+    )
 
 
 def event() -> ContentEvent:
@@ -140,10 +149,20 @@ def test_a_strange_text_is_a_reason_beside_the_other(
     confidence: float, energy: float, reasons: tuple[ReviewReason, ...]
 ) -> None:
     """Sure of what it has never seen: a person is asked, and told of every reason, in one order."""
-    found = outcome_of(decider(threshold=0.9, ood_energy=-2.0), event(), predicted(confidence, energy=energy))
+    found = outcome_of(decider(threshold=0.9, ood=OodLimits(energy=-2.0)), event(), predicted(confidence, energy=energy))
     assert (found.reasons if isinstance(found, NeedsReview) else ()) == reasons
     assert found.signals is not None
     assert found.signals.out_of_distribution == (ReviewReason.OUT_OF_DISTRIBUTION in reasons)
+
+
+@pytest.mark.parametrize(("unfamiliar", "kind"), [(0.4, Tagged), (0.4001, NeedsReview)])
+def test_a_text_of_unfamiliar_words_goes_to_a_person_at_any_confidence(unfamiliar: float, kind: type) -> None:
+    """A network may be sure of a text that it cannot read; the share of unfamiliar words alone is a reason for review."""
+    limits = OodLimits(energy=0.0, unfamiliar=0.4)
+    found = outcome_of(decider(threshold=0.5, ood=limits), event(), predicted(1.0, unfamiliar=unfamiliar))
+    assert type(found) is kind
+    assert found.signals is not None
+    assert found.signals.out_of_distribution == (kind is NeedsReview)
 
 
 def test_nothing_is_strange_to_a_bundle_that_does_not_say_what_is() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from model_export.bundle.bundle import Bundle
 from model_export.bundle.manifest import LabelThreshold
 from model_export.bundle.prediction import Classifier, Prediction
+from model_export.bundle.strangeness import NO_LIMITS, OodLimits
 from model_export.bundle.text import compose
 from monitoring.observer import NullObserver
 from monitoring.vocabulary import Destination, Reason, ReviewReason, Stage
@@ -158,7 +159,7 @@ def threshold(confidence: float) -> LabelThreshold:
 def test_what_is_strange_is_what_the_bundle_says(tiny_bundle: Bundle, tiny_classifier: Classifier) -> None:
     """The reference's figure reaches the decider, and a text of words that nobody knows goes to a person, sure or not."""
     decider = decider_of_bundle(tiny_bundle, tiny_classifier, threshold=0.0)
-    assert decider.ood_energy == tiny_bundle.manifest.reference["ood_energy"]
+    assert decider.ood == OodLimits(energy=tiny_bundle.manifest.reference["ood_energy"])
     pipeline = Pipeline(decider=decider, observer=NullObserver())
     strange, known = pipeline.decide([raw(b'{"title":"Nobody knows these"}'), raw(b'{"title":"image segmentation"}')])
     assert isinstance(strange, NeedsReview)
@@ -170,7 +171,7 @@ def test_a_bundle_without_the_figure_calls_nothing_strange(tiny_bundle: Bundle) 
     """A bundle from before there was one still decides."""
     manifest = msgspec.structs.replace(tiny_bundle.manifest, reference={})
     bundle = msgspec.structs.replace(tiny_bundle, manifest=manifest)
-    assert decider_of_bundle(bundle, KeywordClassifier()).ood_energy is None
+    assert decider_of_bundle(bundle, KeywordClassifier()).ood == NO_LIMITS
 
 
 def test_a_redelivered_strange_event_has_the_same_bytes_of_decision(tiny_bundle: Bundle, tiny_classifier: Classifier) -> None:

@@ -1,0 +1,95 @@
+"""Unfamiliar words: how a text is cut, which words are known, and the two limits."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_export.bundle.prediction import Prediction
+from model_export.bundle.strangeness import (
+    MOST_WORDS,
+    NO_LIMITS,
+    OodLimits,
+    known_words,
+    limits_in,
+    split_words,
+    unfamiliar_share,
+)
+
+KNOWN = {"segmenting", "roofs", "in", "aerial", "photographs"}
+
+
+def predicted(energy: float, unfamiliar: float) -> Prediction:
+    """A prediction with these two figures."""
+    return Prediction(
+        label="a", confidence=1.0, probabilities={"a": 1.0}, energy=energy, tokens=4, truncated=False, unfamiliar=unfamiliar
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", []),
+        (" - / \u2014 ...", []),
+        ("End-to-end OCR/HTR, (2020).", ["end", "to", "end", "ocr", "htr", "2020"]),
+        ("\u201cA model\u2019s view\u201d", ["a", "model\u2019s", "view"]),
+        ("y = f(x)[0]; z += 1", ["y", "f(x)[0", "z", "1"]),
+        ("\u535a\u7269\u9986\u4e3e\u529e\u5c55\u89c8", ["\u535a\u7269\u9986\u4e3e\u529e\u5c55\u89c8"]),
+    ],
+)
+def test_a_text_is_cut_into_words(text: str, words: list[str]) -> None:
+    """White space, hyphens and slashes divide; punctuation at the ends goes, and inside a word of code it stays."""
+    assert split_words(text) == words
+
+
+def test_a_long_text_is_read_to_a_bound() -> None:
+    """The cost is bounded: of a very long text the first 200 words are looked at."""
+    assert len(split_words("word " * 10_000)) == MOST_WORDS
+
+
+def test_words_of_one_text_alone_are_not_known() -> None:
+    """A text counts once, however often it says a word."""
+    assert known_words(["Roofs, roofs ROOFS", "roofs and walls", "and doors, doors"]) == ["and", "roofs"]
+
+
+@pytest.mark.parametrize(
+    ("text", "share"),
+    [
+        ("", 0.0),
+        ("Segmenting roofs in aerial photographs", 0.0),
+        ("Segmenting roofs in aerial selfies", 0.1667),
+        ("Gratin", 0.5),
+        ("Gratin de poireaux au fromage", 0.8333),
+    ],
+)
+def test_unfamiliar_words_are_counted(text: str, share: float) -> None:
+    """The share is of the words and one more."""
+    assert unfamiliar_share(text, KNOWN) == share
+
+
+@given(st.text(max_size=300), st.sets(st.sampled_from(["in", "roofs", "1", "a"])))
+def test_the_share_is_of_any_text(text: str, known: set[str]) -> None:
+    """Every text has a share below 1, and none is strange to a reader who knows all its words."""
+    assert 0 <= unfamiliar_share(text, known) < 1
+    assert unfamiliar_share(text, set(split_words(text))) == 0
+
+
+@pytest.mark.parametrize(
+    ("limits", "strange"),
+    [
+        (OodLimits(energy=-1.0, unfamiliar=0.4), (False, True, True, True)),
+        (OodLimits(energy=-1.0), (False, True, False, True)),
+        (OodLimits(unfamiliar=0.4), (False, False, True, True)),
+        (NO_LIMITS, (False, False, False, False)),
+    ],
+)
+def test_either_limit_makes_a_text_strange(limits: OodLimits, strange: tuple[bool, ...]) -> None:
+    """A figure at its limit is ordinary; a limit that a bundle lacks makes no text strange."""
+    texts = (predicted(-1.0, 0.4), predicted(-0.9999, 0.4), predicted(-1.0, 0.4001), predicted(0.0, 0.9))
+    assert tuple(map(limits.is_strange, texts)) == strange
+
+
+def test_limits_are_read_from_the_reference() -> None:
+    """A bundle from before unfamiliar words were counted has one limit, one from before both has none."""
+    assert limits_in({"ood_energy": -1.5, "ood_unfamiliar": 0.3}) == OodLimits(energy=-1.5, unfamiliar=0.3)
+    assert limits_in({"ood_energy": -1.5}) == OodLimits(energy=-1.5)
+    assert limits_in({}) == NO_LIMITS
