@@ -22,9 +22,9 @@ class Topics(BaseModel):
         default="", validation_alias=AliasChoices("dlq", "content_dlq"), description="topic of the dead letters of `content`"
     )
     replays: Name = Field(default="", description="topic in which `dlq replay` notes what it has sent again")
-    reviewed: Name = Field(default="reviewed", description="topic of reviewers' decisions; no command reads or writes it yet")
-    reports: Name = Field(default="reports", description="topic of readers' complaints; no command reads or writes it yet")
-    shadow: Name = Field(default="shadow", description="topic of a challenger's predictions; no command reads or writes it yet")
+    reviewed: Name = Field(default="reviewed", description="topic of reviewers' decisions; workers do not use it yet")
+    reports: Name = Field(default="reports", description="topic of readers' complaints; workers do not use it yet")
+    shadow: Name = Field(default="shadow", description="topic of a challenger's predictions; workers do not use it yet")
     drift: Name = Field(default="drift", description="topic of drift findings")
 
     @model_validator(mode="before")
