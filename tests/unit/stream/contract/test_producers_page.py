@@ -11,7 +11,7 @@ from monitoring.vocabulary import Reason, Stage
 from stream.contract.events import ContentEvent, decode
 from stream.contract.limits import DEFAULT_LIMITS
 from stream.contract.publication import DECISION_FIELDS, OPTIONAL_FIELD, Publication
-from stream.contract.record import Headers, Record
+from stream.contract.record import UNREADABLE_HEADERS, Headers, Record
 from stream.contract.refusal import Refusal
 from stream.decide.from_settings import pipeline_of
 from stream.settings.settings import Settings
@@ -25,6 +25,7 @@ ROW = re.compile(r"^\| `(\w+)` \| (.+) \| (\w+): (.+) \|$", re.MULTILINE)
 REFUSED = {code: (example, stage, message) for code, example, stage, message in ROW.findall(PAGE)}
 # The examples that the page describes in words.
 DESCRIBED: dict[str, bytes | None] = {
+    "unreadable_batch": None,
     "tombstone": None,
     "empty": b"",
     "too_large": b"{" + b" " * (DEFAULT_LIMITS.max_bytes - 1) + b"}",
@@ -97,7 +98,11 @@ def test_a_refused_example_gets_the_code_and_message_on_the_page(code: str) -> N
     """Each example of a dead letter is refused for the reason, at the stage and with the message of its row."""
     example, stage, message = REFUSED[code]
     value = DESCRIBED[code] if code in DESCRIBED else example.strip("`").encode()
-    assert decode(Record(key=None, value=value)) == Refusal(stage=Stage(stage), reason=Reason(code), message=message)
+    # The worker's reader marks a record that it cannot read from its batch by such a header.
+    headers = ((UNREADABLE_HEADERS[0], b"crc"),) if code == "unreadable_batch" else ()
+    assert decode(Record(key=None, value=value, headers=headers)) == Refusal(
+        stage=Stage(stage), reason=Reason(code), message=message
+    )
 
 
 @pytest.mark.parametrize(
