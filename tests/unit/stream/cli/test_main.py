@@ -218,7 +218,7 @@ def test_columns_of_a_file_are_named_for_classify_as_for_send(tmp_path: Path) ->
     ("option", "given", "says"),
     [
         ("--code", "mising_title", "'mising_title' is not a code of a dead letter; the nearest one is missing_title."),
-        ("--code", "zzz", "'zzz' is not a code of a dead letter. Next: write one of tombstone, empty, "),
+        ("--code", "zzz", "'zzz' is not a code of a dead letter. Next: write one of unreadable_batch, tombstone, empty, "),
         ("--stage", "foo", "'foo' is not a stage of a dead letter. Next: write one of decode, validate, infer, produce."),
     ],
 )

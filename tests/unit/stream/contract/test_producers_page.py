@@ -34,7 +34,13 @@ DESCRIBED: dict[str, bytes | None] = {
     "too_deep": b'{"title": "a", "lists": ' + b"[" * 32 + b"]" * 32 + b"}",
 }
 # No bytes make these: the decision, the model or the worker does.
-BEYOND_DECODING = {"outcome_too_large": Stage.PRODUCE, "model_raised": Stage.INFER, "crashes_worker": Stage.INFER}
+BEYOND_DECODING = {
+    # Decided while the batch is read, before there is a value.
+    "unreadable_batch": Stage.DECODE,
+    "outcome_too_large": Stage.PRODUCE,
+    "model_raised": Stage.INFER,
+    "crashes_worker": Stage.INFER,
+}
 
 
 def published(value: str, headers: Headers = ()) -> Publication:
