@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     group_instance_id: str | None = Field(
         default=None,
         min_length=1,
-        description="fixed name of this worker in the group: restarted within the session timeout, it keeps its partitions",
+        description="fixed name of this worker in the group; a restart within the session timeout keeps its partitions",
     )
     topics: Topics = Field(default_factory=lambda: Topics.model_validate({}), description="names of the topics")
     bundle: Path = Field(default=DEFAULT_BUNDLE, description="folder of the model bundle")
@@ -59,7 +59,9 @@ class Settings(BaseSettings):
         default="", description="values of `source` that are expected, separated by commas; empty: every source is expected"
     )
     metrics_host: str = Field(default="127.0.0.1", description="address that /metrics, /healthz and /readyz listen on")
-    metrics_port: int = Field(default=9108, ge=0, le=MAX_PORT, description="port of these; 0 takes a free one and logs it")
+    metrics_port: int = Field(
+        default=9108, ge=0, le=MAX_PORT, description="port of the same server; 0 takes a free one and logs it"
+    )
     batch_max_events: int = Field(default=64, ge=1, le=4096, description="most events in one call of the model")
     model_attempts: int = Field(
         default=2, ge=1, le=10, description="failures of the model on an event after which it becomes a dead letter"
@@ -68,7 +70,7 @@ class Settings(BaseSettings):
         default=3,
         ge=0,
         le=100,
-        description="deaths of workers over one event after which it becomes a dead letter; 0: no crash guard",
+        description="deaths of workers with one event after which it becomes a dead letter; 0: no crash guard",
         json_schema_extra={"not": {"exclusiveMinimum": 0, "exclusiveMaximum": LEAST_DEATHS}},
     )
     state_folder: Path = Field(
@@ -76,13 +78,19 @@ class Settings(BaseSettings):
         description="folder of the crash guard's and the circuit breaker's files; it must survive the worker",
     )
     breaker_window_events: int = Field(
-        default=1000, ge=100, le=100_000, description="number of latest events that the circuit breaker counts over"
+        default=1000, ge=100, le=100_000, description="number of latest events in the circuit breaker's window"
     )
     breaker_dead_letter_ratio: float = Field(
-        default=1.0, ge=0, le=1, description="a worker stops when a larger share of these are dead letters; 1: never"
+        default=1.0,
+        ge=0,
+        le=1,
+        description="share of dead letters in the breaker's window above which a worker stops; 1: never",
     )
     breaker_model_failure_ratio: float = Field(
-        default=0.5, ge=0, le=1, description="a worker stops when the model failed on a larger share of these; 1: never"
+        default=0.5,
+        ge=0,
+        le=1,
+        description="share of events in the breaker's window on which the model failed, above which a worker stops; 1: never",
     )
     inference_threads: int = Field(
         default_factory=lambda: min(2, os.cpu_count() or 1), ge=1, le=64, description="batches that run in the model at once"
@@ -111,7 +119,7 @@ class Settings(BaseSettings):
     )
     startup_timeout_seconds: float = Field(default=30.0, gt=0, description="most seconds to find brokers and topics")
     produce_timeout_seconds: float = Field(default=30.0, gt=0, description="most seconds until the broker confirms a batch")
-    inference_timeout_seconds: float = Field(default=60.0, gt=0, description="most seconds of the model for a batch")
+    inference_timeout_seconds: float = Field(default=60.0, gt=0, description="most seconds that a batch may take in the model")
     shutdown_timeout_seconds: float = Field(default=10.0, gt=0, description="most seconds from SIGTERM to the exit")
     stall_timeout_seconds: float = Field(default=20.0, gt=0, description="seconds without progress after which /readyz fails")
     drift_window_events: int = Field(
