@@ -33,7 +33,7 @@ def csv_rows(name: str, lines: Iterator[bytes], columns: Columns, *, above: int)
             # A row goes over several lines where a quoted cell holds line ends; a blank line is no row.
             line, after = after + 1, above + reader.line_num
             if text.ended:
-                # It looked for more: what follows the quote, to the end of the file, would be one cell.
+                # The reader looks for the closing quote, so the rest of the file would be one cell.
                 msg = f"{name}, line {line}: not CSV (a quote is opened and not closed). Next: correct that line."
                 raise RowsError(msg)
             if not cells:

@@ -45,7 +45,7 @@ class Fault:
 
 class Look:
     """
-    What was seen in the rows so far.
+    The faults and repeated ids of the rows so far.
 
     Attributes:
         rows: How many rows.
@@ -90,7 +90,7 @@ class Look:
 
     @property
     def form(self) -> str:
-        """A sentence on the form of rows, where a row was none; else empty."""
+        """A sentence on the form of rows, if a row was no JSON object; else empty."""
         return self._hint or ""
 
     @property

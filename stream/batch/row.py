@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 class RowsError(Exception):
-    """The file cannot be read as rows: the message says which file, where, why, and what to do."""
+    """The file cannot be read as rows: the message has the file, the place, the reason and the next step."""
 
     exit_code = 2
 

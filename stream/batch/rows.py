@@ -41,7 +41,7 @@ def rows_of(argument: str, columns: Columns = AS_THEY_ARE) -> Iterator[Row]:
     name = name_of(argument)
     with _open(argument) as stream:
         blank, first = 0, stream.readline()
-        # Blank lines are none of either form, and say nothing of which it is.
+        # Blank lines occur in both forms.
         while first and not first.strip():
             blank, first = blank + 1, stream.readline()
         rest = _chain(first, stream)

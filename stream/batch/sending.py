@@ -64,8 +64,8 @@ def send(settings: Settings, what: str, plan: Plan, *, say: Callable[[str], None
         How many events the broker has confirmed.
 
     Raises:
-        ContractError: Rows are no events. Of a file nothing was sent, of standard input the rows above the first of them.
-        RowsError: The input cannot be read as rows; the same.
+        ContractError: Rows are no events. No row of a file was sent; of standard input those above the first such row were.
+        RowsError: The input cannot be read as rows; the same rows were sent.
         BrokerUnreachableError: No broker answered in time, or one refused us.
         TopicsMissingError: There is no such topic.
         SendError: The broker refused an event, or did not confirm it in time.
@@ -92,7 +92,7 @@ def _survey(what: str, plan: Plan, look: Look, say: Callable[[str], None]) -> No
     if look.faults and not plan.as_is:
         msg = (
             f"{look.codes.total()} of {look.rows} rows of {what} are no events, and nothing was sent:\n{look.listed}\n"
-            f"Next: correct them, or send the file as it is with --as-is: the worker makes dead letters of what it cannot read."
+            f"Next: correct them, or send the file as it is with --as-is: the worker makes dead letters of such rows."
             f"{_space(look.form)}"
         )
         raise ContractError(msg)

@@ -62,7 +62,7 @@ def named(given: Settings, *, removing: Callable[[], None], left: Callable[[str]
     """
     Topics and a group under names that no other demo has, on the brokers of the settings; removed on exit.
 
-    The caller makes the topics. Nothing else on these brokers is read or written.
+    The caller creates the topics. No other topic of these brokers is read or written.
 
     Args:
         given: The settings; their topics and group are replaced.

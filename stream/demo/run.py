@@ -65,7 +65,7 @@ def demo(
     """
     Run the demo. When it returns or raises, every process that it started has ended.
 
-    It starts a broker and touches no other one, whatever brokers the settings name, unless `on_broker` says so.
+    It starts a broker and touches no other one, also where the settings name brokers, unless `on_broker` is true.
 
     Args:
         seconds: How long samples are sent; None: until SIGINT or SIGTERM.
@@ -146,7 +146,7 @@ class _Demo:
             with where as found:
                 ledger = self._started(found, seconds=seconds, rate=rate)
         except BaseException:
-            # The error is on its way; what is left on a named broker has to be said beside it.
+            # The caller prints the error; topics that are left on a named broker must be named too.
             for problem in self._problems:
                 self._console.print(problem, soft_wrap=True, highlight=False, markup=False)
             raise

@@ -1,4 +1,4 @@
-"""A demo keeps away from brokers that people work with, and leaves nothing on one that it was sent to."""
+"""A demo touches no broker that people work with, and removes its topics and its group from one that a flag names."""
 
 import os
 import re
@@ -61,7 +61,7 @@ def worked_with(found: Broker) -> dict[str, str]:
 
 
 def holdings(bootstrap: str) -> Holdings:
-    """What the broker holds now, apart from its own topics; asked again where it has no answer yet."""
+    """The topics and groups of the broker, without its internal topics; a broker without an answer is asked again."""
     return answered(lambda: held(bootstrap), bootstrap)
 
 

@@ -16,7 +16,7 @@ from stream.batch.row import RowsError
 from stream.contract.events import ContentEvent, decode
 from tests.fakes import raw
 
-# What a CSV file can hold: anything but NUL-like trouble of its own making; `\r` alone ends no line here.
+# The cells of a CSV file: no NUL, and no `\r`, which alone ends no line here.
 CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), max_size=12)
 
 
@@ -91,7 +91,7 @@ def test_standard_input_otherwise_is_json_lines(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_csv_as_other_programs_write_it_is_read(tmp_path: Path) -> None:
-    """Columns without a name and without a cell, an index without a name, and what comes behind a closing quote."""
+    """Columns without a name and without a cell, an index without a name, and text behind a closing quote."""
     path = written(tmp_path, "a.csv", b'title,,\na,,\n"b" c,1,\n"d"e,,\n"f\n\ng",,')
     assert [json.loads(value) for value in rows.read(str(path))] == [
         {"title": "a"},
@@ -102,7 +102,7 @@ def test_csv_as_other_programs_write_it_is_read(tmp_path: Path) -> None:
 
 
 def test_old_line_ends_in_what_may_be_anything_are_no_traceback(tmp_path: Path) -> None:
-    """Nothing tells that it is CSV; the decoder says that it is no event."""
+    """Such a file is not known for CSV, and the decoder refuses its one row."""
     assert list(rows.read(str(written(tmp_path, "papers", b"title\rfoo\rbar\n")))) == [b"title\rfoo\rbar"]
 
 
@@ -126,7 +126,7 @@ def test_old_line_ends_in_what_may_be_anything_are_no_traceback(tmp_path: Path) 
     ],
 )
 def test_a_file_that_is_no_csv_is_refused_with_the_place_and_the_next_step(tmp_path: Path, content: bytes, says: str) -> None:
-    """Which file, which line, what is wrong, what to do."""
+    """The error has the file, the line, the reason and the next step."""
     path = written(tmp_path, "a.csv", content)
     with pytest.raises(RowsError) as caught:
         list(rows.read(path))
@@ -154,12 +154,12 @@ def test_a_file_is_told_from_a_text(given: str, expected: bool) -> None:
 
 @pytest.mark.parametrize("name", ["content", "papers.TXT", "content.v2"])
 def test_an_existing_file_needs_no_suffix(tmp_path: Path, name: str) -> None:
-    """What exists is a file, and what is in it tells the kind."""
+    """An argument that names an existing file is that file, and its first line tells the form."""
     assert argument.is_file(written(tmp_path, name, b""))
 
 
 def test_a_pipe_is_a_file(tmp_path: Path) -> None:
-    """What a shell makes of `<(...)` has a path, no suffix, and is read."""
+    """The path that a shell makes of `<(...)` has no suffix, and is read."""
     os.mkfifo(tmp_path / "63")
     assert argument.is_file(str(tmp_path / "63"))
 
@@ -171,7 +171,7 @@ def test_a_folder_is_refused_with_a_way_to_classify_its_name(tmp_path: Path) -> 
 
 
 def test_a_text_with_a_slash_is_a_path_where_its_folder_is_there(tmp_path: Path) -> None:
-    """Among words a slash alone says nothing."""
+    """An argument of several words with a slash is a text unless its folder exists."""
     path = str(tmp_path / "no such file").removeprefix("/")
     assert argument.looks_like_a_path(f"/{path}")
     assert not argument.looks_like_a_path(path)
@@ -188,7 +188,7 @@ def test_a_text_that_can_be_no_path_is_none(text: str) -> None:
 
 @given(st.text(min_size=1).filter(lambda text: text.strip() and "\0" not in text))
 def test_a_text_becomes_an_event_with_that_title(text: str) -> None:
-    """Whatever is typed on the command line."""
+    """Every text of the command line becomes the title, unchanged."""
     event = decode(raw(argument.of_text(text)))
     assert isinstance(event, ContentEvent)
     assert event.title == text

@@ -57,7 +57,7 @@ def written(folder: Path, content: bytes, name: str = "a.jsonl") -> Path:
 
 
 def test_a_file_with_rows_that_are_no_events_is_not_sent(tmp_path: Path, sent: Sent) -> None:
-    """Exit code 4, lines and codes of the first, all counted, and nothing sent, the good rows neither."""
+    """It ends with code 4, shows the first such rows with line and code, counts all, and sends no row."""
     path = written(tmp_path, b'{"title":"a"}\n\n{"title":7}\n' + b"{\n" * 9)
     done = send(path)
     assert isinstance(done.exception, ContractError)
@@ -79,7 +79,7 @@ def test_a_file_with_rows_that_are_no_events_is_not_sent(tmp_path: Path, sent: S
     ],
 )
 def test_a_file_of_another_form_is_told_what_is_expected(tmp_path: Path, sent: Sent, content: bytes, says: str) -> None:
-    """Plain lines and a `.json` array were two events with exit code 0 once."""
+    """Plain lines and a JSON array are refused with a sentence on the form."""
     done = send(written(tmp_path, content, "a.json"))
     assert isinstance(done.exception, ContractError)
     assert says in str(done.exception)
@@ -115,7 +115,7 @@ def test_standard_input_as_is_is_sent_whole(sent: Sent) -> None:
 
 
 def test_a_pipe_is_read_once(tmp_path: Path, sent: Sent) -> None:
-    """What a shell makes of `<(...)` has a path, and would hang or be empty at a second reading."""
+    """A second reading of `<(...)` would hang, so its rows are looked at as they come."""
     path = tmp_path / "63"
     os.mkfifo(path)
     writer = threading.Thread(target=path.write_bytes, args=(b'{"title":"a"}\n',))
@@ -145,7 +145,7 @@ def test_columns_and_a_key_field(tmp_path: Path, sent: Sent) -> None:
 
 
 def test_a_row_without_its_key_is_refused(tmp_path: Path, sent: Sent) -> None:
-    """As rows that are no events are; with --as-is it is sent without a key."""
+    """It counts among the rows that are no events; with --as-is it is sent without a key."""
     path = written(tmp_path, b'{"title":"a","user":"u"}\n{"title":"b"}\n')
     done = send(path, "--key-field", "user")
     assert isinstance(done.exception, ContractError)
@@ -188,7 +188,7 @@ def test_a_file_is_looked_at_before_the_brokers(tmp_path: Path, content: bytes |
     [[], ["a.csv", "--samples"], ["a.csv", "--drift", "language"], ["--samples", "--as-is"], ["--samples", "--title", "T"]],
 )
 def test_options_that_do_not_go_together_are_refused(words: list[str]) -> None:
-    """A file or samples: options of the one mean nothing for the other."""
+    """Options for a file are refused with --samples, and the other way round."""
     done = send(*words)
     assert done.exit_code == 2
     assert "Next: give one of the two." in done.stderr

@@ -2,9 +2,13 @@
 
 import os
 import signal
+from collections.abc import Sequence
+from typing import NoReturn
 
 import pytest
 
+from stream.broker import BrokerUnavailable
+from stream.broker.rung import Rung
 from stream.demo import place
 from stream.demo.interrupt import interrupts
 from stream.kafka.removal import NotRemovedError
@@ -18,6 +22,22 @@ def removed(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     monkeypatch.setattr(place.admin, "broker_count", lambda _: 1)
     monkeypatch.setattr(place, "remove", found.append)
     return found
+
+
+def test_the_brokers_of_the_environment_are_not_among_those_of_a_demo(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ladder of a demo has no rung that uses TAGSTREAM_BROKERS, and the error names the flag instead."""
+    asked: list[str] = []
+
+    def nowhere(*, rungs: Sequence[Rung], **_: object) -> NoReturn:
+        asked.extend(rung.kind for rung in rungs)
+        msg = "no Kafka broker could be had. Next: mend one of these"
+        raise BrokerUnavailable(msg)
+
+    monkeypatch.setattr(place, "broker", nowhere)
+    given = Settings(brokers="prod:9092")
+    with pytest.raises(BrokerUnavailable, match="demo --on-broker HOST:PORT"), place.started(given, prefer=None, say=print):
+        pass
+    assert asked == ["docker", "kafka", "tansu"]
 
 
 def test_topics_and_group_on_a_named_broker_are_the_demos_own(removed: list[Settings]) -> None:

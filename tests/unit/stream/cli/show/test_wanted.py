@@ -21,7 +21,7 @@ DECISION = Record(key=b"k", value=b'{"id":"e-1","tag":"mlops","decider":"model"}
     ],
 )
 def test_a_record_is_taken_if_it_has_all_that_is_asked_for(wanted: Wanted, taken: bool) -> None:
-    """Tag, decider and id must all fit; nothing asked for takes everything."""
+    """Tag, decider and id must all fit, and an empty filter takes every record."""
     assert wanted.takes(DECISION) is taken
 
 
