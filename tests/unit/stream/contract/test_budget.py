@@ -27,8 +27,8 @@ def letters_of(value: bytes, count: int) -> tuple[list[Record], int]:
     return [Record(topic="d", key=one.key, value=one.value, headers=one.headers) for one in found], len(whole)
 
 
-def test_what_compresses_well_leaves_references_beyond_the_budget() -> None:
-    """Two hundred events of 100 KB in 20 KB: bytes up to the budget, then place, SHA-256, length and first bytes."""
+def test_events_that_compress_well_become_references_beyond_the_budget() -> None:
+    """Of 200 events of 100 KB in a 20 KB batch, those beyond the budget keep place, SHA-256, length and first bytes."""
     value = bytes(100_000)
     letters, batch_bytes = letters_of(value, 200)
     assert sum(len(one.value or b"") for one in letters) <= FACTOR * batch_bytes
@@ -42,19 +42,19 @@ def test_what_compresses_well_leaves_references_beyond_the_budget() -> None:
 
 
 def test_events_beyond_the_limit_of_an_event_are_not_held_in_memory() -> None:
-    """They are refused for certain, so the reader itself cuts them; together they stay within the budget."""
+    """The reader cuts events above the size limit, which are refused anyway, so together they stay within the budget."""
     letters, batch_bytes = letters_of(bytes(950_000), 40)
     assert sum(weight(one.key, one.value, one.headers) for one in letters) <= 4 * batch_bytes + 40 * 1024
 
 
 def test_ordinary_batches_keep_every_byte() -> None:
-    """What a producer compresses to a third is kept whole, and a tiny event always."""
+    """A batch that compresses to a third keeps every byte, and so does every tiny event."""
     value = b"".join(hashlib.sha256(b"%d" % number).digest() for number in range(20))
     assert all(one.value == value for one in letters_of(value, 3)[0])
     assert all(one.value == b"x" * 200 for one in letters_of(b"x" * 200, 500)[0])
 
 
 def test_a_budget_is_shared() -> None:
-    """Bytes that one dead letter takes are gone for the next."""
+    """Bytes that one dead letter takes from the budget are not available to the next."""
     budget = Budget(100)
     assert [budget.take(size) for size in (200, 200, 100, 1)] == [True, False, True, False]

@@ -1,4 +1,4 @@
-"""Dead letters read back: whatever an event was, its replay is that event again, marked."""
+"""Dead letters that are read back: a replay is the original event with two more headers."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ HEADERS: Any = st.lists(st.tuples(st.one_of(st.sampled_from(OUR_NAMES), st.text(
 
 
 def lying(event: Record, *, limits: Limits | None = None, offset: int = 42) -> Record:
-    """The dead letter of an event as it lies on the topic."""
+    """The dead letter of an event as it is stored on the topic."""
     refusal = Refusal(stage=Stage.VALIDATE, reason=Reason.MISSING_TITLE, message="title is missing")
     (publication,) = publish_all([event], [refusal], 0, limits or Limits())
     return Record(
@@ -53,7 +53,7 @@ def event(key: bytes | None = b"k", value: bytes | None = b"{}", headers: Header
 
 
 def letter(key: bytes | None = b"k", value: bytes | None = b"{}", headers: Headers = ()) -> DeadLetter:
-    """Its dead letter, read."""
+    """The parsed dead letter of this record."""
     found = read(lying(event(key, value, headers)))
     assert found is not None
     return found
@@ -61,7 +61,7 @@ def letter(key: bytes | None = b"k", value: bytes | None = b"{}", headers: Heade
 
 @given(MAYBE_BYTES, MAYBE_BYTES, HEADERS)
 def test_a_replay_is_the_event_again(key: bytes | None, value: bytes | None, headers: Headers) -> None:
-    """Key, value and headers are the producer's, whatever they were called; two marks come last."""
+    """A replay has the producer's key, value and headers, under any header names, followed by two headers of ours."""
     found = letter(key, value, headers)
     sent = replayed(found, "content")
     assert (sent.topic, sent.key, sent.value, sent.headers[:-2]) == ("content", key, value, headers)
@@ -73,7 +73,7 @@ def test_a_replay_is_the_event_again(key: bytes | None, value: bytes | None, hea
 
 @given(MAYBE_BYTES, MAYBE_BYTES, HEADERS)
 def test_a_dead_letter_says_what_the_worker_said(key: bytes | None, value: bytes | None, headers: Headers) -> None:
-    """Where it came from and why, not what the producer wrote under the same names."""
+    """A dead letter gives the worker's origin and reason, even where the producer used the same header names."""
     found = letter(key, value, headers)
     assert (found.origin_topic, found.origin, found.code, found.stage) == (
         "content",
@@ -85,7 +85,7 @@ def test_a_dead_letter_says_what_the_worker_said(key: bytes | None, value: bytes
 
 
 def test_a_replay_that_fails_again_counts_on() -> None:
-    """Three times round: each dead letter has one more replay and one more attempt, and is refused when it is enough."""
+    """Each of three rounds adds one replay and one attempt, and the next replay is refused at the limit."""
     headers: Headers = (("x", b"1"),)
     for number in range(4):
         found = letter(headers=headers)
@@ -100,7 +100,7 @@ def test_a_replay_that_fails_again_counts_on() -> None:
 
 
 def test_a_letter_without_its_value_is_refused() -> None:
-    """What is not there cannot be sent."""
+    """A dead letter whose value was left out cannot be replayed."""
     found = read(lying(event(value=b"x" * 300_000), limits=Limits(max_dead_letter_bytes=256 * 1024)))
     assert found is not None
     assert (found.dropped, found.length, found.size_bytes) == (("value",), 300_000, 300_000)
@@ -111,26 +111,26 @@ def test_a_letter_without_its_value_is_refused() -> None:
 
 
 def test_a_header_without_a_value_is_refused() -> None:
-    """Kafka has such, the client does not; better refused than changed."""
+    """Kafka allows a header without a value and the client does not, so the replay is refused instead of changed."""
     refused = not_replayed(letter(headers=(("x", None),)), most_replays=3)  # type: ignore[arg-type]
     assert refused is not None
     assert refused[0] is NotReplayed.NULL_HEADER
 
 
 @pytest.mark.parametrize("to", ["content", "elsewhere"])
-def test_home_is_the_partition_that_it_came_from(to: str) -> None:
-    """Elsewhere the key decides."""
+def test_a_replay_goes_back_to_the_partition_of_its_event(to: str) -> None:
+    """On the original topic the partition is the event's, and on another topic the key decides."""
     assert replayed(letter(), to).partition == (2 if to == "content" else -1)
 
 
 @given(HEADERS.filter(lambda headers: not any(name == "__streams.errors.exception" for name, _ in headers)))
-def test_what_has_not_our_headers_is_no_dead_letter(headers: Headers) -> None:
-    """Somebody else may write to the topic."""
+def test_a_record_without_our_headers_is_no_dead_letter(headers: Headers) -> None:
+    """A record that another program wrote to the topic is not taken for a dead letter."""
     assert read(Record(topic="d", key=None, value=b"x", headers=headers)) is None
 
 
 def test_a_selection_takes_what_fits_all_filters() -> None:
-    """Each filter alone can leave one out."""
+    """A dead letter is selected only if it passes every filter."""
     found = letter()
     fitting: dict[str, Any] = {"code": "missing_title", "stage": "validate", "since_ms": found.timestamp_ms, "partition": 3}
     assert Selection(**fitting, places=(Place(partition=3, offset=42),)).takes(found)
@@ -141,8 +141,8 @@ def test_a_selection_takes_what_fits_all_filters() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "3", "3/", "/4", "a/b", "3/-1", "٣/٤", "3/4/5", "3/" + "9" * 30])
-def test_a_place_that_is_none_is_refused(text: str) -> None:
-    """With how to write one."""
+def test_a_malformed_place_is_refused(text: str) -> None:
+    """The error for a malformed place shows how to write one."""
     with pytest.raises(UsageError, match="PARTITION/OFFSET"):
         place(text)
 
@@ -161,7 +161,7 @@ def test_a_place_that_is_none_is_refused(text: str) -> None:
     ],
 )
 def test_a_moment_is_a_duration_or_a_time_with_its_offset(text: str, expected: int | None) -> None:
-    """A time without an offset would be another one on every machine."""
+    """A time without a UTC offset is refused, because it would differ between machines."""
     if expected is None:
         with pytest.raises(UsageError, match="RFC 3339"):
             since_ms(text, 1_000_000_000)
@@ -170,6 +170,6 @@ def test_a_moment_is_a_duration_or_a_time_with_its_offset(text: str, expected: i
 
 
 def test_no_dead_letter_shows_event_text_in_its_repr() -> None:
-    """It may stand in a traceback."""
+    """The repr of a dead letter holds no event text, since it may appear in a traceback."""
     planted = b"zq7-planted"
     assert "zq7-planted" not in repr(letter(planted, planted, (("h", planted),)))

@@ -1,4 +1,4 @@
-"""The consumers' side: each outcome once, conflicts seen, memory bounded."""
+"""Consumers see each outcome once and learn of conflicts, in bounded memory."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ def tagged(number: int, *, at: int = 0, **changes: Any) -> Record:
 
 @given(st.lists(st.integers(0, 20), max_size=200), st.integers(21, 30))
 def test_each_outcome_comes_once_in_order(numbers: list[int], remember: int) -> None:
-    """With room for all that is about, nothing is shown twice, nothing is left out, and the counts add up."""
+    """With room for all outcomes, each is given once, in order, and the counts add up."""
     known = Distinct(remember=remember)
     admitted = [number for at, number in enumerate(numbers) if known.admit(tagged(number, at=at))]
     assert admitted == list(dict.fromkeys(numbers))
@@ -28,7 +28,7 @@ def test_each_outcome_comes_once_in_order(numbers: list[int], remember: int) -> 
 
 @given(st.lists(st.integers(0, 20), max_size=200), st.integers(1, 8))
 def test_nothing_is_lost_however_little_is_remembered(numbers: list[int], remember: int) -> None:
-    """A bound that is too small lets duplicates through, and never drops a first."""
+    """A memory that is too small lets duplicates through and never drops a first outcome."""
     records = (tagged(number, at=at) for at, number in enumerate(numbers))
     assert {record.value.split(b",")[0] for record in distinct(records, remember=remember) if record.value} == {
         b'{"id":"%d"' % number for number in numbers
@@ -36,7 +36,7 @@ def test_nothing_is_lost_however_little_is_remembered(numbers: list[int], rememb
 
 
 def test_a_repetition_is_known_within_the_bound_and_not_beyond() -> None:
-    """Fewer than `remember` others between: dropped. As many: let through."""
+    """A repetition is dropped with fewer than `remember` outcomes in between, and let through with as many."""
     known = Distinct(remember=3)
     assert [known.admit(tagged(number)) for number in (0, 1, 2, 0)] == [True, True, True, False]
     assert [known.admit(tagged(number)) for number in (3, 4, 5, 0)] == [True, True, True, True]
@@ -52,7 +52,7 @@ def test_a_repetition_is_known_within_the_bound_and_not_beyond() -> None:
     ],
 )
 def test_two_decisions_of_one_id_that_differ_are_a_conflict(changes: dict[str, Any]) -> None:
-    """In key or in any field, down to the digit; exit code 4, and both places are named."""
+    """Two decisions that differ in key or in any field end with exit code 4 and both places."""
     known = Distinct()
     known.admit(tagged(1, at=5))
     with pytest.raises(ConflictError, match="tagged -1/5 and -1/9") as caught:
@@ -61,14 +61,14 @@ def test_two_decisions_of_one_id_that_differ_are_a_conflict(changes: dict[str, A
 
 
 def test_another_topic_is_another_outcome() -> None:
-    """A reviewer's decision on `tagged` bears the id of the one on `review`."""
+    """The same prediction id on another topic is another outcome, as when a reviewer decides an event of `review`."""
     known = Distinct()
     assert known.admit(tagged(1))
     assert known.admit(tagged(1, topic="review"))
 
 
 def test_dead_letters_are_known_by_where_they_came_from() -> None:
-    """They have no prediction id; the same event read twice makes two of them."""
+    """Dead letters have no prediction id, so the place of their event identifies them."""
     known = Distinct()
     assert [known.admit(lying(event(), offset=offset)) for offset in (1, 2)] == [True, False]
     with pytest.raises(ConflictError):
@@ -76,15 +76,15 @@ def test_dead_letters_are_known_by_where_they_came_from() -> None:
 
 
 @pytest.mark.parametrize("value", [None, b"", b"[]", b"\xff", b'{"id":1}', b"[" * 100_000])
-def test_what_is_no_outcome_is_let_through_and_counted(value: bytes | None) -> None:
-    """A consumer must see what it cannot explain."""
+def test_a_value_that_is_no_outcome_is_let_through_and_counted(value: bytes | None) -> None:
+    """A consumer still gets the records that it cannot interpret."""
     known = Distinct()
     assert known.admit(tagged(1, value=value))
     assert known.admit(tagged(1, value=value))
     assert known.unidentified == 2
 
 
-def test_a_memory_of_nothing_is_refused() -> None:
-    """It would tell nothing apart."""
+def test_remembering_no_outcomes_is_refused() -> None:
+    """With nothing remembered no duplicate could be found, so the setting is an error."""
     with pytest.raises(ValueError, match="remember=0"):
         Distinct(remember=0)

@@ -1,4 +1,4 @@
-"""The input contract: `decode` is total, keeps every byte that it may keep, and says nothing of what the event says."""
+"""The input contract: `decode` accepts or refuses any bytes, keeps the producer's fields, and leaks no event text."""
 
 import base64
 import json
@@ -27,21 +27,21 @@ STRUCTURED = {"specversion": "1.0", "id": "c-1", "source": "/feed", "type": "con
 
 
 def accepted(value: bytes, **where: Any) -> ContentEvent:
-    """Decode what must be valid."""
+    """Decode a value that must be valid."""
     event = decode(raw(value, **where))
     assert isinstance(event, ContentEvent), event
     return event
 
 
 def rejected(value: bytes | None, limits: Limits = LIMITS, **where: Any) -> Refusal:
-    """Decode what must be refused."""
+    """Decode a value that must be refused."""
     outcome = decode(raw(value, **where), limits)
     assert isinstance(outcome, Refusal), outcome
     return outcome
 
 
 def titled(extra: bytes) -> bytes:
-    """A valid event with something more in it."""
+    """A valid event with this addition."""
     return b'{"id":"a","title":"Hello",' + extra + b"}"
 
 
@@ -136,7 +136,7 @@ REFUSED: list[tuple[Reason, bytes | None, Mapping[str, bytes]]] = [
     ("reason", "value", "headers"), REFUSED, ids=lambda part: part.value if isinstance(part, Reason) else ""
 )
 def test_a_bad_event_is_refused_for_its_reason(reason: Reason, value: bytes | None, headers: Mapping[str, bytes]) -> None:
-    """Every hostile input is a value with the code of the closed list, and the record is kept as it came."""
+    """Every hostile input becomes a refusal with a code of the closed list, and the record is kept unchanged."""
     record = raw(value, headers=headers.items())
     outcome = decode(record, LIMITS)
     assert isinstance(outcome, Refusal)
@@ -148,12 +148,12 @@ def test_a_bad_event_is_refused_for_its_reason(reason: Reason, value: bytes | No
 
 
 def test_every_reason_of_the_closed_list_has_an_input() -> None:
-    """No code stands in the contract that nothing can cause; what only an outcome can cause has its input in test_outcomes.py."""
+    """Every code has an input that causes it; the codes of outcomes have theirs in test_outcomes.py."""
     assert {reason for reason, _, _ in REFUSED} == set(Reason) - OF_THE_MODEL - {Reason.OUTCOME_TOO_LARGE}
 
 
 def test_the_stage_says_whether_the_bytes_or_the_contract_were_broken() -> None:
-    """`decode` until there is a JSON object, `validate` after."""
+    """The stage is `decode` until the value is a JSON object, and `validate` from then on."""
     validate = {Reason.INVALID_CLOUDEVENT, Reason.MISSING_TITLE, Reason.WRONG_TYPE, Reason.INVALID_ID}
     for reason, value, headers in REFUSED:
         stage = rejected(value, headers=headers.items()).stage
@@ -173,12 +173,12 @@ def test_the_stage_says_whether_the_bytes_or_the_contract_were_broken() -> None:
     ],
 )
 def test_an_event_at_its_limit_is_accepted(value: bytes) -> None:
-    """A bound includes its last value; brackets within a string are no depth."""
+    """A limit includes its last value, and brackets within a string add no depth."""
     accepted(value)
 
 
 def test_the_size_limit_includes_its_last_byte() -> None:
-    """Exactly `max_bytes` is accepted, one more is not."""
+    """An event of exactly `max_bytes` is accepted, and one byte more is refused."""
     value = b'{"title":"a"}'
     assert isinstance(decode(raw(value), Limits(max_bytes=len(value))), ContentEvent)
     assert rejected(value, Limits(max_bytes=len(value) - 1)).reason is Reason.TOO_LARGE
@@ -206,7 +206,7 @@ OBJECTS = st.dictionaries(NAMES, st.one_of(JSON, st.just("1.0"), st.dictionaries
 
 
 def check_total(value: bytes | None, headers: Any = (), key: bytes | None = None) -> None:
-    """One of the two comes back, the same each time, and it can be published."""
+    """Decoding gives an event or a refusal, the same each time, and either can be published."""
     record = raw(value, headers=headers, key=key)
     outcome = decode(record)
     assert outcome == decode(record)
@@ -223,7 +223,7 @@ def check_total(value: bytes | None, headers: Any = (), key: bytes | None = None
 @hypothesis_settings(max_examples=1_000)
 @given(st.binary())
 def test_random_bytes_are_decoded_or_refused(value: bytes) -> None:
-    """Whatever bytes arrive, `decode` raises nothing."""
+    """`decode` raises no exception for random bytes."""
     check_total(value)
 
 
@@ -233,14 +233,14 @@ def test_random_bytes_are_decoded_or_refused(value: bytes) -> None:
     st.sampled_from([b'{"title":"%b"}', b'{"title":"a","%b":1}', b'{"title":"a","x":%b}', b'{"title":"a","x":{"%b":[]}}']),
 )
 def test_random_bytes_within_a_valid_event_are_decoded_or_refused(inside: bytes, around: bytes) -> None:
-    """This is where parsers let out exceptions of other types than their own."""
+    """Random bytes inside a valid event raise no foreign exception of a parser."""
     check_total(around.replace(b"%b", inside))
 
 
 @hypothesis_settings(max_examples=500)
 @given(st.text(alphabet='\\u0d8fcDE"{}[]:,x \n'), st.booleans())
 def test_escapes_and_brackets_are_decoded_or_refused(inside: str, in_a_string: bool) -> None:
-    """Text made of what JSON is made of."""
+    """Text made of JSON's own characters is decoded or refused."""
     check_total(titled(b'"x":"' + inside.encode() + b'"' if in_a_string else b'"x":' + inside.encode()))
 
 
@@ -249,14 +249,14 @@ def test_escapes_and_brackets_are_decoded_or_refused(inside: str, in_a_string: b
 def test_any_json_under_our_names_with_any_headers_is_decoded_or_refused(
     fields: dict[str, Any], headers: Any, key: bytes | None, ascii_only: bool
 ) -> None:
-    """Recursive JSON, wrong types, half envelopes, lone surrogates, NaN, headers of every kind."""
+    """Recursive JSON, wrong types, partial envelopes, lone surrogates, NaN and odd headers are decoded or refused."""
     check_total(json.dumps(fields, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass"), headers, key)
 
 
 @hypothesis_settings(max_examples=200)
 @given(st.data())
 def test_a_mutated_valid_event_is_decoded_or_refused(data: st.DataObject) -> None:
-    """Bytes are cut, doubled, overwritten in an event that was valid."""
+    """A valid event with bytes cut, doubled or overwritten is decoded or refused."""
     value = bytearray(
         data.draw(st.sampled_from([titled(b'"x":{"y":[1,2.5,"\\u00e9"]}'), envelope(), envelope({"title": "\u00e9"})]))
     )
@@ -267,7 +267,7 @@ def test_a_mutated_valid_event_is_decoded_or_refused(data: st.DataObject) -> Non
     check_total(bytes(value), data.draw(HEADERS))
 
 
-# --- nothing is dropped, nothing is changed ----------------------------------------------------------------------------
+# --- fields are kept unchanged ------------------------------------------------------------------------------------------
 
 SNIPPETS = st.recursive(
     st.sampled_from(
@@ -299,7 +299,7 @@ SNIPPETS = st.recursive(
 
 @given(st.dictionaries(st.sampled_from(["x", "tags", "url", "\u00e9", "Title", "a b", ""]), SNIPPETS))
 def test_the_value_of_every_unknown_field_is_kept_byte_for_byte(unknown: dict[str, bytes]) -> None:
-    """Large integers, trailing zeros, escapes, inner white space: as they came."""
+    """Large integers, trailing zeros, escapes and inner white space are kept as they came."""
     value = b'{"title": "a" ' + b"".join(b', "%b" : %b' % (name.encode(), text) for name, text in unknown.items()) + b"}"
     fields = accepted(value).fields
     assert {name: bytes(fields[name]) for name in unknown} == unknown
@@ -307,7 +307,7 @@ def test_the_value_of_every_unknown_field_is_kept_byte_for_byte(unknown: dict[st
 
 
 def test_optional_fields_may_be_null() -> None:
-    """Null is absence: an id is derived, nothing else is invented, and the nulls are kept."""
+    """A null optional field counts as missing, gives a derived id, and is kept."""
     event = accepted(b'{"title":"a","id":null,"description":null,"created_on":null,"source":null}')
     assert (event.description, event.source) == (None, None)
     assert event.id.startswith("sha256-")
@@ -315,12 +315,12 @@ def test_optional_fields_may_be_null() -> None:
 
 
 def test_the_producers_own_id_is_the_events_id() -> None:
-    """No prefix, no change, whatever characters it has."""
+    """The producer's id is used unchanged, whatever characters it has."""
     assert accepted('{"title":"a","id":"\u00e9/1 2"}'.encode()).id == "\u00e9/1 2"
 
 
 def test_a_derived_id_depends_on_key_and_value_alone() -> None:
-    """Stable over redelivery, partitions, topics and time; the figure is written down, since it is published."""
+    """A derived id is stable over redelivery, partition, topic and time, and its published value is fixed here."""
     value = b'{"title":"a"}'
     first = accepted(value, key=b"k")
     again = decode(Record(topic="other", partition=9, offset=9, timestamp_ms=9, key=b"k", value=value, headers=(("h", b""),)))
@@ -331,7 +331,7 @@ def test_a_derived_id_depends_on_key_and_value_alone() -> None:
 
 @given(st.binary(max_size=6), st.binary(max_size=6))
 def test_a_derived_id_tells_key_and_value_apart(left: bytes, right: bytes) -> None:
-    """Bytes that move from the key to the value make another event."""
+    """Bytes that move from the key to the value give another id."""
     tail = b'{"title":"a"}'
     one, other = decode(raw(right + tail, key=left)), decode(raw(tail, key=left + right))
     if right and isinstance(one, ContentEvent) and isinstance(other, ContentEvent):
@@ -342,7 +342,7 @@ def test_a_derived_id_tells_key_and_value_apart(left: bytes, right: bytes) -> No
 
 
 def test_binary_mode_takes_from_the_headers_what_the_data_does_not_say() -> None:
-    """The envelope's id, source and time become ours; all of it is kept under `cloudevent`."""
+    """The envelope's id, source and time fill the missing fields, and all attributes are kept under `cloudevent`."""
     headers = {**BINARY, "ce_time": b"2024-01-02T03:04:05Z", "ce_ext": "\u00e9".encode(), "content-type": b"application/json"}
     event = accepted(b'{"title":"a"}', headers=headers.items())
     assert (event.id, event.source) == ("c-1", "/feed")
@@ -363,7 +363,7 @@ def test_binary_mode_takes_from_the_headers_what_the_data_does_not_say() -> None
 
 
 def test_structured_mode_opens_the_envelope() -> None:
-    """The data is the event, and its fields are kept as they came."""
+    """In structured mode the data is the event, and its fields are kept unchanged."""
     event = accepted(b'{"specversion":"1.0","id":"c-1","source":"/feed","type":"t","time":"now","data":{"title":"a","n":1.10}}')
     assert bytes(event.fields["n"]) == b"1.10"
     assert (event.id, event.title, event.source) == ("c-1", "a", "/feed")
@@ -372,7 +372,7 @@ def test_structured_mode_opens_the_envelope() -> None:
 
 
 def test_structured_mode_opens_base64_data() -> None:
-    """`data_base64` is the event's bytes."""
+    """`data_base64` holds the bytes of the event."""
     inner = b'{"title":"a","n":12345678901234567890}'
     event = accepted(json.dumps({**STRUCTURED, "data_base64": base64.b64encode(inner).decode()}).encode())
     assert bytes(event.fields["n"]) == b"12345678901234567890"
@@ -380,8 +380,8 @@ def test_structured_mode_opens_base64_data() -> None:
 
 
 @pytest.mark.parametrize("mode", ["binary", "structured"])
-def test_what_the_data_says_of_itself_wins(mode: str) -> None:
-    """Its own id, source and date; a null is silence."""
+def test_fields_of_the_data_win_over_the_envelope(mode: str) -> None:
+    """The data's own id, source and date win over the envelope's, unless they are null."""
     data = {"id": "own", "title": "a", "source": "here", "created_on": None}
     if mode == "binary":
         event = accepted(json.dumps(data).encode(), headers={**BINARY, "ce_time": b"then"}.items())
@@ -392,18 +392,18 @@ def test_what_the_data_says_of_itself_wins(mode: str) -> None:
 
 
 def test_an_envelope_is_known_by_its_content_type() -> None:
-    """Parameters of the type do not matter."""
+    """An envelope is recognized by its content type, with any parameters."""
     header = ("content-type", b"application/cloudevents+json; charset=UTF-8")
     assert accepted(envelope(title="not this"), headers=[header]).title == "Hello"
 
 
 def test_a_bare_event_may_have_fields_that_an_envelope_has() -> None:
-    """`specversion` beside a title is a field like any other."""
+    """In a bare event `specversion` is a field like any other."""
     assert accepted(titled(b'"specversion":"1.0","type":"t"')).id == "a"
 
 
 def test_attributes_that_are_no_strings_are_kept_too() -> None:
-    """The JSON format allows numbers and booleans in extensions; they leave as the bytes that came."""
+    """Numbers and booleans in extension attributes are kept as the bytes that came."""
     event = accepted(b'{"specversion":"1.0","id":"c","source":"/f","type":"t","n":1.10,"b":true,"data":{"title":"a"}}')
     assert bytes(event.fields["cloudevent"]) == b'{"specversion":"1.0","id":"c","source":"/f","type":"t","n":1.10,"b":true}'
 
@@ -419,13 +419,13 @@ def test_attributes_that_are_no_strings_are_kept_too() -> None:
     ids=["structured", "binary", "headers", "key"],
 )
 def test_an_event_whose_outcome_would_not_fit_into_a_record_is_refused(record: Record) -> None:
-    """The broker would refuse the outcome, and the worker would die of the same event again and again."""
+    """An event whose outcome would be too large for a record is refused, so that it cannot stop the worker."""
     outcome = decode(record)
     assert isinstance(outcome, Refusal)
     assert outcome.reason is Reason.TOO_LARGE
 
 
-# --- silence about the text --------------------------------------------------------------------------------------------
+# --- no event text in refusals ------------------------------------------------------------------------------------------
 
 PLANTED = f'"{TOKEN}"'.encode()
 
@@ -454,7 +454,7 @@ PLANTED = f'"{TOKEN}"'.encode()
 )
 @pytest.mark.parametrize("headers", [{}, {f"ce_{TOKEN}": TOKEN.encode() + b"\xff", **BINARY}, {TOKEN: TOKEN.encode()}])
 def test_a_refusal_never_holds_event_text(value: bytes, headers: Mapping[str, bytes]) -> None:
-    """Neither its message nor its repr, so that no log line and no header can."""
+    """Neither the message nor the repr of a refusal holds event text, so no log line and no header does."""
     outcome = rejected(value, headers=headers.items(), key=TOKEN.encode())
     assert TOKEN not in outcome.message
     assert TOKEN not in repr(outcome)
@@ -462,7 +462,7 @@ def test_a_refusal_never_holds_event_text(value: bytes, headers: Mapping[str, by
 
 @given(st.dictionaries(NAMES, st.sampled_from([None, "", 7, TOKEN, [TOKEN], {"title": TOKEN}])), HEADERS)
 def test_no_repr_on_the_way_out_holds_the_title(fields: dict[str, Any], headers: Any) -> None:
-    """The record, the event, the outcome and the publication may stand in a traceback."""
+    """The repr of record, event, outcome and publication hides the title, since each may appear in a traceback."""
     fields |= {name: "a" for name in ("id", "source") if isinstance(fields.get(name), str)}
     record = raw(json.dumps({**fields, "title": TOKEN}).encode(), headers=[*headers, ("h", TOKEN.encode())], key=TOKEN.encode())
     outcome = decode(record)

@@ -1,4 +1,4 @@
-"""10,000 hostile records through the real pipeline: one outcome each, by the right door, in bounded time and memory."""
+"""10,000 hostile records through the real pipeline: one correct outcome each, in bounded time and memory."""
 
 import itertools
 import json
@@ -37,26 +37,26 @@ from tests.hostile.structures import as_large_as_allowed
 from tests.lacking import lacking
 
 BATCH = 64
-# The corpus holds megabytes; what grows beyond a batch of it is a leak or a bomb that went off.
+# The corpus takes megabytes, so more growth than one batch means a leak or a decompression bomb.
 GROWTH_BYTES = 400 * 1024 * 1024
-# Of processor time: other processes on the machine add nothing to it.
+# Processor time, which other processes on the machine do not change.
 SECONDS_PER_EVENT = 1.0
 STATM = Path("/proc/self/statm")
 
 
 def hostile_pipeline(bundle: Bundle, classifier: Classifier) -> Pipeline:
-    """The stream's own, unobserved."""
+    """The stream's own pipeline, without an observer."""
     return Pipeline(decider=decider_of_bundle(bundle, classifier), observer=NullObserver())
 
 
 def batches(records: Iterator[tuple[Callable[..., Hostile], Hostile]], size: int) -> Iterator[list[tuple[str, Hostile]]]:
-    """So many at a time, each with the name of its class."""
+    """Batches of this size; each record comes with the name of its class."""
     while chunk := list(itertools.islice(records, size)):
         yield [(make.__name__, record) for make, record in chunk]
 
 
 def wrong(pipeline: Pipeline, batch: list[tuple[str, Hostile]]) -> list[str]:
-    """What is wrong with the outcomes of a batch."""
+    """Complaints about the outcomes of a batch."""
     publications = pipeline.publications([record.raw(offset) for offset, (_, record) in enumerate(batch)])
     return [
         f"{name}: {what}"
@@ -66,13 +66,13 @@ def wrong(pipeline: Pipeline, batch: list[tuple[str, Hostile]]) -> list[str]:
 
 
 def resident_bytes() -> int:
-    """Memory of this process that is in RAM now."""
+    """Resident memory of this process."""
     return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.mark.skipif(not STATM.exists(), reason="memory is read from /proc, which this system does not have")
-def test_the_fixed_ten_thousand_leave_by_the_right_door(tiny_bundle: Bundle, tiny_classifier: Classifier) -> None:
-    """Each by one door with the expected code or flags, bytes untouched, in batches as the worker has them."""
+def test_the_fixed_corpus_gets_the_right_outcomes(tiny_bundle: Bundle, tiny_classifier: Classifier) -> None:
+    """Each record, batched as in a worker, gets one outcome with the expected code or flags and unchanged bytes."""
     pipeline = hostile_pipeline(tiny_bundle, tiny_classifier)
     before = most = resident_bytes()
     found: list[str] = []
@@ -88,8 +88,8 @@ def test_the_fixed_ten_thousand_leave_by_the_right_door(tiny_bundle: Bundle, tin
     assert most - before < GROWTH_BYTES
 
 
-def test_they_do_under_the_default_bundle() -> None:
-    """The shipped network and tokenizer take them too."""
+def test_the_fixed_corpus_gets_the_right_outcomes_under_the_default_bundle() -> None:
+    """The shipped network and tokenizer give every hostile record its right outcome too."""
     if not (DEFAULT_BUNDLE / MANIFEST).is_file():
         lacking("the default bundle has not been made")
     bundle = read(DEFAULT_BUNDLE)
@@ -98,7 +98,7 @@ def test_they_do_under_the_default_bundle() -> None:
 
 
 def test_the_corpus_is_the_same_for_everyone_and_has_every_class() -> None:
-    """By its seed; another seed gives another one."""
+    """The same seed gives the same corpus with every class, and another seed gives another one."""
     first = [record for _, record in corpus(500)]
     assert first == [record for _, record in corpus(500)]
     assert first != [record for _, record in corpus(500, seed="another")]
@@ -108,7 +108,7 @@ def test_the_corpus_is_the_same_for_everyone_and_has_every_class() -> None:
 
 
 def test_every_code_and_every_flag_is_planted() -> None:
-    """No way out of `decode` and no flag is without a record that asks for it; the model and the topic's limit have tests of their own."""
+    """Every code of `decode` and every flag is the expected result of some record in the corpus."""
     records = [record for _, record in corpus()]
     assert {code for record in records for code in record.codes} == set(Reason) - OF_THE_MODEL - {Reason.OUTCOME_TOO_LARGE}
     assert {flag for record in records for flag in record.flags or ()} == set(TextFlag)
@@ -116,15 +116,15 @@ def test_every_code_and_every_flag_is_planted() -> None:
 
 @given(hostile())
 @settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
-def test_any_record_of_any_class_leaves_by_the_right_door(pipeline: Pipeline, record: Hostile) -> None:
-    """The fixed corpus is not special."""
+def test_any_record_of_any_class_gets_the_right_outcome(pipeline: Pipeline, record: Hostile) -> None:
+    """Records outside the fixed corpus get their right outcome too."""
     assert wrong(pipeline, [("any", numbered(record, 1))]) == []
 
 
 @given(mutated())
 @settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
-def test_mutated_records_leave_by_some_door(pipeline: Pipeline, record: Hostile) -> None:
-    """One outcome; a dead letter keeps its bytes, a decision is strict JSON with the input's fields."""
+def test_mutated_records_get_one_outcome(pipeline: Pipeline, record: Hostile) -> None:
+    """A mutated record becomes a dead letter with its bytes, or a decision in strict JSON with the input's fields."""
     (publication,) = pipeline.publications([record.raw()])
     if publication.destination is Destination.DLQ:
         assert publication.value == record.value
@@ -142,7 +142,7 @@ def test_mutated_records_leave_by_some_door(pipeline: Pipeline, record: Hostile)
 
 
 def test_the_judge_sees_what_is_wrong(pipeline: Pipeline) -> None:
-    """Another door, changed bytes, a lost field, a missing flag, a code that is not the right one: each is a complaint."""
+    """The judge complains about a wrong topic, changed bytes, a lost field, a missing flag and a wrong code."""
     good = Hostile(value=b'{"id":"a","title":"A title","x":1.50}', flags=frozenset())
     (found,) = pipeline.publications([good.raw()])
     outcome = {"destination": found.destination, "key": found.key, "value": found.value, "headers": found.headers}
@@ -175,7 +175,7 @@ def test_the_judge_sees_what_is_wrong(pipeline: Pipeline) -> None:
 def test_a_batch_of_the_largest_events_costs_little_more_than_their_bytes(
     tiny_bundle: Bundle, tiny_classifier: Classifier, piece: str
 ) -> None:
-    """A tokenizer that was given whole megabytes would take 370 MB and more than a second for each."""
+    """Only the beginning of a text reaches the tokenizer, so a batch of the largest events stays within the bound."""
     pipeline = hostile_pipeline(tiny_bundle, tiny_classifier)
     title = piece * (880_000 // len(piece.encode()))
     batch = [Hostile(value=b'{"id":"%d","title":"%b"}' % (n, title.encode())).raw(n) for n in range(16)]
@@ -201,7 +201,7 @@ def test_a_batch_of_the_largest_events_costs_little_more_than_their_bytes(
     ids=["open brackets", "a long array", "escaped marks", "many names", "many exponents", "backslashes", "white space"],
 )
 def test_decoding_takes_time_in_proportion(value: Callable[[int], bytes]) -> None:
-    """Four times the bytes may take ten times the time (16 would be their square), by the best of three."""
+    """Four times the bytes take at most ten times the time (quadratic growth takes 16), by the best of three."""
 
     def seconds(size: int) -> float:
         raw = Hostile(value=value(size)).raw()
@@ -216,14 +216,14 @@ def test_decoding_takes_time_in_proportion(value: Callable[[int], bytes]) -> Non
 
 
 def test_the_largest_allowed_events_are_decided(pipeline: Pipeline) -> None:
-    """At the limit and one byte below it; the sizes are what the class says."""
+    """Events at the size limit and one byte below it are decided."""
     records = [as_large_as_allowed(random.Random(seed), seed) for seed in range(12)]  # noqa: S311 - repeatable, not secret
     assert {len(record.value or b"") for record in records} == {900_000, 899_999}
     assert wrong(pipeline, [("large", numbered(record, 1)) for record in records]) == []
 
 
 def test_a_terminal_shows_hostile_records_without_obeying_them(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
-    """`tail` and `classify` print every record, input and outcome: no control, escape or reordering character leaves them."""
+    """`tail` and `classify` print every record without its control, escape and reordering characters."""
     for make, record in itertools.islice(corpus(), 2_000):
         (outcome,) = pipeline.decide([record.raw()])
         (publication,) = pipeline.publications([record.raw()])
@@ -240,7 +240,7 @@ def test_a_terminal_shows_hostile_records_without_obeying_them(pipeline: Pipelin
 
 
 def test_flags_are_counted_and_make_no_series(pipeline: Pipeline) -> None:
-    """One count for each flag of a published decision, in series that are there from the start."""
+    """Each flag of a published decision is counted once, in a series that exists from the start."""
     registry = CollectorRegistry()
     metrics = Metrics(registry, labels=LABELS, topic="content")
     before = {(sample.name, *sample.labels.items()) for family in registry.collect() for sample in family.samples}

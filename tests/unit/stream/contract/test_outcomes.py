@@ -34,9 +34,9 @@ from tests.fakes import LABELS, deciding, raw
 NOW_MS = 1_700_000_000_123
 SURE = b'{"id":"e-1","title":"deployment of a model"}'
 UNSURE = b'{"id":"e-2","title":"maybe deployment"}'
-# For properties, which Hypothesis does not let share fixtures.
+# Properties use these, because Hypothesis does not let them share fixtures.
 PIPELINE = Pipeline(decider=deciding(), observer=NullObserver())
-# The rows of the contract's table, written down a second time.
+# The rows of the contract's table, repeated here on purpose.
 TAGGED_FIELDS = [
     "tag",
     "confidence",
@@ -74,7 +74,7 @@ def body(publication: Publication) -> dict[str, Any]:
 
 
 def test_a_tagged_value_is_the_input_and_the_decision_in_the_contracts_order(pipeline: Pipeline, model: ModelRef) -> None:
-    """All labels have a probability, and the fields are the contract's, no more."""
+    """A tagged value has exactly the contract's fields, with a probability for every label."""
     found = body(published(pipeline, raw(SURE)))
     assert list(found) == ["id", "title", *TAGGED_FIELDS]
     assert found["tag"] == "mlops"
@@ -86,7 +86,7 @@ def test_a_tagged_value_is_the_input_and_the_decision_in_the_contracts_order(pip
 
 
 def test_a_review_value_says_why_a_person_is_asked(pipeline: Pipeline) -> None:
-    """As `tagged`, with reasons and the probability of having been chosen."""
+    """A review value has the fields of `tagged`, the reasons and the probability of having been chosen."""
     publication = published(pipeline, raw(UNSURE))
     found = body(publication)
     assert publication.destination is Destination.REVIEW
@@ -97,13 +97,13 @@ def test_a_review_value_says_why_a_person_is_asked(pipeline: Pipeline) -> None:
 
 @pytest.mark.parametrize(("key", "expected"), [(b"\xffk", b"\xffk"), (b"", b""), (None, b"e-1")])
 def test_the_key_is_the_producers_or_else_the_events_id(pipeline: Pipeline, key: bytes | None, expected: bytes) -> None:
-    """Bytes are bytes; an empty key is a key."""
+    """The key of an outcome is the producer's bytes, even empty ones, and the event's id where there was no key."""
     assert published(pipeline, raw(SURE, key=key)).key == expected
 
 
 @given(st.integers(0, 4_000_000_000_000), st.integers(0, 4_000_000_000_000), st.sampled_from([SURE, UNSURE, b'{"title":"a"}']))
 def test_a_redelivered_event_repeats_the_bytes_of_its_decision(first_ms: int, second_ms: int, value: bytes) -> None:
-    """Whenever and from wherever it is read again, only `tagged_at` differs, and it comes last."""
+    """A redelivered event repeats its decision to the byte, except for `tagged_at`, which comes last."""
     one = published(PIPELINE, raw(value, offset=1), first_ms).value
     two = published(PIPELINE, Record(topic="t", partition=0, offset=2, timestamp_ms=5, key=None, value=value), second_ms).value
     assert one is not None
@@ -115,7 +115,7 @@ def test_a_redelivered_event_repeats_the_bytes_of_its_decision(first_ms: int, se
 
 
 def test_the_prediction_id_is_made_of_event_bundle_and_contract() -> None:
-    """A version 5 UUID; the figure is written down, because consumers deduplicate by it."""
+    """The prediction id is a version 5 UUID, and its value is fixed here because consumers deduplicate by it."""
     known = prediction_id("e-1", "0" * 64)
     assert known == prediction_id("e-1", "0" * 64)
     assert uuid.UUID(known).version == 5
@@ -125,7 +125,7 @@ def test_the_prediction_id_is_made_of_event_bundle_and_contract() -> None:
 
 @given(st.sets(st.sampled_from(sorted(DECISION_FIELDS)), min_size=1))
 def test_input_fields_under_the_decisions_names_are_kept_under_overridden(names: set[str]) -> None:
-    """The holdout itself has a field `tag`: the decision is found under the contract's name, and nothing is lost."""
+    """An input field that has a name of ours, such as the holdout's `tag`, is kept under `overridden`."""
     value = b'{"id":"a","title":"deployment",' + b",".join(b'"%b":1.10' % name.encode() for name in sorted(names)) + b"}"
     event = decode(raw(value))
     assert isinstance(event, ContentEvent)
@@ -146,7 +146,7 @@ def decided(event: ContentEvent) -> Tagged | NeedsReview:
 
 
 def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object, if it names no key twice."""
+    """An object whose names are all different."""
     assert len(dict(pairs)) == len(pairs), pairs
     return dict(pairs)
 
@@ -155,7 +155,7 @@ def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     "extra", [b'"overridden":{"tag":1}', b'"overridden":1,"tag":"x"', b'"destination":"moon"', b'"cloudevent":0']
 )
 def test_a_value_never_names_a_field_twice(pipeline: Pipeline, extra: bytes) -> None:
-    """Also where the input uses our names for collisions."""
+    """A value names no field twice, even where the input provokes a collision."""
     value = published(pipeline, raw(b'{"id":"a","title":"deployment",%b}' % extra)).value
     assert value is not None
     found = json.loads(value, object_pairs_hook=unique)
@@ -164,7 +164,7 @@ def test_a_value_never_names_a_field_twice(pipeline: Pipeline, extra: bytes) -> 
 
 
 def test_unknown_fields_reach_the_topic_byte_for_byte(pipeline: Pipeline) -> None:
-    """Large integers, trailing zeros, escapes and inner white space, in the producer's order."""
+    """Large integers, trailing zeros, escapes and inner white space are published in the producer's order."""
     unknown = b'"n":12345678901234567890123,"p":1.10,"e":"\\u00e9\\/","o":{ "b" : [1,  2] },"u":"\xf0\x9f\x98\x80"'
     value = published(pipeline, raw(b'{"id":"a",%b,"title":"deployment"}' % unknown)).value
     assert value is not None
@@ -172,7 +172,7 @@ def test_unknown_fields_reach_the_topic_byte_for_byte(pipeline: Pipeline) -> Non
 
 
 def test_headers_go_on_except_those_that_would_call_the_outcome_the_producers_cloudevent(pipeline: Pipeline) -> None:
-    """Tracing survives, also without a value or twice."""
+    """Headers are passed on, without a value or twice too, except the attributes of a CloudEvent."""
     kept = (("traceparent", b"00-1"), ("x", b"1"), ("x", b"2"))
     envelope = (
         ("ce_specversion", b"1.0"),
@@ -185,7 +185,7 @@ def test_headers_go_on_except_those_that_would_call_the_outcome_the_producers_cl
 
 
 def test_an_observation_says_what_was_published(pipeline: Pipeline) -> None:
-    """Metrics and topics cannot disagree."""
+    """An observation has the figures of the published outcome."""
     event = raw(UNSURE)
     publication = published(pipeline, event)
     found = body(publication)
@@ -216,7 +216,7 @@ def test_an_observation_says_what_was_published(pipeline: Pipeline) -> None:
 def test_a_dead_letter_is_the_record_untouched_with_where_and_why_after_its_own_headers(
     value: bytes, key: bytes | None
 ) -> None:
-    """Original key, bytes and headers; then exactly the contract's header names, in UTF-8."""
+    """A dead letter has the original key, bytes and headers, followed by exactly the contract's headers in UTF-8."""
     own = (("x", b"1"), ("x-dlq-code", b"old"), ("ce_id", b"\xff"))
     event = raw(value, key=key, headers=own, offset=42)
     outcome = decode(event)
@@ -242,7 +242,7 @@ def test_a_dead_letter_is_the_record_untouched_with_where_and_why_after_its_own_
 
 @pytest.mark.parametrize("key", [None, b"", b"k"])
 def test_a_tombstone_is_sent_with_a_key_because_the_client_needs_one(pipeline: Pipeline, key: bytes | None) -> None:
-    """A record of neither key nor value cannot be sent: an empty key stands in, and a header says so."""
+    """A tombstone without a key is published with an empty key, and a header says that it had none."""
     publication = published(pipeline, raw(None, key=key))
     assert (publication.key, publication.value) == (key or b"", None)
     marks = [text for name, text in publication.headers if name == "x-dlq-null-key"]
@@ -251,7 +251,7 @@ def test_a_tombstone_is_sent_with_a_key_because_the_client_needs_one(pipeline: P
 
 
 def test_a_long_message_is_cut(pipeline: Pipeline) -> None:
-    """Headers count against the size of a record."""
+    """A long message is cut, because headers count against the size of a record."""
     (refusal,) = pipeline.decide([raw(b"")])
     assert isinstance(refusal, Refusal)
     (publication,) = publish_all([raw(b"")], [replace(refusal, message="m" * 9_999)], NOW_MS)
@@ -259,7 +259,7 @@ def test_a_long_message_is_cut(pipeline: Pipeline) -> None:
 
 
 def test_no_outcome_shows_event_text_in_its_repr(pipeline: Pipeline) -> None:
-    """Outcomes and publications may stand in a traceback."""
+    """The repr of outcomes and publications holds no event text, since it may appear in a traceback."""
     planted = "zq7-planted-K"
     values = [f'{{"id":"a","title":"{word} {planted}","x":"{planted}"}}'.encode() for word in ("deployment", "maybe image")]
     records = [raw(value, key=planted.encode(), headers=[("h", planted.encode())]) for value in values]
@@ -269,18 +269,18 @@ def test_no_outcome_shows_event_text_in_its_repr(pipeline: Pipeline) -> None:
 
 @given(st.text(max_size=60), st.text("0123456789abcdef", min_size=64, max_size=64))
 def test_a_prediction_id_is_the_uuid5_of_the_contract(event_id: str, digest: str) -> None:
-    """As any consumer's library computes it: namespace, then contract version, digest and event id."""
+    """The id is the UUID that any library computes from namespace, contract version, digest and event id."""
     expected = uuid.uuid5(PREDICTION_NAMESPACE, f"{CONTRACT_VERSION}:{digest}:{event_id}")
     assert prediction_id(event_id, digest) == str(expected)
 
 
-# --- what a topic would not take -----------------------------------------------------------------------------------------
+# --- records that a topic would refuse ------------------------------------------------------------------------------------
 
 FLOOD = tuple((chr(97 + number % 26), b"") for number in range(60_000))
 
 
 def test_an_outcome_that_its_topic_would_refuse_is_a_dead_letter_with_the_original_bytes(pipeline: Pipeline) -> None:
-    """A flood of tiny headers weighs more on the wire than the bytes in it: decoded as valid, too heavy as an outcome."""
+    """A valid event with a flood of tiny headers, whose outcome would be too large, becomes a dead letter."""
     value = b'{"id":"a","title":"deployment","x":"' + b"y" * 890_000 + b'"}'
     event = raw(value, key=b"k", headers=FLOOD)
     (outcome,) = pipeline.decide([event])
@@ -297,7 +297,7 @@ def test_an_outcome_that_its_topic_would_refuse_is_a_dead_letter_with_the_origin
 
 @given(st.integers(-3, 3))
 def test_the_limit_of_an_outcome_is_exact(beyond: int) -> None:
-    """As heavy as the limit is still tagged, one byte more is not."""
+    """An outcome of exactly the limit is tagged, and one byte more is not."""
     event = raw(b'{"id":"a","title":"deployment"}', key=b"k")
     heavy = published(PIPELINE, event)
     limits = Limits(max_outcome_bytes=weight(heavy.key, heavy.value, heavy.headers) - beyond)
@@ -313,7 +313,7 @@ def test_the_limit_of_an_outcome_is_exact(beyond: int) -> None:
 def test_a_record_never_weighs_more_than_it_is_said_to(
     key: bytes | None, value: bytes | None, headers: list[tuple[str, Any]]
 ) -> None:
-    """The batch that a Kafka client really writes for it is no longer, or the broker would refuse what we let through."""
+    """The batch that a Kafka client writes for a record is at most as long as we compute."""
     batch = DefaultRecordBatchBuilder(
         magic=2, compression_type=0, is_transactional=False, producer_id=-1, producer_epoch=-1, base_sequence=-1, batch_size=0
     )
@@ -333,7 +333,7 @@ def test_a_record_never_weighs_more_than_it_is_said_to(
 def test_a_dead_letter_that_its_topic_would_refuse_says_what_it_was(
     event: Record, kept: tuple[bytes, int], dropped: bytes
 ) -> None:
-    """Where, why, length and SHA-256 without the value; key and headers where they are small; what is not there is named."""
+    """An oversize dead letter has origin, reason, length and SHA-256, small keys and headers, and names the omissions."""
     outcome = decode(event)
     assert isinstance(outcome, Refusal)
     (publication,) = publish_all([event], [outcome], NOW_MS)
@@ -360,6 +360,6 @@ def test_a_dead_letter_that_its_topic_would_refuse_says_what_it_was(
     ],
 )
 def test_attempts_follow_the_replays(pipeline: Pipeline, said: list[bytes], attempts: bytes) -> None:
-    """A replayed event that fails again says how often it was tried; what a producer writes there by chance is no number of ours."""
+    """A replayed event that fails again counts its attempts, and a malformed count of a producer is ignored."""
     headers = [("x-dlq-replay-count", content) for content in said]
     assert dict(published(pipeline, raw(b"", headers=headers)).headers)["x-dlq-attempts"] == attempts

@@ -1,4 +1,4 @@
-"""What docs/producers.md says of its examples is what the decoder does with them."""
+"""The examples of docs/producers.md agree with the decoder."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from stream.settings.settings import Settings
 
 PAGE = (Path(__file__).parents[4] / "docs" / "producers.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```json\n(.*?)\n```", PAGE, re.DOTALL)
-# An event's place among the JSON examples, and the place of what it becomes.
+# The index of an event among the page's JSON examples, and the index of its outcome.
 BECOMES = {0: 3, 1: 2, 4: 5, 6: 7}
 BINARY = 6
 ROW = re.compile(r"^\| `(\w+)` \| (.+) \| (\w+): (.+) \|$", re.MULTILINE)
@@ -33,7 +33,7 @@ DESCRIBED: dict[str, bytes | None] = {
     "number_too_long": b'{"title": "a", "n": ' + b"9" * 1001 + b"}",
     "too_deep": b'{"title": "a", "lists": ' + b"[" * 32 + b"]" * 32 + b"}",
 }
-# No bytes make these: the decision, the model or the worker does.
+# The batch reader, the decision, the model or the worker causes these codes; no value does.
 BEYOND_DECODING = {
     # Decided while the batch is read, before there is a value.
     "unreadable_batch": Stage.DECODE,

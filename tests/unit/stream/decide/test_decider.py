@@ -41,14 +41,14 @@ def predicted(confidence: float, *, truncated: bool = False, energy: float = -1.
 
 
 def event() -> ContentEvent:
-    """Some event."""
+    """An event with a title."""
     decoded = decode(raw(b'{"id":"e-1","title":"Hello"}'))
     assert isinstance(decoded, ContentEvent)
     return decoded
 
 
 def decider(**figures: Any) -> Decider:
-    """A decider with these figures, whose classifier is not asked."""
+    """A decider with these figures and a classifier that must not be called."""
     return replace(Decider(classifier=KeywordClassifier(), model=MODEL, threshold=0.5), **figures)
 
 
@@ -58,7 +58,7 @@ def outcome_of(by: Decider, decoded: ContentEvent, prediction: Prediction) -> Ta
 
 
 def route(confidence: float, threshold: float) -> Tagged | NeedsReview:
-    """The outcome of some event."""
+    """The outcome of an event with this confidence."""
     return outcome_of(decider(threshold=threshold), event(), predicted(confidence))
 
 
@@ -71,27 +71,27 @@ def route(confidence: float, threshold: float) -> Tagged | NeedsReview:
         (0.0, 0.0, Tagged),
         (1.0, 1.0, Tagged),
         (0.9999, 1.0, NeedsReview),
-        # A consumer sees 0.9 and 0.89995, and must be able to recompute the decision.
+        # A consumer sees 0.9 and 0.89995 and must be able to recompute the decision.
         (0.9, 0.89995, Tagged),
         (0.9, 0.90005, NeedsReview),
     ],
 )
 def test_the_published_confidence_is_what_is_compared(confidence: float, threshold: float, kind: type) -> None:
-    """At or above the threshold the model decides."""
+    """The published confidence is compared with the threshold, and equality tags the event."""
     assert type(route(confidence, threshold)) is kind
 
 
 @given(RATIOS, st.floats(0, 1), st.floats(0, 1))
 def test_a_higher_threshold_never_moves_review_to_tagged(confidence: float, one: float, other: float) -> None:
-    """Caution is monotonous."""
+    """Raising the threshold never moves an event from review to tagged."""
     low, high = sorted((one, other))
     if isinstance(route(confidence, low), NeedsReview):
         assert isinstance(route(confidence, high), NeedsReview)
 
 
 @given(RATIOS, st.floats(0, 1))
-def test_the_decision_is_the_same_whoever_is_asked(confidence: float, threshold: float) -> None:
-    """Unsure is not `other`: the tag and all probabilities are published either way."""
+def test_tag_and_probabilities_do_not_depend_on_the_threshold(confidence: float, threshold: float) -> None:
+    """An unsure event has the same tag and probabilities as a sure one."""
     outcome = route(confidence, threshold)
     found = msgspec.json.decode(value_without_clock(outcome))
     assert found["tag"] == "mlops"
@@ -114,7 +114,7 @@ def test_the_decision_is_the_same_whoever_is_asked(confidence: float, threshold:
 def test_the_threshold_of_the_predicted_label_is_applied_and_published(
     own: dict[str, float], confidence: float, kind: type, applied: float
 ) -> None:
-    """Another label's does not matter; without one of its own the label has that of all; above 1 a person is asked however sure it is."""
+    """A label's own threshold is used, else the common one; a threshold above 1 always asks a person."""
     outcome = outcome_of(decider(threshold=0.9, thresholds=own), event(), predicted(confidence))
     assert type(outcome) is kind
     assert outcome.decision.threshold == applied
@@ -122,7 +122,7 @@ def test_the_threshold_of_the_predicted_label_is_applied_and_published(
 
 
 def test_low_confidence_is_the_reason() -> None:
-    """One reason, and nothing was drawn by chance."""
+    """An event below the threshold has low confidence as its only reason."""
     outcome = route(0.5, 0.9)
     assert isinstance(outcome, NeedsReview)
     assert outcome.reasons == (ReviewReason.LOW_CONFIDENCE,)
@@ -130,7 +130,7 @@ def test_low_confidence_is_the_reason() -> None:
 
 
 def test_a_cut_text_is_flagged_and_decided_like_any_other() -> None:
-    """`truncated` reaches the consumer, and is no reason for review."""
+    """A truncated text is flagged and is not sent to review for that."""
     outcome = outcome_of(decider(threshold=0.5), event(), predicted(0.9, truncated=True))
     assert isinstance(outcome, Tagged)
     assert outcome.decision.truncated
@@ -145,10 +145,10 @@ def test_a_cut_text_is_flagged_and_decided_like_any_other() -> None:
         (0.5, -2.0, (ReviewReason.LOW_CONFIDENCE,)),
     ],
 )
-def test_a_strange_text_is_a_reason_beside_the_other(
+def test_an_out_of_distribution_text_has_its_own_reason(
     confidence: float, energy: float, reasons: tuple[ReviewReason, ...]
 ) -> None:
-    """Sure of what it has never seen: a person is asked, and told of every reason, in one order."""
+    """A text unlike the training data goes to review at any confidence, with all reasons in a fixed order."""
     found = outcome_of(decider(threshold=0.9, ood=OodLimits(energy=-2.0)), event(), predicted(confidence, energy=energy))
     assert (found.reasons if isinstance(found, NeedsReview) else ()) == reasons
     assert found.signals is not None
@@ -165,8 +165,8 @@ def test_a_text_of_unfamiliar_words_goes_to_a_person_at_any_confidence(unfamilia
     assert found.signals.out_of_distribution == (kind is NeedsReview)
 
 
-def test_nothing_is_strange_to_a_bundle_that_does_not_say_what_is() -> None:
-    """An older bundle has no such figure."""
+def test_a_bundle_without_limits_finds_no_text_unusual() -> None:
+    """A bundle from before the limits existed sends no text to review as unusual."""
     found = outcome_of(decider(threshold=0.5), event(), predicted(0.9, energy=99.0))
     assert isinstance(found, Tagged)
     assert found.signals is not None
@@ -183,7 +183,7 @@ def signals(**fields: object) -> Signals:
 
 
 def test_signals_are_of_the_text_that_the_model_reads() -> None:
-    """Title and description, cut into words, and what the network made of them."""
+    """Signals count the words and tokens of title and description as the model reads them."""
     assert signals(title="Hello, GPU", description="two words", source="posts") == Signals(
         event_id="e-1",
         energy=-3.5,
@@ -198,7 +198,7 @@ def test_signals_are_of_the_text_that_the_model_reads() -> None:
 
 @pytest.mark.parametrize("description", [None, "", " \n"])
 def test_a_title_alone_is_not_described(description: str | None) -> None:
-    """A blank description says as much as none."""
+    """A blank description counts as none."""
     assert not signals(description=description).described
 
 
@@ -206,13 +206,13 @@ def test_a_title_alone_is_not_described(description: str | None) -> None:
     ("source", "expected"), [(None, None), ("", None), ("  ", None), (" posts ", "posts"), ("x" * 101, "x" * 100)]
 )
 def test_a_source_is_cut_and_a_blank_one_is_none(source: str | None, expected: str | None) -> None:
-    """A producer must not be able to fill memory with its name."""
+    """A source is cut to its limit, so that a producer cannot fill memory with its name."""
     assert signals(source=source).source == expected
 
 
 @pytest.mark.parametrize("own", [{}, {"source": ""}])
 def test_an_envelope_names_the_source_where_the_event_does_not(own: dict[str, str]) -> None:
-    """CloudEvents have theirs in a header or around the data; the event's own field wins."""
+    """A CloudEvent's source is used where the event names none."""
     data = {"title": "Hello", **own}
     header = [("ce_specversion", b"1.0"), ("ce_id", b"1"), ("ce_type", b"t"), ("ce_source", b"/forum")]
     whole = {"specversion": "1.0", "id": "1", "type": "t", "source": "/forum", "data": data}
@@ -224,19 +224,19 @@ def test_an_envelope_names_the_source_where_the_event_does_not(own: dict[str, st
 
 
 def test_signals_do_not_show_event_text_in_their_repr() -> None:
-    """An outcome may stand in a traceback."""
+    """The repr of signals holds no event text, since an outcome may appear in a traceback."""
     assert "hello" not in repr(signals()).lower()
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.99])
-def test_tags_go_where_the_decision_goes(threshold: float) -> None:
-    """To consumers and to reviewers alike, as the prediction has them."""
+def test_tags_are_published_with_tagged_and_review(threshold: float) -> None:
+    """Both kinds of outcome carry the prediction's tags."""
     prediction = replace(predicted(0.9), tags=("mlops", "other"))
     assert outcome_of(decider(threshold=threshold), event(), prediction).decision.tags == ("mlops", "other")
 
 
-def test_under_the_rules_a_person_is_asked_whatever_the_confidence() -> None:
-    """Even at a confidence and a threshold that would let a model decide; nothing of it is a signal of a model."""
+def test_the_rules_ask_a_person_at_any_confidence() -> None:
+    """Under the rules an event goes to review at any confidence and threshold, without signals of a model."""
     outcome = outcome_of(decider(threshold=0.0, kind="rules"), event(), predicted(1.0))
     assert isinstance(outcome, NeedsReview)
     assert (outcome.reasons, outcome.decision.decider) == ((ReviewReason.LOW_CONFIDENCE,), "rules")

@@ -1,4 +1,4 @@
-"""The model decides unless the settings name the rules, and under the rules nothing is tagged."""
+"""Settings choose between the model and the rules, and the rules tag no event."""
 
 import json
 import subprocess
@@ -31,13 +31,13 @@ NOWHERE = Path("/nonexistent/bundle")
 
 
 def by_rules(**knobs: Any) -> Settings:
-    """Settings whose bundle is gone and whose decider is the rules."""
+    """Settings with the rules as decider and a bundle that does not exist."""
     return Settings.model_validate({"decider": "rules", "bundle": NOWHERE, **knobs})
 
 
 @pytest.mark.parametrize("threshold", [None, 0.0, 0.5])
-def test_the_rules_send_everything_to_people_whatever_the_threshold(threshold: float | None) -> None:
-    """With their tag, all probabilities, the reason, and their own name; without a bundle."""
+def test_the_rules_send_every_event_to_review_at_any_threshold(threshold: float | None) -> None:
+    """Without a bundle each event goes to review with the rules' tag, probabilities, reason and name."""
     pipeline = pipeline_of(by_rules(confidence_threshold=threshold))
     outcomes = [found for found in pipeline.decide([raw(value) for value in EVENTS]) if isinstance(found, NeedsReview)]
     decisions = [outcome.decision for outcome in outcomes]
@@ -51,7 +51,7 @@ def test_the_rules_send_everything_to_people_whatever_the_threshold(threshold: f
 
 
 def test_the_rules_name_themselves_and_the_ids_are_theirs() -> None:
-    """Going back to the model decides anew, under other ids."""
+    """Decisions of the rules have the rules' name and their own ids, so that the model later decides anew."""
     classifier = rules.RulesClassifier()
     found = [json.loads(row.line) for row in classify(pipeline_of(by_rules()), [Row(1, value) for value in EVENTS])]
     assert {row["destination"] for row in found} == {"review"}
@@ -60,8 +60,8 @@ def test_the_rules_name_themselves_and_the_ids_are_theirs() -> None:
     assert found[0]["tags"] == ["x"], "a producer's own field is not ours to move"
 
 
-def test_figures_of_the_model_say_nothing_of_the_rules() -> None:
-    """Confidences, labels and drift are of a model; that a person was asked is counted as ever."""
+def test_the_models_metrics_leave_the_rules_out() -> None:
+    """Confidences, labels and drift count the model's decisions only, and reviews are counted under both deciders."""
     registry = CollectorRegistry()
     metrics = Metrics(registry, labels=rules.RulesClassifier().labels, topic="content")
     publications = pipeline_of(by_rules()).publications([raw(value) for value in EVENTS])
@@ -82,7 +82,7 @@ def test_figures_of_the_model_say_nothing_of_the_rules() -> None:
 
 
 def test_a_refused_bundle_is_refused_and_names_the_rules() -> None:
-    """Nobody falls back in silence; who reads the error knows how to keep events flowing to people."""
+    """A refused bundle is an error that names the rules as the way to keep events flowing to people."""
     with pytest.raises(
         BundleError, match=r"cannot be read.*Next: .*TAGSTREAM_DECIDER=rules keeps the stream flowing to people"
     ):
@@ -90,7 +90,7 @@ def test_a_refused_bundle_is_refused_and_names_the_rules() -> None:
 
 
 def test_the_rules_need_no_runtime() -> None:
-    """One that cannot be imported is a reason to choose them."""
+    """The rules work where ONNX Runtime cannot be imported."""
     code = "import sys; from stream.decide.from_settings import decider_of; from stream.settings.settings import Settings\n"
     code += "decider_of(Settings(decider='rules')); print('onnxruntime' in sys.modules, 'tokenizers' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=HANG_SECONDS)
@@ -98,7 +98,7 @@ def test_the_rules_need_no_runtime() -> None:
 
 
 def test_a_worker_runs_on_the_rules_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its metrics say who decides, and drift, which is looked for in a model, is not watched."""
+    """A worker on the rules exports the name of its decider and does not watch for drift."""
     ran = SimpleNamespace()
     monkeypatch.setattr(main, "limit_fragmentation", lambda: None)
     monkeypatch.setattr(main.logs, "configure", lambda **_: None)
@@ -111,7 +111,7 @@ def test_a_worker_runs_on_the_rules_alone(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_the_models_open_breaker_waits_while_the_rules_stand_in(tmp_path: Path) -> None:
-    """Choosing the rules is no answer to it, and does not keep them from working."""
+    """Under the rules a worker runs, and the model's open breaker stays open."""
     model, stand_in = Settings(state_folder=tmp_path), by_rules(state_folder=tmp_path)
     BreakerFile(model, release="1 model").write("the model failed on 600 of the last 1000 events")
     assert BreakerFile(stand_in, release="1 rules").why() is None

@@ -1,4 +1,4 @@
-"""A batch that the model raises for: who is to blame, who is decided, and how often the model is asked."""
+"""Isolation of the events for which the model raises: culprits, neighbours and the number of calls."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -22,15 +22,15 @@ BAD = "unspeakable"
 
 
 class FragileClassifier(KeywordClassifier):
-    """Raises where `breaks` says so of the texts, and counts its calls."""
+    """A classifier that raises the exception that `breaks` returns, and counts its calls."""
 
     def __init__(self, breaks: Callable[[Sequence[str], int], Exception | None]) -> None:
-        """`breaks` is given the texts and the number of the call, from 1."""
+        """`breaks` gets the texts and the number of the call, from 1."""
         self._breaks = breaks
         self.calls = 0
 
     def classify(self, texts: Sequence[str]) -> list[Prediction]:
-        """Raise, or decide."""
+        """Raise, or predict."""
         self.calls += 1
         error = self._breaks(texts, self.calls)
         if error is not None:
@@ -39,7 +39,7 @@ class FragileClassifier(KeywordClassifier):
 
 
 def of_the_text(texts: Sequence[str], _: int) -> Exception | None:
-    """A model that cannot bear one word, and quotes it."""
+    """Raise for texts with one word, and quote the text in the message."""
     found = [text for text in texts if BAD in text]
     return ValueError(found[0]) if found else None
 
@@ -50,14 +50,14 @@ BATCHES = st.integers(1, 70).flatmap(
 
 
 def refused(error: str, attempts: int) -> Refusal:
-    """The refusal of a text for which alone the model raised an exception of this class."""
+    """The refusal of a text for which the model raised this class of exception when asked alone."""
     message = f"the model raised {error} for this event alone, each time, and for no other text"
     return Refusal(stage=Stage.INFER, reason=Reason.MODEL_RAISED, message=message, attempts=attempts)
 
 
 @given(BATCHES)
 def test_culprits_are_found_and_neighbours_are_decided_as_if_alone(batch: tuple[int, set[int], int]) -> None:
-    """Whatever the size of the batch and wherever the bad ones are; and the model is asked no more often than is promised."""
+    """At any batch size and any places the culprits are refused, the others are decided, and calls are bounded."""
     size, bad, attempts = batch
     texts = [f"{BAD if position in bad else 'image'} {position}" for position in range(size)]
     model, raised = FragileClassifier(of_the_text), [0]
@@ -78,7 +78,7 @@ def test_culprits_are_found_and_neighbours_are_decided_as_if_alone(batch: tuple[
 
 @given(st.integers(1, 70), st.integers(1, 4))
 def test_a_model_that_raises_for_everything_is_a_broken_machine(size: int, attempts: int) -> None:
-    """The probe says so at the second call, whatever the size of the batch: no event is blamed."""
+    """When the second call, the probe, raises too, the error is raised and no event is blamed."""
     model = FragileClassifier(lambda _, call: RuntimeError(call))
     with pytest.raises(RuntimeError) as caught:
         Isolation(model, attempts=attempts).classify(["image"] * size)
@@ -89,8 +89,8 @@ def test_a_model_that_raises_for_everything_is_a_broken_machine(size: int, attem
 
 @hypothesis_settings(deadline=None)
 @given(st.integers(2, 40), st.data())
-def test_a_machine_that_breaks_while_a_batch_is_taken_apart_blames_nobody(size: int, data: st.DataObject) -> None:
-    """From some call on nothing works: whatever was found until then, the batch raises."""
+def test_a_machine_that_breaks_during_isolation_blames_no_event(size: int, data: st.DataObject) -> None:
+    """If every call from some point on fails, the batch raises, even where culprits were found before."""
     bad = data.draw(st.integers(0, size - 1))
     texts = [BAD if position == bad else "image" for position in range(size)]
     whole = FragileClassifier(of_the_text)
@@ -102,8 +102,8 @@ def test_a_machine_that_breaks_while_a_batch_is_taken_apart_blames_nobody(size: 
 
 
 @given(st.integers(1, 40), st.integers(1, 3))
-def test_what_fails_for_a_moment_is_nobodys_fault(size: int, failures: int) -> None:
-    """The first calls of the batch raise, the probe works: everything is decided, one event alone included."""
+def test_a_passing_failure_blames_no_event(size: int, failures: int) -> None:
+    """If the first calls raise and the probe works, every event is decided, also in a batch of one."""
 
     def at_first(texts: Sequence[str], call: int) -> Exception | None:
         return RuntimeError(call) if call <= failures * 2 and tuple(texts) != PROBE else None
@@ -113,8 +113,8 @@ def test_what_fails_for_a_moment_is_nobodys_fault(size: int, failures: int) -> N
 
 
 @pytest.mark.parametrize("error", [MemoryError(), OSError(28, "full"), KeyboardInterrupt(), SystemExit(1)])
-def test_what_says_of_itself_that_the_machine_is_broken_is_not_looked_into(error: BaseException) -> None:
-    """It is raised on at the first call."""
+def test_an_error_that_means_a_broken_machine_is_raised_at_once(error: BaseException) -> None:
+    """Such an error is raised from the first call, without isolation."""
 
     class Exhausted(KeywordClassifier):
         calls = 0
@@ -129,14 +129,14 @@ def test_what_says_of_itself_that_the_machine_is_broken_is_not_looked_into(error
     assert model.calls == 2
 
 
-def test_no_text_is_no_trouble_and_a_model_that_raises_for_none_is_broken_only_if_the_probe_says_so() -> None:
-    """A batch of bad events only."""
+def test_a_batch_without_texts_raises_only_if_the_probe_raises() -> None:
+    """A batch of bad events has no text for the model, so the probe decides whether the machine is broken."""
     assert Isolation(FragileClassifier(of_the_text)).classify([]) == []
     assert Isolation(FragileClassifier(lambda texts, _: None if texts else ValueError())).classify([]) == []
 
 
 def test_the_dead_letter_says_where_and_how_often_without_a_word_of_the_text() -> None:
-    """Its neighbours are tagged; its code, stage and attempts are headers; the exception's message is nowhere."""
+    """The dead letter has code, stage and attempts as headers, and the exception's message is not published."""
     observer = RecordingObserver()
     pipeline = Pipeline(decider=deciding(FragileClassifier(of_the_text)), observer=observer, attempts=3)
     value = b'{"title":"image of the unspeakable"}'
@@ -151,12 +151,12 @@ def test_the_dead_letter_says_where_and_how_often_without_a_word_of_the_text() -
     assert (published.value, headers["x-dlq-attempts"], headers["x-dlq-code"]) == (value, b"3", b"model_raised")
     assert BAD.encode() not in b"".join(headers.values())
     assert b"ValueError" in headers["__streams.errors.message"]
-    # The whole, a half that is the culprit or holds it, and so on, and three times alone.
+    # The whole batch, then the halves with the culprit down to itself, then three times alone.
     assert observer.raised >= 4
 
 
-def test_the_pipeline_probes_with_what_it_is_given() -> None:
-    """The bundle's golden texts: what this machine has decided as it loaded."""
+def test_the_pipeline_probes_with_the_bundles_golden_texts() -> None:
+    """The probe asks for the texts that were checked when the bundle was loaded."""
     asked: list[tuple[str, ...]] = []
 
     def listen(texts: Sequence[str], _: int) -> Exception | None:

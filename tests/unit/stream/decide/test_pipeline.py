@@ -1,4 +1,4 @@
-"""List in, list out: the same length, the same order, bad events as values among the good."""
+"""The pipeline gives one outcome an event, in order, and bad events become values among the good."""
 
 import json
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ def joined(classifier: Classifier, observer: RecordingObserver | None = None, li
 
 @given(st.lists(st.sampled_from(list(KINDS))))
 def test_any_mix_of_good_and_bad_keeps_its_length_and_order(values: list[bytes | None]) -> None:
-    """Every event becomes exactly one outcome, its own."""
+    """Every event becomes exactly one outcome, at its own position."""
     events = [raw(value, offset=offset) for offset, value in enumerate(values)]
     publications = joined(KeywordClassifier()).publications(events)
     outcomes = [publication.outcome for publication in publications]
@@ -55,39 +55,39 @@ def test_any_mix_of_good_and_bad_keeps_its_length_and_order(values: list[bytes |
 
 @given(st.lists(st.sampled_from(list(KINDS)), min_size=1))
 def test_a_decision_does_not_depend_on_its_neighbours(values: list[bytes | None]) -> None:
-    """Alone or in any batch, an event has the same outcome."""
+    """An event has the same outcome alone and in any batch."""
     pipeline = joined(KeywordClassifier())
     events = [raw(value, offset=offset) for offset, value in enumerate(values)]
     assert pipeline.decide(events) == [outcome for event in events for outcome in pipeline.decide([event])]
 
 
-def test_an_empty_batch_gives_nothing() -> None:
-    """No event, no outcome, no publication."""
+def test_an_empty_batch_gives_an_empty_list() -> None:
+    """No events give no outcomes and no publications."""
     pipeline = joined(KeywordClassifier())
     assert pipeline.decide([]) == []
     assert pipeline.publications([]) == []
 
 
 def test_a_batch_of_bad_events_only_is_no_trouble() -> None:
-    """The classifier is asked about no text."""
+    """The classifier gets no text when every event of a batch is bad."""
     assert [type(outcome) for outcome in joined(KeywordClassifier()).decide([raw(None), raw(b"[")])] == [Refusal, Refusal]
 
 
 def test_a_broken_classifier_breaks_the_batch() -> None:
-    """A broken machine is an exception: no event of the batch is decided, not even a bad one."""
+    """A broken classifier raises, and no event of the batch is decided, not even a bad one."""
     with pytest.raises(MemoryError):
         joined(BrokenClassifier()).decide([raw(b"{"), raw(b'{"title":"a"}')])
 
 
 @pytest.mark.parametrize("by", [-1, 1])
 def test_a_classifier_that_miscounts_is_a_broken_machine(by: int) -> None:
-    """One prediction too many or too few would give an event its neighbour's decision."""
+    """A classifier that returns too many or too few predictions raises, so that no event gets its neighbour's."""
     with pytest.raises(RuntimeError, match=rf"2 texts became {2 + by} predictions"):
         joined(ShiftedClassifier(by)).decide([raw(b'{"title":"image"}'), raw(b'{"title":"deployment"}')])
 
 
 def test_the_classifier_reads_the_composed_text() -> None:
-    """Title and description become one text as in training; neither is read alone."""
+    """The classifier reads title and description as one text, as in training."""
 
     class Listening(KeywordClassifier):
         def __init__(self) -> None:
@@ -103,7 +103,7 @@ def test_the_classifier_reads_the_composed_text() -> None:
 
 
 def test_publications_carry_the_clock_and_every_stage_is_observed() -> None:
-    """Decode and inference, then encoding; the time of the decision is the clock's."""
+    """`tagged_at` comes from the clock, and decoding, inference and encoding are timed."""
     observer = RecordingObserver()
     (publication,) = joined(KeywordClassifier(), observer).publications([raw(b'{"title":"a"}')], clock=lambda: 1.5)
     assert publication.value is not None
@@ -113,7 +113,7 @@ def test_publications_carry_the_clock_and_every_stage_is_observed() -> None:
 
 
 def test_limits_are_passed_on() -> None:
-    """The size limit of the settings is the decoder's."""
+    """The decoder uses the size limit of the settings."""
     assert isinstance(joined(KeywordClassifier(), limits=Limits(max_bytes=12)).decide([raw(b'{"title":"a"}')])[0], Refusal)
 
 
@@ -121,7 +121,7 @@ def test_limits_are_passed_on() -> None:
 def test_a_threshold_of_the_settings_wins_over_the_bundles(
     tiny_bundle: Bundle, given_threshold: float | None, expected: float | str
 ) -> None:
-    """Zero is a threshold, not an absence; the digest is the bundle's."""
+    """The settings' threshold wins, even zero, and the digest stays the bundle's."""
     found = decider_of_bundle(tiny_bundle, KeywordClassifier(), threshold=given_threshold)
     wanted = tiny_bundle.manifest.threshold.confidence if given_threshold is None else expected
     assert {found.asked_below(label) for label in tiny_bundle.manifest.labels} == {wanted}
@@ -134,7 +134,7 @@ def test_a_threshold_of_the_settings_wins_over_the_bundles(
 def test_the_setting_overrides_the_threshold_of_every_label(
     tiny_bundle: Bundle, given_threshold: float | None, expected: dict[str, float]
 ) -> None:
-    """Else each label has its own."""
+    """A threshold in the settings applies to every label; without it each label has its own."""
     own = {label: threshold(0.97 if label == "mlops" else 0.61) for label in tiny_bundle.manifest.labels}
     manifest = msgspec.structs.replace(tiny_bundle.manifest, thresholds=own)
     bundle = msgspec.structs.replace(tiny_bundle, manifest=manifest)
@@ -143,7 +143,7 @@ def test_the_setting_overrides_the_threshold_of_every_label(
 
 
 def threshold(confidence: float) -> LabelThreshold:
-    """A label's threshold without a promise."""
+    """A label's threshold without a certificate."""
     return LabelThreshold(
         confidence=confidence,
         target_precision=0.95,
@@ -156,8 +156,8 @@ def threshold(confidence: float) -> LabelThreshold:
     )
 
 
-def test_what_is_strange_is_what_the_bundle_says(tiny_bundle: Bundle, tiny_classifier: Classifier) -> None:
-    """The reference's figure reaches the decider, and a text of words that nobody knows goes to a person, sure or not."""
+def test_the_bundles_energy_figure_sends_unusual_texts_to_review(tiny_bundle: Bundle, tiny_classifier: Classifier) -> None:
+    """The reference's figure reaches the decider, and a text of unknown words goes to review at any confidence."""
     decider = decider_of_bundle(tiny_bundle, tiny_classifier, threshold=0.0)
     assert decider.ood == OodLimits(energy=tiny_bundle.manifest.reference["ood_energy"])
     pipeline = Pipeline(decider=decider, observer=NullObserver())
@@ -167,15 +167,15 @@ def test_what_is_strange_is_what_the_bundle_says(tiny_bundle: Bundle, tiny_class
     assert isinstance(known, Tagged)
 
 
-def test_a_bundle_without_the_figure_calls_nothing_strange(tiny_bundle: Bundle) -> None:
-    """A bundle from before there was one still decides."""
+def test_a_bundle_without_the_energy_figure_still_decides(tiny_bundle: Bundle) -> None:
+    """A bundle from before the figure existed gives decisions without that reason."""
     manifest = msgspec.structs.replace(tiny_bundle.manifest, reference={})
     bundle = msgspec.structs.replace(tiny_bundle, manifest=manifest)
     assert decider_of_bundle(bundle, KeywordClassifier()).ood == NO_LIMITS
 
 
-def test_a_redelivered_strange_event_has_the_same_bytes_of_decision(tiny_bundle: Bundle, tiny_classifier: Classifier) -> None:
-    """Alone or among others, now or later, up to the clock."""
+def test_a_redelivered_unusual_event_has_the_same_bytes_of_decision(tiny_bundle: Bundle, tiny_classifier: Classifier) -> None:
+    """Alone or in a batch, now or later, the decision is the same but for the clock."""
     pipeline = Pipeline(decider=decider_of_bundle(tiny_bundle, tiny_classifier), observer=NullObserver())
     event = raw(b'{"id":"e","title":"Nobody knows these"}')
     first = pipeline.publications([event], clock=lambda: 1.0)[0].value
@@ -187,13 +187,13 @@ def test_a_redelivered_strange_event_has_the_same_bytes_of_decision(tiny_bundle:
 
 
 def test_every_decision_has_signals_and_no_dead_letter_has() -> None:
-    """Drift is looked for in all that was decided."""
+    """Every decided event has signals for drift detection, and a dead letter has none."""
     publications = joined(KeywordClassifier()).publications([raw(value) for value in KINDS])
     assert [found.observation.signals is None for found in publications] == [kind is Refusal for kind in KINDS.values()]
 
 
 class Replacing(KeywordClassifier):
-    """Puts another decider in the pipeline while it is asked."""
+    """A classifier that replaces the pipeline's decider during its call."""
 
     def __init__(self, other: Decider) -> None:
         """`other` decides from the next batch on."""
@@ -201,14 +201,14 @@ class Replacing(KeywordClassifier):
         self.pipeline: Pipeline | None = None
 
     def classify(self, texts: Sequence[str]) -> list[Prediction]:
-        """As the keyword classifier, behind the exchange."""
+        """Predict by keywords, after the exchange."""
         assert self.pipeline is not None
         self.pipeline.decider = self.other
         return super().classify(texts)
 
 
 def test_a_replaced_decider_decides_the_next_batch_and_not_the_one_that_has_begun() -> None:
-    """Classifier, thresholds and name of one batch are of one decider, though another takes its place while the model works."""
+    """A batch is decided with the classifier, thresholds and model name of the decider that it began with."""
     newer = ModelRef(name="m", version="2", digest="e" * 64)
     replacing = Replacing(deciding(model=newer, threshold=1.0))
     pipeline = replacing.pipeline = joined(replacing)
@@ -224,7 +224,7 @@ def test_a_replaced_decider_decides_the_next_batch_and_not_the_one_that_has_begu
 
 
 def test_the_probe_of_a_replaced_decider_is_asked_with_it() -> None:
-    """A batch that raises is probed with the texts of the decider that it began with."""
+    """A batch that raises is probed with the golden texts of the decider that it began with."""
     asked: list[list[str]] = []
 
     class Raising(KeywordClassifier):
@@ -242,7 +242,7 @@ def test_the_probe_of_a_replaced_decider_is_asked_with_it() -> None:
 
 
 def test_records_that_may_not_be_read_become_dead_letters_undecoded() -> None:
-    """A refusal from before decoding is published with the record's own bytes, though they would make a good event."""
+    """A record that was refused before decoding is published with its bytes, though they would make a valid event."""
     refusal = Refusal(stage=Stage.INFER, reason=Reason.CRASHES_WORKER, message="three processes died", attempts=3)
     (letter,) = joined(BrokenClassifier()).publications([raw(b'{"title":"a"}')], refusal)
     assert letter.outcome is refusal
