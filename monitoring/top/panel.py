@@ -131,13 +131,13 @@ def _side_by_side(figures: Figures, width: int, left: Block, right: Block) -> li
 def _tags(figures: Figures, width: int) -> list[Text]:
     lines = [ends(Text(" tags", style="bold"), Text("now   ref.", style=QUIET), width)]
     room = max(len(label.label) for label in figures.labels) if figures.labels else 0
-    names = min(room, max(12, width // 2 - 4))
+    names = min(room, max(12, width // 2 - 2))
     columns = max(4, width - names - 16)
     most = max([0.1, *(max(label.share or 0, label.reference or 0) for label in figures.labels)])
     for label in figures.labels:
         drawn = bar(label.share, label.reference, most, columns, "cyan")
         shares = f" {_percent(label.share):>6} {_percent(label.reference):>6}"
-        lines.append(Text.assemble(" ", fitted(plain(label.label), names), " ", drawn, shares))
+        lines += _named(label.label, names, Text.assemble(drawn, shares))
     return lines if figures.labels else [*lines, Text(" no decision yet", style=QUIET)]
 
 
@@ -146,22 +146,28 @@ def _distances(figures: Figures, width: int) -> list[Text]:
     span = "since the start" if window.since_start else f"last {seconds(window.seconds)}"
     judged = f"{window.decisions} decisions, {span}"
     head = ends(Text(" drift", style="bold"), Text(judged, style=QUIET), width)
-    return [head, *(_measure(measure, width, _score) for measure in figures.distances)]
+    return [head, *(line for measure in figures.distances for line in _measure(measure, width, _score))]
 
 
 def _shares(figures: Figures, width: int) -> list[Text]:
     head = ends(Text(" shares", style="bold"), Text("now  limit", style=QUIET), width)
-    return [head, *(_measure(measure, width, _percent) for measure in figures.shares)]
+    return [head, *(line for measure in figures.shares for line in _measure(measure, width, _percent))]
 
 
-def _measure(measure: Measure, width: int, write: Callable[[float | None], str]) -> Text:
+def _measure(measure: Measure, width: int, write: Callable[[float | None], str]) -> list[Text]:
     names = min(24, max(18, width // 2 - 4))
     over = measure.limit is not None and measure.value is not None and measure.value > measure.limit
     style = "bold red" if over else "cyan"
     most = 2 * measure.limit if measure.limit else max(0.01, measure.value or 0.0)
     drawn = bar(measure.value, measure.limit, most, max(4, width - names - 16), style)
     value = Text(f" {write(measure.value):>6}", style="bold red" if over else "")
-    return Text.assemble(" ", fitted(measure.title, names), " ", drawn, value, (f" {write(measure.limit):>6}", QUIET))
+    return _named(measure.title, names, Text.assemble(drawn, value, (f" {write(measure.limit):>6}", QUIET)))
+
+
+def _named(name: str, columns: int, figures: Text) -> list[Text]:
+    """A line of figures behind its name; a name that is longer than its columns goes on below, whole."""
+    first, *rest = textwrap.wrap(plain(name), columns) or [""]
+    return [Text.assemble(" ", fitted(first, columns), " ", figures), *(Text(f" {part}") for part in rest)]
 
 
 def asked_below(thresholds: Mapping[str, float]) -> str:

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
@@ -17,6 +17,7 @@ from monitoring.top.panel import Frame
 from monitoring.top.workers import Address, ask
 
 AT_ONCE = 16
+WAITING_SECONDS = 5.0
 
 
 class NoWorkerError(Exception):
@@ -28,9 +29,17 @@ class NoWorkerError(Exception):
 class Watcher:
     """Fetches the workers' metrics and keeps earlier ones, from which rates are computed."""
 
-    def __init__(self, addresses: Sequence[Address]) -> None:
-        """Store the addresses; no request is sent yet."""
+    def __init__(self, addresses: Sequence[Address], waiting: Callable[[], str] = lambda: "") -> None:
+        """
+        Store the addresses; no request is sent yet.
+
+        Args:
+            addresses: Addresses of the workers.
+            waiting: Says in a sentence what waits for a worker; called while no worker answers, every `WAITING_SECONDS` at most.
+        """
         self._addresses = list(dict.fromkeys(addresses))
+        self._waiting = waiting
+        self._waits: tuple[float, str] | None = None
         self._history = History()
 
     def look(self) -> Figures:
@@ -45,11 +54,25 @@ class Watcher:
         seen = {str(at): found for at, (found, _) in zip(self._addresses, answers, strict=True) if found is not None}
         troubles = [trouble for _, trouble in answers if trouble is not None]
         if not seen:
-            raise NoWorkerError(_no_answer(troubles))
+            raise NoWorkerError(_no_answer(troubles, self._what_waits()))
+        self._waits = None
         return figures(self._history.see(seen), troubles)
 
+    def _what_waits(self) -> str:
+        if self._waits is None or time.monotonic() - self._waits[0] >= WAITING_SECONDS:
+            self._waits = (time.monotonic(), self._waiting())
+        return self._waits[1]
 
-def top(addresses: Sequence[Address], *, once: bool, as_json: bool, every_seconds: float, console: Console) -> None:
+
+def top(
+    addresses: Sequence[Address],
+    *,
+    once: bool,
+    as_json: bool,
+    every_seconds: float,
+    console: Console,
+    waiting: Callable[[], str] = lambda: "",
+) -> None:
     """
     Show the workers until interrupted.
 
@@ -59,11 +82,12 @@ def top(addresses: Sequence[Address], *, once: bool, as_json: bool, every_second
         as_json: Print JSON, one object a line, instead of frames.
         every_seconds: Time between two looks.
         console: The console for frames.
+        waiting: Says in a sentence what waits for a worker; called while no worker answers.
 
     Raises:
         NoWorkerError: No worker answers at the first look.
     """
-    watcher = Watcher(addresses)
+    watcher = Watcher(addresses, waiting)
     try:
         # A rate needs two looks.
         watcher.look()
@@ -101,6 +125,9 @@ def _print_json(watcher: Watcher, *, once: bool, every_seconds: float) -> None:
         time.sleep(every_seconds)
 
 
-def _no_answer(troubles: Sequence[Trouble]) -> str:
+def _no_answer(troubles: Sequence[Trouble], waits: str) -> str:
     what = "; ".join(f"{trouble.worker}: {trouble.why}" for trouble in troubles)
-    return f"no worker answers ({what}). Next: start one (tagstream worker, or make demo), or name its address: tagstream top HOST:PORT."
+    return (
+        f"no worker answers ({what}).{f' {waits}' if waits else ''} "
+        f"Next: start one (tagstream worker, or make demo), or name its address: tagstream top HOST:PORT."
+    )

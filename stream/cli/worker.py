@@ -77,5 +77,10 @@ def top(
     from monitoring.top.workers import address
     from stream.settings.metrics_address import own_address
 
+    def waiting() -> str:
+        from stream.doctor.group import in_a_sentence
+
+        return in_a_sentence(settings())
+
     addresses = [address(url) for url in urls or [own_address(settings())]]
-    run.top(addresses, once=once, as_json=json, every_seconds=every, console=Console(highlight=False))
+    run.top(addresses, once=once, as_json=json, every_seconds=every, console=Console(highlight=False), waiting=waiting)

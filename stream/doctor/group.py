@@ -5,13 +5,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from stream.doctor.findings import Finding, Status, finding_of
-from stream.kafka.errors import NotAuthorizedError
+from stream.kafka import admin
+from stream.kafka.credentials import SecurityError
+from stream.kafka.errors import BrokerUnreachableError, NotAuthorizedError, TopicsMissingError
 from stream.kafka.group.look import look
 from stream.kafka.group.standing import Member, Standing
 from stream.settings.settings import Settings
 
 # Members and partitions beyond these are counted and not listed.
 MOST_LISTED = 20
+ANSWER_SECONDS = 5.0
 HOUR_SECONDS, DAY_SECONDS = 3600, 86_400
 
 
@@ -43,6 +46,20 @@ def findings(standing: Standing, *, absent: Status, now: float) -> Iterator[Find
     yield members(standing)
     yield waiting(standing, absent=absent, now=now)
     yield last_committed(standing, now=now)
+
+
+def in_a_sentence(settings: Settings) -> str:
+    """What waits for a worker and who is in the group, or why the brokers did not say; waits for them `ANSWER_SECONDS` at most."""
+    quick = settings.model_copy(update={"startup_timeout_seconds": min(ANSWER_SECONDS, settings.startup_timeout_seconds)})
+    try:
+        admin.require(quick, {"content": quick.topics.content})
+        standing = look(quick)
+    except (BrokerUnreachableError, NotAuthorizedError, TopicsMissingError, SecurityError) as error:
+        why, _, _ = str(error).partition(" Next: ")
+        return f"Whether events wait is not known: {why}"
+    now = time.time()
+    waits = waiting(standing, absent=Status.FAIL, now=now).detail
+    return f"The brokers at {settings.brokers} say: {waits}; {members(standing).detail}."
 
 
 def members(standing: Standing) -> Finding:

@@ -259,6 +259,37 @@ def test_at_160_columns_labels_and_sentences_are_whole() -> None:
     assert "…" not in text
 
 
+@pytest.mark.parametrize("width", [76, 80, 100])
+def test_names_of_labels_and_figures_are_whole_on_a_narrow_terminal(width: int) -> None:
+    """A name that is too long for its column goes on in the next line; no character of it is lost."""
+    made = Stream()
+    made.run(100, drift=1.0)
+    left, right = panel._tags(of(made).figures, (width - 3) // 2), panel._shares(of(made).figures, (width - 3) // 2)
+    assert not any("…" in line.plain for line in left + right)
+    joined = "".join(line.plain.strip().partition(" ")[0] for line in left)
+    assert all(label in joined for label in LABELS)
+    words = " ".join(word for line in right for word in line.plain.split())
+    assert all(word in words for word in ("unlike the", "training", "text"))
+
+
+def test_without_a_worker_what_waits_is_said(stream: Stream) -> None:
+    """The brokers are asked when no worker answers, and not again at each look; a worker that answers has its own figures."""
+    asked: list[int] = []
+
+    def waiting() -> str:
+        asked.append(1)
+        return "200 events wait."
+
+    watcher = Watcher([address(NOBODY)], waiting)
+    for _ in range(2):
+        with pytest.raises(NoWorkerError, match=r"nothing listens there\). 200 events wait. Next: start one"):
+            watcher.look()
+    assert len(asked) == 1
+    with served(stream) as one:
+        Watcher([address(one)], waiting).look()
+    assert len(asked) == 1
+
+
 def test_an_empty_worker_shows_dashes() -> None:
     """A worker without events is shown with dashes."""
     made = Stream()
