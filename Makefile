@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit broker faults faults-long soak check fix bench drift-bench bench-monitoring see-it-long images-test lock clean
+.PHONY: help setup demo test unit broker faults faults-long fuzz soak check fix bench drift-bench bench-monitoring see-it-long images-test lock clean
 
 help: ## print this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ see-it-long: .venv/.dev ## 10,000 ordinary events raise no alert, five shifts ra
 
 faults: .venv/.dev ## 40 faults of 34 classes with the stub and with the model, and all known-bad variants (a few of each are part of `make test`)
 	$(BROKER_TESTS) tests/integration/faults -m faults --durations=5
+
+fuzz: .venv/.dev ## 10,000 mutated record batches that a broker takes, through the consumer of the workers (300 are part of `make test`)
+	$(BIN)/python -m tests.hostile.fuzz --batches 10000
 
 FAULTS_FOLDER ?= .faults
 faults-long: .venv/.dev ## 1,000,000 events under 222 faults, then 100,000 with the real model under 60; goes on where it was cut off
