@@ -1,4 +1,4 @@
-"""Stand-ins for the seams, ten lines each: a classifier that reads keywords, observers that remember, a stream, a broker."""
+"""Stand-ins for the seams: classifiers, observers, a clock, a Faust stream and a broker."""
 
 import asyncio
 import threading
@@ -20,12 +20,12 @@ KEYWORDS = {"translation": 0, "image": 1, "deployment": 2}
 MAX_WORDS = 24
 
 
-# For publications whose outcome does not matter.
+# For publications whose outcome is irrelevant.
 ANY_OUTCOME = Refusal(stage=Stage.DECODE, reason=Reason.EMPTY, message="the value has no bytes")
 
 
 class KeywordClassifier:
-    """Implements `Classifier`: a keyword decides, `maybe` makes it unsure, and nothing but the text itself matters."""
+    """Implements `Classifier`: a keyword decides, `maybe` lowers the confidence, and each text is judged alone."""
 
     labels = LABELS
 
@@ -42,36 +42,36 @@ class KeywordClassifier:
 
 
 def deciding(classifier: Classifier | None = None, *, threshold: float = 0.7, **figures: Any) -> Decider:
-    """A decider around this classifier, the keyword classifier unless another is given."""
+    """A decider around this classifier, by default the keyword classifier."""
     model = ModelRef(name="m", version="1", digest="d" * 64)
     return Decider(classifier=classifier or KeywordClassifier(), **{"model": model, "threshold": threshold, **figures})
 
 
 class BrokenClassifier(KeywordClassifier):
-    """A model that is gone."""
+    """A classifier that always raises."""
 
     def classify(self, texts: Sequence[str]) -> list[Prediction]:
-        """Raise, whatever is asked."""
+        """Raise."""
         raise MemoryError(len(texts))
 
 
 class ShiftedClassifier(KeywordClassifier):
-    """A model that answers for more or fewer texts than it was asked about."""
+    """A classifier that returns the wrong number of predictions."""
 
     def __init__(self, by: int) -> None:
-        """`by` is how many predictions too many (or too few, if negative)."""
+        """`by` is the surplus of predictions, negative for too few."""
         self._by = by
 
     def classify(self, texts: Sequence[str]) -> list[Prediction]:
-        """As many predictions as texts, and `by`."""
+        """As many predictions as texts, plus `by`."""
         return super().classify([*texts, *["other"] * self._by][: len(texts) + self._by])
 
 
 class RecordingObserver:
-    """Implements `Observer`: keeps all that it is told."""
+    """Implements `Observer`: keeps every call."""
 
     def __init__(self) -> None:
-        """Start with nothing."""
+        """Start empty."""
         self.batches: list[int] = []
         self.repeated = 0
         self.stages: list[str] = []
@@ -83,11 +83,11 @@ class RecordingObserver:
         self.batches.append(events)
 
     def redelivered(self, events: int) -> None:
-        """Add them up."""
+        """Add to the count."""
         self.repeated += events
 
     def stage(self, name: str, seconds: float) -> None:
-        """Keep the name; time cannot run backwards."""
+        """Keep the name; a negative duration is an error."""
         assert seconds >= 0
         self.stages.append(name)
 
@@ -102,7 +102,7 @@ class RecordingObserver:
 
 
 class Clock:
-    """Seconds that pass only when told to."""
+    """A clock in seconds that only the test advances."""
 
     def __init__(self, now: float = 1_000.0) -> None:
         """Start at `now`."""
@@ -115,7 +115,7 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class FakeMessage:
-    """What `inference.record_of` reads of a Faust message."""
+    """The parts of a Faust message that `inference.record_of` reads."""
 
     offset: int
     value: bytes | None = b'{"title":"a"}'
@@ -128,7 +128,7 @@ class FakeMessage:
 
 @dataclass(frozen=True, slots=True)
 class FakeEvent:
-    """What a Faust stream yields."""
+    """An event of a Faust stream."""
 
     message: FakeMessage
 
@@ -137,38 +137,38 @@ class FakeStream:
     """Implements `delivery.Stream` over a queue that the test fills, and remembers the order of acknowledgements."""
 
     def __init__(self) -> None:
-        """Nothing has come yet."""
+        """Start without events."""
         self.coming: asyncio.Queue[FakeEvent | None] = asyncio.Queue()
         self.acknowledged: list[int] = []
         self.taken = 0
 
     def feed(self, *offsets: int) -> None:
-        """Let these events come."""
+        """Deliver events with these offsets."""
         for offset in offsets:
             self.coming.put_nowait(FakeEvent(FakeMessage(offset)))
 
     def end(self) -> None:
-        """Let the stream end after what has come."""
+        """End the stream after the events fed so far."""
         self.coming.put_nowait(None)
 
     async def events(self) -> AsyncIterator[FakeEvent]:
-        """The events, one by one, until `end`."""
+        """Yield the events until `end`."""
         while (event := await self.coming.get()) is not None:
             self.taken += 1
             yield event
 
     async def ack(self, event: FakeEvent) -> bool:
-        """Remember; gives way to other tasks, which Faust's does not, to let a wrong order show itself."""
+        """Note the offset; it yields to other tasks, unlike Faust's, so that a wrong order becomes visible."""
         await asyncio.sleep(0)
         self.acknowledged.append(event.message.offset)
         return True
 
 
 class FakeBroker:
-    """Implements `delivery.Send`: takes every publication at once and confirms when the test says so."""
+    """Implements `delivery.Send`: takes every publication at once and confirms it at once or when the test says so."""
 
     def __init__(self, *, confirms: bool = True) -> None:
-        """`confirms`: every record is confirmed as it is taken, else the test calls `confirm`."""
+        """With `confirms` every record is confirmed as it is taken; otherwise the test calls `confirm`."""
         self.confirms = confirms
         self.sent: list[int] = []
         self.pending: dict[int, asyncio.Future[None]] = {}
@@ -184,29 +184,29 @@ class FakeBroker:
         return confirmation
 
     def confirm(self, *offsets: int) -> None:
-        """The broker has these now."""
+        """Confirm these offsets."""
         for offset in offsets:
             self.pending[offset].set_result(None)
 
 
 class Died(BaseException):
-    """What the fakes raise where the real worker would be no more; not an `Exception`, so that nothing catches it by chance."""
+    """Raised where the real worker would end its process; no `Exception`, so that no handler catches it by accident."""
 
 
 @dataclass
 class Death:
-    """Implements `fail`: remembers what the process died of."""
+    """Implements `fail`: keeps the error that ended the process."""
 
     causes: list[BaseException] = field(default_factory=list)
 
     def __call__(self, error: BaseException) -> NoReturn:
-        """Die, for this task."""
+        """End this task."""
         self.causes.append(error)
         raise Died
 
 
 class Gate:
-    """Implements `decide`: a batch whose first offset is held waits, in its thread, until the test lets it go."""
+    """Implements `decide`: a batch whose first offset is held waits in its thread until the test opens it."""
 
     def __init__(self, decide: Callable[[Sequence[Record]], list[Publication]], *held: int) -> None:
         """`held` are the first offsets of the batches that wait."""
@@ -215,7 +215,7 @@ class Gate:
         self.batches: list[list[int]] = []
 
     def __call__(self, events: Sequence[Record]) -> list[Publication]:
-        """Wait if told to, then decide."""
+        """Wait if the batch is held, then decide."""
         offsets = [event.offset for event in events]
         self.batches.append(offsets)
         gate = self._gates.get(offsets[0])
@@ -224,7 +224,7 @@ class Gate:
         return self._decide(events)
 
     def open(self, *offsets: int) -> None:
-        """Let these batches go; all of them if none is named."""
+        """Release these batches, or all of them."""
         for offset in offsets or tuple(self._gates):
             self._gates[offset].set()
 

@@ -1,4 +1,4 @@
-"""Bundles with the option `multilabel`: a tiny one, and one that the project's own machinery made of the default bundle."""
+"""Bundles with the option `multilabel`: a tiny one, and the default bundle with a second head from `model refit`."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -19,13 +19,13 @@ from model_export.data import corpus, splits
 from model_export.data.row import Row
 from model_export.data.splits import Splits
 
-# So many rows of one label beside all that carry two: enough to learn something in a few seconds.
+# Rows of one label beside all that have two: enough to learn something within seconds.
 SINGLE_ROWS = 300
 
 
 @pytest.fixture(scope="session")
 def tiny_multilabel(tiny_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The tiny bundle with the option: a label with a vote of 1 is among the tags."""
+    """The tiny bundle with the option; a label with at least one vote is among the tags."""
     labels = tiny_bundle.manifest.labels
     network = with_second_output(tiny_bundle.model, len(labels))
     texts = [text.text for text in tiny_bundle.manifest.golden]
@@ -44,7 +44,7 @@ def tiny_multilabel(tiny_bundle: Bundle, tmp_path_factory: pytest.TempPathFactor
 
 
 def with_second_output(model: bytes, labels: int) -> bytes:
-    """The tiny network with `label_logits`: every label's votes less one."""
+    """The tiny network with the output `label_logits`: each label's votes minus one."""
     graph = onnx.load_model_from_string(model)
     graph.graph.initializer.append(numpy_helper.from_array(np.array(1.0, dtype=np.float32), "one"))
     graph.graph.node.append(helper.make_node("Sub", ["logits", "one"], ["label_logits"]))
@@ -53,7 +53,7 @@ def with_second_output(model: bytes, labels: int) -> bytes:
 
 
 def label_scores(network: bytes, tokenizer: Tokenizer, text: str) -> tuple[float, ...]:
-    """What the second output says of a text."""
+    """The second output of the network for a text."""
     ids = np.array([tokenizer.encode(text).ids], dtype=np.int64)
     running = ort.InferenceSession(network, providers=["CPUExecutionProvider"])
     (logits,) = running.run(["label_logits"], {"input_ids": ids, "attention_mask": np.ones_like(ids)})
@@ -62,7 +62,7 @@ def label_scores(network: bytes, tokenizer: Tokenizer, text: str) -> tuple[float
 
 @pytest.fixture(scope="session")
 def small_splits() -> Splits:
-    """A part of the corpus that is learned from in seconds: all rows with two labels, and some with one."""
+    """A part of the corpus that trains within seconds: all rows with two labels, and some with one."""
 
     def some(rows: list[Row], part: str) -> tuple[Row, ...]:
         of_part = [row for row in rows if row.tag != corpus.NOT_ML and splits.part_of_topic(row.topic) == part]
@@ -83,7 +83,7 @@ def small_splits() -> Splits:
 @pytest.fixture(scope="session")
 def default_multilabel(small_splits: Splits, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The default bundle with a second head, as `tagstream model refit --multilabel` adds it."""
-    # PyTorch and scikit-learn take seconds to import: only for those who ask.
+    # PyTorch and scikit-learn take seconds to import, so only this fixture imports them.
     from model_export.make.multilabel import add_to
 
     folder: Path = tmp_path_factory.mktemp("default-multilabel")

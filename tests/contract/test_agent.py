@@ -1,4 +1,4 @@
-"""The agent as Faust runs it, without a broker; and what importing a room costs."""
+"""The agent under Faust without a broker, and the packages that importing each room loads."""
 
 import asyncio
 import contextlib
@@ -58,10 +58,10 @@ EVENTS: dict[bytes | None, str] = {
 
 
 class RecordingProducer:
-    """Faust's producer, as far as `stream.worker.producer.sender` calls it: keeps what was sent, confirms when told."""
+    """The part of Faust's producer that `stream.worker.producer.sender` calls: keeps records, confirms when told."""
 
     def __init__(self, *, confirms: bool = True) -> None:
-        """`confirms`: at once, else when the test sets the futures."""
+        """With `confirms` each record is confirmed at once; otherwise the test sets the futures."""
         self._confirms = confirms
         self.sent: list[tuple[str, bytes | None, bytes | None, list[tuple[str, bytes]]]] = []
         self.futures: list[asyncio.Future[None]] = []
@@ -69,7 +69,7 @@ class RecordingProducer:
     async def send(
         self, topic: str, key: Any, value: Any, partition: Any, timestamp: Any, headers: Any
     ) -> "asyncio.Future[None]":
-        """Queue one record; where it goes and when is the broker's to say."""
+        """Queue one record; partition and time are the broker's choice."""
         assert partition is None
         assert timestamp is None
         self.sent.append((topic, key, value, headers))
@@ -81,15 +81,15 @@ class RecordingProducer:
 
 
 class IdleConsumer:
-    """Faust's consumer, as far as a stream without a broker asks for it; the real one opens an event loop that nobody closes."""
+    """The part of Faust's consumer that a stream without a broker needs; the real one leaves an event loop open."""
 
     def __init__(self) -> None:
-        """Nothing is under way."""
+        """Start with no record in hand."""
         self._unacked_messages: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 class Worker:
-    """A built application, its agent in Faust's test context, and what came of it."""
+    """A built application with its agent in Faust's test context, and its results."""
 
     def __init__(self, producer: RecordingProducer, **knobs: Any) -> None:
         """Build as `stream.worker.process.run` does."""
@@ -111,13 +111,13 @@ class Worker:
         self.events: list[Any] = []
 
     async def put(self, agent: Any, *values: bytes | None) -> None:
-        """Let these records come; Faust's own wait returns before the agent is done, so it is not used."""
+        """Put these records into the stream; Faust's own wait returns too early to be used."""
         for value in values:
             self.events.append(await agent.put(value, key=b"k", headers=[("h", b"1")], partition=0, wait=False))
 
     @property
     def acknowledged(self) -> list[bool]:
-        """What Faust may commit, by record."""
+        """Whether Faust may commit each record."""
         return [event.message.acked for event in self.events]
 
     def counted(self, name: str, **labels: str) -> float | None:
@@ -127,7 +127,7 @@ class Worker:
 
 @pytest.fixture(autouse=True)
 def death(monkeypatch: pytest.MonkeyPatch) -> Death:
-    """The process does not end here, and Faust's transport is left as it was found."""
+    """Replace the end of the process, and restore Faust's transport after the test."""
     found = Death()
     monkeypatch.setattr(driver.Transport, "Producer", driver.Transport.Producer)
     defaults = Delivery.__init__.__kwdefaults__
@@ -137,7 +137,7 @@ def death(monkeypatch: pytest.MonkeyPatch) -> Death:
 
 
 def drive(scenario: Callable[[], Awaitable[None]]) -> None:
-    """Run on a fresh loop, within a bound; what the fakes raise in tasks is no news to it."""
+    """Run on a fresh event loop, within a bound, without reports of exceptions that the fakes raise in tasks."""
 
     async def bounded() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda _, __: None)
@@ -153,8 +153,8 @@ async def until(holds: Callable[[], bool]) -> None:
         await asyncio.sleep(0.005)
 
 
-def test_every_event_leaves_by_its_door_and_is_then_acknowledged(death: Death) -> None:
-    """Tagged, review and dead letter, in the order of the log, on the topics of the settings."""
+def test_every_event_is_published_to_its_topic_and_then_acknowledged(death: Death) -> None:
+    """Outcomes go to tagged, review and dead letters in the order of the log, and are then acknowledged."""
     producer = RecordingProducer()
 
     async def scenario() -> None:
@@ -177,8 +177,8 @@ def test_every_event_leaves_by_its_door_and_is_then_acknowledged(death: Death) -
     assert death.causes == []
 
 
-def test_nothing_is_acknowledged_before_the_broker_has_it() -> None:
-    """Faust's own acknowledgements are off: a queued record acknowledges nothing."""
+def test_no_event_is_acknowledged_before_the_broker_confirms_it() -> None:
+    """An outcome that is only queued leaves its event unacknowledged, so Faust's automatic acknowledgement is off."""
     producer = RecordingProducer(confirms=False)
 
     async def scenario() -> None:
@@ -199,12 +199,12 @@ def test_nothing_is_acknowledged_before_the_broker_has_it() -> None:
 
 
 def test_a_failed_confirmation_acknowledges_nothing_though_faust_stops_gracefully(death: Death) -> None:
-    """Not the failed batch, not what came after it, and not while the agent is stopped."""
+    """After a failed confirmation neither that batch nor a later one is acknowledged, also while the agent stops."""
     producer = RecordingProducer(confirms=False)
     workers: list[Worker] = []
 
     async def scenario() -> None:
-        # Half of two is one: the second event does not wait for the first to be done.
+        # Half of two is one: the second event does not wait for the first.
         worker = Worker(producer, batch_max_events=2)
         workers.append(worker)
         async with worker.agent.test_context() as agent:
@@ -222,7 +222,7 @@ def test_a_failed_confirmation_acknowledges_nothing_though_faust_stops_gracefull
 
 
 def test_a_silent_broker_ends_the_process_within_its_bound(death: Death) -> None:
-    """`produce_timeout_seconds` reaches the agent."""
+    """A broker that does not confirm within `produce_timeout_seconds` ends the process."""
     workers: list[Worker] = []
 
     async def scenario() -> None:
@@ -238,7 +238,7 @@ def test_a_silent_broker_ends_the_process_within_its_bound(death: Death) -> None
 
 
 def test_a_stopped_agent_leaves_its_events_unacknowledged(death: Death) -> None:
-    """The end of a worker is no failure, and no excuse to acknowledge."""
+    """A stopped agent ends without failing and does not acknowledge the events in hand."""
     producer = RecordingProducer(confirms=False)
     workers: list[Worker] = []
 
@@ -254,11 +254,11 @@ def test_a_stopped_agent_leaves_its_events_unacknowledged(death: Death) -> None:
     assert death.causes == []
 
 
-# --- the settings under which Faust does not lose events ---------------------------------------------------------------
+# --- settings under which Faust loses no events ----------------------------------------------------------------------
 
 
 def test_faust_is_configured_as_the_decision_record_says() -> None:
-    """Each of these differs from Faust's default, and each default loses events, hangs, or opens a port."""
+    """Each of these settings differs from Faust's default, which loses events, hangs or opens a port."""
     conf = faust_app(Settings(), idempotent=True).conf
     assert conf.agent_supervisor.__name__ == "CrashingSupervisor"
     assert conf.consumer_auto_offset_reset == "earliest"
@@ -272,21 +272,21 @@ def test_faust_is_configured_as_the_decision_record_says() -> None:
 
 @pytest.mark.parametrize("idempotent", [True, False])
 def test_the_producer_waits_for_all_replicas(idempotent: bool) -> None:
-    """Faust sets neither outside of its exactly-once mode."""
+    """The producer waits for all replicas, which Faust sets only in its exactly-once mode."""
     faust_app(Settings(), idempotent=idempotent)
     extra = driver.Transport.Producer._settings_extra(driver.Transport.Producer)
     assert extra == {"acks": "all", "enable_idempotence": idempotent}
 
 
 def test_a_faust_without_its_c_extension_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its Python twin acknowledges stale messages unprocessed."""
+    """A Faust without its C extension is refused, because the Python version acknowledges stale messages unprocessed."""
     monkeypatch.setattr(faust.streams, "_CStreamIterator", None)
     with pytest.raises(RuntimeError, match=r"C extension.*Next: "):
         faust_app(Settings(), idempotent=True)
 
 
 def test_content_is_read_as_raw_bytes() -> None:
-    """A typed topic acknowledges what it cannot decode, and then throws it into the agent."""
+    """`content` is raw, because a typed topic acknowledges undecodable records and throws them into the agent."""
     app = faust_app(Settings(), idempotent=True)
     topic = source(app, Settings())
     assert (topic.key_type, topic.value_type, topic.schema.key_serializer, topic.schema.value_serializer) == (
@@ -297,11 +297,11 @@ def test_content_is_read_as_raw_bytes() -> None:
     )
 
 
-# --- weight ------------------------------------------------------------------------------------------------------------
+# --- weight of imports -------------------------------------------------------------------------------------------------
 
 
 def loaded_by(module: str) -> set[str]:
-    """The top-level packages that a fresh interpreter has after importing this module."""
+    """The top-level packages that a fresh interpreter has loaded after importing this module."""
     program = f"import sys, {module}\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=HANG_SECONDS, check=True)
     return set(done.stdout.split())
@@ -325,38 +325,38 @@ def loaded_by(module: str) -> set[str]:
     ],
 )
 def test_importing_a_room_loads_nothing_that_it_does_not_need(module: str, heavy: set[str]) -> None:
-    """What decides stays light; `--help` answers at once; a worker needs no training libraries."""
+    """Deciding stays light, `--help` loads quickly, and a worker needs no training libraries."""
     loaded = loaded_by(module)
     assert module.partition(".")[0] in loaded
     assert loaded & heavy == set()
 
 
 class _Delivery:
-    """In the place of the delivery: remembers the order of things."""
+    """Replaces the delivery and notes the order of calls."""
 
     def __init__(self, order: list[str]) -> None:
         self._order = order
 
     async def hand_back(self) -> None:
-        """Remember."""
+        """Note the call."""
         self._order.append("handed back")
 
     def take_again(self) -> None:
-        """Remember."""
+        """Note the call."""
         self._order.append("takes again")
 
 
 class _Transactions(_Delivery):
-    """In the place of the transactions: likewise."""
+    """Replaces the transactions and notes the order of calls."""
 
     async def hold(self, _: set[TP]) -> None:
-        """Remember."""
+        """Note the call."""
         self._order.append("fenced")
 
 
 @pytest.fixture
 def order(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What happens around a rebalance, in its order; Faust's part is only noted."""
+    """The steps of a rebalance in their order; Faust's own steps are only noted."""
     found: list[str] = []
 
     def noted(what: str) -> Callable[..., Any]:
@@ -393,14 +393,14 @@ def consumer_of(kind: type[Any], order: list[str], *, stops: bool = False) -> An
 
 @pytest.mark.parametrize("kind", [Consumer, TransactedConsumer])
 def test_all_is_finished_and_committed_before_faust_forgets_what_was_acknowledged(kind: type[Any], order: list[str]) -> None:
-    """Faust forgets it first, and commits then: what was done since the last commit would be done again."""
+    """Faust drops acknowledgements when it handles a revocation, so the worker finishes and commits before that."""
     asyncio.run(consumer_of(kind, order).on_partitions_revoked({TP("content", 0)}))
 
     assert order == ["flow stopped", "handed back", "a commit under way has ended", "committed", "Faust forgets"]
 
 
-def test_what_was_noted_of_a_partition_goes_with_it(order: list[str]) -> None:
-    """It may come back after another has worked on it: then an old gap, or an old wait, says nothing."""
+def test_a_revoked_partition_loses_its_notes(order: list[str]) -> None:
+    """The notes of a revoked partition are dropped, since another worker may have read it in the meantime."""
     gone, other = TP("content", 0), TP("content", 1)
     made = consumer_of(Consumer, order)
     for notes in (made._committable, made.skipped, made._passed_over):
@@ -410,27 +410,27 @@ def test_what_was_noted_of_a_partition_goes_with_it(order: list[str]) -> None:
     assert [list(notes) for notes in (made._committable, made.skipped, made._passed_over)] == [[other]] * 3
 
 
-def test_whoever_had_a_partition_is_fenced_before_anything_of_it_is_taken(order: list[str]) -> None:
-    """With exactly once the offset to go on from is only known then."""
+def test_the_previous_owner_is_fenced_before_a_partition_is_read(order: list[str]) -> None:
+    """With exactly once the offset to start from is known only after the previous owner is fenced."""
     asyncio.run(consumer_of(TransactedConsumer, order).on_partitions_assigned({TP("content", 0)}))
 
     assert order == ["fenced", "takes again", "Faust assigns"]
 
 
-def test_a_worker_that_stops_takes_nothing_more_when_it_is_given_partitions(order: list[str]) -> None:
-    """A stop that meets a rebalance is still a stop."""
+def test_a_stopping_worker_takes_no_events_of_new_partitions(order: list[str]) -> None:
+    """A worker that is stopping during a rebalance stays stopped."""
     asyncio.run(consumer_of(Consumer, order, stops=True).on_partitions_assigned({TP("content", 0)}))
 
     assert order == ["Faust assigns"]
 
 
 @pytest.mark.parametrize(("drained", "code"), [(True, 0), (False, 1)], ids=["committed", "in hand"])
-def test_a_stop_that_hangs_ends_by_itself_and_says_whether_all_was_finished(
+def test_a_hanging_stop_ends_and_its_code_says_whether_events_were_in_hand(
     drained: bool,
     code: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Code 0 once Faust has said that nothing is in hand, however long its connections take; else code 1."""
+    """A stop that exceeds its bound ends with code 0 once Faust has no event in hand, and otherwise with code 1."""
     monkeypatch.setattr(shutdown, "LEAVE_SECONDS", 0.01)
     monkeypatch.setattr(shutdown.os, "_exit", sys.exit)
     app = faust_app(Settings(), idempotent=True)
@@ -442,13 +442,13 @@ def test_a_stop_that_hangs_ends_by_itself_and_says_whether_all_was_finished(
         worker._exit_when_late()
 
     assert ended.value.code == code
-    # What it has on disk for a crash is taken away by an end in order, and only by that.
+    # Only an orderly end removes the files that are kept for a crash.
     assert len(closed) == drained
 
 
 @pytest.mark.parametrize("fails", [True, False])
-def test_what_is_left_on_disk_does_not_keep_a_worker_alive(fails: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder that has become read-only, or a disk that does not answer."""
+def test_a_failing_cleanup_does_not_keep_a_worker_alive(fails: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stop ends although its cleanup meets a read-only folder or a disk that does not answer."""
     monkeypatch.setattr(shutdown, "LEAVE_SECONDS", 0.01)
     monkeypatch.setattr(shutdown, "CLOSE_SECONDS", 0.05)
     monkeypatch.setattr(shutdown.os, "_exit", sys.exit)
@@ -468,8 +468,8 @@ def test_what_is_left_on_disk_does_not_keep_a_worker_alive(fails: bool, monkeypa
     assert ended.value.code == 0
 
 
-def test_a_stop_that_nobody_asked_for_has_a_bound_too_and_another_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Faust stops without a limit when something of it has crashed; a worker that hangs there is no worker, and says 70."""
+def test_an_unrequested_stop_is_bounded_and_has_code_70(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faust's stop after a crash has no bound of its own, so the worker ends with code 70 at ours."""
     ended: list[int] = []
     late = threading.Event()
     monkeypatch.setattr(shutdown.os, "_exit", lambda code: (ended.append(code), late.set()))
@@ -481,10 +481,10 @@ def test_a_stop_that_nobody_asked_for_has_a_bound_too_and_another_code(monkeypat
 
 
 @pytest.mark.parametrize("crash", [RuntimeError("the fetcher broke"), SystemExit(1), asyncio.CancelledError()], ids=repr)
-def test_whatever_faust_ends_with_a_stop_that_nobody_asked_for_is_code_70(
+def test_an_unrequested_stop_ends_with_code_70_however_faust_ends(
     crash: BaseException, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By itself it would be 1, as for a bundle that is refused, or even 0; and who only sees the code would look in the wrong place."""
+    """Faust itself would end with 0, or with 1 as for a refused bundle, which would mislead an operator."""
     stops: list[str] = []
     worker = shutdown.Worker(
         faust_app(Settings(), idempotent=True), shutdown_seconds=60, on_stopping=lambda: stops.append("not ready")
@@ -495,7 +495,7 @@ def test_whatever_faust_ends_with_a_stop_that_nobody_asked_for_is_code_70(
         raise crash
 
     monkeypatch.setattr(worker, "execute_from_commandline", crashes)
-    # Its thread would end this very process in a minute.
+    # Its thread would end this process in a minute.
     monkeypatch.setattr(worker, "_bound", lambda: None)
     with pytest.raises(SystemExit) as ended:
         worker.work()
@@ -504,8 +504,8 @@ def test_whatever_faust_ends_with_a_stop_that_nobody_asked_for_is_code_70(
     assert stops == ["not ready"]
 
 
-def test_an_end_that_somebody_asked_for_keeps_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    """SIGTERM, and all is finished: 0."""
+def test_a_requested_stop_keeps_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An orderly end after SIGTERM keeps code 0."""
     worker = shutdown.Worker(faust_app(Settings(), idempotent=True), shutdown_seconds=60, on_stopping=lambda: None)
 
     def ends() -> None:
@@ -519,7 +519,7 @@ def test_an_end_that_somebody_asked_for_keeps_its_code(monkeypatch: pytest.Monke
 
 
 class _Positions:
-    """In the place of aiokafka's consumer and its parts: knows the commits, and remembers where it was sent."""
+    """Replaces aiokafka's consumer and its parts: has the commits and notes seeks."""
 
     def __init__(self, commits: dict[TP, int | None]) -> None:
         self.commits = commits
@@ -534,22 +534,22 @@ class _Positions:
         self._wait_consume_future = None
 
     async def fetch_committed_offsets(self, partitions: list[TP]) -> dict[TP, Any]:
-        """Of those that have one."""
+        """The commits of these partitions."""
         self.questions += 1
         if self.overtaken_by is not None:
             self.assignment = self.overtaken_by
         return {tp: SimpleNamespace(offset=self.commits[tp]) for tp in partitions if self.commits[tp] is not None}
 
     def seek_to(self, tp: TP, offset: int) -> None:
-        """Remember."""
+        """Note the seek."""
         self.sought[tp] = offset
 
     def _notify(self, _: Any) -> None:
-        """Somebody is woken."""
+        """Ignore the notification."""
 
 
 def seek_to_committed(positions: _Positions) -> Any:
-    """As Faust asks for it, in the thread."""
+    """Seek in the thread, as Faust does."""
     thread = object.__new__(ConsumerThread)
     thread._consumer = positions
 
@@ -560,21 +560,21 @@ def seek_to_committed(positions: _Positions) -> Any:
     return asyncio.run(thread.seek_to_committed())
 
 
-def test_what_was_never_committed_is_read_from_its_beginning_and_nobody_waits_for_a_leader() -> None:
-    """Records that Faust drops in a rebalance come again although there is no commit to seek to; one question for all."""
+def test_a_partition_without_a_commit_is_read_from_its_beginning_without_waiting_for_its_leader() -> None:
+    """Records that a rebalance dropped come again without a commit to seek to, and one request asks for all partitions."""
     never, begun, done = (TP("content", partition) for partition in range(3))
     positions = _Positions({never: None, begun: 0, done: 7})
 
     assert seek_to_committed(positions) == {never: None, begun: 0, done: 7}
     assert positions.sought == {done: 7}
-    # Where their new position is, is the fetcher's to find out.
+    # The fetcher finds their new position.
     assert sorted(positions.rewound) == [never, begun]
     assert set(positions._records) == {done}
     assert positions.questions == 1
 
 
-def test_a_partition_that_came_while_it_was_asked_is_not_sent_to_its_beginning() -> None:
-    """It was not asked for, and would look as if nothing of it had ever been committed."""
+def test_a_partition_assigned_during_the_request_is_not_rewound() -> None:
+    """The request did not include the partition, so its missing answer does not mean that it has no commit."""
     positions = _Positions({TP("content", 0): 7})
     positions.overtaken_by = SimpleNamespace(tps={TP("content", 0), TP("content", 1)})
     with pytest.raises(IllegalStateError):
@@ -591,10 +591,10 @@ def test_a_partition_that_came_while_it_was_asked_is_not_sent_to_its_beginning()
         (30, GroupAuthorizationFailedError, False),
     ],
 )
-def test_a_coordinator_that_cannot_tell_is_not_one_that_knows_no_commit(
+def test_an_error_of_the_coordinator_is_not_taken_for_missing_commits(
     code: int, raises: type[Exception], dead: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From version 2 on the error of the whole answer stands beside an empty list of partitions, and aiokafka reads only the list."""
+    """From version 2 an error of the whole answer comes with an empty list, and aiokafka reads only the list."""
     died: list[None] = []
 
     async def answered(*_: Any) -> Any:
@@ -610,8 +610,8 @@ def test_a_coordinator_that_cannot_tell_is_not_one_that_knows_no_commit(
     assert asyncio.run(coordinator._send_req("another question")).error_code == code
 
 
-def test_nobody_waits_for_what_the_producer_still_has() -> None:
-    """Faust does before every commit: a finding of drift that its topic does not take for now would stop the stream."""
+def test_a_flush_does_not_wait_for_the_producer() -> None:
+    """Faust flushes before every commit, so a drift finding that its topic does not take would stop the stream."""
 
     class Stuck:
         async def flush(self) -> None:
@@ -624,8 +624,8 @@ def test_nobody_waits_for_what_the_producer_still_has() -> None:
     asyncio.run(asyncio.wait_for(producer.flush(), HANG_SECONDS))
 
 
-def test_a_commit_for_a_topic_that_is_gone_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Aiokafka repeats it until the topic is there again, and then the new log has the old one's offset; a new partition has its time."""
+def test_a_commit_for_a_deleted_topic_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A retry until the topic exists again would put the old offset on a new log; a new partition gets its time."""
     clock = Clock()
     monkeypatch.setattr("stream.worker.consumer.coordinator.time.monotonic", clock)
     answers = [3, 0, 3, 3]
@@ -652,7 +652,7 @@ def test_a_commit_for_a_topic_that_is_gone_is_given_up(monkeypatch: pytest.Monke
 
 
 def test_a_partition_that_has_just_been_assigned_is_no_error() -> None:
-    """Faust counts from the start of the process, and would log an error a partition at every rebalance after five minutes."""
+    """Faust measures from the start of the process and would log an error at every rebalance after five minutes."""
     thread = object.__new__(ConsumerThread)
     said: list[str] = []
     thread.log = SimpleNamespace(error=lambda *words: said.append(str(words)))
@@ -669,8 +669,8 @@ def test_a_partition_that_has_just_been_assigned_is_no_error() -> None:
     assert len(said) == 1
 
 
-def test_the_worker_asks_by_that_coordinator() -> None:
-    """A consumer takes the class by this name when it starts."""
+def test_the_worker_uses_our_coordinator() -> None:
+    """A starting consumer looks the coordinator's class up under the replaced name."""
     faust_app(Settings(), idempotent=True)
     assert aiokafka_consumer.GroupCoordinator is Coordinator
 
@@ -682,17 +682,17 @@ class _Fetched(FetchResult):  # type: ignore[misc]
         self.records = records
 
     def getall(self, max_records: int | None = None) -> list[str]:
-        """Some of them."""
+        """Take up to so many records."""
         taken, self.records = self.records[:max_records], self.records[max_records:]
         return taken
 
     def has_more(self) -> bool:
-        """Are there any left?"""
+        """Whether records are left."""
         return bool(self.records)
 
 
-def test_each_partition_gets_its_share_of_what_is_read_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else a megabyte of one partition comes before the first record of the next, and a dead worker's partitions wait behind it."""
+def test_each_partition_gets_its_share_of_a_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records are taken from all partitions in turn, so a large partition does not hold the others up."""
     monkeypatch.setattr("stream.worker.consumer.thread.LEAST_RECORDS", 3)
     long, short, other = (TP("content", partition) for partition in range(3))
     fetched: OrderedDict[TP, Any] = OrderedDict()
@@ -717,6 +717,6 @@ def test_each_partition_gets_its_share_of_what_is_read_at_a_time(monkeypatch: py
     taken = asyncio.run(thread._fetch_records(consumer, {long, short}, timeout=1.0, max_records=10))
 
     assert taken == {long: [f"long {number}" for number in range(5)], short: ["short 0", "short 1"]}
-    # Who has more comes behind those whose turn is next; who has not is fetched again.
+    # A partition with records left queues behind the others; an empty one is fetched again.
     assert list(fetched) == [other, long]
     assert freed == [None]

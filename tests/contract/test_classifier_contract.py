@@ -1,4 +1,4 @@
-"""One suite over the real classifier, the rules that stand in for it, and the fakes: the contract of every `Classifier`."""
+"""The contract of `Classifier`, tested on the real classifier, the rules and the fakes."""
 
 import itertools
 import math
@@ -42,7 +42,7 @@ TEXTS = st.one_of(
 
 @pytest.fixture(scope="session", params=["onnx", "multilabel", "rules", "keywords", "stub"])
 def classifier(request: pytest.FixtureRequest) -> Classifier:
-    """Every implementation that decides something."""
+    """Each implementation that predicts."""
     if request.param == "onnx":
         found: Classifier = request.getfixturevalue("tiny_classifier")
         return found
@@ -51,14 +51,14 @@ def classifier(request: pytest.FixtureRequest) -> Classifier:
     made: dict[str, Classifier] = {
         "rules": RulesClassifier(),
         "keywords": KeywordClassifier(),
-        # As the fault runs wrap it, with nothing armed.
+        # Wrapped as in the fault runs, with no fault armed.
         "stub": FaultyClassifier(PoisonableClassifier(), Arms(), seconds_per_batch=0.0),
     }
     return made[request.param]
 
 
 def check(classifier: Classifier, prediction: Prediction) -> None:
-    """Check the contract of one prediction."""
+    """Check one prediction against the contract."""
     assert tuple(prediction.probabilities) == classifier.labels
     assert prediction.label in classifier.labels
     assert all(0 <= score <= 1 and score == round(score, 4) for score in prediction.probabilities.values())
@@ -73,20 +73,20 @@ def check(classifier: Classifier, prediction: Prediction) -> None:
 
 
 def test_labels_are_two_or_more_and_different(classifier: Classifier) -> None:
-    """And do not change."""
+    """A classifier has at least two labels, all different, and they do not change."""
     assert len(set(classifier.labels)) == len(classifier.labels) >= 2
     assert classifier.labels == classifier.labels
 
 
 def test_no_text_gives_no_prediction(classifier: Classifier) -> None:
-    """Empty in, empty out."""
+    """An empty list gives an empty list."""
     assert classifier.classify([]) == []
 
 
 @hypothesis_settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(TEXTS, max_size=40))
-def test_every_text_has_its_prediction_whatever_its_neighbours(classifier: Classifier, texts: list[str]) -> None:
-    """One a text, in order, and equal to the last digit to the prediction of the text alone, of the batch reversed, of the batch doubled."""
+def test_every_prediction_is_independent_of_the_batch(classifier: Classifier, texts: list[str]) -> None:
+    """A prediction equals that of the text alone, of the batch reversed and of the batch doubled, to the last digit."""
     together = classifier.classify(texts)
     assert len(together) == len(texts)
     for prediction in together:
@@ -98,29 +98,29 @@ def test_every_text_has_its_prediction_whatever_its_neighbours(classifier: Class
 
 @pytest.mark.parametrize("text", ODD_TEXTS.values(), ids=ODD_TEXTS)
 def test_an_odd_text_is_a_text(classifier: Classifier, text: str) -> None:
-    """No text that passes the decoder breaks the model, alone or beside an ordinary text."""
+    """Every text that passes the decoder gets a prediction, alone or beside an ordinary text."""
     alone, beside = classifier.classify([text]), classifier.classify(["deployment", text])
     check(classifier, alone[0])
     assert beside[1] == alone[0]
 
 
 def test_a_text_that_does_not_fit_is_flagged(classifier: Classifier) -> None:
-    """And a short one is not."""
+    """A text beyond the limit is flagged as truncated, and a short one is not."""
     short, long = classifier.classify(["deployment of models", ODD_TEXTS["huge"]])
     assert not short.truncated
     assert long.truncated
     assert long.tokens > short.tokens
 
 
-def test_what_lies_beyond_the_limit_does_not_matter(classifier: Classifier) -> None:
-    """A cut text is read as far as it fits."""
+def test_text_beyond_the_limit_does_not_change_the_prediction(classifier: Classifier) -> None:
+    """Two texts that differ only beyond the limit have the same prediction."""
     head = "deployment of models " * 1_000
     one, other = classifier.classify([head + "translation", head + "image"])
     assert one == other
 
 
 def test_four_threads_may_ask_at_once(classifier: Classifier) -> None:
-    """Threads that share a classifier get the predictions that each would get alone."""
+    """Four threads that share a classifier get the predictions that each would get alone."""
     texts = [f"{word} {number}" for number in range(12) for word in WORDS]
     alone = classifier.classify(texts)
     with ThreadPoolExecutor(4) as threads:
@@ -130,13 +130,13 @@ def test_four_threads_may_ask_at_once(classifier: Classifier) -> None:
 
 
 def test_the_real_labels_are_the_bundles(tiny_bundle: Bundle, tiny_classifier: Classifier) -> None:
-    """In the bundle's order, which is the order of the probabilities on the topic; they are the contract's four tags."""
+    """The labels are the bundle's in its order, and they are the contract's four tags."""
     assert tiny_classifier.labels == tiny_bundle.manifest.labels
     assert set(tiny_classifier.labels) == set(LABELS)
 
 
 def test_the_real_classifier_truncates_at_exactly_the_bundles_length(tiny_bundle: Bundle, tiny_classifier: Classifier) -> None:
-    """A text that just fits is not cut, one token more is; special tokens count."""
+    """A text of exactly the limit is not cut, one token more is, and special tokens count."""
     limit = tiny_bundle.manifest.max_length
     found = tiny_classifier.classify(["deployment " * words for words in range(1, limit + 4)])
     assert all(prediction.tokens <= limit for prediction in found)
@@ -145,19 +145,19 @@ def test_the_real_classifier_truncates_at_exactly_the_bundles_length(tiny_bundle
 
 
 def test_two_loads_of_a_bundle_agree(tiny_bundle: Bundle, tiny_classifier: Classifier) -> None:
-    """A restarted worker gives a redelivered event the same decision."""
+    """Two loads of a bundle predict the same, so that a restart repeats its decisions."""
     texts = [*WORDS, *ODD_TEXTS.values()]
     assert OnnxClassifier(tiny_bundle).classify(texts) == tiny_classifier.classify(texts)
 
 
 def test_the_golden_texts_have_their_probabilities(tiny_bundle: Bundle, tiny_classifier: Classifier) -> None:
-    """The canonical probabilities are those of the exporting machine, within the tolerance of loading."""
+    """The golden texts have the exporting machine's probabilities, within the tolerance of loading."""
     golden = tiny_bundle.manifest.golden
     for text, prediction in zip(golden, tiny_classifier.classify([text.text for text in golden]), strict=True):
         assert tuple(prediction.probabilities.values()) == pytest.approx(text.probabilities, abs=0.02)
 
 
-# Its own process: memory is the process's, and what other tests have taken would hide it.
+# A separate process, since earlier tests have already grown the memory of this one.
 GROWTH = """
 import sys
 from pathlib import Path
@@ -180,8 +180,8 @@ print(resident() - before)
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux says how much is resident")
-def test_a_classifier_that_is_warm_has_most_of_its_memory() -> None:
-    """Whatever size batches have later, they hardly need more than was taken at the start."""
+def test_a_warm_classifier_has_most_of_its_memory() -> None:
+    """After the warm-up, batches of any size take hardly more memory."""
 
     def growth(how: str) -> int:
         done = subprocess.run(

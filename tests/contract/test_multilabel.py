@@ -1,4 +1,4 @@
-"""The option `multilabel`, end to end: a bundle with it gives `tags` beside `tag`, and one without it is unchanged."""
+"""The option `multilabel`, end to end: it adds `tags` to a decision, and a bundle without it is unchanged."""
 
 import json
 from pathlib import Path
@@ -25,15 +25,13 @@ EVENT = b'{"id":"e-1","title":"Sentiment of image captions","tags":["mine"],"n":
 
 
 def refused(given: Bundle, folder: Path) -> None:
-    """Load what does not go together."""
+    """Check that the bundle is refused when it is loaded."""
     with pytest.raises(BundleError, match=r"by the manifest it would be .*Next: export it again"):
         OnnxClassifier(bundle.write(folder, manifest=given.manifest, model=given.model, tokenizer=given.tokenizer))
 
 
-def test_an_event_comes_out_of_the_pipeline_with_every_label_that_it_is_about(
-    default_multilabel: Bundle, small_splits: Splits
-) -> None:
-    """The decision's own among them, in the bundle's order, `tags` behind `tag`; some texts are about two."""
+def test_an_event_gets_every_label_that_applies(default_multilabel: Bundle, small_splits: Splits) -> None:
+    """`tags` follows `tag`, lists labels in the bundle's order including the decided one, and some texts have two."""
     pipeline = pipeline_of(Settings(bundle=default_multilabel.path, confidence_threshold=0.0))
     events = [raw(json.dumps({"id": str(n), "title": row.text}).encode()) for n, row in enumerate(small_splits.train[:60])]
     tagged = [one for one in pipeline.publications(events) if isinstance(one.outcome, Tagged)]
@@ -48,8 +46,8 @@ def test_an_event_comes_out_of_the_pipeline_with_every_label_that_it_is_about(
     assert {len(record["tags"]) for record in found} >= {1, 2}
 
 
-def test_the_option_adds_to_a_decision_and_changes_nothing_of_it(default_multilabel: Bundle) -> None:
-    """Apart from `tags` and from who decided, the bytes are those of the bundle without it."""
+def test_the_option_adds_tags_and_changes_no_other_byte_of_a_decision(default_multilabel: Bundle) -> None:
+    """Without `tags` and the model's reference, the bytes equal those of the bundle without the option."""
     without, with_it = (
         json.loads(next(iter(classify(pipeline_of(Settings(bundle=folder)), [Row(1, EVENT)]))).line)
         for folder in (DEFAULT_BUNDLE, default_multilabel.path)
@@ -63,22 +61,22 @@ def test_the_option_adds_to_a_decision_and_changes_nothing_of_it(default_multila
 
 
 def test_a_bundle_without_the_option_does_not_mention_it(tiny_bundle_folder: Path) -> None:
-    """Its manifest is byte for byte what it was before there was one."""
+    """The manifest of a bundle without the option is unchanged to the byte."""
     raw_manifest = (tiny_bundle_folder / MANIFEST).read_bytes()
     assert b"multilabel" not in raw_manifest
     assert render(bundle.read(tiny_bundle_folder).manifest) == raw_manifest
 
 
 def test_tags_do_not_depend_on_the_batch(default_multilabel: Bundle, small_splits: Splits) -> None:
-    """Scores of labels to the last digit, as probabilities."""
+    """Label scores are the same in any batch, to the last digit."""
     classifier = OnnxClassifier(default_multilabel)
     texts = [row.text for row in small_splits.corpus_test[:40]]
     assert check_invariance(classifier, texts, seed=5).max_probability == 0
     assert classifier.classify(texts) == classifier.classify(texts[::-1])[::-1]
 
 
-def test_the_manifest_says_how_it_was_made_and_how_good_it_is(default_multilabel: Bundle, small_splits: Splits) -> None:
-    """Thresholds a label, the recipe, and figures on rows that it did not learn from, beside the tag alone."""
+def test_the_manifest_has_the_recipe_and_the_quality_of_the_option(default_multilabel: Bundle, small_splits: Splits) -> None:
+    """The manifest has thresholds, recipe and figures on held-out rows, beside the figures of the tag alone."""
     option = default_multilabel.manifest.multilabel
     assert option is not None
     assert set(option.thresholds) == set(default_multilabel.manifest.labels)
@@ -93,10 +91,10 @@ def test_the_manifest_says_how_it_was_made_and_how_good_it_is(default_multilabel
     assert option.training["max_logit_of_rounding"] < 0.3
 
 
-def test_a_network_that_says_more_or_less_than_its_manifest_is_refused(
+def test_a_network_that_disagrees_with_its_manifest_about_the_option_is_refused(
     tiny_multilabel: Bundle, tiny_bundle: Bundle, tmp_path: Path
 ) -> None:
-    """Half of an option is a mistake of whoever made the bundle."""
+    """A bundle with the option in only one of network and manifest is refused."""
     silent = msgspec.structs.replace(
         tiny_multilabel, manifest=msgspec.structs.replace(tiny_multilabel.manifest, multilabel=None)
     )
@@ -105,7 +103,7 @@ def test_a_network_that_says_more_or_less_than_its_manifest_is_refused(
 
 
 def test_a_machine_that_moves_a_label_score_is_refused(tiny_multilabel: Bundle, tmp_path: Path) -> None:
-    """Golden texts guard the second head as they guard the first."""
+    """The golden texts check the second head as they check the first."""
     option = tiny_multilabel.manifest.multilabel
     assert option is not None
     moved = msgspec.structs.replace(option, golden=tuple(tuple(score / 2 for score in row) for row in option.golden))
@@ -116,7 +114,7 @@ def test_a_machine_that_moves_a_label_score_is_refused(tiny_multilabel: Bundle, 
 
 
 def test_a_new_first_head_drops_the_second(default_multilabel: Bundle) -> None:
-    """It was fitted beside another one; `refit` without the option gives a bundle without it, whose other bytes are the old."""
+    """The second head was fitted beside the old first one, so a new first head drops it and changes no other byte."""
     from model_export.onnx import heads
     from model_export.train.head import Head
 

@@ -1,4 +1,4 @@
-"""`tagstream model refit`, end to end: what stays of a bundle stays to the byte, what is fitted anew is proved, measured and written down."""
+"""`tagstream model refit`, end to end: kept parts are unchanged to the byte, and refitted parts are measured."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,13 +15,13 @@ ROWS = 150
 
 @pytest.fixture(scope="module")
 def fewer(small_splits: Splits) -> Splits:
-    """Calibrated and measured in a second."""
+    """Splits that are calibrated and measured within a second."""
     return replace(small_splits, calibration=small_splits.calibration[:ROWS], corpus_test=small_splits.corpus_test[:ROWS])
 
 
 @pytest.mark.parametrize("keeps_head", [True, False])
-def test_a_bundle_is_taught_anew(fewer: Splits, tmp_path: Path, keeps_head: bool) -> None:
-    """With its head the whole network is the old one; without it the vectors are; it learns and is calibrated on the rows it is given."""
+def test_a_bundle_is_refitted(fewer: Splits, tmp_path: Path, keeps_head: bool) -> None:
+    """The network without its n-grams, or the vectors alone, stay the same; the given rows are learned and calibrated on."""
     from model_export.make import refit
     from model_export.make.assemble import Target
     from model_export.onnx import heads, ngrams

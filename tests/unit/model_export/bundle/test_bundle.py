@@ -1,4 +1,4 @@
-"""The bundle's refusals: whatever is wrong with a folder, `read` says so and returns nothing."""
+"""`read` accepts a sound bundle and refuses every other folder with the reason."""
 
 import shutil
 from collections.abc import Callable
@@ -31,18 +31,18 @@ FILES = (MANIFEST, MODEL, TOKENIZER)
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A copy of the tiny bundle that a test may spoil."""
+    """A copy of the tiny bundle for a test to damage."""
     return Path(shutil.copytree(TINY, tmp_path / "bundle"))
 
 
 @pytest.fixture
 def tiny() -> Bundle:
-    """The tiny bundle, read."""
+    """The tiny bundle as `read` returns it."""
     return bundle.read(TINY)
 
 
 def rewrite(folder: Path, whole: Bundle, *, model: bytes | None = None, **changes: object) -> None:
-    """Write a folder whose sums are right, whatever else may be wrong with it."""
+    """Write a folder with correct checksums and these changes."""
     content = whole.model if model is None else model
     (folder / MODEL).write_bytes(content)
     files = {MODEL: bundle._sha256(content), TOKENIZER: bundle._sha256(whole.tokenizer)}
@@ -51,28 +51,28 @@ def rewrite(folder: Path, whole: Bundle, *, model: bytes | None = None, **change
 
 
 def edited(whole: Bundle, edit: Callable[[onnx.ModelProto], None]) -> bytes:
-    """The tiny network after an edit."""
+    """The tiny network after this edit."""
     model = onnx.load_model_from_string(whole.model)
     edit(model)
     return bytes(model.SerializeToString())
 
 
 def test_tiny_bundle_is_accepted_and_keeps_the_bytes(folder: Path, tiny: Bundle) -> None:
-    """A sound folder is read, and what is returned is what is on disk."""
+    """A sound folder is read, and the bundle has the bytes on disk."""
     found = bundle.read(folder)
     assert (found.model, found.tokenizer) == ((folder / MODEL).read_bytes(), (folder / TOKENIZER).read_bytes())
     assert found.digest == tiny.digest
 
 
 def test_write_then_read_is_identity(tmp_path: Path, tiny: Bundle) -> None:
-    """What is written is read back, digest and all."""
+    """A bundle that was written is read back equal, with the same digest."""
     again = bundle.write(tmp_path / "new", manifest=tiny.manifest, model=tiny.model, tokenizer=tiny.tokenizer)
     assert (again.digest, again.manifest) == (tiny.digest, tiny.manifest)
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_missing_file_is_refused_by_name(folder: Path, name: str) -> None:
-    """Each file is needed, and the refusal names the one that lacks."""
+    """Without any one file the folder is refused, and the error names the file."""
     (folder / name).unlink()
     with pytest.raises(BundleError, match=name):
         bundle.read(folder)
@@ -80,7 +80,7 @@ def test_missing_file_is_refused_by_name(folder: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_one_changed_byte_is_refused(folder: Path, name: str) -> None:
-    """One bit in any file is enough."""
+    """One changed bit in any file is refused."""
     raw = bytearray((folder / name).read_bytes())
     raw[len(raw) // 2] ^= 1
     (folder / name).write_bytes(bytes(raw))
@@ -89,14 +89,14 @@ def test_one_changed_byte_is_refused(folder: Path, name: str) -> None:
 
 
 def test_permuted_labels_are_refused_though_the_sums_are_right(folder: Path, tiny: Bundle) -> None:
-    """Labels in another order than the network's would rename every decision, so the network has its own list."""
+    """The network has its own list of labels, so a manifest with another order is refused."""
     rewrite(folder, tiny, labels=tuple(reversed(tiny.manifest.labels)))
     with pytest.raises(BundleError, match="was exported for labels"):
         bundle.read(folder)
 
 
 def test_tensor_in_another_file_is_refused(folder: Path, tiny: Bundle) -> None:
-    """A tensor outside the file could be any file of the machine."""
+    """A tensor in another file is refused, since the path could lead to any file of the machine."""
 
     def edit(model: onnx.ModelProto) -> None:
         tensor = model.graph.initializer[0]
@@ -110,7 +110,7 @@ def test_tensor_in_another_file_is_refused(folder: Path, tiny: Bundle) -> None:
 
 
 def test_tensor_in_another_file_is_found_inside_a_subgraph(folder: Path, tiny: Bundle) -> None:
-    """The branch of an `If` may not read files either."""
+    """A tensor in another file is refused in the branch of an `If` too."""
 
     def edit(model: onnx.ModelProto) -> None:
         hidden = TensorProto(name="hidden", data_type=TensorProto.FLOAT, dims=[1], data_location=TensorProto.EXTERNAL)
@@ -126,12 +126,12 @@ def test_tensor_in_another_file_is_found_inside_a_subgraph(folder: Path, tiny: B
 
 
 def hidden_condition() -> TensorProto:
-    """A constant truth for an `If`."""
+    """A constant true condition for an `If`."""
     return helper.make_tensor("condition", TensorProto.BOOL, [], [True])
 
 
 def test_operator_of_a_foreign_domain_is_refused(folder: Path, tiny: Bundle) -> None:
-    """An operator outside the standard needs a library that the bundle could name."""
+    """An operator outside the standard domain is refused, since it needs a foreign library."""
 
     def edit(model: onnx.ModelProto) -> None:
         model.graph.node[0].domain = "com.example"
@@ -142,28 +142,28 @@ def test_operator_of_a_foreign_domain_is_refused(folder: Path, tiny: Bundle) -> 
 
 
 def test_imported_foreign_domain_is_refused_though_unused(folder: Path, tiny: Bundle) -> None:
-    """What is only declared may be needed by what this program cannot see."""
+    """A foreign domain that the network only declares is refused too."""
     rewrite(folder, tiny, model=edited(tiny, lambda model: model.opset_import.append(helper.make_opsetid("com.example", 1))))
     with pytest.raises(BundleError, match=r"com\.example"):
         bundle.read(folder)
 
 
 def test_file_that_is_no_network_is_refused(folder: Path, tiny: Bundle) -> None:
-    """Sums say that bytes are the same, not that they are a model."""
+    """A file with the right checksum that is no ONNX network is refused."""
     rewrite(folder, tiny, model=b"\xff\xfe not a model")
     with pytest.raises(BundleError, match="not an ONNX model"):
         bundle.read(folder)
 
 
 def test_other_format_is_refused(folder: Path, tiny: Bundle) -> None:
-    """A format from the future is not guessed at."""
+    """A bundle of another format version is refused."""
     rewrite(folder, tiny, format=FORMAT + 1)
     with pytest.raises(BundleError, match="format 2"):
         bundle.read(folder)
 
 
 def test_manifest_edited_by_hand_is_refused(folder: Path) -> None:
-    """White space alone makes another digest, so only one spelling is accepted."""
+    """A manifest in another spelling, such as other white space, would have another digest and is refused."""
     path = folder / MANIFEST
     path.write_bytes(path.read_bytes() + b"\n")
     with pytest.raises(BundleError, match="canonical"):
@@ -171,7 +171,7 @@ def test_manifest_edited_by_hand_is_refused(folder: Path) -> None:
 
 
 def test_unknown_field_is_refused(folder: Path) -> None:
-    """A field that this program does not know may be the one that matters."""
+    """A manifest with an unknown field is refused, because the field may matter."""
     content = msgspec.json.decode((folder / MANIFEST).read_bytes()) | {"surprise": 1}
     (folder / MANIFEST).write_bytes(msgspec.json.encode(content))
     with pytest.raises(BundleError, match="surprise"):
@@ -179,7 +179,7 @@ def test_unknown_field_is_refused(folder: Path) -> None:
 
 
 def test_oversize_file_is_refused_before_it_is_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder from elsewhere must not fill the memory."""
+    """A file above its size limit is refused before it is read into memory."""
     monkeypatch.setattr(bundle, "MAX_FILE_BYTES", 100)
     with pytest.raises(BundleError, match="limit is 100"):
         bundle.read(folder)
@@ -195,15 +195,15 @@ def test_oversize_file_is_refused_before_it_is_read(folder: Path, monkeypatch: p
         ({"files": {MODEL: "0"}}, "files must be"),
     ],
 )
-def test_senseless_value_is_refused(folder: Path, tiny: Bundle, changes: dict[str, object], reason: str) -> None:
-    """A manifest may be well formed and still say nothing that can be run."""
+def test_a_value_that_cannot_work_is_refused(folder: Path, tiny: Bundle, changes: dict[str, object], reason: str) -> None:
+    """A well-formed manifest with a value that cannot work is refused."""
     rewrite(folder, tiny, **changes)
     with pytest.raises(BundleError, match=reason):
         bundle.read(folder)
 
 
 def test_interrupted_write_is_no_bundle(tmp_path: Path, tiny: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The manifest comes last: a folder whose write broke off is refused, also where an older bundle was."""
+    """The manifest is written last, so an interrupted write is refused, also over an older bundle."""
     folder = tmp_path / "bundle"
     bundle.write(folder, manifest=tiny.manifest, model=tiny.model, tokenizer=tiny.tokenizer)
 
@@ -233,7 +233,7 @@ def test_interrupted_write_is_no_bundle(tmp_path: Path, tiny: Bundle, monkeypatc
     ],
 )
 def test_a_reference_that_no_stream_can_be_compared_with_is_refused(folder: Path, tiny: Bundle, reference: object) -> None:
-    """Found while the worker starts, not at the first event or scrape."""
+    """A reference that cannot be compared is refused at start-up, before the first event or scrape."""
     rewrite(folder, tiny, reference=reference)
     with pytest.raises(BundleError, match=r"the reference is not one .*Next:"):
         bundle.read(folder)
@@ -241,7 +241,7 @@ def test_a_reference_that_no_stream_can_be_compared_with_is_refused(folder: Path
 
 @pytest.mark.parametrize("reference", [{}, {"rows": 894, "label_ratio": {}}, {"ood_energy": -1, "from_tomorrow": [1]}])
 def test_an_older_or_newer_reference_is_accepted(folder: Path, tiny: Bundle, reference: object) -> None:
-    """What a bundle does not say is not compared; what this program does not know is kept."""
+    """A reference with missing or unknown parts is accepted, and the unknown ones are kept."""
     rewrite(folder, tiny, reference=reference)
     assert bundle.read(folder).manifest.reference == reference
 
@@ -256,7 +256,7 @@ def test_an_older_or_newer_reference_is_accepted(folder: Path, tiny: Bundle, ref
     ],
 )
 def test_half_of_the_option_multilabel_is_refused(folder: Path, tiny: Bundle, changes: dict[str, Any], rule: str) -> None:
-    """A label without a threshold would be found out by the first event that is about it."""
+    """A bundle with only part of the option is refused at start-up."""
     labels = tiny.manifest.labels
     whole = Multilabel(
         thresholds=dict.fromkeys(labels, 0.5),
@@ -272,7 +272,7 @@ def test_half_of_the_option_multilabel_is_refused(folder: Path, tiny: Bundle, ch
 
 
 def certificate(**changes: object) -> LabelThreshold:
-    """A sound certificate, but for what is changed."""
+    """A sound certificate with these changes."""
     sound = LabelThreshold(
         confidence=0.9,
         target_precision=0.95,
@@ -292,7 +292,7 @@ ALWAYS = {"confidence": ALWAYS_ASK, "precision": None, "rows": 0, "certified": F
 
 @pytest.mark.parametrize("changes", [{}, UNCERTIFIED, ALWAYS])
 def test_thresholds_are_read_as_they_were_written(folder: Path, tiny: Bundle, changes: dict[str, object]) -> None:
-    """Certified, refused, or never left to the model."""
+    """Certified thresholds, refused ones and labels that always go to review are read back unchanged."""
     given = dict.fromkeys(tiny.manifest.labels, certificate(**changes))
     rewrite(folder, tiny, thresholds=given)
     found = bundle.read(folder).manifest
@@ -300,8 +300,8 @@ def test_thresholds_are_read_as_they_were_written(folder: Path, tiny: Bundle, ch
     assert found.asked_below() == dict.fromkeys(tiny.manifest.labels, given[tiny.manifest.labels[0]].confidence)
 
 
-def test_a_bundle_of_before_has_one_threshold_for_every_label(folder: Path, tiny: Bundle) -> None:
-    """It does not name the field, is in canonical form without it, and routes as it did."""
+def test_a_bundle_without_label_thresholds_uses_one_threshold_for_every_label(folder: Path, tiny: Bundle) -> None:
+    """A bundle from before the field is canonical without it and routes as before."""
     rewrite(folder, tiny, thresholds={})
     assert b'"thresholds"' not in (folder / MANIFEST).read_bytes()
     found = bundle.read(folder).manifest
@@ -322,18 +322,18 @@ def test_a_bundle_of_before_has_one_threshold_for_every_label(folder: Path, tiny
         (UNCERTIFIED | {"labels_needed": 0}, "does not say what a bundle must say"),
     ],
 )
-def test_a_certificate_that_its_own_numbers_do_not_bear_out_is_refused(
+def test_a_certificate_that_contradicts_its_own_numbers_is_refused(
     folder: Path, tiny: Bundle, changes: dict[str, object], why: str
 ) -> None:
-    """A promise must not be written by hand, and a threshold is one that a confidence can be compared with."""
+    """A certificate must follow from its own counts, and its threshold must be comparable with a confidence."""
     rewrite(folder, tiny, thresholds=dict.fromkeys(tiny.manifest.labels, certificate(**changes)))
     with pytest.raises(BundleError, match=why):
         bundle.read(folder)
 
 
 @pytest.mark.parametrize("drop", [True, False])
-def test_thresholds_are_of_every_label_and_of_no_other(folder: Path, tiny: Bundle, drop: bool) -> None:
-    """A label without one would be routed by a number that nobody chose for it."""
+def test_thresholds_name_every_label_and_no_other(folder: Path, tiny: Bundle, drop: bool) -> None:
+    """A bundle with a missing or an extra label among its thresholds is refused."""
     given = dict.fromkeys(tiny.manifest.labels[1:] if drop else (*tiny.manifest.labels, "stranger"), certificate())
     rewrite(folder, tiny, thresholds=given)
     with pytest.raises(BundleError, match="none, or one a label"):

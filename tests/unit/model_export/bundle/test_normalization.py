@@ -1,4 +1,4 @@
-"""A model reads what a person sees, honest text is never flagged, and what is hidden is."""
+"""Normalization gives the model the text that a person sees, flags hidden content, and flags no honest text."""
 
 import time
 import unicodedata
@@ -21,7 +21,7 @@ from tests.lacking import lacking
 
 PLAIN = "Deploying transformer models in production"
 ANY = st.text(st.characters(codec="utf-8"), max_size=60)
-# Characters that the rules are about, so that chance meets them.
+# Characters of the rules, so that random texts contain them.
 SPECIAL = st.text(
     st.one_of(
         st.sampled_from(
@@ -35,7 +35,7 @@ SPECIAL = st.text(
 
 @pytest.mark.parametrize("text", HONEST + CODE)
 def test_honest_text_in_any_script_has_no_flag(text: str) -> None:
-    """Neither script nor accents, emoji, formulas, right-to-left marks or joiners where they belong."""
+    """Scripts, accents, emoji, formulas, right-to-left marks and joiners in their places have no flag."""
     assert normalize(text).flags == ()
 
 
@@ -54,15 +54,15 @@ def test_honest_text_in_any_script_has_no_flag(text: str) -> None:
     ],
 )
 def test_an_attack_is_undone_and_flagged(attacked: str, flag: TextFlag) -> None:
-    """The model reads what the reader sees, and a person is told why."""
+    """The model reads the text as displayed, and the flag tells a person why the event is in review."""
     found = normalize(attacked)
     assert found.text == PLAIN
     assert found.flags == (flag,)
 
 
 @pytest.mark.parametrize("hidden", ["\u00ad", "\u200e", "\ufe0f", "\u200b"])
-def test_what_may_be_there_by_chance_is_dropped_without_a_flag(hidden: str) -> None:
-    """A soft hyphen anywhere; other invisible characters between words."""
+def test_invisible_characters_that_occur_by_accident_are_dropped_without_a_flag(hidden: str) -> None:
+    """A soft hyphen anywhere, and other invisible characters between words, are dropped without a flag."""
     text = f"Deploying {hidden}transformer models in production"
     assert normalize(text).text == PLAIN
     assert normalize(text).flags == ()
@@ -78,21 +78,21 @@ def test_what_may_be_there_by_chance_is_dropped_without_a_flag(hidden: str) -> N
         ("\u2066one\u2069 \u2068two\u2069", False),
     ],
 )
-def test_only_what_reorders_is_a_bidirectional_attack(text: str, flagged: bool) -> None:
-    """Overrides always; right-to-left embedding only where nothing is written from right to left."""
+def test_only_reordering_characters_are_a_bidirectional_attack(text: str, flagged: bool) -> None:
+    """Overrides are always flagged, right-to-left embedding only in a text without right-to-left letters."""
     assert (TextFlag.BIDIRECTIONAL_CONTROLS in normalize(text).flags) is flagged
 
 
 def test_marks_pile_up_to_a_limit() -> None:
-    """As many as any spelling needs are kept, more are cut and flagged."""
+    """Combining marks up to the limit are kept; more are cut and flagged."""
     assert normalize("e" + "\u0316" * MOST_MARKS).flags == ()
     found = normalize("e" + "\u0316" * (MOST_MARKS + 1))
     assert found.flags == (TextFlag.EXCESSIVE_COMBINING_MARKS,)
     assert found.text == "e" + "\u0316" * MOST_MARKS
 
 
-def test_a_word_of_look_alikes_alone_is_latin_only_where_its_script_is_not_written() -> None:
-    """A Russian word in Russian text stays one, though every letter of it could be Latin."""
+def test_a_word_of_look_alikes_becomes_latin_only_in_text_without_its_script() -> None:
+    """A Russian word in Russian text is kept, even if each of its letters looks Latin."""
     assert normalize("a new \u0441\u043e\u0440\u0435 model").text == "a new cope model"
     russian = "\u0441\u043e\u0440\u0435 \u0438 BERT"
     assert normalize(russian).text == russian
@@ -100,7 +100,7 @@ def test_a_word_of_look_alikes_alone_is_latin_only_where_its_script_is_not_writt
 
 
 def test_letters_that_only_nearly_look_latin_are_flagged_in_latin_words() -> None:
-    """No table gives them a Latin letter; they stay, and a person is asked, unless the text is written in their script."""
+    """Letters without a Latin counterpart are kept and flagged in Latin words, unless the text is in their script."""
     found = normalize("Deploying \u0442rans\u0441former models")
     assert found.text == "Deploying \u0442ranscformer models"
     assert found.flags == (TextFlag.MIXED_SCRIPTS,)
@@ -110,16 +110,16 @@ def test_letters_that_only_nearly_look_latin_are_flagged_in_latin_words() -> Non
     )
 
 
-def test_nothing_to_see_is_flagged() -> None:
-    """A text of invisible characters is empty for the model, and a person's case."""
+def test_a_text_of_invisible_characters_is_flagged() -> None:
+    """A text of invisible characters is empty for the model and goes to review."""
     found = normalize("\u200b \u2060")
     assert found.text == ""
     assert found.flags == (TextFlag.INVISIBLE_CHARACTERS,)
 
 
 @given(st.one_of(ANY, SPECIAL))
-def test_any_text_is_read_once(text: str) -> None:
-    """Reading again what was read changes nothing; no invisible character, control or double space is left."""
+def test_normalization_is_idempotent(text: str) -> None:
+    """A second pass changes nothing, and no invisible character, control or double space is left."""
     found = normalize(text)
     assert normalize(found.text).text == found.text
     assert found.text == " ".join(found.text.split())
@@ -130,13 +130,13 @@ def test_any_text_is_read_once(text: str) -> None:
 
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60))
 def test_ascii_is_only_folded(text: str) -> None:
-    """The fast way gives what the long one would."""
+    """The fast path for ASCII gives the result of the full one."""
     assert normalize(text).text == " ".join(text.split())
     assert normalize(f"{text} \u00e9").text == " ".join(f"{text} \u00e9".split())
 
 
 def test_every_look_alike_is_one_letter_for_one_letter() -> None:
-    """No letter is taken for two, and none is ASCII already."""
+    """Each look-alike maps one letter to one letter, and none of them is ASCII."""
     assert len(LOOKALIKES) == len(SCRIPT_OF) > 150
     for letter, latin in LOOKALIKES.items():
         assert not letter.isascii()
@@ -150,8 +150,8 @@ def test_every_look_alike_is_one_letter_for_one_letter() -> None:
 @pytest.mark.parametrize(
     "piece", ["\u0301\u0316", "\u200b", "\u0430b", "x\b", "\u202e", "\U0001d41a", "a\u200b", "\ufe0f", "\u0e33"]
 )
-def test_time_grows_with_length_and_no_faster(piece: str) -> None:
-    """Composing a pile of marks takes time with its square unless it is cut first; four times the text may take ten times the time."""
+def test_time_does_not_grow_quadratically(piece: str) -> None:
+    """Four times the text takes at most ten times the time, also for the composition of a pile of marks."""
 
     def seconds(size: int) -> float:
         text = "a" + piece * (size // len(piece))
@@ -165,8 +165,8 @@ def test_time_grows_with_length_and_no_faster(piece: str) -> None:
     assert seconds(160_000) < 10 * max(seconds(40_000), 0.005)
 
 
-def test_a_tokenizer_is_given_no_more_than_it_may_need() -> None:
-    """Whatever comes, the text is short; and that there was more is known."""
+def test_the_text_for_the_tokenizer_is_bounded() -> None:
+    """The text for the tokenizer is cut to its bound, and the cut is reported."""
     for piece in ("word ", "!", "\u0301", "\u56fe", "\u200b"):
         reading = read_text("x" + piece * 200_000, piece * 200_000)
         assert len(reading.text) <= MOST_CHARACTERS
@@ -177,7 +177,7 @@ def test_a_tokenizer_is_given_no_more_than_it_may_need() -> None:
 
 
 def test_the_projects_own_corpus_has_no_flag_and_keeps_its_decisions() -> None:
-    """5,686 authored texts in many scripts: none is flagged, and no prediction moves in any digit by how it is read."""
+    """None of the 5,686 authored texts is flagged, and normalization changes no digit of any prediction."""
     lines = [
         msgspec.json.decode(raw, type=CorpusLine)
         for path in sorted(CORPUS.rglob("*.jsonl"))

@@ -1,4 +1,4 @@
-"""One text for the model, and one way of cutting it into words for all who compare words."""
+"""The text for the model, and the words that drift detection compares."""
 
 import tracemalloc
 
@@ -23,13 +23,13 @@ from model_export.bundle.text import MOST_CHARACTERS, MOST_WORDS, is_described, 
     ],
 )
 def test_words_are_letters_and_digits_in_order(text: str, expected: tuple[str, ...]) -> None:
-    """Lower-cased, two to thirty characters, repeated where they are repeated, in any script."""
+    """Words are lower-cased, two to thirty characters long, and keep order and repetition, in any script."""
     assert words(text) == expected
 
 
 @given(st.text())
 def test_any_text_has_words_that_are_words(text: str) -> None:
-    """Bounded in number and length, and the same when cut again."""
+    """The words of any text are bounded in number and length, and cutting them again gives the same."""
     found = words(text)
     assert len(found) <= MOST_WORDS
     assert all(2 <= len(word) <= 30 and word.isalnum() for word in found)
@@ -37,7 +37,7 @@ def test_any_text_has_words_that_are_words(text: str) -> None:
 
 
 def test_a_megabyte_costs_no_more_than_its_beginning() -> None:
-    """Only the beginning of a text is cut into words: a megabyte takes no more memory than that."""
+    """Only the beginning of a text is cut into words, so a megabyte takes no more memory."""
     text = "ab " * 333_000
     tracemalloc.start()
     try:
@@ -54,12 +54,12 @@ def test_a_megabyte_costs_no_more_than_its_beginning() -> None:
     ("text", "tokens", "ratio"),
     [("one two", 4, 1.0), ("one two", 7, 2.5), ("", 2, 0.0), ("one", 0, 0.0), (" one \n two ", 3, 0.5)],
 )
-def test_tokens_a_word_leave_out_the_special_ones(text: str, tokens: int, ratio: float) -> None:
-    """No text divides by nothing or goes below zero."""
+def test_tokens_per_word_leave_out_the_special_tokens(text: str, tokens: int, ratio: float) -> None:
+    """The ratio is defined for every text, also without words, and is never negative."""
     assert tokens_per_word(text, tokens) == ratio
 
 
 @pytest.mark.parametrize(("description", "expected"), [(None, False), ("", False), (" \n\t", False), (" a", True)])
 def test_a_blank_description_describes_nothing(description: str | None, expected: bool) -> None:
-    """Such an event is a title alone."""
+    """An event with a blank description counts as a title alone."""
     assert is_described(description) is expected

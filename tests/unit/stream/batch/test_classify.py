@@ -1,4 +1,4 @@
-"""`tagstream classify` without its command line: the stream's outcomes, one JSON object a row."""
+"""`tagstream classify` without its command line: one JSON object a row, with the stream's outcome."""
 
 import json
 from collections.abc import Iterator
@@ -22,12 +22,12 @@ from tests.fakes import deciding, raw
 
 VALUES = [b'{"id":"a","title":"deployment"}', b'{"id":"b","title":"maybe image","tag":"x"}', b"{", b'{"title":"c"}']
 ROWS = [Row(number, value) for number, value in enumerate(VALUES, start=1)]
-# For the property, which Hypothesis does not let share fixtures.
+# Properties use this, because Hypothesis does not let them share fixtures.
 PIPELINE = Pipeline(decider=deciding(), observer=NullObserver())
 
 
 def test_every_row_has_its_line_in_the_inputs_order(pipeline: Pipeline) -> None:
-    """The fields of `tagged`, and which door the stream would have chosen; a bad row says why."""
+    """Every row has the fields of `tagged` and its destination, and a bad row has its reason."""
     found = [json.loads(row.line) for row in classify(pipeline, ROWS)]
     assert [line["destination"] for line in found] == ["tagged", "review", "dlq", "tagged"]
     assert [line.get("id") for line in found[:2]] == ["a", "b"]
@@ -37,7 +37,7 @@ def test_every_row_has_its_line_in_the_inputs_order(pipeline: Pipeline) -> None:
 
 
 def test_a_line_is_the_published_value_and_its_destination(pipeline: Pipeline) -> None:
-    """Stream and command line cannot disagree: up to the clock the bytes are the same."""
+    """A row's object has the bytes that the stream would publish, except for the clock, and the destination."""
     for row in classify(pipeline, ROWS):
         if isinstance(row.outcome, Refusal):
             continue
@@ -51,13 +51,13 @@ def test_a_line_is_the_published_value_and_its_destination(pipeline: Pipeline) -
 @hypothesis_settings(max_examples=20)
 @given(st.integers(0, 3 * ROWS_AT_ONCE))
 def test_no_row_is_lost_between_chunks(count: int) -> None:
-    """The rows are numbered through, and each keeps its own event."""
+    """Any number of rows is numbered without gaps, and each row keeps its own event."""
     found = list(classify(PIPELINE, (Row(number, b'{"id":"%d","title":"a"}' % number) for number in range(count))))
     assert [json.loads(row.line)["id"] for row in found] == [str(number) for number in range(count)]
 
 
 def test_rows_are_read_as_they_are_needed(pipeline: Pipeline) -> None:
-    """An endless input gives its first lines at once."""
+    """The first results of an endless input come at once."""
 
     def endless() -> Iterator[Row]:
         while True:
@@ -69,7 +69,7 @@ def test_rows_are_read_as_they_are_needed(pipeline: Pipeline) -> None:
 
 @pytest.mark.parametrize("good", [0, 3, ROWS_AT_ONCE, ROWS_AT_ONCE + 1])
 def test_rows_above_one_that_cannot_be_read_are_classified(good: int) -> None:
-    """All of them, and then comes the error."""
+    """Every row before an unreadable one is classified, and then the error is raised."""
     message = "line 7: more fields"
 
     def values() -> Iterator[Row]:
@@ -83,19 +83,19 @@ def test_rows_above_one_that_cannot_be_read_are_classified(good: int) -> None:
 
 
 def test_a_line_says_nothing_of_the_text_of_a_refused_row(pipeline: Pipeline) -> None:
-    """The row's number finds it."""
+    """The object of a refused row has the row's number and none of its text."""
     (row,) = classify(pipeline, [Row(1, b'{"title":["zq7-planted-K"]}')])
     assert b"zq7-planted-K" not in row.line
 
 
 def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
-    """With the reason, before anything is read."""
+    """A folder without a bundle is refused with the reason before any input is read."""
     with pytest.raises(BundleError, match="cannot be read"):
         pipeline_of(Settings(bundle=tmp_path))
 
 
 def test_the_settings_reach_the_pipeline(tiny_bundle_folder: Path) -> None:
-    """Bundle, threshold and size limit are the settings'."""
+    """Bundle, threshold and size limit come from the settings."""
     event = raw(b'{"title":"image segmentation"}')
     sure, unsure, small = (
         pipeline_of(Settings(bundle=tiny_bundle_folder, **knobs)).decide([event])[0]

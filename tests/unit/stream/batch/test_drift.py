@@ -22,7 +22,7 @@ from tests.fakes import deciding
 
 @pytest.fixture(autouse=True)
 def keywords(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A classifier that takes no time."""
+    """Replace the network by the keyword classifier, which is fast."""
     pipeline = Pipeline(decider=deciding(), observer=NullObserver())
     monkeypatch.setattr(drift, "pipeline_of", lambda _: pipeline)
 
@@ -34,7 +34,7 @@ def written(path: Path, rows: Sequence[object]) -> str:
 
 
 def events(count: int) -> list[dict[str, str]]:
-    """Ordinary ones."""
+    """Ordinary events."""
     return [
         {"id": f"e{number}", "title": f"an {('image', 'deployment')[number % 2]} of kind{number % 7}", "source": "papers"}
         for number in range(count)
@@ -58,7 +58,7 @@ def test_a_reference_is_made_of_records_as_topics_and_tail_give_them(tmp_path: P
 
 
 def test_few_events_are_no_reference_unless_told_so(tmp_path: Path) -> None:
-    """Fewer than 5,000 events need --allow-few, no events are always refused, and the error has the next step."""
+    """A reference needs 5,000 events, or any number above zero with --allow-few, and the error gives the next step."""
     rows, out = written(tmp_path / "rows.jsonl", events(10)), tmp_path / "reference.json"
     with pytest.raises(DriftError, match=r"holds 10 events .* needs 5000.*--allow-few"):
         drift.reference(Settings(), rows, out=out, allow_few=False)

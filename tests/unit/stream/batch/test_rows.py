@@ -1,4 +1,4 @@
-"""Files as events: every row one value, in order, and a clear word where a file is no such file."""
+"""Files as events: every row gives one value, in order, and an unreadable file is refused with the reason."""
 
 import contextlib
 import csv
@@ -21,10 +21,10 @@ CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\
 
 
 class Standard:
-    """Standard input over these bytes."""
+    """Standard input with these bytes."""
 
     def __init__(self, content: bytes) -> None:
-        """Hold them where `sys.stdin` has its bytes."""
+        """Keep the bytes where `sys.stdin` has its own."""
         self.buffer = io.BytesIO(content)
 
 
@@ -43,13 +43,13 @@ def written(folder: Path, name: str, content: bytes) -> str:
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.ndjson", "a.json", "a.JSONL", "no-suffix"])
 def test_json_lines_are_passed_on_byte_for_byte(tmp_path: Path, name: str) -> None:
-    """Also where they are not JSON; blank lines and line ends are no events; the last line needs no end."""
+    """Each line that is not blank gives its bytes, valid JSON or not, and the last needs no line end."""
     content = b'{"title": 1.10 }\n\n  \r\nnot json\xff\r\n{"title":"b"}'
     assert list(rows.read(written(tmp_path, name, content))) == [b'{"title": 1.10 }', b"not json\xff", b'{"title":"b"}']
 
 
 def test_a_csv_row_is_an_object_of_its_cells(tmp_path: Path) -> None:
-    """A short row lacks its last fields; an empty cell is an empty string; quotes hold commas and line ends."""
+    """A short row lacks its last fields, an empty cell is an empty string, and quotes hold commas and line ends."""
     content = b'\xef\xbb\xbfid,title,description\n1,"a, b","c\nd"\n2,e\n3,"\xc3\xa9 ""f""",\n'
     assert [json.loads(value) for value in rows.read(written(tmp_path, "a.csv", content))] == [
         {"id": "1", "title": "a, b", "description": "c\nd"},
@@ -59,7 +59,7 @@ def test_a_csv_row_is_an_object_of_its_cells(tmp_path: Path) -> None:
 
 
 def test_a_column_without_a_name_is_a_field_without_a_name(tmp_path: Path) -> None:
-    """Tables written with their index have one, and it is not a surplus field."""
+    """The index column of an exported table has an empty name and is not counted as surplus."""
     assert list(rows.read(written(tmp_path, "a.csv", b",title\n0,a\n1,b\n"))) == [
         b'{"":"0","title":"a"}',
         b'{"":"1","title":"b"}',
@@ -67,8 +67,8 @@ def test_a_column_without_a_name_is_a_field_without_a_name(tmp_path: Path) -> No
 
 
 @given(st.lists(st.tuples(CELLS, CELLS), max_size=6))
-def test_whatever_a_csv_writer_writes_is_read_as_it_was(cells: list[tuple[str, str]]) -> None:
-    """Round trip through the standard library's own writer."""
+def test_csv_from_the_standard_writer_is_read_back_unchanged(cells: list[tuple[str, str]]) -> None:
+    """Any cells that the standard library's writer has written are read back unchanged."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerows([("title", "x"), *cells])
@@ -79,13 +79,13 @@ def test_whatever_a_csv_writer_writes_is_read_as_it_was(cells: list[tuple[str, s
 
 @pytest.mark.parametrize("header", [b"\n \r\ntitle", b"title", b"id,title", b'"id","title"', b"\xef\xbb\xbftitle,id"])
 def test_standard_input_with_a_header_is_csv(header: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first line that is not blank tells CSV from JSON Lines, quoted or not."""
+    """A first line with a title column, quoted or not, after blank lines or not, makes the input CSV."""
     (value,) = read(header + b"\na,a\n" if b"," in header else header + b"\na\n", monkeypatch)
     assert json.loads(value)["title"] == "a"
 
 
 def test_standard_input_otherwise_is_json_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also an empty one, and one that mentions a title."""
+    """Any other standard input is JSON Lines, also an empty one and one whose text mentions a title."""
     assert read(b"", monkeypatch) == []
     assert read(b'{"a":1,title,"b":2}\n', monkeypatch) == [b'{"a":1,title,"b":2}']
 
@@ -101,7 +101,7 @@ def test_csv_as_other_programs_write_it_is_read(tmp_path: Path) -> None:
     ]
 
 
-def test_old_line_ends_in_what_may_be_anything_are_no_traceback(tmp_path: Path) -> None:
+def test_a_file_with_old_line_ends_and_no_suffix_is_passed_on_as_one_row(tmp_path: Path) -> None:
     """Such a file is not known for CSV, and the decoder refuses its one row."""
     assert list(rows.read(str(written(tmp_path, "papers", b"title\rfoo\rbar\n")))) == [b"title\rfoo\rbar"]
 
@@ -136,7 +136,7 @@ def test_a_file_that_is_no_csv_is_refused_with_the_place_and_the_next_step(tmp_p
 
 
 def test_a_file_that_is_not_there_is_refused_with_the_next_step(tmp_path: Path) -> None:
-    """As are folders."""
+    """A missing file or folder is refused with the next step."""
     (tmp_path / "folder.csv").mkdir()
     for name in ("none.csv", "folder.csv"):
         with pytest.raises(RowsError, match=r"cannot be read: .*Next: "):
@@ -148,7 +148,7 @@ def test_a_file_that_is_not_there_is_refused_with_the_next_step(tmp_path: Path) 
     [("-", True), ("x.csv", True), ("x.JSONL", True), ("A title", False), ("", False), ("a\0b", False), ("t" * 5_000, False)],
 )
 def test_a_file_is_told_from_a_text(given: str, expected: bool) -> None:
-    """By its suffix, or by being there."""
+    """An argument is a file if it has a file's suffix or if the file exists."""
     assert argument.is_file(given) is expected
 
 
@@ -165,12 +165,12 @@ def test_a_pipe_is_a_file(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_refused_with_a_way_to_classify_its_name(tmp_path: Path) -> None:
-    """A text of one word may be called like a folder that lies here."""
+    """The error of a folder says how to classify a text of the same name."""
     with pytest.raises(RowsError, match=r"is a folder\. Next: .* tagstream classify -"):
         argument.is_file(str(tmp_path))
 
 
-def test_a_text_with_a_slash_is_a_path_where_its_folder_is_there(tmp_path: Path) -> None:
+def test_a_text_with_a_slash_is_a_path_only_where_its_folder_exists(tmp_path: Path) -> None:
     """An argument of several words with a slash is a text unless its folder exists."""
     path = str(tmp_path / "no such file").removeprefix("/")
     assert argument.looks_like_a_path(f"/{path}")
@@ -180,8 +180,8 @@ def test_a_text_with_a_slash_is_a_path_where_its_folder_is_there(tmp_path: Path)
 
 
 @pytest.mark.parametrize("text", ["a/" + "b" * 5_000 + " c", "a\0/b c"])
-def test_a_text_that_can_be_no_path_is_none(text: str) -> None:
-    """Too long for one, or with a NUL."""
+def test_a_text_that_no_path_can_have_is_a_text(text: str) -> None:
+    """A text that is too long for a path, or has a NUL, is classified as text."""
     assert not argument.looks_like_a_path(text)
     assert not argument.is_file(text)
 

@@ -1,4 +1,4 @@
-"""What people are told of the thresholds: the ones that are applied, and why a person would be asked."""
+"""The command line shows the applied thresholds and the reasons for review."""
 
 import pytest
 
@@ -25,7 +25,7 @@ from tests.fakes import deciding, raw
 def test_classify_says_why_a_person_would_be_asked(
     threshold: float, energy: float, said: str | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A strange text may be sure enough: the threshold is not to blame for it."""
+    """An unusual text above the threshold is not said to be below it."""
     event = decode(raw(b'{"title":"Hello"}'))
     assert isinstance(event, ContentEvent)
     prediction = Prediction(
