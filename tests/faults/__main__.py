@@ -1,4 +1,4 @@
-"""`python -m tests.faults`: a fault run as long as you like, on three brokers of its own behind a network of its own.
+"""`python -m tests.faults`: a fault run of any length, on three brokers of its own behind a network of its own.
 
 Prints the report. Exit code 1 if an invariant broke, a fault was missed, or more than 2 % of the outcomes were duplicates. A run that
 was cut off goes on when the same command is given again with the same --folder.
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def is_good(report: Report, *, faults: int, exactly_once: bool) -> bool:
     """
-    Did all invariants hold, did all faults strike, and are there few duplicates, or none with exactly once?
+    Whether all invariants held, all faults struck, and duplicates are few, or none with exactly once.
 
     At least once promises no order across the faults that `DISORDERS` names: I5 may break for one event each.
     """

@@ -85,7 +85,7 @@ DISORDERS = frozenset(
         Fault.DEAF,
     }
 )
-# A worker answers these by ending itself: it is broken, and says so.
+# A worker answers these faults by ending itself.
 ANSWERED_BY_EXIT = frozenset(
     {
         Fault.EXCEPTION,

@@ -45,13 +45,13 @@ class Journal:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Nothing is written yet."""
+        """Prepare to append to the files of the folder."""
         self._inputs = folder / "inputs.json"
         self._journal = folder / "journal.jsonl"
         self._environment = folder / "environment.json"
 
     def sent(self, inputs: Sequence[Input]) -> None:
-        """The ledger is complete."""
+        """Keep the complete ledger of inputs."""
         made = self._inputs.with_suffix(".new")
         made.write_text(json.dumps([(one.partition, one.offset) for one in inputs]))
         made.replace(self._inputs)
@@ -70,7 +70,7 @@ class Journal:
         return [Input(planted=one, partition=partition, offset=offset) for one, (partition, offset) in pairs]
 
     def environment(self, fresh: Mapping[str, str]) -> dict[str, str]:
-        """That of an earlier process, with the addresses of `fresh`; `fresh` where there was none, which is then kept."""
+        """The environment of an earlier process with the addresses of `fresh`, else `fresh`, which is then kept."""
         if self._environment.exists():
             return {**json.loads(self._environment.read_text()), "TAGSTREAM_BROKERS": fresh["TAGSTREAM_BROKERS"]}
         self._environment.write_text(json.dumps(dict(fresh)))

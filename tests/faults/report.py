@@ -26,7 +26,7 @@ class Report:
 
     @property
     def faults(self) -> Counter[Fault]:
-        """Faults that struck while there was work for whom they struck, by class."""
+        """Faults that struck victims with work, by class."""
         return Counter(strike.fault for strike in self.strikes if strike.waiting > 0)
 
     @property
@@ -41,12 +41,12 @@ class Report:
 
     @property
     def idle_faults(self) -> int:
-        """Faults that hit a worker without work."""
+        """Faults that struck a worker without work."""
         return sum(strike.waiting <= 0 for strike in self.strikes)
 
     @property
     def self_exits(self) -> int:
-        """How often a worker has ended itself because its machine was broken."""
+        """How often a worker ended itself because its machine was broken."""
         return sum(one.code == EXIT_BROKEN for one in self.exits)
 
     @property
@@ -61,7 +61,7 @@ class Report:
 
     @property
     def never_recovered(self) -> tuple[Strike, ...]:
-        """Faults after which the whole was not well again until the run ended."""
+        """Faults after which the group did not recover before the run ended."""
         return tuple(strike for strike in self.strikes if strike.recovered_seconds is None)
 
     @property

@@ -91,7 +91,7 @@ class FaultRun:
         inputs: Sequence[Input],
         journal: Journal,
     ) -> None:
-        """Nobody works yet."""
+        """Start without workers."""
         self._plan = plan
         self._settings = settings
         self._fleet = fleet
@@ -119,7 +119,7 @@ class FaultRun:
     def play(self) -> None:
         """Run until all is committed, or neither outcomes nor commits move any more, or the time is over."""
         struck = [strike.fault for strike in self.strikes]
-        # Of an earlier process: who had joined and not left.
+        # Workers of an earlier process that joined and did not leave.
         joined = struck.count(Fault.JOIN) - struck.count(Fault.LEAVE)
         for number in range(1, self._plan.workers + joined + 1):
             self._fleet.add(number)
@@ -227,14 +227,14 @@ class FaultRun:
             self._orphans = None
 
     def _have_moved(self, partitions: frozenset[int], before: Mapping[int, int]) -> bool:
-        """Do all of these partitions have a later commit, apart from those without waiting events?"""
+        """Whether each of these partitions with waiting events has a later commit."""
         committed = self._now.committed
         return all(
             committed.get(partition, 0) > before.get(partition, 0) or not self._waiting([partition]) for partition in partitions
         )
 
     def _is_struck(self) -> bool:
-        """Is the last fault still at work: a frozen worker, a broken network or broker, a victim that has not ended yet?"""
+        """Whether the last fault still works: a frozen worker, a broken network or broker, or a victim that runs."""
         if self._striker.has_frozen or self._was_broken:
             return True
         if self._awaited is None:
@@ -246,7 +246,7 @@ class FaultRun:
         )
 
     def _has_recovered(self) -> bool:
-        """Has each partition one owner again, have outcomes flowed, and has every worker with work committed some of it?"""
+        """Whether each partition has one owner, outcomes flow, and every worker with work has committed some."""
         now, last = self._now, self._last
         if self._orphans is not None and self._orphans.committed is not None:
             return False
@@ -261,7 +261,7 @@ class FaultRun:
         )
 
     def _has_moved(self, partitions: frozenset[int]) -> bool:
-        """One partition is enough: the worker may not have fetched from the others yet."""
+        """One partition is enough, since the worker may not have fetched from the others yet."""
         before, now = self._last.committed, self._now.committed
         return any(now.get(partition, 0) > before.get(partition, 0) for partition in partitions) or not self._waiting(
             partitions
@@ -298,7 +298,7 @@ class FaultRun:
         self._was_broken = self._cluster is not None and self._cluster.broken
 
     def _victims(self, fault: Fault) -> tuple[list[Member], int]:
-        """Whom to strike, and how many events wait for them; where all are struck, or none of the workers, how many at all."""
+        """The victims, and how many events wait for them; for a fault of all workers or of none, all waiting events."""
         everything = self._waiting(list(self.ends))
         members = [member for member in self._fleet.members.values() if member.terminated_at is None]
         if fault in NETWORK | BROKERS | {Fault.JOIN, Fault.PARTITIONS}:

@@ -54,7 +54,7 @@ class Striker:
     """
 
     def __init__(self, settings: Settings, fleet: Fleet, cluster: StruckCluster | None, chance: random.Random) -> None:
-        """Nothing is frozen."""
+        """Start with no worker frozen."""
         self._settings = settings
         self._fleet = fleet
         self._cluster = cluster
@@ -64,7 +64,7 @@ class Striker:
 
     @property
     def has_frozen(self) -> bool:
-        """Is a worker frozen now?"""
+        """Whether a worker is frozen."""
         return bool(self._frozen)
 
     def thaw_all(self) -> None:

@@ -25,7 +25,7 @@ Row = tuple[bytes | None, bytes | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mutant:
-    """One batch: the name of the mutation, its bytes, how many offsets it says that it has, and its rows if they are known."""
+    """One batch: the mutation's name, the bytes, the number of offsets that its header claims, and its rows if known."""
 
     name: str
     batch: bytes
@@ -44,7 +44,7 @@ def varint(number: int, bits: int = 32) -> bytes:
 
 
 def longer(encoded: bytes) -> bytes:
-    """The same number in one byte more, as no encoder writes it."""
+    """The same number in one byte more than an encoder writes."""
     return encoded[:-1] + bytes([encoded[-1] | 0x80, 0])
 
 
@@ -77,7 +77,7 @@ def batch(
 
 
 def with_crc(data: bytes) -> bytes:
-    """The batch with its CRC and its length made right."""
+    """The batch with its CRC and length corrected."""
     changed = bytearray(data)
     struct.pack_into(">i", changed, 8, len(changed) - 12)
     struct.pack_into(">I", changed, CRC_AT, calc_crc32c(bytes(changed[ATTRIBUTES_AT:])))
@@ -85,7 +85,7 @@ def with_crc(data: bytes) -> bytes:
 
 
 def plain(data: bytes, codec: int) -> bytes:
-    """Compressed as a well-meaning producer does."""
+    """The data compressed as an ordinary producer does."""
     if codec == GZIP:
         return gzip_member(data)
     if codec == SNAPPY:
@@ -177,7 +177,7 @@ def framed(draw: random.Random, data: bytes, codec: int) -> tuple[str, bytes]:
 
 
 def peculiar(draw: random.Random, rows: Sequence[Row]) -> tuple[str, bytes]:
-    """The same keys and values in records that are not as a client writes them."""
+    """The same keys and values in records that no client writes."""
     name_of_header = draw.choice([varint(2) + b"\xff\xfe", varint(-3), varint(0)])
     shapes: dict[str, Callable[[int, Row], bytes]] = {
         "header_name": lambda at, row: record(varint(at), row, headers=varint(1) + name_of_header + field(b"1")),

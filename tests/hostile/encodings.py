@@ -1,4 +1,4 @@
-"""Bytes that are no text, or not the text that they seem: encodings, compressed data, nothing at all."""
+"""Values that are not the text that they seem: other encodings, compressed data, random bytes, no bytes."""
 
 import bz2
 import gzip
@@ -46,7 +46,7 @@ def sixteen_bits(chance: random.Random, number: int) -> Hostile:
 
 
 def byte_order_mark(chance: random.Random, number: int) -> Hostile:
-    """UTF-8 with a mark is not JSON (RFC 8259, 8.1)."""
+    """UTF-8 with a byte order mark, which is not JSON (RFC 8259, 8.1)."""
     return dead(b"\xef\xbb\xbf" + encoded(chance, event(number)).encode(), Reason.INVALID_JSON)
 
 
@@ -64,12 +64,12 @@ def lone_surrogate(chance: random.Random, number: int) -> Hostile:
 
 
 def surrogate_pair(_: random.Random, number: int) -> Hostile:
-    """A whole pair is a character."""
+    """A complete surrogate pair, which is one character."""
     return decided(f'{{"id":"hostile-{number}","title":"\\ud83d\\ude00 faces"}}', flags=frozenset())
 
 
 def nul(chance: random.Random, number: int) -> Hostile:
-    """U+0000 breaks databases and everything that is written in C."""
+    """U+0000, which breaks databases and programs in C."""
     value = chance.choice(
         [
             f'{{"id":"hostile-{number}","title":"a\\u0000b"}}',
@@ -82,13 +82,13 @@ def nul(chance: random.Random, number: int) -> Hostile:
 
 
 def compressed(chance: random.Random, number: int) -> Hostile:
-    """An event that somebody has compressed."""
+    """An event that a producer has compressed."""
     plain = encoded(chance, event(number)).encode()
     return dead(_compressed(chance, plain), Reason.INVALID_UTF8, Reason.INVALID_JSON)
 
 
 def bomb(chance: random.Random, _: int) -> Hostile:
-    """Megabytes in a few kilobytes: nobody unpacks them."""
+    """Megabytes compressed to a few kilobytes; they must not be unpacked."""
     return dead(_compressed(chance, b" " * BOMB_BYTES), Reason.INVALID_UTF8, Reason.INVALID_JSON)
 
 
@@ -111,7 +111,7 @@ def _zipped(plain: bytes) -> bytes:
 
 
 def chance_bytes(chance: random.Random, _: int) -> Hostile:
-    """Whatever comes, in front of a byte that ends any hope of JSON."""
+    """Random bytes behind a byte that cannot begin JSON."""
     value = chance.randbytes(chance.randint(1, 300)) + b"\xfe"
     return dead(value, Reason.INVALID_UTF8)
 

@@ -1,4 +1,4 @@
-"""Keys, headers and CloudEvents envelopes: what surrounds an event."""
+"""Unusual keys, headers and CloudEvents envelopes."""
 
 import base64
 import json
@@ -21,19 +21,19 @@ STRUCTURED: Headers = (("content-type", b"application/cloudevents+json; charset=
 
 
 def strange_key(chance: random.Random, number: int) -> Hostile:
-    """Long, binary, empty."""
+    """A long, binary or empty key."""
     key = chance.choice([b"k" * 10_000, b"\xff\x00\xfe", b"", b"\x1b[2J", b" ", b"%d" % number])
     return decided(encoded(chance, event(number)), key=key, flags=frozenset())
 
 
 def strange_key_of_a_dead_letter(chance: random.Random, number: int) -> Hostile:
-    """The same on a record that cannot be read: it must come back whole."""
+    """Such a key on an unreadable record, which must be returned whole."""
     key = chance.choice([b"k" * 10_000, b"\xff\x00\xfe", b"", b"\x1b[2J"])
     return dead(b"{%d" % number, Reason.INVALID_JSON, key=key)
 
 
 def many_headers(chance: random.Random, number: int) -> Hostile:
-    """Hundreds, large ones, the same name over and over, no name at all."""
+    """Hundreds of headers, large ones, repeated names, an empty name."""
     headers: Headers = chance.choice(
         [
             tuple((f"h{at}", b"v") for at in range(300)),
@@ -51,7 +51,7 @@ def many_headers(chance: random.Random, number: int) -> Hostile:
 
 
 def forged_headers(chance: random.Random, number: int) -> Hostile:
-    """Our own names on a record that we have not rejected yet."""
+    """Headers of our dead letters on an ordinary record."""
     headers = tuple((name, chance.choice([b"-1", b"forged", b"", b"\xff"])) for name in OUR_HEADERS)
     if chance.random() < 0.5:
         return decided(encoded(chance, event(number)), headers=headers, flags=frozenset())
@@ -59,7 +59,7 @@ def forged_headers(chance: random.Random, number: int) -> Hostile:
 
 
 def structured(chance: random.Random, number: int) -> Hostile:
-    """A CloudEvent in structured mode, as it should be, with data or base64."""
+    """A valid CloudEvent in structured mode, with data or base64."""
     data = event(number)
     envelope = _envelope(number)
     if chance.random() < 0.5:
@@ -70,7 +70,7 @@ def structured(chance: random.Random, number: int) -> Hostile:
 
 
 def broken_structured(chance: random.Random, number: int) -> Hostile:
-    """An attribute missing, of the wrong type, of another version; data that is no object; base64 that is none."""
+    """A structured CloudEvent with a missing or mistyped attribute, another version, or broken data."""
     envelope: dict[str, Any] = {**_envelope(number), "data": event(number)}
     name, value = chance.choice(
         [
@@ -97,12 +97,12 @@ def broken_structured(chance: random.Random, number: int) -> Hostile:
 
 
 def declared_but_bare(chance: random.Random, number: int) -> Hostile:
-    """The header says envelope, the value is none."""
+    """A structured content type on a value that is no envelope."""
     return dead(encoded(chance, event(number)), Reason.INVALID_CLOUDEVENT, headers=STRUCTURED)
 
 
 def broken_inside(chance: random.Random, number: int) -> Hostile:
-    """A sound envelope around hostile data: the same checks hold inside."""
+    """A valid envelope around hostile data, which must pass the same checks."""
     data, reason = chance.choice(
         [
             (b"\xff\xfe", Reason.INVALID_UTF8),
@@ -122,12 +122,12 @@ def broken_inside(chance: random.Random, number: int) -> Hostile:
 
 
 def binary(chance: random.Random, number: int) -> Hostile:
-    """A CloudEvent in binary mode, as it should be."""
+    """A valid CloudEvent in binary mode."""
     return decided(encoded(chance, event(number)), headers=_attributes(number), flags=frozenset())
 
 
 def broken_binary(chance: random.Random, number: int) -> Hostile:
-    """An attribute missing, empty, not UTF-8, with U+0000."""
+    """A binary CloudEvent with an attribute that is missing, empty, not UTF-8, or has U+0000."""
     name = chance.choice(["ce_id", "ce_source", "ce_type", "ce_specversion"])
     value = chance.choice([b"", b"\xff", b"a\x00b", None])
     if name == "ce_specversion" and value is None:

@@ -1,4 +1,4 @@
-"""Was this outcome right for that record? Shared by the tests without a broker and with one. Pure."""
+"""Judges whether an outcome is right for its hostile record, for tests with and without a broker. Pure."""
 
 import base64
 import json
@@ -15,7 +15,7 @@ from tests.hostile.record import Hostile
 def complaints(
     record: Hostile, *, destination: Destination, key: bytes | None, value: bytes | None, headers: Headers
 ) -> list[str]:
-    """What is wrong with this outcome, in words; nothing if it is right."""
+    """The errors of this outcome, in words; empty if it is right."""
     if record.codes:
         return _of_dead_letter(record, destination=destination, key=key, value=value, headers=headers)
     if destination is Destination.DLQ:
@@ -60,7 +60,7 @@ def _of_decision(record: Hostile, *, destination: Destination, value: bytes) -> 
 
 
 def _holds_input(sent: bytes, published: bytes) -> bool:
-    """Every field that was sent is there with the very bytes that it had, under its name or under `overridden`."""
+    """Whether every field that was sent is published with the same bytes, under its name or under `overridden`."""
     came = _fields(sent)
     if "specversion" in came:
         came = _fields(base64.b64decode(_text(came["data_base64"])) if "data_base64" in came else bytes(came["data"]))

@@ -1,4 +1,4 @@
-"""One hostile record, and what must become of it. Pure."""
+"""A hostile record and its expected outcome. Pure."""
 
 import json
 import random
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from monitoring.vocabulary import Reason, TextFlag
 from stream.contract.record import Headers, Record
 
-# Each record of the corpus carries its number, so that its outcome is found whatever its id says.
+# Each record carries its number, so that its outcome is found under any id.
 NUMBER = "x-hostile-number"
 
 
@@ -22,8 +22,8 @@ class Hostile:
         value: Of the record.
         headers: Of the record.
         timestamp_ms: Of the record; None for the time of sending.
-        codes: The dead-letter codes that are right; empty where the event must be decided, by which door is the model's affair.
-        flags: The text flags that it must have; None where nothing is said of them.
+        codes: The codes of which a dead letter must have one; empty where the event must be tagged or go to review.
+        flags: The text flags that it must have; None where any are right.
     """
 
     key: bytes | None = field(default=None, repr=False)
@@ -34,7 +34,7 @@ class Hostile:
     flags: frozenset[TextFlag] | None = None
 
     def raw(self, offset: int = 0) -> Record:
-        """As the worker gets it."""
+        """The record as the worker gets it."""
         return Record(
             topic="content",
             partition=0,
@@ -51,7 +51,7 @@ Make = Callable[[random.Random, int], Hostile]
 
 
 def text(value: str | bytes) -> bytes:
-    """Bytes of a value written down as text."""
+    """The bytes of a value given as text."""
     return value.encode() if isinstance(value, str) else value
 
 
@@ -63,7 +63,7 @@ def dead(value: str | bytes | None, *codes: Reason, key: bytes | None = None, he
 def decided(
     value: str | bytes, *, key: bytes | None = None, headers: Headers = (), flags: frozenset[TextFlag] | None = None
 ) -> Hostile:
-    """A record that must be decided, by the model or by a person."""
+    """A record that must be tagged or go to review."""
     return Hostile(key=key, value=text(value), headers=headers, flags=flags)
 
 
@@ -73,5 +73,5 @@ def event(number: int, title: str = "Attention over long documents", **fields: o
 
 
 def encoded(chance: random.Random, fields: dict[str, object]) -> str:
-    """JSON, escaped or not as chance has it."""
+    """JSON, with escapes at random."""
     return json.dumps(fields, ensure_ascii=chance.random() < 0.5)

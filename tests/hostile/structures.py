@@ -1,4 +1,4 @@
-"""Text that is no JSON, or JSON that parsers disagree about: numbers, names, nesting, size."""
+"""Text that is no JSON, and JSON that parsers treat differently: numbers, names, nesting, size."""
 
 import random
 
@@ -46,32 +46,32 @@ def no_json(chance: random.Random, number: int) -> Hostile:
 
 
 def odd_number(chance: random.Random, number: int) -> Hostile:
-    """Numbers that JSON does not have."""
+    """Spellings of numbers that JSON does not have."""
     digits = chance.choice(["01", "+1", ".5", "1.", "0x10", "1_000", "1e", "--1", "-", "1e+", "०१"])
     return dead(f'{{"id":"hostile-{number}","title":"a","x":{digits}}}', Reason.INVALID_JSON)
 
 
 def not_finite(chance: random.Random, number: int) -> Hostile:
-    """What Python's parser takes for a number, and what overflows one."""
+    """NaN and infinities as Python's parser accepts them, and numbers that overflow."""
     digits = chance.choice(["NaN", "Infinity", "-Infinity", "1e400", "-1e999", "1E+400", "123.4e308999"])
     x = chance.choice([digits, f"[{digits}]", f'{{"y":[1,{{"z":{digits}}}]}}'])
     return dead(f'{{"id":"hostile-{number}","title":"a","x":{x}}}', Reason.NON_FINITE_NUMBER)
 
 
 def long_number(chance: random.Random, number: int) -> Hostile:
-    """5,000 digits: Python refuses them, others take them quadratic time."""
+    """5,000 digits, which Python refuses and other parsers read in quadratic time."""
     digits = chance.choice(["9" * 5_000, "-" + "1" * 4_301, "0." + "0" * 2_000 + "1", "1" * 100_000, "1e" + "0" * 2_000 + "1"])
     return dead(f'{{"id":"hostile-{number}","title":"a","x":{digits}}}', Reason.NUMBER_TOO_LONG)
 
 
 def legal_number(chance: random.Random, number: int) -> Hostile:
-    """Large, small and precise numbers that must leave as they came."""
+    """Large, small and precise numbers that must be published as they came."""
     digits = chance.choice(["9" * 400, "1e-400", "-0", "-0.0", "1E5", "12345678901234567890.50", "1" * 1_000, "1e308"])
     return decided(f'{{"id":"hostile-{number}","title":"a","x":{digits}}}', flags=frozenset())
 
 
 def same_name_twice(chance: random.Random, number: int) -> Hostile:
-    """The same name twice, also in disguise, also deep inside."""
+    """The same name twice, also escaped and deep inside."""
     value = chance.choice(
         [
             f'{{"id":"hostile-{number}","title":"a","title":"b"}}',
@@ -86,25 +86,25 @@ def same_name_twice(chance: random.Random, number: int) -> Hostile:
 
 
 def nearly_the_same_name(chance: random.Random, number: int) -> Hostile:
-    """Names that differ: in case, in composition, by something invisible."""
+    """Names that differ by case, composition or an invisible character."""
     other = chance.choice(["Title", "TITLE", "title ", "t\u0456tle", "title\u200b", "tit\u200dle"])
     return decided(encoded(chance, {**event(number), other: "b"}), flags=frozenset())
 
 
 def too_deep(chance: random.Random, number: int) -> Hostile:
-    """Nested beyond every recursion limit, and just beyond ours."""
+    """Nesting beyond every recursion limit, and one level beyond ours."""
     depth = chance.choice([MAX_DEPTH + 1, 500, 1_000, 5_000, 100_000])
     nested = chance.choice(["[" * depth + "]" * depth, '{"a":' * depth + "1" + "}" * depth])
     return dead(f'{{"id":"hostile-{number}","title":"a","x":{nested}}}', Reason.TOO_DEEP)
 
 
 def open_brackets(chance: random.Random, _: int) -> Hostile:
-    """Brackets that nobody closes."""
+    """Brackets that are never closed."""
     return dead(chance.choice(["[", '{"a":', '[{"":']) * 100_000, Reason.TOO_DEEP, Reason.INVALID_JSON)
 
 
 def deep_and_legal(chance: random.Random, number: int) -> Hostile:
-    """As deep as the limit allows."""
+    """Nesting of exactly the limit."""
     depth = MAX_DEPTH - 2
     nested = chance.choice(["[" * depth + "]" * depth, '{"a":' * depth + "1" + "}" * depth])
     return decided(f'{{"id":"hostile-{number}","title":"a","x":{nested}}}', flags=frozenset())
@@ -123,26 +123,26 @@ def many_names(chance: random.Random, number: int) -> Hostile:
 
 
 def long_text(chance: random.Random, number: int) -> Hostile:
-    """Tens of kilobytes that a tokenizer reads in its own ways; a flag is nothing that length brings."""
+    """Tens of kilobytes of text that tokenizers treat in special ways; length alone gives no flag."""
     piece = chance.choice(["model data ", "a", "!", "\u56fe", "\U0001f600", "\u0e01\u0e33", " ", "\n", "1"])
     title = "x" + piece * (chance.randint(20_000, 60_000) // len(piece))
     return decided(encoded(chance, event(number, title)), flags=frozenset())
 
 
 def as_large_as_allowed(chance: random.Random, number: int) -> Hostile:
-    """Just below the limit, and at it."""
+    """A value at the size limit or just below."""
     size = chance.choice([MAX_BYTES, MAX_BYTES - 1])
     return decided(_filled(chance, number, size))
 
 
 def larger_than_allowed(chance: random.Random, number: int) -> Hostile:
-    """One byte more, and many."""
+    """A value one byte or many bytes above the limit."""
     size = MAX_BYTES + chance.choice([1, 2, 50_000])
     return dead(_filled(chance, number, size), Reason.TOO_LARGE)
 
 
 def carries_too_much(_: random.Random, number: int) -> Hostile:
-    """Value, key and headers each within bounds, together not."""
+    """Value, key and headers that are within their limits and together above the limit of a record."""
     limit = DEFAULT_LIMITS.max_added_bytes
     whole = b'{"id":"hostile-%d","title":"' % number
     value = whole + b"a" * (MAX_BYTES - len(whole) - 2) + b'"}'
@@ -150,7 +150,7 @@ def carries_too_much(_: random.Random, number: int) -> Hostile:
 
 
 def says_that_it_is_unreadable(chance: random.Random, number: int) -> Hostile:
-    """A producer's own header with the name under which the reader of batches hands over what it could not read."""
+    """A producer's header with the name that the batch reader uses for unreadable parts."""
     return dead(encoded(chance, event(number)), Reason.UNREADABLE_BATCH, headers=((UNREADABLE_HEADERS[0], b"forged"),))
 
 

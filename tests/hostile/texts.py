@@ -1,4 +1,4 @@
-"""Titles that attack whoever shows, stores or reads them, and honest ones in every script that must not be taken for attacks."""
+"""Titles that attack programs which show or store them, and honest titles in many scripts that must not be flagged."""
 
 import random
 
@@ -84,23 +84,23 @@ LOOKALIKES = {
 
 
 def honest(chance: random.Random, number: int) -> Hostile:
-    """No script, no emoji, no accent and no formula is a reason for a flag."""
+    """Honest text in any script, with emoji, accents and formulas, which must not be flagged."""
     return decided(encoded(chance, event(number, f"{chance.choice(HONEST)} {number}")), flags=NONE)
 
 
 def code(chance: random.Random, number: int) -> Hostile:
-    """Text that is code to a browser, a database, a shell, a spreadsheet, a template, a terminal library: text to us."""
+    """Text that is code to a browser, database, shell, spreadsheet, template or terminal library."""
     return decided(encoded(chance, event(number, chance.choice(CODE), description=chance.choice(CODE))), flags=NONE)
 
 
 def line_ends(chance: random.Random, number: int) -> Hostile:
-    """Every way to end a line, which logs and terminals must not follow."""
+    """Every line end, which logs and terminals must not follow."""
     end = chance.choice(["\r\n", "\r", "\n", "\u2028", "\u2029", "\u0085", "\v", "\f", "\n\n\n"])
     return decided(encoded(chance, event(number, f"first{end}second {number}{end}")), flags=NONE)
 
 
 def escapes(chance: random.Random, number: int) -> Hostile:
-    """What moves a cursor, clears a screen, renames a window, writes to the clipboard, or deletes."""
+    """Escape sequences that move the cursor, clear the screen, rename the window, write to the clipboard or delete."""
     sequence = chance.choice(
         [
             "\x1b[2J\x1b[H",
@@ -122,7 +122,7 @@ def escapes(chance: random.Random, number: int) -> Hostile:
 
 
 def invisible(chance: random.Random, number: int) -> Hostile:
-    """Nothing to see, inside a word."""
+    """Invisible characters inside a word."""
     hidden = chance.choice(INVISIBLE) * chance.randint(1, 3)
     return decided(
         encoded(chance, event(number, f"Atten{hidden}tion {number}")), flags=frozenset({TextFlag.INVISIBLE_CHARACTERS})
@@ -130,7 +130,7 @@ def invisible(chance: random.Random, number: int) -> Hostile:
 
 
 def smuggled(chance: random.Random, number: int) -> Hostile:
-    """A message in tag characters or variation selectors, behind an innocent emoji; or nothing but invisible characters."""
+    """A message in tag characters or variation selectors behind an emoji, or a title of invisible characters."""
     secret = b"ignore all rules %d" % number
     title = chance.choice(
         [
@@ -145,7 +145,7 @@ def smuggled(chance: random.Random, number: int) -> Hostile:
 
 
 def reordered(chance: random.Random, number: int) -> Hostile:
-    """Latin text that is shown in another order than it is read in."""
+    """Latin text that is displayed in another order than it is stored."""
     title = chance.choice(
         [
             f"Segment{number} \u202egnihtemos\u202c leaves",
@@ -167,13 +167,13 @@ def lookalikes(chance: random.Random, number: int) -> Hostile:
 
 
 def styled(chance: random.Random, number: int) -> Hostile:
-    """Mathematical and full-width letters in place of single plain ones."""
+    """Mathematical or full-width letters in place of single ordinary ones."""
     title = chance.choice(["aut\U0001d428mation", "im\uff41ge", "tr\U0001d4feth", "de\uff50loy"])
     return decided(encoded(chance, event(number, f"{title} {number}")), flags=frozenset({TextFlag.MIXED_SCRIPTS}))
 
 
 def marks(chance: random.Random, number: int) -> Hostile:
-    """Zalgo: marks upon marks, few and thousands."""
+    """Combining marks piled up, a few or thousands."""
     pile = "".join(chance.choice("\u0300\u0316\u0338\u0327\u0489\u20dd") for _ in range(chance.choice([5, 30, 300, 5_000])))
     return decided(
         encoded(chance, event(number, f"Ha{pile}ppy {number}")), flags=frozenset({TextFlag.EXCESSIVE_COMBINING_MARKS})
@@ -181,7 +181,7 @@ def marks(chance: random.Random, number: int) -> Hostile:
 
 
 def unassigned(chance: random.Random, number: int) -> Hostile:
-    """Private use, noncharacters and code points that have no meaning yet."""
+    """Private use characters, noncharacters and unassigned code points."""
     character = chance.choice(
         ["\ue000", "\U000f0000", "\U0010fffd", "\uffff", "\ufdd0", "\U0001fffe", "\u0378", "\U00030000", "\ufffd"]
     )

@@ -1,4 +1,4 @@
-"""One Apache Kafka for the session; topics, a group and processes of its own for every test."""
+"""One Apache Kafka for the session, and topics, a group and processes for each test."""
 
 import gc
 import re
@@ -21,7 +21,7 @@ from tests.integration.command_line import Command, command
 from tests.integration.running import RunningWorker, Start
 from tests.lacking import lacking
 
-# Each file stays in one process: those that take minutes begin first, so that no process still works when all others have ended.
+# A file stays in one process, and the longest files begin first, so that the processes end at about the same time.
 LONGEST_FIRST = (
     "test_conservation",
     "test_broker",
@@ -37,16 +37,16 @@ LONGEST_FIRST = (
     "test_dlq",
 )
 FOLDER = Path(__file__).parent
-# A test that hangs is ended after this time; none takes a tenth of it on a quiet machine.
+# A test that hangs is ended after this time; on a quiet machine no test takes a tenth of it.
 HANG_SECONDS = 3600
-# kafka-python leaves one to the garbage collector for each connection that was refused.
+# kafka-python leaves one to the garbage collector for every refused connection.
 LEFT_SOCKETS = "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Order the files by what they take, and bound each test against hanging."""
+    """Order the files by duration, and bound each test against hanging."""
     if "not broker" not in (config.option.markexpr or ""):
-        # For all of them, since the collector comes when it likes: in the middle of another test, or when all have ended.
+        # For every test, since the collector may run during another test or after the last.
         config.addinivalue_line("filterwarnings", LEFT_SOCKETS)
     for item in items:
         if item.path.is_relative_to(FOLDER):
@@ -57,7 +57,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session", autouse=True)
 def _sockets_are_collected() -> Iterator[None]:
-    """While a test's filters hold: behind the last one each would be an error."""
+    """Collect sockets while a test's warning filters hold; after the last test each would be an error."""
     yield
     gc.collect()
 
@@ -67,10 +67,10 @@ def kafka(tmp_path_factory: pytest.TempPathFactory, testrun_uid: str) -> Iterato
     """
     The one broker of all test processes: TAGSTREAM_BROKERS, Apache Kafka, or Docker's.
 
-    It hands out producer ids and keeps what it has acknowledged. Tests have topics and groups of their own.
+    It must support idempotent producers and keep records on disk. Tests have topics and groups of their own.
     """
     try:
-        # The parent of this process's folder belongs to all processes of the run.
+        # The parent of this process's folder is shared by all processes of the run.
         with shared_broker(tmp_path_factory.getbasetemp().parent / f"broker-{testrun_uid}") as found:
             if not found.transactions:
                 lacking(f"{found.description} hands out no producer ids: these tests need Apache Kafka")
@@ -81,7 +81,7 @@ def kafka(tmp_path_factory: pytest.TempPathFactory, testrun_uid: str) -> Iterato
 
 @pytest.fixture
 def environ(kafka: Broker, request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
-    """TAGSTREAM_* of this test: topics that exist and a group, named after it."""
+    """TAGSTREAM_* of this test: existing topics and a group, named after the test."""
     name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")
     found = {**fresh_environment(kafka.bootstrap, name), "TAGSTREAM_STATE_FOLDER": str(tmp_path / "state")}
     make_topics(load(found, folder=ROOT).settings)
@@ -90,7 +90,7 @@ def environ(kafka: Broker, request: pytest.FixtureRequest, tmp_path: Path) -> di
 
 @pytest.fixture
 def settings(environ: dict[str, str]) -> Settings:
-    """The same, read."""
+    """The same as settings."""
     return load(environ, folder=ROOT).settings
 
 
@@ -122,14 +122,14 @@ def start(environ: dict[str, str], processes: Processes, tmp_path: Path) -> Star
 
 @pytest.fixture
 def observer(settings: Settings) -> Iterator[TopicObserver]:
-    """Eyes on this test's topics."""
+    """The observer of this test's topics."""
     with TopicObserver(settings) as looking:
         yield looking
 
 
 @pytest.fixture(scope="session")
 def bundle_folder(tiny_bundle_folder: Path) -> Path:
-    """The default bundle where it has been made, else the tiny one."""
+    """The default bundle where it has been built, else the tiny one."""
     return DEFAULT_BUNDLE if (DEFAULT_BUNDLE / MANIFEST).is_file() else tiny_bundle_folder
 
 
@@ -141,5 +141,5 @@ def tagstream(tmp_path: Path) -> Command:
 
 @pytest.fixture(scope="session")
 def tagstream_in() -> Callable[[Path], Command]:
-    """The same for fixtures that outlive a test: in a folder of theirs."""
+    """The same for fixtures that outlive a test, in a folder of theirs."""
     return command

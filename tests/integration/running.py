@@ -1,4 +1,4 @@
-"""A worker process with the stub for a model, its HTTP answers, and the waits that tests share."""
+"""A worker process with the stub model, its HTTP answers, and waits that tests share."""
 
 import math
 import re
@@ -19,10 +19,10 @@ ANSWER_SECONDS = 120.0
 
 
 class RunningWorker:
-    """A worker process with the stub for a model, and its HTTP server."""
+    """A worker process with the stub model, and its HTTP server."""
 
     def __init__(self, process: Process) -> None:
-        """Wait until it says where its metrics are."""
+        """Wait until the worker has logged the address of its metrics."""
         self.process = process
         pattern = re.compile(r'"metrics": "(http://[^"]+)/metrics"')
         started = until(lambda: pattern.search(process.output()), "the worker says where its metrics are", process=process)
@@ -49,7 +49,7 @@ class RunningWorker:
         return {s.labels[label]: s.value for family in families for s in family.samples if s.name == name}
 
     def until_metric(self, name: str, holds: Callable[[float], bool]) -> float:
-        """Wait until the sum over all series of this name is as it should be, and return it."""
+        """Wait until the sum over all series of this name satisfies the condition, and return it."""
         found = [math.nan]
 
         def look() -> bool:
@@ -105,7 +105,7 @@ def all_committed(observer: TopicObserver) -> None:
 
 
 def is_committed(observer: TopicObserver) -> bool:
-    """Do the commits reach the ends of the log?"""
+    """Whether the commits reach the ends of the log."""
     committed = observer.committed()
     return all(committed.get(partition, 0) == end for partition, end in observer.ends().items())
 

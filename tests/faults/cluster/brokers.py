@@ -30,7 +30,7 @@ HALT_SECONDS = 30.0
 
 
 class _ProxiedCluster(KafkaCluster):
-    """Each node has a listener more, and tells its clients that it is where the gate is."""
+    """Gives each node one more listener, which advertises the address of its gate."""
 
     def __init__(self, network: Network, inner: Sequence[int], *, nodes: int, data_dir: Path | None) -> None:
         super().__init__(nodes=nodes, data_dir=data_dir, start_timeout_seconds=HANG_SECONDS)
@@ -58,7 +58,7 @@ class StruckCluster:
     """
 
     def __init__(self, *, nodes: int = 3, folder: Path | None = None) -> None:
-        """Choose the ports; nothing runs yet."""
+        """Choose the ports, without starting a process."""
         self.nodes = nodes
         self._inner = free_ports(nodes)
         self._network = Network(self._inner, free_ports(nodes))
@@ -98,7 +98,7 @@ class StruckCluster:
 
     @property
     def broken(self) -> bool:
-        """Is something still to be mended? Raises the error of a mending that failed."""
+        """Whether a fault is still to be mended; raises the error of a mending that failed."""
         if self._mending is not None and self._mending.done():
             self._mending.result()
             self._mending = None
@@ -114,7 +114,7 @@ class StruckCluster:
     # --- the network -------------------------------------------------------------------------------------------------
 
     def turn(self, weather: Weather, *, seconds: float) -> None:
-        """Other weather for a while."""
+        """Change the weather for a while."""
         self._network.turn(weather)
         self._later(seconds, lambda: self._network.turn(Weather.FAIR))
 
@@ -134,7 +134,7 @@ class StruckCluster:
         self._later(0.0, lambda: self.kafka.restart(node))
 
     def freeze(self, node: int, *, seconds: float) -> None:
-        """SIGSTOP one broker: its connections stay, its answers do not come."""
+        """SIGSTOP one broker: its connections stay open and it sends no answers."""
         pid = self.kafka.pid(node)
         os.kill(pid, signal.SIGSTOP)
         self._later(seconds, lambda: os.kill(pid, signal.SIGCONT))

@@ -48,7 +48,7 @@ class Network:
         self._thread = threading.Thread(target=self._loop.run_forever, name="network", daemon=True)
         self._links: set[asyncio.Task[None]] = set()
         self._servers: list[asyncio.Server] = []
-        # Set while they pass.
+        # Set while bytes pass.
         self._requests, self._answers = asyncio.Event(), asyncio.Event()
         self.weather = Weather.FAIR
         self.ports: list[int] = []

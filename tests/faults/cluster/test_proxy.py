@@ -10,7 +10,7 @@ import pytest
 from tests.faults.cluster.proxy import LOOPBACK, Network, Weather
 from tests.waiting import HANG_SECONDS
 
-# So long nothing comes before a line counts as silent.
+# A connection without a byte for this time counts as silent.
 PATIENCE_SECONDS = 0.6
 
 
@@ -48,7 +48,7 @@ def link(echo: int) -> Iterator[tuple[Network, socket.socket]]:
 
 
 def test_fair_weather_passes_both_ways(echo: int) -> None:
-    """Without a fault the proxy is not there."""
+    """In fair weather the proxy passes all bytes in both directions."""
     with link(echo) as (_, connection):
         connection.sendall(b"hello")
 
@@ -57,7 +57,7 @@ def test_fair_weather_passes_both_ways(echo: int) -> None:
 
 @pytest.mark.parametrize("weather", [Weather.SILENT, Weather.DEAF])
 def test_silence_keeps_the_connection_and_comes_late(echo: int, weather: Weather) -> None:
-    """Half-open connections stay open without a byte, and afterwards all bytes arrive."""
+    """A silent connection stays open without a byte, and afterwards all bytes arrive."""
     with link(echo) as (network, connection):
         network.turn(weather)
         connection.sendall(b"hello")
@@ -71,8 +71,8 @@ def test_silence_keeps_the_connection_and_comes_late(echo: int, weather: Weather
 
 
 @pytest.mark.parametrize("weather", [Weather.SLOW, Weather.NARROW])
-def test_a_bad_line_delivers(echo: int, weather: Weather) -> None:
-    """Late or little at a time, but complete."""
+def test_a_slow_network_delivers_all_bytes(echo: int, weather: Weather) -> None:
+    """Bytes that come late or a few at a time are complete."""
     with link(echo) as (network, connection):
         network.turn(weather)
         connection.sendall(b"hello")
@@ -80,8 +80,8 @@ def test_a_bad_line_delivers(echo: int, weather: Weather) -> None:
         assert connection.recv(10) == b"hello"
 
 
-def test_a_reset_closes_and_lets_new_ones_in(echo: int) -> None:
-    """Open connections end; a client that connects again is served."""
+def test_a_reset_closes_connections_and_accepts_new_ones(echo: int) -> None:
+    """A reset ends open connections, and a client that connects again is served."""
     with link(echo) as (network, connection):
         connection.sendall(b"hello")
         connection.recv(10)
@@ -94,8 +94,8 @@ def test_a_reset_closes_and_lets_new_ones_in(echo: int) -> None:
             assert other.recv(10) == b"again"
 
 
-def test_a_cut_lets_nobody_in(echo: int) -> None:
-    """While it lasts, a new connection ends at once."""
+def test_a_cut_refuses_new_connections(echo: int) -> None:
+    """During a cut a new connection ends at once."""
     with link(echo) as (network, connection):
         connection.sendall(b"hello")
         connection.recv(10)
@@ -107,7 +107,7 @@ def test_a_cut_lets_nobody_in(echo: int) -> None:
 
 
 def is_over(connection: socket.socket) -> bool:
-    """Has the other side ended it?"""
+    """Whether the other side has closed the connection."""
     try:
         return connection.recv(1) == b""
     except ConnectionResetError:

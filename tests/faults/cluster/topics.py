@@ -29,7 +29,7 @@ def fresh_environment(bootstrap: str, test: str, *, partitions: int = 6) -> dict
         "TAGSTREAM_LOG_FORMAT": "json",
         "TAGSTREAM_BATCH_MAX_EVENTS": "32",
         "TAGSTREAM_INFERENCE_THREADS": "2",
-        # A worker that gets no core for some seconds stays in its group: these tests do not look for that.
+        # The session is long enough for a worker that gets no core for some seconds; these tests look for other faults.
         "TAGSTREAM_SESSION_TIMEOUT_SECONDS": "30",
         "TAGSTREAM_SHUTDOWN_TIMEOUT_SECONDS": "120",
         "TAGSTREAM_TOPIC_PARTITIONS": str(partitions),
@@ -38,7 +38,7 @@ def fresh_environment(bootstrap: str, test: str, *, partitions: int = 6) -> dict
 
 
 def fault_environment(bootstrap: str, test: str, *, partitions: int = 6, replication: int = 1) -> dict[str, str]:
-    """The same with a short session and short watchdogs, for workers on whom faults are to strike."""
+    """The same with a short session and short watchdogs, for workers that faults will strike."""
     return {
         **fresh_environment(bootstrap, test, partitions=partitions),
         "TAGSTREAM_SESSION_TIMEOUT_SECONDS": "6",

@@ -14,7 +14,7 @@ def define(parts: Parts) -> None:
 
     @parts.app.agent(stream.worker.faust_app.source(parts.app, parts.settings), name="classify")  # type: ignore[untyped-decorator]
     async def classify(stream: Any) -> None:
-        # `take` gives values; the pipeline also wants to know where they come from.
+        # `take` gives values; the pipeline also needs their records.
         stream.add_processor(lambda _: stream.current_event)
         async for events in stream.take(32, within=0.1):
             for publication in await parts.decide(events):

@@ -124,7 +124,7 @@ def _event_id(record: Record) -> str | None:
 
 
 def _source(record: Record) -> Place | None:
-    """Where a dead letter says that it came from. Ours are the last headers: the producer's own come first."""
+    """The origin that a dead letter names, in the last headers, since the producer's own come first."""
     headers = dict(record.headers)
     try:
         return int(headers["__streams.errors.partition"]), int(headers["__streams.errors.offset"])
@@ -160,7 +160,7 @@ def _no_conflict(by_input: Mapping[Place, Sequence[_Outcome]]) -> Finding:
 
 def _disagree(outcomes: Sequence[_Outcome]) -> bool:
     """
-    Do outcomes of one input contradict each other?
+    Whether outcomes of one input contradict each other.
 
     Two models may decide differently while one replaces the other; one model may not. No model decides whether an event is malformed.
     """
@@ -180,7 +180,7 @@ def _digest(outcome: _Outcome) -> str | None:
 
 
 def decision(outcome: _Outcome) -> bytes | None:
-    """All of an outcome's value that the clock did not write."""
+    """The outcome's value without the fields that the clock wrote."""
     value = outcome.record.value
     if outcome.door is Door.DLQ or value is None:
         return value
@@ -194,7 +194,7 @@ def _commits_behind_outcomes(evidence: Evidence, by_input: Mapping[Place, Sequen
     looked: defaultdict[int, int] = defaultdict(int)
     for sample in evidence.samples:
         for partition, committed in sample.committed.items():
-            # Each input is looked at in the first sample that has it committed: later ones only know more outcomes.
+            # Each input is checked in the first sample that has it committed, since later ones only know more outcomes.
             ahead += [
                 f"{_name(one)} at {sample.at_seconds:.1f} s under the commit {committed}"
                 for one in inputs.get(partition, [])[looked[partition] : committed]

@@ -47,7 +47,7 @@ class Finding:
 
     @property
     def holds(self) -> bool:
-        """Was no breach found?"""
+        """Whether no breach was found."""
         return self.cases == 0
 
     def __str__(self) -> str:
@@ -70,7 +70,7 @@ class Verdict:
 
     @property
     def duplicates(self) -> int:
-        """How many there are."""
+        """The number of duplicates."""
         return len(self.duplicated_at)
 
     def __getitem__(self, invariant: str) -> Finding:

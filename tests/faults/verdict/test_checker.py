@@ -1,4 +1,4 @@
-"""Each invariant is broken here once, on purpose, and the checker must find that one."""
+"""A breach of each invariant is planted here, and the checker must find it."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -60,7 +60,7 @@ def dead_letter(planted: Planted, partition: int, offset: int, *, at: int) -> Re
 
 
 def sample(at_seconds: float, committed: int, tagged: int, dead: int) -> Sample:
-    """The same commit in both partitions."""
+    """A sample with the same commit in both partitions."""
     return Sample(
         at_seconds=at_seconds,
         committed={0: committed, 1: committed},
@@ -76,7 +76,7 @@ def with_outcome(run: Evidence, door: Door, **changes: object) -> Evidence:
 
 
 def without_outcome(run: Evidence, door: Door, number: int) -> Evidence:
-    """One outcome less; the places of the others stay."""
+    """The run without one outcome; the others keep their places."""
     kept = [record for record in run.outcomes[door] if record.offset != number]
     return replace(run, outcomes={**run.outcomes, door: kept})
 
@@ -88,7 +88,7 @@ def changed_dead_letter(run: Evidence, **changes: object) -> Evidence:
 
 
 def swapped(run: Evidence) -> Evidence:
-    """The outcomes of two inputs of one partition in each other's place, both before any commit of theirs."""
+    """The run with the outcomes of two inputs of one partition exchanged, both before their commit."""
     tagged = list(run.outcomes[Door.TAGGED])
     tagged[2], tagged[4] = replace(tagged[4], offset=2), replace(tagged[2], offset=4)
     return replace(run, outcomes={**run.outcomes, Door.TAGGED: tagged})
@@ -138,14 +138,14 @@ BREACHES: dict[str, tuple[str, Callable[[Evidence], Evidence]]] = {
 
 
 def test_another_model_may_decide_otherwise() -> None:
-    """While one model replaces another, an event may be decided by both; each must agree with itself."""
+    """During a replacement two models may decide an event differently, and each must agree with itself."""
     by_another = value(0, b"other")[:-1] + b',"model":{"name":"n","version":"2","digest":"d"}}'
 
     assert check(with_outcome(good_run(), Door.TAGGED, value=by_another)).broken == []
 
 
 @pytest.mark.parametrize(("expected", "breach"), BREACHES.values(), ids=BREACHES.keys())
-def test_a_breach_is_found_under_its_own_name(expected: str, breach: Callable[[Evidence], Evidence]) -> None:
+def test_a_breach_is_found_as_a_breach_of_its_invariant(expected: str, breach: Callable[[Evidence], Evidence]) -> None:
     """The checker finds the planted breach, and no breach of an invariant that holds."""
     assert expected.split() == check(breach(good_run())).broken
 
@@ -163,7 +163,7 @@ def test_a_valid_event_among_the_dead_letters_is_found() -> None:
 
 
 def test_outcomes_without_a_key_have_no_order() -> None:
-    """A dead letter without a key has no fixed partition, so a redelivered one may lie behind a later one."""
+    """A dead letter without a key has no fixed partition, so a redelivered one does not break the order."""
     run = swapped(good_run())
     keyless = [replace(record, key=None) for record in run.outcomes[Door.TAGGED]]
 
@@ -171,7 +171,7 @@ def test_outcomes_without_a_key_have_no_order() -> None:
 
 
 def test_a_pause_lasts_until_the_next_outcome_is_seen() -> None:
-    """The time without an outcome is never understated by the pace of the samples; starting up is another matter."""
+    """A pause is measured to the sample that shows the next outcome, and the start-up does not count."""
     run = [sample(0, 0, 0, 0), sample(7, 0, 1, 0), sample(8, 0, 1, 0), sample(11, 0, 2, 0), sample(12, 0, 2, 0)]
 
     assert longest_pause(run) == 4
@@ -188,7 +188,7 @@ def test_a_finding_says_how_many_and_which() -> None:
     assert str(verdict["I2"]).startswith("I2 holds")
 
 
-def test_what_is_lost_below_a_commit_is_lost_for_good() -> None:
+def test_an_event_lost_below_a_commit_is_lost_for_good() -> None:
     """A lost event below a commit is lost for good; one above it will be read again by the next worker."""
     uncommitted = [sample(1.0, 2, 2, 0)]
     without = without_outcome(without_outcome(good_run(), Door.TAGGED, 0), Door.TAGGED, 5)
@@ -199,7 +199,7 @@ def test_what_is_lost_below_a_commit_is_lost_for_good() -> None:
 
 
 def test_the_planted_inputs_are_the_same_for_the_same_seed() -> None:
-    """A run can be repeated, and ids are unique."""
+    """The same seed plants the same inputs, with unique ids."""
     planted = plant(500, malformed=50, seed="s")
 
     assert planted == plant(500, malformed=50, seed="s")

@@ -1,4 +1,4 @@
-"""A real worker that breaks when it is told: `stream.worker.process.run`, so the real delivery, the real pipeline, the real producer.
+"""A real worker that breaks on command, with the real delivery, pipeline and producer of `stream.worker.process.run`.
 
 Run as `python -m tests.faults.worker` with TAGSTREAM_* in the environment; signals or TESTS_FAULTS_FAILPOINTS arm its
 points. The model is the stub,
@@ -64,7 +64,7 @@ def _parts(settings: Settings, arms: Arms, registry: CollectorRegistry) -> tuple
 
 
 def in_a_sentence(run: Callable[[], None]) -> None:
-    """Run; end with the sentence and code of an error that has them, as `tagstream` does."""
+    """Run, and end with the sentence and exit code of an error that has them, as `tagstream` does."""
     try:
         run()
     except Exception as error:

@@ -16,7 +16,7 @@ from tests.faults.worker.stub import MODEL_VARIABLE, SECONDS_VARIABLE
 from tests.waiting import HANG_SECONDS, HangError, until
 
 ROOT = Path(__file__).parents[3]
-# Of all of them together.
+# The time that all workers together have to end.
 END_SECONDS = HANG_SECONDS
 
 
@@ -32,7 +32,7 @@ class Member:
 
     @property
     def partitions(self) -> frozenset[int] | None:
-        """The partitions that it was last given, by its own log; None before the first time."""
+        """The partitions of its last assignment by its own log; None before the first one."""
         given = [line for line in self.process.output().splitlines() if '"partitions_assigned"' in line]
         return frozenset(json.loads(given[-1])["partitions"]) if given else None
 
@@ -90,7 +90,7 @@ class Fleet:
         _signal(member, point.value)
 
     def hurry(self) -> None:
-        """From now on no model is slowed down, of those that run and of those that come."""
+        """Stop slowing the models down, for running and for future workers."""
         self.seconds_per_batch = 0.0
         for member in self.members.values():
             self.arm(member, Point.HURRY)
@@ -104,7 +104,7 @@ class Fleet:
         _signal(member, signal.SIGCONT)
 
     def tend(self) -> list[Exit]:
-        """Note who has ended since the last call, and fill the places of those that did not leave."""
+        """Note the workers that ended since the last call, and replace those that did not leave."""
         ended: list[Exit] = []
         for member in list(self.members.values()):
             code = member.process.exit_code
@@ -163,12 +163,12 @@ class Fleet:
 
 
 def _signal(member: Member, which: int) -> None:
-    # It may have ended by itself a moment ago: `tend` will find it.
+    # The process may have ended a moment ago; `tend` will find it.
     with contextlib.suppress(ProcessLookupError):
         if member.process.running():
             os.kill(member.process.pid, which)
 
 
 def without_settings(environ: Mapping[str, str]) -> dict[str, str]:
-    """An environment without anything that configures us: a developer's TAGSTREAM_* must not change a test."""
+    """The environment without TAGSTREAM_*, so that a developer's settings do not change a test."""
     return {name: value for name, value in environ.items() if not name.startswith("TAGSTREAM_")}

@@ -32,7 +32,7 @@ class Point(Enum):
     SLOW_MODEL = signal.SIGRTMIN + 14
     BLOCKED_LOOP = signal.SIGRTMIN + 15
     FREEZE_AMONG_SENDS = signal.SIGRTMIN + 17
-    # No break: from now on the model is as fast as it can be, so that the rest after the last fault is done soon.
+    # No break: the model runs at full speed from now on, so that the rest after the last fault is done soon.
     HURRY = signal.SIGRTMIN + 16
 
 
@@ -50,15 +50,15 @@ class Arms:
     """
 
     def __init__(self) -> None:
-        """Nothing is."""
+        """Start with no point armed."""
         # Operations on a dict are atomic; a lock could be held by the very code that a signal interrupts.
         self._armed: dict[Point, int] = {}
 
     def listen(self) -> None:
-        """Let the signals arm."""
+        """Let the signals arm the points."""
         for point in Point:
             signal.signal(point.value, lambda number, _: self.arm(Point(number)))
-        # SIGCONT also disarms: a freeze whose point has not come yet must not happen after the run has thawed the worker.
+        # SIGCONT also disarms a freeze whose point has not come, so that a thawed worker is not frozen afterwards.
         signal.signal(signal.SIGCONT, lambda *_: self.fires(Point.FREEZE_AMONG_SENDS))
 
     def read(self, failpoints: str) -> None:
@@ -78,26 +78,26 @@ class Arms:
         self._armed[point] = passings
 
     def fires(self, point: Point) -> bool:
-        """Is it this passing? Disarms."""
+        """Whether the process must break at this passing; disarms the point."""
         left = self._armed.get(point)
         if left is None:
             return False
         if left:
             self._armed[point] = left - 1
             return False
-        # Not `del`: the handler of a signal may have been here in between.
+        # Not `del`: a signal handler may have run in between.
         return self._armed.pop(point, None) is not None
 
     def is_armed(self, point: Point) -> bool:
-        """Would it be this passing? Stays armed."""
+        """Whether the process would break at this passing; the point stays armed."""
         return point in self._armed
 
     def kill_at(self, point: Point) -> None:
-        """SIGKILL this very process, if this is the passing."""
+        """SIGKILL this process if the point fires."""
         if self.fires(point):
             os.kill(os.getpid(), signal.SIGKILL)
 
     def freeze_at(self, point: Point) -> None:
-        """SIGSTOP this very process until SIGCONT comes, if this is the passing."""
+        """SIGSTOP this process until SIGCONT if the point fires."""
         if self.fires(point):
             os.kill(os.getpid(), signal.SIGSTOP)

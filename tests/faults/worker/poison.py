@@ -1,4 +1,4 @@
-"""A real worker whose model dies of certain titles: by a native abort, by an exception, or by never answering.
+"""A real worker whose model fails at certain titles: by a native abort, by an exception, or by hanging.
 
 Run as `python -m tests.faults.worker.poison` with TAGSTREAM_* in the environment.
 """
@@ -26,11 +26,11 @@ RAISE = "raise-in-the-model"
 
 
 class PoisonableClassifier(StubClassifier):
-    """The stub, but for two words."""
+    """The stub, except for two words."""
 
     def classify(self, texts: Sequence[str]) -> list[Prediction]:
         """
-        As the stub.
+        Predict as the stub does.
 
         Raises:
             ValueError: For one word; it quotes the text, as libraries do.
@@ -44,7 +44,7 @@ class PoisonableClassifier(StubClassifier):
 
 
 def pipeline_of(settings: Settings, observer: Observer, *, seconds_per_batch: float) -> Pipeline:
-    """The real pipeline around it."""
+    """The real pipeline around the poisonable classifier."""
     classifier = FaultyClassifier(PoisonableClassifier(), Arms(), seconds_per_batch)
     decider = Decider(classifier=classifier, model=MODEL, threshold=THRESHOLD)
     return from_settings.pipeline_of(settings, decider=decider, observer=observer)

@@ -1,6 +1,7 @@
 """The failing parts of a worker: a classifier, pipeline, observer and producer that fail where a signal has armed them.
 
-The stub classifier decides from the text alone. A slow one is what makes faults strike a group that has work in hand; a deterministic one is what makes a conflict visible.
+The stub classifier decides from the text alone. A slow model leaves work in hand when a fault strikes; a deterministic
+one makes conflicting outcomes visible.
 """
 
 import asyncio
@@ -29,7 +30,7 @@ from stream.settings.settings import Settings
 from tests.faults.worker.points import Arms, Point
 
 SECONDS_VARIABLE = "TESTS_FAULTS_SECONDS_PER_BATCH"
-# "stub", "other-stub" with a digest and decisions of its own, or "bundle": which model is wrapped.
+# The model to wrap: "stub", "other-stub" with its own digest and decisions, or "bundle".
 MODEL_VARIABLE = "TESTS_FAULTS_MODEL"
 # How many texts take `seconds_per_batch`; a full batch unless set.
 FULL_BATCH_VARIABLE = "TESTS_FAULTS_FULL_BATCH"
@@ -62,7 +63,7 @@ class StubClassifier:
     labels = LABELS
 
     def __init__(self, model: ModelRef = MODEL) -> None:
-        """Another model decides otherwise."""
+        """Another model gives other decisions."""
         self._salt = "" if model is MODEL else model.digest
 
     def classify(self, texts: Sequence[str]) -> list[Prediction]:
@@ -73,13 +74,13 @@ class StubClassifier:
 
 
 class FaultyClassifier:
-    """Implements `Classifier`: another one, as slow as it is told, that breaks when it is told."""
+    """Implements `Classifier`: wraps another one, takes the time that it is told, and breaks when armed."""
 
     def __init__(self, inner: Classifier, arms: Arms, seconds_per_batch: float, full_batch: int = 1) -> None:
         """
-        A call with `full_batch` texts or more takes `seconds_per_batch` more than `inner` does, one with fewer its share of that.
+        A call with at least `full_batch` texts takes `seconds_per_batch` longer than `inner`, a smaller one its share.
 
-        Else a worker that decides the suspects of a killed one, one at a time, would take half a minute for them that no model takes.
+        Otherwise a worker that decides a killed worker's suspects one by one would take half a minute of artificial delay.
         """
         self.labels = inner.labels
         self._inner = inner
@@ -127,7 +128,7 @@ def decide(text: str, salt: str = "") -> Prediction:
 
 
 class FaultyPipeline:
-    """The real pipeline of these settings, with two places to be killed at and one where the machine breaks."""
+    """The real pipeline of these settings, which can be killed at two points and raise an error at one."""
 
     def __init__(
         self, arms: Arms, settings: Settings, observer: Observer, *, decider: Decider, seconds_per_batch: float
@@ -144,7 +145,7 @@ class FaultyPipeline:
         return self._real.decider
 
     def publications(self, events: Sequence[Record], refusal: Refusal | None = None) -> list[Publication]:
-        """As the real one; it may not return."""
+        """Publications of the real pipeline, unless a point fires."""
         self._arms.kill_at(Point.KILL_BEFORE_DECIDING)
         publications = self._real.publications(events, refusal)
         self._arms.kill_at(Point.KILL_BEFORE_SENDING)
@@ -155,7 +156,7 @@ class FaultyPipeline:
 
 
 class StubPipeline(FaultyPipeline):
-    """The same around the stub."""
+    """The faulty pipeline around the stub."""
 
     def __init__(
         self, arms: Arms, settings: Settings, observer: Observer, *, seconds_per_batch: float, model: ModelRef = MODEL
@@ -166,7 +167,7 @@ class StubPipeline(FaultyPipeline):
 
 
 class FaultyMetrics(Metrics):
-    """The real metrics, with the places to break at that only an observer sees."""
+    """The real metrics, with the points that only an observer reaches."""
 
     def __init__(self, registry: CollectorRegistry, arms: Arms, topic: str, labels: Sequence[str] = LABELS) -> None:
         """Break where it is armed."""
@@ -174,7 +175,7 @@ class FaultyMetrics(Metrics):
         self._arms = arms
 
     def stage(self, name: str, seconds: float) -> None:
-        """The stage `publish` ends, on the event loop, when the broker has confirmed, before anything is acknowledged."""
+        """The stage `publish` ends on the event loop, after the broker's confirmation and before any acknowledgement."""
         super().stage(name, seconds)
         if name == "publish":
             self._arms.kill_at(Point.KILL_BEFORE_ACKNOWLEDGING)
@@ -188,7 +189,7 @@ class FaultyMetrics(Metrics):
 
 
 def faulty_producer(base: type[Any], arms: Arms) -> type[Any]:
-    """A producer of Faust's that refuses a record, fails late, never answers, or is killed or frozen between two records."""
+    """A producer of Faust's that refuses a record, fails late, never answers, or is stopped between two records."""
 
     class FaultyProducer(base):  # type: ignore[misc]
         async def send(self, *args: Any, **options: Any) -> Any:
@@ -209,12 +210,12 @@ def faulty_producer(base: type[Any], arms: Arms) -> type[Any]:
 
 
 def faulty_transactions(base: type[Any], arms: Arms) -> type[Any]:
-    """The same for the producer of a transaction, which is also killed around its end: before, while and after it is asked for."""
+    """The same for the producer of a transaction, which is also killed before, during and after the commit request."""
 
     class FaultyTransactions(faulty_producer(base, arms)):  # type: ignore[misc]
         async def commit_transaction(self) -> None:
             if arms.fires(Point.KILL_BEFORE_COMMITTING):
-                # At once the coordinator has not been asked; some milliseconds later it has, and may have answered.
+                # At once the coordinator has not been asked; some milliseconds later it may have answered.
                 after = random.choice(KILL_AFTER_SECONDS)  # noqa: S311 - no secret
                 asyncio.get_running_loop().call_later(after, os.kill, os.getpid(), signal.SIGKILL)
             await super().commit_transaction()

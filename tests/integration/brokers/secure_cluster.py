@@ -1,4 +1,4 @@
-"""Three brokers as an operations team would run them: TLS everywhere, users by SCRAM, and no right without an ACL.
+"""Three brokers with the security of a production cluster: TLS everywhere, users by SCRAM, and no right without an ACL.
 
 CLIENTS     SASL_SSL with SCRAM-SHA-512: for tagstream
 MUTUAL      SSL with a client's certificate: between the brokers, and for clients with a certificate
@@ -47,7 +47,7 @@ class Authority:
     """A private certificate authority in a folder."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        """Make it."""
+        """Make the authority's key and certificate."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.certificate = folder / "ca.pem"
@@ -83,10 +83,10 @@ def _openssl(*words: str | Path) -> None:
 
 
 class SecureCluster(KafkaCluster):
-    """The cluster. The certificate of every broker is for its address alone, so that `localhost` is a wrong name."""
+    """The cluster; each broker's certificate is valid for its address alone, so `localhost` is a wrong name."""
 
     def __init__(self, folder: Path, *, nodes: int = 3, environ: Mapping[str, str] = os.environ) -> None:
-        """Make authority and certificates; nothing runs yet."""
+        """Make authority and certificates, without starting a process."""
         super().__init__(nodes=nodes, environ=environ, start_timeout_seconds=HANG_SECONDS)
         self.folder = folder
         self.authority = Authority(folder / "authority", "tagstream tests")
@@ -131,7 +131,7 @@ class SecureCluster(KafkaCluster):
         )
 
     def probe_address(self, node: Node) -> str:
-        """The administrator's door."""
+        """The administrator's listener."""
         return f"{LOOPBACK}:{self._mutual_ports[node.number]}"
 
     def probe_options(self) -> Options:

@@ -69,7 +69,7 @@ def _start_keeper(folder: Path) -> None:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            # A Ctrl-C for the tests is not one for the broker: its end comes with theirs.
+            # The broker must outlive a Ctrl-C for the tests, and end with the last of them.
             start_new_session=True,
         )
     said = folder / "broker.json"

@@ -1,4 +1,4 @@
-"""Real brokers: that they start, keep what they acknowledged, lose a node, and never outlive the one that started them."""
+"""Real brokers start, keep acknowledged records, survive the loss of a node, and end with the process that started them."""
 
 import importlib.util
 import json
@@ -193,7 +193,7 @@ class TestThreeNodes:
         assert replicas == {"replicated": {3}, "__consumer_offsets": {3}}
         assert configs["topic"]["replicated"]["min.insync.replicas"]["value"] == "2"
 
-    def test_one_killed_node_stops_nobody(self, cluster: KafkaCluster) -> None:
+    def test_one_killed_node_stops_no_client(self, cluster: KafkaCluster) -> None:
         """With a node gone, writes with all acknowledgements go on, and the node finds everything when it is back."""
         bootstrap = cluster.bootstrap
         make_topic(bootstrap, "survives")

@@ -20,7 +20,7 @@ from tests.waiting import HANG_SECONDS, until
 pytestmark = pytest.mark.broker
 
 EVENTS = 600
-# Of a minute without brokers; the clients alone would write some thousand.
+# For a minute without brokers; the clients alone would write some thousand lines.
 MOST_LINES = 150
 
 
@@ -59,7 +59,7 @@ def test_a_worker_whose_brokers_are_away_says_so_and_comes_back(processes: Proce
         assert "the brokers have not answered for" in worker.get("/readyz")[1]
         assert worker.get("/healthz")[0] == 200
         assert time.time() - worker.metric("tagstream_position_timestamp_seconds") > 8
-        # A reader cannot tell a quiet topic from brokers that are gone, so it asks them.
+        # An empty topic and unreachable brokers look the same to a reader, so it asks the brokers.
         ended(tail)
         assert (tail.exit_code, "no Kafka broker answered" in tail.output()) == (3, True)
         cluster.mend()

@@ -27,7 +27,7 @@ from tests.waiting import HANG_SECONDS, until
 pytestmark = pytest.mark.broker
 
 EVENTS = 500
-# A refusal is said at once: a client that waited for this bound instead would hang the test.
+# A refusal is reported at once; a client that waited for this bound instead would fail the test.
 PATIENT = {"TAGSTREAM_STARTUP_TIMEOUT_SECONDS": str(10 * HANG_SECONDS)}
 DEBUG = {"TAGSTREAM_LOG_LEVEL": "debug"}
 Start = Callable[[Mapping[str, str]], Process]
@@ -36,7 +36,7 @@ STARTED = '"worker_starting"'
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Secure:
-    """The cluster, with topics, users and exactly the rights that `doctor --acls` prints for them."""
+    """The cluster with topics, users and exactly the rights that `doctor --acls` prints."""
 
     cluster: SecureCluster
     folder: Path
@@ -48,7 +48,7 @@ class Secure:
         return {**self.names, **self.cluster.environment(user, self.passwords[user]), **changes}
 
     def settings(self, user: str, **changes: str) -> Settings:
-        """The same, read."""
+        """The same as settings."""
         return settings_of(self.environ(user, **changes), self.folder)
 
     def mutual(self, **changes: str) -> dict[str, str]:
@@ -61,7 +61,7 @@ class Secure:
         return {**self.names, **own, **changes}
 
 
-# A worker that lacks one of its rights, by the right that it lacks.
+# A worker for each right that it can lack.
 LACKING = {
     "reader": ("content", Operation.READ),
     "member": ("group", Operation.READ),
@@ -72,7 +72,7 @@ LACKING = {
 
 @pytest.fixture(scope="module")
 def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
-    """Start it, make users and topics, and let an administrator run the commands that tagstream prints."""
+    """Start the cluster, make users and topics, and run the commands that tagstream prints as the administrator."""
     program("openssl")
     folder = tmp_path_factory.mktemp("secure")
     try:
@@ -205,8 +205,8 @@ def test_a_worker_of_exactly_once_needs_the_right_to_its_transactional_ids_and_n
         until(lambda: is_committed(observer), "all events are committed", state=observer.committed, process=worker)
 
 
-def test_the_doctor_says_what_a_user_may(secure: Secure) -> None:
-    """`doctor` passes the worker, tells the command to a user without a right, and lists all that a stranger lacks."""
+def test_the_doctor_reports_the_rights_of_a_user(secure: Secure) -> None:
+    """`doctor` passes a user with all rights, gives the command for a missing one, and lists all that a new user lacks."""
     well = command("doctor", environ=secure.environ(Role.WORKER, TAGSTREAM_METRICS_PORT="0"))
     assert well.returncode == 0, well
     assert b"SASL_SSL, user 'worker'" in well.stdout
@@ -222,7 +222,7 @@ def test_the_doctor_says_what_a_user_may(secure: Secure) -> None:
 
 
 def test_tools_name_the_right_that_they_lack(secure: Secure) -> None:
-    """`send` may not write, `tail` may not read."""
+    """`send` names the right to write that it lacks, and `tail` the right to read."""
     sent = command("send", "-", environ=secure.environ(Role.WORKER), stdin=b'{"title": "a"}\n')
     assert (sent.returncode, b"user 'worker' is not authorised for WRITE on the topic" in sent.stderr) == (2, True), sent
     read = command("tail", "content", environ=secure.environ(Role.PRODUCER))
@@ -236,7 +236,7 @@ def test_a_right_that_is_taken_away_ends_the_worker(secure: Secure, run_worker: 
     worker = run_worker(secure.environ("dismissed"))
     until(lambda: '"partitions_assigned"' in worker.output(), "the worker has its partitions", process=worker)
     with TopicObserver(secure.settings(Role.OPERATOR)) as observer:
-        # The events of other tests are worked off first.
+        # The events of earlier tests are processed first.
         all_committed(observer)
         for topic in (settings.topics.tagged, settings.topics.review):
             secure.cluster.forbid("dismissed", topic)
@@ -264,7 +264,7 @@ REFUSALS: dict[str, str] = {
 
 
 def refused_environment(secure: Secure, why: str) -> dict[str, str]:
-    """A client that is not let in for this reason."""
+    """The environment of a client that is refused for this reason."""
     port = secure.cluster.bootstrap.split(",")[0].rpartition(":")[2]
     wrong = secure.folder / "wrong.password"
     wrong.write_text("tr0ub4dor-and-3\n", encoding="ascii")
@@ -291,8 +291,8 @@ def refused_environment(secure: Secure, why: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("why", REFUSALS)
-def test_who_is_not_let_in_is_told_why(secure: Secure, why: str) -> None:
-    """A client that is refused does not wait: it says what is wrong and what to do, with code 3 and without a password."""
+def test_a_refused_client_reports_the_reason(secure: Secure, why: str) -> None:
+    """A refused client ends at once with code 3, the reason and the remedy, and without a password in its output."""
     settings = settings_of(refused_environment(secure, why) | PATIENT, secure.folder)
     with pytest.raises(errors.BrokerRefusedError) as caught:
         admin.partitions(settings)
@@ -303,16 +303,16 @@ def test_who_is_not_let_in_is_told_why(secure: Secure, why: str) -> None:
 
 
 @pytest.mark.parametrize("verb", ["worker", "send -", "tail content", "doctor"])
-def test_every_verb_says_it(secure: Secure, verb: str) -> None:
-    """Every command that is refused ends with code 3 and the sentence."""
+def test_every_command_reports_a_refusal(secure: Secure, verb: str) -> None:
+    """Every command that is refused ends with code 3 and the same sentence."""
     done = command(*verb.split(), environ=refused_environment(secure, "wrong password"))
     said = (done.stdout + done.stderr).decode()
     assert (done.returncode, REFUSALS["wrong password"] in said) == (3, True), said
     assert "Traceback" not in said
 
 
-def test_a_certificate_alone_is_enough_where_the_broker_says_so(secure: Secure) -> None:
-    """mTLS: the administrator's certificate, its key encrypted, opens the listener that knows no passwords."""
+def test_a_client_certificate_alone_is_enough_for_mutual_tls(secure: Secure) -> None:
+    """With mTLS the administrator's certificate and encrypted key open the listener that has no passwords."""
     certificate, key = secure.cluster.authority.issue("operator", password="open sesame")  # noqa: S106 - a test's own key
     password = secure.folder / "key.password"
     password.write_text("open sesame", encoding="ascii")

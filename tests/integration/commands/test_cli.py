@@ -42,7 +42,7 @@ def lines(output: bytes) -> list[dict[str, object]]:
 
 @pytest.fixture
 def nowhere() -> dict[str, str]:
-    """Settings of a broker that is not there."""
+    """Settings with the address of no broker."""
     return {"TAGSTREAM_BROKERS": f"127.0.0.1:{free_ports(1)[0]}", "TAGSTREAM_STARTUP_TIMEOUT_SECONDS": "1"}
 
 
@@ -119,7 +119,7 @@ def test_rows_that_cannot_be_classified_keep_their_place(tagstream: Command, bun
 
 
 def test_a_closed_pipe_is_no_crash(bundle_folder: Path) -> None:
-    """`tagstream classify ... | head -1`: who has seen enough may go."""
+    """A reader that closes the pipe early, as `tagstream classify ... | head -1`, ends the command quietly."""
     words = [sys.executable, "-m", "stream.cli.main", "classify", "-", "--json", "--bundle", str(bundle_folder)]
     environ = {**without_settings(os.environ), "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
@@ -149,7 +149,7 @@ def test_a_closed_pipe_is_no_crash(bundle_folder: Path) -> None:
         (["config", "show"], {"TAGSTREAM_CONFIG": "missing.toml"}, b"missing.toml cannot be read"),
     ],
 )
-def test_what_was_asked_wrongly_is_exit_code_2(
+def test_a_usage_or_configuration_error_is_exit_code_2(
     tagstream: Command, words: list[str], environ: dict[str, str], says: bytes
 ) -> None:
     """A usage or configuration error ends with code 2 and says where the value came from."""
@@ -162,7 +162,7 @@ def test_what_was_asked_wrongly_is_exit_code_2(
 
 
 def test_a_refused_bundle_is_exit_code_1(tagstream: Command, tmp_path: Path) -> None:
-    """An empty folder is no bundle."""
+    """An empty folder is refused as a bundle with exit code 1."""
     done = tagstream("classify", "a", "--bundle", tmp_path)
 
     assert done.returncode == 1
@@ -174,7 +174,7 @@ def test_a_refused_bundle_is_exit_code_1(tagstream: Command, tmp_path: Path) -> 
 def test_an_unreachable_broker_is_exit_code_3(
     tagstream: Command, nowhere: dict[str, str], words: list[str], bundle_folder: Path
 ) -> None:
-    """Within the start-up bound, with the address and the next step."""
+    """An unreachable broker is reported within the start-up bound, with the address and the next step."""
     done = tagstream(*words, environ={**nowhere, "TAGSTREAM_BUNDLE": str(bundle_folder)}, stdin=b'{"title":"a"}\n')
 
     assert done.returncode == 3
@@ -185,7 +185,7 @@ def test_an_unreachable_broker_is_exit_code_3(
 
 
 def test_the_settings_and_their_origins_are_shown(tagstream: Command, tmp_path: Path) -> None:
-    """A flag, a variable, a file and a default: each value says where it comes from."""
+    """A flag, a variable, a file and a default are each named as the origin of a value."""
     (tmp_path / "tagstream.toml").write_text('group = "of-file"\nlog_level = "error"\n')
     done = tagstream("config", "show", "--json", environ={"TAGSTREAM_GROUP": "of-environment"})
 
@@ -199,7 +199,7 @@ def test_the_settings_and_their_origins_are_shown(tagstream: Command, tmp_path: 
 
 
 @pytest.mark.broker
-def test_what_is_sent_can_be_followed(tagstream: Command, environ: dict[str, str], tmp_path: Path) -> None:
+def test_rows_that_are_sent_can_be_followed(tagstream: Command, environ: dict[str, str], tmp_path: Path) -> None:
     """`send` confirms every row; `tail` gives them back byte for byte, by the topic's short name and by its own."""
     sent = b'{"id":"1","title":"a","x":1.10}\n{"id":"2","title":"b"}\nnot json\n'
     (tmp_path / "a.jsonl").write_bytes(sent)
@@ -235,7 +235,7 @@ def test_what_is_sent_can_be_followed(tagstream: Command, environ: dict[str, str
 def test_the_first_of_many_records_are_of_all_partitions_in_the_order_of_time(
     tagstream: Command, environ: dict[str, str], kafka: Broker
 ) -> None:
-    """`--max` leaves out the end of the stream, and not most of its partitions."""
+    """`--max` leaves out the end of the stream, and not all records of some partitions."""
     topic, each = environ["TAGSTREAM_TOPICS__CONTENT"], 1_500
     producer = KafkaProducer(bootstrap_servers=kafka.bootstrap)
     numbers = sorted(producer.partitions_for(topic))
@@ -244,7 +244,7 @@ def test_the_first_of_many_records_are_of_all_partitions_in_the_order_of_time(
             at = 1_700_000_000_000 + number * len(numbers) + partition
             producer.send(topic, value=b'{"title":"a"}', partition=partition, timestamp_ms=at)
     producer.close()
-    # A partition that ends with marks of a transaction has no record at its end.
+    # A partition that ends with transaction markers has no record at its last offsets.
     undone = KafkaProducer(bootstrap_servers=kafka.bootstrap, transactional_id=topic)
     undone.init_transactions()
     undone.begin_transaction()
@@ -266,7 +266,7 @@ def test_the_first_of_many_records_are_of_all_partitions_in_the_order_of_time(
 @pytest.mark.broker
 @pytest.mark.parametrize("words", [["send", "-"], ["tail", "no-such-topic"]])
 def test_a_missing_topic_is_exit_code_2(tagstream: Command, environ: dict[str, str], words: list[str]) -> None:
-    """It is named, and so is the command that makes it."""
+    """The error names the missing topic and the command that makes it."""
     changed = {**environ, "TAGSTREAM_TOPICS__CONTENT": "no-such-topic"}
     done = tagstream(*words, environ=changed, stdin=b'{"title":"a"}\n')
 
@@ -287,7 +287,7 @@ def test_the_doctor_makes_topics_once(tagstream: Command, kafka: Broker, bundle_
     first = tagstream("doctor", "--create-topics", "--json", environ=environ)
     second = tagstream("doctor", "--create-topics", "--json", environ=environ)
     assert first.returncode == second.returncode == 0, first.stdout.decode()
-    # An environment without cramjam is warned of.
+    # An environment without cramjam gets a warning.
     assert all(line["status"] == "OK" for line in lines(second.stdout))
     made = {line["check"]: str(line["detail"]) for line in lines(first.stdout)}["create topics"]
     assert made.startswith("made ")
@@ -299,7 +299,7 @@ def test_the_doctor_makes_topics_once(tagstream: Command, kafka: Broker, bundle_
 def test_a_flag_wins_over_the_environment(
     tagstream: Command, settings: Settings, environ: dict[str, str], nowhere: dict[str, str]
 ) -> None:
-    """`--brokers` is used where TAGSTREAM_BROKERS says another."""
+    """`--brokers` wins over TAGSTREAM_BROKERS."""
     done = tagstream("send", "-", "--brokers", settings.brokers, environ={**environ, **nowhere}, stdin=b'{"title":"a"}\n')
 
     assert done.returncode == 0, done.stderr.decode()

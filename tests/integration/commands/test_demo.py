@@ -55,7 +55,7 @@ def figure(name: str, text: str) -> int:
 
 
 def is_served(address: str) -> bool:
-    """Does the worker answer?"""
+    """Whether the worker answers."""
     try:
         with urllib.request.urlopen(f"{address}/healthz", timeout=HANG_SECONDS):  # noqa: S310 - an address that the demo printed
             return True
@@ -65,7 +65,7 @@ def is_served(address: str) -> bool:
 
 @contextmanager
 def running(settings: Settings, *, seconds: float | None) -> Iterator[tuple[io.StringIO, list[int]]]:
-    """A demo on the brokers of the settings, in a thread: its output, and its exit code once it has ended. Leaving the context waits for the end."""
+    """A demo in a thread on the brokers of the settings: its output, and its exit code once the context is left."""
     output, codes = io.StringIO(), list[int]()
     thread = threading.Thread(
         target=lambda: codes.append(
@@ -81,7 +81,7 @@ def running(settings: Settings, *, seconds: float | None) -> Iterator[tuple[io.S
 
 
 def interrupted(words: Sequence[str], pattern: re.Pattern[str], *, settings: Settings, kafka: Broker, log: Path) -> str:
-    """The output of `tagstream demo` that was interrupted when it had printed the pattern, and that ended with 0."""
+    """Interrupt `tagstream demo` once it has printed the pattern, check that it ends with 0, and give its output."""
     variables = {"TAGSTREAM_BUNDLE": str(settings.bundle), "TAGSTREAM_METRICS_PORT": "0"}
     with log.open("wb") as written:
         process = subprocess.Popen(
@@ -106,13 +106,13 @@ def interrupted(words: Sequence[str], pattern: re.Pattern[str], *, settings: Set
 
 
 def test_a_demo_accounts_for_every_event_and_leaves_nothing_behind(settings: Settings) -> None:
-    """Eight seconds on a broker of its own: each event by one door, the malformed and only they among the dead, all ended."""
+    """On its own broker each event gets one outcome, only malformed ones are dead letters, and all processes end."""
     output = io.StringIO()
     code = demo(seconds=8, rate=20, settings=settings, console=Console(file=output))
     text = output.getvalue()
     assert code == 0, text
     events = figure("events in", text)
-    # A machine that is busy sends fewer in the same time.
+    # A busy machine sends fewer in the same time.
     assert 0 < events <= 168
     assert len(OUTCOME.findall(text)) == events
     assert figure("dead-lettered", text) == events // 125
@@ -128,9 +128,9 @@ def test_a_demo_accounts_for_every_event_and_leaves_nothing_behind(settings: Set
         os.kill(int(found[1]), 0)
 
 
-def test_a_demo_that_drifts_says_what_moved(settings: Settings, kafka: Broker, tmp_path: Path) -> None:
+def test_a_demo_that_drifts_names_the_drift(settings: Settings, kafka: Broker, tmp_path: Path) -> None:
     """A demo reports no drift first, then words of other languages as the worker found them, and its account balances."""
-    # It runs until the worker has found the words: how long that takes depends on the machine.
+    # It runs until the worker has found the words, which takes longer on a slow machine.
     words = ("--rate", "200", "--drift-after", "4.5")
     text = interrupted(words, FOUND, settings=settings, kafka=kafka, log=tmp_path / "output")
     healthy, _, drifting = text.partition("it drifts: half of the events are in other languages")
@@ -142,13 +142,13 @@ def test_a_demo_that_drifts_says_what_moved(settings: Settings, kafka: Broker, t
     assert "what moved" in drifting
 
 
-def test_a_demo_whose_worker_is_killed_says_what_is_missing(settings: Settings, kafka: Broker) -> None:
-    """The demo ends by itself, with exit code 1, and names the events that have left by no door, and why."""
+def test_a_demo_whose_worker_is_killed_names_the_missing_events(settings: Settings, kafka: Broker) -> None:
+    """The demo ends with exit code 1, and names the events without an outcome and the reason."""
     with running(on(kafka, settings), seconds=60) as (output, codes):
         pid = int(wait_for(READY, output))
         topic = wait_for(CONTENT, output)
         wait_for(OUTCOME, output)
-        # An event that is sent while the worker stands still is lost to the demo for sure.
+        # An event that is sent while the worker stands still is certainly lost to the demo.
         os.kill(pid, signal.SIGSTOP)
         before = sent(kafka, topic)
         until(lambda: sent(kafka, topic) > before, "the demo sends an event")
@@ -159,7 +159,7 @@ def test_a_demo_whose_worker_is_killed_says_what_is_missing(settings: Settings, 
     assert re.search(r"\d+ left by no door: sample-\d+", text)
     assert "the worker ended by itself, with exit code -9" in text
     assert "accounted for: each" not in text
-    # The killed worker is still a member of the group, which is removed all the same.
+    # The killed worker is still a member of the group, which must be removed nevertheless.
     assert re.search(r"^removed ", text, re.MULTILINE), text
 
 
@@ -180,7 +180,7 @@ def ends_of(kafka: Broker, topic: str) -> list[int]:
         return list(reader.end_offsets([TopicPartition(topic, number) for number in numbers]).values())
 
 
-def test_a_worker_that_does_not_start_is_shown_with_its_own_words(settings: Settings, kafka: Broker, tmp_path: Path) -> None:
+def test_a_worker_that_does_not_start_is_shown_with_its_log(settings: Settings, kafka: Broker, tmp_path: Path) -> None:
     """A bundle that is refused ends the demo at once, with the end of the worker's log."""
     given = on(kafka, settings).model_copy(update={"bundle": tmp_path})
     with pytest.raises(WorkerError, match=r"(?s)exit code 1 before it was ready.*bundle.json cannot be read"):

@@ -36,9 +36,9 @@ class Holdings:
 
 @pytest.fixture(scope="module")
 def theirs(tiny_bundle_folder: Path) -> Iterator[dict[str, str]]:
-    """TAGSTREAM_* of people who work with a broker: their topics have events, and their group has committed some of them."""
+    """TAGSTREAM_* of users of a broker: their topics have events, and their group has committed some of them."""
     try:
-        # Another process's tests make topics on the shared broker: this one is compared as a whole.
+        # The shared broker gets topics of other tests meanwhile, and this one is compared as a whole.
         with broker(prefer="kafka", environ=without_settings(os.environ), start_timeout_seconds=HANG_SECONDS) as found:
             yield {**worked_with(found), "TAGSTREAM_BUNDLE": str(tiny_bundle_folder), "TAGSTREAM_METRICS_PORT": "0"}
     except BrokerUnavailable as error:
@@ -46,7 +46,7 @@ def theirs(tiny_bundle_folder: Path) -> Iterator[dict[str, str]]:
 
 
 def worked_with(found: Broker) -> dict[str, str]:
-    """Fill a fresh broker, and name it as the README says."""
+    """Fill a fresh broker, and name it in the environment as the README says."""
     environ = {"TAGSTREAM_BROKERS": found.bootstrap}
     settings = load(environ, folder=ROOT / "tests").settings
     answered(lambda: admin.create(settings), found.bootstrap)
@@ -131,10 +131,10 @@ def test_a_demo_on_a_named_broker_removes_its_topics_and_its_group(theirs: dict[
         (OUTCOME, 0, "events are accounted for"),
     ],
 )
-def test_a_demo_that_is_interrupted_removes_them_too(
+def test_a_demo_that_is_interrupted_removes_its_topics_and_group_too(
     theirs: dict[str, str], tmp_path: Path, moment: re.Pattern[str], expected: int, said: str
 ) -> None:
-    """Ctrl-C ends a demo in order while the worker starts, and while events are sent: then it waits for the last outcomes."""
+    """Ctrl-C ends a demo in order during the worker's start, and during sending, where it waits for the last outcomes."""
     bootstrap = theirs["TAGSTREAM_BROKERS"]
     before = holdings(bootstrap)
     log = tmp_path / "output"

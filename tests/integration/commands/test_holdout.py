@@ -25,7 +25,7 @@ from tests.waiting import until
 pytestmark = pytest.mark.broker
 
 ROWS = 191
-# The figure of the shipped bundle must not be lost. The target is 0.95 and is not reached: docs/decisions/0003-model.md.
+# The lower bound of the shipped bundle. Its target of 0.95 is not reached: docs/decisions/0003-model.md.
 LEAST_WEIGHTED_F1 = 0.92
 
 
@@ -91,5 +91,5 @@ def test_the_stream_gives_the_offline_figures(
 
 
 def test_the_rows_are_the_gold_ones(holdout: Path) -> None:
-    """The comparison above is over distinct ids: a repeated one would hide a missing row."""
+    """The comparison relies on distinct ids, since a repeated one would hide a missing row."""
     assert len({row["id"] for row in records(holdout.parent, HOLDOUT)}) == ROWS

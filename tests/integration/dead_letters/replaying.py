@@ -18,17 +18,17 @@ from stream.terminal import console
 
 
 def die() -> None:
-    """As by the out-of-memory killer."""
+    """SIGKILL this process, as the out-of-memory killer does."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Dying(VerbatimSender):
-    """The real sender, which dies before it sends one more than so many to `content`."""
+    """The real sender, which dies before the send to `content` with the given number."""
 
     left = 0
 
     def deliver(self, records: Sequence[Record], *, until: float = math.inf) -> list[UndeliveredError | None]:
-        """As the real one, but for the end."""
+        """Deliver as the real sender does, or die."""
         if not records[0].topic.endswith(".replays"):
             if self.left == 0:
                 die()
@@ -37,7 +37,7 @@ class Dying(VerbatimSender):
 
 
 def main(step: str, number: int) -> None:
-    """Replay everything; die where it is said."""
+    """Replay everything, and die at the given step."""
     settings = load(os.environ).settings
     if step == "after-sends":
         Dying.left = number

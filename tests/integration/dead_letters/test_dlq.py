@@ -1,4 +1,4 @@
-"""`tagstream dlq` on Apache Kafka, and outcomes that no topic would take."""
+"""`tagstream dlq` on Apache Kafka, and outcomes that are too large for their topics."""
 
 import base64
 import json
@@ -34,7 +34,7 @@ from tests.waiting import HANG_SECONDS
 pytestmark = pytest.mark.broker
 
 HOSTILE = '{"title": "\x1b[31mred \u202egnp.exe\u2066 \x07"'.encode() + b"\xff\x00"
-# Every way in which a record can be odd: no key, an empty one, headers twice and of our own names.
+# Unusual records: no key, an empty key, repeated headers, and headers with our names.
 EVENTS: tuple[tuple[bytes | None, bytes | None, Headers], ...] = (
     (b"k", b"not json", (("traceparent", b"00-1"), ("x", b"1"), ("x", b"2"))),
     (None, b"no key", ()),
@@ -52,7 +52,7 @@ def lines(output: bytes) -> list[dict[str, object]]:
 
 
 def lay(settings: Settings, events: tuple[tuple[bytes | None, bytes | None, Headers], ...] = EVENTS) -> None:
-    """Write dead letters as the worker does, of events that were never sent: the third has another code."""
+    """Write dead letters of events that were never sent, as the worker does; the third has another code."""
     topic = settings.topics.content
     origins = [
         Record(topic=topic, partition=number % 6, offset=number, timestamp_ms=1, key=key, value=value, headers=headers)
@@ -75,13 +75,13 @@ def lay(settings: Settings, events: tuple[tuple[bytes | None, bytes | None, Head
 
 
 def contents(settings: Settings, topic: str) -> list[Record]:
-    """All that lies in a topic."""
+    """All records of a topic."""
     with log_of(settings, topic) as log:
         return list(log.read(log.starts(), log.ends()))
 
 
 def events_of(records: list[Record]) -> Counter[tuple[bytes | None, bytes | None, Headers]]:
-    """The replayed events, without the two marks."""
+    """The replayed events without their two marks."""
     return Counter((record.key, record.value, record.headers[:-2]) for record in records)
 
 
@@ -94,7 +94,7 @@ def marks_of(records: list[Record]) -> list[tuple[str, str]]:
 
 
 def test_dead_letters_are_listed_without_their_text(tagstream: Command, environ: dict[str, str], settings: Settings) -> None:
-    """Where they lie, where they come from and why; filters choose; a summary counts; event text is nowhere."""
+    """The list shows place, origin and reason, filters select, a summary counts, and event text is not shown."""
     lay(settings)
     listed = tagstream("dlq", "list", "--json", environ=environ)
     assert listed.returncode == 0, listed.stderr.decode()
@@ -156,7 +156,7 @@ def test_a_dead_letter_is_shown_without_moving_the_cursor(
 def test_a_replay_sends_the_events_again_and_a_second_one_sends_nothing(
     tagstream: Command, environ: dict[str, str], settings: Settings
 ) -> None:
-    """Key, bytes and headers as they were, to the partition that they came from; the dry run had said so to the byte."""
+    """A replay keeps key, bytes, headers and partition, the dry run predicts it exactly, and a second one sends none."""
     lay(settings)
     planned = tagstream("dlq", "replay", "--dry-run", "--json", environ=environ)
     assert planned.returncode == 0, planned.stderr.decode()
@@ -190,15 +190,13 @@ def test_a_replay_sends_the_events_again_and_a_second_one_sends_nothing(
 
 
 def encoded(content: bytes | None) -> str | None:
-    """As in JSON."""
+    """Bytes as the JSON output has them."""
     return None if content is None else base64.b64encode(content).decode()
 
 
 @pytest.mark.parametrize(("step", "number"), [("after-sends", 0), ("after-sends", 3), ("after-sends", 6), ("before-finish", 0)])
-def test_a_replay_that_was_killed_goes_on_where_it_was(
-    environ: dict[str, str], settings: Settings, step: str, number: int
-) -> None:
-    """Between its note and the first send, between two sends, after the last, before its last note: each event once in the end."""
+def test_a_killed_replay_goes_on_where_it_stopped(environ: dict[str, str], settings: Settings, step: str, number: int) -> None:
+    """Killed at any step between its first note and its last, a replay sends each event once in the end."""
     lay(settings)
     killed = replaying(environ, step, number)
     assert killed.returncode == -9, killed.stderr.decode()
@@ -244,7 +242,7 @@ def test_two_replays_at_once_send_each_event_once(tagstream: Command, environ: d
 
 
 def test_a_replay_is_refused_with_its_reason(tagstream: Command, environ: dict[str, str], settings: Settings) -> None:
-    """Too often, not ours, gone, too large for the target: each says so, the others go, and the exit code is 1."""
+    """An event that is replayed too often, foreign, deleted or too large is refused with the reason; the others go."""
     count = "x-dlq-replay-count"
     lay(settings, ((b"a", b"three times", ((count, b"3"),)), (b"b", b"twice", ((count, b"2"),)), (b"c", b"x" * 1_200_000, ())))
     with producer.sender(settings) as sender:
@@ -267,8 +265,10 @@ def test_a_replay_is_refused_with_its_reason(tagstream: Command, environ: dict[s
     assert (gone.returncode, b"5/99: the partition ends at" in gone.stderr) == (1, True)
 
 
-def test_a_replay_to_another_topic_is_another_replay(tagstream: Command, environ: dict[str, str], settings: Settings) -> None:
-    """Each topic has the event once; dead letters and the ledger are no targets."""
+def test_a_replay_to_another_topic_sends_the_event_there_once(
+    tagstream: Command, environ: dict[str, str], settings: Settings
+) -> None:
+    """Each target topic gets the event once; the dead letters' topic and the ledger are refused as targets."""
     lay(settings)
     for _ in range(2):
         for to in ("reports", "content"):
@@ -283,7 +283,7 @@ def test_a_replay_to_another_topic_is_another_replay(tagstream: Command, environ
 
 @pytest.mark.parametrize("words", [["list"], ["show", "0/0"], ["replay"]])
 def test_no_topic_is_exit_code_2_and_no_broker_3(tagstream: Command, environ: dict[str, str], words: list[str]) -> None:
-    """With the command that makes the topics, and within the start-up bound."""
+    """The errors have the command that makes the topics, and come within the start-up bound."""
     topic = {**environ, "TAGSTREAM_TOPICS__DLQ": "no-such-topic"}
     missing = tagstream("dlq", *words, environ=topic)
     assert missing.returncode == 2
@@ -298,18 +298,18 @@ def test_no_topic_is_exit_code_2_and_no_broker_3(tagstream: Command, environ: di
 
 
 def start(environ: dict[str, str], processes: Processes, folder: Path) -> None:
-    """A worker with the stub for a model."""
+    """A worker with the stub model."""
     Fleet(processes=processes, module="tests.faults.worker", environ=environ, seconds_per_batch=0.0, folder=folder).add(1)
 
 
 @pytest.fixture
 def observer(settings: Settings) -> Iterator[TopicObserver]:
-    """Eyes on this test's topics."""
+    """The observer of this test's topics."""
     with TopicObserver(settings) as looking:
         yield looking
 
 
-def test_what_fails_again_is_a_new_dead_letter_until_it_is_enough(
+def test_a_replayed_event_that_fails_again_is_a_new_dead_letter_until_its_limit(
     tagstream: Command,
     environ: dict[str, str],
     settings: Settings,
@@ -366,7 +366,7 @@ def test_an_outcome_that_its_topic_would_refuse_does_not_stop_the_worker(
 
 
 def padded(name: str, unit: bytes, headers: Headers = ()) -> Planted:
-    """A valid event of 899,999 bytes, filled with this."""
+    """A valid event of 899,999 bytes, padded with this unit."""
     head, tail = b'{"id":"%b","title":"t","x":"' % name.encode(), b'"}'
     room = 899_999 - len(head) - len(tail)
     count = room // len(unit % 0 if b"%" in unit else unit)
@@ -375,7 +375,7 @@ def padded(name: str, unit: bytes, headers: Headers = ()) -> Planted:
 
 
 def put(settings: Settings, planted: Sequence[Planted]) -> None:
-    """Send compressed records: the broker's limit is on the bytes that come over the wire."""
+    """Send compressed records, since the broker's limit is on the compressed bytes."""
     producer = KafkaProducer(
         bootstrap_servers=settings.broker_list, acks="all", compression_type="gzip", max_request_size=8 * 1024 * 1024
     )
@@ -395,7 +395,7 @@ def test_a_dead_letter_that_its_topic_would_refuse_keeps_its_sum(
     processes: Processes,
     tmp_path: Path,
 ) -> None:
-    """Larger than the dead letters' topic: a record of headers alone with length and SHA-256, which replay refuses with a sentence."""
+    """An oversize dead letter becomes headers with length and SHA-256, and replay refuses it with the reason."""
     changed = {**environ, "TAGSTREAM_MAX_DEAD_LETTER_BYTES": str(256 * 1024)}
     put(settings, [Planted(event_id=None, key=b"k", value=b"\xff" * 500_000, headers=(("x", b"1"),))])
     start(changed, processes, tmp_path)
@@ -409,10 +409,10 @@ def test_a_dead_letter_that_its_topic_would_refuse_keeps_its_sum(
     assert b"the value had 500000 bytes, SHA-256 " in shown.stdout
 
 
-def test_the_doctor_finds_a_topic_that_takes_less_than_the_worker_sends(
+def test_the_doctor_finds_a_topic_with_too_small_a_limit(
     tagstream: Command, environ: dict[str, str], settings: Settings, bundle_folder: Path
 ) -> None:
-    """Topics as it makes them are right; a setting above a topic's own limit is a failure with the two ways out."""
+    """`doctor` passes the topics that it makes, and a setting above a topic's limit fails with the two remedies."""
     environ = {**environ, "TAGSTREAM_BUNDLE": str(bundle_folder)}
     good = tagstream("doctor", "--json", environ=environ)
     assert good.returncode == 0, good.stdout.decode()
@@ -426,13 +426,13 @@ def test_the_doctor_finds_a_topic_that_takes_less_than_the_worker_sends(
 
 
 def decision(number: int, *, at: str, tag: str = "mlops") -> bytes:
-    """A record of `tagged`, as far as a consumer of it looks."""
+    """A record of `tagged` with the fields that a consumer reads."""
     value = {"id": f"e-{number}", "title": "t", "tag": tag, "confidence": 0.9, "prediction_id": f"p-{number}", "tagged_at": at}
     return json.dumps(value).encode()
 
 
 def fill(settings: Settings, values: Sequence[bytes]) -> None:
-    """Decisions on `tagged`, all in one partition."""
+    """Write decisions to one partition of `tagged`."""
     with producer.sender(settings) as sender:
         for value in values:
             sender.send(settings.topics.tagged, key=b"k", value=value)
@@ -440,7 +440,7 @@ def fill(settings: Settings, values: Sequence[bytes]) -> None:
 
 
 def test_tail_shows_each_outcome_once(tagstream: Command, environ: dict[str, str], settings: Settings) -> None:
-    """Duplicates are dropped and counted at the end; a conflict is exit code 4 and names both places."""
+    """Duplicates are dropped and counted at the end, and a conflict ends with exit code 4 and both places."""
     fill(settings, [decision(number, at=at) for at in ("1", "2") for number in range(3)])
     words = ("tail", "tagged", "--distinct", "--from-beginning", "--idle", "0.5", "--json")
     done = tagstream(*words, environ=environ)
@@ -457,7 +457,7 @@ def test_tail_shows_each_outcome_once(tagstream: Command, environ: dict[str, str
 
 
 def test_the_consumers_example_works(environ: dict[str, str], settings: Settings) -> None:
-    """The code of docs/consumers.md, as it stands there but for the names of the topic and the broker."""
+    """The code of docs/consumers.md runs as printed, with another topic and broker."""
     fill(settings, [decision(number, at=at) for at in ("1", "2") for number in range(3)])
     code = (ROOT / "docs" / "consumers.md").read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
     assert 10 <= len(code.splitlines()) <= 20

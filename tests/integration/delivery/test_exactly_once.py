@@ -37,7 +37,7 @@ from tests.waiting import HANG_SECONDS, until
 pytestmark = pytest.mark.broker
 
 ONCE = {"TAGSTREAM_DELIVERY": "exactly_once"}
-# Longer than a worker is frozen: who thaws must get to the end of its transaction, and not end itself for being late.
+# Longer than a worker is frozen, so that a thawed worker ends its transaction instead of itself for lateness.
 PATIENT = {"TAGSTREAM_PRODUCE_TIMEOUT_SECONDS": "30", "TAGSTREAM_INFERENCE_TIMEOUT_SECONDS": "30"}
 EVENTS = 600
 FAULTS = (
@@ -52,7 +52,7 @@ HALF = 50
 
 @pytest.fixture(scope="module")
 def reports(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Report]:
-    """The run of ours and that of a worker without a fence, at the same time: they mostly wait."""
+    """Reports of our worker and of one without a fence, run at the same time since both mostly wait."""
 
     def report(
         module: str, folder: Path, faults: tuple[Fault, ...], events: int, seconds_per_batch: float, patience_seconds: float
@@ -72,7 +72,7 @@ def reports(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 
     with ThreadPoolExecutor(2) as executor:
         ours = executor.submit(report, "worker", tmp_path_factory.mktemp("ours"), FAULTS, 12_000, 1.0, 60.0)
-        # It may commit an offset back, and then it stalls. Few events: its successor comes to all of them while it is frozen.
+        # A worker that commits an offset back stalls. With few events its successor reaches all of them in the freeze.
         other = executor.submit(
             report, "variants.unfenced", tmp_path_factory.mktemp("unfenced"), UNFENCED_FAULTS, 2_000, 0.4, 15.0
         )
@@ -80,7 +80,7 @@ def reports(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 
 
 def test_no_outcome_is_read_twice_under_faults(reports: dict[str, Report], publish_report: Callable[[object], None]) -> None:
-    """Killed in the middle of a transaction and around its end, frozen in one beyond the session: each outcome is there once."""
+    """With workers killed in and around a transaction, or frozen beyond the session, each outcome is read once."""
     report = reports["worker"]
     publish_report(report)
 
@@ -102,7 +102,7 @@ def test_without_the_fence_outcomes_are_read_twice(
 
 @contextlib.asynccontextmanager
 async def producer_of(settings: Settings, partition: int) -> AsyncIterator[AIOKafkaProducer]:
-    """A producer that takes a partition over, and ends without ending its transaction."""
+    """A producer that takes a partition over and leaves its transaction open."""
     name = f"{transactional_prefix(settings.group, settings.topics.content)}{partition}"
     producer = AIOKafkaProducer(bootstrap_servers=settings.broker_list, transactional_id=name)
     await producer.start()
@@ -112,7 +112,7 @@ async def producer_of(settings: Settings, partition: int) -> AsyncIterator[AIOKa
         await producer.stop()
 
 
-def test_a_worker_whose_partitions_somebody_has_taken_over_ends_itself(
+def test_a_worker_whose_partitions_are_taken_over_ends_itself(
     start: Start, settings: Settings, observer: TopicObserver
 ) -> None:
     """A fenced worker ends itself with the reason, and its successor goes on where the last commit ended."""
@@ -137,10 +137,10 @@ def test_a_worker_whose_partitions_somebody_has_taken_over_ends_itself(
     assert found.duplicates == 0, found
 
 
-def test_what_a_dead_worker_has_left_open_is_rolled_back_before_its_offset_is_read(
+def test_an_open_transaction_is_rolled_back_before_its_offset_is_read(
     start: Start, settings: Settings, observer: TopicObserver
 ) -> None:
-    """Its outcomes lie in the log, its offset waits to be committed: neither counts."""
+    """Neither the outcomes nor the pending offset of a dead worker's open transaction count."""
     inputs = send(settings, plant(EVENTS, malformed=6, seed="open"))
 
     async def half_a_transaction() -> None:
@@ -161,7 +161,7 @@ def test_what_a_dead_worker_has_left_open_is_rolled_back_before_its_offset_is_re
 
 
 def uncommitted(settings: Settings) -> int:
-    """Records behind all doors as a reader sees them that does not set `isolation.level`."""
+    """Outcomes as a reader without `isolation.level` sees them."""
     reader = KafkaConsumer(bootstrap_servers=settings.broker_list, group_id=None, enable_auto_commit=False)
     try:
         assigned = [
@@ -185,8 +185,8 @@ def uncommitted(settings: Settings) -> int:
         reader.close()
 
 
-def test_it_does_not_start_where_there_are_no_transactions(environ: dict[str, str]) -> None:
-    """A worker that was asked for exactly once must not do less."""
+def test_exactly_once_does_not_start_on_a_broker_without_transactions(environ: dict[str, str]) -> None:
+    """A worker that is configured for exactly once refuses to run with a weaker guarantee."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.faults.worker"],
         cwd=ROOT,

@@ -60,7 +60,7 @@ def test_a_group_that_lost_its_offsets_begins_anew(start: Start, settings: Setti
 def test_events_that_expired_unread_are_counted_and_the_rest_is_read(
     start: Start, settings: Settings, observer: TopicObserver
 ) -> None:
-    """Retention that passed the commit has taken events away: the worker goes on behind the gap, and says how many are gone."""
+    """Where retention removed uncommitted events, the worker goes on behind the gap and reports how many are gone."""
     send(settings, plant(60, malformed=0, seed="read"))
     start().stop()
     worker = start()
@@ -83,7 +83,7 @@ def test_events_that_expired_unread_are_counted_and_the_rest_is_read(
     assert '"events_expired_unread"' in worker.process.output()
 
 
-def test_what_a_producer_has_rolled_back_is_no_event(start: Start, settings: Settings, observer: TopicObserver) -> None:
+def test_records_that_a_producer_rolled_back_are_no_events(start: Start, settings: Settings, observer: TopicObserver) -> None:
     """A worker reads the committed records of a transactional producer alone, and the markers in the log leave no lag behind."""
     kept, dropped = plant(300, malformed=3, seed="kept"), plant(300, malformed=3, seed="dropped", first=5000)
     asyncio.run(in_transactions(settings, kept, dropped))
@@ -127,7 +127,7 @@ def test_two_models_during_a_replacement_differ_only_from_each_other(
 
     all_committed(observer)
     found = verdict(observer, inputs)
-    # Where both have decided an event, each through another door, the order of the two outcomes is not known.
+    # If both models decide an event differently, the order of the two outcomes is not known.
     assert set(found.broken) <= {"I5"}, found
     written = b"".join(record.value or b"" for records in observer.outcomes().values() for record in records)
     assert MODEL.digest.encode() in written

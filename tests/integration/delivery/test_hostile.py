@@ -1,4 +1,4 @@
-"""The fixed 10,000 hostile records through a real worker on Apache Kafka, with the model that is shipped."""
+"""The fixed 10,000 hostile records through a real worker on Apache Kafka, with the shipped model."""
 
 import json
 import os
@@ -31,24 +31,24 @@ pytestmark = pytest.mark.broker
 
 FIRST = 1_000
 POLL_SECONDS = 0.25
-# Stated in docs/hostile-input.md.
+# The bound is stated in docs/hostile-input.md.
 MOST_RESIDENT_BYTES = 512 * 1024 * 1024
-# The edges of histograms aside; `reason` has the most.
+# The bound without the edges of histograms; `reason` has the most values.
 MOST_LABEL_VALUES = 32
 
 
 class Watch:
     """
-    A worker's readiness and memory while it works, asked by a thread until it is told to stop.
+    Polls a worker's readiness and memory from a thread until it is told to stop.
 
     Attributes:
-        looks: How often it was asked.
+        looks: The number of polls.
         unready: The bodies of /readyz at each status other than 200.
         resident_bytes: The most that it had in RAM.
     """
 
     def __init__(self, worker: RunningWorker) -> None:
-        """Ask once, then start asking."""
+        """Poll once, then start the thread."""
         self.worker = worker
         self.looks = 0
         self.unready: list[str] = []
@@ -69,7 +69,7 @@ class Watch:
             raise self._error
 
     def stop(self) -> None:
-        """Ask no more."""
+        """Stop polling."""
         self._stopped.set()
         self._thread.join()
         self.check()
@@ -125,7 +125,7 @@ def send(settings: Settings, records: Iterable[Hostile]) -> None:
 
 
 def sendable(record: Hostile) -> Hostile:
-    """The record, with an empty key where it has neither key nor value: no client at hand sends that; the unit tests have it."""
+    """The record, with an empty key where it has neither key nor value, since no client sends that; unit tests cover it."""
     return replace(record, key=b"") if record.key is None and record.value is None else record
 
 
@@ -142,7 +142,7 @@ def test_ten_thousand_hostile_records(
     tmp_path: Path,
     publish_report: Callable[[object], None],
 ) -> None:
-    """Each by exactly one door, the right one; no restart, always ready, no new metric series, memory below the stated limit."""
+    """Each record gets its right outcome once; no restart, always ready, no new metric series, memory within the bound."""
     planted: Sequence[Hostile] = [sendable(record) for _, record in corpus()]
     started = time.monotonic()
     worker = RunningWorker(

@@ -49,12 +49,12 @@ def environ(environ: dict[str, str]) -> dict[str, str]:
 
 @pytest.fixture
 def settings(environ: dict[str, str]) -> Settings:
-    """The same, read."""
+    """The same as settings."""
     return load(environ, folder=ROOT).settings
 
 
 def poison(word: str, number: int) -> Planted:
-    """An event that reads well and that the model does not survive."""
+    """A readable event that the model does not survive."""
     return Planted(
         event_id=None,
         key=b"poison-%d" % number,
@@ -78,7 +78,7 @@ def samples(observer: TopicObserver, fleet: Fleet) -> Iterator[Sample]:
         fleet.tend()
         sample = observer.sample()
         yield sample
-        # This sample must show it, since the verdict goes by the samples.
+        # The last sample must show it, since the verdict uses the samples.
         if all(sample.committed.get(partition, 0) == end for partition, end in observer.ends().items()):
             return
         assert time.monotonic() < deadline, fleet.log(0)[-4000:]
@@ -91,7 +91,7 @@ def dead_letters(records: Sequence[Record]) -> dict[bytes | None, dict[str, byte
 
 
 def assert_decided_as_alone(settings: Settings, inputs: Sequence[Input], outcomes: dict[Door, list[Record]]) -> None:
-    """Every good event has, up to the clock, the bytes that the same pipeline makes of it offline and alone."""
+    """Each good event has the bytes, except for the clock, that the same pipeline gives it offline and alone."""
     pipeline = pipeline_of(settings, NullObserver(), seconds_per_batch=0)
     found = {
         (door.value, record.key, record.value.rpartition(CLOCK)[0])
@@ -156,7 +156,7 @@ def test_an_event_that_kills_the_worker_is_given_up_after_so_many_deaths(
         headers = letters[key]
         assert (headers["x-dlq-stage"], headers["x-dlq-code"], headers["x-dlq-attempts"]) == (b"infer", code, attempts)
         assert all(b"title" not in (value or b"") for value in headers.values())
-    # Each kills three times and no more; the exception kills no worker.
+    # Each kills the worker three times; the exception kills no worker.
     assert sorted(exit_.code for exit_ in exits) == sorted([-signal.SIGABRT] * DEATHS + [70] * DEATHS)
     assert_decided_as_alone(settings, inputs, outcomes)
     assert "in-the-model" not in fleet.log(0)
@@ -239,9 +239,7 @@ def test_killing_workers_at_random_makes_no_dead_letter(
     assert_decided_as_alone(settings, inputs, outcomes)
 
 
-def test_who_joins_waits_for_one_suspect_and_not_for_the_whole_row(
-    start: Start, settings: Settings, observer: TopicObserver
-) -> None:
+def test_a_joining_worker_waits_for_one_suspect_only(start: Start, settings: Settings, observer: TopicObserver) -> None:
     """A worker that decides suspects one at a time hands the others back when the group changes, and when it stops."""
     send(settings, plant(2_000, malformed=0, seed="suspects"))
     dead = start(seconds_per_batch=0.6)
@@ -254,7 +252,7 @@ def test_who_joins_waits_for_one_suspect_and_not_for_the_whole_row(
     assert suspects >= 16
     careful.until_metric("tagstream_assigned_partitions", lambda value: value == settings.topic_partitions)
     joining = start()
-    # As soon as it has given partitions up. Suspects are counted, since other events go in whole batches before and between them.
+    # As soon as it has given partitions up. Suspects are counted, since other events come in whole batches around them.
     left = until(
         lambda: (
             careful.metric("tagstream_assigned_partitions") < settings.topic_partitions
@@ -288,7 +286,7 @@ def test_a_worker_whose_events_are_all_dead_stops_until_a_person_answers(
     with TopicObserver(settings) as observer:
         stopped_at = observer.outcomes()
         committed = sum(observer.committed().values())
-        # Every outcome that was sent is committed, so that none will be sent twice.
+        # Every outcome that was sent is committed, so that none is sent twice.
         assert committed == sum(map(len, stopped_at.values()))
         assert 0 < len(stopped_at[Door.DLQ]) <= 0.5 * (150 + 400)
 
@@ -304,7 +302,7 @@ def test_a_worker_whose_events_are_all_dead_stops_until_a_person_answers(
         assert second.running()
         assert sum(map(len, observer.outcomes().values())) == committed
 
-        # A person has looked: these are the producer's, go on.
+        # An operator closes the breaker: the events are the producer's fault, the worker goes on.
         second.ask_to_end()
         ended(second)
         fleet.environ = {**environ, **limits, "TAGSTREAM_BREAKER_DEAD_LETTER_RATIO": "1"}
@@ -320,7 +318,7 @@ def test_a_worker_whose_events_are_all_dead_stops_until_a_person_answers(
 
 
 def until_said(output: Callable[[], str], event: str) -> str | None:
-    """The address of the metrics, once the log has this event."""
+    """Wait until the log has this event, and give the address of the metrics."""
     until(lambda: f'"{event}"' in output(), f"the log says {event}", state=lambda: output()[-LOG_CHARACTERS:])
     return metrics_address(output())
 

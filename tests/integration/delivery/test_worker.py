@@ -40,7 +40,7 @@ def event(text: str, **more: object) -> Planted:
 
 
 def test_every_outcome_is_what_the_contract_says(start: Start, settings: Settings, observer: TopicObserver) -> None:
-    """Key, headers, id, decision and the input's own fields on each topic; dead letters with their bytes and where they came from."""
+    """Outcomes have the contract's key, headers, id, decision and input fields, and dead letters have bytes and origin."""
     trace = ("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
     raw = b'{"id": "a", "title": "t", "rank": 12345678901234567890.50, "deep": {"x": [1, null]}, "tag": "mine"}'
     cloud = (("ce_specversion", b"1.0"), ("ce_id", b"c"), ("ce_source", b"/s"), ("ce_type", b"x"), trace)
@@ -182,12 +182,12 @@ def test_a_group_that_changes_in_order_repeats_nothing(start: Start, settings: S
     assert sum(observer.sample().written.values()) == 3_000
 
 
-def test_the_lag_counts_what_waits_in_buffers(start: Start, settings: Settings, observer: TopicObserver) -> None:
-    """Events that were fetched behind those of another partition are not in hand: they are lag all the same."""
+def test_the_lag_counts_events_in_buffers(start: Start, settings: Settings, observer: TopicObserver) -> None:
+    """Events that are fetched and wait behind another partition's are not in hand and count as lag."""
     send_to(settings, plant(2, malformed=0, seed="lag"), [0, 1])
     worker = start(seconds_per_batch=1.0)
     until(lambda: sum(observer.committed().values()) == 2, "both events are committed", state=observer.committed)
-    # More than any machine gets through before the test has looked.
+    # More than any machine processes before the test has looked.
     send_to(settings, plant(3_000, malformed=0, seed="first"), [0])
     worker.until_metric("tagstream_events_received_total", lambda value: value > 2)
     send_to(settings, plant(2_000, malformed=0, seed="second"), [1])
@@ -202,7 +202,7 @@ def test_the_lag_counts_what_waits_in_buffers(start: Start, settings: Settings, 
 
 
 def test_two_workers_share_the_partitions_on_one_host(start: Start, settings: Settings, observer: TopicObserver) -> None:
-    """With the metrics port 0 each takes its own; together they have every partition once, and both work."""
+    """With metrics port 0 each worker takes a free one, and together they own every partition once and both work."""
     first, second = start(), start()
     assert first.url != second.url
     for worker in (first, second):
@@ -242,7 +242,7 @@ def admin_of(settings: Settings) -> Iterator[KafkaAdminClient]:
 
 
 def test_a_stalled_worker_is_not_ready_and_still_ends(start: Start, settings: Settings) -> None:
-    """A model that hangs: alive, not ready after the stall, and SIGTERM ends it loudly at its bound instead of never."""
+    """With a hanging model the worker is alive, not ready after the stall bound, and ends at its bound after SIGTERM."""
     worker = start(TAGSTREAM_STALL_TIMEOUT_SECONDS="6", TAGSTREAM_INFERENCE_THREADS="1", TAGSTREAM_SHUTDOWN_TIMEOUT_SECONDS="3")
     worker.until_ready()
     send(settings, [event(HANG)])
@@ -266,7 +266,7 @@ def test_a_model_that_hangs_ends_the_worker(start: Start, settings: Settings, ob
 
 
 def test_a_worker_without_topics_exits_with_2(environ: dict[str, str], tagstream: Command, bundle_folder: Path) -> None:
-    """Topics are never made by a worker: it says which is missing and which command makes it."""
+    """A worker does not make topics, and names the missing one and the command that makes it."""
     done = tagstream("worker", "--bundle", bundle_folder, environ={**environ, "TAGSTREAM_TOPICS__CONTENT": "no-such-topic"})
 
     assert done.returncode == 2
@@ -276,7 +276,7 @@ def test_a_worker_without_topics_exits_with_2(environ: dict[str, str], tagstream
 
 
 def test_a_worker_without_a_broker_exits_with_3(environ: dict[str, str], tagstream: Command, bundle_folder: Path) -> None:
-    """Start-up has a bound: when it is over, the address and the next step are said."""
+    """The start-up ends at its bound with the address and the next step."""
     address = f"127.0.0.1:{free_ports(1)[0]}"
     changed = {**environ, "TAGSTREAM_BROKERS": address, "TAGSTREAM_STARTUP_TIMEOUT_SECONDS": "2"}
     done = tagstream("worker", "--bundle", bundle_folder, environ=changed)
@@ -303,7 +303,7 @@ def test_a_worker_with_a_refused_bundle_exits_with_1(
 def test_a_worker_whose_port_is_taken_exits_with_2(
     start: Start, environ: dict[str, str], tagstream: Command, bundle_folder: Path
 ) -> None:
-    """Two workers with one metrics port: the second says so and how to have a free one."""
+    """Of two workers with one metrics port the second names the port and the way to a free one."""
     port = start().url.rpartition(":")[2]
     done = tagstream("worker", "--bundle", bundle_folder, "--metrics-port", port, environ=environ)
 
@@ -312,10 +312,10 @@ def test_a_worker_whose_port_is_taken_exits_with_2(
     assert b"TAGSTREAM_METRICS_PORT=0" in done.stderr
 
 
-def test_a_worker_that_is_stopped_while_it_starts_just_ends(
+def test_a_worker_that_is_stopped_during_its_start_ends_in_order(
     environ: dict[str, str], processes: Processes, tmp_path: Path
 ) -> None:
-    """SIGTERM before the first event, while it still looks for a broker: an orderly end, not a wait for the bound."""
+    """SIGTERM while the worker looks for a broker ends it in order, without waiting for the start-up bound."""
     changed = {**environ, "TAGSTREAM_BROKERS": f"127.0.0.1:{free_ports(1)[0]}", "TAGSTREAM_STARTUP_TIMEOUT_SECONDS": "60"}
     fleet = Fleet(processes=processes, module="tests.faults.worker", environ=changed, seconds_per_batch=0.0, folder=tmp_path)
     process = fleet.add(1).process

@@ -1,4 +1,4 @@
-"""Promise 1 on Apache Kafka: every event leaves by exactly one door, through every fault of workers, network and brokers.
+"""Promise 1 on Apache Kafka: every event has exactly one outcome, through every fault of workers, network and brokers.
 
 A few faults are part of `make test`; `make faults` has all of them.
 """
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.broker
 
 MALFORMED_SHARE = 0.01
 MOST_DUPLICATES = 0.02
-# On one broker, to workers with the real model: faults inside of them and of their processes.
+# On one broker, to workers with the real model: faults inside the workers and of their processes.
 FEW_OF_WORKERS = (
     Fault.EXCEPTION,
     Fault.KILL,
@@ -90,7 +90,7 @@ OF_ALL = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matrix:
-    """A model, the faults that strike its workers, and how many events. `nodes`: brokers of its own; 0 is the shared one."""
+    """A model, the faults of its workers, and the number of events. `nodes`: brokers of its own; 0 is the shared one."""
 
     model: str
     faults: tuple[Fault, ...]
@@ -114,7 +114,7 @@ WITH_THE_STUB = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """A run that is over."""
+    """A finished run."""
 
     matrix: Matrix
     report: Report
@@ -122,7 +122,7 @@ class Done:
 
 @pytest.fixture(scope="module")
 def done(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Done:
-    """Two workers under the faults of one matrix. Batches are small: events in hand when a worker dies are decided twice."""
+    """Two workers under the faults of one matrix, with small batches, since events in hand at a death are decided twice."""
     matrix: Matrix = request.param
     name = f"conservation-{matrix.model}"
     with ExitStack() as stack:
@@ -163,7 +163,7 @@ def test_no_event_is_lost_under_faults(done: Done, publish_report: Callable[[obj
 
 
 @pytest.mark.parametrize("done", WITH_THE_MODEL, indirect=True)
-def test_a_stop_that_was_asked_for_is_orderly(done: Done) -> None:
+def test_a_requested_stop_is_orderly(done: Done) -> None:
     """A worker under load answers SIGTERM, once, twice, or to two workers at once, with exit code 0."""
     report = done.report
 

@@ -1,4 +1,4 @@
-"""Proof that a lost event would be seen: known-bad agents under the same harness must be caught."""
+"""Known-bad agents under the fault harness must be caught, which proves that the harness would see a lost event."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,13 +40,13 @@ class KnownBad:
     max_seconds: float = 300.0
 
     def caught(self, report: Report) -> bool:
-        """Was all of that seen, and was it the faults that did it?"""
+        """Whether all of that was seen, and the faults caused it."""
         struck = bool(report.faults) or not self.faults
         seen = self.breaks <= set(report.verdict.broken) and report.verdict.outcomes > 0
         return struck and seen and (report.verdict.lost_for_good > 0 or not self.loses_for_good)
 
 
-# Where a fault strikes within a batch is chance, and the defect does not show at every place: so many runs, each with another seed.
+# The place in a batch where a fault strikes is random, and not every place shows the defect: hence several runs and seeds.
 RUNS = 6
 
 KNOWN_BAD = {
@@ -58,13 +58,13 @@ KNOWN_BAD = {
     "swallowed_failure": KnownBad(faults=(Fault.PRODUCE_FAILURE,) * 3, breaks=frozenset({"I1", "I4"})),
     "take_awaited": KnownBad(faults=(Fault.EXCEPTION, Fault.TERM), breaks=frozenset({"I1", "I4"})),
     "unawaited_send": KnownBad(faults=(Fault.PRODUCE_FAILURE,) * 3, breaks=frozenset({"I1", "I4"})),
-    # Behind the lost batch the commits stand still. Whether its events come again (no I1) is for chance to say: when a worker stops.
+    # Commits stand still behind the lost batch. I1 is left out, since the events come again if a worker happens to stop.
     "noack_take": KnownBad(faults=(Fault.EXCEPTION,), breaks=frozenset({"I8"}), patience_seconds=8.0),
-    # The malformed events are fault enough.
+    # The malformed events are the fault.
     # Its commits run ahead only where the worker lives long enough to make one.
     # It is started again and again, and comes a little further each time.
     "typed_topic": KnownBad(faults=(), breaks=frozenset({"I1"}), patience_seconds=8.0, max_seconds=60.0),
-    # Its commits wait for the first that is not acknowledged, since they go by the events that were given out (stream/worker/consumer/committable.py).
+    # Its commits wait for the first unacknowledged event, since they follow the events given out (committable.py).
     "concurrency": KnownBad(faults=(Fault.SLOW_MODEL, Fault.KILL), breaks=frozenset({"I5"})),
     "restarted_agent": KnownBad(faults=(Fault.EXCEPTION,), breaks=frozenset({"I8"}), patience_seconds=8.0),
 }

@@ -28,7 +28,7 @@ PLANTED = "quantabyte"
 
 
 def events(first: int, count: int, *, planted: bool) -> Iterator[bytes]:
-    """Short titles; with `planted` every fourth one has a word and a producer that were never there."""
+    """Short titles; with `planted` every fourth one has a new word and a new producer."""
     chance = random.Random(first)  # noqa: S311 - the same every time
     for number in range(first, first + count):
         new = planted and number % 4 == 0
@@ -37,7 +37,7 @@ def events(first: int, count: int, *, planted: bool) -> Iterator[bytes]:
 
 
 def start(processes: Processes, environ: dict[str, str], bundle: Path, log: Path) -> Process:
-    """A worker with small windows."""
+    """A worker with small drift windows."""
     return processes.start(
         [sys.executable, "-m", "stream.cli.main", "worker", "--bundle", bundle],
         env={
@@ -52,7 +52,7 @@ def start(processes: Processes, environ: dict[str, str], bundle: Path, log: Path
 
 
 def until_written(environ: dict[str, str], wanted: int, log: Path) -> None:
-    """Wait until so many outcomes are there."""
+    """Wait until there are so many outcomes."""
     with TopicObserver(load(environ, folder=ROOT).settings) as observer:
         until(lambda: written(observer) >= wanted, f"{wanted} outcomes are written", state=log.read_text)
 
@@ -60,7 +60,7 @@ def until_written(environ: dict[str, str], wanted: int, log: Path) -> None:
 def test_the_topic_names_the_planted_word_and_producer(
     environ: dict[str, str], bundle_folder: Path, tagstream: Command, processes: Processes, tmp_path: Path
 ) -> None:
-    """Among the first five, with events to look at; and `drift tail` shows it."""
+    """The planted word and producer are among the first five, with sample events, and `drift tail` shows the finding."""
     log = tmp_path / "worker.log"
     worker = RunningWorker(start(processes, environ, bundle_folder, log))
     for first, planted in ((0, False), (2 * WINDOW, True)):
@@ -85,10 +85,10 @@ def test_the_topic_names_the_planted_word_and_producer(
     assert PLANTED in for_people.stdout.decode()
 
 
-def test_without_its_topic_a_worker_works_on_and_says_so(
+def test_without_the_drift_topic_a_worker_delivers_and_logs_its_findings(
     environ: dict[str, str], bundle_folder: Path, tagstream: Command, processes: Processes, tmp_path: Path
 ) -> None:
-    """Findings are counted and logged; every event is delivered; the stop is quick."""
+    """Without its topic, findings are counted and logged, every event is delivered, and the stop is quick."""
     settings = load(environ, folder=ROOT).settings
     admin = KafkaAdminClient(bootstrap_servers=settings.broker_list)
     try:

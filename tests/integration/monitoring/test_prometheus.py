@@ -1,4 +1,4 @@
-"""A real Prometheus over two real workers on Apache Kafka: rules, boards, and the figures that can be recomputed from the topics."""
+"""A real Prometheus over two real workers on Apache Kafka: rules, boards, and figures recomputed from the topics."""
 
 import json
 import math
@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.broker, pytest.mark.needs("prometheus")]
 
 WORKERS = 2
 EVENTS, BAD = 3_000, 60
-# Every figure of a board has data after a stream like this one, except where the reason stands here.
+# Every figure of a board has data after such a stream, except those with a reason here.
 EXPECTED_EMPTY = {
     'sum by (kind) (increase(tagstream_drift_findings_total{job="tagstream"}[5m])) > 0': "a stream like its reference has no findings",
 }
@@ -57,13 +57,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def compared_bundle(bundle_folder: Path, tiny_bundle_folder: Path) -> Path:
-    """The default bundle, unless it is from before references had distributions."""
+    """The default bundle if its reference has distributions, else the tiny one."""
     return bundle_folder if "energy_cdf" in read(bundle_folder).manifest.reference else tiny_bundle_folder
 
 
 @pytest.fixture(scope="module")
 def run(kafka: Broker, folder: Path, compared_bundle: Path) -> Iterator[Run]:
-    """Two workers and Prometheus, 3,000 rows of the authored corpus and some that cannot be read, until all are counted."""
+    """Two workers and Prometheus, 3,000 rows of the authored corpus and some unreadable ones, until all are counted."""
     environ = {
         **fresh_environment(kafka.bootstrap, "prometheus"),
         "TAGSTREAM_BUNDLE": str(compared_bundle),
@@ -71,7 +71,7 @@ def run(kafka: Broker, folder: Path, compared_bundle: Path) -> Iterator[Run]:
         "TAGSTREAM_DRIFT_WINDOW_EVENTS": "200",
         "TAGSTREAM_DRIFT_REFERENCE_WINDOWS": "2",
         "TAGSTREAM_STARTUP_TIMEOUT_SECONDS": str(HANG_SECONDS),
-        # A busy machine does not end a session here.
+        # Keep the session of a worker on a busy machine.
         "TAGSTREAM_SESSION_TIMEOUT_SECONDS": "30",
     }
     settings = load(environ, folder=ROOT).settings
@@ -102,7 +102,7 @@ def decided(outcomes: dict[Door, list[Any]]) -> int:
 
 
 def rows() -> list[Planted]:
-    """Rows of the authored corpus in an order that is always the same, a third of them from a producer that is not known."""
+    """Rows of the authored corpus in a fixed order, a third of them from an unknown producer."""
     chance = random.Random("prometheus")  # noqa: S311 - repeatable, not secret
     texts = chance.sample(read_corpus(CORPUS), EVENTS)
     good = [
@@ -119,7 +119,7 @@ def rows() -> list[Planted]:
 
 
 def event(number: int, text: str) -> dict[str, str]:
-    """As a producer sends it: some are a title alone, some say where they are from."""
+    """A row as its producer sends it: some have a title only, some name their source."""
     title, _, description = text.partition(". ")
     fields = {"id": f"row-{number}", "title": title}
     if description:
@@ -130,7 +130,7 @@ def event(number: int, text: str) -> dict[str, str]:
 
 
 def test_prometheus_sees_two_workers_and_no_rule_fails(run: Run) -> None:
-    """Both are scraped, each has its share of the work, and every rule was evaluated without an error, alerts and their texts too."""
+    """Prometheus scrapes both workers, each has done a share, and every rule and alert text is evaluated without error."""
     assert run.prometheus.value('sum(up{job="tagstream"})') == WORKERS
     shares = dict(enumerate(value for _, value in run.prometheus.now("sum by (instance) (tagstream_predictions_total)")))
     assert len(shares) == WORKERS
@@ -143,13 +143,13 @@ def test_prometheus_sees_two_workers_and_no_rule_fails(run: Run) -> None:
 
 @pytest.mark.parametrize("name", [rule["record"] for rule in rules("recording.yml")])
 def test_every_recording_rule_returns_data(run: Run, name: str) -> None:
-    """A number, not only a series that is NaN."""
+    """Each recording rule returns a number and not only NaN."""
     until(lambda: run.prometheus.ever(name) > 0, f"{name} has had a number")
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
 def test_every_query_of_a_board_is_answered(run: Run, board: Any) -> None:
-    """With the variables filled in: a series with a number, or a reason why there cannot be one here."""
+    """With its variables filled in, each query gives a number, or has a stated reason for giving none."""
     model = json.loads((DASHBOARDS / f"{board.name}.json").read_text(encoding="utf-8"))
     asked = queries(model, rate_interval="20s")
     assert asked
@@ -157,20 +157,20 @@ def test_every_query_of_a_board_is_answered(run: Run, board: Any) -> None:
     def empty() -> list[str]:
         return [expression for expression in asked if not run.prometheus.ever(expression)]
 
-    # A worker looks at its commits every few seconds, and Prometheus at the worker: the last figure comes a little after the last event.
+    # Workers look at commits every few seconds and Prometheus at workers, so the last figure follows the last event.
     until(lambda: EXPECTED_EMPTY.keys() >= set(empty()), "every query is answered", state=empty)
-    # The series is there all the same: only the comparison hides it.
+    # The series exists; only the comparison hides it.
     assert all(run.prometheus.ever(expression.removesuffix(" > 0")) for expression in empty())
 
 
 def assert_settles(run: Run, name: str, expected: float) -> None:
-    """Wait for the value: the rules of one look are evaluated one after the other, so the last one may be a look behind."""
+    """Wait for the value, since the last of several rules may be one evaluation behind."""
     expression = f"job:final_tagstream_{name}"
     run.prometheus.until(expression, pytest.approx(expected, rel=1e-6))
 
 
 def test_the_drift_of_both_workers_together_is_that_of_the_raw_events(run: Run) -> None:
-    """Stability index and Kolmogorov distance, to six digits, from the tags and confidences that lie on `tagged` and `review`."""
+    """Stability index and Kolmogorov distance equal, to six digits, those of the tags and confidences on the topics."""
     counts = Counter(one["tag"] for one in run.decisions)
     total = len(run.decisions)
     share = {label: counts[label] / total for label in run.reference["label_ratio"]}
@@ -185,7 +185,7 @@ def test_the_drift_of_both_workers_together_is_that_of_the_raw_events(run: Run) 
 
 
 def test_the_shares_of_both_workers_together_are_those_of_the_raw_events(run: Run) -> None:
-    """Estimated accuracy, reviews, titles alone and unknown producers, recomputed from the topics."""
+    """Estimated accuracy, reviews, events with a title alone and unknown producers equal the counts of the topics."""
     total = len(run.decisions)
     expected = {
         "accuracy_estimate:cbpe1h": math.fsum(one["confidence"] for one in run.decisions) / total,
@@ -200,7 +200,7 @@ def test_the_shares_of_both_workers_together_are_those_of_the_raw_events(run: Ru
 
 
 def test_one_workers_figure_is_not_the_whole(run: Run) -> None:
-    """The mean of two workers' shares is another number than the share of both, so pooling is worth a test."""
+    """The mean of the two workers' shares differs from the pooled share, so the test of pooling can fail."""
     shares = run.prometheus.now(
         "sum by (instance, label) (tagstream_predictions_total) / on (instance) group_left ()"
         " sum by (instance) (tagstream_predictions_total)"
@@ -210,6 +210,6 @@ def test_one_workers_figure_is_not_the_whole(run: Run) -> None:
 
 
 def test_both_workers_have_looked_for_drift(run: Run) -> None:
-    """Windows were closed and compared in each, so that the boards' figures of drift are figures of something."""
+    """Each worker has closed and compared windows, so that the boards' drift figures have content."""
     assert run.prometheus.value("min(tagstream_drift_window_events)") == 200
     assert (run.prometheus.value("min(tagstream_drift_last_evaluated_timestamp_seconds)") or 0) > run.prometheus.since

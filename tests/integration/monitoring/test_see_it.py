@@ -1,4 +1,4 @@
-"""The whole of it at once: Apache Kafka, real workers with the default bundle, a real Prometheus with the shipped rules.
+"""The whole system: Apache Kafka, real workers with the default bundle, a real Prometheus with the shipped rules.
 
 First an ordinary stream, which must raise nothing. Then five ways to drift, each on a worker of its own in a job of its own: each
 must raise its alert, and the topic `drift` must name what was planted. The rules are the shipped ones; only their durations are
@@ -40,14 +40,14 @@ from tests.waiting import HANG_SECONDS, until
 
 pytestmark = [pytest.mark.broker, pytest.mark.needs("prometheus")]
 
-# The rules are evaluated for so long after the last event, once a second, before the alerts are counted.
+# The time after the last event until alerts are counted; rules are evaluated once a second.
 LATER_SECONDS = 5.0 + STEP_SECONDS + FOR_SECONDS
 STABLE, SHORT_STABLE = 10_000, 3_000
 # Ordinary events before a shift, and events of the shift: two windows of a worker and more.
 BEFORE, AFTER = 300, 2_100
-# So many events are under way at most: an event that waits for a minute is late, which is another alert.
+# At most so many events are in flight, since an event that waits for a minute raises another alert.
 AT_ONCE = 500
-# An odd number: every second event is one of the shift's, and each partition gets its share of them.
+# Odd, so that each partition gets its share of the shift, which is in every second event.
 PARTITIONS = 5
 STABLE_JOB, STABLE_WORKERS = "tagstream", 2
 REFERENCE_EVENTS = 1_000
@@ -61,7 +61,7 @@ Finding = dict[str, Any]
 
 
 def words_of(events: Sequence[Event]) -> Counter[str]:
-    """In how many events each word is."""
+    """The number of events with each word."""
     texts = (f"{event['title']} {event.get('description', '')}".lower() for event in events)
     return Counter(word for text in texts for word in set(WORD.findall(text)))
 
@@ -87,17 +87,17 @@ def _marked(event: Event, shift: Shift) -> Event:
 
 
 def names_computer_vision(findings: Sequence[Finding]) -> bool:
-    """The tag that was planted has the largest term."""
+    """Whether the planted tag has the largest term."""
     return any(finding["kind"] == "labels" and finding["labels"][0]["label"] == "computer-vision" for finding in findings)
 
 
 def names_the_new_words(findings: Sequence[Finding]) -> bool:
-    """All three are among the first five."""
+    """Whether all three planted words are among the first five."""
     return any(set(NEW_WORDS) <= first_words(finding) for finding in findings)
 
 
 def names_other_languages(findings: Sequence[Finding]) -> bool:
-    """The first five are words of the planted texts, and not of the ordinary ones: each ten times as frequent in them."""
+    """Whether the first five are words of the planted texts, each ten times as frequent there as in ordinary ones."""
     ordinary = words_of(samples.load_events())
     foreign = words_of(planted(Shift.LANGUAGE)[1::2])
     return any(
@@ -107,18 +107,18 @@ def names_other_languages(findings: Sequence[Finding]) -> bool:
 
 
 def names_the_new_producer(findings: Sequence[Finding]) -> bool:
-    """Among the first five sources."""
+    """Whether the new producer is among the first five sources."""
     return any(NEW_SOURCE in [source["source"] for source in finding.get("sources", ())[:5]] for finding in findings)
 
 
 def first_words(finding: Finding) -> set[str]:
-    """The first five."""
+    """The finding's first five words."""
     return {word["word"] for word in finding.get("words", ())[:5]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """The alerts that a shift must raise, those that it must not, and the test of its findings."""
+    """The alerts that a shift must raise, those that it must not raise, and the test of its findings."""
 
     raised: frozenset[str]
     not_raised: frozenset[str]
@@ -171,7 +171,7 @@ class Seen:
     windows: list[bool]
 
     def __str__(self) -> str:
-        """For the report."""
+        """The figures of the stream for the report."""
         fired = ", ".join(
             f"{name} {'/'.join(sorted(filter(None, signals)))}".strip() for name, signals in sorted(self.fired.items())
         )
@@ -185,7 +185,7 @@ class Seen:
 
 @dataclass(slots=True, kw_only=True)
 class Stream:
-    """A stream's own topics, workers and job."""
+    """A stream with its own topics, workers and job."""
 
     job: str
     environ: dict[str, str]
@@ -199,7 +199,7 @@ class Stream:
 
 @pytest.fixture(scope="module")
 def reference(bundle_folder: Path, tagstream_in: Callable[[Path], Command], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The reference of ordinary events, made as an operator makes it, of another draw of the samples than any window."""
+    """The reference of ordinary events, made by the operator's command from other samples than the windows."""
     folder = tmp_path_factory.mktemp("reference")
     rows = random.Random("reference").sample(samples.load_events(), REFERENCE_EVENTS)  # noqa: S311 - the same every time
     (folder / "stable.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -229,7 +229,7 @@ def parts(
     tagstream_in: Callable[[Path], Command],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Parts:
-    """The broker and the files."""
+    """The broker and the folders."""
     folder = tmp_path_factory.mktemp("see-it")
     return Parts(kafka=kafka, bundle=bundle_folder, reference=reference, folder=folder, tagstream=tagstream_in(folder))
 
@@ -246,10 +246,10 @@ def see(parts: Parts, *, stable: int, shifts: Sequence[Shift]) -> Mapping[Shift,
         for worker in workers:
             worker.until_metric("tagstream_assigned_partitions", lambda value: value > 0)
         jobs = {stream.job: [worker.url for worker in stream.workers] for stream in streams.values()}
-        # A database of its own for every run.
+        # A new database for every run.
         prometheus = watching(processes, jobs, Path(tempfile.mkdtemp(dir=parts.folder)))
         prometheus.until("sum(up)", len(workers))
-        # Before its first scrape Prometheus knew of no worker, which is an alert.
+        # Before its first scrape Prometheus sees no worker, which raises an alert.
         until(lambda: not prometheus.now("ALERTS"), "no alert is left from the start", state=lambda: prometheus.now("ALERTS"))
         seen = {}
         for shift, stream in streams.items():
@@ -274,7 +274,7 @@ def _stream(parts: Parts, shift: Shift) -> Stream:
         "TAGSTREAM_DRIFT_REFERENCE": str(parts.reference),
         "TAGSTREAM_STATE_FOLDER": str(parts.folder / f"{job}-state"),
         "TAGSTREAM_STARTUP_TIMEOUT_SECONDS": str(HANG_SECONDS),
-        # A busy machine does not end a session here.
+        # Keep the session of a worker on a busy machine.
         "TAGSTREAM_SESSION_TIMEOUT_SECONDS": "30",
     }
     stream = Stream(job=job, environ=environ)
@@ -290,11 +290,11 @@ def _seen(
         for start in range(0, len(events), AT_ONCE):
             part = events[start : start + AT_ONCE]
             send(stream.settings, [Planted(event_id=one.key, key=one.key.encode(), value=one.value) for one in part])
-            # One part waits while the next is sent, and no more.
+            # At most one part waits while the next is sent.
             all_written(observer, start)
         all_written(observer, len(events))
     ended = time.time()
-    # An alert that must fire may take its time; one that must not has had as many looks as the others.
+    # An expected alert may take its time; the others have been evaluated as often by then.
     until(
         lambda: expected <= prometheus.fired(stream.job, since=began, before=time.time()).keys(),
         f"the alerts {sorted(expected)} have fired",
@@ -331,13 +331,13 @@ def _seen(
 
 @pytest.fixture(scope="module")
 def short(parts: Parts) -> Mapping[Shift, Seen]:
-    """The short form, part of every run of the tests."""
+    """The short form, part of every test run."""
     return see(parts, stable=SHORT_STABLE, shifts=[Shift.NEW_TOPIC])
 
 
 @pytest.fixture(scope="module")
 def whole(parts: Parts) -> Mapping[Shift, Seen]:
-    """All of it."""
+    """The complete form."""
     return see(parts, stable=STABLE, shifts=list(EXPECTED))
 
 
@@ -357,8 +357,8 @@ def assert_shift_is_seen(shift: Shift, seen: Seen) -> None:
     assert expected.named(seen.findings), seen.findings
 
 
-def test_an_ordinary_stream_raises_nothing(short: Mapping[Shift, Seen], publish_report: Callable[[object], None]) -> None:
-    """3,000 events through two workers."""
+def test_an_ordinary_stream_raises_no_alert(short: Mapping[Shift, Seen], publish_report: Callable[[object], None]) -> None:
+    """3,000 ordinary events through two workers raise no alert and no finding."""
     publish_report(short[Shift.NONE])
     assert_stable(short[Shift.NONE])
 
@@ -366,16 +366,16 @@ def test_an_ordinary_stream_raises_nothing(short: Mapping[Shift, Seen], publish_
 def test_a_new_subject_raises_its_alert_and_is_named(
     short: Mapping[Shift, Seen], publish_report: Callable[[object], None]
 ) -> None:
-    """The shift that no pooled figure shows: the three planted words are among the first five."""
+    """A new subject, which no pooled figure shows, raises its alert with the three planted words among the first five."""
     publish_report(short[Shift.NEW_TOPIC])
     assert_shift_is_seen(Shift.NEW_TOPIC, short[Shift.NEW_TOPIC])
 
 
 @pytest.mark.long
-def test_ten_thousand_ordinary_events_raise_nothing(
+def test_ten_thousand_ordinary_events_raise_no_alert(
     whole: Mapping[Shift, Seen], publish_report: Callable[[object], None]
 ) -> None:
-    """Through two workers, each of which compares several windows."""
+    """Two workers compare several windows each without an alert or a finding."""
     publish_report(whole[Shift.NONE])
     assert whole[Shift.NONE].events == STABLE
     assert_stable(whole[Shift.NONE])
@@ -386,6 +386,6 @@ def test_ten_thousand_ordinary_events_raise_nothing(
 def test_each_shift_raises_its_alert_and_is_named(
     shift: Shift, whole: Mapping[Shift, Seen], publish_report: Callable[[object], None]
 ) -> None:
-    """Five ways to drift, each with the words, tags or producers that were planted."""
+    """Each of five shifts raises its alert and is named by the planted words, tags or producers."""
     publish_report(whole[shift])
     assert_shift_is_seen(shift, whole[shift])

@@ -24,7 +24,7 @@ from tests.integration.running import RunningWorker
 from tests.prometheus import FOLDER, final, quick
 from tests.waiting import HANG_SECONDS, until
 
-# A worker that does not answer a scrape for so long counts as absent: a quiet one answers in a hundredth of it.
+# A worker that does not answer a scrape for this time counts as absent; an idle one answers within a hundredth of it.
 STEP_SECONDS = 5
 
 
@@ -47,7 +47,7 @@ class Prometheus:
                 raise AssertionError(parameters, error.read().decode()) from error
 
     def ready(self) -> bool:
-        """Does it answer?"""
+        """Whether it answers."""
         try:
             with urllib.request.urlopen(f"{self.url}/-/ready", timeout=HANG_SECONDS) as answer:  # noqa: S310 - loopback
                 return bool(answer.status == 200)
@@ -78,12 +78,12 @@ class Prometheus:
         return found
 
     def evaluated(self) -> float:
-        """When the group of rules was evaluated that is the furthest behind, Unix seconds."""
+        """The time of the last evaluation of the group of rules that is the furthest behind, Unix seconds."""
         groups = self.get("/api/v1/rules")["groups"]
         return min(datetime.fromisoformat(group["lastEvaluation"]).timestamp() for group in groups)
 
     def ever(self, expression: str) -> int:
-        """How many series of an expression had a number at any moment since the beginning."""
+        """How many series of an expression have had a number since the beginning."""
         asked = {"query": expression, "start": self.since, "end": time.time(), "step": STEP_SECONDS}
         found = self.get("/api/v1/query_range", **asked)["result"]
         return sum(any(not math.isnan(float(value)) for _, value in one["values"]) for one in found)
