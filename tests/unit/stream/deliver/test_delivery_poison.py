@@ -22,7 +22,7 @@ from stream.deliver.fatal import InferenceTimeoutError
 from stream.deliver.inference import Decide
 from stream.settings.settings import Settings
 from tests.fakes import Clock, Death, Died, FakeBroker, FakeStream, Gate, RecordingObserver
-from tests.unit.stream.deliver.test_delivery import decided, drive, quiet, until
+from tests.unit.stream.deliver.delivering import decided, drive, quiet, until
 
 
 class FakeGuard:
@@ -34,7 +34,7 @@ class FakeGuard:
         self.excused = False
 
     def suspects(self, partition: int, offset: int) -> bool:
-        """Is it one of them?"""
+        """Whether the offset is one of them."""
         return partition == 0 and offset in self.suspected
 
     def guarded(self, decide: Decide) -> Decide:

@@ -1,0 +1,105 @@
+"""A delivery over fakes, and the waits of its tests."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from monitoring.health import Progress
+from monitoring.observer import Observation
+from monitoring.vocabulary import Destination
+from stream.contract.publication import Publication
+from stream.contract.record import Record
+from stream.deliver.crash.guard import Guard
+from stream.deliver.delivery import Delivery, Transact
+from stream.settings.settings import Settings
+from tests.fakes import ANY_OUTCOME, Clock, Death, Died, FakeBroker, FakeStream, Gate, RecordingObserver
+
+# A bound against hanging only.
+SECONDS = 100
+
+
+def decided(events: Sequence[Record]) -> list[Publication]:
+    """One publication an event, with the offset as its key."""
+    return [
+        Publication(
+            destination=Destination.TAGGED,
+            key=str(event.offset).encode(),
+            value=event.value,
+            headers=(),
+            observation=Observation(
+                destination=Destination.TAGGED, created_ms=event.timestamp_ms, label="other", confidence=0.5
+            ),
+            outcome=ANY_OUTCOME,
+        )
+        for event in events
+    ]
+
+
+@dataclass
+class Rig:
+    """A running delivery with its fakes."""
+
+    delivery: Delivery
+    stream: FakeStream
+    broker: FakeBroker
+    observer: RecordingObserver
+    death: Death
+    run: asyncio.Task[None]
+
+
+@contextlib.asynccontextmanager
+async def rig(
+    *,
+    decide: Callable[[Sequence[Record]], list[Publication]] = decided,
+    broker: FakeBroker | None = None,
+    stream: FakeStream | None = None,
+    observer: RecordingObserver | None = None,
+    feed: Sequence[int] = (),
+    transact: Transact | None = None,
+    guard: Guard | None = None,
+    **knobs: Any,
+) -> AsyncIterator[Rig]:
+    """Run a delivery until the block ends, then cancel it; exceptions that the fakes raise in tasks are not reported."""
+    broker, stream, observer = broker or FakeBroker(), stream or FakeStream(), observer or RecordingObserver()
+    death = Death()
+    knobs = {"batch_max_events": 4, "inference_threads": 2} | knobs
+    delivery = Delivery(
+        decide=decide,
+        send=broker.send,
+        observer=observer,
+        progress=Progress(stall_seconds=20, monotonic=Clock()),
+        settings=Settings(**knobs),
+        transact=transact,
+        guard=guard,
+        fail=death,
+    )
+    asyncio.get_running_loop().set_exception_handler(lambda _, __: None)
+    stream.feed(*feed)
+    run = asyncio.create_task(delivery.run(stream))
+    try:
+        yield Rig(delivery, stream, broker, observer, death, run)
+    finally:
+        if isinstance(decide, Gate):
+            decide.open()
+        run.cancel()
+        with contextlib.suppress(asyncio.CancelledError, Died):
+            await run
+
+
+def drive(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a scenario on a fresh event loop for at most `SECONDS`."""
+    asyncio.run(asyncio.wait_for(scenario(), SECONDS))
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait for a condition; the scenario's bound ends the wait."""
+    while not holds():  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+
+
+async def quiet() -> None:
+    """Give the loop and the threads time to go on, before an assertion that something has not happened."""
+    for _ in range(40):
+        await asyncio.sleep(0.001)

@@ -1,0 +1,25 @@
+"""Faust messages become records."""
+
+from stream.contract.record import Record
+from stream.deliver.inference import record_of
+from tests.fakes import FakeMessage
+
+
+def test_a_message_becomes_a_record_with_the_same_bytes() -> None:
+    """Bytes, place and headers are unchanged, and Faust's seconds become milliseconds."""
+    message = FakeMessage(9, b"v", b"k", partition=2, headers=[("a", b"1"), ("a", b"2")])
+    assert record_of(message) == Record(
+        topic="content",
+        partition=2,
+        offset=9,
+        timestamp_ms=1_700_000_000_123,
+        key=b"k",
+        value=b"v",
+        headers=(("a", b"1"), ("a", b"2")),
+    )
+
+
+def test_a_message_without_a_timestamp_or_headers_becomes_a_record() -> None:
+    """The record of an old producer, which sends neither, has timestamp 0 and no headers."""
+    found = record_of(FakeMessage(1, None, timestamp=None, headers=None))
+    assert (found.timestamp_ms, found.headers, found.value) == (0, (), None)
