@@ -83,7 +83,12 @@ class Progress:
             why_not = self._why_not(self._now())
             if why_not is not None:
                 return Verdict(ready=False, why=why_not)
-            return Verdict(ready=True, why=f"{self._partitions} partitions, {self._lag} events wait")
+            lag = (
+                f"{self._lag} events wait"
+                if self._known == self._tick
+                else f"{SILENT} the last question, so the lag is unknown"
+            )
+            return Verdict(ready=True, why=f"{self._partitions} partitions, {lag}")
 
     def _why_not(self, now: float) -> str | None:
         """Call it under the lock. The most serious reason comes first."""

@@ -32,6 +32,9 @@ class Alarm:
 # The next step for all drift: the finding names words, labels, sources and example events.
 DRIFT = "tagstream drift tail --from-beginning says which words, labels, sources and events moved."
 
+# The next step where no model decides: drift is no cause, and no drift is looked for.
+RULES = "find out why the model does not decide (docs/runbooks/ReviewShareOverBudget.md), then set TAGSTREAM_DECIDER=model."
+
 
 def alarms(figures: Figures) -> list[Alarm]:
     """All alarms of a moment, pages before tickets."""
@@ -69,23 +72,35 @@ def _workers(figures: Figures) -> Iterator[Alarm]:
 
 
 def _flow(figures: Figures) -> Iterator[Alarm]:
-    position, window = figures.position, figures.window
+    position = figures.position
     if position.lag and (position.idle_seconds or 0.0) > limits.STALLED_SECONDS:
         what = f"{position.lag} events wait and no outcome was published for {position.idle_seconds:.0f} s."
         yield Alarm(name="Stalled", tier=Tier.PAGE, what=what, next="read the reason at a worker's /readyz.")
     shares = {share.name: share for share in figures.shares}
     stale = shares["stale"]
-    if _over(stale) and _bad_events(stale, window.events):
-        what = f"{stale.value:.1%} of the outcomes came more than {limits.STALE_SECONDS:.0f} s after their event."
+    if stale.over:
+        what = f"{stale.value:.1%} of the outcomes came more than {limits.STALE_SECONDS:.0f} s after their event, and it continues."
         yield Alarm(
             name="FreshnessBurn", tier=Tier.PAGE, what=what, next="add workers if the lag grows; else wait for it to fall."
         )
     dead = shares["dead_letter"]
-    if _over(dead) and _bad_events(dead, window.events):
-        most = max(figures.dead_letters, key=lambda reason: figures.dead_letters[reason], default="unknown")
-        what = f"{dead.value:.1%} of the events became dead letters; most frequent reason: {most}."
+    if dead.over:
+        what = f"{dead.value:.1%} of the events became dead letters{_most_frequent(figures.dead_letters)}."
         next_step = "tagstream dlq list --since 1h shows each with its reason."
         yield Alarm(name="DeadLetterRatio", tier=Tier.PAGE, what=what, next=next_step)
+
+
+def _most_frequent(reasons: Mapping[str, int]) -> str:
+    """
+    The most frequent reason with its count, so that a reason of few is not taken for that of most.
+
+    >>> _most_frequent({"invalid_json": 3, "wrong_type": 2, "empty": 9})
+    '; most frequent reason: empty (9 of 14)'
+    """
+    if not reasons:
+        return ""
+    most = max(reasons, key=lambda reason: reasons[reason])
+    return f"; most frequent reason: {most} ({reasons[most]} of {sum(reasons.values())})"
 
 
 def _models(figures: Figures) -> Iterator[Alarm]:
@@ -99,7 +114,6 @@ def _distances(figures: Figures) -> Iterator[Alarm]:
     moved = max(figures.labels, key=lambda label: label.psi_term or 0.0, default=None)
     most = f", mostly in {moved.label}" if moved and moved.psi_term else ""
     yield from _judged(
-        figures,
         figures.distances,
         {
             "labels": (
@@ -124,7 +138,6 @@ def _distances(figures: Figures) -> Iterator[Alarm]:
 
 def _shares(figures: Figures) -> Iterator[Alarm]:
     yield from _judged(
-        figures,
         figures.shares,
         {
             "out_of_distribution": (
@@ -142,10 +155,14 @@ def _shares(figures: Figures) -> Iterator[Alarm]:
         },
     )
     (review,) = (one for one in figures.shares if one.name == "review")
-    # Decisions of the keyword rules count too, which send everything to a person.
-    if figures.window.decided >= limits.LEAST_DECISIONS and _over(review):
-        what = f"{review.value:.0%} of the decisions go to a person."
-        yield Alarm(name="ReviewShareOverBudget", tier=Tier.TICKET, what=what, next=DRIFT)
+    if review.over:
+        window, what = figures.window, f"{review.value:.0%} of the decisions go to a person"
+        # The rules have no predictions, so the decisions beyond the predictions are theirs.
+        if window.decided - window.decisions > window.decided / 2:
+            what, next_step = f"{what}: the keyword rules decide, and they are sure of no event.", RULES
+        else:
+            what, next_step = f"{what}; the budget is {review.limit:.0%}.", DRIFT
+        yield Alarm(name="ReviewShareOverBudget", tier=Tier.TICKET, what=what, next=next_step)
 
 
 def _changes(figures: Figures) -> Iterator[Alarm]:
@@ -178,23 +195,11 @@ def _windows(figures: Figures) -> Iterator[Alarm]:
             yield Alarm(name="ContentDrift", tier=Tier.TICKET, what=sentence(score), next=DRIFT)
 
 
-def _judged(
-    figures: Figures, measures: tuple[Measure, ...], sentences: Mapping[str, tuple[str, Callable[[Measure], str]]]
-) -> Iterator[Alarm]:
-    if figures.window.decisions < limits.LEAST_DECISIONS or _skewed(figures):
-        return
+def _judged(measures: tuple[Measure, ...], sentences: Mapping[str, tuple[str, Callable[[Measure], str]]]) -> Iterator[Alarm]:
     for measure in measures:
-        if measure.name in sentences and _over(measure):
+        if measure.name in sentences and measure.over:
             name, sentence = sentences[measure.name]
             yield Alarm(name=name, tier=Tier.TICKET, what=sentence(measure), next=DRIFT)
-
-
-def _over(measure: Measure) -> bool:
-    return measure.value is not None and measure.limit is not None and measure.value > measure.limit
-
-
-def _bad_events(share: Measure, events: int) -> bool:
-    return round((share.value or 0.0) * events) >= limits.LEAST_BAD_EVENTS
 
 
 def _skewed(figures: Figures) -> bool:

@@ -73,7 +73,7 @@ def figures(windows: Windows, troubles: Sequence[Trouble] = ()) -> Figures:
         labels=_labels(judged),
         confidence=_confidence(judged),
         distances=distances(judged),
-        shares=shares(judged),
+        shares=shares(judged, windows.minutes),
         dead_letters={
             reason: round(count)
             for reason, count in sorted(judged.counter_by("tagstream_events_dead_lettered_total", "reason").items())
@@ -100,7 +100,7 @@ def _flow(last: Snapshot) -> Flow:
 def _position(now: Snapshot) -> Position:
     def whole(name: str) -> int | None:
         values = now.gauge(name)
-        return round(sum(values)) if values else None
+        return round(sum(values)) if values and not now.unknown(name) else None
 
     last = max(now.gauge("tagstream_last_event_timestamp_seconds"), default=0.0)
     return Position(

@@ -72,7 +72,11 @@ class Totals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """Position of the workers in the log, added up; `oldest_seconds` is the largest of any worker."""
+    """
+    Position of the workers in the log, added up; `oldest_seconds` is the largest of any worker.
+
+    `lag` is None, too, while one of the workers gets no answer from the brokers.
+    """
 
     lag: int | None
     inflight: int | None
@@ -129,6 +133,7 @@ class Measure:
         value: The figure; None if the workers do not export it.
         reference: The same figure in the bundle's reference, if it has one.
         limit: Values above it are an alarm; None: the figure is only shown.
+        over: The value is above the limit, and there are enough events to judge it. Shown in red.
     """
 
     name: str
@@ -136,6 +141,7 @@ class Measure:
     value: float | None
     reference: float | None = None
     limit: float | None = None
+    over: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

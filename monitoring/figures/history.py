@@ -16,6 +16,8 @@ LEAST_FLOW_SECONDS = 1.0
 # Drift is judged on the shortest span of at least a minute that holds this many decisions; with few, distances are chance.
 JUDGED_SECONDS = 60.0
 JUDGED_DECISIONS = 1000.0
+# Late outcomes are an alarm if they came in both of the last two minutes: an outage that is over fills only one of them.
+MINUTE_SECONDS = 60.0
 DECISIONS = "tagstream_predictions_total"
 
 # A time, and the snapshot of each worker at that time.
@@ -25,18 +27,20 @@ Kept = tuple[float, Mapping[str, Snapshot]]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Windows:
     """
-    The pooled metrics of three spans that end now.
+    The pooled metrics of several spans.
 
     Attributes:
         total: Since the workers started.
         flow: The last seconds; None at the first look.
         judged: The span on which drift is judged.
+        minutes: The last minute, and the one before it; empty until two minutes are known.
         since_start: `judged` goes back to the start of the workers.
     """
 
     total: Snapshot
     flow: Snapshot | None
     judged: Snapshot
+    minutes: tuple[Snapshot, ...]
     since_start: bool
 
 
@@ -71,6 +75,7 @@ class History:
             total=total,
             flow=self._flow(now, earlier, total.at),
             judged=total if judged is None else judged,
+            minutes=self._minutes(now, earlier, total.at),
             since_start=judged is None,
         )
 
@@ -90,6 +95,17 @@ class History:
         if earlier and at - earlier[0][0] >= LEAST_FLOW_SECONDS:
             return _since(now, earlier[0][1], at - earlier[0][0])
         return None
+
+    @staticmethod
+    def _minutes(now: Mapping[str, Snapshot], earlier: Sequence[Kept], at: float) -> tuple[Snapshot, ...]:
+        found: list[Snapshot] = []
+        for when, kept in reversed(earlier):
+            if at - when >= MINUTE_SECONDS:
+                found.append(_since(now, kept, at - when))
+                at, now = when, kept
+                if len(found) == 2:  # noqa: PLR2004
+                    return tuple(found)
+        return ()
 
     @staticmethod
     def _judged(now: Mapping[str, Snapshot], earlier: Sequence[Kept], at: float) -> Snapshot | None:

@@ -86,6 +86,10 @@ class Snapshot:
         """The values of a gauge over all workers and labels; the caller adds them up or takes the largest."""
         return tuple(value for values in self.gauges.get(name, {}).values() for value in values if not math.isnan(value))
 
+    def unknown(self, name: str) -> bool:
+        """Whether one of the workers does not know this gauge's value: NaN in its metrics."""
+        return any(math.isnan(value) for values in self.gauges.get(name, {}).values() for value in values)
+
     def gauge_by(self, name: str, label: str) -> dict[str, float]:
         """A gauge by the values of a label: the largest over the workers, as `max by` in the recording rules."""
         largest: dict[str, float] = {}

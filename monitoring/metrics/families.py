@@ -80,7 +80,13 @@ class FlowFamilies:
         )
         self.batch = new.histogram("tagstream_batch_size_events", "Events in one batch.", BATCH_BUCKETS)
         self.age = new.histogram(
-            "tagstream_event_age_seconds", "Time from the record's timestamp to its acknowledged outcome.", AGE_BUCKETS
+            "tagstream_event_age_seconds",
+            "Time from the record's timestamp to its acknowledged outcome; without the events of tagstream_events_before_group_total.",
+            AGE_BUCKETS,
+        )
+        self.before_group = new.counter(
+            "tagstream_events_before_group",
+            "Outcomes of events that were written before the consumer group began to read; no group could have been on time for them.",
         )
         self.last_event = new.gauge("tagstream_last_event_timestamp_seconds", "Time of the last acknowledged outcome.")
 
@@ -93,7 +99,8 @@ class PositionFamilies:
         new = _Registry(registry)
         self.inflight = new.gauge("tagstream_inflight_events", "Events taken and not yet acknowledged.")
         self.lag = new.gauge(
-            "tagstream_committed_lag_events", "End of the log minus committed offset, over the assigned partitions."
+            "tagstream_committed_lag_events",
+            "End of the log minus committed offset, over the assigned partitions; NaN while the brokers do not answer.",
         )
         self.partitions = new.gauge("tagstream_assigned_partitions", "Partitions assigned to this worker.")
         self.known_at = new.gauge(

@@ -1,5 +1,6 @@
 """Counts the stream's reports in the worker's metrics. `families` has their names, `reference` those of the bundle."""
 
+import math
 from collections import Counter as Tally
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -41,6 +42,7 @@ class Metrics:
         self._drift = DriftFamilies(registry)
         self._reference = ReferenceGauges(labels=labels)
         registry.register(self._reference)
+        self._group_began_ms = 0
         self._labels = frozenset(labels)
         self._known_sources = frozenset(known_sources)
 
@@ -61,6 +63,10 @@ class Metrics:
         for label, threshold in thresholds.items():
             self._position.threshold.labels(label).set(threshold)
         self._reference.replace(reference)
+
+    def group_began(self, at: float) -> None:
+        """The consumer group began to read at this time (Unix seconds): outcomes of older events are counted apart."""
+        self._group_began_ms = int(at * 1000)
 
     def received(self, events: int) -> None:
         """See `Observer`."""
@@ -105,7 +111,7 @@ class Metrics:
                 rejections[seen.rejection] += 1
             if seen.label is not None and seen.confidence is not None:
                 confidences[seen.label if seen.label in self._labels else UNKNOWN_LABEL].append(seen.confidence)
-            self._flow.age.observe(max(0, now_ms - seen.created_ms) / 1000)
+        self._observe_ages([seen.created_ms for seen in observations], now_ms)
         for destination, count in destinations.items():
             self._flow.published.labels(destination.value).inc(count)
         for review_reason, count in reasons.items():
@@ -122,6 +128,12 @@ class Metrics:
         self._inputs.truncated.inc(truncated)
         self._observe_signals([seen.signals for seen in observations if seen.signals is not None])
         self._flow.last_event.set(now_ms / 1000)
+
+    def _observe_ages(self, created_ms: Sequence[int], now_ms: int) -> None:
+        fresh = [one for one in created_ms if one >= self._group_began_ms]
+        for one in fresh:
+            self._flow.age.observe(max(0, now_ms - one) / 1000)
+        self._flow.before_group.inc(len(created_ms) - len(fresh))
 
     def _observe_signals(self, signals: Sequence[Signals]) -> None:
         sources: Tally[SourceKind] = Tally()
@@ -176,7 +188,7 @@ class Metrics:
         self,
         *,
         partitions: int,
-        lag: int,
+        lag: int | None,
         inflight: int,
         last_commit: float | None,
         oldest_seconds: float = 0.0,
@@ -187,7 +199,8 @@ class Metrics:
 
         Args:
             partitions: Number of assigned partitions.
-            lag: Events from the committed offsets to the ends of the log; those taken and not committed count.
+            lag: Events from the committed offsets to the ends of the log; those taken and not committed count. None if the brokers
+                have not answered the last question: it is exported as NaN.
             inflight: Events taken and not yet acknowledged.
             last_commit: Time of the last commit, Unix seconds; None before the first.
             oldest_seconds: Age of the oldest event taken and not yet acknowledged; 0 if there is none.
@@ -195,7 +208,7 @@ class Metrics:
         """
         self._position.oldest.set(oldest_seconds)
         self._position.partitions.set(partitions)
-        self._position.lag.set(lag)
+        self._position.lag.set(math.nan if lag is None else lag)
         self._position.inflight.set(inflight)
         if known_at is not None:
             self._position.known_at.set(known_at)

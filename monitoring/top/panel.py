@@ -156,11 +156,10 @@ def _shares(figures: Figures, width: int) -> list[Text]:
 
 def _measure(measure: Measure, width: int, write: Callable[[float | None], str]) -> list[Text]:
     names = min(24, max(18, width // 2 - 4))
-    over = measure.limit is not None and measure.value is not None and measure.value > measure.limit
-    style = "bold red" if over else "cyan"
+    style = "bold red" if measure.over else "cyan"
     most = 2 * measure.limit if measure.limit else max(0.01, measure.value or 0.0)
     drawn = bar(measure.value, measure.limit, most, max(4, width - names - 16), style)
-    value = Text(f" {write(measure.value):>6}", style="bold red" if over else "")
+    value = Text(f" {write(measure.value):>6}", style="bold red" if measure.over else "")
     return _named(measure.title, names, Text.assemble(drawn, value, (f" {write(measure.limit):>6}", QUIET)))
 
 

@@ -27,8 +27,20 @@ def die(error: BaseException) -> NoReturn:
     """
     try:
         log.critical("worker_died", error=f"{type(error).__name__}: {error}", exit_code=EXIT_BROKEN, exc_info=error)
+        last_word(error)
         logging.shutdown()
         sys.stdout.flush()
     finally:
         # Even if logging raises, for example into a closed pipe.
         os._exit(EXIT_BROKEN)
+
+
+def last_word(error: BaseException) -> None:
+    """Close the log with one line that says what happened, why and the next step: the tracebacks before it fill a screen."""
+    log.critical(
+        "worker_ended",
+        what="the worker has ended; no event is lost, those that were not acknowledged are read again",
+        why=f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}",
+        exit_code=EXIT_BROKEN,
+        next="start it again, as an orchestrator does; if it ends again: tagstream doctor",
+    )

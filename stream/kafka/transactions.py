@@ -91,7 +91,7 @@ class _Held:
 class Transactions:
     """The producers of the partitions that this worker holds. For one event loop."""
 
-    def __init__(self, settings: Settings, lost: Lost = lambda *_: None) -> None:
+    def __init__(self, settings: Settings, lost: Lost = lambda *_: None, metadata: Callable[[], str] = lambda: "") -> None:
         """
         Begin with no partitions.
 
@@ -99,8 +99,10 @@ class Transactions:
             settings: Topics, group and bounds.
             lost: Called with a partition, an offset and the offsets of a batch; returns the first record, from that offset to the last of
                 the batch, that was taken and is not in the batch, else None.
+            metadata: Returns the metadata of a commit.
         """
         self._settings = settings
+        self._metadata = metadata
         self._lost = lost
         self._names: dict[str, str] = settings.topics.model_dump()
         self._held: dict[TopicPartition, _Held] = {}
@@ -188,7 +190,8 @@ class Transactions:
             raise TakenOverError(msg) from error
         # Every confirmation is awaited: the commit waits for the records but does not raise if one of them was refused.
         await asyncio.gather(
-            *confirmations, held.producer.send_offsets_to_transaction({partition: after}, self._settings.group)
+            *confirmations,
+            held.producer.send_offsets_to_transaction({partition: (after, self._metadata())}, self._settings.group),
         )
         await held.producer.commit_transaction()
         held.first = after

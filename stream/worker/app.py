@@ -23,6 +23,7 @@ from stream.logs import logger
 from stream.settings.settings import Settings
 from stream.worker.drift import DriftObserver
 from stream.worker.faust_app import faust_app, source
+from stream.worker.group_start import GroupStart
 from stream.worker.position import Position
 from stream.worker.producer import drift_sender, sender
 
@@ -58,13 +59,14 @@ def build(  # noqa: PLR0913 - parts are named arguments
         guard: Remembers which events killed a worker; None for no such memory.
     """
     app = faust_app(settings, idempotent=idempotent)
+    app.group_start = GroupStart(told=metrics.group_began)
     guard = guard or Unguarded()
     drift = None
     if watch is not None:
         drift = DriftObserver(watch, recorder=metrics, send=drift_sender(app, settings) if drift_topic else None)
         app.task(drift.run)
     if settings.delivery == "exactly_once":
-        app.transactions = Transactions(settings, lost=_lost(app))
+        app.transactions = Transactions(settings, lost=_lost(app), metadata=lambda: app.group_start.metadata)
     app.delivery = Delivery(
         decide=pipeline.publications,
         send=sender(app, settings),

@@ -20,6 +20,7 @@ from stream.worker import producer
 from stream.worker.consumer.consumer import Consumer
 from stream.worker.consumer.coordinator import Coordinator
 from stream.worker.consumer.transacted import PartitionByPartition, TransactedConsumer
+from stream.worker.group_start import GroupStart
 
 TEN_YEARS_SECONDS = 10 * 365 * 24 * 3600.0
 # Room in a dead letter beside the event's bytes: the key, and the headers of the record and of ours.
@@ -31,6 +32,7 @@ class App(faust.App):  # type: ignore[misc]
 
     transactions: Transactions | None = None
     delivery: Delivery | None = None
+    group_start: GroupStart | None = None
 
     def _create_directories(self) -> None:
         pass

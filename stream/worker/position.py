@@ -66,7 +66,7 @@ class Position:
         self._lag = 0
 
     async def tick(self) -> None:
-        """Read the position once and report it; while the brokers do not answer, report the last known one."""
+        """Read the position once and report it; while the brokers do not answer, the lag is reported as unknown."""
         why = None
         try:
             async with asyncio.timeout(POSITION_TIMEOUT_SECONDS):
@@ -78,7 +78,7 @@ class Position:
         self._note(why)
         self._metrics.position(
             partitions=self._partitions,
-            lag=self._lag,
+            lag=self._lag if why is None else None,
             inflight=self._delivery.inflight,
             last_commit=self._last_commit,
             oldest_seconds=self._delivery.oldest_seconds(time.time()),

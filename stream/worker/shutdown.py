@@ -11,7 +11,7 @@ from typing import Any
 
 import faust
 
-from stream.deliver.fatal import EXIT_BROKEN
+from stream.deliver.fatal import EXIT_BROKEN, last_word
 from stream.logs import logger
 
 log = logger("tagstream.app")
@@ -91,6 +91,7 @@ class Worker(faust.Worker):  # type: ignore[misc]
             if self._asked or (not self._hears and isinstance(error, SystemExit) and not error.code):
                 raise
             log.critical("worker_died", error=f"{type(error).__name__}: {error}", exit_code=EXIT_BROKEN, exc_info=error)
+            last_word(error)
             sys.exit(EXIT_BROKEN)
 
     def _bound(self) -> None:

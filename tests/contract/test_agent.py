@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -44,6 +45,7 @@ from stream.worker.consumer.coordinator import UNKNOWN_SECONDS, Coordinator
 from stream.worker.consumer.thread import ConsumerThread
 from stream.worker.consumer.transacted import TransactedConsumer
 from stream.worker.faust_app import faust_app, source
+from stream.worker.group_start import GroupStart
 from stream.worker.producer import Producer
 from tests.fakes import LABELS, Clock, Death, deciding
 from tests.waiting import HANG_SECONDS
@@ -526,7 +528,8 @@ class _Positions:
         self.questions = 0
         self.sought: dict[TP, int] = {}
         self.rewound: list[TP] = []
-        self._coordinator = self._fetcher = self._subscription = self.subscription = self
+        self.metadata = self.commit_metadata = ""
+        self._coordinator = self._fetcher = self._subscription = self.subscription = self._client = self.cluster = self
         state_value = lambda tp: SimpleNamespace(await_reset=lambda _: self.rewound.append(tp))  # noqa: E731
         self.assignment = SimpleNamespace(tps=set(commits), state_value=state_value)
         self.overtaken_by: Any = None
@@ -538,7 +541,12 @@ class _Positions:
         self.questions += 1
         if self.overtaken_by is not None:
             self.assignment = self.overtaken_by
-        return {tp: SimpleNamespace(offset=self.commits[tp]) for tp in partitions if self.commits[tp] is not None}
+        found = {tp: self.commits[tp] for tp in partitions}
+        return {tp: SimpleNamespace(offset=at, metadata=self.metadata) for tp, at in found.items() if at is not None}
+
+    def partitions_for_topic(self, topic: str) -> set[int]:
+        """Those of the test."""
+        return {tp.partition for tp in self.commits if tp.topic == topic}
 
     def seek_to(self, tp: TP, offset: int) -> None:
         """Note the seek."""
@@ -548,10 +556,11 @@ class _Positions:
         """Ignore the notification."""
 
 
-def seek_to_committed(positions: _Positions) -> Any:
+def seek_to_committed(positions: _Positions, start: GroupStart | None = None) -> Any:
     """Seek in the thread, as Faust does."""
     thread = object.__new__(ConsumerThread)
     thread._consumer = positions
+    thread.consumer = SimpleNamespace(app=SimpleNamespace(group_start=start))
 
     async def call_thread(work: Any, *arguments: Any) -> Any:
         return await work(*arguments)
@@ -571,6 +580,32 @@ def test_a_partition_without_a_commit_is_read_from_its_beginning_without_waiting
     assert sorted(positions.rewound) == [never, begun]
     assert set(positions._records) == {done}
     assert positions.questions == 1
+
+
+def test_a_group_without_commits_begins_now_and_its_commits_say_so_to_the_next_worker() -> None:
+    """The start of the group survives a restart, because it is in the metadata of its commits."""
+    told: list[float] = []
+    first = _Positions({TP("content", 0): None, TP("content", 1): None})
+    before = time.time()
+    seek_to_committed(first, GroupStart(told=told.append))
+    assert before <= told[0] <= time.time()
+
+    # The next worker gets the other partition, which has no commit yet.
+    second = _Positions({TP("content", 0): 7, TP("content", 1): None})
+    second.assignment.tps = {TP("content", 1)}
+    second.metadata = first.commit_metadata
+    seek_to_committed(second, GroupStart(told=told.append))
+    assert told[1] == pytest.approx(told[0], abs=0.001)
+    assert second.commit_metadata == first.commit_metadata
+
+
+def test_a_group_with_commits_of_unknown_age_has_no_start() -> None:
+    """Commits of an older version or of another tool may be of any age, so that no event counts as older than the group."""
+    told: list[float] = []
+    positions = _Positions({TP("content", 0): 7})
+    seek_to_committed(positions, GroupStart(told=told.append))
+    assert told == [0.0]
+    assert positions.commit_metadata == ""
 
 
 def test_a_partition_assigned_during_the_request_is_not_rewound() -> None:

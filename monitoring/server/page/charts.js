@@ -89,7 +89,7 @@ function confidence(found) {
   const place = $("confidence");
   const bars = found.bars;
   if (!bars.length) return place.replaceChildren(html("p", { class: "quiet" }, "No decision yet."));
-  const width = Math.max(240, place.clientWidth), height = 190, left = 52, bottom = 22, top = 22;
+  const width = Math.max(240, place.clientWidth), height = 180, left = 52, bottom = 22, top = 12;
   const most = Math.min(1, round(Math.max(0.1, ...bars.flatMap((bar) => [bar.share ?? 0, bar.reference ?? 0]))));
   const step = (width - left - 14) / bars.length;
   const y = (value) => top + (height - top - bottom) * (1 - value / most);
@@ -118,19 +118,17 @@ function confidence(found) {
     return at < 0 ? [] : [left + step * (at + Math.max(0, (one - bars[at].low) / (bars[at].high - bars[at].low)))];
   });
   parts.push(...lines.map((from) => svg("line", { class: "threshold", x1: from, x2: from, y1: 6, y2: y(0) })));
-  if (lines.length) {
-    const always = Object.keys(found.thresholds).filter((label) => found.thresholds[label] > 1);
-    const beyond = lines[0] > width / 2;
-    parts.push(svg("text", { class: "threshold-name", x: lines[0] + (beyond ? -6 : 6), y: 14, "text-anchor": beyond ? "end" : "start" },
-      `sent to a person below ${asked[0]}${asked.length > 1 ? ` to ${asked.at(-1)}, by tag` : ""}` +
-      (always.length ? `; always: ${always.join(", ")}` : "")));
-  }
   const label = `Share of decisions by confidence; mean ${score(found.mean)}. ` +
     bars.map((bar) => `up to ${bar.high}: ${share(bar.share)}, reference ${share(bar.reference)}`).join("; ");
   const key = (shape, words) => html("span", {}, svg("svg", { viewBox: "0 0 26 10", "aria-hidden": "true" }, shape), words);
+  // Below the chart, where a long text wraps.
+  const below = asked.length ? `sent to a person below ${asked[0]}${asked.length > 1 ? ` to ${asked.at(-1)}, by tag` : ""}` : null;
+  const always = Object.keys(found.thresholds).filter((label) => found.thresholds[label] > 1);
   place.replaceChildren(
     svg("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": label }, ...parts),
     html("figcaption", {},
+      below ? key(svg("line", { class: "threshold", x1: 1, x2: 25, y1: 5, y2: 5 }), below) : null,
+      always.length ? html("span", {}, `always sent to a person: ${always.join(", ")}`) : null,
       key(svg("rect", { class: "live", x: 3, width: 20, y: 0, height: 10, rx: 2 }), `now, mean ${text(found.mean, (v) => v.toFixed(3))}`),
       key(svg("line", { class: "reference", x1: 1, x2: 25, y1: 5, y2: 5 }), "reference")));
 }
@@ -181,14 +179,16 @@ function spark(name, limit) {
 }
 
 function measures(id, found, write, sparks) {
-  const heads = [["", ""], ["mark: limit", "wide"], ["now", "number"], [sparks ? "limit" : "reference", "number"]];
-  $(id).replaceChildren(table(sparks ? [...heads, ["last minutes", "sparked"]] : heads, found.map((one) => {
+  const heads = [["", ""], ["mark: limit", "wide"], ["now", "number"], ["limit", "number"]];
+  heads.push(sparks ? ["last minutes", "sparked"] : ["reference", "number spare"]);
+  $(id).replaceChildren(table(heads, found.map((one) => {
     const limited = known(one.limit);
-    const over = limited && known(one.value) && one.value > one.limit;
+    const { over } = one;
     const label = `${one.title}: ${write(one.value)}${limited ? `, limit ${write(one.limit)}` : ""}${over ? ", over it" : ""}`;
     const most = limited ? 2 * one.limit : Math.max(0.01, 2 * (one.reference ?? 0), one.value ?? 0);
     return html("tr", { class: over ? "over" : "" },
       head(one.title), cell("wide", bar(one.value, one.limit, most, label)), cell("number value", write(one.value)),
-      cell("number", write(sparks ? one.limit : one.reference)), sparks ? cell("sparked", spark(one.name, one.limit) ?? "") : null);
+      cell("number", write(one.limit)),
+      sparks ? cell("sparked", spark(one.name, one.limit) ?? "") : cell("number spare", write(one.reference)));
   })));
 }

@@ -45,7 +45,7 @@ function draw() {
   $("tile-p99").textContent = seconds(flow.p99_seconds);
   $("tile-confidence").textContent = text(figures.confidence.mean, (v) => v.toFixed(3));
   $("tile-review").textContent = share(figures.shares.find((one) => one.name === "review")?.value);
-  $("tile-lag").textContent = count(position.lag);
+  $("tile-lag").textContent = known(position.lag) ? count(position.lag) : "unknown";
   lines("flow", DOORS, rate);
   lines("latency", QUANTILES, seconds);
   confidence(figures.confidence);

@@ -12,6 +12,7 @@ from aiokafka.errors import (
     for_code,
 )
 from aiokafka.protocol.commit import OffsetFetchRequest
+from aiokafka.structs import OffsetAndMetadata
 
 # A coordinator may not know yet of a partition that was just added.
 UNKNOWN_SECONDS = 5.0
@@ -28,9 +29,12 @@ class Coordinator(GroupCoordinator):  # type: ignore[misc]
     made anew, the offset of the old log would be committed in the new one, so that the events below it would never be read.
     """
 
+    # Kept with every commit: the start of the group (`GroupStart`).
+    commit_metadata = ""
     _unknown_since: float | None = None
 
     async def _do_commit_offsets(self, assignment: Any, offsets: Any) -> None:
+        offsets = {tp: OffsetAndMetadata(commit.offset, self.commit_metadata) for tp, commit in offsets.items()}
         since, self._unknown_since = self._unknown_since, None
         try:
             await super()._do_commit_offsets(assignment, offsets)

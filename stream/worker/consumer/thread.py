@@ -1,12 +1,14 @@
 """The thread in which Faust runs aiokafka's consumer: how it seeks after a rebalance, and how it shares fetches among partitions."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+import time
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import Any, TypeVar, cast
 
 import faust.transport.drivers.aiokafka as driver
 from aiokafka.consumer.fetcher import FetchResult, OffsetResetStrategy
 from aiokafka.errors import IllegalStateError
+from aiokafka.structs import TopicPartition
 from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 
@@ -31,7 +33,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         During a rebalance Faust drops records that it has already taken from aiokafka, and relies on this seek to read them again. But
         aiokafka seeks only where there is a commit. Without one its position stays after the dropped records, and the partition's
         events stay unread until the worker is restarted. aiokafka would also ask for each commit by itself, and its
-        `seek_to_beginning` waits for the leaders of all partitions; this sends one request and waits for no new position.
+        `seek_to_beginning` waits for the leaders of all partitions; this sends one request and waits for no new position. The request
+        asks for the partitions of other workers too, because all commits together tell when the group began.
 
         Returns:
             The commit of each partition; None where there is none.
@@ -45,11 +48,14 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         if assignment is None:
             msg = "no partitions were assigned yet"
             raise IllegalStateError(msg)
-        commits = await consumer._coordinator.fetch_committed_offsets(sorted(assignment.tps))  # noqa: SLF001
+        commits = await consumer._coordinator.fetch_committed_offsets(sorted(_whole_topics(consumer, assignment.tps)))  # noqa: SLF001
         if consumer._subscription.subscription.assignment is not assignment:  # noqa: SLF001
             # A new partition in it was not asked for and would look as if it had never been committed. The new assignment seeks itself.
             msg = "a rebalance came in between"
             raise IllegalStateError(msg)
+        if (start := self.consumer.app.group_start) is not None:
+            start.learn([commit.metadata for commit in commits.values()], now=time.time())
+            consumer._coordinator.commit_metadata = start.metadata  # noqa: SLF001
         found = {tp: commits[tp].offset if tp in commits else None for tp in assignment.tps}
         for tp, offset in found.items():
             if offset:
@@ -115,6 +121,14 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             msg = "the consumer's thread has ended"
             raise ConsumerNotStarted(msg) from error
         return await asyncio.wrap_future(answer)
+
+
+def _whole_topics(consumer: Any, assigned: Collection[Any]) -> set[Any]:
+    """All partitions of the topics of which some are assigned."""
+    cluster = consumer._client.cluster  # noqa: SLF001
+    topics = {tp.topic for tp in assigned}
+    others = {TopicPartition(topic, number) for topic in topics for number in cluster.partitions_for_topic(topic) or ()}
+    return {*assigned, *others}
 
 
 def _shares(fetcher: Any, found: Mapping[TP, Any], max_records: int) -> dict[TP, Any]:

@@ -153,8 +153,60 @@ def test_events_that_wait_while_nothing_comes_out_are_an_alarm() -> None:
 def test_late_outcomes_are_an_alarm() -> None:
     """A share of stale outcomes above the limit is an alarm."""
     found = seen(ran())
-    late = tuple(replace(share, value=0.2) if share.name == "stale" else share for share in found.shares)
+    late = tuple(replace(share, value=0.2, over=True) if share.name == "stale" else share for share in found.shares)
     assert names(alarms(replace(found, shares=late))) == {"FreshnessBurn"}
+
+
+def late_minutes(*late: int, older_than_group: bool = False) -> list[bool]:
+    """Whether late outcomes are an alarm after each half minute, with so many late ones in it beside ten that are on time."""
+    stream, history = Stream(), History()
+    if older_than_group:
+        stream.metrics.group_began(stream.now)
+    found, before = [], int((stream.now - 3600) * 1000)
+    history.see({"w": of_families(stream.registry.collect(), at=stream.now)})
+    for events in late:
+        stream.run(30, rate=1 / 3, dead=0)
+        stream.metrics.published(
+            [Observation(destination=Destination.TAGGED, created_ms=before)] * events, int(stream.now * 1000)
+        )
+        seen_now = figures(history.see({"w": of_families(stream.registry.collect(), at=stream.now)}))
+        found.append("FreshnessBurn" in names(alarms(seen_now)))
+    return found
+
+
+def test_late_outcomes_of_an_outage_that_is_over_are_no_alarm() -> None:
+    """The backlog of an outage comes out late and at once; an alarm needs late outcomes in both of the last two minutes."""
+    assert not any(late_minutes(0, 0, 0, 0, 35, 0, 0, 0, 0, 0))
+    assert not any(late_minutes(0, 0, 0, 0, 35, 35, 0, 0, 0, 0))
+    assert late_minutes(0, 0, 0, 0, *[8] * 6, 0, 0, 0)[-6:] == [True, True, True, True, False, False]
+
+
+def test_events_older_than_the_group_are_no_late_outcomes() -> None:
+    """A new group on an old topic raises no alarm about freshness, however long it works off the old events."""
+    assert any(late_minutes(*[100] * 8))
+    assert not any(late_minutes(*[100] * 8, older_than_group=True))
+
+
+def test_a_figure_is_red_only_from_the_number_on_at_which_it_is_judged() -> None:
+    """A value over its limit on few decisions is shown like any other, as it is no alarm either."""
+    few, many = seen(ran(20, drift=1.0)), seen(ran(100, drift=1.0))
+    beyond = [one for one in (*few.distances, *few.shares) if one.value and one.limit and one.value > one.limit]
+    assert len(beyond) > 3
+    assert not any(one.over for one in beyond)
+    assert {one.name for one in (*many.distances, *many.shares) if one.over} >= {"labels", "confidence", "energy"}
+    skewed = seen(ran(drift=1.0), ran(drift=1.0, digest="ffff"))
+    assert not any(one.over for one in skewed.distances)
+
+
+def test_the_lag_is_unknown_while_one_worker_does_not_know_its_own() -> None:
+    """An unknown lag is not 0, and the lags of the other workers are not the whole."""
+    known, unknown = ran(), ran()
+    unknown.metrics.position(partitions=6, lag=None, inflight=0, last_commit=None)
+    assert seen(known).position.lag is not None
+    found = seen(known, unknown)
+    assert found.position.lag is None
+    assert found.position.partitions == 12
+    assert b'"lag":null' in msgspec.json.encode(found)
 
 
 def test_two_bundles_at_once_are_an_alarm_and_drift_waits() -> None:
@@ -306,4 +358,8 @@ def test_under_the_rules_all_goes_to_people_and_the_page_says_so() -> None:
     assert found.window.decisions == 0
     assert found.window.decided == limits.LEAST_DECISIONS
     assert value(found, "review") == 1.0
-    assert "ReviewShareOverBudget" in names(alarms(found))
+    (alarm,) = alarms(found)
+    assert alarm.name == "ReviewShareOverBudget"
+    assert "keyword rules" in alarm.what
+    assert "TAGSTREAM_DECIDER=model" in alarm.next
+    assert "drift" not in alarm.what + alarm.next

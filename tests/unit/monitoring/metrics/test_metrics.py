@@ -32,6 +32,7 @@ VOCABULARY = """
     tagstream_stage_duration_seconds stage
     tagstream_batch_size_events
     tagstream_event_age_seconds
+    tagstream_events_before_group_total
     tagstream_inflight_events
     tagstream_committed_lag_events
     tagstream_assigned_partitions
@@ -309,6 +310,18 @@ def test_a_histogram_puts_an_observation_into_its_bucket() -> None:
     assert value(registry, "tagstream_stage_duration_seconds_bucket", stage="publish", le="0.025") == 1
     assert value(registry, "tagstream_batch_size_events_bucket", le="4.0") == 1
     assert value(registry, "tagstream_batch_size_events_bucket", le="2.0") == 0
+
+
+def test_events_older_than_the_group_have_no_age_and_are_counted_apart() -> None:
+    """A group that begins on an old topic could not have been on time for the events before it."""
+    metrics, registry = made()
+    metrics.group_began(NOW_MS / 1000 - 100)
+    ages = (3_600, 101, 99, 1)
+    metrics.published([seen(label="mlops", confidence=0.9, created_ms=NOW_MS - 1000 * age) for age in ages], NOW_MS)
+    assert value(registry, "tagstream_events_before_group_total") == 2
+    assert value(registry, "tagstream_event_age_seconds_count") == 2
+    assert value(registry, "tagstream_event_age_seconds_sum") == 100
+    assert value(registry, "tagstream_predictions_total", label="mlops") == 4
 
 
 def test_gauges_say_where_the_worker_stands() -> None:

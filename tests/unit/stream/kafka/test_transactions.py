@@ -52,8 +52,8 @@ class _Producer:
             answer.set_result(None)
         return answer
 
-    async def send_offsets_to_transaction(self, offsets: dict[TopicPartition, int], group: str) -> None:
-        SEEN.append(("offsets", self.name, dict(offsets), group))
+    async def send_offsets_to_transaction(self, offsets: dict[TopicPartition, tuple[int, str]], group: str) -> None:
+        SEEN.append(("offsets", self.name, {partition: offset for partition, (offset, _) in offsets.items()}, group))
 
     async def commit_transaction(self) -> None:
         SEEN.append(("commit", self.name))

@@ -1,6 +1,7 @@
 """The worker's position in the log, reported every second, also while the broker does not answer."""
 
 import asyncio
+import math
 import threading
 import time
 from types import SimpleNamespace
@@ -207,6 +208,17 @@ def test_a_partition_without_a_leader_holds_up_no_figure() -> None:
     assert stand.tick("committed_lag_events") == 6.0
     thread.leader, thread.end = -1, 10**6
     assert stand.tick("committed_lag_events") == 6.0
+
+
+def test_the_lag_is_unknown_and_not_the_last_known_one_while_the_brokers_are_away() -> None:
+    """Without an answer the lag is NaN, because producers may go on sending through another broker."""
+    thread = Thread(begin=0, committed=10, end=10)
+    stand = Stand(thread)
+    assert stand.tick("committed_lag_events") == 0.0
+    answers, stand.position._app = stand.consumer, SilentBroker()  # type: ignore[assignment]
+    assert math.isnan(stand.tick("committed_lag_events") or 0.0)
+    stand.position._app = SimpleNamespace(consumer=answers)  # type: ignore[assignment]
+    assert stand.tick("committed_lag_events") == 0.0
 
 
 def test_a_client_that_has_stopped_reading_ends_the_process() -> None:
