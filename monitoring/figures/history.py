@@ -16,8 +16,10 @@ LEAST_FLOW_SECONDS = 1.0
 # Drift is judged on the shortest span of at least a minute that holds this many decisions; with few, distances are chance.
 JUDGED_SECONDS = 60.0
 JUDGED_DECISIONS = 1000.0
-# Late outcomes are an alarm if they came in both of the last two minutes: an outage that is over fills only one of them.
+# Late outcomes are an alarm if they came in each of the last three minutes. A backlog that is worked off within a minute lies in
+# two of them at most.
 MINUTE_SECONDS = 60.0
+MINUTES = 3
 DECISIONS = "tagstream_predictions_total"
 
 # A time, and the snapshot of each worker at that time.
@@ -33,7 +35,7 @@ class Windows:
         total: Since the workers started.
         flow: The last seconds; None at the first look.
         judged: The span on which drift is judged.
-        minutes: The last minute, and the one before it; empty until two minutes are known.
+        minutes: Each of the last three minutes, the newest first; empty until all three are known.
         since_start: `judged` goes back to the start of the workers.
     """
 
@@ -103,7 +105,7 @@ class History:
             if at - when >= MINUTE_SECONDS:
                 found.append(_since(now, kept, at - when))
                 at, now = when, kept
-                if len(found) == 2:  # noqa: PLR2004
+                if len(found) == MINUTES:
                     return tuple(found)
         return ()
 

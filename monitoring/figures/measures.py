@@ -51,7 +51,7 @@ def shares(judged: Snapshot, minutes: Sequence[Snapshot] = ()) -> tuple[Measure,
 
     Args:
         judged: The span that the shares are of.
-        minutes: The last two minutes. Late outcomes are over their limit only if they are so in both of them too.
+        minutes: Each of the last three minutes. Late outcomes are over their limit only if they are so in each of them too.
     """
     return (*_outcome_shares(judged, minutes), *_text_shares(judged))
 

@@ -42,7 +42,7 @@ class Metrics:
         self._drift = DriftFamilies(registry)
         self._reference = ReferenceGauges(labels=labels)
         registry.register(self._reference)
-        self._group_began_ms = 0
+        self._group_began_ms = -math.inf
         self._labels = frozenset(labels)
         self._known_sources = frozenset(known_sources)
 
@@ -65,8 +65,8 @@ class Metrics:
         self._reference.replace(reference)
 
     def group_began(self, at: float) -> None:
-        """The consumer group began to read at this time (Unix seconds): outcomes of older events are counted apart."""
-        self._group_began_ms = int(at * 1000)
+        """The consumer group began to read at this time (Unix seconds; 0: unknown). Outcomes of older events are counted apart."""
+        self._group_began_ms = at * 1000 if at else -math.inf
 
     def received(self, events: int) -> None:
         """See `Observer`."""

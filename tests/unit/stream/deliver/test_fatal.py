@@ -20,12 +20,16 @@ def died(preamble: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_dying_logs_the_cause_and_gives_the_exit_code() -> None:
-    """`die` writes one JSON line with the cause, ends with the documented exit code, and runs no exit handler."""
+    """`die` logs the cause with its traceback, closes with one line that has the next step, and runs no exit handler."""
     ended = died("import atexit\natexit.register(lambda: print('commit'))")
     assert ended.returncode == EXIT_BROKEN
-    line = json.loads(ended.stderr)
+    line, last = map(json.loads, ended.stderr.splitlines())
     assert (line["event"], line["error"], line["exit_code"]) == ("worker_died", "OSError: broker gone", EXIT_BROKEN)
     assert "Traceback" in line["exception"]
+    assert (last["event"], last["why"], last["exit_code"]) == ("worker_ended", "OSError: broker gone", EXIT_BROKEN)
+    assert last["what"].startswith("the worker has ended")
+    assert "tagstream doctor" in last["next"]
+    assert "exception" not in last
     assert ended.stdout == ""
 
 
