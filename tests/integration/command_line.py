@@ -1,5 +1,6 @@
 """The `tagstream` command as a process that runs to its end."""
 
+import json
 import os
 import subprocess
 import sys
@@ -29,3 +30,8 @@ def command(folder: Path) -> Command:
         )
 
     return run
+
+
+def lines(output: bytes) -> list[dict[str, object]]:
+    """The objects of an output in JSON Lines."""
+    return [json.loads(line) for line in output.splitlines()]

@@ -34,7 +34,8 @@ LONGEST_FIRST = (
     "test_hostile",
     "test_demo",
     "test_see_it",
-    "test_dlq",
+    "test_replay",
+    "test_too_large",
 )
 FOLDER = Path(__file__).parent
 # A test that hangs is ended after this time; on a quiet machine no test takes a tenth of it.

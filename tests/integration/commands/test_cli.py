@@ -16,7 +16,7 @@ from stream.broker.ports import free_ports
 from stream.settings.settings import Settings
 from tests.faults.cluster.topics import fresh_environment
 from tests.faults.worker.fleet import ROOT, without_settings
-from tests.integration.command_line import Command
+from tests.integration.command_line import Command, lines
 from tests.waiting import HANG_SECONDS
 
 TITLES = ("Attention is all you need", "Segmenting leaves, in the field", "A feature store for ten people", "Überblick")
@@ -33,11 +33,6 @@ HEAVY = (
     "pydantic",
     "sklearn",
 )
-
-
-def lines(output: bytes) -> list[dict[str, object]]:
-    """JSON Lines, read."""
-    return [json.loads(line) for line in output.splitlines()]
 
 
 @pytest.fixture
