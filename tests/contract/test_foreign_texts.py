@@ -1,4 +1,4 @@
-"""What the shipped bundle does with texts unlike its training texts: languages that it cannot read, and code."""
+"""The shipped bundle on texts unlike its training texts: languages that it cannot read, and code."""
 
 import json
 
@@ -51,13 +51,13 @@ def test_a_drift_of_language_is_not_published(pipeline: Pipeline) -> None:
 
 
 def test_code_is_hardly_ever_published(pipeline: Pipeline) -> None:
-    """Of 32 pieces of code the energy alone left six to the model."""
+    """At most two of 32 pieces of code are tagged; with the energy alone it was six."""
     texts = [one.text for one in read_foreign() if (one.kind, one.half) == ("code", "measured")]
     assert sum(isinstance(outcome, Tagged) for outcome in decide(pipeline, texts)) <= 2
 
 
-def test_a_strange_text_is_strange_in_any_batch(pipeline: Pipeline) -> None:
-    """Alone and among others a text gets the same decision, so that a redelivered event does too."""
+def test_an_unusual_text_is_unusual_in_any_batch(pipeline: Pipeline) -> None:
+    """A text gets the same decision alone and in a batch, so a redelivered event repeats its own."""
     texts = [one.text for one in read_foreign()][::10]
     together = decide(pipeline, texts)
     for number, text in enumerate(texts):
@@ -74,7 +74,7 @@ def test_the_limit_costs_at_most_one_ordinary_text_in_a_hundred() -> None:
 
 
 def test_the_known_words_are_those_of_the_training_texts() -> None:
-    """The bundle's list is cut as the text of an event is; without Made With ML's rows nearly all of it comes out again."""
+    """The list is cut as events are; the corpus alone, without Made With ML's rows, gives nearly the same list."""
     rows = [row for row in read_corpus(CORPUS) if row.tag != NOT_ML and part_of_topic(row.topic) == "train"]
     learned = set(known_words(row.text for row in rows))
     assert len(learned - KNOWN) <= len(learned) / 100

@@ -1,7 +1,7 @@
 """
 Record batches as a mutation of a well-formed one: compressed data, records and header, with a CRC that is right again.
 
-A batch has rows that a reader must find in it (`rows`), or none where a mutation may change what is in it.
+A batch has rows that a reader must find in it (`rows`), or none where a mutation may change its content.
 """
 
 import random
@@ -224,7 +224,7 @@ def mutant(draw: random.Random) -> Mutant:
 
 
 def flipped(draw: random.Random, whole: bytes) -> bytes:
-    """A few bytes behind the CRC changed, added or taken away, most of them in what is compressed."""
+    """A few bytes behind the CRC are changed, added or removed, most of them in the compressed part."""
     changed = bytearray(whole)
     for _ in range(draw.randrange(1, 4)):
         at = draw.randrange(HEADER.size if draw.random() < 0.9 else ATTRIBUTES_AT, len(changed))

@@ -1,5 +1,5 @@
 """
-`python -m tests.hostile.fuzz`: mutated batches go to a real broker, and what it takes through the consumer that workers read with.
+`python -m tests.hostile.fuzz`: mutated batches go to a real broker, and the worker's consumer reads those that it takes.
 
 Each offset that the broker has given must come once, in order; a batch whose rows are known must give those rows. The same seed makes
 the same batches. With TAGSTREAM_BROKERS set, that broker is used, else one is started.
@@ -31,7 +31,7 @@ from tests.hostile.batches import Mutant, mutant
 from tests.waiting import HANG_SECONDS
 
 AT_ONCE = 100
-# Of a broker that does not lead the partition yet.
+# The error of a broker that does not lead the partition yet.
 NOT_LEADER = 6
 
 
@@ -77,7 +77,7 @@ async def plant(settings: Settings, count: int, seed: int) -> Planted:
 
 @dataclass(slots=True, kw_only=True)
 class Report:
-    """What the reader made of the batches; `wrong` names the mutations of which an offset or a row was not as it must be."""
+    """The result of reading the batches; `wrong` names the mutations with a wrong offset or row."""
 
     batches: int
     refused: int
@@ -124,7 +124,7 @@ async def read_back(settings: Settings, planted: Planted) -> Report:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run once; 0 if nothing was wrong."""
+    """Run once; the exit code is 0 if all batches were read correctly."""
     parser = argparse.ArgumentParser(prog="python -m tests.hostile.fuzz", description=__doc__)
     parser.add_argument("--batches", type=int, default=10_000, help="how many that the broker takes")
     parser.add_argument("--seed", type=int, default=14)

@@ -19,7 +19,7 @@ EVENTS = 200
 def test_events_that_wait_without_a_worker_fail_the_doctor(
     tagstream: Command, environ: dict[str, str], settings: Settings, start: Start
 ) -> None:
-    """Exit 1 with the lag by partition while no worker runs, before and after; exit 0 and the worker's name while one does."""
+    """Without a worker `doctor` ends with 1 and the lag by partition, and with one with 0 and the worker's name."""
     send(settings, plant(EVENTS, malformed=6, seed="doctor"))
     alone = tagstream("doctor", environ=environ)
     said = alone.stdout.decode()

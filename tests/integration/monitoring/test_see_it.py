@@ -1,6 +1,6 @@
 """The whole system: Apache Kafka, real workers with the default bundle, a real Prometheus with the shipped rules.
 
-First an ordinary stream, which must raise nothing. Then five ways to drift, each on a worker of its own in a job of its own: each
+First an ordinary stream, which must raise no alert. Then five ways to drift, each on a worker of its own in a job of its own: each
 must raise its alert, and the topic `drift` must name what was planted. The rules are the shipped ones; only their durations are
 shorter (an hour is a minute, `for:` is 15 seconds), so that an alert fires here on less than it would in production.
 

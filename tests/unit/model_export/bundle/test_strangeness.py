@@ -37,17 +37,17 @@ def predicted(energy: float, unfamiliar: float) -> Prediction:
     ],
 )
 def test_a_text_is_cut_into_words(text: str, words: list[str]) -> None:
-    """White space, hyphens and slashes divide; punctuation at the ends goes, and inside a word of code it stays."""
+    """White space, hyphens and slashes divide words; punctuation is removed at their ends and kept inside, as in code."""
     assert split_words(text) == words
 
 
 def test_a_long_text_is_read_to_a_bound() -> None:
-    """The cost is bounded: of a very long text the first 200 words are looked at."""
+    """Of a very long text only the first 200 words are read, which bounds the cost."""
     assert len(split_words("word " * 10_000)) == MOST_WORDS
 
 
 def test_words_of_one_text_alone_are_not_known() -> None:
-    """A text counts once, however often it says a word."""
+    """A word is known if two texts have it; repetitions in one text do not count."""
     assert known_words(["Roofs, roofs ROOFS", "roofs and walls", "and doors, doors"]) == ["and", "roofs"]
 
 
@@ -62,13 +62,13 @@ def test_words_of_one_text_alone_are_not_known() -> None:
     ],
 )
 def test_unfamiliar_words_are_counted(text: str, share: float) -> None:
-    """The share is of the words and one more."""
+    """The share is the unfamiliar words by all words plus one, so that a single word weighs little."""
     assert unfamiliar_share(text, KNOWN) == share
 
 
 @given(st.text(max_size=300), st.sets(st.sampled_from(["in", "roofs", "1", "a"])))
-def test_the_share_is_of_any_text(text: str, known: set[str]) -> None:
-    """Every text has a share below 1, and none is strange to a reader who knows all its words."""
+def test_every_text_has_a_share_below_one(text: str, known: set[str]) -> None:
+    """The share is at least 0 and below 1, and it is 0 where all words are known."""
     assert 0 <= unfamiliar_share(text, known) < 1
     assert unfamiliar_share(text, set(split_words(text))) == 0
 
@@ -83,7 +83,7 @@ def test_the_share_is_of_any_text(text: str, known: set[str]) -> None:
     ],
 )
 def test_either_limit_makes_a_text_strange(limits: OodLimits, strange: tuple[bool, ...]) -> None:
-    """A figure at its limit is ordinary; a limit that a bundle lacks makes no text strange."""
+    """A figure at its limit is ordinary, and a missing limit makes no text strange."""
     texts = (predicted(-1.0, 0.4), predicted(-0.9999, 0.4), predicted(-1.0, 0.4001), predicted(0.0, 0.9))
     assert tuple(map(limits.is_strange, texts)) == strange
 

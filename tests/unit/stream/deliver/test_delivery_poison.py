@@ -26,10 +26,10 @@ from tests.unit.stream.deliver.delivering import decided, drive, quiet, until
 
 
 class FakeGuard:
-    """Implements `Guard`: suspects whom it is told to, and remembers whether an end was excused."""
+    """Implements `Guard`: suspects the given offsets, and notes whether an end was excused."""
 
     def __init__(self, *suspects: int) -> None:
-        """Offsets."""
+        """`suspects` are offsets of partition 0."""
         self.suspected = set(suspects)
         self.excused = False
 
@@ -38,11 +38,11 @@ class FakeGuard:
         return partition == 0 and offset in self.suspected
 
     def guarded(self, decide: Decide) -> Decide:
-        """As it is."""
+        """Return `decide` unchanged."""
         return decide
 
     def excuse(self) -> None:
-        """Remember."""
+        """Note the call."""
         self.excused = True
 
     def committed(self, offsets: Mapping[int, int]) -> None:
@@ -53,10 +53,10 @@ class FakeGuard:
 
 
 class Model:
-    """Implements `decide`: takes its time, and notes which batches are in it at once."""
+    """Implements `decide`: takes a fixed time, and notes which batches it decides at once."""
 
     def __init__(self, seconds: float = 0.0) -> None:
-        """Every batch takes so long."""
+        """`seconds` is the time for a batch."""
         self.batches: list[list[int]] = []
         self.together: list[tuple[list[int], int]] = []
         self._seconds = seconds
@@ -77,7 +77,7 @@ class Model:
 
 
 class Rig:
-    """A delivery under way."""
+    """A running delivery."""
 
     def __init__(
         self,
@@ -210,7 +210,7 @@ def test_a_model_that_hangs_ends_the_process_at_its_bound_though_another_batch_w
 
 @pytest.mark.parametrize("hangs", [True, False])
 def test_only_a_model_that_hangs_is_blamed_on_events(hangs: bool) -> None:
-    """Before a worker ends itself for any other reason, it takes back the events that it wrote down."""
+    """A worker that ends itself for any other reason excuses its events in hand, so that none is suspected."""
 
     async def scenario() -> None:
         gate = Gate(decided, *([0] if hangs else []))
@@ -265,7 +265,7 @@ def test_too_many_dead_letters_stop_the_worker_after_what_was_sent_is_acknowledg
 
 
 def test_dead_letters_stop_no_worker_whose_breaker_is_off() -> None:
-    """Without `stop`, and with the default limits, a worker goes on however many dead letters there are."""
+    """Without `stop`, or with the default limits, a worker goes on at any number of dead letters."""
 
     async def scenario() -> None:
         async def stop(why: str) -> None:
