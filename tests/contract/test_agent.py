@@ -200,7 +200,7 @@ def test_no_event_is_acknowledged_before_the_broker_confirms_it() -> None:
     drive(scenario)
 
 
-def test_a_failed_confirmation_acknowledges_nothing_though_faust_stops_gracefully(death: Death) -> None:
+def test_a_failed_confirmation_acknowledges_no_event_though_faust_stops_gracefully(death: Death) -> None:
     """After a failed confirmation neither that batch nor a later one is acknowledged, also while the agent stops."""
     producer = RecordingProducer(confirms=False)
     workers: list[Worker] = []
@@ -326,7 +326,7 @@ def loaded_by(module: str) -> set[str]:
         ("monitoring.observer", {"prometheus_client"}),
     ],
 )
-def test_importing_a_room_loads_nothing_that_it_does_not_need(module: str, heavy: set[str]) -> None:
+def test_importing_a_room_loads_no_package_that_it_does_not_need(module: str, heavy: set[str]) -> None:
     """Deciding stays light, `--help` loads quickly, and a worker needs no training libraries."""
     loaded = loaded_by(module)
     assert module.partition(".")[0] in loaded
@@ -394,7 +394,7 @@ def consumer_of(kind: type[Any], order: list[str], *, stops: bool = False) -> An
 
 
 @pytest.mark.parametrize("kind", [Consumer, TransactedConsumer])
-def test_all_is_finished_and_committed_before_faust_forgets_what_was_acknowledged(kind: type[Any], order: list[str]) -> None:
+def test_a_revocation_commits_before_faust_forgets_the_acknowledgements(kind: type[Any], order: list[str]) -> None:
     """Faust drops acknowledgements when it handles a revocation, so the worker finishes and commits before that."""
     asyncio.run(consumer_of(kind, order).on_partitions_revoked({TP("content", 0)}))
 

@@ -140,7 +140,7 @@ def run_worker(tmp_path: Path) -> Iterator[Start]:
         yield start
 
 
-def test_the_printed_rights_are_enough_and_nothing_leaks(secure: Secure, run_worker: Start) -> None:
+def test_the_printed_rights_are_enough_and_no_password_leaks(secure: Secure, run_worker: Start) -> None:
     """The printed rights let 500 events through a worker, and no password is in logs, `ps` or `config show`."""
     planted = plant(EVENTS, malformed=0, seed="secure")
     sent = command(

@@ -105,7 +105,7 @@ def interrupted(words: Sequence[str], pattern: re.Pattern[str], *, settings: Set
     return log.read_text()
 
 
-def test_a_demo_accounts_for_every_event_and_leaves_nothing_behind(settings: Settings) -> None:
+def test_a_demo_accounts_for_every_event_and_cleans_up(settings: Settings) -> None:
     """On its own broker each event gets one outcome, only malformed ones are dead letters, and all processes end."""
     output = io.StringIO()
     code = demo(seconds=8, rate=20, settings=settings, console=Console(file=output))

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.broker
 BATCHES, SEED = 300, 14
 
 
-def test_what_the_broker_takes_is_read_and_leaves_by_one_door(settings: Settings, start: Start) -> None:
+def test_every_event_of_an_accepted_batch_has_one_outcome(settings: Settings, start: Start) -> None:
     """The consumer gives each offset once with the rows of its batch; a worker gives each one outcome and never exits."""
     planted = asyncio.run(plant(settings, BATCHES, SEED))
     report = asyncio.run(read_back(settings, planted))

@@ -39,7 +39,7 @@ def event(text: str, **more: object) -> Planted:
     return Planted(event_id=text, key=None, value=json.dumps({"id": text, "title": text, **more}).encode())
 
 
-def test_every_outcome_is_what_the_contract_says(start: Start, settings: Settings, observer: TopicObserver) -> None:
+def test_every_outcome_follows_the_contract(start: Start, settings: Settings, observer: TopicObserver) -> None:
     """Outcomes have the contract's key, headers, id, decision and input fields, and dead letters have bytes and origin."""
     trace = ("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
     raw = b'{"id": "a", "title": "t", "rank": 12345678901234567890.50, "deep": {"x": [1, null]}, "tag": "mine"}'
@@ -136,7 +136,7 @@ def test_the_counters_are_the_counts_of_the_topics(start: Start, settings: Setti
     assert worker.metric("tagstream_last_commit_timestamp_seconds") == pytest.approx(time.time(), abs=LONG_SECONDS)
 
 
-def test_an_idle_worker_leaves_nothing_uncommitted(start: Start, settings: Settings, observer: TopicObserver) -> None:
+def test_an_idle_worker_commits_everything_when_it_stops(start: Start, settings: Settings, observer: TopicObserver) -> None:
     """A worker that gets SIGTERM before its next regular commit commits everything and exits with 0."""
     worker = start(TAGSTREAM_COMMIT_INTERVAL_SECONDS="60")
     worker.until_ready()

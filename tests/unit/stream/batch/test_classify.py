@@ -82,7 +82,7 @@ def test_rows_above_one_that_cannot_be_read_are_classified(good: int) -> None:
         next(found)
 
 
-def test_a_line_says_nothing_of_the_text_of_a_refused_row(pipeline: Pipeline) -> None:
+def test_a_line_holds_no_text_of_a_refused_row(pipeline: Pipeline) -> None:
     """The object of a refused row has the row's number and none of its text."""
     (row,) = classify(pipeline, [Row(1, b'{"title":["zq7-planted-K"]}')])
     assert b"zq7-planted-K" not in row.line

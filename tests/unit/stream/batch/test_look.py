@@ -45,7 +45,7 @@ def test_all_faults_are_counted_and_the_first_are_listed() -> None:
         ((b'{"title":7}',), ""),
     ],
 )
-def test_an_input_of_another_form_is_told_what_is_expected(values: tuple[bytes, ...], says: str) -> None:
+def test_an_input_of_another_form_gets_the_expected_form_in_its_error(values: tuple[bytes, ...], says: str) -> None:
     """Plain lines and a JSON array have a sentence each; objects need none."""
     form = looked(*values).form
     assert says in form

@@ -72,7 +72,7 @@ def test_a_replay_is_the_event_again(key: bytes | None, value: bytes | None, hea
 
 
 @given(MAYBE_BYTES, MAYBE_BYTES, HEADERS)
-def test_a_dead_letter_says_what_the_worker_said(key: bytes | None, value: bytes | None, headers: Headers) -> None:
+def test_a_dead_letter_is_read_from_the_workers_own_headers(key: bytes | None, value: bytes | None, headers: Headers) -> None:
     """A dead letter gives the worker's origin and reason, even where the producer used the same header names."""
     found = letter(key, value, headers)
     assert (found.origin_topic, found.origin, found.code, found.stage) == (
@@ -129,7 +129,7 @@ def test_a_record_without_our_headers_is_no_dead_letter(headers: Headers) -> Non
     assert read(Record(topic="d", key=None, value=b"x", headers=headers)) is None
 
 
-def test_a_selection_takes_what_fits_all_filters() -> None:
+def test_a_selection_takes_the_dead_letters_that_pass_all_filters() -> None:
     """A dead letter is selected only if it passes every filter."""
     found = letter()
     fitting: dict[str, Any] = {"code": "missing_title", "stage": "validate", "since_ms": found.timestamp_ms, "partition": 3}

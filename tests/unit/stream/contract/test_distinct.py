@@ -27,7 +27,7 @@ def test_each_outcome_comes_once_in_order(numbers: list[int], remember: int) -> 
 
 
 @given(st.lists(st.integers(0, 20), max_size=200), st.integers(1, 8))
-def test_nothing_is_lost_however_little_is_remembered(numbers: list[int], remember: int) -> None:
+def test_no_outcome_is_lost_with_any_memory(numbers: list[int], remember: int) -> None:
     """A memory that is too small lets duplicates through and never drops a first outcome."""
     records = (tagged(number, at=at) for at, number in enumerate(numbers))
     assert {record.value.split(b",")[0] for record in distinct(records, remember=remember) if record.value} == {

@@ -341,7 +341,7 @@ def test_a_derived_id_tells_key_and_value_apart(left: bytes, right: bytes) -> No
 # --- CloudEvents -------------------------------------------------------------------------------------------------------
 
 
-def test_binary_mode_takes_from_the_headers_what_the_data_does_not_say() -> None:
+def test_binary_mode_fills_missing_fields_from_the_headers() -> None:
     """The envelope's id, source and time fill the missing fields, and all attributes are kept under `cloudevent`."""
     headers = {**BINARY, "ce_time": b"2024-01-02T03:04:05Z", "ce_ext": "\u00e9".encode(), "content-type": b"application/json"}
     event = accepted(b'{"title":"a"}', headers=headers.items())

@@ -141,7 +141,7 @@ def test_mutated_records_get_one_outcome(pipeline: Pipeline, record: Hostile) ->
         )
 
 
-def test_the_judge_sees_what_is_wrong(pipeline: Pipeline) -> None:
+def test_the_judge_finds_every_kind_of_error(pipeline: Pipeline) -> None:
     """The judge complains about a wrong topic, changed bytes, a lost field, a missing flag and a wrong code."""
     good = Hostile(value=b'{"id":"a","title":"A title","x":1.50}', flags=frozenset())
     (found,) = pipeline.publications([good.raw()])

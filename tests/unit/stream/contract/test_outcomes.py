@@ -184,7 +184,7 @@ def test_headers_go_on_except_those_that_would_call_the_outcome_the_producers_cl
     assert published(pipeline, raw(SURE, headers=kept + envelope)).headers == kept
 
 
-def test_an_observation_says_what_was_published(pipeline: Pipeline) -> None:
+def test_an_observation_describes_the_published_outcome(pipeline: Pipeline) -> None:
     """An observation has the figures of the published outcome."""
     event = raw(UNSURE)
     publication = published(pipeline, event)
@@ -330,7 +330,7 @@ def test_a_record_never_weighs_more_than_it_is_said_to(
         (raw(None, key=None, headers=[("h", b"1" * 3_000_000)]), (b"", 0), b"value,headers"),
     ],
 )
-def test_a_dead_letter_that_its_topic_would_refuse_says_what_it_was(
+def test_a_dead_letter_that_its_topic_would_refuse_is_published_as_a_description(
     event: Record, kept: tuple[bytes, int], dropped: bytes
 ) -> None:
     """An oversize dead letter has origin, reason, length and SHA-256, small keys and headers, and names the omissions."""

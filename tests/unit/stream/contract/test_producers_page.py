@@ -76,7 +76,7 @@ def test_every_example_is_an_event_or_an_outcome() -> None:
 
 
 @pytest.mark.parametrize("event", BECOMES)
-def test_an_example_becomes_what_the_page_says(event: int) -> None:
+def test_an_example_becomes_its_outcome_on_the_page(event: int) -> None:
     """The published value begins with the fields that the page shows, in that order, numbers spelled as they came."""
     publication = published(EXAMPLES[event], headers_on_the_page() if event == BINARY else ())
     expected = in_order(EXAMPLES[BECOMES[event]])

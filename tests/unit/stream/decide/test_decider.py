@@ -76,7 +76,7 @@ def route(confidence: float, threshold: float) -> Tagged | NeedsReview:
         (0.9, 0.90005, NeedsReview),
     ],
 )
-def test_the_published_confidence_is_what_is_compared(confidence: float, threshold: float, kind: type) -> None:
+def test_the_published_confidence_is_compared_with_the_threshold(confidence: float, threshold: float, kind: type) -> None:
     """The published confidence is compared with the threshold, and equality tags the event."""
     assert type(route(confidence, threshold)) is kind
 

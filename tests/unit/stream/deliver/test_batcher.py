@@ -38,7 +38,7 @@ def test_batches_keep_every_event_in_order_within_the_limit(events: list[int], l
     assert all(1 <= len(batch) <= limit for batch in batches)
 
 
-def test_a_batch_takes_what_is_there_and_waits_for_nothing_more() -> None:
+def test_a_batch_takes_the_waiting_events_and_waits_for_no_more() -> None:
     """Two events are a batch although eight would fit."""
 
     async def scenario() -> list[str]:

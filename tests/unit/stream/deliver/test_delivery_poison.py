@@ -234,7 +234,7 @@ def dead(events: Sequence[Record]) -> list[Publication]:
     ]
 
 
-def test_too_many_dead_letters_stop_the_worker_after_what_was_sent_is_acknowledged() -> None:
+def test_too_many_dead_letters_stop_the_worker_after_it_acknowledges_the_sent_events() -> None:
     """The batch that trips the breaker is not sent, nor any after it; the batch before it is acknowledged first."""
 
     async def scenario() -> None:

@@ -281,7 +281,7 @@ def test_files_of_living_processes_and_of_other_groups_are_left_alone(tmp_path: 
     assert Worker(tmp_path).deaths() == {}
 
 
-def test_of_two_who_died_with_one_event_the_more_deaths_count() -> None:
+def test_of_two_counts_of_deaths_for_one_event_the_higher_counts() -> None:
     """When two processes died with one event, the larger count is kept."""
     one = State([Suspect(0, 1, 2, "f")], [[InHand(0, 1, "f")]])
     two = State([], [[InHand(0, 1), InHand(0, 2)]])
