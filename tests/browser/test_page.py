@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page
 from monitoring.health import Verdict
 from monitoring.server.server import application, serve
 from tests.legibility import CONTRASTS, LEAST_CONTRAST, SCHEMES, SIZES
-from tests.observations import Stream
+from tests.observations import DIGEST, LABELS, Stream, reference
 from tests.waiting import until
 
 pytestmark = pytest.mark.browser
@@ -235,3 +235,34 @@ def test_it_fits_and_can_be_read(page: Page, address: str, worker: Worker, size:
     folder = os.environ.get("TAGSTREAM_IMAGES")
     if folder:
         page.screenshot(path=Path(folder) / f"page-{width}-{scheme}.png")
+
+
+def test_no_text_of_a_chart_is_cut_on_a_phone(page: Page, address: str, worker: Worker) -> None:
+    """Thresholds by tag and tags that always go to a person make a long text, which wraps below the chart."""
+    thresholds = dict(zip(LABELS, (0.9, 0.95, 0.98, 1.01), strict=True))
+    worker.stream.metrics.model_loaded(
+        name="tagstream-default",
+        version="1.2.0",
+        digest=DIGEST,
+        now=worker.stream.now,
+        thresholds=thresholds,
+        reference=reference(),
+    )
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(address)
+    page.get_by_text("always sent to a person: other").wait_for()
+    outside = """() => [...document.querySelectorAll("figure text, figcaption span")].filter((text) => {
+      const own = text.getBoundingClientRect(), card = text.closest(".card").getBoundingClientRect();
+      return own.left < card.left || own.right > card.right;
+    }).map((text) => text.textContent)"""
+    assert page.evaluate(outside) == []
+
+
+def test_an_unknown_lag_is_called_unknown(page: Page, address: str, worker: Worker) -> None:
+    """While the brokers do not answer, the number of waiting events is neither 0 nor the last known one."""
+    # Without new events, which would bring a known position.
+    worker.seconds = 0.0
+    worker.stream.metrics.position(partitions=6, lag=None, inflight=0, last_commit=None)
+    worker.stream.run = lambda *_, **__: None  # type: ignore[method-assign]
+    page.goto(address)
+    page.wait_for_function("document.getElementById('tile-lag').textContent === 'unknown'")
