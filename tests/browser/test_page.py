@@ -265,4 +265,4 @@ def test_an_unknown_lag_is_called_unknown(page: Page, address: str, worker: Work
     worker.stream.metrics.position(partitions=6, lag=None, inflight=0, last_commit=None)
     worker.stream.run = lambda *_, **__: None  # type: ignore[method-assign]
     page.goto(address)
-    page.wait_for_function("document.getElementById('tile-lag').textContent === 'unknown'")
+    page.locator("#tile-lag", has_text="unknown").wait_for()
