@@ -30,7 +30,7 @@ from stream.contract.budget import FACTOR, FIRST_BYTES, Budget
 from stream.kafka.batches import unreadable
 from stream.kafka.batches.cut import cut, moved
 from stream.kafka.batches.inflate import NONE, inflate, is_of_the_machine
-from stream.kafka.batches.parse import BATCH_HEADER, HEADER_OVERHEAD, batch_header, parse
+from stream.kafka.batches.parse import BATCH_HEADER, batch_header, parse
 from stream.kafka.batches.poll import BoundedFetchResult
 from stream.logs import logger
 
@@ -207,11 +207,10 @@ class Batch:
         return DefaultRecordBatch(inflated), Budget(len(self._raw)) if needs_budget else None
 
     def _fitting(self, record: Any, budget: Budget | None) -> Any:
-        """A record of aiokafka's."""
+        """A record of aiokafka's. Its headers do not count: they are part of at most `INFLATED_BYTES`, and no reason to cut a valid event."""
         if self._header.codec == NONE:
             return record
-        size = len(record.key or b"") + len(record.value or b"") + HEADER_OVERHEAD * len(record.headers)
-        return self._bounded(record, size, budget)
+        return self._bounded(record, len(record.key or b"") + len(record.value or b""), budget)
 
     def _bounded(self, record: Any, size: int, budget: Budget | None, digest: str | None = None) -> Any:
         """The record as it is if it may be kept whole, else its beginning; with the budget if it may become a dead letter."""
