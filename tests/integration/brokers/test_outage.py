@@ -52,7 +52,7 @@ def test_a_worker_whose_brokers_are_away_says_so_and_comes_back(processes: Proce
             },
             log_file=tmp_path / "tail.log",
         )
-        until(lambda: ".tagged/" in tail.output(), "`tail` shows an outcome", process=tail)
+        until(lambda: ".tagged " in tail.output(), "`tail` shows an outcome", process=tail)
 
         cluster.outage(seconds=HANG_SECONDS)
         worker.until_ready(503)
