@@ -207,11 +207,11 @@ def test_a_worker_of_exactly_once_needs_the_right_to_its_transactional_ids_and_n
 
 def test_the_doctor_reports_the_rights_of_a_user(secure: Secure) -> None:
     """`doctor` passes a user with all rights, gives the command for a missing one, and lists all that a new user lacks."""
-    well = command("doctor", environ=secure.environ(Role.WORKER, TAGSTREAM_METRICS_PORT="0"))
-    assert well.returncode == 0, well
+    well = command("doctor", "--json", environ=secure.environ(Role.WORKER, TAGSTREAM_METRICS_PORT="0"))
+    assert failures(well) == [], well
     assert b"SASL_SSL, user 'worker'" in well.stdout
     lacking = command("doctor", "--json", environ=secure.environ("tagger"))
-    failed = [found for found in map(json.loads, lacking.stdout.splitlines()) if found["status"] == "FAIL"]
+    failed = failures(lacking)
     assert lacking.returncode == 1
     assert [found["check"] for found in failed] == [f"topic {secure.settings('tagger').topics.tagged}"]
     assert "--operation Write" in failed[0]["fix"]
@@ -219,6 +219,12 @@ def test_the_doctor_reports_the_rights_of_a_user(secure: Secure) -> None:
     failed = [found["check"] for found in map(json.loads, stranger.stdout.splitlines()) if found["status"] == "FAIL"]
     needed = [f"topic {getattr(secure.settings('stranger').topics, key)}" for key in NEEDED_TOPICS]
     assert failed[: len(needed) + 1] == [*needed, "group"]
+
+
+def failures(doctor: subprocess.CompletedProcess[bytes]) -> list[dict[str, str]]:
+    """The failed checks, but for events of earlier tests that wait without a worker."""
+    found = map(json.loads, doctor.stdout.splitlines())
+    return [check for check in found if check["status"] == "FAIL" and check["check"] != "waiting"]
 
 
 def test_tools_name_the_right_that_they_lack(secure: Secure) -> None:

@@ -319,7 +319,7 @@ def test_a_worker_that_is_stopped_during_its_start_ends_in_order(
     changed = {**environ, "TAGSTREAM_BROKERS": f"127.0.0.1:{free_ports(1)[0]}", "TAGSTREAM_STARTUP_TIMEOUT_SECONDS": "60"}
     fleet = Fleet(processes=processes, module="tests.faults.worker", environ=changed, seconds_per_batch=0.0, folder=tmp_path)
     process = fleet.add(1).process
-    until(lambda: "ECONNREFUSED" in process.output(), "the worker has looked for a broker", process=process)
+    until(lambda: "broker_not_there_yet" in process.output(), "the worker has looked for a broker", process=process)
     process.ask_to_end()
 
     ended(process)
