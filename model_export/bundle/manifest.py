@@ -80,8 +80,9 @@ class LabelThreshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         where = f"{self.rows} calibration rows at {self.confidence} or more"
         if self.certified:
             return (
-                f"{label}: {self.target_precision} is certified ({self.bound_level:.2%}) from confidence {self.confidence} on: "
-                f"{self.precision:.4f} of {where} are right, at least {self.precision_lower_bound:.4f}"
+                f"{label}: from confidence {self.confidence} on, a precision of {self.target_precision} is certified. "
+                f"Of {where}, {self.precision:.4f} are right; with {self.bound_level:.2%} certainty the precision "
+                f"is {self.precision_lower_bound:.4f} or more"
             )
         needed = (
             f"{self.labels_needed:,} more labels of {label} needed"

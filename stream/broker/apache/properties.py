@@ -82,9 +82,6 @@ def cluster_settings(nodes: int) -> dict[str, object]:
         "num.network.threads": 2,
         "num.io.threads": 4,
         "background.threads": 2,
-        # A killed node is missed, and let in again, after 3 s and not 9; shorter would fence one that is only busy.
-        "broker.session.timeout.ms": 3000,
-        "broker.heartbeat.interval.ms": 500,
     }
 
 

@@ -229,8 +229,8 @@ def test_a_certificate_says_what_it_rests_on() -> None:
     found = chosen([("mlops", 0.96, True)] * 200)["mlops"]
     assert (found.certified, found.confidence, found.labels_needed, found.bound_level) == (True, 0.3, None, 0.9875)
     assert found.sentence("mlops") == (
-        "mlops: 0.95 is certified (98.75%) from confidence 0.3 on: 1.0000 of 200 calibration rows at 0.3 or more are right, "
-        "at least 0.9783"
+        "mlops: from confidence 0.3 on, a precision of 0.95 is certified. Of 200 calibration rows at 0.3 or more, 1.0000 are right; "
+        "with 98.75% certainty the precision is 0.9783 or more"
     )
 
 
