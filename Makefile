@@ -47,7 +47,7 @@ broker: .venv/.dev ## tests on a real Apache Kafka
 see-it-long: .venv/.dev ## 10,000 ordinary events raise no alert, five shifts raise theirs, on Kafka and Prometheus (a short form is part of `make test`)
 	$(BIN)/pytest tests/integration/monitoring/test_see_it.py -m long --durations=5
 
-faults: .venv/.dev ## 40 faults of 38 classes with the stub and with the model, and all known-bad variants (a few of each are part of `make test`)
+faults: .venv/.dev ## 40 faults with the stub and with the model, and all known-bad variants (a few of each are part of `make test`)
 	$(BROKER_TESTS) tests/integration/faults -m faults --durations=5
 
 fuzz: .venv/.dev ## 10,000 mutated record batches that a broker takes, through the consumer of the workers (300 are part of `make test`)
