@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import msgspec
 
 from monitoring.vocabulary import Destination
-from stream.batch.look import EXPECTED
 from stream.batch.row import Row, RowsError
 from stream.contract.decisions import Outcome
 from stream.contract.publication import Publication
@@ -15,7 +14,6 @@ from stream.contract.refusal import Refusal
 from stream.decide.pipeline import Pipeline
 
 ROWS_AT_ONCE = 256
-FORM = f"{EXPECTED}; a plain text is an argument: tagstream classify 'TEXT'."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,14 +23,12 @@ class Classified:
 
     Attributes:
         outcome: The decision, or the refusal, on the row.
-        number: The number of the row, from 0; a header and blank lines are not counted. The JSON object of a rejected row has it as `row`.
-        begins: The line of the input on which the row begins, from 1.
+        row: The row.
         line: Its JSON object, as `--json` prints it.
     """
 
     outcome: Outcome
-    number: int
-    begins: int
+    row: Row
     line: bytes
 
 
@@ -46,7 +42,7 @@ def classify(pipeline: Pipeline, rows: Iterable[Row]) -> Iterator[Classified]:
     for chunk in _chunks(enumerate(rows)):
         publications = pipeline.publications([Record(key=None, value=row.value) for _, row in chunk])
         for (number, row), publication in zip(chunk, publications, strict=True):
-            yield Classified(outcome=publication.outcome, number=number, begins=row.line, line=_line(number, publication))
+            yield Classified(outcome=publication.outcome, row=row, line=_line(number, row, publication))
 
 
 def _chunks(rows: Iterator[tuple[int, Row]]) -> Iterator[list[tuple[int, Row]]]:
@@ -66,16 +62,18 @@ def _chunks(rows: Iterator[tuple[int, Row]]) -> Iterator[list[tuple[int, Row]]]:
         yield chunk
 
 
-def _line(number: int, publication: Publication) -> bytes:
+def _line(number: int, row: Row, publication: Publication) -> bytes:
     outcome, value = publication.outcome, publication.value or b""
     if isinstance(outcome, Refusal):
-        return msgspec.json.encode(_rejection(number, outcome))
+        return msgspec.json.encode(_rejection(number, row, outcome))
     return value[:-1] + b',"destination":"%b"}' % publication.destination.value.encode()
 
 
-def _rejection(number: int, refusal: Refusal) -> dict[str, object]:
+def _rejection(number: int, row: Row, refusal: Refusal) -> dict[str, object]:
+    """The place of a row that has no fields to show: `line` as in an editor, `row` as the place among the output's lines, from 0."""
     return {
         "destination": Destination.DLQ.value,
+        "line": row.line,
         "row": number,
         "error": {"stage": refusal.stage.value, "code": refusal.reason.value, "message": refusal.message},
     }

@@ -22,7 +22,7 @@ REMEMBER = 200_000
 NO_KEY = "no_key"
 # The reasons for which lines of a plain text, or of a file of another format, are refused.
 NOT_JSON_LINES = frozenset({Reason.INVALID_UTF8, Reason.INVALID_JSON, Reason.NOT_AN_OBJECT})
-EXPECTED = "Expected are JSON Lines, an object with a `title` in each line, or CSV whose first line names a column `title`"
+EXPECTED = "Expected are JSON Lines, an object with a `title` in each line, or CSV whose first line names a column `title`."
 ARRAY = "The input begins with `[`, as a JSON array does: `jq -c '.[]' FILE` prints the objects of an array as JSON Lines."
 
 
@@ -41,6 +41,13 @@ class Fault:
     def __str__(self) -> str:
         """As it is shown."""
         return f"line {self.line}: {self.code} ({self.message})"
+
+
+def form(row: Row, refusal: Refusal) -> str:
+    """A sentence on the form of rows, for a row that is refused since it is no JSON object; else empty."""
+    if refusal.reason not in NOT_JSON_LINES:
+        return ""
+    return ARRAY if row.value.lstrip().startswith(b"[") else EXPECTED
 
 
 class Look:
@@ -66,7 +73,7 @@ class Look:
         self._limits = limits
         self._key_field = key_field
         self._lines: OrderedDict[bytes, int] = OrderedDict()
-        self._hint: str | None = None
+        self._hint = ""
         self.rows = self.repeated = 0
         self.faults: list[Fault] = []
         self.codes: Counter[str] = Counter()
@@ -79,8 +86,7 @@ class Look:
         record = Record(key=key, value=row.value)
         found = decode(record, self._limits)
         if isinstance(found, Refusal):
-            if found.reason in NOT_JSON_LINES and self._hint is None:
-                self._hint = ARRAY if row.value.lstrip().startswith(b"[") else f"{EXPECTED}."
+            self._hint = self._hint or form(row, found)
             return record, self._fault(Fault(line=row.line, code=found.reason.value, message=found.message))
         if self._key_field is not None and key is None:
             message = f"the field {self._key_field!r} holds no text and no number to be the key"
@@ -91,7 +97,7 @@ class Look:
     @property
     def form(self) -> str:
         """A sentence on the form of rows, if a row was no JSON object; else empty."""
-        return self._hint or ""
+        return self._hint
 
     @property
     def listed(self) -> str:

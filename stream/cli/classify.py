@@ -26,7 +26,7 @@ def classify(
     from stream.batch import argument, rows
     from stream.batch import classify as run
     from stream.batch.columns import Columns
-    from stream.batch.look import NOT_JSON_LINES
+    from stream.batch.look import EXPECTED, form
     from stream.batch.row import Row
     from stream.batch.show import print_outcome
     from stream.contract.refusal import Refusal
@@ -38,13 +38,14 @@ def classify(
     if not is_file and argument.looks_like_a_path(what):
         note(f"{console.visible(what)} is taken for a text, since there is no such file")
     given = rows.rows_of(what, columns) if is_file else iter([Row(1, argument.of_text(what))])
-    rejected = done = no_json = 0
+    rejected = done = 0
+    hint = ""
     with console.progress(f"classifying {what}", shown=is_file) as advance:
         for classified in run.classify(pipeline_of(chosen), given):
             done += 1
             if isinstance(classified.outcome, Refusal):
                 rejected += 1
-                no_json += classified.outcome.reason in NOT_JSON_LINES
+                hint = hint or form(classified.row, classified.outcome)
             if json:
                 sys.stdout.buffer.write(classified.line + b"\n")
             else:
@@ -56,9 +57,9 @@ def classify(
     if rejected and not is_file:
         fail("the text is rejected; the output has the reason. Next: correct the text.", EXIT_FAILED)
     if rejected:
-        form = f" {run.FORM}" if no_json else ""
+        hint = f"{hint} A plain text is an argument: tagstream classify 'TEXT'." if hint == EXPECTED else hint
         fail(
-            f"{rejected} of {done} rows are rejected. The output has the place and the reason of each (lines are counted from 1, "
-            f"rows from 0, without header and blank lines). Next: correct them and run again.{form}",
+            f"{rejected} of {done} rows are rejected. The output has the line and the reason of each. Next: correct them and run "
+            f"again. {hint}".rstrip(),
             EXIT_FAILED,
         )

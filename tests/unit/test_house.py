@@ -136,9 +136,9 @@ def test_pages_name_files_that_exist(page: Path) -> None:
 
 
 def test_the_changelog_describes_the_version_of_the_package() -> None:
-    """The newest version in the changelog that is not marked as unreleased is the one of pyproject.toml."""
+    """The newest version of the changelog is the package's; changes after it stand under "Unreleased", without a number."""
     headings = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
-    released = next(heading.split()[0] for heading in headings if not heading.startswith("Unreleased"))
+    released = next(heading.split()[0] for heading in headings if heading != "Unreleased")
     assert released == tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 
 

@@ -32,7 +32,7 @@ def test_every_row_has_its_line_in_the_inputs_order(pipeline: Pipeline) -> None:
     assert [line["destination"] for line in found] == ["tagged", "review", "dlq", "tagged"]
     assert [line.get("id") for line in found[:2]] == ["a", "b"]
     assert found[1]["overridden"] == {"tag": "x"}
-    assert found[2]["row"] == 2
+    assert (found[2]["line"], found[2]["row"]) == (3, 2)
     assert (found[2]["error"]["stage"], found[2]["error"]["code"]) == ("decode", "invalid_json")
 
 

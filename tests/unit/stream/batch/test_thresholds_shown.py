@@ -1,39 +1,58 @@
 """The command line shows the applied thresholds and the reasons for review."""
 
+import msgspec
 import pytest
 
 from model_export.bundle.manifest import ALWAYS_ASK
 from model_export.bundle.prediction import Prediction
 from model_export.bundle.strangeness import OodLimits
 from model_export.bundle.text import read
-from stream.batch.classify import Classified
+from stream.batch.classify import Classified, classify
+from stream.batch.row import Row
 from stream.batch.show import print_outcome
 from stream.contract.events import ContentEvent, decode
+from stream.decide.from_settings import pipeline_of
+from stream.settings.settings import Settings
 from tests.fakes import deciding, raw
 
 
+@pytest.mark.parametrize("of_file", [True, False])
 @pytest.mark.parametrize(
-    ("threshold", "energy", "said"),
+    ("threshold", "energy", "title", "said"),
     [
-        (0.95, -5.0, "below the threshold 0.95 of mlops: a person would be asked"),
-        (ALWAYS_ASK, -5.0, "the bundle leaves no mlops to the model: a person would be asked"),
-        (0.5, 0.0, "unlike what the model was made for: a person would be asked"),
-        (0.95, 0.0, "below the threshold 0.95 of mlops, unlike what the model was made for: a person would be asked"),
-        (0.5, -5.0, None),
+        (0.95, -5.0, "Hello", "below the threshold 0.95 of its tag"),
+        (ALWAYS_ASK, -5.0, "Hello", "the bundle publishes no mlops without a person"),
+        (0.5, 0.0, "Hello", "unlike the training texts"),
+        (0.95, 0.0, "Hello", "below the threshold 0.95 of its tag, unlike the training texts"),
+        (0.5, -5.0, "Hel\u200blo", "hidden or deceptive characters: invisible characters"),
+        (0.5, -5.0, "Hello", None),
     ],
 )
 def test_classify_says_why_a_person_would_be_asked(
-    threshold: float, energy: float, said: str | None, capsys: pytest.CaptureFixture[str]
+    threshold: float, energy: float, title: str, said: str | None, of_file: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An unusual text above the threshold is not said to be below it."""
-    event = decode(raw(b'{"title":"Hello"}'))
+    """A text and a row of a file show each reason in words, so that low confidence is told from an unusual text."""
+    event = decode(raw(msgspec.json.encode({"title": title})))
     assert isinstance(event, ContentEvent)
     prediction = Prediction(
         label="mlops", confidence=0.9, probabilities={"mlops": 0.9, "other": 0.1}, energy=energy, tokens=3, truncated=False
     )
     decider = deciding(thresholds={"mlops": threshold}, ood=OodLimits(energy=-1.0))
     outcome = decider.decide(event, prediction, read(event.title, None))
-    print_outcome(Classified(outcome=outcome, number=0, begins=1, line=b""), of_file=False)
+    print_outcome(Classified(outcome=outcome, row=Row(1, b""), line=b""), of_file=of_file)
     shown = capsys.readouterr().out
-    assert ("a person" in shown) == (said is not None)
-    assert said is None or said in shown
+    if said is None:
+        assert shown.startswith("tagged")
+        assert "[" not in shown
+        assert "for a person" not in shown
+    else:
+        assert shown.startswith("review")
+        assert (f"  [{said}]\n" if of_file else f"        for a person: {said}\n") in shown
+
+
+def test_a_guess_of_the_rules_is_called_a_guess(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a model a person is asked about every event, whatever the threshold is."""
+    row = Row(1, b'{"title":"Image segmentation"}')
+    (classified,) = classify(pipeline_of(Settings(decider="rules")), [row])
+    print_outcome(classified, of_file=True)
+    assert capsys.readouterr().out.endswith("  Image segmentation  [the rules only guess]\n")

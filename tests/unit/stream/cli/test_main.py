@@ -123,14 +123,25 @@ def test_lines_that_are_no_json_lines_are_told_what_is_expected(given: bytes) ->
     ],
 )
 def test_a_row_that_is_refused_is_found_by_its_line(given: bytes, line: int, number: int) -> None:
-    """A refused row is named by its line, as an editor counts, and by its row, as the JSON output counts."""
+    """The sentences name the line of a refused row; its JSON object has that line and the place among the objects."""
     spoken, written = classify("-", given=given), classify("-", "--json", given=given)
     assert spoken.exit_code == written.exit_code == 1
-    assert f"rejected  line {line} (row {number})  " in spoken.stdout
+    assert f"rejected  line {line}  " in spoken.stdout
     (refused,) = (found for found in map(json.loads, written.stdout.splitlines()) if found["destination"] == "dlq")
-    assert refused.keys() == {"destination", "row", "error"}
-    assert refused["row"] == number
-    assert "lines are counted from 1, rows from 0" in spoken.stderr
+    assert refused.keys() == {"destination", "line", "row", "error"}
+    assert (refused["line"], refused["row"]) == (line, number)
+    assert json.loads(written.stdout.splitlines()[number]) == refused
+    assert "1 of" in spoken.stderr
+    assert "rows are rejected. The output has the line and the reason of each." in spoken.stderr
+
+
+def test_a_json_array_is_told_how_to_become_json_lines() -> None:
+    """Lines of a pretty-printed array are no objects, and the error names the command that makes JSON Lines of the array."""
+    done = classify("-", given=b'[\n  {"title": "a"},\n  {"title": "b"}\n]\n')
+    assert done.exit_code == 1
+    assert "3 of 4 rows are rejected" in done.stderr
+    assert "The input begins with `[`, as a JSON array does: `jq -c '.[]' FILE`" in done.stderr
+    assert "A plain text" not in done.stderr
 
 
 def test_rows_that_are_objects_need_no_word_on_the_form() -> None:

@@ -22,6 +22,7 @@ from monitoring.metrics.metrics import Metrics
 from monitoring.observer import NullObserver
 from monitoring.vocabulary import Destination, Reason, TextFlag
 from stream.batch.classify import Classified
+from stream.batch.row import Row
 from stream.batch.show import print_outcome
 from stream.cli.show.records import print_record
 from stream.contract.events import decode
@@ -227,7 +228,7 @@ def test_a_terminal_shows_hostile_records_without_obeying_them(pipeline: Pipelin
     for make, record in itertools.islice(corpus(), 2_000):
         (outcome,) = pipeline.decide([record.raw()])
         (publication,) = pipeline.publications([record.raw()])
-        print_outcome(Classified(outcome=outcome, line=b"", begins=1, number=0), of_file=True)
+        print_outcome(Classified(outcome=outcome, row=Row(1, record.value or b""), line=b""), of_file=True)
         for topic, key, value, headers in (
             ("content", record.key, record.value, record.headers),
             (publication.destination.value, publication.key, publication.value, publication.headers),
