@@ -11,7 +11,9 @@ from stream.cli.options import DriftAfter, DriftKind, finite, loaded
 def demo(
     seconds: Annotated[
         float | None,
-        typer.Option(help="Stop by itself; until Ctrl-C unless given.", envvar="DEMO_SECONDS", min=1, callback=finite),
+        typer.Option(
+            help="Seconds until the demo stops by itself; Ctrl-C stops it too.", envvar="DEMO_SECONDS", min=1, callback=finite
+        ),
     ] = None,
     rate: Annotated[float, typer.Option(help="Sample events a second.", min=0.1, max=2000, callback=finite)] = 20.0,
     drift: DriftKind = "language",
@@ -25,7 +27,7 @@ def demo(
     ] = None,
 ) -> None:
     """
-    Start a broker, a worker and a producer of sample events that drift after a while, and watch.
+    Run a broker, a worker and a producer of sample events, and watch them. After a while the events drift.
 
     TAGSTREAM_BROKERS is not used: a demo touches no broker that it has not started, unless --on-broker names one.
     """

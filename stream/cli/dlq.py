@@ -13,11 +13,15 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Look at dead letters, and send them again.", no_args_is_help=True, rich_markup_mode=None)
 
-Code = Annotated[str | None, typer.Option(help="Only of this code, as `list` prints it.")]
-StageOption = Annotated[str | None, typer.Option("--stage", help="Only of this stage: decode, validate, infer, produce.")]
-Since = Annotated[str | None, typer.Option(help="Only written since: 90s, 15m, 2h, 7d, or an RFC 3339 time.", metavar="WHEN")]
-Partition = Annotated[int | None, typer.Option(help="Only of this partition of the dead letters' topic.", min=0)]
-MaxLetters = Annotated[int | None, typer.Option("--max", help="No more than so many, by partition and offset.", min=1)]
+Code = Annotated[str | None, typer.Option(help="Only dead letters with this code, as `list` prints it.")]
+StageOption = Annotated[
+    str | None, typer.Option("--stage", help="Only dead letters of this stage: decode, validate, infer, produce.")
+]
+Since = Annotated[
+    str | None, typer.Option(help="Only dead letters since then: 90s, 15m, 2h, 7d ago, or an RFC 3339 time.", metavar="WHEN")
+]
+Partition = Annotated[int | None, typer.Option(help="Only this partition of the dead letters' topic.", min=0)]
+MaxLetters = Annotated[int | None, typer.Option("--max", help="At most so many dead letters, by partition and offset.", min=1)]
 
 
 @app.command("list")
@@ -28,10 +32,10 @@ def list_letters(
     since: Since = None,
     partition: Partition = None,
     max_letters: MaxLetters = None,
-    count: Annotated[bool, typer.Option("--count", help="Only how many of each code.")] = False,
+    count: Annotated[bool, typer.Option("--count", help="Print only the number of each code.")] = False,
     json: Json = False,
 ) -> None:
-    """List dead letters: where they lie, where they come from, why; never their text."""
+    """List dead letters: place, origin and reason, without their text."""
     chosen = settings(brokers=brokers)
     from stream.dead_letters import choose, show
 
@@ -43,7 +47,7 @@ def list_letters(
 def show_letter(
     where: Annotated[str, typer.Argument(help="Place of a dead letter, as `list` prints it.", metavar="PARTITION/OFFSET")],
     brokers: Brokers = None,
-    raw: Annotated[bool, typer.Option("--raw", help="Write the original bytes alone.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Write only the original bytes.")] = False,
     json: Json = False,
 ) -> None:
     """Show one dead letter: its headers, key and bytes, escaped."""
@@ -59,7 +63,9 @@ def show_letter(
 def replay_letters(
     where: Annotated[
         list[str] | None,
-        typer.Argument(help="Places; all that the filters take unless given.", metavar="[PARTITION/OFFSET]..."),
+        typer.Argument(
+            help="Places of dead letters; unless given, all that pass the filters.", metavar="[PARTITION/OFFSET]..."
+        ),
     ] = None,
     brokers: Brokers = None,
     to: Annotated[str | None, typer.Option(help="Topic to send to; `content` unless given.", metavar="TOPIC")] = None,
@@ -68,14 +74,16 @@ def replay_letters(
     since: Since = None,
     partition: Partition = None,
     max_letters: MaxLetters = None,
-    most_replays: Annotated[int, typer.Option(help="Refuse a letter that was replayed so often.", min=1, max=9999)] = 3,
-    again: Annotated[bool, typer.Option("--again", help="Send letters again that were replayed before; needs places.")] = False,
+    most_replays: Annotated[int, typer.Option(help="Refuse a dead letter that was replayed so often.", min=1, max=9999)] = 3,
+    again: Annotated[
+        bool, typer.Option("--again", help="Send dead letters again that were replayed before; needs places.")
+    ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the letters that would be sent, without sending them.")
+        bool, typer.Option("--dry-run", help="Show the dead letters that would be sent, and send none.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Send dead letters again, each once however often this is called."""
+    """Send dead letters again; each is sent once, however often this is called."""
     chosen = settings(brokers=brokers)
     import dataclasses
 

@@ -5,23 +5,28 @@ from typing import Annotated
 
 import typer
 
-from stream.cli.options import Brokers, BundleFolder, Idle, Json, settings
+from stream.cli.options import Brokers, BundleFolder, Idle, Json, not_empty, path, settings
 
-app = typer.Typer(help="Make drift references and thresholds; follow findings.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Make drift references and thresholds; show drift findings.", no_args_is_help=True, rich_markup_mode=None
+)
 
 EventsFile = Annotated[
-    str, typer.Argument(help="JSON Lines of events, tagged or review records; - for standard input.", metavar="FILE|-")
+    str,
+    typer.Argument(
+        help="JSON Lines of events, tagged or review records; - for standard input.", metavar="FILE|-", callback=not_empty
+    ),
 ]
 
 
 @app.command("reference")
 def reference(
     what: EventsFile,
-    out: Annotated[Path, typer.Option(help="File to write the reference to.", metavar="FILE")],
+    out: Annotated[Path, typer.Option(help="File to write the reference to.", metavar="FILE", parser=path)],
     bundle: BundleFolder = None,
-    allow_few: Annotated[bool, typer.Option("--allow-few", help="Take fewer than 5,000 events.")] = False,
+    allow_few: Annotated[bool, typer.Option("--allow-few", help="Accept fewer than 5,000 events.")] = False,
 ) -> None:
-    """Make the reference that windows are compared with, from events of a healthy time."""
+    """Make a drift reference from events of a healthy time."""
     from stream.batch import drift
 
     drift.reference(settings(bundle=bundle), what, out=out, allow_few=allow_few)
@@ -31,9 +36,15 @@ def reference(
 def calibrate(
     what: EventsFile,
     bundle: BundleFolder = None,
-    run: Annotated[int, typer.Option(help="Events between false alarms of a detector.", min=1000, max=1_000_000)] = 100_000,
+    run: Annotated[
+        int, typer.Option(help="At most one false alarm of a detector in so many events.", min=1000, max=1_000_000)
+    ] = 100_000,
 ) -> None:
-    """Find thresholds by replaying events of a healthy time; prints lines for tagstream.toml."""
+    """
+    Find drift thresholds by replaying events of a healthy time.
+
+    They are printed as lines for tagstream.toml.
+    """
     chosen = settings(bundle=bundle)
     from stream.batch import drift
 

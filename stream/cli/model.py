@@ -7,33 +7,48 @@ from typing import Annotated
 import typer
 
 from stream.cli.exits import note
-from stream.cli.options import BundleFolder, Json, finite, settings
+from stream.cli.options import BundleFolder, Json, finite, not_empty, path, settings
 
 app = typer.Typer(help="Make and inspect model bundles.", no_args_is_help=True, rich_markup_mode=None)
 
-DataFolder = Annotated[Path | None, typer.Option(help="Folder with dataset.csv and holdout.csv.", metavar="FOLDER")]
+DataFolder = Annotated[
+    Path | None, typer.Option(help="Folder with dataset.csv and holdout.csv.", metavar="FOLDER", parser=path)
+]
 TrainFolder = Annotated[
     Path,
     typer.Argument(
-        help="Folder to write the bundle to; with --all, to write bundle, networks and report to.", metavar="FOLDER"
+        help="Folder to write the bundle to; with --all, to write bundle, networks and report to.",
+        metavar="FOLDER",
+        parser=path,
     ),
 ]
-OutFolder = Annotated[Path, typer.Argument(help="Folder to write the bundle to.", metavar="FOLDER")]
+OutFolder = Annotated[Path, typer.Argument(help="Folder to write the bundle to.", metavar="FOLDER", parser=path)]
 BundleArgument = Annotated[
-    Path | None, typer.Argument(help="Folder of the bundle; the settings' unless given.", metavar="FOLDER")
+    Path | None,
+    typer.Argument(help="Folder of the bundle; that of the settings unless given.", metavar="FOLDER", parser=path),
 ]
-Checkpoint = Annotated[Path | None, typer.Option(help="Keep the trained network in this file.", metavar="FILE")]
-Against = Annotated[list[str] | None, typer.Option(help="Another bundle on the same rows.", metavar="[NAME=]FOLDER")]
+Checkpoint = Annotated[Path | None, typer.Option(help="Keep the trained network in this file.", metavar="FILE", parser=path)]
+Against = Annotated[
+    list[str] | None,
+    typer.Option(help="Measure this bundle on the same rows; can be repeated.", metavar="[NAME=]FOLDER", parser=not_empty),
+]
 Rivals = Annotated[
     list[str] | None,
-    typer.Option("--checkpoint", help="A network that `train --checkpoint` kept, on the same rows.", metavar="[NAME=]FILE"),
+    typer.Option(
+        "--checkpoint",
+        help="Measure this network, which `train --checkpoint` kept, on the same rows; can be repeated.",
+        metavar="[NAME=]FILE",
+        parser=not_empty,
+    ),
 ]
-Report = Annotated[Path | None, typer.Option(help="Write a Markdown and an HTML report here.", metavar="FOLDER")]
+Report = Annotated[
+    Path | None, typer.Option(help="Write a report there, in Markdown and in HTML.", metavar="FOLDER", parser=path)
+]
 MultilabelOption = Annotated[
-    bool, typer.Option("--multilabel", help="Add a second head, which finds the further subjects of a text (`tags`).")
+    bool, typer.Option("--multilabel", help="Add a second head, which gives every label that a text is about (`tags`).")
 ]
 Precision = Annotated[
-    float, typer.Option(help="Share right that the thresholds must reach.", min=0.5, max=1.0, callback=finite)
+    float, typer.Option(help="Share of published decisions that must be right.", min=0.5, max=1.0, callback=finite)
 ]
 
 
@@ -41,16 +56,17 @@ Precision = Annotated[
 def train(
     folder: TrainFolder = Path("trained"),
     everything: Annotated[
-        bool, typer.Option("--all", help="Keep teacher and student, train the simpler rivals, and report on all of them.")
+        bool,
+        typer.Option("--all", help="Keep the teacher and the student, train simpler models too, and report on all of them."),
     ] = False,
     data: DataFolder = None,
     checkpoint: Checkpoint = None,
     precision: Precision = 0.95,
     corpus_only: Annotated[bool, typer.Option("--corpus-only", help="Train on the authored corpus alone.")] = False,
     multilabel: MultilabelOption = False,
-    seed: Annotated[int | None, typer.Option(help="Random seed; that of the shipped bundle unless given.", min=0)] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed; the shipped bundle's unless given.", min=0)] = None,
 ) -> None:
-    """Train a model, prove it, and write its bundle (needs the extra `export`)."""
+    """Train a model, check it, and write its bundle. Needs the extra `export`."""
     from stream.cli import making
 
     _note_replaced(folder / "bundle" if everything else folder)
@@ -68,12 +84,12 @@ def train(
 
 @app.command("export")
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="A network that `train --checkpoint` kept.", metavar="FILE")],
+    checkpoint: Annotated[Path, typer.Argument(help="Network that `train --checkpoint` kept.", metavar="FILE", parser=path)],
     folder: OutFolder,
     data: DataFolder = None,
     precision: Precision = 0.95,
 ) -> None:
-    """Make a bundle of a trained network (needs the extra `export`)."""
+    """Make a bundle of a trained network. Needs the extra `export`."""
     from stream.cli import making
 
     _note_replaced(folder)
@@ -87,11 +103,13 @@ def refit(
     bundle: BundleFolder = None,
     precision: Precision = 0.95,
     multilabel: MultilabelOption = False,
-    keep_head: Annotated[
-        bool, typer.Option("--keep-head", help="Keep the head too: learn the n-grams beside it alone.")
-    ] = False,
+    keep_head: Annotated[bool, typer.Option("--keep-head", help="Keep the head too, and fit only the n-grams.")] = False,
 ) -> None:
-    """Keep a bundle's encoder; fit its head and n-grams anew to the labels of today (needs the extra `export`)."""
+    """
+    Make a bundle with the encoder of another one and a new head. Needs the extra `export`.
+
+    Head and n-grams are fitted to the labelled rows of today.
+    """
     from stream.cli import making
 
     chosen = settings(data=data, bundle=bundle)
@@ -102,12 +120,16 @@ def refit(
 
 @app.command("calibrate")
 def calibrate(
-    out: Annotated[Path, typer.Option(help="Folder to write the new bundle to.", metavar="FOLDER")],
+    out: Annotated[Path, typer.Option(help="Folder to write the new bundle to.", metavar="FOLDER", parser=path)],
     folder: BundleArgument = None,
     data: DataFolder = None,
     precision: Precision = 0.95,
 ) -> None:
-    """Keep a bundle's network; redo temperature, thresholds, reference and metrics (needs the extra `export`)."""
+    """
+    Make a bundle with the network of another one and new thresholds. Needs the extra `export`.
+
+    The temperature, the drift reference and the metrics are computed again too.
+    """
     from stream.cli import making
 
     chosen = settings(data=data, bundle=folder)
@@ -120,13 +142,15 @@ def calibrate(
 def evaluate(
     folder: BundleArgument = None,
     data: DataFolder = None,
-    baselines: Annotated[bool, typer.Option("--baselines", help="Train and measure the simpler rivals too.")] = False,
+    baselines: Annotated[
+        bool, typer.Option("--baselines", help="Train and measure simpler models too: keyword rules, TF-IDF, a frozen encoder.")
+    ] = False,
     against: Against = None,
     checkpoint: Rivals = None,
     report: Report = None,
     json: Json = False,
 ) -> None:
-    """Measure a bundle and its rivals on rows that it never saw (needs the extra `export`)."""
+    """Measure a bundle on rows that it was not trained on. Needs the extra `export`."""
     from stream.cli import making
 
     chosen = settings(data=data, bundle=folder)
@@ -143,7 +167,7 @@ def evaluate(
 
 @app.command("verify")
 def verify(folder: BundleArgument = None, json: Json = False) -> None:
-    """Check every byte of a bundle, its golden texts, and that no prediction depends on its batch."""
+    """Check a bundle: its files, its known predictions, and that no prediction depends on its batch."""
     from stream.cli import making
 
     making.verify(settings(bundle=folder), as_json=json)
@@ -151,7 +175,7 @@ def verify(folder: BundleArgument = None, json: Json = False) -> None:
 
 @app.command("inspect")
 def inspect(folder: BundleArgument = None, json: Json = False) -> None:
-    """Show a bundle: labels, thresholds, training data; with --json the whole manifest."""
+    """Show a bundle: labels, training data, thresholds and limits; with --json the whole manifest."""
     from stream.cli import making
 
     making.inspect(settings(bundle=folder), as_json=json)
@@ -166,7 +190,7 @@ def _refuse_no_bundles(folders: Iterable[Path]) -> None:
 
 
 def _note_replaced(folder: Path) -> None:
-    """Say which bundle will be replaced, before the minutes of work: there is still time to stop."""
+    """Name the bundle that will be replaced before the minutes of work begin, so that the user can stop."""
     from model_export.bundle import bundle
     from model_export.bundle.manifest import MANIFEST
 

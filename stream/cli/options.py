@@ -27,20 +27,20 @@ def finite(given: float | None) -> float | None:
 
 def not_empty(given: str | None) -> str | None:
     """
-    Refuse an empty name, as an unset variable of a shell gives it: `--group "$GROUP"`.
+    Refuse an empty name, as an unset variable of a shell gives it: `--group "$GROUP"`, `model inspect "$BUNDLE"`.
 
     Raises:
         BadParameter: The name is empty.
     """
     if given == "":
-        msg = "it is empty. Next: give a name, or leave the option out."
+        msg = "it is empty. Next: give a name, or leave it out."
         raise typer.BadParameter(msg)
     return given
 
 
-def folder(given: str) -> Path:
+def path(given: str) -> Path:
     """
-    The folder that an option names. An empty name would be the working directory.
+    The path that an option or argument names. An empty name would be the working directory.
 
     Raises:
         BadParameter: The name is empty.
@@ -50,11 +50,15 @@ def folder(given: str) -> Path:
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 Brokers = Annotated[str | None, typer.Option(help="Kafka brokers, host:port, comma-separated.", metavar="HOST:PORT")]
-BundleFolder = Annotated[Path | None, typer.Option(help="Folder of the model bundle.", metavar="FOLDER", parser=folder)]
+BundleFolder = Annotated[Path | None, typer.Option(help="Folder of the model bundle.", metavar="FOLDER", parser=path)]
 Decider = Annotated[
-    Literal["model", "rules"] | None, typer.Option(help="rules: no model; keywords guess, and every event goes to review.")
+    Literal["model", "rules"] | None,
+    typer.Option(help="model, or rules: keywords guess the tag, and every event goes to review."),
 ]
-Threshold = Annotated[float | None, typer.Option(help="Ask a person below this confidence.", metavar="0..1")]
+Threshold = Annotated[
+    float | None,
+    typer.Option(help="Confidence below which a person is asked; the bundle's thresholds unless given.", metavar="0..1"),
+]
 Idle = Annotated[float | None, typer.Option(help="Stop after so many seconds without a record.", min=0.1, callback=finite)]
 TitleColumn = Annotated[str | None, typer.Option("--title", help="Column or field of the title.", metavar="NAME")]
 DescriptionColumn = Annotated[
@@ -66,7 +70,7 @@ DriftKind = Annotated[
     Literal["none", "class-mix", "new-topic", "language", "no-description", "confidence"],
     typer.Option(help="How the samples drift."),
 ]
-DriftAfter = Annotated[float, typer.Option(help="When they begin to, in seconds.", min=0, callback=finite)]
+DriftAfter = Annotated[float, typer.Option(help="Seconds until the samples begin to drift.", min=0, callback=finite)]
 
 
 def loaded(**flags: Any) -> "Loaded":

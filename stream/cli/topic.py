@@ -22,14 +22,16 @@ from stream.cli.options import (
 
 def send(
     what: Annotated[
-        str | None, typer.Argument(help="A CSV or JSON Lines file, or - for standard input.", metavar="FILE|-")
+        str | None,
+        typer.Argument(help="A CSV or JSON Lines file, or - for standard input.", metavar="FILE|-", callback=not_empty),
     ] = None,
     brokers: Brokers = None,
     topic: Annotated[
-        str | None, typer.Option(help="Topic; `content` of the settings unless given.", callback=not_empty)
+        str | None, typer.Option(help="Topic; topics.content of the settings unless given.", callback=not_empty)
     ] = None,
     rate: Annotated[
-        float | None, typer.Option(help="Events a second; as fast as it goes unless given.", min=0.001, callback=finite)
+        float | None,
+        typer.Option(help="Events a second; as fast as the broker confirms unless given.", min=0.001, callback=finite),
     ] = None,
     title: TitleColumn = None,
     description: DescriptionColumn = None,
@@ -38,15 +40,18 @@ def send(
         str | None,
         typer.Option(help="Field whose text or number is the record's key; no key unless given.", callback=not_empty),
     ] = None,
-    as_is: Annotated[bool, typer.Option("--as-is", help="Send rows too that will become dead letters.")] = False,
+    as_is: Annotated[bool, typer.Option("--as-is", help="Also send rows that will become dead letters.")] = False,
     samples: Annotated[
-        bool, typer.Option("--samples", help="Send the demo's events until stopped, 20/s unless given.")
+        bool,
+        typer.Option(
+            "--samples", help="Send sample events instead of a file, until stopped; 20 a second unless --rate is given."
+        ),
     ] = False,
     drift: DriftKind = "none",
     drift_after: DriftAfter = 0.0,
 ) -> None:
     """
-    Send the rows of a file as events; done when the broker has confirmed all.
+    Send the rows of a file as events. It ends when the broker has confirmed all.
 
     A file is looked at first: if a row would become a dead letter, nothing is sent (exit code 4). Standard input is looked at
     row by row, and the first such row ends the sending.
@@ -83,13 +88,13 @@ def send(
 
 
 def tail(
-    topic: Annotated[str, typer.Argument(help="content, tagged, review, dlq, ... or any topic's name.")],
+    topic: Annotated[str, typer.Argument(help="content, tagged, review, dlq, ... or any topic's name.", callback=not_empty)],
     brokers: Brokers = None,
     json: Json = False,
     from_beginning: Annotated[bool, typer.Option("--from-beginning", help="Start at the oldest record.")] = False,
     max_records: Annotated[int | None, typer.Option("--max", help="Stop after so many records.", min=1)] = None,
     idle: Idle = None,
-    at_least: Annotated[int, typer.Option(help="Fail when fewer records came.", min=0)] = 0,
+    at_least: Annotated[int, typer.Option(help="Exit with 1 if fewer records came.", min=0)] = 0,
     distinct: Annotated[
         bool, typer.Option("--distinct", help="Show each outcome once; say how many duplicates came; exit 4 on a conflict.")
     ] = False,
@@ -105,8 +110,11 @@ def tail(
     """Show the records of a topic as they come."""
     chosen = settings(brokers=brokers)
     from stream.cli.show import records
-    from stream.cli.show.wanted import Wanted
+    from stream.cli.show.wanted import Wanted, unknown_tag
 
+    warning = None if tag is None else unknown_tag(chosen, tag)
+    if warning is not None:
+        note(warning)
     shown = records.tail(
         chosen,
         topic,

@@ -39,9 +39,14 @@ def doctor(
     create_topics: Annotated[bool, typer.Option("--create-topics", help="Make the topics that do not exist.")] = False,
     acls: Annotated[
         str | None,
-        typer.Option("--acls", help="Only print the commands that give a user the least rights.", metavar="USER"),
+        typer.Option(
+            "--acls",
+            help="Only print the commands that give this user the rights of a role, and no more.",
+            metavar="USER",
+            callback=not_empty,
+        ),
     ] = None,
-    role: Annotated[Role, typer.Option("--role", help="Role of that user.")] = "worker",
+    role: Annotated[Role, typer.Option("--role", help="Role of the user of --acls.")] = "worker",
     json: Json = False,
 ) -> None:
     """Check all that a worker needs; say the next step."""
@@ -64,11 +69,13 @@ def doctor(
 def top(
     urls: Annotated[
         list[str] | None,
-        typer.Argument(help="Metrics of the workers; the settings' own worker unless given.", metavar="[HOST:PORT|URL]..."),
+        typer.Argument(
+            help="Addresses of the workers' metrics; unless given, that of the settings.", metavar="[HOST:PORT|URL]..."
+        ),
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Print one frame and end.")] = False,
     json: Json = False,
-    every: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.2, max=60, callback=finite)] = 1.0,
+    every: Annotated[float, typer.Option(help="Seconds between two frames.", min=0.2, max=60, callback=finite)] = 1.0,
 ) -> None:
     """Watch running workers: flow, latency, confidence, drift, alarms."""
     from rich.console import Console

@@ -1,12 +1,12 @@
 """Where settings come from. The only reader of the environment and of `tagstream.toml`.
 
 Flags win over the environment (`TAGSTREAM_*`, nested with `__`), the environment over `tagstream.toml`, the file over the
-defaults. An unknown key is an error that names the nearest known one, so that a misspelt setting is not silently its default.
+defaults. An unknown key is an error that names the known one that it resembles, so that a misspelt setting is not silently its default.
 """
 
 import difflib
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,16 +93,21 @@ def _model_keys(model: type[BaseModel]) -> Iterator[str]:
 
 
 def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
-    known = {PREFIX + key.upper().replace(".", "__") for key in (*known_keys(), "topics.content_dlq")}
-    known |= CONTROL_VARIABLES
+    known = {key.upper().replace(".", "__") for key in (*known_keys(), "topics.content_dlq")}
+    known |= {name.removeprefix(PREFIX) for name in CONTROL_VARIABLES}
     for name in environ:
-        if name.startswith(PREFIX) and name not in known:
-            nearest = difflib.get_close_matches(name.upper(), sorted(known), n=1, cutoff=0)[0]
-            msg = (
-                f"{name} is not a setting of tagstream. The nearest one is {nearest}. "
-                f"Next: correct or unset it; `tagstream config show` lists all."
-            )
+        own = name.removeprefix(PREFIX)
+        if name.startswith(PREFIX) and own not in known:
+            # Compared without the prefix, which would make every two names alike.
+            nearest = _nearest(own.upper(), known)
+            said = f" The nearest one is {PREFIX}{nearest}." if nearest else ""
+            msg = f"{name} is not a setting of tagstream.{said} Next: correct or unset it; `tagstream config show` lists all."
             raise SettingsError(msg)
+
+
+def _nearest(given: str, known: Iterable[str]) -> str | None:
+    """The known name that this one is probably a misspelling of; None if no name is that close."""
+    return next(iter(difflib.get_close_matches(given, sorted(known), n=1)), None)
 
 
 def _file(environ: Mapping[str, str], folder: Path) -> tuple[Path, dict[str, Any]]:
@@ -131,13 +136,18 @@ def _refuse_unknown_keys(path: Path, table: Mapping[str, Any]) -> None:
             continue
         first, _, rest = key.partition(".")
         # A table named after the program, as in files that several programs share, with our keys in it.
-        nearest = rest if rest in known else difflib.get_close_matches(key.lower(), sorted(known), n=1, cutoff=0)[0]
+        nearest = rest if rest in known else _nearest(key.lower(), known)
         step = (
             f"write it above every table, without [{first}]"
             if rest == nearest and "." not in rest
             else "correct or remove it; `tagstream config show` lists all"
         )
-        msg = f"{key} ({_of_file(path)}) is not a setting of tagstream. The nearest one is {nearest}. Next: {step}."
+        said = (
+            f"The nearest one is {nearest}"
+            if nearest
+            else f"The sections are {', '.join(f'[{name}]' for name in sorted(tables))}"
+        )
+        msg = f"{key} ({_of_file(path)}) is not a setting of tagstream. {said}. Next: {step}."
         raise SettingsError(msg)
 
 
@@ -177,9 +187,10 @@ def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:
     problem = error.errors(include_url=False, include_context=False)[0]
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        nearest = difflib.get_close_matches(key, known_keys(), n=1, cutoff=0)[0]
+        nearest = _nearest(key, known_keys())
+        said = f" The nearest one is {nearest}." if nearest else ""
         return (
-            f"{key} ({origins.get(key, 'unknown origin')}) is not a setting of tagstream. The nearest one is {nearest}. "
+            f"{key} ({origins.get(key, 'unknown origin')}) is not a setting of tagstream.{said} "
             f"Next: correct or remove it; `tagstream config show` lists all."
         )
     reason = problem["msg"].removeprefix("Value error, ")

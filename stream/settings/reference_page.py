@@ -33,8 +33,8 @@ A value comes from the first of these that has it:
 4. the default
 
 The variable of a setting is `TAGSTREAM_` and its name in capitals, with `__` for the dot: `topics.content` is
-`TAGSTREAM_TOPICS__CONTENT`. A name that is not on this page is an error (exit code 2) that says the nearest one.
-Settings are read once, when a command starts.
+`TAGSTREAM_TOPICS__CONTENT`. A name that is not on this page is an error (exit code 2). Settings are read once, when a
+command starts.
 
 A topic's name has 1 to 249 of the characters `a-z A-Z 0-9 . _ -`, and no two topics have the same name.
 

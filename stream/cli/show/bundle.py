@@ -1,10 +1,11 @@
-"""A bundle on the terminal: its name and labels, its thresholds, and its training data, all from the manifest."""
+"""A bundle on the terminal: name, labels, training data, thresholds and limits, all from the manifest."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from model_export.bundle.bundle import Bundle
-from model_export.bundle.manifest import ALWAYS_ASK
+from model_export.bundle.manifest import ALWAYS_ASK, Manifest
+from model_export.bundle.strangeness import NO_LIMITS, limits_in
 from stream.terminal import console
 
 KB, MB = 1e3, 1e6
@@ -47,6 +48,29 @@ def _lines(bundle: Bundle) -> Iterator[str]:
         own = manifest.thresholds.get(label)
         why = own.sentence(label) if own is not None else f"{label}: no certificate; this is the threshold of all labels"
         yield f"  {shown:<8}{why}"
+    yield from _ood(manifest)
+
+
+def _ood(manifest: Manifest) -> Iterator[str]:
+    """The limits above which a text is out of distribution, by their names in the manifest's reference."""
+    limits = limits_in(manifest.reference)
+    if limits == NO_LIMITS:
+        yield _named("limits", "none: the confidence alone says which texts a person is asked about")
+        return
+    yield _named("limits", "a person is asked at any confidence about a text above one of them:")
+    if limits.energy is not None:
+        yield _limit("ood_energy", limits.energy, "energy of the logits: the network recognises little in the text")
+    if limits.unfamiliar is not None:
+        words = len(manifest.reference.get("known_words", ()))
+        yield _limit(
+            "ood_unfamiliar",
+            limits.unfamiliar,
+            f"share of words that are not among the {words:,} known ones: another language, or code",
+        )
+
+
+def _limit(name: str, value: float, catches: str) -> str:
+    return f"  {name:<15} {value:<8} {catches}"
 
 
 def _size(count: int) -> str:

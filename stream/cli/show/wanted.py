@@ -1,11 +1,14 @@
 """The records that `tagstream tail` shows: those with a tag, a decider or an id."""
 
+import difflib
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
+from model_export.bundle.bundle import BundleError, read
 from stream.contract.record import Record
+from stream.settings.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +42,26 @@ class Wanted:
             and (self.decider is None or fields.get("decider") == self.decider)
             and (self.id is None or event_id == self.id)
         )
+
+
+def unknown_tag(settings: Settings, tag: str) -> str | None:
+    """
+    A warning if the bundle of the settings has no such label, with the label that it resembles; None if it has.
+
+    It is a warning and no error, since the records may be of another bundle, or of a reviewer.
+    """
+    try:
+        manifest = read(settings.bundle).manifest
+    except BundleError as error:
+        return f"the tag {tag!r} cannot be compared with the labels of the bundle: {error}"
+    if tag in manifest.labels:
+        return None
+    near = difflib.get_close_matches(tag.lower(), manifest.labels, n=1)
+    meant = f"the nearest one is {near[0]}" if near else f"it has {', '.join(manifest.labels)}"
+    return (
+        f"the bundle {manifest.name} {manifest.version} has no label {tag!r}; {meant}. The records are read all the same, since "
+        f"another bundle may have written them."
+    )
 
 
 def _fields(value: bytes | None) -> dict[str, Any]:

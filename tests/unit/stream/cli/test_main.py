@@ -191,13 +191,22 @@ def test_rows_above_one_that_cannot_be_read_are_printed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("worker", "--group", ""), "Invalid value for '--group': it is empty. Next: give a name, or leave the option out."),
-        (("worker", "--bundle", ""), "Invalid value for '--bundle': it is empty. Next: give a name, or leave the option out."),
+        (("worker", "--group", ""), "Invalid value for '--group': it is empty. Next: give a name, or leave it out."),
+        (("worker", "--bundle", ""), "Invalid value for '--bundle': it is empty. Next: give a name, or leave it out."),
         (("classify", "a", "--bundle", ""), "Invalid value for '--bundle': it is empty."),
         (("tail", "tagged", "--tag", ""), "Invalid value for '--tag': it is empty."),
+        (("send", ""), "Invalid value for 'FILE|-': it is empty."),
+        (("drift", "calibrate", ""), "Invalid value for 'FILE|-': it is empty."),
+        (("tail", ""), "Invalid value for 'topic': it is empty."),
+        (("model", "inspect", ""), "Invalid value for 'FOLDER': it is empty. Next: give a name, or leave it out."),
+        (("model", "verify", ""), "Invalid value for 'FOLDER': it is empty."),
+        (("model", "evaluate", ""), "Invalid value for 'FOLDER': it is empty."),
+        (("model", "evaluate", "--against", ""), "Invalid value for '--against': it is empty."),
+        (("model", "calibrate", "--out", ""), "Invalid value for '--out': it is empty."),
+        (("drift", "reference", "-", "--out", ""), "Invalid value for '--out': it is empty."),
     ],
 )
-def test_an_empty_name_of_an_option_is_refused(words: tuple[str, ...], says: str) -> None:
+def test_an_empty_name_is_refused(words: tuple[str, ...], says: str) -> None:
     """An empty bundle would be the working directory: `--bundle "$BUNDLE"` with an unset variable."""
     done = run(*words)
     assert done.exit_code == 2

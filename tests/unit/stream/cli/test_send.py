@@ -199,7 +199,7 @@ def test_an_empty_name_is_refused(option: str) -> None:
     """An empty --topic would be the topic of the settings."""
     done = send("a.csv", option, "")
     assert done.exit_code == 2
-    assert "it is empty. Next: give a name, or leave the option out." in done.stderr
+    assert "it is empty. Next: give a name, or leave it out." in done.stderr
 
 
 def test_the_memory_for_a_large_input_is_bounded(sent: Sent, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -145,6 +145,25 @@ def test_an_unknown_key_of_the_file_names_the_nearest_known_one(tmp_path: Path, 
     assert str(tmp_path / "tagstream.toml") in message
 
 
+@pytest.mark.parametrize(
+    ("toml", "key"), [("[foo]\nx = 1", "foo.x"), ("[foo]", "foo"), ("xyzzy = 1", "xyzzy"), ("[zzz.qqq]\nx = 1", "zzz.qqq.x")]
+)
+def test_a_key_of_the_file_that_resembles_no_setting_gets_the_sections(tmp_path: Path, toml: str, key: str) -> None:
+    """A far-fetched suggestion would send the reader to a setting that has nothing to do with it."""
+    message = refused(tmp_path, toml=toml)
+    assert message.startswith(f"{key} (tagstream.toml (")
+    sections = sorted({f"[{known.partition('.')[0]}]" for known in known_keys() if "." in known})
+    assert f"is not a setting of tagstream. The sections are {', '.join(sections)}. Next: correct or remove it" in message
+
+
+def test_a_variable_that_resembles_no_setting_gets_no_suggestion(tmp_path: Path) -> None:
+    """The prefix, which all variables share, makes no two of them alike."""
+    message = refused(tmp_path, {"TAGSTREAM_FOO": "x"})
+    assert message == (
+        "TAGSTREAM_FOO is not a setting of tagstream. Next: correct or unset it; `tagstream config show` lists all."
+    )
+
+
 def test_a_key_of_another_case_does_not_win_over_what_wins_over_the_file(tmp_path: Path) -> None:
     """It is refused even if flag and environment set the same key: pydantic-settings would let it win over both."""
     message = refused(tmp_path, {"TAGSTREAM_GROUP": "environment"}, 'GROUP = "file"', {"group": "flag"})

@@ -47,6 +47,20 @@ def test_the_shipped_bundle_is_a_screenful_on_standard_output() -> None:
         assert f"  {threshold.confidence:<8}{threshold.sentence(label)}\n" in done.stdout
 
 
+def test_the_limits_of_unusual_texts_have_name_and_value(tiny_bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each limit is shown by its name in the manifest; a limit that an older bundle lacks is left out, and none is said."""
+
+    def limited(**reference: object) -> str:
+        manifest = msgspec.structs.replace(tiny_bundle.manifest, reference=reference)
+        return shown(msgspec.structs.replace(tiny_bundle, manifest=manifest), capsys)
+
+    both = limited(ood_energy=-1.5, ood_unfamiliar=0.25, known_words=["a", "b"])
+    assert "  ood_energy      -1.5     energy of the logits: " in both
+    assert "  ood_unfamiliar  0.25     share of words that are not among the 2 known ones: " in both
+    assert "ood_unfamiliar" not in limited(ood_energy=-1.5)
+    assert "limits   none: " in limited()
+
+
 def test_json_is_the_whole_manifest() -> None:
     """`--json` prints the whole manifest in one line."""
     done = CliRunner().invoke(main.app, ["model", "inspect", str(TINY_BUNDLE), "--json"])
