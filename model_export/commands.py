@@ -247,6 +247,7 @@ def evaluate(
     from model_export.measure import gate
 
     read = bundle.read(folder)
+    say("reading and splitting the rows")
     splits = data.load(data_folder)
     models = [contestants.of_bundle(read, splits.labels)]
     models += [contestants.of_bundle(bundle.read(other.path), splits.labels, other.name) for other in against]

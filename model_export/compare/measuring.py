@@ -50,13 +50,19 @@ def measure(  # noqa: PLR0913 - the models, the rows and the clock
     gates: dict[str, Gate | None] = {}
     behaviour: dict[str, tuple[GroupReport, ...]] = {}
     for contestant in contestants:
-        say(f"measuring {contestant.name} on {sum(map(len, given.values()))} rows and the behaviour suites")
-        asked[contestant.name] = {part: contestant.predict([row.text for row in rows]) for part, rows in given.items()}
+        asked[contestant.name] = {}
+        for part, rows in given.items():
+            say(f"measuring {contestant.name}: {len(rows)} rows of {part}")
+            asked[contestant.name][part] = contestant.predict([row.text for row in rows])
+        if contestant.limits != NO_LIMITS:
+            say(f"measuring {contestant.name}: limits of unusual texts, {len(calibration) + len(foreign)} rows")
         gates[contestant.name] = _gate(contestant, asked[contestant.name], calibration, foreign)
+        say(f"measuring {contestant.name}: behaviour suites")
         behaviour[contestant.name] = suites.run(contestant)
     texts = speed_texts([row for rows in given.values() for row in rows])
     say(f"measuring speed: {len(texts)} texts, {rounds} rounds, one core, all models in turn")
-    speeds = speed.measure({contestant.name: contestant.predict for contestant in contestants}, texts, rounds=rounds)
+    speeds = speed.measure({contestant.name: contestant.predict for contestant in contestants}, texts, rounds=rounds, say=say)
+    say("computing the figures and their intervals")
     versus = _versus([contestant.name for contestant in contestants], asked, given, labels)
     return Measured(
         digest=digest,

@@ -67,6 +67,7 @@ def measure(
     rounds: int = ROUNDS,
     clock: Callable[[], float] = time.perf_counter,
     processor: Callable[[], float] = time.process_time,
+    say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Speed]:
     """
     Measure models in turn, round by round; each round begins with another one.
@@ -77,6 +78,7 @@ def measure(
         rounds: How often; before them each is asked once, uncounted.
         clock: Wall time in seconds.
         processor: This process's time on processors, in seconds.
+        say: Called with a sentence before each round.
 
     Raises:
         ValueError: There are no texts or no rounds.
@@ -90,6 +92,7 @@ def measure(
         for predict in models.values():
             predict(texts)
         for turn in range(rounds):
+            say(f"measuring speed: round {turn + 1} of {rounds}")
             for place in range(len(names)):
                 name = names[(turn + place) % len(names)]
                 wall, busy = clock(), processor()

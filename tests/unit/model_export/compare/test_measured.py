@@ -75,6 +75,34 @@ def found() -> measured.Measured:
     )
 
 
+def test_every_step_is_said_before_it_begins() -> None:
+    """An evaluation takes minutes: each part of the rows, each model and each round of the clock is a sentence."""
+    said: list[str] = []
+    measuring.measure(
+        [replace(model("ours"), limits=OodLimits(energy=0.0)), model("other")],
+        {"corpus_test": ROWS, "holdout": ROWS[:8]},
+        calibration=ROWS[:4],
+        foreign=ROWS[:2],
+        digest="d",
+        target_precision=0.9,
+        rounds=2,
+        say=said.append,
+    )
+    assert said == [
+        "measuring ours: 80 rows of corpus_test",
+        "measuring ours: 8 rows of holdout",
+        "measuring ours: limits of unusual texts, 6 rows",
+        "measuring ours: behaviour suites",
+        "measuring other: 80 rows of corpus_test",
+        "measuring other: 8 rows of holdout",
+        "measuring other: behaviour suites",
+        "measuring speed: 88 texts, 2 rounds, one core, all models in turn",
+        "measuring speed: round 1 of 2",
+        "measuring speed: round 2 of 2",
+        "computing the figures and their intervals",
+    ]
+
+
 def test_others_are_judged_on_the_rows_that_part_them(found: measured.Measured) -> None:
     """Twenty-six rows that one model alone has right are a difference, one is not; correction lowers no p-value."""
     versus = {other.name: other.parts["corpus_test"].versus for other in found.others}

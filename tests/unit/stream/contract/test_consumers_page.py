@@ -1,0 +1,59 @@
+"""The tables of docs/consumers.md name every field and every value of the outcomes."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from monitoring.vocabulary import ReviewReason, TextFlag
+from stream.contract.publication import DECISION_FIELDS, OPTIONAL_FIELD
+from stream.contract.record import Record
+from stream.decide.from_settings import pipeline_of
+from stream.settings.settings import Settings
+
+PAGE = (Path(__file__).parents[4] / "docs" / "consumers.md").read_text(encoding="utf-8")
+ROWS = re.findall(r"^\| `(\w+)` \| ([a-z ]+) \| `(.+?)` \| .+ \|$", PAGE, re.MULTILINE)
+FIELDS = {name: (kind, example) for name, kind, example in ROWS}
+TYPES = {"string": str, "number": float, "boolean": bool, "object": dict, "array": list}
+
+
+def values_of(column: str) -> set[str]:
+    """The values in the first column of the table with this heading."""
+    table = PAGE.split(f"| in `{column}` |")[1].split("\n\n")[0]
+    firsts = [line.split("|")[1] for line in table.splitlines()[2:]]
+    return {value for first in firsts for value in re.findall(r"`(\w+)`", first)}
+
+
+def test_every_field_of_an_outcome_is_on_the_page() -> None:
+    """The table has each name of ours and no other, each once."""
+    assert [name for name, *_ in ROWS] == list(FIELDS)
+    assert set(FIELDS) == DECISION_FIELDS | {OPTIONAL_FIELD}
+
+
+def test_every_reason_and_flag_is_on_the_page() -> None:
+    """The lists of values are those of the contract."""
+    assert values_of("reasons") == {reason.value for reason in ReviewReason}
+    assert values_of("text_flags") == {flag.value for flag in TextFlag}
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_an_example_has_the_type_on_the_page(name: str) -> None:
+    """Each example is JSON of its type, the elements of an array or an object included."""
+    kind, example = FIELDS[name]
+    value = json.loads(example)
+    outer, _, inner = kind.partition(" of ")
+    assert isinstance(value, TYPES[outer])
+    if inner:
+        elements = value.values() if isinstance(value, dict) else value
+        assert all(isinstance(element, TYPES[inner.removesuffix("s")]) for element in elements)
+
+
+def test_a_published_outcome_has_the_types_on_the_page() -> None:
+    """An event with a hidden character and a field of ours gets fields of these types, in the order of the table."""
+    record = Record(key=None, value=b'{"title": "a\\u200bb", "tag": "news"}')
+    (publication,) = pipeline_of(Settings(decider="rules")).publications([record])
+    ours = {name: value for name, value in json.loads(publication.value or b"").items() if name in FIELDS}
+    assert ours.keys() == FIELDS.keys() - {OPTIONAL_FIELD, "destination"}
+    for name, value in ours.items():
+        assert isinstance(value, TYPES[FIELDS[name][0].partition(" of ")[0]]), name
