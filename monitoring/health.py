@@ -3,15 +3,17 @@ thread reads.
 
 Progress is a batch that was acknowledged or a commit that moved. An idle worker is ready. A worker is not ready if it
 has lag and neither acknowledges nor commits, if its event loop has stopped, or if the brokers are silent, because then
-its lag is unknown.
+its lag is unknown. It is not ready, too, while it waits for its partitions and while it stops, which is no fault.
 """
 
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-# How the reason begins while the brokers are silent; `top` and the page recognise the state by it.
+# `top` and the page recognise a state by its reason: how it begins while the brokers are silent, and the two without a fault.
 SILENT = "the brokers have not answered"
+STARTING = "the group has not given this worker its partitions yet"
+STOPPING = "the worker is stopping"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +42,8 @@ class Progress:
         self._now = monotonic
         self._lock = threading.Lock()
         self._partitions: int | None = None
-        self._lag = 0
+        # None until the brokers have answered for the first time; then the lag of their last answer.
+        self._lag: int | None = None
         self._tick = self._moved = self._known = monotonic()
         self._stopping = False
         self._refused: str | None = None
@@ -48,24 +51,29 @@ class Progress:
     def assigned(self, partitions: int) -> None:
         """The consumer group assigned this many partitions to the worker; that counts as progress."""
         with self._lock:
-            self._partitions = partitions
             self._moved = self._now()
+            if self._partitions is None:
+                # The worker looks at its position only from now on; the wait for the group does not count.
+                self._tick = self._known = self._moved
+            self._partitions = partitions
 
     def moved(self) -> None:
         """A batch was acknowledged or a commit went through."""
         with self._lock:
             self._moved = self._now()
 
-    def ticked(self, *, lag: int, known: bool = True) -> None:
-        """The event loop runs and `lag` events wait; with `known=False` the lag is from an earlier answer of the brokers."""
+    def ticked(self, *, lag: int | None) -> None:
+        """The event loop runs and `lag` events wait; None: the brokers have not answered the question."""
         with self._lock:
-            self._tick = self._now()
-            if known:
-                self._known = self._tick
-            if self._lag == 0 and lag > 0:
+            before, self._tick = self._tick, self._now()
+            if lag is None:
+                # An unknown lag is no stall, so the time since the last tick does not count.
+                self._moved = min(self._tick, self._moved + self._tick - before)
+                return
+            if not self._lag:
                 # Work has just arrived: a stall is timed from now, not from the last batch before the pause.
                 self._moved = self._tick
-            self._lag = lag
+            self._known, self._lag = self._tick, lag
 
     def stopping(self) -> None:
         """The worker finishes its batches and ends."""
@@ -83,24 +91,38 @@ class Progress:
             why_not = self._why_not(self._now())
             if why_not is not None:
                 return Verdict(ready=False, why=why_not)
-            lag = (
-                f"{self._lag} events wait"
-                if self._known == self._tick
-                else f"{SILENT} the last question, so the lag is unknown"
-            )
-            return Verdict(ready=True, why=f"{self._partitions} partitions, {lag}")
+            return Verdict(ready=True, why=f"{self._partitions} partitions, {self._lag_in_words()}")
+
+    def _lag_in_words(self) -> str:
+        if self._known != self._tick:
+            return f"{SILENT} the last question, so the lag is unknown"
+        return "the lag is not known yet" if self._lag is None else events_wait(self._lag)
 
     def _why_not(self, now: float) -> str | None:
         """Call it under the lock. The most serious reason comes first."""
+        # Up to the last tick, because the time since then may turn out to be one in which the lag was unknown.
+        stood = self._tick - self._moved
+        asof = "" if self._known == self._tick else ", as of the brokers' last answer"
         reasons = (
             (self._refused is not None, self._refused),
-            (self._stopping, "the worker is stopping"),
+            (self._stopping, STOPPING),
+            # No question is asked before the group has answered, so the clocks below do not run yet.
+            (self._partitions is None, STARTING),
             (now - self._tick > self._stall, f"the event loop has not run for {now - self._tick:.0f} s"),
-            (self._partitions is None, "the group has not given this worker its partitions yet"),
             (now - self._known > self._stall, f"{SILENT} for {now - self._known:.0f} s, so the lag is unknown"),
             (
-                self._lag > 0 and now - self._moved > self._stall,
-                f"{self._lag} events wait and none has moved for {now - self._moved:.0f} s",
+                bool(self._lag) and stood > self._stall,
+                f"{events_wait(self._lag or 0)} and none has moved for {stood:.0f} s{asof}",
             ),
         )
         return next((why for holds, why in reasons if holds), None)
+
+
+def events_wait(count: int) -> str:
+    """
+    So many events wait, in words.
+
+    >>> events_wait(1), events_wait(7)
+    ('1 event waits', '7 events wait')
+    """
+    return "1 event waits" if count == 1 else f"{count} events wait"

@@ -15,8 +15,6 @@ DEAD_LETTER_RATIO = 0.01
 # An outcome is stale if its event was older than this at the acknowledgement. It is an edge of the histogram of ages.
 STALE_SECONDS = 60.0
 STALE_RATIO = 0.144
-# Events wait and no outcome was published for this long. The alert waits five minutes, because a person is woken.
-STALLED_SECONDS = 60.0
 
 # Share of decisions that go to a person: the budget in recording.yml.
 REVIEW_RATIO = 0.8

@@ -52,6 +52,8 @@ def alarms(figures: Figures) -> list[Alarm]:
 
 def _workers(figures: Figures) -> Iterator[Alarm]:
     for trouble in figures.troubles:
+        if trouble.no_fault:
+            continue
         # A next step that the worker itself names is better informed, so it replaces ours.
         why, _, step = trouble.why.partition(" Next: ")
         if trouble.breaker_open:
@@ -72,10 +74,6 @@ def _workers(figures: Figures) -> Iterator[Alarm]:
 
 
 def _flow(figures: Figures) -> Iterator[Alarm]:
-    position = figures.position
-    if position.lag and (position.idle_seconds or 0.0) > limits.STALLED_SECONDS:
-        what = f"{position.lag} events wait and no outcome was published for {position.idle_seconds:.0f} s."
-        yield Alarm(name="Stalled", tier=Tier.PAGE, what=what, next="read the reason at a worker's /readyz.")
     shares = {share.name: share for share in figures.shares}
     stale = shares["stale"]
     if stale.over:

@@ -20,7 +20,7 @@ from monitoring.figures.histogram import bins
 from monitoring.figures.history import Windows
 from monitoring.figures.measures import AGE, CONFIDENCE, DECISIONS, PUBLISHED, distances, label_shares, shares
 from monitoring.figures.snapshot import Snapshot
-from monitoring.health import SILENT
+from monitoring.health import SILENT, STARTING, STOPPING
 from monitoring.vocabulary import Destination
 
 BREAKER = "tagstream_circuit_breaker_open"
@@ -41,7 +41,14 @@ def trouble_of(worker: str, seen: Snapshot, *, ready: bool, why: str) -> Trouble
     if ready and not opened:
         return None
     why = "the circuit breaker is open" if ready else why
-    return Trouble(worker=worker, answers=True, why=why, breaker_open=opened, brokers_silent=why.startswith(SILENT))
+    return Trouble(
+        worker=worker,
+        answers=True,
+        why=why,
+        breaker_open=opened,
+        brokers_silent=why.startswith(SILENT),
+        no_fault=why in {STARTING, STOPPING},
+    )
 
 
 def figures(windows: Windows, troubles: Sequence[Trouble] = ()) -> Figures:
@@ -89,11 +96,14 @@ def _count(snapshot: Snapshot, name: str, **labels: str) -> int:
 
 def _flow(last: Snapshot) -> Flow:
     ages = last.histogram(AGE)
+    p50, p99 = (ages.quantile(share) if ages else None for share in (0.5, 0.99))
     return Flow(
         received=last.rate("tagstream_events_received_total"),
         **{door.value: last.rate(PUBLISHED, destination=door.value) for door in Destination},
-        p50_seconds=ages.quantile(0.5) if ages else None,
-        p99_seconds=ages.quantile(0.99) if ages else None,
+        p50_seconds=p50.value if p50 else None,
+        p99_seconds=p99.value if p99 else None,
+        p50_more=p50 is not None and p50.more,
+        p99_more=p99 is not None and p99.more,
     )
 
 
@@ -102,13 +112,11 @@ def _position(now: Snapshot) -> Position:
         values = now.gauge(name)
         return round(sum(values)) if values and not now.unknown(name) else None
 
-    last = max(now.gauge("tagstream_last_event_timestamp_seconds"), default=0.0)
     return Position(
         lag=whole("tagstream_committed_lag_events"),
         inflight=whole("tagstream_inflight_events"),
         partitions=whole("tagstream_assigned_partitions"),
         oldest_seconds=max(now.gauge("tagstream_oldest_unprocessed_seconds"), default=None),
-        idle_seconds=max(0.0, now.at - last) if last else now.seconds,
     )
 
 

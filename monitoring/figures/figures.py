@@ -10,13 +10,24 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble:
-    """A worker that is not ready or does not answer; `why` is the reason, sometimes with a next step."""
+    """
+    A worker that is not ready or does not answer.
+
+    Attributes:
+        worker: Its name.
+        answers: It answers with its metrics.
+        why: The reason, sometimes with a next step.
+        breaker_open: Its circuit breaker is open.
+        brokers_silent: The brokers do not answer it.
+        no_fault: It waits for its partitions, or it stops; no alarm.
+    """
 
     worker: str
     answers: bool
     why: str
     breaker_open: bool = False
     brokers_silent: bool = False
+    no_fault: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +61,11 @@ class JudgedSpan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:
-    """Events per second over the last seconds, and quantiles of their age at the acknowledged outcome."""
+    """
+    Events per second over the last seconds, and quantiles of their age at the acknowledged outcome.
+
+    With `p50_more` or `p99_more` the quantile is more than its figure, and the histogram does not say how much more.
+    """
 
     received: float | None = None
     tagged: float | None = None
@@ -58,6 +73,8 @@ class Flow:
     dlq: float | None = None
     p50_seconds: float | None = None
     p99_seconds: float | None = None
+    p50_more: bool = False
+    p99_more: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +99,6 @@ class Position:
     inflight: int | None
     partitions: int | None
     oldest_seconds: float | None
-    idle_seconds: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 INFINITY = "+Inf"
+# A quantile is interpolated within a bucket whose upper edge is at most this multiple of the lower one. In a wider bucket, such as
+# the one from 60 s to 300 s, that would be a guess.
+WIDEST = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +17,14 @@ class Bin:
     low: float
     high: float
     share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Quantile:
+    """A quantile; with `more`, only a lower bound of it is known."""
+
+    value: float
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,24 +55,24 @@ class Histogram:
         """The share of values up to each edge; empty without values."""
         return {edge: below / self.count for edge, below in self.below.items()} if self.count else {}
 
-    def quantile(self, q: float) -> float | None:
+    def quantile(self, q: float) -> Quantile | None:
         """
-        As `histogram_quantile` of PromQL: linear within a bucket; the last finite edge if the quantile is above it.
+        Linear within a bucket, as `histogram_quantile` of PromQL; in a bucket wider than `WIDEST` its lower edge. None without values.
 
         >>> Histogram(below={"1": 50.0, "2": 100.0, "+Inf": 100.0}, total=1.0).quantile(0.75)
-        1.5
+        Quantile(value=1.5, more=False)
+        >>> Histogram(below={"60": 50.0, "300": 100.0, "+Inf": 100.0}, total=1.0).quantile(0.99)
+        Quantile(value=60.0, more=True)
         """
         rank, low, before = q * self.count, 0.0, 0.0
-        if not self.count:
-            return None
         for edge, below in self.below.items():
             high = float(edge)
-            if math.isinf(high):
-                return low
             if below >= rank and below > before:
-                return low + (high - low) * (rank - before) / (below - before)
+                if math.isinf(high) or high > WIDEST * low > 0:
+                    return Quantile(low, more=True)
+                return Quantile(low + (high - low) * (rank - before) / (below - before))
             low, before = high, below
-        return low
+        return None
 
     def share_above(self, edge: float) -> float | None:
         """The share of values above an edge; None without values, or if there is no such edge."""

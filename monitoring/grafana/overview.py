@@ -154,7 +154,8 @@ _FLOW = (
 _TIME = (
     Panel(
         title="Event age at publication",
-        shows="Time from the record's timestamp to its acknowledged outcome, the wait in Kafka included. The line is the target, 60 s.",
+        shows="Time from the record's timestamp to its acknowledged outcome, the wait in Kafka included. The line is the target, 60 s. "
+        "Figures above it are rough: the buckets there end at 5 min and at 30 min.",
         then="Compare with Stage durations: if those are short, the events wait in Kafka, and more workers help.",
         unit="s",
         queries=_quantiles("tagstream_event_age_seconds"),

@@ -86,8 +86,8 @@ def _numbers(figures: Figures, width: int) -> list[Text]:
         ("tagged/s", _rate(flow.tagged), "bold green"),
         ("review/s", _rate(flow.review), "bold yellow"),
         ("dead/s", _rate(flow.dlq), "bold red"),
-        ("p50", seconds(flow.p50_seconds), "bold cyan"),
-        ("p99", seconds(flow.p99_seconds), "bold cyan"),
+        ("p50", ("> " if flow.p50_more else "") + seconds(flow.p50_seconds), "bold cyan"),
+        ("p99", ("> " if flow.p99_more else "") + seconds(flow.p99_seconds), "bold cyan"),
         ("waiting", DASH if position.lag is None else str(position.lag), "bold"),
         ("oldest", seconds(position.oldest_seconds), "bold"),
         ("confid.", _score(figures.confidence.mean, 3), "bold"),
@@ -101,6 +101,10 @@ def _numbers(figures: Figures, width: int) -> list[Text]:
 
 def _alarms(figures: Figures, width: int) -> Iterator[Text]:
     found = alarms(figures)
+    for trouble in figures.troubles:
+        if trouble.no_fault:
+            what = f"{plain(trouble.worker)} is not ready, which is no alarm: {plain(trouble.why)}"
+            yield from (Text(f" {part}", style=QUIET) for part in textwrap.wrap(what, width - 2))
     if not found:
         judged = figures.window.decisions >= limits.LEAST_DECISIONS
         more = "" if judged else f"; drift is judged from {limits.LEAST_DECISIONS} decisions on"

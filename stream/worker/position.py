@@ -76,15 +76,16 @@ class Position:
         except (ConnectionError, KafkaError, ConsumerNotStarted) as error:
             why = f"{type(error).__name__}: {error}"
         self._note(why)
+        lag = self._lag if why is None else None
         self._metrics.position(
             partitions=self._partitions,
-            lag=self._lag if why is None else None,
+            lag=lag,
             inflight=self._delivery.inflight,
             last_commit=self._last_commit,
             oldest_seconds=self._delivery.oldest_seconds(time.time()),
             known_at=self._known_at,
         )
-        self._progress.ticked(lag=self._lag, known=why is None)
+        self._progress.ticked(lag=lag)
 
     def _note(self, why: str | None) -> None:
         """Remember whether the brokers have answered; log an outage once a minute, and its end."""

@@ -161,7 +161,8 @@ def test_a_worker_that_is_not_ready_says_why(page: Page, address: str, worker: W
     worker.verdict = Verdict(ready=False, why="the group has not given this worker its partitions yet")
     look(page, address)
     assert text(page, "#state") == "Not ready"
-    assert "has not given this worker its partitions yet" in text(page, "#alarms")
+    assert "has not given this worker its partitions yet" in text(page, "#notice")
+    assert "Stalled" not in text(page, "#alarms")
 
 
 def test_a_long_path_stays_within_its_alarm(page: Page, address: str, worker: Worker) -> None:

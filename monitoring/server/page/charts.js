@@ -40,7 +40,8 @@ function round(value) {
   return [1, 2, 4, 5, 10].map((step) => step * power).find((step) => step >= value * 0.9999);
 }
 
-function lines(id, series, write) {
+/** Lines over time; `current` writes the last figure of a series. */
+function lines(id, series, write, current = (name) => write(points.at(-1)?.[name])) {
   const place = $(id);
   const width = Math.max(240, place.clientWidth), height = 150, left = 52, bottom = 20, top = 8;
   const now = points.length ? points[points.length - 1].at : 0;
@@ -59,11 +60,11 @@ function lines(id, series, write) {
     parts.push(svg("text", { x: x(now - ago), y: height - 4, "text-anchor": anchor }, name));
   }
   for (const [name] of series) parts.push(...traces(name, (point) => point[name], x, y));
-  const said = series.map(([name, words]) => `${words} ${write(points.at(-1)?.[name])}`).join(", ");
+  const said = series.map(([name, words]) => `${words} ${current(name)}`).join(", ");
   const legend = series.map(([name, words]) =>
     html("span", {},
       svg("svg", { viewBox: "0 0 26 10", "aria-hidden": "true" }, svg("path", { class: `path ${name}`, d: "M1 5H25" })),
-      `${words} ${write(points.at(-1)?.[name])}`));
+      `${words} ${current(name)}`));
   const label = `${title(id)} over the last ${span(shown)}; now: ${said}`;
   place.replaceChildren(
     svg("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": label }, ...parts),

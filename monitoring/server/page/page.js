@@ -34,6 +34,9 @@ function alarms(judged) {
   $("alarms").replaceChildren(...(rows.length ? [...rows, ...steps] : [quiet]));
 }
 
+/** A quantile of the latency. In the wide buckets above 60 s only a lower bound is known. */
+const latency = (flow, name) => (flow[`${name}_more`] ? "> " : "") + seconds(flow[`${name}_seconds`]);
+
 function draw() {
   if (latest === null) return;
   const { figures } = latest;
@@ -41,13 +44,13 @@ function draw() {
   $("model").textContent = figures.models.map((one) => `${one.name} ${one.version} · ${one.digest.slice(0, 12)}`).join(", ") || "no model yet";
   const rates = DOORS.map(([name]) => flow[name]).filter(known);
   $("tile-rate").textContent = rate(rates.length ? rates.reduce((a, b) => a + b) : null);
-  $("tile-p50").textContent = seconds(flow.p50_seconds);
-  $("tile-p99").textContent = seconds(flow.p99_seconds);
+  $("tile-p50").textContent = latency(flow, "p50");
+  $("tile-p99").textContent = latency(flow, "p99");
   $("tile-confidence").textContent = text(figures.confidence.mean, (v) => v.toFixed(3));
   $("tile-review").textContent = share(figures.shares.find((one) => one.name === "review")?.value);
   $("tile-lag").textContent = known(position.lag) ? count(position.lag) : "unknown";
   lines("flow", DOORS, rate);
-  lines("latency", QUANTILES, seconds);
+  lines("latency", QUANTILES, seconds, (name) => latency(flow, name));
   confidence(figures.confidence);
   labels(figures.labels);
   const since = judged.since_start ? "since the worker started" : `of the last ${span(judged.seconds)}`;
@@ -92,7 +95,9 @@ function answered(found) {
   });
   while (points[0].at < figures.at - KEPT_SECONDS) points.shift();
   $("main").setAttribute("aria-busy", "false");
-  if (!found.ready) state("unready", "Not ready", "");
+  // A reason that is no fault has no alarm, so it stands in the notice.
+  const passing = figures.troubles.find((one) => one.no_fault);
+  if (!found.ready) state("unready", "Not ready", passing ? `Not ready, which is no alarm: ${passing.why}.` : "");
   else if (!figures.totals.received) state("ready", "Ready", "No event has come yet. Next: tagstream send FILE, or wait for your producers.");
   else state("ready", "Ready", "");
   draw();

@@ -5,7 +5,7 @@ import threading
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.health import Progress, Verdict
+from monitoring.health import STARTING, Progress, Verdict
 from tests.fakes import Clock
 from tests.waiting import HANG_SECONDS
 
@@ -48,10 +48,10 @@ def test_a_worker_whose_brokers_are_silent_is_not_ready_within_the_bound() -> No
     progress, clock = started()
     for _ in range(20):
         clock.now += 1
-        progress.ticked(lag=0, known=False)
+        progress.ticked(lag=None)
     assert progress.verdict().ready
     clock.now += 1
-    progress.ticked(lag=0, known=False)
+    progress.ticked(lag=None)
     assert progress.verdict() == Verdict(ready=False, why="the brokers have not answered for 21 s, so the lag is unknown")
     progress.ticked(lag=0)
     assert progress.verdict().ready
@@ -78,6 +78,47 @@ def test_a_batch_or_a_commit_makes_a_stalled_worker_ready_again() -> None:
     assert progress.verdict().ready
     lives(progress, clock, 19, lag=1_000_000)
     assert progress.verdict().ready
+
+
+def test_a_wait_for_the_group_counts_neither_as_a_stall_nor_as_a_loop_that_has_stopped() -> None:
+    """A worker that waits for its partitions says so however long it waits, and its clocks begin with the assignment."""
+    clock = Clock()
+    progress = Progress(stall_seconds=STALL, monotonic=clock)
+    clock.now += 300
+    assert progress.verdict() == Verdict(ready=False, why=STARTING)
+    progress.assigned(4)
+    assert progress.verdict() == Verdict(ready=True, why="4 partitions, the lag is not known yet")
+    lives(progress, clock, 20, lag=7)
+    assert progress.verdict() == Verdict(ready=True, why="4 partitions, 7 events wait")
+
+
+def test_an_unknown_lag_is_no_stall() -> None:
+    """While the brokers are silent no old lag is asserted, and the silence does not count when they answer again."""
+    progress, clock = started()
+    lives(progress, clock, 10, lag=7)
+    for _ in range(15):
+        clock.now += 1
+        progress.ticked(lag=None)
+        assert progress.verdict() == Verdict(
+            ready=True, why="4 partitions, the brokers have not answered the last question, so the lag is unknown"
+        )
+    lives(progress, clock, 11, lag=7)
+    assert progress.verdict() == Verdict(ready=True, why="4 partitions, 7 events wait")
+    lives(progress, clock, 1, lag=7)
+    assert progress.verdict() == Verdict(ready=False, why="7 events wait and none has moved for 21 s")
+    clock.now += 6
+    progress.ticked(lag=None)
+    assert progress.verdict().why == "7 events wait and none has moved for 21 s, as of the brokers' last answer"
+
+
+def test_answers_that_come_now_and_then_do_not_hide_a_stall() -> None:
+    """A worker that stands still stays not ready if every second question has no answer."""
+    progress, clock = started()
+    for lag in [7, None] * 22:
+        clock.now += 1
+        progress.ticked(lag=lag)
+    assert not progress.verdict().ready
+    assert "7 events wait and none has moved for 21 s" in progress.verdict().why
 
 
 def test_work_that_arrives_after_a_pause_does_not_fail_at_once() -> None:

@@ -14,7 +14,7 @@ from monitoring.figures.compute import figures, trouble_of
 from monitoring.figures.figures import Figures, Position, Trouble
 from monitoring.figures.history import History
 from monitoring.figures.snapshot import of_families, parse
-from monitoring.health import Progress
+from monitoring.health import STARTING, STOPPING, Progress
 from monitoring.observer import Observation
 from monitoring.vocabulary import Destination, ReviewReason
 from tests.fakes import Clock
@@ -84,7 +84,7 @@ def test_a_worker_of_an_older_version_has_dashes_and_no_alarm() -> None:
     assert all(measure.value is None for measure in (*found.distances, *found.shares))
     assert found.labels == ()
     assert found.confidence.mean is None
-    assert found.position == Position(lag=None, inflight=None, partitions=None, oldest_seconds=None, idle_seconds=None)
+    assert found.position == Position(lag=None, inflight=None, partitions=None, oldest_seconds=None)
     assert alarms(found) == []
 
 
@@ -142,12 +142,37 @@ def test_dead_letters_are_an_alarm_from_ten_on() -> None:
     assert re.search(r"10\.\d% .*(invalid_json|missing_title)", alarm.what) or re.search(r"9\.\d%", alarm.what)
 
 
-def test_events_that_wait_while_nothing_comes_out_are_an_alarm() -> None:
-    """Waiting events without an outcome are an alarm; an idle stream is not."""
-    found = seen(ran())
-    waiting = replace(found, position=replace(found.position, lag=70, idle_seconds=61.0))
-    assert names(alarms(waiting)) == {"Stalled"}
-    assert alarms(replace(found, position=replace(found.position, lag=0, idle_seconds=9999.0))) == []
+def test_events_that_arrive_after_a_long_pause_are_no_alarm() -> None:
+    """Events that wait are no alarm by themselves, however long ago the last outcome was: the worker's readiness judges a stall."""
+    stream = ran()
+    stream.now += 3600
+    stream.metrics.position(partitions=4, lag=70, inflight=0, last_commit=None)
+    found = seen(stream)
+    assert found.position.lag == 70
+    assert alarms(found) == []
+
+
+@pytest.mark.parametrize("why", [STARTING, STOPPING])
+def test_a_worker_that_starts_or_stops_is_no_alarm(why: str) -> None:
+    """A worker that waits for its partitions or stops is not ready, and no alarm calls it stalled."""
+    stream = ran()
+    trouble = trouble_of("w1", of_families(stream.registry.collect(), at=stream.now), ready=False, why=why)
+    assert trouble is not None
+    assert trouble.no_fault
+    assert alarms(seen(stream, troubles=(trouble,))) == []
+
+
+@pytest.mark.parametrize(("late", "figure"), [(0, (pytest.approx(0.4975), False)), (50, (60.0, True)), (100, (60.0, True))])
+def test_a_quantile_in_a_wide_bucket_is_said_to_be_more_than_its_lower_edge(late: int, figure: tuple[object, bool]) -> None:
+    """The p99 of outcomes that came 100 s late is more than 60 s: the bucket from 60 s to 300 s does not say how much more."""
+    stream, history = Stream(), History()
+    history.see({"w1": of_families(stream.registry.collect(), at=stream.now)})
+    stream.now += 10
+    at = round(stream.now * 1000)
+    ages = [100_000] * late + [300] * (100 - late)
+    stream.metrics.published([Observation(destination=Destination.TAGGED, created_ms=at - age) for age in ages], at)
+    flow = figures(history.see({"w1": of_families(stream.registry.collect(), at=stream.now)})).flow
+    assert (flow.p99_seconds, flow.p99_more) == figure
 
 
 def test_late_outcomes_are_an_alarm() -> None:
@@ -296,7 +321,7 @@ def test_a_worker_that_does_not_hear_from_its_brokers_is_an_alarm_of_its_own() -
         return [alarm.name for alarm in alarms(seen(stream, troubles=(trouble,))) if alarm.tier is Tier.PAGE]
 
     assert alarm() == ["Stalled"]
-    progress.ticked(lag=0, known=False)
+    progress.ticked(lag=None)
     assert alarm() == ["BrokersUnreachable"]
     progress.ticked(lag=0)
     assert progress.verdict().ready

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from monitoring.figures.compute import figures
 from monitoring.figures.history import History
 from monitoring.figures.snapshot import of_families
-from monitoring.health import Verdict
+from monitoring.health import STARTING, Verdict
 from monitoring.server.server import application, serve
 from monitoring.top import panel, top
 from monitoring.top.panel import Frame
@@ -115,6 +115,24 @@ def test_a_worker_that_is_not_ready_says_why(stream: Stream) -> None:
     with served(stream, Verdict(ready=False, why="7 events wait and none has moved")) as one:
         found = Watcher([address(one)]).look()
     assert [trouble.why for trouble in found.troubles] == ["7 events wait and none has moved"]
+
+
+def test_a_worker_that_starts_is_shown_without_an_alarm(stream: Stream) -> None:
+    """The wait for the first partitions is said in a quiet line, and no alarm."""
+    with served(stream, Verdict(ready=False, why=STARTING)) as one:
+        frame = "\n".join(drawn(Frame(Watcher([address(one)]).look(), whole=True), 120))
+    assert f"is not ready, which is no alarm: {STARTING}" in frame
+    assert "Stalled" not in frame
+
+
+def test_a_lower_bound_of_a_latency_is_marked(stream: Stream) -> None:
+    """A latency of which only a lower bound is known has a sign before it."""
+    with served(stream) as one:
+        found = Watcher([address(one)]).look()
+    flow = replace(found.flow, p50_seconds=0.02, p99_seconds=60.0, p99_more=True)
+    frame = "\n".join(drawn(Frame(replace(found, flow=flow), whole=True), 120))
+    assert "> 60 s" in frame
+    assert "> 20 ms" not in frame
 
 
 def test_a_worker_whose_breaker_is_open_is_not_called_stalled_in_a_frame_and_on_the_page(stream: Stream) -> None:
