@@ -81,12 +81,16 @@ class FlowFamilies:
         self.batch = new.histogram("tagstream_batch_size_events", "Events in one batch.", BATCH_BUCKETS)
         self.age = new.histogram(
             "tagstream_event_age_seconds",
-            "Time from the record's timestamp to its acknowledged outcome; without the events of tagstream_events_before_group_total.",
+            "Time from the record's timestamp to its acknowledged outcome; without the events of the two counters below.",
             AGE_BUCKETS,
         )
         self.before_group = new.counter(
             "tagstream_events_before_group",
             "Outcomes of events that were written before the consumer group began to read; no group could have been on time for them.",
+        )
+        self.untimed = new.counter(
+            "tagstream_events_untimed",
+            "Outcomes of events whose record has no timestamp, or one that cannot be true: before 2011, or more than an hour ahead.",
         )
         self.last_event = new.gauge("tagstream_last_event_timestamp_seconds", "Time of the last acknowledged outcome.")
 

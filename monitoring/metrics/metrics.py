@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from monitoring.metrics.families import DriftFamilies, FlowFamilies, InputFamilies, PoisonFamilies, PositionFamilies
 from monitoring.metrics.reference import ReferenceGauges
 from monitoring.observer import Observation, Signals
+from monitoring.record_time import can_be_true
 from monitoring.vocabulary import Destination, DriftKind, DriftScore, DriftSignal, Reason, ReviewReason, SourceKind, TextFlag
 
 # Labels that the bundle does not have are counted under this one, so that the label set stays closed.
@@ -130,10 +131,12 @@ class Metrics:
         self._flow.last_event.set(now_ms / 1000)
 
     def _observe_ages(self, created_ms: Sequence[int], now_ms: int) -> None:
-        fresh = [one for one in created_ms if one >= self._group_began_ms]
+        timed = [one for one in created_ms if can_be_true(one, now_ms)]
+        fresh = [one for one in timed if one >= self._group_began_ms]
         for one in fresh:
             self._flow.age.observe(max(0, now_ms - one) / 1000)
-        self._flow.before_group.inc(len(created_ms) - len(fresh))
+        self._flow.untimed.inc(len(created_ms) - len(timed))
+        self._flow.before_group.inc(len(timed) - len(fresh))
 
     def _observe_signals(self, signals: Sequence[Signals]) -> None:
         sources: Tally[SourceKind] = Tally()

@@ -1,11 +1,9 @@
 """`tagstream top`: fetches the `/metrics` of running workers again and again; `panel` draws them."""
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-import msgspec
 from rich.console import Console
 from rich.live import Live
 
@@ -71,6 +69,7 @@ def top(
     as_json: bool,
     every_seconds: float,
     console: Console,
+    show_json: Callable[[object], None],
     waiting: Callable[[], str] = lambda: "",
 ) -> None:
     """
@@ -82,6 +81,7 @@ def top(
         as_json: Print JSON, one object a line, instead of frames.
         every_seconds: Time between two looks.
         console: The console for frames.
+        show_json: Prints a value as a line of JSON.
         waiting: Says in a sentence what waits for a worker; called while no worker answers.
 
     Raises:
@@ -93,7 +93,7 @@ def top(
         watcher.look()
         time.sleep(every_seconds)
         if as_json:
-            _print_json(watcher, once=once, every_seconds=every_seconds)
+            _print_json(watcher, show_json, once=once, every_seconds=every_seconds)
         elif once or not console.is_terminal or console.is_dumb_terminal:
             console.print(Frame(watcher.look(), whole=True))
         else:
@@ -115,11 +115,10 @@ def _watch(watcher: Watcher, console: Console, every_seconds: float) -> None:
                 lost = f"These figures are {time.monotonic() - answered:.0f} s old: {error}"
 
 
-def _print_json(watcher: Watcher, *, once: bool, every_seconds: float) -> None:
+def _print_json(watcher: Watcher, show_json: Callable[[object], None], *, once: bool, every_seconds: float) -> None:
     while True:
         seen = watcher.look()
-        sys.stdout.buffer.write(msgspec.json.encode({"figures": seen, "alarms": alarms(seen)}) + b"\n")
-        sys.stdout.flush()
+        show_json({"figures": seen, "alarms": alarms(seen)})
         if once:
             return
         time.sleep(every_seconds)

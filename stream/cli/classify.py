@@ -47,7 +47,7 @@ def classify(
                 rejected += 1
                 hint = hint or form(classified.row, classified.outcome)
             if json:
-                sys.stdout.buffer.write(classified.line + b"\n")
+                console.show_json_line(classified.line)
             else:
                 print_outcome(classified, of_file=is_file)
             advance()

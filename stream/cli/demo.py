@@ -31,11 +31,10 @@ def demo(
 
     TAGSTREAM_BROKERS is not used: a demo touches no broker that it has not started, unless --on-broker names one.
     """
-    from rich.console import Console
-
     from stream.demo.run import Drift
     from stream.demo.run import demo as run
     from stream.demo.shifts import Shift
+    from stream.terminal.console import Terminal
 
     found = loaded(brokers=on_broker)
     chosen, origin = found.settings, found.origins.get("brokers")
@@ -46,5 +45,5 @@ def demo(
         )
     moves = Drift(shift=Shift(drift), after_seconds=drift_after)
     raise typer.Exit(
-        run(seconds=seconds, rate=rate, settings=chosen, console=Console(), on_broker=on_broker is not None, drift=moves)
+        run(seconds=seconds, rate=rate, settings=chosen, console=Terminal(), on_broker=on_broker is not None, drift=moves)
     )

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from stream.cli import classify, config, demo, dlq, drift, model, topic, worker
-from stream.cli.exits import EXIT_FAILED
+from stream.cli.exits import EXIT_FAILED, note
 from stream.terminal import output
 
 app = typer.Typer(
@@ -66,7 +66,7 @@ def main() -> None:
             output.let_go()
         if not isinstance(code, int):
             raise
-        typer.echo(f"tagstream: {error}", err=True)
+        note(str(error))
         sys.exit(code)
 
 

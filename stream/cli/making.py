@@ -2,7 +2,6 @@
 
 import importlib.util
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -160,7 +159,7 @@ def evaluate(
     )
     if as_json:
         for record in measured.records():
-            sys.stdout.buffer.write(msgspec.json.encode(record) + b"\n")
+            console.show_json(record)
     else:
         from model_export.report.terminal import as_text
 
@@ -191,7 +190,7 @@ def verify(settings: Settings, *, as_json: bool) -> None:
     """Run every check of a bundle, and print the result; the exceptions are those of `commands.verify`."""
     verified = commands.verify(settings.bundle)
     if as_json:
-        sys.stdout.buffer.write(msgspec.json.encode(verified) + b"\n")
+        console.show_json(verified)
         return
     console.show(f"{settings.bundle}: verified, digest {verified.digest}")
     console.show(
@@ -207,7 +206,7 @@ def inspect(settings: Settings, *, as_json: bool) -> None:
         print_bundle(bundle)
         return
     shown = {"digest": bundle.digest, **msgspec.to_builtins(bundle.manifest)}
-    console.show(msgspec.json.encode(shown).decode())
+    console.show_json(shown)
     for label, threshold in bundle.manifest.thresholds.items():
         console.talk(threshold.sentence(label))
 

@@ -78,11 +78,10 @@ def top(
     every: Annotated[float, typer.Option(help="Seconds between two frames.", min=0.2, max=60, callback=finite)] = 1.0,
 ) -> None:
     """Watch running workers: flow, latency, confidence, drift, alarms."""
-    from rich.console import Console
-
     from monitoring.top import top as run
     from monitoring.top.workers import address
     from stream.settings.metrics_address import own_address
+    from stream.terminal.console import Terminal, show_json
 
     def waiting() -> str:
         from stream.doctor.group import in_a_sentence
@@ -90,4 +89,4 @@ def top(
         return in_a_sentence(settings())
 
     addresses = [address(url) for url in urls or [own_address(settings())]]
-    run.top(addresses, once=once, as_json=json, every_seconds=every, console=Console(highlight=False), waiting=waiting)
+    run.top(addresses, once=once, as_json=json, every_seconds=every, console=Terminal(), show_json=show_json, waiting=waiting)

@@ -6,7 +6,7 @@ it has one.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from stream.contract.budget import FIRST_BYTES
@@ -19,6 +19,8 @@ FIRST_OF_OURS = "__streams.errors.exception"
 ESCAPED_NAME = "x-dlq-header-name"
 REPLAY_COUNT = "x-dlq-replay-count"
 REPLAYED_FROM = "x-dlq-replayed-from"
+# Any producer can write the two above; this one needs a key of the replay's ledger.
+REPLAY_PROOF = "x-dlq-replay-proof"
 MAX_MESSAGE_CHARACTERS = 512
 # tagstream never writes a longer count.
 MAX_COUNT_DIGITS = 4
@@ -230,16 +232,17 @@ def replay_count(headers: Headers) -> int:
     return int(said) if said.isdigit() and len(said) <= MAX_COUNT_DIGITS else 0
 
 
-def replayed(letter: DeadLetter, target: str) -> Record:
+def replayed(letter: DeadLetter, target: str, proof: str | None = None) -> Record:
     """
     The record that a replay sends: the original key, bytes and headers, then the number of replays and the place of the dead letter.
 
-    Headers of earlier replays are kept; the last one counts. A record that goes back to its own topic goes to its own partition, where
-    the other events of its key are.
+    The proof, if there is one, is the last header: later runs recognise the record by it. Headers of earlier replays are kept; the last
+    one counts. A record that goes back to its own topic goes to its own partition, where the other events of its key are.
     """
     marks: Headers = (
         (REPLAY_COUNT, str(letter.replays + 1).encode()),
         (REPLAYED_FROM, f"{letter.topic}/{letter.place}".encode()),
+        *(((REPLAY_PROOF, proof.encode()),) if proof is not None else ()),
     )
     home = letter.origin if letter.origin is not None and letter.origin_topic == target else None
     return Record(
@@ -249,8 +252,3 @@ def replayed(letter: DeadLetter, target: str) -> Record:
         headers=(*letter.headers, *marks),
         partition=-1 if home is None else home.partition,
     )
-
-
-def replayed_from(headers: Headers) -> Iterable[str]:
-    """The dead letters that these headers say the record is of, newest last."""
-    return [(content or b"").decode("utf-8", errors="replace") for name, content in headers if name == REPLAYED_FROM]

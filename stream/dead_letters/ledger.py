@@ -2,17 +2,19 @@
 
 It keeps the promise that no dead letter is replayed twice; docs/decisions/0007-dead-letter-replay.md says why in this way. A run
 writes `sending` before it sends, and `sent` after the broker has confirmed. A later run that finds `sending` of a run that is over
-reads the target to see whether the record arrived; the note says from which offsets on.
+reads the target to see whether the record arrived; the note says from which offsets on. A replayed record is recognised by a proof
+that only a reader of the ledger can make (`proofs`).
 """
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import StrEnum
 
 import msgspec
 
-from stream.contract.dead_letter import REPLAYED_FROM, DeadLetter
+from stream.contract.dead_letter import DeadLetter
 from stream.contract.record import Record
+from stream.dead_letters import proofs
 from stream.kafka.producer import VerbatimSender
 from stream.kafka.reading.log import Log
 
@@ -48,12 +50,14 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
         run: The id of the run that wrote the note.
         at_ms: When it was written, by the clock of the run's machine, Unix milliseconds.
         ends: The target's end offsets before the run began, by partition.
+        proven: Does the record carry a proof? Earlier versions sent records without one.
     """
 
     state: State
     run: str
     at_ms: int
     ends: dict[int, int] = {}
+    proven: bool = False
 
 
 class Standing(StrEnum):
@@ -89,6 +93,7 @@ class Ledger:
         self._ends = dict(target_ends)
         self._next: dict[int, int] = {}
         self._latest: dict[str, Note] = {}
+        self._proof_keys: list[bytes] = []
         self._settled: dict[str, tuple[Note, Standing]] = {}
         self.catch_up()
 
@@ -97,8 +102,10 @@ class Ledger:
         ends = self._log.ends()
         found: list[tuple[str, Note]] = []
         for record in self._log.read(dict.fromkeys(ends, 0) | self._next, ends):
-            note = _note(record)
-            if note is not None and record.key is not None:
+            note, proof_key = _note(record), proofs.key_in(record)
+            if proof_key is not None:
+                self._proof_keys.append(proof_key)
+            elif note is not None and record.key is not None:
                 found.append((record.key.decode("utf-8", errors="replace"), note))
         self._next = ends
         self._latest.update(found)
@@ -113,17 +120,24 @@ class Ledger:
         }
 
     def settle(self, unfinished: Mapping[str, Note], target: Log) -> None:
-        """Read the target to learn which of these dead letters arrived. The runs that wrote the notes must be over."""
+        """
+        Read the target to learn which of these dead letters arrived. The runs that wrote the notes must be over.
+
+        A record counts only with its proof: any producer can write the header that names a dead letter.
+        """
         if not unfinished:
             return
         starts, ends = target.starts(), target.ends()
         first = {number: min(note.ends.get(number, 0) for note in unfinished.values()) for number in ends}
-        arrived = replayed_letters(target.read(first, ends))
+        arrived = proofs.proven(unfinished, self._proof_keys, target.read(first, ends))
         for key, note in unfinished.items():
-            if key.rpartition("@")[0] in arrived:
+            if key in arrived:
                 standing = Standing.SENT
-            # Retention has deleted a part that may have held it, or the topic was made anew: it cannot be known.
-            elif any(starts[number] > note.ends.get(number, 0) or note.ends.get(number, 0) > ends[number] for number in ends):
+            # An earlier version sent the record without a proof, retention has deleted a part of the target that may have held it,
+            # or the target was made anew: whether it arrived cannot be known.
+            elif not note.proven or any(
+                starts[number] > note.ends.get(number, 0) or note.ends.get(number, 0) > ends[number] for number in ends
+            ):
                 standing = Standing.UNKNOWN
             else:
                 standing = Standing.FREE
@@ -143,22 +157,28 @@ class Ledger:
         settled, standing = self._settled.get(key, (None, Standing.ELSEWHERE))
         return standing if settled == note else Standing.ELSEWHERE
 
-    def claim(self, keys: Sequence[str], sender: VerbatimSender) -> list[str]:
+    def claim(self, keys: Sequence[str], sender: VerbatimSender) -> dict[str, str]:
         """
-        Write that this run is sending these dead letters, and return the keys, in order, that no other run claimed before it.
+        Write that this run is sending these dead letters.
 
         Every run writes first and reads then. So of two runs at least one sees the other's claim, and both see the same order.
+
+        Returns:
+            The keys, in order, that no other run claimed before this one, each with the proof that its record must carry.
 
         Raises:
             LedgerError: The broker did not confirm a note.
         """
-        self._write(dict.fromkeys(keys, State.SENDING), sender)
+        # Of two first runs each may write a key; later runs know both.
+        proof_key = [] if self._proof_keys else [proofs.new_key(self._topic, self._run)]
+        self._append([*proof_key, *self._notes(dict.fromkeys(keys, State.SENDING))], sender)
         first: dict[str, Note] = {}
         for key, note in self.catch_up():
             # A dead letter that a run (also this one) has given up is unclaimed again: the next claim is the first.
             if note.state is State.SENDING:
                 first.setdefault(key, note)
-        return [key for key in keys if key in first and first[key].run == self._run]
+        mine = [key for key in keys if key in first and first[key].run == self._run]
+        return {key: proofs.proof(key, self._proof_keys[-1]) for key in mine}
 
     def finish(self, states: Mapping[str, State], sender: VerbatimSender) -> None:
         """
@@ -167,15 +187,17 @@ class Ledger:
         Raises:
             LedgerError: The broker did not confirm a note.
         """
-        self._write(states, sender)
+        self._append(self._notes(states), sender)
 
-    def _write(self, states: Mapping[str, State], sender: VerbatimSender) -> None:
+    def _notes(self, states: Mapping[str, State]) -> list[Record]:
         now_ms = int(time.time() * 1000)
         notes = {
-            key: Note(state=state, run=self._run, at_ms=now_ms, ends=self._ends if state is State.SENDING else {})
+            key: Note(state=state, run=self._run, at_ms=now_ms, ends=self._ends if state is State.SENDING else {}, proven=True)
             for key, state in states.items()
         }
-        records = [Record(topic=self._topic, key=key.encode(), value=msgspec.json.encode(note)) for key, note in notes.items()]
+        return [Record(topic=self._topic, key=key.encode(), value=msgspec.json.encode(note)) for key, note in notes.items()]
+
+    def _append(self, records: Sequence[Record], sender: VerbatimSender) -> None:
         if not records:
             return
         failed = [error for error in sender.deliver(records) if error is not None]
@@ -199,16 +221,6 @@ def wait_until_over(
             f"waiting {HOLD_SECONDS:g} s, after which it can send no more"
         )
         sleep(HOLD_SECONDS)
-
-
-def replayed_letters(records: Iterable[Record]) -> frozenset[str]:
-    """The dead letters, as `topic/partition/offset`, that these records are replays of."""
-    return frozenset(
-        (content or b"").decode("utf-8", errors="replace")
-        for record in records
-        for name, content in record.headers
-        if name == REPLAYED_FROM
-    )
 
 
 def _note(record: Record) -> Note | None:

@@ -17,7 +17,7 @@ REFUSED_STANDINGS = {
     Standing.ELSEWHERE: (NotReplayed.ELSEWHERE, "another replay is working on it"),
     Standing.UNKNOWN: (
         NotReplayed.UNKNOWN,
-        "an earlier replay stopped while it sent this, and retention deleted the answer; name the place and add --again to send it",
+        "an earlier replay stopped while it sent this, and the target cannot tell whether it arrived; name the place, with --again, to send it",
     ),
 }
 
@@ -99,14 +99,14 @@ class Sending:
                 self.report.refuse(letter.place, *REFUSED_STANDINGS[Standing.ELSEWHERE], self.plan)
         states: dict[str, State] = {}
         late: list[DeadLetter] = []
-        for key in claimed:
+        for key, proof in claimed.items():
             letter = letters[key]
             if time.monotonic() > until:
                 states[key] = State.NOT_TAKEN
                 late.append(letter)
                 continue
             # One record at a time: only then is the producer's error about this very record.
-            (error,) = self.sender.deliver([replayed(letter, self.plan.target)], until=until)
+            (error,) = self.sender.deliver([replayed(letter, self.plan.target, proof)], until=until)
             if isinstance(error, TooLateError):
                 states[key] = State.NOT_TAKEN
                 late.append(letter)

@@ -6,8 +6,6 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import msgspec
-
 from stream.contract.dead_letter import DeadLetter, Place
 from stream.contract.publication import timestamp
 from stream.contract.record import Headers, Record
@@ -32,7 +30,7 @@ def print_list(found: Iterable[Found], *, as_json: bool) -> None:
     letters = 0
     for letter in _ours(found):
         if as_json:
-            _json(_row(letter))
+            console.show_json(_row(letter))
             continue
         if not letters:
             console.show(HEADING)
@@ -60,7 +58,7 @@ def print_counts(found: Iterable[Found], *, as_json: bool) -> None:
     for (code, stage), tally in sorted(tallies.items(), key=lambda item: -item[1].letters):
         first, last = _time(tally.first_ms), _time(tally.last_ms)
         if as_json:
-            _json({"code": code, "stage": stage, "letters": tally.letters, "first": first, "last": last})
+            console.show_json({"code": code, "stage": stage, "letters": tally.letters, "first": first, "last": last})
         else:
             console.show(f"{tally.letters:>9}  {_safe(code):<20}{_safe(stage):<10}{first:<26}{last}")
 
@@ -78,7 +76,7 @@ def print_letter(found: Found, *, raw: bool, as_json: bool) -> None:
     if raw:
         _print_raw(found.letter, record)
     elif as_json:
-        _json(_whole(found.letter, record))
+        console.show_json(_whole(found.letter, record))
     else:
         for name, text in _described(found, record):
             console.show(f"{name:<10}{text}")
@@ -125,7 +123,7 @@ def _described(found: Found, record: Record) -> Iterator[tuple[str, str]]:
 def print_planned(letter: DeadLetter, record: Record, *, as_json: bool) -> None:
     """Print one record that a replay would send: whole in JSON, else its target, size and the headers that are added."""
     if as_json:
-        _json({"place": str(letter.place), **_record(record)})
+        console.show_json({"place": str(letter.place), **_record(record)})
         return
     partition = "the key's partition" if record.partition < 0 else f"partition {record.partition}"
     size = "no value" if record.value is None else f"{len(record.value)} bytes"
@@ -137,14 +135,14 @@ def print_planned(letter: DeadLetter, record: Record, *, as_json: bool) -> None:
 
 def refused(place: Place, sentence: str) -> None:
     """Print to stderr why a dead letter is not replayed."""
-    console.err.print(f"not replayed: {place}: {sentence}", markup=False)
+    console.talk(f"not replayed: {place}: {sentence}")
 
 
 def print_report(report: ReplayReport, *, dry_run: bool, as_json: bool) -> None:
     """Print a sentence to stderr and, for JSON of a real replay, an object to stdout; the data of a dry run are its records."""
     if as_json and not dry_run:
         refused = {reason.value: count for reason, count in report.refused.most_common()}
-        _json(
+        console.show_json(
             {
                 "target": report.target,
                 "sent": report.sent,
@@ -165,7 +163,7 @@ def print_report(report: ReplayReport, *, dry_run: bool, as_json: bool) -> None:
     if report.refused:
         reasons = ", ".join(f"{count} {reason.value}" for reason, count in report.refused.most_common())
         parts.append(f"{report.refusals} refused ({reasons})")
-    console.err.print("; ".join(parts), markup=False)
+    console.talk("; ".join(parts))
 
 
 def _ours(found: Iterable[Found]) -> Iterator[DeadLetter]:
@@ -253,8 +251,3 @@ def _time(milliseconds: int) -> str:
 
 def _origin(letter: DeadLetter) -> str:
     return f"{letter.origin_topic} {letter.origin or '?'}"
-
-
-def _json(shown: dict[str, object]) -> None:
-    sys.stdout.buffer.write(msgspec.json.encode(shown) + b"\n")
-    sys.stdout.flush()

@@ -5,6 +5,8 @@ import time
 from collections import deque
 from typing import Any
 
+from monitoring.record_time import can_be_true
+
 
 class Unacknowledged:
     """Events in the order in which they were taken, which is also the order of acknowledgement. For one event loop."""
@@ -25,9 +27,10 @@ class Unacknowledged:
         self._nothing_under_way.set()
 
     def take(self, message: Any) -> None:
-        """Add an event. If its record has no timestamp, its age counts from now."""
-        written = message.timestamp or 0
-        self._events.append((written if written > 0 else time.time(), (message.topic, message.partition)))
+        """Add an event. If its record has no timestamp that can be true, its age counts from now."""
+        written, now = message.timestamp or 0.0, time.time()
+        known = can_be_true(written * 1000, now * 1000)
+        self._events.append((written if known else now, (message.topic, message.partition)))
 
     def drop(self, count: int) -> None:
         """Forget the last `count` events: their batch has not begun, and they will be read again."""

@@ -103,21 +103,19 @@ def waiting(standing: Standing, *, absent: Status, now: float) -> Finding:
 
 
 def _oldest(standing: Standing, now: float) -> str:
-    if standing.oldest_ms is None:
-        return "when the oldest was written is not known"
-    return f"the oldest was written {ago(standing.oldest_ms, now)}"
+    oldest_ms = standing.oldest_ms(now * 1000)
+    return "when the oldest was written is not known" if oldest_ms is None else f"the oldest was written {ago(oldest_ms, now)}"
 
 
 def last_committed(standing: Standing, *, now: float) -> Finding:
     """When the newest committed event was written: Kafka does not say when a commit was made."""
+    last_ms = standing.last_ms(now * 1000)
     if all(place.committed is None for place in standing.places):
         detail = f"the group {standing.group} has never committed on {standing.topic}"
-    elif standing.last_ms is None:
-        detail = "not known: the last committed events are not in the log any more"
+    elif last_ms is None:
+        detail = "not known: the last committed events are not in the log any more, or have no time that can be true"
     else:
-        detail = (
-            f"the newest committed event was written {ago(standing.last_ms, now)} (Kafka does not say when it was committed)"
-        )
+        detail = f"the newest committed event was written {ago(last_ms, now)} (Kafka does not say when it was committed)"
     return Finding(check="last commit", status=Status.OK, detail=detail)
 
 

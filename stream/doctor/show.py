@@ -1,14 +1,12 @@
 """Findings on the terminal, or as JSON."""
 
-import sys
 from collections.abc import Callable
 
-import msgspec
 from rich.text import Text
 
 from stream.doctor.findings import Finding, Status
 from stream.settings.settings import Settings
-from stream.terminal.console import out
+from stream.terminal.console import out, show_json
 
 STATUS_STYLES = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "bold red"}
 # Width of the column of names. A topic's name may have 249 characters: a longer name moves the text of its own line alone.
@@ -21,8 +19,7 @@ def printer(settings: Settings, *, as_json: bool) -> Callable[[Finding], None]:
     names = min(max(SHORTEST_NAMES, longest), LONGEST_NAMES)
 
     def print_json(found: Finding) -> None:
-        sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
-        sys.stdout.flush()
+        show_json(found)
 
     def print_line(found: Finding) -> None:
         out.print(

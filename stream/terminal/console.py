@@ -1,15 +1,40 @@
-"""The two consoles, and how text reaches them: data goes to stdout, sentences for a person to stderr."""
+"""The two consoles, and how text reaches them: data goes to stdout, sentences for a person to stderr.
+
+All that `tagstream` prints goes through a `Terminal`, `show_json` or `exits.note`, and each of them escapes it.
+"""
 
 import contextlib
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import msgspec
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.segment import Segment
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+from stream.terminal.text import escaped, escaped_json
+
+
+class Terminal(Console):
+    """
+    A console of rich that shows any text as it is: it knows no markup, and escapes characters that a terminal would obey.
+
+    Colours come from styles, never from the text.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        """Take the options of `rich.console.Console`."""
+        super().__init__(**{"highlight": False, "markup": False, "emoji": False, **options})
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """Render as rich does, with escapes. Rich's own control codes are segments of their own kind and pass."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=escaped(segment.text, lines=True))
+
+
+out = Terminal(soft_wrap=True)
+err = Terminal(stderr=True, soft_wrap=True)
 # The doors have green, yellow and red.
 TAG_STYLES = ("magenta", "yellow", "cyan", "blue", "bright_magenta", "bright_cyan", "bright_blue")
 
@@ -21,14 +46,27 @@ def talk(message: str) -> None:
 
 def show(text: str) -> None:
     """Lines of data, on stdout, as they are."""
-    out.print(text, markup=False)
+    out.print(text)
+
+
+def show_json(value: Any) -> None:
+    """A value as JSON, on a line of stdout."""
+    show_json_line(msgspec.json.encode(value))
+    sys.stdout.flush()
+
+
+def show_json_line(line: bytes) -> None:
+    """JSON without a line break, on a line of stdout, which may stay in the buffer."""
+    sys.stdout.buffer.write(escaped_json(line.decode()).encode() + b"\n")
 
 
 def print_lines(lines: Iterable[str], *, as_json: bool) -> None:
     """Commands to run, one a line; as JSON each is an object."""
     for line in lines:
-        sys.stdout.write(f"{msgspec.json.encode({'command': line}).decode()}\n" if as_json else f"{line}\n")
-    sys.stdout.flush()
+        if as_json:
+            show_json({"command": line})
+        else:
+            show(line)
 
 
 def tag_style(tag: str, labels: Sequence[str]) -> str:
@@ -47,20 +85,19 @@ def progress(what: str, *, shown: bool) -> Iterator[Callable[[], None]]:
     if not (shown and err.is_terminal):
         yield lambda: None
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=err, transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda: bar.advance(task)
 
 
 def visible(text: str | None, limit: int = 160) -> str:
-    r"""
-    Event text for a terminal, with escapes for characters that are invisible, move the cursor or reorder text.
+    """
+    The beginning of a text of an event, escaped before columns are counted.
 
-    >>> print(visible("a\x1b[2Jb \u202ec"))
-    a\x1b[2Jb \u202ec
+    >>> visible("a long title", limit=6)
+    'a long…'
     """
     if text is None:
         return "(no value)"
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:limit])
-    return shown + ("…" if len(text) > limit else "")
+    return escaped(text[:limit]) + ("…" if len(text) > limit else "")

@@ -44,7 +44,8 @@ def _show(record: Record, *, as_json: bool) -> None:
         console.talk(f"{record.topic} {record.partition}/{record.offset} is no drift finding: {error}")
         return
     if as_json:
-        sys.stdout.buffer.write((record.value or b"") + b"\n")
+        # Without the line breaks that JSON allows between its parts; fields that this version does not know stay.
+        console.show_json_line(msgspec.json.format(record.value or b"", indent=-1))
         sys.stdout.flush()
         return
     score = "" if finding.score is None else f"{finding.score:.2f}"

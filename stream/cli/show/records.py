@@ -1,7 +1,6 @@
 """`tagstream tail`: the records of a topic as they come."""
 
 import base64
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -116,8 +115,7 @@ def print_record(record: Record, *, as_json: bool) -> None:
             "headers": [[name, _text(header)] for name, header in record.headers],
             "value": value,
         }
-        sys.stdout.buffer.write(msgspec.json.encode(shown) + b"\n")
-        sys.stdout.flush()
+        console.show_json(shown)
         return
     place = f"{record.topic} {record.partition}/{record.offset}"
     what = _decision_line(value)

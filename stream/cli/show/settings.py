@@ -6,8 +6,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import msgspec
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -15,7 +13,7 @@ from stream.settings.loading import Loaded
 from stream.settings.reference import Entry, entries
 from stream.settings.security import shown_path
 from stream.settings.settings import Settings
-from stream.terminal.console import visible
+from stream.terminal.console import Terminal, show_json, visible
 
 Row = tuple[Entry, Any, str]
 """A setting, its value, and where the value comes from."""
@@ -51,7 +49,7 @@ def _print_json(rows: Iterable[Row]) -> None:
             "allowed": entry.allowed,
             "default": _value(defaults, entry),
         }
-        sys.stdout.buffer.write(msgspec.json.encode(line) + b"\n")
+        show_json(line)
 
 
 def _print_lines(rows: Iterable[Row], *, sources: bool) -> None:
@@ -67,7 +65,7 @@ def _print_lines(rows: Iterable[Row], *, sources: bool) -> None:
 
 
 def _print_tables(rows: Iterable[Row], *, sources: bool) -> None:
-    console = Console(highlight=False)
+    console = Terminal()
     for subject, found in itertools.groupby(rows, key=lambda row: row[0].subject):
         table = Table(box=None, pad_edge=False, title=subject, title_justify="left", title_style="bold")
         for column in ("setting", "value", *(["source"] if sources else []), "meaning and range"):

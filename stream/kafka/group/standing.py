@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from monitoring.record_time import can_be_true
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
@@ -23,7 +25,7 @@ class Place:
         begin: The first offset that is still in the log.
         committed: The group's offset; None before the first commit.
         end: The end of what may be read.
-        oldest_ms: When the first event that waits was written, Unix milliseconds; None if none waits, or it is not known.
+        oldest_ms: When the first event that waits was written, by its producer, Unix milliseconds; None if none waits, or it is not known.
         last_ms: When the last committed event was written; None if it is not in the log any more, or it is not known.
         drained: Was the log read to its end without an event? Then only markers of transactions follow the commit.
     """
@@ -79,16 +81,14 @@ class Standing:
         """Is there no member, or does no member hold a partition, though the group is not about to share them out?"""
         return not self.members or (self.state == "Stable" and not self.held)
 
-    @property
-    def oldest_ms(self) -> int | None:
-        """When the oldest event that waits was written, Unix milliseconds."""
-        return min(_known(place.oldest_ms for place in self.places), default=None)
+    def oldest_ms(self, now_ms: float) -> int | None:
+        """When the oldest event that waits was written, Unix milliseconds; None if no timestamp is known that can be true."""
+        return min(_known((place.oldest_ms for place in self.places), now_ms), default=None)
 
-    @property
-    def last_ms(self) -> int | None:
-        """When the newest committed event was written, Unix milliseconds: it was committed then or later."""
-        return max(_known(place.last_ms for place in self.places), default=None)
+    def last_ms(self, now_ms: float) -> int | None:
+        """When the newest committed event was written, likewise: it was committed then or later."""
+        return max(_known((place.last_ms for place in self.places), now_ms), default=None)
 
 
-def _known(moments: Iterable[int | None]) -> list[int]:
-    return [moment for moment in moments if moment is not None]
+def _known(moments: Iterable[int | None], now_ms: float) -> list[int]:
+    return [moment for moment in moments if moment is not None and can_be_true(moment, now_ms)]

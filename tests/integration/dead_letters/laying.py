@@ -56,13 +56,13 @@ def contents(settings: Settings, topic: str) -> list[Record]:
 
 
 def events_of(records: list[Record]) -> Counter[tuple[bytes | None, bytes | None, Headers]]:
-    """The replayed events without their two marks."""
-    return Counter((record.key, record.value, record.headers[:-2]) for record in records)
+    """The replayed events without their three marks."""
+    return Counter((record.key, record.value, record.headers[:-3]) for record in records)
 
 
 def marks_of(records: list[Record]) -> list[tuple[str, str]]:
     """Count and origin of each replay."""
-    return [tuple(content.decode() for _, content in record.headers[-2:]) for record in records]  # type: ignore[misc]
+    return [tuple(content.decode() for _, content in record.headers[-3:-1]) for record in records]  # type: ignore[misc]
 
 
 def start_worker(environ: dict[str, str], processes: Processes, folder: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from stream.broker.processes import Processes
+from stream.contract.record import Record
 from stream.kafka import producer
 from stream.settings.settings import Settings
 from tests.faults.cluster.topics import send
@@ -25,12 +26,13 @@ from tests.integration.running import all_written
 from tests.waiting import HANG_SECONDS
 
 pytestmark = pytest.mark.broker
+FORGED = b"forged"
 
 
 def test_a_replay_sends_the_events_again_and_a_second_one_sends_nothing(
     tagstream: Command, environ: dict[str, str], settings: Settings
 ) -> None:
-    """A replay keeps key, bytes, headers and partition, the dry run predicts it exactly, and a second one sends none."""
+    """A replay keeps key, bytes, headers and partition, the dry run shows all but the proof, and a second one sends none."""
     lay(settings)
     planned = tagstream("dlq", "replay", "--dry-run", "--json", environ=environ)
     assert planned.returncode == 0, planned.stderr.decode()
@@ -48,7 +50,12 @@ def test_a_replay_sends_the_events_again_and_a_second_one_sends_nothing(
         for line in lines(planned.stdout)
     }
     assert said == {
-        (record.partition, encoded(record.value), encoded(record.key), json.dumps([[n, encoded(c)] for n, c in record.headers]))
+        (
+            record.partition,
+            encoded(record.value),
+            encoded(record.key),
+            json.dumps([[n, encoded(c)] for n, c in record.headers[:-1]]),
+        )
         for record in sent
     }
 
@@ -70,22 +77,44 @@ def encoded(content: bytes | None) -> str | None:
 
 @pytest.mark.parametrize(("step", "number"), [("after-sends", 0), ("after-sends", 3), ("after-sends", 6), ("before-finish", 0)])
 def test_a_killed_replay_goes_on_where_it_stopped(environ: dict[str, str], settings: Settings, step: str, number: int) -> None:
-    """Killed at any step between its first note and its last, a replay sends each event once in the end."""
+    """Killed at any step, a replay sends each event once in the end, whatever producers say in headers meanwhile."""
     lay(settings)
     killed = replaying(environ, step, number)
     assert killed.returncode == -9, killed.stderr.decode()
     arrived = len(contents(settings, settings.topics.content))
     assert arrived == (7 if step == "before-finish" else number)
 
+    forge(settings)
     done = replaying(environ, "to-the-end", 0)
     assert done.returncode == 0, done.stderr.decode()
     assert b"waiting 0.2 s" in done.stderr
     assert f"{7 - arrived} dead letters replayed".encode() in done.stderr
-    assert events_of(contents(settings, settings.topics.content)) == Counter(EVENTS)
+    assert events_of(replays(settings)) == Counter(EVENTS)
     third = replaying(environ, "to-the-end", 0)
     assert b"0 dead letters replayed" in third.stderr
     assert b"7 had been replayed before" in third.stderr
-    assert len(contents(settings, settings.topics.content)) == 7
+    assert len(replays(settings)) == 7
+
+
+def forge(settings: Settings) -> None:
+    """Send, as any producer can, records that name each dead letter as their origin."""
+    letters = contents(settings, settings.topics.dlq)
+    forged = [
+        Record(
+            topic=settings.topics.content,
+            key=None,
+            value=FORGED,
+            headers=(("x-dlq-replayed-from", f"{letter.topic}/{letter.partition}/{letter.offset}".encode()),),
+        )
+        for letter in letters
+    ]
+    with producer.verbatim_sender(settings, idempotent=True) as sender:
+        assert sender.deliver(forged) == [None] * len(letters)
+
+
+def replays(settings: Settings) -> list[Record]:
+    """The records of `content` that are not forged."""
+    return [record for record in contents(settings, settings.topics.content) if record.value != FORGED]
 
 
 def replaying(environ: dict[str, str], step: str, number: int) -> subprocess.CompletedProcess[bytes]:

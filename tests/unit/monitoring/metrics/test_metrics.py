@@ -12,6 +12,7 @@ from monitoring import edges
 from monitoring.metrics.families import STAGES
 from monitoring.metrics.metrics import Metrics
 from monitoring.observer import Observation, Signals
+from monitoring.record_time import can_be_true
 from monitoring.vocabulary import Destination, DriftKind, DriftScore, DriftSignal, Reason, ReviewReason, SourceKind
 from stream.worker.main import process_registry
 
@@ -33,6 +34,7 @@ VOCABULARY = """
     tagstream_batch_size_events
     tagstream_event_age_seconds
     tagstream_events_before_group_total
+    tagstream_events_untimed_total
     tagstream_inflight_events
     tagstream_committed_lag_events
     tagstream_assigned_partitions
@@ -161,7 +163,7 @@ def signals(**fields: object) -> Signals:
 OBSERVATIONS = st.builds(
     Observation,
     destination=st.sampled_from(Destination),
-    created_ms=st.integers(-(10**15), 10**15),
+    created_ms=st.one_of(st.integers(NOW_MS - 10**12, NOW_MS + 10**8), st.integers(-(2**63), 2**63 - 1)),
     label=st.one_of(st.none(), st.sampled_from(LABELS)),
     confidence=st.one_of(st.none(), st.floats(0, 1)),
     truncated=st.booleans(),
@@ -276,7 +278,9 @@ def test_counters_agree_with_what_was_observed(observations: list[Observation], 
     assert value(registry, "tagstream_events_received_total", topic="content") == sum(batches)
     assert value(registry, "tagstream_batch_size_events_count") == len(batches)
     assert value(registry, "tagstream_events_truncated_total") == sum(seen.truncated for seen in observations)
-    assert value(registry, "tagstream_event_age_seconds_count") == len(observations)
+    timed = sum(can_be_true(seen.created_ms, NOW_MS) for seen in observations)
+    assert value(registry, "tagstream_event_age_seconds_count") == timed
+    assert value(registry, "tagstream_events_untimed_total") == len(observations) - timed
     told = [seen.signals for seen in observations if seen.signals is not None]
     for name in ("energy_score", "text_tokens", "text_tokens_per_word_ratio"):
         assert value(registry, f"tagstream_{name}_count") == len(told)
@@ -322,6 +326,17 @@ def test_events_older_than_the_group_have_no_age_and_are_counted_apart() -> None
     assert value(registry, "tagstream_event_age_seconds_count") == 2
     assert value(registry, "tagstream_event_age_seconds_sum") == 100
     assert value(registry, "tagstream_predictions_total", label="mlops") == 4
+
+
+@pytest.mark.parametrize("created_ms", [-(2**62), -1, 0, NOW_MS + 3_700_000, 2**62])
+def test_a_time_that_cannot_be_true_is_no_age(created_ms: int) -> None:
+    """A record with such a time is counted apart; one of -2^62 made the sum of all ages 4.6e15 seconds."""
+    metrics, registry = made()
+    metrics.published([seen(created_ms=created_ms), seen(created_ms=NOW_MS - 2_000)], NOW_MS)
+    assert value(registry, "tagstream_events_untimed_total") == 1
+    assert value(registry, "tagstream_events_before_group_total") == 0
+    assert value(registry, "tagstream_event_age_seconds_count") == 1
+    assert value(registry, "tagstream_event_age_seconds_sum") == 2.0
 
 
 def test_gauges_say_where_the_worker_stands() -> None:

@@ -222,7 +222,7 @@ def test_a_live_view_keeps_the_last_figures_while_nobody_answers(stream: Stream,
 
     monkeypatch.setattr(top, "Watcher", Fading)
     with served(stream) as one:
-        top.top([address(one)], once=False, as_json=False, every_seconds=0.01, console=console)
+        top.top([address(one)], once=False, as_json=False, every_seconds=0.01, console=console, show_json=print)
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "These figures are 0 s old: no worker answers" in text
     # The alternate screen: taken once and given back.

@@ -74,7 +74,20 @@ def test_times_that_are_not_known_are_said_so() -> None:
     """Retention may have deleted the committed events, and a partition without a leader gives none."""
     found = said(standing(Place(partition=0, begin=7, committed=7, end=9)))
     assert "when the oldest was written is not known" in found["waiting"][1]
-    assert found["last commit"][1] == "not known: the last committed events are not in the log any more"
+    assert found["last commit"][1] == (
+        "not known: the last committed events are not in the log any more, or have no time that can be true"
+    )
+
+
+def test_a_time_that_cannot_be_true_is_not_known() -> None:
+    """A producer sets the time of its records: one of the year -146,138,511 is no age, and hides no other."""
+    lying = Place(partition=0, begin=0, committed=5, end=7, oldest_ms=-(2**62), last_ms=2**62)
+    found = said(standing(lying))
+    assert "when the oldest was written is not known" in found["waiting"][1]
+    assert "have no time that can be true" in found["last commit"][1]
+    beside = said(standing(lying, place(1, 2)))
+    assert "the oldest was written 5 min ago" in beside["waiting"][1]
+    assert "was written 6 min ago" in beside["last commit"][1]
 
 
 def test_a_topic_of_many_partitions_keeps_the_line_short() -> None:

@@ -1,0 +1,40 @@
+r"""Escapes for text of other origin: of events, brokers, files and users.
+
+A terminal obeys control characters, and direction marks reorder what a person reads.
+"""
+
+BEYOND_BMP = 0x10000
+
+
+def escaped(text: str, *, lines: bool = False) -> str:
+    r"""
+    The text with an escape for each character that is invisible, moves the cursor or reorders text.
+
+    Args:
+        text: Any text.
+        lines: Keep the ends of lines.
+
+    >>> print(escaped("a\x1b[2Jb \u202ec"))
+    a\x1b[2Jb \u202ec
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or (lines and c == "\n") else c.encode("unicode_escape").decode() for c in text)
+
+
+def escaped_json(line: str) -> str:
+    r"""
+    The same JSON value, in which no character needs an escape for a terminal. `line` has no white space but spaces outside its texts.
+
+    >>> print(escaped_json('{"a":"\x9b2J"}'))
+    {"a":"\u009b2J"}
+    """
+    return line if line.isprintable() else "".join(c if c.isprintable() else _json_escape(c) for c in line)
+
+
+def _json_escape(character: str) -> str:
+    code = ord(character)
+    if code < BEYOND_BMP:
+        return f"\\u{code:04x}"
+    high, low = divmod(code - BEYOND_BMP, 0x400)
+    return f"\\u{0xD800 + high:04x}\\u{0xDC00 + low:04x}"
