@@ -4,7 +4,9 @@ A file is read twice: first all of it is looked at, then it is sent. Standard in
 looked at when its turn comes, and the first that is no event ends the sending.
 """
 
-from collections.abc import Callable
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from stream.batch.columns import Columns
@@ -17,6 +19,8 @@ from stream.kafka.producer import Sender
 from stream.kafka.rights import Operation
 from stream.settings.settings import Settings
 from stream.terminal import console
+
+SLOW_SECONDS = 3.0
 
 
 class ContractError(Exception):
@@ -74,10 +78,11 @@ def send(settings: Settings, what: str, plan: Plan, *, say: Callable[[str], None
     if surveyed:
         # Before the broker is asked: that is quick, and waiting for a broker may not be.
         _survey(what, plan, plan.look(settings), say)
-    require(settings, {"content": plan.topic}, operations={"content": Operation.WRITE})
+    with _said_when_slow(say, f"waiting for the brokers at {settings.brokers}, {settings.startup_timeout_seconds:g} s at most"):
+        require(settings, {"content": plan.topic}, operations={"content": Operation.WRITE})
     look = plan.look(settings)
     with producer.sender(settings) as sender:
-        _send(sender, what, plan, look)
+        _send(sender, what, plan, look, say)
     if not surveyed:
         _warn(look, plan, say)
     return sender.acknowledged
@@ -98,7 +103,19 @@ def _survey(what: str, plan: Plan, look: Look, say: Callable[[str], None]) -> No
         raise ContractError(msg)
 
 
-def _send(sender: Sender, what: str, plan: Plan, look: Look) -> None:
+@contextlib.contextmanager
+def _said_when_slow(say: Callable[[str], None], what: str) -> Iterator[None]:
+    """Say what is waited for, once, if the wait is not over after `SLOW_SECONDS`."""
+    timer = threading.Timer(SLOW_SECONDS, say, (what,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _send(sender: Sender, what: str, plan: Plan, look: Look, say: Callable[[str], None]) -> None:
     try:
         with console.progress(f"sending {what}", shown=True) as advance:
             for row in producer.pace(rows_of(what, plan.columns), plan.rate):
@@ -113,7 +130,8 @@ def _send(sender: Sender, what: str, plan: Plan, look: Look) -> None:
         sender.flush()
         msg = f"{error} {_above(sender, plan)}: a run of the whole file sends them again."
         raise RowsError(msg) from error
-    sender.flush()
+    with _said_when_slow(say, f"waiting for the broker to confirm the events, {producer.FLUSH_SECONDS} s at most"):
+        sender.flush()
     if fault is not None:
         msg = (
             f"{name_of(what)}, {fault}: it is no event. {_above(sender, plan)}. Next: correct it and send the rest from that line "

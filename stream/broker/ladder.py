@@ -37,7 +37,7 @@ def broker(
         environ: Where `TAGSTREAM_BROKERS`, JAVA_HOME, PATH and XDG_CACHE_HOME are read.
         data_dir: Where Apache Kafka keeps its records; None is a temporary folder. Docker and Tansu keep none.
         start_timeout_seconds: Bound of one rung's start, downloads apart (they have their own, and say so).
-        log: Called with the chosen broker, the reasons against earlier rungs, and long steps.
+        log: Called with the chosen broker and with long steps. The reasons against other rungs are only in the error.
         rungs: The ladder.
 
     Yields:
@@ -65,7 +65,6 @@ def broker(
                 found = stack.enter_context(rung.start(wanted))
             except RungUnavailable as reason:
                 reasons.append(f"{rung.kind}: {reason}")
-                log(f"not {rung.kind}: {reason}")
                 continue
             log(f"{found.description} at {found.bootstrap}, ready after {time.monotonic() - started:.1f} s")
             yield found

@@ -40,7 +40,7 @@ def started(given: Settings, *, prefer: str | None, say: Callable[[str], None]) 
     Args:
         given: The other settings.
         prefer: The only kind of broker to try; see `stream.broker.broker`.
-        say: Called with the reasons against kinds of brokers, and with long steps.
+        say: Called with long steps.
 
     Raises:
         BrokerUnavailable: No broker could be started.

@@ -16,8 +16,9 @@ from stream.broker.processes import Process, Processes
 from stream.settings.settings import PREFIX, Settings
 
 READY_SECONDS = 60.0
-# The worker bounds its own shutdown (shutdown_timeout_seconds, 10 s); after this it hangs, and is killed.
-STOP_SECONDS = 12.0
+# The worker bounds its own shutdown by shutdown_timeout_seconds, from the moment when it hears the signal. One that is still there so
+# long after that hangs, and is killed; a busy machine takes some seconds to deliver the signal and to take down the process.
+HANG_SECONDS = 20.0
 POLL_SECONDS = 0.1
 TAIL_LINES = 25
 
@@ -33,9 +34,17 @@ class WorkerError(Exception):
 class Worker:
     """A running worker that is ready."""
 
-    def __init__(self, process: Process, address: str) -> None:
-        """`address` is `http://host:port`, where it serves /metrics, /healthz and /readyz."""
+    def __init__(self, process: Process, address: str, stop_seconds: float) -> None:
+        """
+        Hold a process.
+
+        Args:
+            process: The worker's.
+            address: `http://host:port`, where it serves /metrics, /healthz and /readyz.
+            stop_seconds: It is killed if it is still there so long after SIGTERM.
+        """
         self._process = process
+        self._stop_seconds = stop_seconds
         self.address = address
 
     @property
@@ -63,9 +72,9 @@ class Worker:
         if not self._process.running():
             return None
         self._process.ask_to_end()
-        if not self._process.wait(STOP_SECONDS):
+        if not self._process.wait(self._stop_seconds):
             self._process.kill()
-            return f"the worker was still there {STOP_SECONDS:.0f} s after SIGTERM and was killed"
+            return f"the worker was still there {self._stop_seconds:.0f} s after SIGTERM and was killed"
         if self._process.exit_code != 0:
             return f"the worker ended with exit code {self._process.exit_code} after SIGTERM"
         return None
@@ -88,11 +97,12 @@ def worker(
         WorkerError: It ended, or was not ready in time.
     """
     # Ctrl-C in the terminal does not reach it: the demo ends it in order.
-    with Processes(grace_seconds=STOP_SECONDS, remove=folder) as processes:
+    stop_seconds = settings.shutdown_timeout_seconds + HANG_SECONDS
+    with Processes(grace_seconds=stop_seconds, remove=folder) as processes:
         # Its state goes with the demo: another worker's folder may hold an open circuit breaker, or be closed by this one's.
         env = {**environment(settings, os.environ), "TAGSTREAM_STATE_FOLDER": str(folder / "state")}
         process = processes.start(command, env=env, log_file=folder / "worker.log")
-        yield Worker(process, _wait_until_ready(process, say))
+        yield Worker(process, _wait_until_ready(process, say), stop_seconds)
 
 
 def environment(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:

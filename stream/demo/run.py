@@ -150,8 +150,9 @@ class _Demo:
             for problem in self._problems:
                 self._console.print(problem, soft_wrap=True, highlight=False, markup=False)
             raise
-        problems = [*ledger.problems(), *self._problems]
-        print_summary(self._console, ledger.totals(), problems, [what_moved(finding) for finding in self._findings])
+        problems, moved = ledger.problems(), [what_moved(finding) for finding in self._findings]
+        print_summary(self._console, ledger.totals(), problems, moved, self._problems)
+        problems = [*problems, *self._problems]
         if problems:
             self._console.print(f"The end of the worker's log:\n{self._log}", soft_wrap=True, highlight=False, markup=False)
         return 1 if problems or not ledger.totals().sent else 0

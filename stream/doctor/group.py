@@ -66,7 +66,7 @@ def members(standing: Standing) -> Finding:
     """The members of the group and their partitions."""
     found = standing.members
     if not found:
-        return Finding(check="members", status=Status.OK, detail=f"the group {standing.group} has none: no worker runs")
+        return Finding(check="members", status=Status.OK, detail=f"the group {standing.group} has no member")
     held = f"{_count(len(found), 'member')} of {standing.group}, {standing.held} of {_count(len(standing.places), 'partition')} held"
     listed = "; ".join(map(_member, found[:MOST_LISTED]))
     more = f"; and {len(found) - MOST_LISTED} more" if len(found) > MOST_LISTED else ""

@@ -193,7 +193,7 @@ class Settings(BaseSettings):
     @classmethod
     def _named(cls, value: Any) -> Any:
         if value == "":
-            msg = "it is empty: the workers that share the topic share a name"
+            msg = "it is empty: a consumer group needs a name, and workers of one name share the partitions"
             raise ValueError(msg)
         return value
 

@@ -4,6 +4,10 @@ import re
 from typing import Annotated, Any
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+# The kind of the error whose context has `keys`, two settings, and `name`, their value.
+SAME_NAME = "same_name"
 
 TOPIC_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 # The pattern is for the reference of settings; the validator below checks it, with a message that says it in words.
@@ -48,9 +52,13 @@ class Topics(BaseModel):
 
     @model_validator(mode="after")
     def _all_different(self) -> "Topics":
-        names = list(self.model_dump().values())
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            msg = f"two topics have the same name {twice[0]!r}"
-            raise ValueError(msg)
+        keys: dict[str, str] = {}
+        for key, name in self.model_dump().items():
+            if name in keys:
+                raise PydanticCustomError(
+                    SAME_NAME,
+                    "two topics have the same name",
+                    {"keys": (f"topics.{keys[name]}", f"topics.{key}"), "name": name},
+                )
+            keys[name] = key
         return self

@@ -18,8 +18,19 @@ WIDEST = 1000
 Row = tuple[str, str, str]
 
 
-def print_summary(console: Console, totals: Totals, problems: Sequence[str], moved: Sequence[str] = ()) -> None:
-    """Print the figures, the findings and the verdict; blocks stand side by side on a terminal that is wide enough."""
+def print_summary(
+    console: Console, totals: Totals, problems: Sequence[str], moved: Sequence[str] = (), disorder: Sequence[str] = ()
+) -> None:
+    """
+    Print the figures, the findings and the verdict; blocks stand side by side on a terminal that is wide enough.
+
+    Args:
+        console: Where they are printed.
+        totals: The figures.
+        problems: The ways in which the account does not balance, a sentence each.
+        moved: The findings of drift, a sentence each.
+        disorder: What else went wrong, a sentence each: a worker that had to be killed, topics that are left.
+    """
     blocks = [_block(rows) for rows in (figures(totals), tags(totals), codes(totals)) if rows]
     console.print()
     beside = Table.grid(padding=(0, 6))
@@ -38,17 +49,20 @@ def print_summary(console: Console, totals: Totals, problems: Sequence[str], mov
         for one in moved:
             console.print(Text(f" {visible(one, limit=400)}"), soft_wrap=True, highlight=False)
         console.print()
-    console.print(verdict(totals, problems), soft_wrap=True, highlight=False)
+    console.print(verdict(totals, problems, disorder), soft_wrap=True, highlight=False)
 
 
-def verdict(totals: Totals, problems: Sequence[str]) -> Text:
-    """One sentence if every event is accounted for, else one a problem."""
-    if not problems and totals.sent:
-        return Text(f"All {totals.sent} events are accounted for: each left by exactly one door.", style="bold green")
+def verdict(totals: Totals, problems: Sequence[str], disorder: Sequence[str] = ()) -> Text:
+    """Whether every event is accounted for, and below it a line for each thing that went wrong."""
     if not totals.sent:
-        return Text("No event was sent, so nothing was shown.", style="bold red")
-    lines = [Text("Not every event is accounted for, or something did not end in order:", style="bold red")]
-    return Text("\n").join([*lines, *(Text(f"  {problem}") for problem in problems)])
+        headline = Text("No event was sent, so nothing was shown.", style="bold red")
+    elif problems:
+        headline = Text("Not every event is accounted for:", style="bold red")
+    elif disorder:
+        headline = Text(f"All {totals.sent} events are accounted for, but the demo did not end in order:", style="bold yellow")
+    else:
+        headline = Text(f"All {totals.sent} events are accounted for: each left by exactly one door.", style="bold green")
+    return Text("\n").join([headline, *(Text(f"  {problem}") for problem in (*problems, *disorder))])
 
 
 def figures(totals: Totals) -> list[Row]:

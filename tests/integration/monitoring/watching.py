@@ -77,6 +77,12 @@ class Prometheus:
             found.setdefault(one["metric"]["alertname"], set()).add(one["metric"].get("signal", ""))
         return found
 
+    def states(self, *, since: float, before: float) -> set[tuple[str, str, str]]:
+        """The alerts that were pending or firing between two moments, Unix seconds: name, tier and state of each."""
+        asked = {"query": "ALERTS", "start": since, "end": before, "step": STEP_SECONDS}
+        seen = (one["metric"] for one in self.get("/api/v1/query_range", **asked)["result"])
+        return {(one["alertname"], one["tier"], one["alertstate"]) for one in seen}
+
     def evaluated(self) -> float:
         """The time of the last evaluation of the group of rules that is the furthest behind, Unix seconds."""
         groups = self.get("/api/v1/rules")["groups"]
@@ -90,19 +96,28 @@ class Prometheus:
 
 
 def started(processes: Processes, environ: dict[str, str], log_file: Path) -> RunningWorker:
-    """A worker as `tagstream worker` starts it."""
+    """A worker as `tagstream worker` starts it, once it serves its metrics."""
+    return RunningWorker(launched(processes, environ, log_file))
+
+
+def launched(processes: Processes, environ: dict[str, str], log_file: Path) -> Process:
+    """The process of a worker, which may still wait for its brokers."""
     clean = {**without_settings(os.environ), "PYTHONPATH": str(ROOT), **environ}
-    return RunningWorker(processes.start([sys.executable, "-m", "stream.cli.main", "worker"], env=clean, log_file=log_file))
+    return processes.start([sys.executable, "-m", "stream.cli.main", "worker"], env=clean, log_file=log_file)
 
 
-def watching(processes: Processes, jobs: Mapping[str, Sequence[str]], folder: Path) -> Prometheus:
+def watching(processes: Processes, jobs: Mapping[str, Sequence[str]], folder: Path, *, real_pace: bool = False) -> Prometheus:
     """
     Prometheus over workers (their addresses, by job), with the project's rules at a pace that a test can wait for.
 
     The only change to a rule is its durations (see `tests.prometheus`); the recording rules stand a second time over whole counters.
+    With `real_pace` the rules are those of the project to the letter.
     """
     recording, alerts = ((FOLDER / name).read_text(encoding="utf-8") for name in ("recording.yml", "alerts.yml"))
-    files = {"recording.yml": quick(recording), "final.yml": quick(final(recording)), "alerts.yml": quick(alerts)}
+    if real_pace:
+        files = {"recording.yml": recording, "alerts.yml": alerts}
+    else:
+        files = {"recording.yml": quick(recording), "final.yml": quick(final(recording)), "alerts.yml": quick(alerts)}
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
     pace = f"{STEP_SECONDS}s"

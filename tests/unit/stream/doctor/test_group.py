@@ -31,7 +31,7 @@ def said(found: Standing, absent: Status = Status.FAIL) -> dict[str, tuple[Statu
 def test_events_that_wait_without_a_worker_fail_the_check() -> None:
     """The lag by partition, the age of the oldest and the missing worker are said; a partition without lag is left out."""
     found = said(standing(place(0, 120), place(1, 0), place(2, 80, age=600)))
-    assert found["members"] == (Status.OK, "the group tagstream has none: no worker runs")
+    assert found["members"] == (Status.OK, "the group tagstream has no member")
     assert found["waiting"] == (
         Status.FAIL,
         "200 events of content (by partition 0: 120, 2: 80); the oldest was written 10 min ago; no worker runs",

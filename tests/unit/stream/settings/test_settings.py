@@ -305,7 +305,17 @@ def test_a_value_that_cannot_be_used_is_refused_with_its_name_and_origin(tmp_pat
     """Numbers out of bounds, unknown words, infinite timeouts, brokers without a port, two topics with one name."""
     message = refused(tmp_path, {name: value})
     key = name.removeprefix("TAGSTREAM_").lower().replace("__", ".")
-    assert message.startswith((f"setting {key} = {value!r} (environment {name}) cannot be used: ", "setting topics = "))
+    assert message.startswith((f"setting {key} = {value!r} (environment {name}) cannot be used: ", "topics."))
+    assert f"(environment {name})" in message
+
+
+def test_two_topics_with_one_name_are_both_named_with_their_origin(tmp_path: Path) -> None:
+    """The error is one sentence with both settings, where each was set, and no table of Python."""
+    message = refused(tmp_path, {"TAGSTREAM_TOPICS__CONTENT": "tagged"})
+    assert message == (
+        "topics.content (environment TAGSTREAM_TOPICS__CONTENT) and topics.tagged (default) name the same topic, 'tagged'. "
+        "Next: give each a name of its own; `tagstream config show` lists all."
+    )
 
 
 @pytest.mark.parametrize("brokers", ["a:1", "a:1,b:2", " a:1 , b:2 ", "10.0.0.1:65535", "[::1]:9092"])

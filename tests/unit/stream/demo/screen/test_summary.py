@@ -56,6 +56,21 @@ def test_the_summary_says_what_is_missing() -> None:
     assert "accounted for: each" not in text
 
 
+def test_a_worker_that_had_to_be_killed_is_told_from_a_missing_event() -> None:
+    """If all events are accounted for, the headline says so, and only the line below it names the disorder."""
+    killed = "the worker was still there 30 s after SIGTERM and was killed"
+    whole, missing = account(*BALANCED), account(BALANCED[1])
+    assert summary.verdict(whole.totals(), whole.problems(), [killed]).plain.splitlines() == [
+        "All 2 events are accounted for, but the demo did not end in order:",
+        f"  {killed}",
+    ]
+    assert summary.verdict(missing.totals(), missing.problems(), [killed]).plain.splitlines() == [
+        "Not every event is accounted for:",
+        "  1 left by no door: sample-1",
+        f"  {killed}",
+    ]
+
+
 def test_an_empty_run_is_no_success() -> None:
     """A demo without events does not end as a success."""
     assert "No event was sent" in summary.verdict(account(sent=()).totals(), []).plain
