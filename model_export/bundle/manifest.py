@@ -7,7 +7,7 @@ import msgspec
 FORMAT = 1
 MANIFEST, MODEL, TOKENIZER = "bundle.json", "model.onnx", "tokenizer.json"
 # The name and version of a new bundle and the precision that its thresholds promise, unless the maker says otherwise.
-NAME, VERSION, PRECISION = "tagstream-minilm", "2026.11.5", 0.95
+NAME, VERSION, PRECISION = "tagstream-minilm", "2026.11.6", 0.95
 # The threshold of a label that the model never decides alone: the smallest published number above every confidence.
 ALWAYS_ASK = 1.0001
 # A certificate that needs more labelled rows than this is out of reach.
@@ -145,7 +145,11 @@ class Multilabel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 # Defaults are not written, so that a bundle without an option, or from before thresholds by label, keeps its bytes and its digest.
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
-    """The content of `bundle.json`. Probabilities are softmax(logits / temperature), rounded to four decimals."""
+    """
+    The content of `bundle.json`. Probabilities are softmax(logits / temperature), rounded to four decimals.
+
+    `arithmetic` is a digest of the golden texts' logits on the machine that made the bundle; see `OnnxClassifier.arithmetic`.
+    """
 
     format: int
     name: str
@@ -162,6 +166,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     files: dict[str, str]
     thresholds: dict[str, LabelThreshold] = {}
     multilabel: Multilabel | None = None
+    arithmetic: str | None = None
 
     def asked_below(self) -> dict[str, float]:
         """The confidence below which a person is asked, by predicted label: its own threshold, or that of all labels if it has none."""

@@ -21,7 +21,7 @@ from model_export.data.row import Row
 from model_export.data.splits import Splits
 from model_export.make import reference
 from model_export.measure import bundle_metrics
-from model_export.onnx import export, ngrams, parity, quantize
+from model_export.onnx import export, ngrams, operators, parity, quantize
 from model_export.train import batches
 from model_export.train.checkpoint import Trained
 from model_export.train.lessons import examples
@@ -156,6 +156,7 @@ def finish(
     manifest = msgspec.structs.replace(
         promised,
         golden=_golden(classifier),
+        arithmetic=classifier.arithmetic,
         reference=described,
         metrics=metrics.as_json(),
         parity=_prove(compared, classifier, splits.calibration, promised, target),
@@ -201,7 +202,7 @@ def _export(network: TagNetwork, rows: Sequence[Sequence[int]], labels: Sequence
     final = network.for_export()
     plain = export.to_onnx(final, labels)
     logger.info("network_exported bytes=%d", len(plain))
-    quantised = quantize.quantize(plain, rows, labels)
+    quantised = operators.rewrite(quantize.quantize(plain, rows, labels), labels)
     logger.info("network_quantised bytes=%d", len(quantised))
     return _Networks(trained=final, plain=plain, quantised=quantised)
 

@@ -11,7 +11,8 @@ from model_export.bundle.bundle import LABELS_METADATA_KEY
 from model_export.bundle.onnx_graph import STANDARD_DOMAINS
 from model_export.train.network import TagNetwork
 
-OPSET = 18
+# The first with `Gelu`, see operators.py.
+OPSET = 20
 INPUTS, OUTPUT = ("input_ids", "attention_mask"), "logits"
 MAX_BATCH = 4096
 SAMPLE_SHAPE = (2, 16)

@@ -103,9 +103,15 @@ def _most_frequent(reasons: Mapping[str, int]) -> str:
 
 def _models(figures: Figures) -> Iterator[Alarm]:
     if _skewed(figures):
-        versions = ", ".join(sorted(f"{model.version} ({model.digest[:8]})" for model in figures.models))
-        what = f"Workers decide with different bundles: {versions}. Drift is not judged until they agree."
-        yield Alarm(name="ModelVersionSkew", tier=Tier.TICKET, what=what, next="finish or undo the roll-out.")
+        if len({model.digest for model in figures.models}) > 1:
+            versions = ", ".join(sorted(f"{model.version} ({model.digest[:8]})" for model in figures.models))
+            what = f"Workers decide with different bundles: {versions}. Drift is not judged until they agree."
+            following = "finish or undo the roll-out."
+        else:
+            ways = ", ".join(sorted(model.arithmetic or "as the bundle's maker" for model in figures.models))
+            what = f"Workers on different processors compute the same bundle differently: {ways}."
+            following = "run all workers on processors of one kind."
+        yield Alarm(name="ModelVersionSkew", tier=Tier.TICKET, what=what, next=following)
 
 
 def _distances(figures: Figures) -> Iterator[Alarm]:
@@ -201,4 +207,4 @@ def _judged(measures: tuple[Measure, ...], sentences: Mapping[str, tuple[str, Ca
 
 
 def _skewed(figures: Figures) -> bool:
-    return len({model.digest for model in figures.models}) > 1
+    return len({(model.digest, model.arithmetic) for model in figures.models}) > 1

@@ -59,7 +59,7 @@ def figures(windows: Windows, troubles: Sequence[Trouble] = ()) -> Figures:
         workers=total.workers,
         troubles=tuple(troubles),
         models=tuple(
-            LoadedModel(name=info.get("name", ""), version=info.get("version", ""), digest=info.get("digest", ""))
+            LoadedModel(**{field: info.get(field, "") for field in ("name", "version", "digest", "arithmetic")})
             for info in total.infos("tagstream_model_info")
             # Before a bundle is loaded the series has no labels.
             if info.get("digest")

@@ -32,11 +32,12 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedModel:
-    """A bundle that a worker decides with."""
+    """A bundle that a worker decides with; `arithmetic` is there where its processor computes otherwise than the bundle's maker."""
 
     name: str
     version: str
     digest: str
+    arithmetic: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,12 +53,18 @@ class Metrics:
         name: str,
         version: str,
         digest: str,
+        arithmetic: str | None = None,
         now: float,
         thresholds: Mapping[str, float] = NOTHING,
         reference: Mapping[str, Any] = NOTHING,
     ) -> None:
-        """This bundle decides from `now` (Unix seconds) on. `thresholds` are by label, `reference` is from its manifest."""
-        self._position.model.info({"name": name, "version": version, "digest": digest})
+        """
+        This bundle decides from `now` (Unix seconds) on. `thresholds` are by label, `reference` is from its manifest.
+
+        `arithmetic` names the processor's way to compute, where it is another than that of the machine that made the bundle.
+        """
+        own = {"arithmetic": arithmetic} if arithmetic is not None else {}
+        self._position.model.info({"name": name, "version": version, "digest": digest, **own})
         self._position.model_loaded.set(now)
         self._position.threshold.clear()
         for label, threshold in thresholds.items():

@@ -41,6 +41,7 @@ WRITTEN_OUT = {
     "name": "the bundle's",
     "version": "the bundle's",
     "digest": "the bundle's",
+    "arithmetic": "only where it is not that of the bundle's maker",
 }
 MOST_EDGES = 15
 

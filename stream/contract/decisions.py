@@ -22,12 +22,23 @@ _UUID_KEPT = ~(0xF000 << 64 | 0xC000 << 48)
 _UUID_VERSION_5 = 0x5000 << 64 | 0x8000 << 48
 
 
-class ModelRef(msgspec.Struct, frozen=True, kw_only=True):
-    """The bundle that decided, or the rules: name, version and SHA-256."""
+class ModelRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """
+    The bundle that decided, or the rules: name, version and SHA-256.
+
+    `arithmetic` is there only where the worker's processor computes otherwise than the machine that made the bundle: the digest
+    of its own logits of the golden texts. The same event may then get other figures here, so its decision has another id.
+    """
 
     name: str
     version: str
     digest: str
+    arithmetic: str | None = None
+
+    @property
+    def identity(self) -> str:
+        """The digest, and the arithmetic where it differs: two workers with the same one make the same decisions."""
+        return self.digest if self.arithmetic is None else f"{self.digest}+{self.arithmetic}"
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -83,15 +94,19 @@ Outcome = Tagged | NeedsReview | Refusal
 """The topics `tagged`, `review` and `content.dlq`, in this order."""
 
 
-def prediction_id(event_id: str, bundle_digest: str) -> str:
+def prediction_id(event_id: str, model_identity: str) -> str:
     """
-    The id of a decision: the same event under the same bundle and contract always has the same one.
+    The id of a decision: the same event under the same model and contract always has the same one.
+
+    Args:
+        event_id: The event's.
+        model_identity: `ModelRef.identity`: the bundle's digest, on every processor that computes as the one that made the bundle.
 
     >>> prediction_id("a", "0" * 64) == prediction_id("a", "0" * 64)
     True
     """
     # `str(uuid.uuid5(...))` written out, and a test compares the two: the library call takes a third of the time of a whole outcome.
-    name = f"{CONTRACT_VERSION}:{bundle_digest}:{event_id}".encode()
+    name = f"{CONTRACT_VERSION}:{model_identity}:{event_id}".encode()
     number = int.from_bytes(hashlib.sha1(PREDICTION_NAMESPACE.bytes + name, usedforsecurity=False).digest()[:16], "big")
     text = f"{number & _UUID_KEPT | _UUID_VERSION_5:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

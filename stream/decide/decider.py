@@ -87,7 +87,7 @@ class Decider:
             tags=prediction.tags,
             confidence=prediction.confidence,
             probabilities=prediction.probabilities,
-            prediction_id=prediction_id(event.id, self.model.digest),
+            prediction_id=prediction_id(event.id, self.model.identity),
             decider=self.kind,
             model=self.model,
             threshold=self.asked_below(prediction.label),

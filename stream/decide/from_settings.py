@@ -67,16 +67,32 @@ def _model(settings: Settings) -> Decider:
             f"{settings.topics.review}."
         )
         raise BundleError(msg) from error
-    found = decider_of_bundle(bundle, classifier, threshold=settings.confidence_threshold)
+    found = decider_of_bundle(bundle, classifier, threshold=settings.confidence_threshold, arithmetic=classifier.arithmetic)
     return replace(found, warm_up=classifier.warm_up)
 
 
-def decider_of_bundle(bundle: Bundle, classifier: Classifier, *, threshold: float | None = None) -> Decider:
-    """The decider of a bundle that is loaded; `threshold` takes the place of the bundle's own, for every label."""
+def decider_of_bundle(
+    bundle: Bundle, classifier: Classifier, *, threshold: float | None = None, arithmetic: str | None = None
+) -> Decider:
+    """
+    The decider of a bundle that is loaded.
+
+    Args:
+        bundle: The bundle.
+        classifier: Runs its network.
+        threshold: Takes the place of the bundle's own, for every label.
+        arithmetic: How this machine computes (`OnnxClassifier.arithmetic`); None if as the machine that made the bundle.
+    """
     manifest = bundle.manifest
+    as_made = arithmetic is None or manifest.arithmetic in {None, arithmetic}
     return Decider(
         classifier=classifier,
-        model=ModelRef(name=manifest.name, version=manifest.version, digest=bundle.digest),
+        model=ModelRef(
+            name=manifest.name,
+            version=manifest.version,
+            digest=bundle.digest,
+            arithmetic=None if as_made else arithmetic,
+        ),
         threshold=manifest.threshold.confidence if threshold is None else threshold,
         thresholds=manifest.asked_below() if threshold is None else {},
         ood=limits_in(manifest.reference),

@@ -7,6 +7,7 @@ from model_export.bundle.bundle import BundleError
 from model_export.bundle.bundle import read as read_bundle
 from model_export.bundle.manifest import LabelThreshold
 from monitoring.drift import baseline
+from stream.contract.decisions import ModelRef
 from stream.decide.decider import Decider, release_of
 from stream.decide.from_settings import RULES_CONSEQUENCE, decider_of
 from stream.deliver.breaker_file import BreakerFile
@@ -38,8 +39,14 @@ def _bundle(settings: Settings, *, refused: Status) -> Finding:
     model = found.model
     certificates = found.bundle.manifest.thresholds if found.bundle is not None else {}
     thresholds = thresholds_in_words(found, certificates, settings.confidence_threshold)
-    detail = f"{model.name} {model.version}, digest {model.digest[:12]}, {thresholds}, golden texts agree"
+    detail = f"{model.name} {model.version}, digest {model.digest[:12]}, {thresholds}, {_golden(model)}"
     return Finding(check="bundle", status=Status.OK, detail=detail)
+
+
+def _golden(model: ModelRef) -> str:
+    if model.arithmetic is None:
+        return "golden texts agree"
+    return f"golden texts agree within rounding (this processor's arithmetic is {model.arithmetic}, decisions have ids of their own)"
 
 
 def thresholds_in_words(decider: Decider, certificates: Mapping[str, LabelThreshold], threshold: float | None) -> str:

@@ -50,6 +50,7 @@ def announce(decider: Decider, metrics: Metrics) -> None:
         name=model.name,
         version=model.version,
         digest=model.digest,
+        arithmetic=model.arithmetic,
         now=time.time(),
         thresholds={label: decider.asked_below(label) for label in decider.labels},
         reference=decider.reference,
@@ -65,6 +66,14 @@ def announce(decider: Decider, metrics: Metrics) -> None:
         )
     else:
         log.info("bundle_loaded", name=model.name, version=model.version, digest=model.digest, path=str(decider.bundle.path))
+    if model.arithmetic is not None:
+        log.warning(
+            "arithmetic_differs",
+            arithmetic=model.arithmetic,
+            consequence="this processor or runtime computes the golden texts otherwise than the machine that made the bundle, so "
+            "decisions from here have prediction ids of their own",
+            next="docs/runbooks/ModelVersionSkew.md",
+        )
 
 
 def process_registry() -> CollectorRegistry:

@@ -7,15 +7,19 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from onnx import numpy_helper
 
-from model_export.bundle.bundle import DEFAULT_BUNDLE, Bundle
+from model_export.bundle.bundle import DEFAULT_BUNDLE, Bundle, read
 from model_export.bundle.classifier import OnnxClassifier
 from model_export.bundle.prediction import Classifier, Prediction
 from model_export.bundle.rules import RulesClassifier
+from model_export.onnx import export
 from tests.fakes import LABELS, KeywordClassifier
 from tests.faults.worker.points import Arms
 from tests.faults.worker.poison import PoisonableClassifier
@@ -190,3 +194,16 @@ def test_a_warm_classifier_has_most_of_its_memory() -> None:
         return int(done.stdout)
 
     assert 4 * growth("warm") < growth("cold")
+
+
+def test_a_machines_arithmetic_is_in_its_golden_logits() -> None:
+    """Two loads of a bundle on one machine agree, and a network that computes otherwise has another arithmetic."""
+    shipped = read(DEFAULT_BUNDLE)
+    loaded = OnnxClassifier(shipped)
+    assert loaded.arithmetic == OnnxClassifier(shipped).arithmetic
+    assert shipped.manifest.arithmetic is not None
+    assert len(loaded.arithmetic) == len(shipped.manifest.arithmetic)
+    other = export.load(shipped.model)
+    bias = next(constant for constant in other.graph.initializer if constant.name == "layers.0.narrow.bias")
+    bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) * np.float32(1.0001), bias.name))
+    assert OnnxClassifier(msgspec.structs.replace(shipped, model=other.SerializeToString())).arithmetic != loaded.arithmetic

@@ -240,6 +240,15 @@ def test_two_bundles_at_once_are_an_alarm_and_drift_waits() -> None:
     assert names(found) == {"ModelVersionSkew"}
 
 
+def test_two_ways_to_compute_one_bundle_are_an_alarm() -> None:
+    """Workers whose processors compute differently are named, though their bundle is one."""
+    usual, other = ran(), ran()
+    other.metrics.model_loaded(name="tiny", version="1", digest=DIGEST, arithmetic="5a5a", now=7.0)
+    (found,) = [alarm for alarm in alarms(seen(usual, other)) if alarm.name == "ModelVersionSkew"]
+    assert found.what == "Workers on different processors compute the same bundle differently: 5a5a, as the bundle's maker."
+    assert not [alarm for alarm in alarms(seen(usual, usual)) if alarm.name == "ModelVersionSkew"]
+
+
 def test_a_sudden_change_is_an_alarm() -> None:
     """A sudden change found by a worker is an alarm with its signal."""
     stream = ran()

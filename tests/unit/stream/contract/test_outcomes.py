@@ -123,6 +123,16 @@ def test_the_prediction_id_is_made_of_event_bundle_and_contract() -> None:
     assert len({known, prediction_id("e-1", "1" * 64), prediction_id("e-2", "0" * 64)}) == 3
 
 
+def test_another_arithmetic_gives_another_id_and_is_named() -> None:
+    """The id stays while a processor computes as the bundle's maker; where it does not, the id and the model's record say so."""
+    usual = ModelRef(name="m", version="1", digest="d" * 64)
+    other = msgspec.structs.replace(usual, arithmetic="5a5a5a5a5a5a")
+    assert prediction_id("e-1", usual.identity) == prediction_id("e-1", usual.digest)
+    assert prediction_id("e-1", other.identity) != prediction_id("e-1", usual.identity)
+    assert msgspec.json.decode(msgspec.json.encode(usual)) == {"name": "m", "version": "1", "digest": "d" * 64}
+    assert msgspec.json.decode(msgspec.json.encode(other))["arithmetic"] == "5a5a5a5a5a5a"
+
+
 @given(st.sets(st.sampled_from(sorted(DECISION_FIELDS)), min_size=1))
 def test_input_fields_under_the_decisions_names_are_kept_under_overridden(names: set[str]) -> None:
     """An input field that has a name of ours, such as the holdout's `tag`, is kept under `overridden`."""

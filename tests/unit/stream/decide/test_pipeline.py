@@ -174,6 +174,14 @@ def test_a_bundle_without_the_energy_figure_still_decides(tiny_bundle: Bundle) -
     assert decider_of_bundle(bundle, KeywordClassifier()).ood == NO_LIMITS
 
 
+def test_a_processor_that_computes_otherwise_is_named_in_its_decisions(tiny_bundle: Bundle) -> None:
+    """A decider names its arithmetic where the bundle names another one; an older bundle names none, and nothing is compared."""
+    made = msgspec.structs.replace(tiny_bundle, manifest=msgspec.structs.replace(tiny_bundle.manifest, arithmetic="aa"))
+    assert decider_of_bundle(made, KeywordClassifier(), arithmetic="aa").model.arithmetic is None
+    assert decider_of_bundle(made, KeywordClassifier(), arithmetic="bb").model.arithmetic == "bb"
+    assert decider_of_bundle(tiny_bundle, KeywordClassifier(), arithmetic="bb").model.arithmetic is None
+
+
 def test_a_redelivered_unusual_event_has_the_same_bytes_of_decision(tiny_bundle: Bundle, tiny_classifier: Classifier) -> None:
     """Alone or in a batch, now or later, the decision is the same but for the clock."""
     pipeline = Pipeline(decider=decider_of_bundle(tiny_bundle, tiny_classifier), observer=NullObserver())
