@@ -1,5 +1,6 @@
 """One Kafka record: the same type for a record that a worker reads, one that a tool sends, and a row of a file without a place in a topic."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from stream.contract.budget import Budget
@@ -12,6 +13,8 @@ CUT_HEADERS = ("x-dlq-original-bytes", "x-dlq-original-sha256")
 UNREADABLE_HEADERS = ("x-dlq-unreadable", "x-dlq-unreadable-offsets", "x-dlq-batch-sha256")
 # The most that Kafka adds to a batch of one record, to the record, and to each of its headers (KIP-98, varints at their longest).
 BATCH_BYTES, RECORD_BYTES, HEADER_BYTES = 61, 36, 10
+# What a header takes in memory beside its bytes: a tuple, a string and a bytes object of CPython.
+HEADER_MEMORY_BYTES = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,3 +53,14 @@ def weight(key: bytes | None, value: bytes | None, headers: Headers) -> int:
     """
     carried = sum(HEADER_BYTES + len(name.encode()) + len(content or b"") for name, content in headers)
     return BATCH_BYTES + RECORD_BYTES + len(key or b"") + len(value or b"") + carried
+
+
+def memory_bytes(key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes | None]] | None) -> int:
+    """
+    About the memory that the bytes of one record take.
+
+    >>> memory_bytes(None, b"four", [("h", b"1")])
+    134
+    """
+    carried = sum(HEADER_MEMORY_BYTES + len(name) + len(content or b"") for name, content in headers or ())
+    return len(key or b"") + len(value or b"") + carried

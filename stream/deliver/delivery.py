@@ -17,19 +17,20 @@ dropped without an acknowledgement, so that the next owner of their partition re
 """
 
 import asyncio
-import contextlib
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NoReturn, Protocol
 
 from monitoring.health import Progress
 from monitoring.observer import Observer
 from stream.contract.publication import Publication
+from stream.contract.record import memory_bytes
 from stream.deliver.batcher import Batcher
 from stream.deliver.breaker import Breaker
 from stream.deliver.crash.guard import DecideOrRefuse, Guard, Unguarded
-from stream.deliver.fatal import DeliveryError, InferenceTimeoutError, die
+from stream.deliver.fatal import DeliveryError, InferenceTimeoutError, die, fatal
 from stream.deliver.inference import Inference
+from stream.deliver.patience import Patience
 from stream.deliver.redelivered import Taken
 from stream.deliver.unacknowledged import Unacknowledged
 from stream.deliver.under_way import Turn, UnderWay
@@ -98,7 +99,8 @@ class Delivery:
         self._settings = settings
         self._fail = fail
         self._handing_back = False
-        self._batcher: Batcher[Any] = Batcher(limit=settings.batch_max_events)
+        self._batcher: Batcher[Any] = Batcher(limit=settings.batch_max_events, size=_size)
+        self._patience = Patience(settings.produce_timeout_seconds)
         # By topic and partition, the offset after the last event that was acknowledged.
         self.acknowledged: dict[tuple[str, int], int] = {}
         self._taken = Taken()
@@ -111,7 +113,7 @@ class Delivery:
 
     @property
     def bound_seconds(self) -> float:
-        """A batch that has begun is over within so long, or the process has ended."""
+        """A batch that has begun is over within so long, or the process has ended, unless the broker confirms slowly."""
         # A batch waits for a thread, and for the batches before it to be sent.
         batches = self._settings.inference_threads + 1
         return batches * (self._settings.inference_timeout_seconds + self._settings.produce_timeout_seconds)
@@ -148,7 +150,7 @@ class Delivery:
         # An earlier run may have left events behind; they come again.
         self._batcher.clear()
         self._unacknowledged.clear()
-        with self._fatal():
+        with fatal(self._die):
             inference = Inference(self._decide, self._settings)
         dispatcher = asyncio.create_task(self._dispatch(stream, inference))
         try:
@@ -170,7 +172,7 @@ class Delivery:
         # One batch in each thread, and one whose outcomes the broker is confirming.
         under_way = UnderWay(free=asyncio.Semaphore(self._settings.inference_threads + 1))
         try:
-            with self._fatal():
+            with fatal(self._die):
                 while True:
                     await under_way.free.acquire()
                     await self._batcher.worth_a_trip(lambda: bool(under_way.running))
@@ -220,7 +222,7 @@ class Delivery:
 
     async def _deliver(self, stream: Stream, batch: Sequence[Any], inference: Inference, before: Turn, turn: Turn) -> None:
         try:
-            with self._fatal():
+            with fatal(self._die):
                 self._observer.received(len(batch))
                 self._observer.redelivered(
                     self._taken.again((event.message.partition, event.message.offset) for event in batch)
@@ -246,19 +248,19 @@ class Delivery:
         """Send the publications and wait for the broker; returns those that were sent, which without transactions is all of them."""
         await before.sent.wait()
         await self._stop_if_tripped(publications, before)
-        seconds = self._settings.produce_timeout_seconds
         try:
-            async with asyncio.timeout(seconds):
+            async with self._patience.bound():
                 if self._transact is not None:
                     # Sending commits here, so the next batch may send only after this.
                     sent = await self._transact([event.message for event in batch], publications)
                     turn.sent.set()
                     return sent
-                confirmations = [await self._send(publication) for publication in publications]
+                confirmations = [self._patience.watched(await self._send(publication)) for publication in publications]
                 turn.sent.set()
                 await asyncio.gather(*confirmations)
                 return publications
         except TimeoutError as error:
+            seconds = self._settings.produce_timeout_seconds
             msg = f"the broker did not confirm {len(publications)} outcomes within {seconds:g} s (produce_timeout_seconds)"
             raise DeliveryError(msg) from error
 
@@ -274,25 +276,12 @@ class Delivery:
         msg = f"the circuit breaker opened: {why}"
         raise DeliveryError(msg)
 
-    @contextlib.contextmanager
-    def _fatal(self) -> Iterator[None]:
-        """End the process for anything that is raised inside, whatever its type; no more events are acknowledged."""
-        try:
-            yield
-        except GeneratorExit:
-            raise
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            # This task was not cancelled, but something that it waited for was. Treated as a stop, it would hang without a word.
-            broken = DeliveryError("something that a batch waited for was cancelled, though the worker was not told to stop")
-            broken.__cause__ = error
-            self._die(broken)
-        except BaseException as error:  # noqa: BLE001
-            self._die(error)
-
     def _die(self, error: BaseException) -> NoReturn:
         if not isinstance(error, InferenceTimeoutError):
             self._guard.excuse()
         self._fail(error)
+
+
+def _size(event: Any) -> int:
+    message = event.message
+    return memory_bytes(message.key, message.value, message.headers)

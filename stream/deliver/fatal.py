@@ -1,8 +1,11 @@
 """The end of a broken worker: the errors that mean it, the exit code, and the function that ends the process."""
 
+import asyncio
 import logging
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 from stream.logs import logger
@@ -17,6 +20,25 @@ class DeliveryError(Exception):
 
 class InferenceTimeoutError(DeliveryError):
     """The model did not answer in time. Of all causes that end a worker, this is the only one blamed on the events in the model."""
+
+
+@contextmanager
+def fatal(end: Callable[[BaseException], NoReturn]) -> Iterator[None]:
+    """End the process, by `end`, for anything that is raised inside, whatever its type; no more events are acknowledged."""
+    try:
+        yield
+    except GeneratorExit:
+        raise
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        # This task was not cancelled, but something that it waited for was. Treated as a stop, it would hang without a word.
+        broken = DeliveryError("something that a batch waited for was cancelled, though the worker was not told to stop")
+        broken.__cause__ = error
+        end(broken)
+    except BaseException as error:  # noqa: BLE001
+        end(error)
 
 
 def die(error: BaseException) -> NoReturn:

@@ -108,7 +108,9 @@ class Settings(BaseSettings):
         le=MOST_RECORD_BYTES,
         description="a larger dead letter is written without its value (bytes); at most max.message.bytes of the dlq topic",
     )
-    stream_buffer_events: int = Field(default=4096, ge=1, description="events that Faust buffers before the batches")
+    stream_buffer_events: int = Field(
+        default=4096, ge=1, description="events that Faust buffers before the batches; 32 MiB of events at most"
+    )
     commit_interval_seconds: float = Field(
         default=0.25,
         gt=0,
@@ -118,7 +120,9 @@ class Settings(BaseSettings):
         default=10.0, ge=6, description="seconds without a heartbeat after which a worker loses its partitions"
     )
     startup_timeout_seconds: float = Field(default=30.0, gt=0, description="most seconds to find brokers and topics")
-    produce_timeout_seconds: float = Field(default=30.0, gt=0, description="most seconds until the broker confirms a batch")
+    produce_timeout_seconds: float = Field(
+        default=30.0, gt=0, description="most seconds without a confirmation by the broker while outcomes wait for one"
+    )
     inference_timeout_seconds: float = Field(default=60.0, gt=0, description="most seconds that a batch may take in the model")
     shutdown_timeout_seconds: float = Field(default=10.0, gt=0, description="most seconds from SIGTERM to the exit")
     stall_timeout_seconds: float = Field(default=20.0, gt=0, description="seconds without progress after which /readyz fails")

@@ -5,6 +5,7 @@ import re
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -88,6 +89,13 @@ def ended(process: Process) -> int | None:
 
 Start = Callable[..., RunningWorker]
 """Starts a worker of the test's group: `seconds_per_batch`, and further variables of its environment, as named arguments."""
+
+
+def peak_bytes(process: Process) -> int:
+    """The most memory that a process has had resident."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text(encoding="ascii"))
+    assert found is not None
+    return int(found[1]) * 1024
 
 
 def all_written(observer: TopicObserver, count: int) -> None:

@@ -18,8 +18,8 @@ from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
 
 NONE, GZIP, SNAPPY, LZ4, ZSTD = range(5)
 NAMES = ("none", "gzip", "snappy", "lz4", "zstd")
-# cramjam inflates a Zstandard frame as a whole: what lies beyond this in one frame is not read.
-AT_ONCE_BYTES = 32 * 1024 * 1024
+# cramjam inflates a Zstandard frame as a whole: the part of a frame beyond this is not read. A worker holds one for each partition.
+AT_ONCE_BYTES = 16 * 1024 * 1024
 _CHUNK = 256 * 1024
 _PIECE = 32 * 1024
 
@@ -138,7 +138,7 @@ def _deflated(data: memoryview, at: int) -> Generator[bytes, None, int]:
     return len(data)
 
 
-def _snappy(data: memoryview) -> Iterator[bytes]:
+def _snappy(data: memoryview) -> Iterator[memoryview]:
     """The blocks of snappy-java's stream, or one block without a frame, as `Snappy.compress` makes it."""
     if len(data) < _XERIAL_HEADER.size or data[: len(_XERIAL_MAGIC)] != _XERIAL_MAGIC:
         yield _snappy_block(data)
@@ -163,13 +163,13 @@ def _snappy(data: memoryview) -> Iterator[bytes]:
         at += size
 
 
-def _snappy_block(block: memoryview) -> bytes:
+def _snappy_block(block: memoryview) -> memoryview:
     snappy = aiokafka.codec.cramjam.snappy
     packed = bytes(block)
     if snappy.decompress_raw_len(packed) > _SNAPPY_RATIO * len(packed):
         msg = "a Snappy block says that it is longer than it can be"
         raise ValueError(msg)
-    return bytes(snappy.decompress_raw(packed))
+    return memoryview(snappy.decompress_raw(packed))
 
 
 def _lz4(data: memoryview) -> Iterator[memoryview]:

@@ -1,9 +1,11 @@
 """Bounds what the worker takes from the fetched batches at once: in records, in bytes and in time."""
 
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 from aiokafka.consumer.fetcher import FetchResult
+
+from stream.contract.record import memory_bytes
 
 # Inflated records are held from here on, so they are counted by their own size and not by that of their batch.
 POLL_BYTES = 4 * 1024 * 1024
@@ -11,21 +13,50 @@ POLL_BYTES = 4 * 1024 * 1024
 POLL_SECONDS = 0.5
 
 
-class BoundedFetchResult(FetchResult):  # type: ignore[misc]
-    """Replaces aiokafka's: the rest of a batch stays compressed, or is not read yet, until the next call."""
+class Poll:
+    """The bytes and the time that are left for the records of one poll; its time begins with its first record."""
 
+    def __init__(self) -> None:
+        """Begin with all of both."""
+        self._bytes_left = POLL_BYTES
+        self._until: float | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Must no record be taken any more?"""
+        return self._bytes_left <= 0 or (self._until is not None and time.monotonic() > self._until)
+
+    def begin(self) -> None:
+        """Start the clock, unless it runs."""
+        self._until = self._until or time.monotonic() + POLL_SECONDS
+
+    def take(self, record: Any) -> None:
+        """Count a record."""
+        self._bytes_left -= memory_bytes(record.key, record.value, record.headers)
+
+
+class BoundedFetchResult(FetchResult):  # type: ignore[misc]
+    """
+    Replaces aiokafka's: the rest of a batch stays compressed, or is not read yet, until the next poll.
+
+    Attributes:
+        poll: The poll that is under way, shared by all partitions; None: each call is a poll of its own.
+    """
+
+    poll: ClassVar[Poll | None] = None
     _partition_records: Any
 
     def getall(self, max_records: int | None = None) -> list[Any]:
-        """The next records: at least one if there is any, then as many as the bounds allow."""
-        if not self.check_assignment(self._topic_partition) or not self.has_more():
+        """The next records: as many as the bounds allow, and at least one if there is any and the poll is not over."""
+        poll = self.poll or Poll()
+        if poll.is_over or not self.check_assignment(self._topic_partition) or not self.has_more():
             return []
+        poll.begin()
         found: list[Any] = []
-        left, until = POLL_BYTES, time.monotonic() + POLL_SECONDS
         for record in self._partition_records:
             found.append(record)
-            left -= max(0, record.serialized_key_size) + max(0, record.serialized_value_size)
-            if left <= 0 or len(found) == max_records or time.monotonic() > until:
+            poll.take(record)
+            if poll.is_over or len(found) == max_records:
                 self._update_position()
                 return found
         self._update_position()

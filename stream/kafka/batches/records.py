@@ -36,8 +36,9 @@ from stream.logs import logger
 
 log = logger("tagstream.records")
 
-# More than a batch of events inflates to, and little enough for a worker to hold one for each partition.
-INFLATED_BYTES = 8 * 1024 * 1024
+# More than most batches inflate to. A worker holds one for each partition; and one record in it may have half a million headers, which
+# are 32 MiB once aiokafka has read them.
+INFLATED_BYTES = 1024 * 1024
 # A record that is cut keeps at most this much of its key, and of all its headers together.
 KEPT_BESIDE_BYTES = 64 * 1024
 _LENGTH_AT, _OVERHEAD, _MAGIC_AT = 8, 12, 16
@@ -198,9 +199,9 @@ class Batch:
         inflated[_CODEC_AT] &= ~_CODEC
         try:
             for chunk in inflate(self._raw[BATCH_HEADER.size :], self._header.codec):
-                inflated += chunk
-                if len(inflated) > INFLATED_BYTES:
+                if len(inflated) + len(chunk) > INFLATED_BYTES:
                     return None, Budget(len(self._raw))
+                inflated += chunk
         except CorruptRecordException:
             return None, Budget(len(self._raw))
         needs_budget = len(inflated) > FACTOR * len(self._raw)

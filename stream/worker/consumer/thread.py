@@ -12,6 +12,8 @@ from aiokafka.structs import TopicPartition
 from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 
+from stream.kafka.batches.poll import BoundedFetchResult, Poll
+
 T = TypeVar("T")
 
 LEAST_RECORDS = 64
@@ -79,6 +81,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         aiokafka hands out all that it has fetched of one partition, up to a megabyte, before it turns to the next. While one partition
         has a backlog, those of a dead worker would wait for minutes although they have a new owner.
         """
+        BoundedFetchResult.poll = poll = Poll()
         fetcher = consumer._fetcher  # noqa: SLF001
         found = {tp: fetched for tp, fetched in fetcher._records.items() if tp in active_partitions}  # noqa: SLF001
         if (
@@ -94,7 +97,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             # Take no more of the first partition that answers than its share, but enough to be worth the call.
             most = max_records and min(max_records, max(LEAST_RECORDS, -(-max_records // max(1, len(active_partitions)))))
             return cast("Mapping[TP, Any]", await super()._fetch_records(consumer, active_partitions, timeout, most))
-        return _shares(fetcher, found, max_records)
+        return _shares(fetcher, found, max_records, poll)
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """
@@ -131,13 +134,17 @@ def _whole_topics(consumer: Any, assigned: Collection[Any]) -> set[Any]:
     return {*assigned, *others}
 
 
-def _shares(fetcher: Any, found: Mapping[TP, Any], max_records: int) -> dict[TP, Any]:
-    """At most `max_records` of the fetched records, the same share of each partition. Awaits nothing, so the assignment cannot change."""
+def _shares(fetcher: Any, found: Mapping[TP, Any], max_records: int, poll: Poll) -> dict[TP, Any]:
+    """
+    At most `max_records` of the fetched records, the same share of each partition, until the poll is over.
+
+    Awaits nothing, so the assignment cannot change.
+    """
     share = max(LEAST_RECORDS, -(-max_records // len(found)))
     taken: dict[TP, Any] = {}
     with fetcher._subscriptions.fetch_context():  # noqa: SLF001
         for tp, fetched in found.items():
-            if max_records <= 0:
+            if max_records <= 0 or poll.is_over:
                 break
             records = fetched.getall(min(share, max_records))
             max_records -= len(records)

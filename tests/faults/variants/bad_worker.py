@@ -65,7 +65,7 @@ class Parts:
 
     def batches(self, deliver: Callable[[Any, list[Any]], Awaitable[None]]) -> None:
         """Declare an agent that takes batches in order, hands each with its stream to `deliver`, and dies of its errors."""
-        batcher: Batcher[Any] = Batcher(limit=32)
+        batcher: Batcher[Any] = Batcher(limit=32, size=lambda _: 0)
 
         @self.app.agent(source(self.app, self.settings), name="classify")  # type: ignore[untyped-decorator]
         async def classify(stream: Any) -> None:

@@ -1,7 +1,6 @@
 """A hostile producer on a real broker neither stops the stream, fills memory, nor gets event text into the log."""
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from tests.faults.inputs import Planted
 from tests.faults.observer import TopicObserver
 from tests.faults.verdict.evidence import Door
 from tests.faults.worker.fleet import Fleet
-from tests.integration.running import is_committed
+from tests.integration.running import is_committed, peak_bytes
 from tests.waiting import until
 from tests.wire import GZIP, BadName, Row, batch_of, produce
 
@@ -53,13 +52,6 @@ def outcomes(settings: Settings, worker: Process, events: int) -> dict[Door, lis
 def good(number: int) -> Row:
     """A good event."""
     return (None, json.dumps({"id": f"good-{number}", "title": f"Number {number}"}).encode(), [])
-
-
-def peak_bytes(process: Process) -> int:
-    """The most memory that a process has had resident."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text(encoding="ascii"))
-    assert found is not None
-    return int(found[1]) * 1024
 
 
 @pytest.mark.parametrize("codec", [0, GZIP])

@@ -20,13 +20,8 @@ def test_batches_keep_every_event_in_order_within_the_limit(events: list[int], l
     """The batches, joined, are the events; none is empty, and none is larger than the limit."""
 
     async def scenario() -> list[list[int]]:
-        batcher: Batcher[int] = Batcher(limit=limit)
-
-        async def fill() -> None:
-            for event in events:
-                await batcher.put(event)
-
-        filling = asyncio.create_task(fill())
+        batcher: Batcher[int] = Batcher(limit=limit, size=lambda _: 0)
+        filling = asyncio.create_task(put_all(batcher, events))
         batches: list[list[int]] = []
         while sum(map(len, batches)) < len(events):
             batches.append(await batcher.next_batch())
@@ -38,11 +33,35 @@ def test_batches_keep_every_event_in_order_within_the_limit(events: list[int], l
     assert all(1 <= len(batch) <= limit for batch in batches)
 
 
+@given(st.lists(st.integers(0, 20), min_size=1), st.integers(1, 7), st.integers(1, 40))
+def test_a_batch_has_at_most_one_event_more_than_its_bytes_allow(sizes: list[int], limit: int, most: int) -> None:
+    """Without its last event, a batch is smaller than the bound; a single event of any size goes too."""
+
+    async def scenario() -> list[list[int]]:
+        batcher: Batcher[int] = Batcher(limit=limit, size=lambda size: size, batch_bytes=most)
+        filling = asyncio.create_task(put_all(batcher, sizes))
+        batches: list[list[int]] = []
+        while sum(map(len, batches)) < len(sizes):
+            batches.append(await batcher.next_batch())
+        await filling
+        return batches
+
+    batches = asyncio.run(asyncio.wait_for(scenario(), HANG_SECONDS))
+    assert [size for batch in batches for size in batch] == sizes
+    assert all(sum(batch[:-1]) < most for batch in batches)
+
+
+async def put_all(batcher: Batcher[int], events: list[int]) -> None:
+    """Add the events, each when there is room."""
+    for event in events:
+        await batcher.put(event)
+
+
 def test_a_batch_takes_the_waiting_events_and_waits_for_no_more() -> None:
     """Two events are a batch although eight would fit."""
 
     async def scenario() -> list[str]:
-        batcher: Batcher[str] = Batcher(limit=8)
+        batcher: Batcher[str] = Batcher(limit=8, size=lambda _: 0)
         await batcher.put("a")
         await batcher.put("b")
         return await batcher.next_batch()
@@ -54,7 +73,7 @@ def test_clear_drops_the_queue_and_the_event_that_waits_for_room() -> None:
     """A `put` that has to wait returns False after `clear`; the next one adds its event."""
 
     async def scenario() -> None:
-        batcher: Batcher[int] = Batcher(limit=2)
+        batcher: Batcher[int] = Batcher(limit=2, size=lambda _: 0)
         assert await batcher.put(1)
         assert await batcher.put(2)
         third = asyncio.create_task(batcher.put(3))
@@ -72,7 +91,7 @@ def test_put_waits_while_the_queue_is_full() -> None:
     """The bound of the queue keeps a backlog in Kafka."""
 
     async def scenario() -> None:
-        batcher: Batcher[int] = Batcher(limit=2)
+        batcher: Batcher[int] = Batcher(limit=2, size=lambda _: 0)
         await batcher.put(1)
         await batcher.put(2)
         third = asyncio.create_task(batcher.put(3))
@@ -89,7 +108,7 @@ def test_a_lone_event_does_not_wait_while_no_batch_is_under_way() -> None:
     """`worth_a_trip` returns at once when it is not busy, with one event or none."""
 
     async def scenario() -> None:
-        await Batcher[int](limit=8).worth_a_trip(lambda: False)
+        await Batcher[int](limit=8, size=lambda _: 0).worth_a_trip(lambda: False)
 
     asyncio.run(asyncio.wait_for(scenario(), HANG_SECONDS))
 
@@ -98,7 +117,7 @@ def test_while_others_are_under_way_a_batch_waits_for_half_of_its_limit_or_for_t
     """One of eight waits, four do not, and one does not either once no batch is under way."""
 
     async def scenario() -> None:
-        batcher: Batcher[int] = Batcher(limit=8)
+        batcher: Batcher[int] = Batcher(limit=8, size=lambda _: 0)
         busy = [True]
         await batcher.put(1)
         waiting = asyncio.create_task(batcher.worth_a_trip(lambda: busy[0]))
@@ -115,5 +134,24 @@ def test_while_others_are_under_way_a_batch_waits_for_half_of_its_limit_or_for_t
         busy[0] = False
         batcher.idle()
         await again
+
+    asyncio.run(asyncio.wait_for(scenario(), HANG_SECONDS))
+
+
+def test_half_a_batch_of_bytes_is_worth_a_trip_too() -> None:
+    """Two large events go although eight of any size would fit; what was dropped or taken does not count any more."""
+
+    async def scenario() -> None:
+        batcher: Batcher[int] = Batcher(limit=16, size=lambda size: size, batch_bytes=100)
+        await batcher.put(60)
+        batcher.clear()
+        for last in (30, 20):
+            await batcher.put(20)
+            waiting = asyncio.create_task(batcher.worth_a_trip(lambda: True))
+            await settled()
+            assert not waiting.done()
+            await batcher.put(last + 10)
+            await waiting
+            assert await batcher.next_batch() == [20, last + 10]
 
     asyncio.run(asyncio.wait_for(scenario(), HANG_SECONDS))

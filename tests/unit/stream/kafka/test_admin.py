@@ -71,3 +71,29 @@ def test_a_refusal_to_create_is_told_from_silence(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(TopicsRefusedError if code == 1 else BrokerUnreachableError, match=r"Next: ") as caught:
         admin.create(load({}, folder=Path("/nonexistent")).settings)
     assert caught.value.exit_code == code
+
+
+def test_the_broker_compresses_dead_letters_and_no_other_topic(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every Kafka client reads gzip; the topics that consumers read in bulk stay as the worker sends them."""
+    options: dict[str, Any] = {}
+
+    class Admin:
+        """Stands in for kafka-python's admin client."""
+
+        def describe_topics(self) -> list[dict[str, Any]]:
+            """There are no topics."""
+            return []
+
+        def create_topics(self, topics: dict[str, Any], **_: object) -> None:
+            """Note the options."""
+            options.update(topics)
+
+        def close(self) -> None:
+            """There is no connection."""
+
+    monkeypatch.setattr(admin, "admitted", lambda _: ({}, 1.0))
+    monkeypatch.setattr(admin, "KafkaAdminClient", lambda **_: Admin())
+    admin.create(load({}, folder=Path("/nonexistent")).settings)
+    compressed = {name: made["configs"].get("compression.type") for name, made in options.items()}
+    assert {name: how for name, how in compressed.items() if how} == {"content.dlq": "gzip"}
+    assert len(compressed) > 3

@@ -13,9 +13,10 @@ from faust.types import TP
 
 from stream.deliver.fatal import DeliveryError
 from stream.settings.settings import Settings
-from stream.worker.consumer.consumer import COMMIT_SECONDS, GIVING_UP_SECONDS, LOST_SECONDS, Consumer
+from stream.worker.consumer.consumer import COMMIT_SECONDS, GIVING_UP_SECONDS, HELD_BYTES, LOST_SECONDS, Consumer
 from stream.worker.faust_app import faust_app
 from tests.fakes import Clock
+from tests.waiting import HANG_SECONDS
 
 PLACE = TP("content", 0)
 
@@ -68,7 +69,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     async def getmany(_: Any, __: float) -> AsyncIterator[tuple[TP, Any]]:
         while records:
-            yield PLACE, SimpleNamespace(offset=records.pop(0))
+            yield PLACE, SimpleNamespace(tp=PLACE, offset=records.pop(0), key=None, value=b"v" * 1000, headers=None)
 
     monkeypatch.setattr(driver.Consumer, "getmany", getmany)
 
@@ -345,3 +346,48 @@ def test_partitions_that_cannot_be_given_up_are_noticed(made: Any, monkeypatch: 
     asyncio.run(asyncio.wait_for(revoked(consumer, monkeypatch), 60))
     assert said == [None, "partitions that are taken away could not be given up"]
     assert consumer.standstill() is None
+
+
+def test_no_more_is_read_while_many_bytes_are_not_acknowledged(made: Any) -> None:
+    """40 records of 700 KB are held, and the next read waits for an acknowledgement; a full commit frees them all."""
+    consumer = made(committed=None)
+    messages = [SimpleNamespace(tp=PLACE, topic="content", offset=offset, acked=False) for offset in range(40)]
+    for message in messages:
+        consumer._committable[PLACE].hand_out(message.offset, HELD_BYTES // 40 + 1)
+    consumer.flow_active = True
+
+    async def scenario() -> None:
+        reading = asyncio.create_task(consumer._room())
+        await asyncio.sleep(0.01)
+        assert not reading.done()
+        consumer.ack(messages[7])
+        await asyncio.wait_for(reading, HANG_SECONDS)
+
+    consumer.loop.run_until_complete(scenario())
+    assert HELD_BYTES * 0.9 < consumer.held_bytes < HELD_BYTES
+    acknowledge(consumer, *range(40))
+    assert consumer._new_offset(PLACE) == 40
+    assert consumer.held_bytes == 0
+
+
+@pytest.mark.parametrize("how", ["the flow stops", "the worker stops", "the partition goes"])
+def test_nothing_keeps_a_read_waiting_that_will_never_be_acknowledged(made: Any, how: str) -> None:
+    """A rebalance or a stop ends the wait for room, and the records of a partition that went are not held any more."""
+    consumer = made(committed=None)
+    consumer._committable[PLACE].hand_out(0, HELD_BYTES)
+    consumer.flow_active = True
+
+    async def scenario() -> None:
+        reading = asyncio.create_task(consumer._room())
+        await asyncio.sleep(0.01)
+        assert not reading.done()
+        if how == "the flow stops":
+            consumer.stop_flow()
+        elif how == "the worker stops":
+            consumer._stopped.set()
+        else:
+            await consumer.on_partitions_revoked({PLACE})
+        await asyncio.wait_for(reading, HANG_SECONDS)
+
+    consumer.loop.run_until_complete(scenario())
+    assert (consumer.held_bytes == 0) == (how == "the partition goes")
