@@ -1,5 +1,6 @@
 """One format for every log line: ours, Faust's, aiokafka's. Events are named as facts, values are fields, and no event's text is logged."""
 
+import asyncio
 import logging
 import sys
 import threading
@@ -106,10 +107,17 @@ class Repeats(logging.Filter):
 
 
 def _thread_failed(failed: threading.ExceptHookArgs) -> None:
-    """Log the exception that ended a thread in one line; SystemExit is not logged."""
+    """
+    Log the exception that ended a thread in one line; SystemExit is not logged.
+
+    A cancellation has no traceback: it is how a stop ends a call that waits, such as the consumer's for a broker that is gone.
+    """
     if failed.exc_type is SystemExit or failed.exc_value is None:
         return
     name = failed.thread.name if failed.thread is not None else "unknown"
+    if issubclass(failed.exc_type, asyncio.CancelledError):
+        logger("tagstream.thread").warning("thread_cancelled", thread=name)
+        return
     logger("tagstream.thread").error(
         "thread_failed", thread=name, error=f"{failed.exc_type.__name__}: {failed.exc_value}", exc_info=failed.exc_value
     )

@@ -1,5 +1,6 @@
 """One shape for every line, whoever writes it, and never the text of an event."""
 
+import asyncio
 import io
 import json
 import logging
@@ -216,7 +217,7 @@ def test_messages_that_are_never_the_same_take_no_memory() -> None:
 
 
 def test_what_ends_a_thread_is_a_line_as_all_else() -> None:
-    """Python prints it as it is, between lines of JSON."""
+    """The exception that ends a thread is logged as one line of JSON; Python would print a traceback between the lines."""
     out = io.StringIO()
     configure(level="info", form="json", stream=out)
 
@@ -231,3 +232,20 @@ def test_what_ends_a_thread_is_a_line_as_all_else() -> None:
     (line,) = lines(out)
     assert (line["event"], line["thread"], line["error"]) == ("thread_failed", "consumer", "ConnectionError: gone")
     assert "Traceback" in line["exception"]
+
+
+def test_a_thread_that_was_cancelled_has_no_traceback() -> None:
+    """A stop cancels a call that waits for a broker; that is one line and no failure."""
+    out = io.StringIO()
+    configure(level="info", form="json", stream=out)
+
+    def cancelled() -> None:
+        raise asyncio.CancelledError
+
+    thread = threading.Thread(target=cancelled, name="consumer")
+    thread.start()
+    thread.join()
+
+    (line,) = lines(out)
+    assert (line["event"], line["thread"], line["level"]) == ("thread_cancelled", "consumer", "warning")
+    assert "exception" not in line
