@@ -15,6 +15,7 @@ from tests.faults.report import Report
 from tests.faults.run import FaultRun
 from tests.faults.verdict.checker import check
 from tests.faults.verdict.evidence import Evidence
+from tests.faults.verdict.offline import offline
 from tests.faults.worker.fleet import Fleet
 
 
@@ -69,7 +70,7 @@ def run(
             idle_bound_seconds=plan.patience_seconds,
         )
         return Report(
-            verdict=check(evidence),
+            verdict=check(evidence, offline(settings, plan.model)),
             strikes=tuple(this_run.strikes),
             exits=tuple(journal.exits()),
             inputs=len(this_run.inputs),

@@ -10,12 +10,22 @@ from stream.contract.record import Headers
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planted:
-    """One record to send. `event_id` is None where the record is malformed and belongs into the dead letters."""
+    """
+    One record to send.
+
+    Attributes:
+        event_id: None where the record is malformed and belongs into the dead letters.
+        key: None where there is none.
+        value: None is a tombstone.
+        headers: In their order.
+        codec: The compression of its batch: gzip, snappy, lz4 or zstd; None for no compression.
+    """
 
     event_id: str | None
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
+    codec: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

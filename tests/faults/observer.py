@@ -28,11 +28,11 @@ T = TypeVar("T")
 
 
 class TopicObserver:
-    """Reads positions without being a member of the group. Use as a context manager, from one thread."""
+    """Reads positions without being a member of the group; `settings` name it. Use as a context manager, from one thread."""
 
     def __init__(self, settings: Settings) -> None:
         """Connect."""
-        self._settings = settings
+        self.settings = settings
         self._consumer = self._answered(
             lambda: KafkaConsumer(
                 **client_options(settings),
@@ -56,7 +56,7 @@ class TopicObserver:
 
     def _ready_admin(self) -> KafkaAdminClient:
         if self._admin is None:
-            settings = self._settings
+            settings = self.settings
             self._admin = KafkaAdminClient(
                 **client_options(settings),
                 bootstrap_timeout_ms=LOOK_TIMEOUT_MS,
@@ -78,7 +78,7 @@ class TopicObserver:
         self._close_admin()
 
     def _answered(self, ask: Callable[[], T]) -> T:
-        return answered(ask, self._settings.brokers)
+        return answered(ask, self.settings.brokers)
 
     def _partitions(self, topic: str) -> list[TopicPartition]:
         numbers = self._answered(lambda: self._consumer.partitions_for_topic(topic))
@@ -114,12 +114,12 @@ class TopicObserver:
         ):
             with attempt:
                 try:
-                    found = self._ready_admin().list_group_offsets({self._settings.group: None})[self._settings.group]
+                    found = self._ready_admin().list_group_offsets({self.settings.group: None})[self.settings.group]
                 except KafkaError:
                     # A client keeps its first answer to who coordinates the group for as long as it lives.
                     self._close_admin()
                     raise
-        topic = self._settings.topics.content
+        topic = self.settings.topics.content
         return {place.partition: offset.offset for place, offset in found.items() if place.topic == topic}
 
     def ends(self) -> dict[int, int]:
@@ -129,7 +129,7 @@ class TopicObserver:
 
     def add_partition(self) -> int:
         """Add one partition to `content` and give its number when its leader is known."""
-        name = self._settings.topics.content
+        name = self.settings.topics.content
         added = len(self._content)
 
         def create() -> None:
@@ -159,10 +159,10 @@ class TopicObserver:
             SilentBrokerError: The records could not be read to the ends of the logs.
         """
         found: dict[Door, list[Record]] = {}
-        for door, topic in doors(self._settings).items():
+        for door, topic in doors(self.settings).items():
             found[door] = self._answered(lambda topic=topic: self._all_of(topic))
         return found
 
     def _all_of(self, topic: str) -> list[Record]:
-        with log_of(self._settings, topic) as log:
+        with log_of(self.settings, topic) as log:
             return list(log.read(log.starts(), log.ends()))

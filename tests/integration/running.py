@@ -14,6 +14,7 @@ from tests.faults.inputs import Input
 from tests.faults.observer import TopicObserver
 from tests.faults.verdict.checker import check
 from tests.faults.verdict.evidence import Evidence, Verdict
+from tests.faults.verdict.offline import offline
 from tests.waiting import HANG_SECONDS, LOG_CHARACTERS, until
 
 ANSWER_SECONDS = 120.0
@@ -124,7 +125,7 @@ def written(observer: TopicObserver) -> int:
 
 
 def verdict(observer: TopicObserver, inputs: list[Input]) -> Verdict:
-    """The checker's verdict now."""
+    """The checker's verdict now, on workers with a stub."""
     return check(
         Evidence(
             inputs=inputs,
@@ -132,5 +133,6 @@ def verdict(observer: TopicObserver, inputs: list[Input]) -> Verdict:
             samples=[observer.sample()],
             ends=observer.ends(),
             idle_bound_seconds=HANG_SECONDS,
-        )
+        ),
+        offline(observer.settings),
     )

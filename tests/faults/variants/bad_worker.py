@@ -20,6 +20,7 @@ from monitoring.health import Progress
 from stream import logs
 from stream.contract.publication import Publication
 from stream.deliver.batcher import Batcher
+from stream.deliver.crash.guard import DecideOrRefuse
 from stream.deliver.delivery import Delivery
 from stream.deliver.fatal import die
 from stream.deliver.inference import record_of
@@ -50,12 +51,13 @@ class Parts:
     def delivery(
         self,
         *,
+        decide: DecideOrRefuse | None = None,
         send: Callable[[Publication], Awaitable[Awaitable[Any]]] | None = None,
         fail: Callable[[BaseException], NoReturn] = die,
     ) -> Delivery:
-        """The real delivery; a variant whose defect lies there gives another producer or another end."""
+        """The real delivery; a variant whose defect lies there gives another decision, another producer or another end."""
         return Delivery(
-            decide=self.pipeline.publications,
+            decide=decide or self.pipeline.publications,
             send=send or self.send,
             observer=self.metrics,
             progress=Progress(stall_seconds=20, monotonic=time.monotonic),

@@ -6,73 +6,33 @@ from dataclasses import replace
 import pytest
 
 from stream.contract.record import Record
-from tests.faults.inputs import Input, Planted, plant
-from tests.faults.verdict.checker import check, longest_pause
-from tests.faults.verdict.evidence import Door, Evidence, Sample
-
-VALUE = b'{"id":"event-%d","title":"t","tag":"%b","tagged_at":"%b"}'
-PARTITIONS = 2
-BAD_OFFSET = 3
-
-
-def value(number: int, tag: bytes = b"mlops", clock: bytes = b"2026-01-01") -> bytes:
-    """The outcome of an event, decided at some time."""
-    return VALUE % (number, tag, clock)
+from tests.faults.inputs import plant
+from tests.faults.verdict.checker import check as judged
+from tests.faults.verdict.checker import longest_pause
+from tests.faults.verdict.evidence import Door, Evidence, Verdict
+from tests.faults.verdict.good_run import OFFLINE, add, changed, good_run, published, sample, with_fields
+from tests.faults.worker.stub import OTHER_MODEL
 
 
-def good_run() -> Evidence:
-    """Eight inputs in two partitions, two of them malformed, each with its outcome; four samples, all in order."""
-    inputs: list[Input] = []
-    tagged: list[Record] = []
-    dead: list[Record] = []
-    for number in range(8):
-        partition, offset = number % PARTITIONS, number // PARTITIONS
-        if offset == BAD_OFFSET:
-            planted = Planted(event_id=None, key=b"k", value=b"{%d" % number, headers=(("x-dlq-code", b"mine"),))
-            dead.append(dead_letter(planted, partition, offset, at=len(dead)))
-        else:
-            planted = Planted(event_id=f"event-{number}", key=None, value=b"{}")
-            tagged.append(Record(topic="tagged", key=b"event", value=value(number), partition=0, offset=len(tagged)))
-        inputs.append(Input(planted=planted, partition=partition, offset=offset))
-    return Evidence(
-        inputs=inputs,
-        outcomes={Door.TAGGED: tagged, Door.REVIEW: [], Door.DLQ: dead},
-        samples=[
-            sample(0.0, 0, 0, 0),
-            sample(1.0, 1, 2, 0),
-            sample(2.0, 3, 6, 0),
-            sample(3.0, 4, 6, 2),
-        ],
-        ends={0: 4, 1: 4},
-        idle_bound_seconds=5.0,
-    )
+def check(run: Evidence) -> Verdict:
+    """The verdict, with I9."""
+    return judged(run, OFFLINE)
 
 
-def dead_letter(planted: Planted, partition: int, offset: int, *, at: int) -> Record:
-    """The dead letter of a malformed input."""
-    headers = (
-        *planted.headers,
-        ("__streams.errors.partition", b"%d" % partition),
-        ("__streams.errors.offset", b"%d" % offset),
-        ("x-dlq-stage", b"decode"),
-    )
-    return Record(topic="dlq", key=planted.key, value=planted.value, headers=headers, partition=0, offset=at)
-
-
-def sample(at_seconds: float, committed: int, tagged: int, dead: int) -> Sample:
-    """A sample with the same commit in both partitions."""
-    return Sample(
-        at_seconds=at_seconds,
-        committed={0: committed, 1: committed},
-        written={(Door.TAGGED, 0): tagged, (Door.REVIEW, 0): 0, (Door.DLQ, 0): dead},
-    )
+def first(run: Evidence) -> Record:
+    """The first tagged outcome."""
+    return run.outcomes[Door.TAGGED][0]
 
 
 def with_outcome(run: Evidence, door: Door, **changes: object) -> Evidence:
-    """One more outcome: the first of the tagged ones, changed."""
-    template = run.outcomes[Door.TAGGED][0]
-    added = replace(template, offset=len(run.outcomes[door]), **changes)  # type: ignore[arg-type]
+    """One more outcome: the first of the tagged ones, with parts of its record changed."""
+    added = replace(first(run), offset=len(run.outcomes[door]), **changes)  # type: ignore[arg-type]
     return replace(run, outcomes={**run.outcomes, door: [*run.outcomes[door], added]})
+
+
+def again(run: Evidence, **fields: object) -> Evidence:
+    """The first tagged outcome once more, with some of its fields changed."""
+    return with_outcome(run, Door.TAGGED, value=with_fields(first(run), **fields).value)
 
 
 def without_outcome(run: Evidence, door: Door, number: int) -> Evidence:
@@ -83,8 +43,12 @@ def without_outcome(run: Evidence, door: Door, number: int) -> Evidence:
 
 def changed_dead_letter(run: Evidence, **changes: object) -> Evidence:
     """The first dead letter, changed."""
-    first, *others = run.outcomes[Door.DLQ]
-    return replace(run, outcomes={**run.outcomes, Door.DLQ: [replace(first, **changes), *others]})  # type: ignore[arg-type]
+    return changed(run, Door.DLQ, 0, replace(run.outcomes[Door.DLQ][0], **changes))  # type: ignore[arg-type]
+
+
+def without_header(run: Evidence, name: str) -> Evidence:
+    """The first dead letter without a header."""
+    return changed_dead_letter(run, headers=tuple(one for one in run.outcomes[Door.DLQ][0].headers if one[0] != name))
 
 
 def swapped(run: Evidence) -> Evidence:
@@ -105,7 +69,9 @@ def test_a_good_run_has_no_findings() -> None:
 
 def test_a_duplicate_that_agrees_is_counted_and_breaks_nothing() -> None:
     """Redelivery is allowed: the same decision at another time is a duplicate, not a conflict."""
-    verdict = check(with_outcome(good_run(), Door.TAGGED, value=value(0, clock=b"2027-12-31")))
+    verdict = check(
+        with_outcome(good_run(), Door.TAGGED, value=with_fields(first(good_run()), tagged_at="2027-12-31T00:00:00.000Z").value)
+    )
 
     assert verdict.broken == []
     assert verdict.duplicates == 1
@@ -114,19 +80,19 @@ def test_a_duplicate_that_agrees_is_counted_and_breaks_nothing() -> None:
 BREACHES: dict[str, tuple[str, Callable[[Evidence], Evidence]]] = {
     "an input without an outcome, committed": ("I1 I4", lambda run: without_outcome(run, Door.TAGGED, 5)),
     "a malformed input without a dead letter": ("I1 I4", lambda run: without_outcome(run, Door.DLQ, 1)),
-    "an outcome of an id that nobody sent": ("I2", lambda run: with_outcome(run, Door.TAGGED, value=value(99))),
+    "an outcome of an id that nobody sent": ("I2", lambda run: again(run, id="event-99")),
     "an outcome that is not JSON": ("I2", lambda run: with_outcome(run, Door.TAGGED, value=b"\xff")),
-    "another tag at the second delivery": ("I3", lambda run: with_outcome(run, Door.TAGGED, value=value(0, b"other"))),
-    "another door at the second delivery": ("I3", lambda run: with_outcome(run, Door.REVIEW)),
-    "another key at the second delivery": ("I3", lambda run: with_outcome(run, Door.TAGGED, key=b"else")),
+    "another tag at the second delivery": ("I3 I9", lambda run: again(run, tag="none of them")),
+    "another door at the second delivery": ("I3 I9", lambda run: with_outcome(run, Door.REVIEW)),
+    "another key at the second delivery": ("I3 I9", lambda run: with_outcome(run, Door.TAGGED, key=b"else")),
     "a commit before the outcome": ("I4", lambda run: replace(run, samples=[sample(0.5, 2, 2, 0), *run.samples[2:]])),
     "a later input's outcome first": ("I5", swapped),
-    "a changed byte": ("I6", lambda run: changed_dead_letter(run, value=b"{6 ")),
-    "a changed key": ("I6", lambda run: changed_dead_letter(run, key=b"K")),
-    "a lost header": ("I6", lambda run: changed_dead_letter(run, headers=run.outcomes[Door.DLQ][0].headers[1:])),
-    "a stage that is missing": ("I6", lambda run: changed_dead_letter(run, headers=run.outcomes[Door.DLQ][0].headers[:-1])),
+    "a changed byte": ("I6 I9", lambda run: changed_dead_letter(run, value=b"{6 ")),
+    "a changed key": ("I6 I9", lambda run: changed_dead_letter(run, key=b"K")),
+    "a lost header": ("I6 I9", lambda run: changed_dead_letter(run, headers=run.outcomes[Door.DLQ][0].headers[1:])),
+    "a stage that is missing": ("I6 I9", lambda run: without_header(run, "x-dlq-stage")),
     "a dead letter that points to another input": (
-        "I1 I3 I4 I6",
+        "I1 I3 I4 I6 I9",
         lambda run: changed_dead_letter(run, headers=run.outcomes[Door.DLQ][1].headers),
     ),
     "a dead letter that says not where from": ("I1 I2 I4", lambda run: changed_dead_letter(run, headers=())),
@@ -138,10 +104,24 @@ BREACHES: dict[str, tuple[str, Callable[[Evidence], Evidence]]] = {
 
 
 def test_another_model_may_decide_otherwise() -> None:
-    """During a replacement two models may decide an event differently, and each must agree with itself."""
-    by_another = value(0, b"other")[:-1] + b',"model":{"name":"n","version":"2","digest":"d"}}'
+    """During a replacement two models may decide an event differently, and each must agree with itself and with its offline decision."""
+    run = good_run()
+    by_another = {door: list(records) for door, records in run.outcomes.items()}
+    add(by_another, published(run.inputs[0], OTHER_MODEL))
 
-    assert check(with_outcome(good_run(), Door.TAGGED, value=by_another)).broken == []
+    assert check(replace(run, outcomes=by_another)).broken == []
+
+
+def test_offsets_without_an_event_are_no_events() -> None:
+    """Transactions leave markers and aborted records: commits are compared with the events around them, up to the end of the log."""
+    run = good_run()
+    moved = replace(run, inputs=[replace(one, offset=2 * one.offset) for one in run.inputs[:6]], ends={0: 7, 1: 7})
+    moved = replace(moved, outcomes={**run.outcomes, Door.DLQ: []})
+
+    for committed in (5, 6, 7):
+        assert check(replace(moved, samples=[sample(1.0, committed, 6, 0)])).broken == []
+    assert check(replace(moved, samples=[sample(1.0, 3, 3, 0)])).broken == ["I4", "I8"]
+    assert check(replace(moved, samples=[sample(1.0, 8, 6, 0)])).broken == ["I8"]
 
 
 @pytest.mark.parametrize(("expected", "breach"), BREACHES.values(), ids=BREACHES.keys())
@@ -153,8 +133,8 @@ def test_a_breach_is_found_as_a_breach_of_its_invariant(expected: str, breach: C
 def test_a_valid_event_among_the_dead_letters_is_found() -> None:
     """A good event among the dead letters breaks I6, although it is not lost."""
     run = good_run()
-    planted = run.inputs[0].planted
-    letter = dead_letter(planted, run.inputs[0].partition, run.inputs[0].offset, at=2)
+    place = (("__streams.errors.partition", b"0"), ("__streams.errors.offset", b"0"))
+    letter = replace(run.outcomes[Door.DLQ][0], headers=place, offset=2)
     moved = without_outcome(run, Door.TAGGED, 0)
     moved = replace(moved, outcomes={**moved.outcomes, Door.DLQ: [*moved.outcomes[Door.DLQ], letter]})
 
@@ -167,7 +147,7 @@ def test_outcomes_without_a_key_have_no_order() -> None:
     run = swapped(good_run())
     keyless = [replace(record, key=None) for record in run.outcomes[Door.TAGGED]]
 
-    assert check(replace(run, outcomes={**run.outcomes, Door.TAGGED: keyless})).broken == []
+    assert "I5" not in check(replace(run, outcomes={**run.outcomes, Door.TAGGED: keyless})).broken
 
 
 def test_a_pause_lasts_until_the_next_outcome_is_seen() -> None:

@@ -127,6 +127,11 @@ def decide(text: str, salt: str = "") -> Prediction:
     return predict(logits, labels=LABELS, temperature=1.0, tokens=len(read.split()), truncated=truncated)
 
 
+def stub_decider(model: ModelRef = MODEL) -> Decider:
+    """The decider of a stub."""
+    return Decider(classifier=StubClassifier(model), model=model, threshold=THRESHOLD)
+
+
 class FaultyPipeline:
     """The real pipeline of these settings, which can be killed at two points and raise an error at one."""
 
@@ -141,8 +146,12 @@ class FaultyPipeline:
 
     @property
     def decider(self) -> Decider:
-        """The decider of the real pipeline."""
+        """The decider of the real pipeline, from the next batch on."""
         return self._real.decider
+
+    @decider.setter
+    def decider(self, decider: Decider) -> None:
+        self._real.decider = decider
 
     def publications(self, events: Sequence[Record], refusal: Refusal | None = None) -> list[Publication]:
         """Publications of the real pipeline, unless a point fires."""
@@ -162,8 +171,7 @@ class StubPipeline(FaultyPipeline):
         self, arms: Arms, settings: Settings, observer: Observer, *, seconds_per_batch: float, model: ModelRef = MODEL
     ) -> None:
         """Break where it is armed."""
-        decider = Decider(classifier=StubClassifier(model), model=model, threshold=THRESHOLD)
-        super().__init__(arms, settings, observer, decider=decider, seconds_per_batch=seconds_per_batch)
+        super().__init__(arms, settings, observer, decider=stub_decider(model), seconds_per_batch=seconds_per_batch)
 
 
 class FaultyMetrics(Metrics):

@@ -15,8 +15,8 @@ from model_export.data.madewithml import HOLDOUT, DataError, download, records
 from stream.broker.processes import Processes
 from stream.settings.loading import load
 from tests.faults.observer import TopicObserver
-from tests.faults.verdict.checker import CLOCK
 from tests.faults.verdict.evidence import Door
+from tests.faults.verdict.matching import CLOCK
 from tests.faults.worker.fleet import ROOT, without_settings
 from tests.integration.command_line import Command
 from tests.integration.running import written

@@ -25,8 +25,9 @@ from stream.settings.settings import Settings
 from tests.faults.cluster.topics import send
 from tests.faults.inputs import Input, Planted, plant
 from tests.faults.observer import TopicObserver
-from tests.faults.verdict.checker import CLOCK, check
+from tests.faults.verdict.checker import check
 from tests.faults.verdict.evidence import Door, Evidence, Sample
+from tests.faults.verdict.matching import CLOCK
 from tests.faults.worker.fleet import ROOT, Fleet
 from tests.faults.worker.points import Point
 from tests.faults.worker.poison import ABORT, RAISE, pipeline_of

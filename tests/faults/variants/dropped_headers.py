@@ -1,0 +1,26 @@
+"""Known bad: our own delivery, which publishes decisions without the headers of their events."""
+
+from collections.abc import Awaitable
+from dataclasses import replace
+from typing import Any
+
+import stream.worker.faust_app
+from monitoring.vocabulary import Destination
+from stream.contract.publication import Publication
+from tests.faults.variants.bad_worker import Parts, run
+
+
+def define(parts: Parts) -> None:
+    """Declare the agent."""
+
+    async def send(publication: Publication) -> Awaitable[Any]:
+        kept = publication.headers if publication.destination is Destination.DLQ else ()
+        return await parts.send(replace(publication, headers=kept))
+
+    @parts.app.agent(stream.worker.faust_app.source(parts.app, parts.settings), name="classify")  # type: ignore[untyped-decorator]
+    async def classify(stream: Any) -> None:
+        await parts.delivery(send=send).run(stream.noack())
+
+
+if __name__ == "__main__":
+    run(define, restart_agents=False)

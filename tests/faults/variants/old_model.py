@@ -1,0 +1,34 @@
+"""Known bad: after some batches the model is exchanged in name only. Decisions carry the new digest, and the old model makes them."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import stream.worker.faust_app
+from stream.contract.publication import Publication
+from stream.contract.record import Record
+from stream.contract.refusal import Refusal
+from tests.faults.variants.bad_worker import Parts, run
+from tests.faults.worker.stub import OTHER_MODEL
+
+EXCHANGED_AFTER_BATCHES = 10
+
+
+def define(parts: Parts) -> None:
+    """Declare the agent."""
+    batches = itertools.count()
+
+    def decide(events: Sequence[Record], refusal: Refusal | None = None) -> list[Publication]:
+        if next(batches) == EXCHANGED_AFTER_BATCHES:
+            # A whole exchange would take the other model's classifier too.
+            parts.pipeline.decider = replace(parts.pipeline.decider, model=OTHER_MODEL)
+        return parts.pipeline.publications(events, refusal)
+
+    @parts.app.agent(stream.worker.faust_app.source(parts.app, parts.settings), name="classify")  # type: ignore[untyped-decorator]
+    async def classify(stream: Any) -> None:
+        await parts.delivery(decide=decide).run(stream.noack())
+
+
+if __name__ == "__main__":
+    run(define, restart_agents=False)

@@ -1,0 +1,121 @@
+"""Finds the input that each outcome is of: by the event's id, or by the place that a dead letter names. Pure."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from stream.contract import dead_letter
+from stream.contract.record import Record
+from tests.faults.inputs import Input
+from tests.faults.verdict.evidence import Door
+
+CLOCK = b',"tagged_at":'
+
+Place = tuple[int, int]
+"""Partition and offset."""
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """An outcome with the input that it is of."""
+
+    door: Door
+    record: Record
+    of: Input
+
+
+def place(one: Input) -> Place:
+    """Where the input lies on `content`."""
+    return one.partition, one.offset
+
+
+def name(one: Input) -> str:
+    """The input in a finding."""
+    return f"{one.planted.event_id or 'malformed'} at {one.partition}/{one.offset}"
+
+
+def matched(inputs: Sequence[Input], outcomes: Mapping[Door, Sequence[Record]]) -> tuple[list[Matched], list[str]]:
+    """
+    All outcomes that have an input, and the names of those that have none.
+
+    Of several inputs with one id, an outcome is of the one whose headers it has: each of those was sent with a header of its own.
+    """
+    by_id: defaultdict[str, list[Input]] = defaultdict(list)
+    by_place = {place(one): one for one in inputs}
+    for one in inputs:
+        if one.planted.event_id is not None:
+            by_id[one.planted.event_id].append(one)
+    found: list[Matched] = []
+    invented: list[str] = []
+    for door, records in outcomes.items():
+        for record in records:
+            where = _origin(record) if door is Door.DLQ else None
+            of = by_place.get(where) if where is not None else _told_by_headers(record, by_id.get(_event_id(record) or "", ()))
+            if of is None:
+                invented.append(f"{door} {record.partition}/{record.offset}")
+            else:
+                found.append(Matched(door, record, of))
+    return found, invented
+
+
+def decision(outcome: Matched) -> bytes | None:
+    """
+    What all outcomes of an input by one model have in common, beside door and key.
+
+    The value without the time that the clock wrote; of a dead letter the fingerprint of the event, which a reference to it has too.
+    """
+    value = outcome.record.value
+    if outcome.door is not Door.DLQ:
+        return value if value is None else without_clock(value)
+    letter = dead_letter.read(outcome.record)
+    return fingerprint(value) if letter is None or letter.sha256 is None else letter.sha256.encode()
+
+
+def fingerprint(value: bytes | None) -> bytes | None:
+    """The SHA-256 of a value; None for a tombstone."""
+    return value if value is None else hashlib.sha256(value).hexdigest().encode()
+
+
+def without_clock(value: bytes) -> bytes:
+    """
+    A value up to the time that the clock wrote.
+
+    >>> without_clock(b'{"id":"a","tagged_at":"2026-01-01T00:00:00.000Z"}')
+    b'{"id":"a"'
+    """
+    before, found, _ = value.rpartition(CLOCK)
+    return before if found else value
+
+
+def digest_of_model(outcome: Matched) -> str | None:
+    """The digest of the model that says it has decided; None for a dead letter, and where none is said."""
+    if outcome.door is Door.DLQ:
+        return None
+    value = msgspec.json.decode(outcome.record.value or b"{}", type=dict[str, msgspec.Raw])
+    return msgspec.json.decode(value["model"], type=dict[str, str])["digest"] if "model" in value else None
+
+
+def _told_by_headers(record: Record, candidates: Sequence[Input]) -> Input | None:
+    if len(candidates) > 1:
+        return next((one for one in candidates if one.planted.headers == record.headers), candidates[0])
+    return candidates[0] if candidates else None
+
+
+def _event_id(record: Record) -> str | None:
+    try:
+        value = msgspec.json.decode(record.value or b"", type=dict[str, msgspec.Raw])
+        return msgspec.json.decode(value["id"], type=str)
+    except (msgspec.DecodeError, KeyError):
+        return None
+
+
+def _origin(record: Record) -> Place | None:
+    """The origin that a dead letter names, in the last headers, since the producer's own come first."""
+    headers = dict(record.headers)
+    try:
+        return int(headers["__streams.errors.partition"]), int(headers["__streams.errors.offset"])
+    except (KeyError, ValueError):
+        return None
