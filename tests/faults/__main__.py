@@ -18,10 +18,10 @@ from tests.faults.cluster.brokers import StruckCluster
 from tests.faults.cluster.topics import fault_environment, make_topics
 from tests.faults.faults import DISORDERS, Fault
 from tests.faults.harness import run
-from tests.faults.inputs import plant
 from tests.faults.journal import Journal
 from tests.faults.plan import Plan
 from tests.faults.report import Report
+from tests.faults.variety import varied
 from tests.faults.worker.fleet import ROOT
 
 MOST_DUPLICATES = 0.02
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             fresh["TAGSTREAM_BATCH_MAX_EVENTS"] = str(chosen.batch_max_events)
         environ = Journal(folder).environment({**fresh, "TAGSTREAM_DELIVERY": chosen.delivery})
         make_topics(load({**environ, "TAGSTREAM_BROKERS": cluster.bootstrap}, folder=ROOT).settings)
-        planted = plant(chosen.events, malformed=chosen.events // 100, seed=chosen.seed)
+        planted = varied(chosen.events, malformed=chosen.events // 100, seed=chosen.seed)
         report = run(plan, planted, environ=environ, folder=folder, processes=processes, cluster=cluster)
     print(report)  # noqa: T201
     return int(not is_good(report, faults=chosen.faults, exactly_once=chosen.delivery == "exactly_once"))

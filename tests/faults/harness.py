@@ -6,9 +6,10 @@ from pathlib import Path
 from stream.broker.processes import Processes
 from stream.settings.loading import load
 from tests.faults.cluster.brokers import StruckCluster
-from tests.faults.cluster.topics import send
+from tests.faults.cluster.upstream import send_varied
 from tests.faults.inputs import Planted
 from tests.faults.journal import Journal
+from tests.faults.ledger import Ledger
 from tests.faults.observer import TopicObserver
 from tests.faults.plan import Plan
 from tests.faults.report import Report
@@ -31,6 +32,8 @@ def run(
     """
     Send, let the workers work under faults until all is done, and judge. The topics must exist.
 
+    A transaction that hangs is ended after the last fault.
+
     A run whose process was ended goes on when it is called again with the same plan, inputs and folder, on the same records.
 
     Args:
@@ -44,10 +47,10 @@ def run(
     bootstrap = environ["TAGSTREAM_BROKERS"] if cluster is None else cluster.bootstrap
     settings = load({**environ, "TAGSTREAM_BROKERS": bootstrap}, folder=folder).settings
     journal = Journal(folder)
-    inputs = journal.inputs(planted)
-    if inputs is None:
-        inputs = send(settings, planted)
-        journal.sent(inputs)
+    sent = earlier = journal.inputs(planted)
+    if sent is None:
+        sent = send_varied(settings, planted)
+        journal.sent(sent)
     fleet = Fleet(
         processes=processes,
         module=plan.module,
@@ -57,24 +60,29 @@ def run(
         folder=folder,
     )
     with TopicObserver(settings) as observer:
-        this_run = FaultRun(plan, settings, fleet, observer, cluster, inputs, journal)
+        ledger = Ledger(settings, sent, observer=observer, journal=journal, seed=plan.seed)
+        if earlier is not None and ledger.is_hung:
+            # An earlier process may have ended it already, and after some minutes the broker does.
+            ledger.end_hung()
+        this_run = FaultRun(plan, settings, fleet, observer, cluster, ledger, journal)
         try:
             this_run.play()
         finally:
             this_run.clear()
         evidence = Evidence(
-            inputs=this_run.inputs,
+            inputs=ledger.inputs,
             outcomes=observer.outcomes(),
             samples=this_run.samples,
-            ends=this_run.ends,
+            ends=observer.ends(),
             idle_bound_seconds=plan.patience_seconds,
         )
         return Report(
             verdict=check(evidence, offline(settings, plan.model)),
             strikes=tuple(this_run.strikes),
             exits=tuple(journal.exits()),
-            inputs=len(this_run.inputs),
+            inputs=len(ledger.inputs),
             seconds=this_run.samples[-1].at_seconds,
             looks=len(this_run.samples),
             blind_looks=this_run.blind_looks,
+            drift_findings=observer.drift_findings(),
         )

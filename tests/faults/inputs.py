@@ -4,8 +4,17 @@ import json
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from stream.contract.record import Headers
+
+
+class Transaction(Enum):
+    """How a producer's transaction ends. A hung one is open until the harness fences its producer, or the broker's timeout."""
+
+    COMMITTED = "committed"
+    ABORTED = "aborted"
+    HUNG = "hung"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +28,7 @@ class Planted:
         value: None is a tombstone.
         headers: In their order.
         codec: The compression of its batch: gzip, snappy, lz4 or zstd; None for no compression.
+        transaction: How the producer's transaction ends; None for a record without one.
     """
 
     event_id: str | None
@@ -26,6 +36,12 @@ class Planted:
     value: bytes | None
     headers: Headers = ()
     codec: str | None = None
+    transaction: Transaction | None = None
+
+    @property
+    def is_event(self) -> bool:
+        """Whether an outcome is expected: not of a record whose transaction is not committed."""
+        return self.transaction in (None, Transaction.COMMITTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

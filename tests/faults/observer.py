@@ -163,6 +163,10 @@ class TopicObserver:
             found[door] = self._answered(lambda topic=topic: self._all_of(topic))
         return found
 
+    def drift_findings(self) -> int:
+        """How many findings of the drift watches are published."""
+        return len(self._answered(lambda: self._all_of(self.settings.topics.drift)))
+
     def _all_of(self, topic: str) -> list[Record]:
         with log_of(self.settings, topic) as log:
             return list(log.read(log.starts(), log.ends()))

@@ -23,6 +23,7 @@ class Report:
     seconds: float
     looks: int
     blind_looks: int
+    drift_findings: int
 
     @property
     def faults(self) -> Counter[Fault]:
@@ -89,6 +90,7 @@ class Report:
                 f"answered in at most {self.slowest_stop_seconds:.1f} s"
             ),
             f"{self.looks} looks, and {self.blind_looks} at which no broker answered",
+            f"{self.drift_findings} drift findings published beside the outcomes",
             *(str(finding) for finding in self.verdict.findings),
         )
         return "\n".join(lines)

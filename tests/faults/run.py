@@ -13,10 +13,10 @@ from kafka.errors import KafkaError
 
 from stream.settings.settings import Settings
 from tests.faults.cluster.brokers import StruckCluster
-from tests.faults.cluster.topics import INFERENCE_TIMEOUT_SECONDS, PRODUCE_TIMEOUT_SECONDS, send_to
+from tests.faults.cluster.topics import INFERENCE_TIMEOUT_SECONDS, PRODUCE_TIMEOUT_SECONDS
 from tests.faults.faults import BROKERS, KILLS, NETWORK, Fault
-from tests.faults.inputs import Input, Planted, plant
 from tests.faults.journal import Journal, Strike
+from tests.faults.ledger import Ledger
 from tests.faults.observer import TopicObserver
 from tests.faults.plan import Plan
 from tests.faults.strikes import Striker
@@ -39,8 +39,6 @@ LATER_END_SECONDS = {
     Fault.SLOW_MODEL: 8.0,
     Fault.BLOCKED_LOOP: 9.0,
 }
-# To each partition that is added.
-ADDED_EVENTS = 200
 
 
 @dataclass(slots=True)
@@ -77,7 +75,7 @@ class FaultRun:
         fleet: The workers.
         observer: Looks at the brokers.
         cluster: Brokers and network, where they are struck too.
-        inputs: The ledger; grows when partitions are added.
+        ledger: The events.
         journal: Keeps samples and strikes, those of an earlier process too.
     """
 
@@ -88,7 +86,7 @@ class FaultRun:
         fleet: Fleet,
         observer: TopicObserver,
         cluster: StruckCluster | None,
-        inputs: Sequence[Input],
+        ledger: Ledger,
         journal: Journal,
     ) -> None:
         """Start without workers."""
@@ -98,12 +96,10 @@ class FaultRun:
         self._observer = observer
         self._cluster = cluster
         self._journal = journal
-        self.inputs = list(inputs)
-        self._recall_additions()
+        self._ledger = ledger
         self.samples: list[Sample] = list(journal.samples())
         self.strikes: list[Strike] = journal.strikes()
         self.blind_looks = 0
-        self.ends = observer.ends()
         self._earlier_seconds = self.samples[-1].at_seconds if self.samples else 0.0
         self._chance = random.Random(f"{plan.seed}:{len(self.strikes)}")  # noqa: S311 - repeatable, not secret
         self._coming = list(plan.faults)[len(self.strikes) :]
@@ -115,6 +111,11 @@ class FaultRun:
         self._was_broken = False
         self._last = _Disturbance(self._earlier_seconds, {}, 0)
         self._last_sight = time.monotonic()
+
+    @property
+    def ends(self) -> Mapping[int, int]:
+        """By partition, the offset after the last event that a worker can read now."""
+        return self._ledger.ends
 
     def play(self) -> None:
         """Run until all is committed, or neither outcomes nor commits move any more, or the time is over."""
@@ -138,6 +139,8 @@ class FaultRun:
                 self._strike()
             elif self._fleet.seconds_per_batch:
                 self._fleet.hurry()
+            elif self._ledger.is_hung:
+                self._ledger.end_hung()
         if self._open_strike is not None:
             if self._waiting(list(self.ends)) == 0:
                 self._open_strike.recovered_seconds = self._now.at_seconds - self._open_strike.at_seconds
@@ -172,10 +175,13 @@ class FaultRun:
         return self.samples[-1]
 
     def _waiting(self, partitions: Sequence[int] | frozenset[int]) -> int:
-        return sum(self.ends[partition] - self._now.committed.get(partition, 0) for partition in partitions)
+        committed = self._now.committed
+        return sum(max(0, self.ends[partition] - committed.get(partition, 0)) for partition in partitions)
 
     def _is_over(self) -> bool:
         now = self._now
+        if self._waiting(list(self.ends)) == 0 and self._ledger.is_hung:
+            self._ledger.end_hung()
         if self._waiting(list(self.ends)) == 0 or now.at_seconds > self._plan.max_seconds:
             return True
         begun = [sample for sample in self.samples if sample.at_seconds > self._earlier_seconds]
@@ -291,7 +297,7 @@ class FaultRun:
             (victim,) = victims
             self._orphans = _Orphans(self._open_strike, (victim.number, victim.incarnation), victim.partitions or frozenset())
         if fault is Fault.PARTITIONS:
-            self._add_partition()
+            self._ledger.add_partition()
         else:
             self._striker.do(fault, victims, self._now.at_seconds)
         # The cluster itself knows when it is mended; a reset is over at once.
@@ -315,21 +321,3 @@ class FaultRun:
             return [], 0
         chosen = self._chance.sample(busy, count)
         return [member for member, _ in chosen], sum(waiting for _, waiting in chosen)
-
-    def _add_partition(self) -> None:
-        added, first = self._observer.add_partition(), len(self.inputs)
-        inputs = send_to(self._settings, self._planted(added, first), [added])
-        self._journal.added(partition=added, first=first, inputs=inputs)
-        self.inputs += inputs
-        self.ends = self._observer.ends()
-
-    def _planted(self, partition: int, first: int) -> list[Planted]:
-        return plant(ADDED_EVENTS, malformed=2, seed=f"{self._plan.seed}:{partition}", first=first)
-
-    def _recall_additions(self) -> None:
-        for addition in self._journal.additions():
-            planted = self._planted(addition["partition"], addition["first"])
-            self.inputs += [
-                Input(planted=one, partition=partition, offset=offset)
-                for one, (partition, offset) in zip(planted, addition["places"], strict=True)
-            ]

@@ -15,6 +15,7 @@ from tests.waiting import HANG_SECONDS, answered
 # The workers' watchdogs in fault runs: above a model that is slow and a network that is silent, as faults.py has them.
 INFERENCE_TIMEOUT_SECONDS = 10.0
 PRODUCE_TIMEOUT_SECONDS = 12.0
+DRIFT_WINDOW_EVENTS = 100
 AT_ONCE = 20_000
 
 
@@ -45,6 +46,9 @@ def fault_environment(bootstrap: str, test: str, *, partitions: int = 6, replica
         "TAGSTREAM_TOPIC_REPLICATION": str(replication),
         "TAGSTREAM_INFERENCE_TIMEOUT_SECONDS": str(INFERENCE_TIMEOUT_SECONDS),
         "TAGSTREAM_PRODUCE_TIMEOUT_SECONDS": str(PRODUCE_TIMEOUT_SECONDS),
+        # Windows so short that a worker has findings between two faults.
+        "TAGSTREAM_DRIFT_WINDOW_EVENTS": str(DRIFT_WINDOW_EVENTS),
+        "TAGSTREAM_DRIFT_REFERENCE_WINDOWS": "1",
     }
 
 

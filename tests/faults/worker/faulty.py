@@ -19,6 +19,7 @@ from stream.decide.from_settings import decider_of
 from stream.settings.loading import load
 from stream.settings.settings import Settings
 from stream.worker.allocator import limit_fragmentation
+from stream.worker.drift import watch_of
 from tests.faults.worker.points import FAILPOINTS_VARIABLE, Arms
 from tests.faults.worker.stub import (
     MODEL,
@@ -43,9 +44,12 @@ def main() -> None:
     logs.configure(level=settings.log_level, form=settings.log_format)
     registry = CollectorRegistry()
     metrics, pipeline = _parts(settings, arms, registry)
-    stream.worker.producer.Producer = faulty_producer(stream.worker.producer.Producer, arms)  # type: ignore[misc]
+    # A finding of the drift watch goes through the same producer; a worker survives that it is not published.
+    spared = settings.topics.drift
+    stream.worker.producer.Producer = faulty_producer(stream.worker.producer.Producer, arms, spared)  # type: ignore[misc]
     stream.kafka.transactions.Producer = faulty_transactions(stream.kafka.transactions.Producer, arms)  # type: ignore[misc]
-    stream.worker.process.run(settings, pipeline=pipeline, metrics=metrics, registry=registry)
+    watch = watch_of(settings, pipeline.decider)
+    stream.worker.process.run(settings, pipeline=pipeline, metrics=metrics, registry=registry, watch=watch)
 
 
 def _parts(settings: Settings, arms: Arms, registry: CollectorRegistry) -> tuple[FaultyMetrics, FaultyPipeline]:

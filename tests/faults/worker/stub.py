@@ -196,11 +196,13 @@ class FaultyMetrics(Metrics):
         self._arms.kill_at(Point.KILL_BEFORE_COMMITTING)
 
 
-def faulty_producer(base: type[Any], arms: Arms) -> type[Any]:
-    """A producer of Faust's that refuses a record, fails late, never answers, or is stopped between two records."""
+def faulty_producer(base: type[Any], arms: Arms, spared: str = "") -> type[Any]:
+    """A producer of Faust's that refuses a record, fails late, never answers, or is stopped between two records; `spared`: not of this topic."""
 
     class FaultyProducer(base):  # type: ignore[misc]
-        async def send(self, *args: Any, **options: Any) -> Any:
+        async def send(self, topic: str, *args: Any, **options: Any) -> Any:
+            if topic == spared:
+                return await super().send(topic, *args, **options)
             arms.kill_at(Point.KILL_AMONG_SENDS)
             arms.freeze_at(Point.FREEZE_AMONG_SENDS)
             if arms.fires(Point.PRODUCE_REFUSED):
@@ -210,7 +212,7 @@ def faulty_producer(base: type[Any], arms: Arms) -> type[Any]:
             if arms.fires(Point.PRODUCE_SILENCE):
                 return answer
             if not arms.fires(Point.PRODUCE_FAILURE):
-                return await super().send(*args, **options)
+                return await super().send(topic, *args, **options)
             answer.set_exception(InjectedError("the broker refused a record"))
             return answer
 

@@ -17,9 +17,9 @@ from tests.faults.cluster.brokers import StruckCluster
 from tests.faults.cluster.topics import fault_environment, make_topics
 from tests.faults.faults import ANSWERED_BY_EXIT, Fault
 from tests.faults.harness import run
-from tests.faults.inputs import plant
 from tests.faults.plan import Plan
 from tests.faults.report import Report
+from tests.faults.variety import varied
 from tests.faults.worker.fleet import ROOT
 from tests.waiting import HANG_SECONDS
 
@@ -142,7 +142,7 @@ def done(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             patience_seconds=HANG_SECONDS,
             seed="conservation",
         )
-        planted = plant(matrix.events, malformed=int(matrix.events * MALFORMED_SHARE), seed=name)
+        planted = varied(matrix.events, malformed=int(matrix.events * MALFORMED_SHARE), seed=name)
         processes = stack.enter_context(Processes(grace_seconds=0))
         report = run(plan, planted, environ=environ, folder=tmp_path_factory.mktemp(name), processes=processes, cluster=cluster)
         return Done(matrix=matrix, report=report)
@@ -160,6 +160,7 @@ def test_no_event_is_lost_under_faults(done: Done, publish_report: Callable[[obj
     assert report.never_recovered == (), str(report)
     assert report.self_exits >= sum(fault in ANSWERED_BY_EXIT for fault in faults)
     assert report.verdict.duplicates <= MOST_DUPLICATES * report.inputs, str(report)
+    assert report.drift_findings > 0, str(report)
 
 
 @pytest.mark.parametrize("done", WITH_THE_MODEL, indirect=True)

@@ -12,9 +12,9 @@ from stream.settings.loading import load
 from tests.faults.cluster.topics import fault_environment, make_topics
 from tests.faults.faults import Fault
 from tests.faults.harness import run
-from tests.faults.inputs import plant
 from tests.faults.plan import Plan
 from tests.faults.report import Report
+from tests.faults.variety import varied
 from tests.faults.worker.fleet import ROOT
 
 pytestmark = pytest.mark.broker
@@ -71,15 +71,15 @@ KNOWN_BAD = {
     "concurrency": KnownBad(faults=(Fault.SLOW_MODEL, Fault.KILL), breaks=frozenset({"I5"})),
     "restarted_agent": KnownBad(faults=(Fault.EXCEPTION,), breaks=frozenset({"I8"}), patience_seconds=8.0),
     # Nothing is lost, doubled or late: without the offline decisions these three would pass.
-    "swapped_neighbours": KnownBad(faults=(), breaks=frozenset({"I9"}), alone=True),
-    "dropped_headers": KnownBad(faults=(), breaks=frozenset({"I9"}), alone=True),
-    "old_model": KnownBad(faults=(), breaks=frozenset({"I9"}), alone=True),
+    "decisions.swapped_neighbours": KnownBad(faults=(), breaks=frozenset({"I9"}), alone=True),
+    "decisions.dropped_headers": KnownBad(faults=(), breaks=frozenset({"I9"}), alone=True),
+    "decisions.old_model": KnownBad(faults=(), breaks=frozenset({"I9"}), alone=True),
 }
 
 
 # One of each family of invariants: no loss (I1), commits stay behind outcomes (I4), order (I5), an end without a rest (I8), the
 # offline decisions (I9).
-PART_OF_MAKE_TEST = {"unawaited_send", "acknowledge_first", "concurrency", "restarted_agent", "swapped_neighbours"}
+PART_OF_MAKE_TEST = {"unawaited_send", "acknowledge_first", "concurrency", "restarted_agent", "decisions.swapped_neighbours"}
 
 
 @pytest.mark.parametrize(
@@ -113,4 +113,4 @@ def run_of(variant: str, kafka: Broker, folder: Path, *, seed: str) -> Report:
         seed=seed,
     )
     with Processes(grace_seconds=0) as processes:
-        return run(plan, plant(6_000, malformed=60, seed=seed), environ=environ, folder=folder, processes=processes)
+        return run(plan, varied(6_000, malformed=60, seed=seed), environ=environ, folder=folder, processes=processes)
