@@ -21,7 +21,7 @@ from tests.faults.harness import run
 from tests.faults.journal import Journal
 from tests.faults.plan import Plan
 from tests.faults.report import Report
-from tests.faults.variety import varied
+from tests.faults.upstream.variety import varied
 from tests.faults.worker.fleet import ROOT
 
 MOST_DUPLICATES = 0.02

@@ -6,7 +6,6 @@ from pathlib import Path
 from stream.broker.processes import Processes
 from stream.settings.loading import load
 from tests.faults.cluster.brokers import StruckCluster
-from tests.faults.cluster.upstream import send_varied
 from tests.faults.inputs import Planted
 from tests.faults.journal import Journal
 from tests.faults.ledger import Ledger
@@ -14,6 +13,7 @@ from tests.faults.observer import TopicObserver
 from tests.faults.plan import Plan
 from tests.faults.report import Report
 from tests.faults.run import FaultRun
+from tests.faults.upstream.producers import send_varied
 from tests.faults.verdict.checker import check
 from tests.faults.verdict.evidence import Evidence
 from tests.faults.verdict.offline import offline

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from stream.settings.settings import Settings
 from tests.faults.cluster.topics import send_to
-from tests.faults.cluster.upstream import end_hung
 from tests.faults.inputs import Input, Planted, Transaction, plant
 from tests.faults.journal import Journal
 from tests.faults.observer import TopicObserver
+from tests.faults.upstream.producers import end_hung
 
 # To each partition that is added.
 ADDED_EVENTS = 200

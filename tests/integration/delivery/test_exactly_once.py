@@ -30,7 +30,7 @@ from tests.faults.inputs import plant
 from tests.faults.observer import TopicObserver
 from tests.faults.plan import Plan
 from tests.faults.report import Report
-from tests.faults.variety import varied
+from tests.faults.upstream.variety import varied
 from tests.faults.worker.fleet import ROOT, without_settings
 from tests.integration.running import Start, all_committed, verdict
 from tests.waiting import HANG_SECONDS, until

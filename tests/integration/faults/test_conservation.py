@@ -19,7 +19,7 @@ from tests.faults.faults import ANSWERED_BY_EXIT, Fault
 from tests.faults.harness import run
 from tests.faults.plan import Plan
 from tests.faults.report import Report
-from tests.faults.variety import varied
+from tests.faults.upstream.variety import varied
 from tests.faults.worker.fleet import ROOT
 from tests.waiting import HANG_SECONDS
 

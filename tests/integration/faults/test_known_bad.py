@@ -14,7 +14,7 @@ from tests.faults.faults import Fault
 from tests.faults.harness import run
 from tests.faults.plan import Plan
 from tests.faults.report import Report
-from tests.faults.variety import varied
+from tests.faults.upstream.variety import varied
 from tests.faults.worker.fleet import ROOT
 
 pytestmark = pytest.mark.broker
