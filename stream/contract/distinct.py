@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from stream.contract.dead_letter import read
-from stream.contract.record import Record
+from stream.contract.budget import FIRST_BYTES
+from stream.contract.dead_letter import DeadLetter, read
+from stream.contract.record import CUT_HEADERS, Record
 
 REMEMBER = 100_000
 _CLOCK = "tagged_at"
@@ -103,7 +104,7 @@ def _identity(record: Record) -> tuple[bytes, bytes]:
     letter = read(record)
     if letter is not None and letter.origin is not None:
         name = f"{letter.origin_topic}/{letter.origin}".encode()
-        parts = [letter.key, letter.value, letter.code.encode()]
+        parts = [*_event_of(letter), letter.code.encode()]
     else:
         fields = _fields(record.value)
         if _ID not in fields:
@@ -112,6 +113,22 @@ def _identity(record: Record) -> tuple[bytes, bytes]:
         fields.pop(_CLOCK, None)
         parts = [record.key, *(part for field, content in fields.items() for part in (field.encode(), bytes(content)))]
     return _digest([record.topic.encode(), name]), _digest(parts)
+
+
+def _event_of(letter: DeadLetter) -> list[bytes | None]:
+    """
+    What a dead letter says of its event, in the same words whether it is whole, cut or a reference.
+
+    The dead letters of one compressed batch share a budget. Which of them are whole may differ from one delivery to the next.
+    """
+    cut = next((content for name, content in letter.headers if name == CUT_HEADERS[1]), None)
+    value = letter.sha256.encode() if letter.sha256 is not None else _sha256(letter.value)
+    # A long key is not kept in every form.
+    return [letter.key if len(letter.key or b"") <= FIRST_BYTES and "key" not in letter.dropped else None, cut or value]
+
+
+def _sha256(value: bytes | None) -> bytes | None:
+    return None if value is None else hashlib.sha256(value).hexdigest().encode()
 
 
 def _fields(value: bytes | None) -> dict[str, msgspec.Raw]:

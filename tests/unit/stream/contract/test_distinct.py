@@ -1,13 +1,19 @@
 """Consumers see each outcome once and learn of conflicts, in bounded memory."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from monitoring.vocabulary import Reason, Stage
+from stream.contract import dead_letter
+from stream.contract.budget import FIRST_BYTES, Budget
 from stream.contract.distinct import ConflictError, Distinct, distinct
+from stream.contract.limits import DEFAULT_LIMITS
 from stream.contract.record import Record
+from stream.contract.refusal import Refusal
 from tests.unit.stream.contract.test_dead_letter import event, lying
 
 
@@ -73,6 +79,26 @@ def test_dead_letters_are_known_by_where_they_came_from() -> None:
     assert [known.admit(lying(event(), offset=offset)) for offset in (1, 2)] == [True, False]
     with pytest.raises(ConflictError):
         known.admit(lying(event(value=b"other"), offset=3))
+
+
+def test_a_reference_repeats_the_dead_letter_that_is_whole() -> None:
+    """Which dead letters of a compressed batch still fit its budget differs between deliveries; the event and its outcome are the same."""
+    refusal = Refusal(stage=Stage.DECODE, reason=Reason.INVALID_JSON, message="not JSON")
+    long_key = b"k" * (FIRST_BYTES + 1)
+    forms = []
+    for budget in (None, Budget(0), Budget(10_000)):
+        record = Record(topic="content", partition=1, offset=5, key=long_key, value=b"{" * 5000, budget=budget)
+        key, value, headers = dead_letter.write(record, refusal, DEFAULT_LIMITS)
+        forms.append(Record(topic="content.dlq", key=key, value=value, headers=headers))
+    other = replace(
+        forms[1], headers=tuple((name, b"0" * 64 if name == "x-dlq-sha256" else said) for name, said in forms[1].headers)
+    )
+
+    known = Distinct()
+    assert [known.admit(form) for form in forms] == [True, False, False]
+    assert [form.value is None for form in forms] == [False, True, False]
+    with pytest.raises(ConflictError):
+        known.admit(other)
 
 
 @pytest.mark.parametrize("value", [None, b"", b"[]", b"\xff", b'{"id":1}', b"[" * 100_000])
