@@ -25,11 +25,14 @@ ABORTED_BEFORE_RUNS, HUNG_BEFORE_RUN = (4, 17, 31), 34
 FORMED_SHARE, SIZED_SHARE, LEAST_SIZED = 0.2, 0.0005, 4
 # A value of so many bytes is decided; one byte more and it is refused.
 MOST_BYTES = DEFAULT_LIMITS.max_bytes
-# The second half of the input has other words, which is drift.
-WORDS = ("learning", "leaves", "long", "model", "field", "ein Überblick", "画像")
-LATER_WORDS = ("zymurgy", "quokka", "palimpsest", "ossuary", "limerick")
-# So few titles that a model can decide them all once more, offline.
-TITLES = 1000
+# The words change back and forth, which is drift.
+ERAS = 10
+WORDS = (
+    ("learning", "leaves", "long", "model", "field", "ein Überblick", "画像"),
+    ("zymurgy", "quokka", "palimpsest", "ossuary", "limerick"),
+)
+# So few texts that the real model can decide all of them once more, offline.
+TEXTS = 300
 
 
 def varied(count: int, *, malformed: int, seed: str, first: int = 0) -> list[Planted]:
@@ -55,15 +58,15 @@ def varied(count: int, *, malformed: int, seed: str, first: int = 0) -> list[Pla
 
 
 def _formed(planted: Sequence[Planted], chance: random.Random) -> list[Planted]:
-    """The events with words of their half, and some of the good ones in another form."""
+    """The events with the words of their time, and some of the good ones in another form."""
     events: list[Planted] = []
     single: Planted | None = None
     for number, one in enumerate(planted):
         if one.event_id is None:
             events.append(one)
             continue
-        words = chance.choices(WORDS if 2 * number < len(planted) else LATER_WORDS, k=4)
-        fields = json.loads(one.value or b"") | {"title": f"{' '.join(words[:3])} {chance.randrange(TITLES)}"}
+        fields = json.loads(one.value or b"")
+        fields |= _text(WORDS[number * ERAS // len(planted) % 2], chance.randrange(TEXTS), described="description" in fields)
         event = replace(one, value=_json(fields))
         if chance.random() >= FORMED_SHARE:
             single = event
@@ -73,6 +76,12 @@ def _formed(planted: Sequence[Planted], chance: random.Random) -> list[Planted]:
             event = chance.choice(FORMS)(event, fields)
         events.append(event)
     return events
+
+
+def _text(words: Sequence[str], number: int, *, described: bool) -> Fields:
+    of = len(words)
+    title = f"{words[number % of]} {words[number // of % of]} {words[number // of // of % of]} {number}"
+    return {"title": title, "description": f"Number {number} of many."} if described else {"title": title}
 
 
 # --- forms of a good event -----------------------------------------------------------------------------------------------

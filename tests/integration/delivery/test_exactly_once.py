@@ -30,7 +30,6 @@ from tests.faults.inputs import plant
 from tests.faults.observer import TopicObserver
 from tests.faults.plan import Plan
 from tests.faults.report import Report
-from tests.faults.upstream.variety import varied
 from tests.faults.worker.fleet import ROOT, without_settings
 from tests.integration.running import Start, all_committed, verdict
 from tests.waiting import HANG_SECONDS, until
@@ -67,7 +66,7 @@ def reports(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> dict[str
             patience_seconds=patience_seconds,
             seed="once",
         )
-        planted = varied(events, malformed=events // 100, seed="once")
+        planted = plant(events, malformed=events // 100, seed="once")
         with Processes(grace_seconds=0) as processes:
             return run(plan, planted, environ=environ, folder=folder, processes=processes)
 
