@@ -8,6 +8,9 @@ from enum import Enum
 
 from stream.contract.record import Headers
 
+# Of two events with one id, the header that only one of them has: by it the checker tells whose outcome it sees.
+SENT_AGAIN = ("sent", b"again")
+
 
 class Transaction(Enum):
     """How a producer's transaction ends. A hung one is open until the harness fences its producer, or the broker's timeout."""

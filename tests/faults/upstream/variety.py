@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from stream.contract.limits import DEFAULT_LIMITS
-from tests.faults.inputs import Planted, Transaction, plant
+from tests.faults.inputs import SENT_AGAIN, Planted, Transaction, plant
 
 Fields = dict[str, Any]
 Form = Callable[[Planted, Fields], Planted]
@@ -91,10 +91,10 @@ def _of_one_id(other: Planted, fields: Fields, chance: random.Random) -> Planted
     """
     A second event with the id of another: the same bytes sent again, or other content.
 
-    A header of its own tells the checker which of the two an outcome is of.
+    It has a header of its own.
     """
     value = other.value if chance.random() < 0.5 else _json(fields | {"id": other.event_id})
-    return replace(other, value=value, headers=(*other.headers, ("sent", b"again")))
+    return replace(other, value=value, headers=(*other.headers, SENT_AGAIN))
 
 
 def _without_id(event: Planted, fields: Fields) -> Planted:

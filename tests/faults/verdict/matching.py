@@ -9,7 +9,7 @@ import msgspec
 
 from stream.contract import dead_letter
 from stream.contract.record import Record
-from tests.faults.inputs import Input
+from tests.faults.inputs import SENT_AGAIN, Input
 from tests.faults.verdict.evidence import Door
 
 CLOCK = b',"tagged_at":'
@@ -41,7 +41,7 @@ def matched(inputs: Sequence[Input], outcomes: Mapping[Door, Sequence[Record]]) 
     """
     All outcomes that have an input, and the names of those that have none.
 
-    Of several inputs with one id, an outcome is of the one whose headers it has: each of those was sent with a header of its own.
+    Of two inputs with one id, `SENT_AGAIN` tells whose outcome it is.
     """
     by_id: defaultdict[str, list[Input]] = defaultdict(list)
     by_place = {place(one): one for one in inputs}
@@ -99,9 +99,9 @@ def digest_of_model(outcome: Matched) -> str | None:
 
 
 def _told_by_headers(record: Record, candidates: Sequence[Input]) -> Input | None:
-    if len(candidates) > 1:
-        return next((one for one in candidates if one.planted.headers == record.headers), candidates[0])
-    return candidates[0] if candidates else None
+    was_again = SENT_AGAIN in record.headers
+    same = (one for one in candidates if (SENT_AGAIN in one.planted.headers) == was_again)
+    return next(same, candidates[0]) if candidates else None
 
 
 def _event_id(record: Record) -> str | None:
