@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from stream.contract.record import Record
-from tests.faults.inputs import plant
+from tests.faults.inputs import SENT_AGAIN, Input, plant
 from tests.faults.verdict.checker import check as judged
 from tests.faults.verdict.checker import longest_pause
 from tests.faults.verdict.evidence import Door, Evidence, Verdict
@@ -110,6 +110,21 @@ def test_another_model_may_decide_otherwise() -> None:
     add(by_another, published(run.inputs[0], OTHER_MODEL))
 
     assert check(replace(run, outcomes=by_another)).broken == []
+
+
+def test_two_events_of_one_id_need_an_outcome_each() -> None:
+    """The same id does not make one event of two: each has an outcome with its own headers, and one outcome is not enough for both."""
+    run = good_run()
+    event = run.inputs[1].planted
+    again = Input(planted=replace(event, headers=(*event.headers, SENT_AGAIN)), partition=1, offset=4)
+    outcomes = {door: list(records) for door, records in run.outcomes.items()}
+    add(outcomes, published(again))
+    last = replace(sample(4.0, 4, 7, 2), committed={0: 4, 1: 5})
+    both = replace(run, inputs=[*run.inputs, again], outcomes=outcomes, samples=[*run.samples, last], ends={0: 4, 1: 5})
+
+    assert check(both).broken == []
+    assert check(without_outcome(both, Door.TAGGED, 6)).broken == ["I1", "I4"]
+    assert check(without_outcome(both, Door.TAGGED, 1)).broken == ["I1", "I4"]
 
 
 def test_offsets_without_an_event_are_no_events() -> None:
