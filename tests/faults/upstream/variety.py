@@ -25,11 +25,19 @@ ABORTED_BEFORE_RUNS, HUNG_BEFORE_RUN = (4, 17, 31), 34
 FORMED_SHARE, SIZED_SHARE, LEAST_SIZED = 0.2, 0.0005, 4
 # A value of so many bytes is decided; one byte more and it is refused.
 MOST_BYTES = DEFAULT_LIMITS.max_bytes
-# The words change back and forth, which is drift.
+# The titles change back and forth, which is drift.
 ERAS = 10
-WORDS = (
-    ("learning", "leaves", "long", "model", "field", "ein Überblick", "画像"),
-    ("zymurgy", "quokka", "palimpsest", "ossuary", "limerick"),
+TITLES = (
+    (
+        "Fine-tuning BERT for named entity recognition",
+        "Real-time object detection with YOLO",
+        "Deploying models with Kubernetes and MLflow",
+        "Semantic segmentation of leaves with U-Net",
+        "Sentiment analysis of reviews with transformers",
+        "Überblick: Modelle für alles",
+        "画像を読む網",
+    ),
+    ("Zymurgy for quokkas", "A limerick on the ossuary", "Palimpsest and portmanteau"),
 )
 # So few texts that the real model can decide all of them once more, offline.
 TEXTS = 300
@@ -58,7 +66,7 @@ def varied(count: int, *, malformed: int, seed: str, first: int = 0) -> list[Pla
 
 
 def _formed(planted: Sequence[Planted], chance: random.Random) -> list[Planted]:
-    """The events with the words of their time, and some of the good ones in another form."""
+    """The events with the titles of their time, and some of the good ones in another form."""
     events: list[Planted] = []
     single: Planted | None = None
     for number, one in enumerate(planted):
@@ -66,7 +74,7 @@ def _formed(planted: Sequence[Planted], chance: random.Random) -> list[Planted]:
             events.append(one)
             continue
         fields = json.loads(one.value or b"")
-        fields |= _text(WORDS[number * ERAS // len(planted) % 2], chance.randrange(TEXTS), described="description" in fields)
+        fields |= _text(TITLES[number * ERAS // len(planted) % 2], chance.randrange(TEXTS), described="description" in fields)
         event = replace(one, value=_json(fields))
         if chance.random() >= FORMED_SHARE:
             single = event
@@ -78,9 +86,8 @@ def _formed(planted: Sequence[Planted], chance: random.Random) -> list[Planted]:
     return events
 
 
-def _text(words: Sequence[str], number: int, *, described: bool) -> Fields:
-    of = len(words)
-    title = f"{words[number % of]} {words[number // of % of]} {words[number // of // of % of]} {number}"
+def _text(titles: Sequence[str], number: int, *, described: bool) -> Fields:
+    title = f"{titles[number % len(titles)]}, part {number}"
     return {"title": title, "description": f"Number {number} of many."} if described else {"title": title}
 
 
