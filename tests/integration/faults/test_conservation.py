@@ -160,7 +160,6 @@ def test_no_event_is_lost_under_faults(done: Done, publish_report: Callable[[obj
     assert report.never_recovered == (), str(report)
     assert report.self_exits >= sum(fault in ANSWERED_BY_EXIT for fault in faults)
     assert report.verdict.duplicates <= MOST_DUPLICATES * report.inputs, str(report)
-    assert report.drift_findings > 0, str(report)
 
 
 @pytest.mark.parametrize("done", WITH_THE_MODEL, indirect=True)
