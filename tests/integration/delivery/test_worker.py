@@ -247,7 +247,7 @@ def test_a_stalled_worker_is_not_ready_and_still_ends(start: Start, settings: Se
     worker.until_ready()
     send(settings, [event(HANG)])
     worker.until_ready(503)
-    assert "1 events wait and none has moved" in worker.get("/readyz")[1]
+    assert "1 event waits and none has moved" in worker.get("/readyz")[1]
     assert worker.get("/healthz")[0] == 200
 
     code = worker.stop()
