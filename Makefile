@@ -34,9 +34,10 @@ demo: setup ## start a broker, a worker and sample events, and watch (DEMO_SECON
 
 test: .venv/.dev check unit broker ## all checks and tests
 
-# So many test processes side by side. Those of the broker tests mostly wait, and share one broker.
-TEST_PROCESSES ?= 2
-BROKER_PROCESSES ?= 3
+# So many test processes side by side, also on two cores: beside a busy program, more processes get a larger share of the time.
+# Those of the broker tests mostly wait, and share one broker.
+TEST_PROCESSES ?= 4
+BROKER_PROCESSES ?= 4
 BROKER_TESTS := $(BIN)/pytest -n $(BROKER_PROCESSES) --dist loadfile --no-loadscope-reorder
 unit: .venv/.dev ## tests that need no broker
 	$(BIN)/pytest -m "not broker and not images and not long" -n $(TEST_PROCESSES) --durations=5
