@@ -26,10 +26,10 @@ from stream.decide.from_settings import pipeline_of
 from stream.deliver.batcher import Batcher
 from stream.settings.loading import load
 from stream.settings.settings import Settings
+from stream.worker.ending.shutdown import Worker
 from stream.worker.faust_app import faust_app, source
 from stream.worker.main import process_registry
 from stream.worker.process import run
-from stream.worker.shutdown import Worker
 
 LABELS = ("natural-language-processing", "computer-vision", "mlops", "other")
 SURE = Prediction(
@@ -91,8 +91,7 @@ def bare(settings: Settings, *, by_topic: bool) -> None:
 
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    running = Worker(app, shutdown_seconds=settings.shutdown_timeout_seconds, on_stopping=lambda: None)
-    running.loop = loop
+    running = Worker(app, loop=loop, shutdown_seconds=settings.shutdown_timeout_seconds, on_stopping=lambda: None)
     running.execute_from_commandline()
 
 

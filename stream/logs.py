@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import os
+import select
 import sys
 import threading
 import time
@@ -20,6 +22,8 @@ REPEATS, REPEAT_SECONDS = 5, 60.0
 # A message that contains its values differs each time, so the number of messages that are counted is bounded.
 MOST_MESSAGES = 500
 SHOWN_CHARACTERS = 200
+# How long a line waits for a reader that has fallen behind. While it waits, the event loop stands still.
+WRITE_SECONDS = 5.0
 
 
 def configure(*, level: str, form: Literal["auto", "json", "console"], stream: TextIO = sys.stderr) -> None:
@@ -45,7 +49,7 @@ def configure(*, level: str, form: Literal["auto", "json", "console"], stream: T
             renderer,
         ],
     )
-    handler = logging.StreamHandler(stream)
+    handler = Handler(stream)
     handler.setFormatter(formatter)
     handler.addFilter(Repeats(time.monotonic))
     # By default Python prints the exception that ends a thread, in its own format.
@@ -62,6 +66,57 @@ def configure(*, level: str, form: Literal["auto", "json", "console"], stream: T
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+class Handler(logging.StreamHandler[TextIO]):
+    """
+    Writes lines to a stream, and drops them while the stream takes none.
+
+    A pipe that its reader has stopped reading is full after 64 KiB, and the next write would stop the event loop for good. The first line
+    waits `WRITE_SECONDS`, those after it are dropped at once, and `log_lines_lost` has their number when the stream takes lines again.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._lost = 0
+        self._torn = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line, or drop it. Called under the handler's lock."""
+        try:
+            descriptor = self.stream.fileno()
+        # A stream in memory, which no reader can hold up, or one that is closed.
+        except (OSError, ValueError):
+            super().emit(record)
+            return
+        try:
+            line = f"{self.format(record)}\n".encode(self.stream.encoding or "utf-8", "backslashreplace")
+        except Exception:  # noqa: BLE001 - as in every handler: a line that cannot be formatted breaks nothing
+            self.handleError(record)
+            return
+        if not self._written(descriptor, line):
+            self._lost += 1
+        elif self._lost:
+            lost, self._lost = self._lost, 0
+            logger("tagstream.logs").warning("log_lines_lost", lines=lost, why="the reader of this log had stopped reading")
+
+    def _written(self, descriptor: int, line: bytes) -> bool:
+        """Whether the whole line was written within the time that it has."""
+        deadline = time.monotonic() + (0.0 if self._lost else WRITE_SECONDS)
+        left = b"\n" + line if self._torn else line
+        poll = select.poll()
+        poll.register(descriptor, select.POLLOUT)
+        try:
+            while left:
+                if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                    break
+                # A pipe that can be written takes this much without waiting.
+                left = left[os.write(descriptor, left[: select.PIPE_BUF]) :]
+                self._torn = bool(left)
+        # The reader has closed the pipe, or the disk is full.
+        except OSError:
+            return False
+        return not left
 
 
 class Repeats(logging.Filter):

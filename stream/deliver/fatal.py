@@ -1,9 +1,8 @@
-"""The end of a broken worker: the errors that mean it, the exit code, and the function that ends the process."""
+"""The end of a broken worker: the errors that mean it, the exit code, and the functions that end the process."""
 
 import asyncio
-import logging
 import os
-import sys
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
@@ -11,6 +10,8 @@ from typing import NoReturn
 from stream.logs import logger
 
 EXIT_BROKEN = 70
+# Twice what a line of the log may wait for its reader.
+LAST_WORDS_SECONDS = 10.0
 log = logger("tagstream.delivery")
 
 
@@ -41,20 +42,64 @@ def fatal(end: Callable[[BaseException], NoReturn]) -> Iterator[None]:
         end(error)
 
 
+class Alarm:
+    """
+    The kernel's timer, which ends the process by SIGALRM when it runs out: it needs no thread, no lock and no write.
+
+    >>> alarm = Alarm()
+    >>> alarm.put_off(60)
+    >>> alarm.set(30)
+    >>> alarm.put_off(60)
+    >>> 20 < signal.getitimer(signal.ITIMER_REAL)[0] <= 30
+    True
+    >>> signal.setitimer(signal.ITIMER_REAL, 0)[1]
+    0.0
+    """
+
+    def __init__(self) -> None:
+        self._is_set = False
+
+    def put_off(self, seconds: float) -> None:
+        """Let it run out in so many seconds, unless it was set."""
+        if not self._is_set:
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+
+    def set(self, seconds: float) -> None:
+        """Let it run out in so many seconds, and do not put it off any more."""
+        self._is_set = True
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+alarm = Alarm()
+
+
 def die(error: BaseException) -> NoReturn:
     """
     End the process now with `EXIT_BROKEN`, so that the orchestrator starts a new one.
 
     Not by an exception: on a graceful stop Faust would commit.
     """
-    try:
+
+    def say() -> None:
         log.critical("worker_died", error=f"{type(error).__name__}: {error}", exit_code=EXIT_BROKEN, exc_info=error)
         last_word(error)
-        logging.shutdown()
-        sys.stdout.flush()
+
+    end(EXIT_BROKEN, say)
+
+
+def end(exit_code: int, say: Callable[[], None]) -> NoReturn:
+    """
+    End the process now, after its last words, whatever becomes of them.
+
+    A write that blocks, a lock that another thread holds, or a thread that cannot be started may keep `say` from returning. After
+    `LAST_WORDS_SECONDS` the kernel then ends the process, by SIGALRM.
+    """
+    alarm.set(LAST_WORDS_SECONDS)
+    try:
+        say()
     finally:
         # Even if logging raises, for example into a closed pipe.
-        os._exit(EXIT_BROKEN)
+        os._exit(exit_code)
 
 
 def last_word(error: BaseException) -> None:

@@ -1,8 +1,6 @@
 """The worker's application: one agent over `content`, a task that reports the position, and a task that watches for drift."""
 
 import asyncio
-import logging
-import os
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -18,6 +16,7 @@ from stream.decide.pipeline import Pipeline
 from stream.deliver.breaker_file import BreakerFile
 from stream.deliver.crash.guard import Guard, Unguarded
 from stream.deliver.delivery import Delivery
+from stream.deliver.fatal import end
 from stream.kafka.transactions import Transactions
 from stream.logs import logger
 from stream.settings.settings import Settings
@@ -106,15 +105,17 @@ def _breaker_stop(
         await _commit(app)
         guard.excuse()
         guard.close()
-        log.critical(
-            "circuit_breaker_opened",
-            why=why,
-            remembered=remembered,
-            exit_code=EXIT_BREAKER_OPEN,
-            next="docs/runbooks/CircuitBreakerOpen.md; no event is lost, events whose outcomes were not sent are read again",
-        )
-        logging.shutdown()
-        os._exit(EXIT_BREAKER_OPEN)
+
+        def say() -> None:
+            log.critical(
+                "circuit_breaker_opened",
+                why=why,
+                remembered=remembered,
+                exit_code=EXIT_BREAKER_OPEN,
+                next="docs/runbooks/CircuitBreakerOpen.md; no event is lost, events whose outcomes were not sent are read again",
+            )
+
+        end(EXIT_BREAKER_OPEN, say)
 
     return stop
 

@@ -24,7 +24,7 @@ from stream.logs import logger
 from stream.settings.metrics_address import next_step
 from stream.settings.settings import Settings
 from stream.worker.app import build
-from stream.worker.shutdown import Worker, exit_on_early_stop
+from stream.worker.ending.shutdown import Worker, exit_on_early_stop
 
 log = logger("tagstream.app")
 
@@ -94,14 +94,7 @@ def run(
                 guard.excuse()
 
             with _fresh_loop() as loop:
-                worker = Worker(
-                    app,
-                    shutdown_seconds=settings.shutdown_timeout_seconds,
-                    on_stopping=stopping,
-                    on_cut_short=guard.close,
-                )
-                worker.loop = loop
-                worker.work()
+                Worker(app, loop=loop, shutdown_seconds=settings.shutdown_timeout_seconds, on_stopping=stopping).work()
 
 
 def _topics(settings: Settings) -> tuple[dict[str, int], dict[str, admin.TopicDescription]]:

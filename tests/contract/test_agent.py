@@ -5,7 +5,6 @@ import contextlib
 import json
 import subprocess
 import sys
-import threading
 import time
 import weakref
 from collections import OrderedDict
@@ -38,12 +37,13 @@ from stream.decide.from_settings import pipeline_of
 from stream.deliver.delivery import Delivery
 from stream.deliver.fatal import EXIT_BROKEN, DeliveryError
 from stream.settings.settings import Settings
-from stream.worker import shutdown
 from stream.worker.app import build
 from stream.worker.consumer.consumer import Consumer
 from stream.worker.consumer.coordinator import UNKNOWN_SECONDS, Coordinator
 from stream.worker.consumer.thread import ConsumerThread
 from stream.worker.consumer.transacted import TransactedConsumer
+from stream.worker.ending import shutdown
+from stream.worker.ending.watchdog import Watchdog
 from stream.worker.faust_app import faust_app, source
 from stream.worker.group_start import GroupStart
 from stream.worker.producer import Producer
@@ -426,60 +426,27 @@ def test_a_stopping_worker_takes_no_events_of_new_partitions(order: list[str]) -
     assert order == ["Faust assigns"]
 
 
-@pytest.mark.parametrize(("drained", "code"), [(True, 0), (False, 1)], ids=["committed", "in hand"])
-def test_a_hanging_stop_ends_and_its_code_says_whether_events_were_in_hand(
-    drained: bool,
-    code: int,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A stop that exceeds its bound ends with code 0 once Faust has no event in hand, and otherwise with code 1."""
-    monkeypatch.setattr(shutdown, "LEAVE_SECONDS", 0.01)
-    monkeypatch.setattr(shutdown.os, "_exit", sys.exit)
+def worker_of(app: faust.App, on_stopping: Callable[[], None] = lambda: None) -> shutdown.Worker:
+    """A worker whose watchdog has not started, and which does not run."""
+    with contextlib.closing(asyncio.new_event_loop()) as loop:
+        return shutdown.Worker(app, loop=loop, shutdown_seconds=60, on_stopping=on_stopping)
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_every_stop_is_bounded(asked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The watchdog is told of a stop that Faust begins by itself, and of the moment when no event is in hand."""
+    told: list[object] = []
+    monkeypatch.setattr(Watchdog, "stops", lambda _, *, asked: told.append(asked))
+    monkeypatch.setattr(Watchdog, "drained", lambda _: told.append("drained"))
     app = faust_app(Settings(), idempotent=True)
-    closed: list[None] = []
-    worker = shutdown.Worker(app, shutdown_seconds=0.1, on_stopping=lambda: None, on_cut_short=lambda: closed.append(None))
-    if drained:
-        asyncio.run(app.on_before_shutdown.send())
-    with pytest.raises(SystemExit) as ended:
-        worker._exit_when_late()
-
-    assert ended.value.code == code
-    # Only an orderly end removes the files that are kept for a crash.
-    assert len(closed) == drained
-
-
-@pytest.mark.parametrize("fails", [True, False])
-def test_a_failing_cleanup_does_not_keep_a_worker_alive(fails: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stop ends although its cleanup meets a read-only folder or a disk that does not answer."""
-    monkeypatch.setattr(shutdown, "LEAVE_SECONDS", 0.01)
-    monkeypatch.setattr(shutdown, "CLOSE_SECONDS", 0.05)
-    monkeypatch.setattr(shutdown.os, "_exit", sys.exit)
-    monkeypatch.setattr(threading, "excepthook", lambda _: None)
-
-    def close() -> None:
-        if fails:
-            raise OSError(30, "Read-only file system")
-        threading.Event().wait(5)
-
-    app = faust_app(Settings(), idempotent=True)
-    worker = shutdown.Worker(app, shutdown_seconds=0.1, on_stopping=lambda: None, on_cut_short=close)
-    asyncio.run(app.on_before_shutdown.send())
-    with pytest.raises(SystemExit) as ended:
-        worker._exit_when_late()
-
-    assert ended.value.code == 0
-
-
-def test_an_unrequested_stop_is_bounded_and_has_code_70(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Faust's stop after a crash has no bound of its own, so the worker ends with code 70 at ours."""
-    ended: list[int] = []
-    late = threading.Event()
-    monkeypatch.setattr(shutdown.os, "_exit", lambda code: (ended.append(code), late.set()))
-    worker = shutdown.Worker(faust_app(Settings(), idempotent=True), shutdown_seconds=0.1, on_stopping=lambda: None)
+    worker = worker_of(app)
+    if asked:
+        # The watchdog itself has heard the signal.
+        worker._signal_stop_time = 1.0
     worker.on_worker_shutdown()
+    asyncio.run(app.on_before_shutdown.send())
 
-    assert late.wait(HANG_SECONDS)
-    assert ended == [EXIT_BROKEN]
+    assert told == (["drained"] if asked else [False, "drained"])
 
 
 @pytest.mark.parametrize("crash", [RuntimeError("the fetcher broke"), SystemExit(1), asyncio.CancelledError()], ids=repr)
@@ -488,17 +455,13 @@ def test_an_unrequested_stop_ends_with_code_70_however_faust_ends(
 ) -> None:
     """Faust itself would end with 0, or with 1 as for a refused bundle, which would mislead an operator."""
     stops: list[str] = []
-    worker = shutdown.Worker(
-        faust_app(Settings(), idempotent=True), shutdown_seconds=60, on_stopping=lambda: stops.append("not ready")
-    )
+    worker = worker_of(faust_app(Settings(), idempotent=True), on_stopping=lambda: stops.append("not ready"))
 
     def crashes() -> None:
         worker.on_worker_shutdown()
         raise crash
 
     monkeypatch.setattr(worker, "execute_from_commandline", crashes)
-    # Its thread would end this process in a minute.
-    monkeypatch.setattr(worker, "_bound", lambda: None)
     with pytest.raises(SystemExit) as ended:
         worker.work()
 
@@ -508,7 +471,7 @@ def test_an_unrequested_stop_ends_with_code_70_however_faust_ends(
 
 def test_a_requested_stop_keeps_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
     """An orderly end after SIGTERM keeps code 0."""
-    worker = shutdown.Worker(faust_app(Settings(), idempotent=True), shutdown_seconds=60, on_stopping=lambda: None)
+    worker = worker_of(faust_app(Settings(), idempotent=True))
 
     def ends() -> None:
         raise SystemExit(0)

@@ -20,6 +20,16 @@ from tests.waiting import HANG_SECONDS, LOG_CHARACTERS, until
 ANSWER_SECONDS = 120.0
 
 
+def get(url: str) -> tuple[int, str]:
+    """Status and body of a request to a worker."""
+    try:
+        with urllib.request.urlopen(url, timeout=ANSWER_SECONDS) as answer:  # noqa: S310 - loopback
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
 class RunningWorker:
     """A worker process with the stub model, and its HTTP server."""
 
@@ -33,12 +43,7 @@ class RunningWorker:
 
     def get(self, path: str) -> tuple[int, str]:
         """Status and body."""
-        try:
-            with urllib.request.urlopen(self.url + path, timeout=ANSWER_SECONDS) as answer:  # noqa: S310 - loopback
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read().decode()
+        return get(self.url + path)
 
     def metric(self, name: str) -> float:
         """The sum over all series of this name."""

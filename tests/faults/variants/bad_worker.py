@@ -26,8 +26,8 @@ from stream.deliver.fatal import die
 from stream.deliver.inference import record_of
 from stream.settings.loading import load
 from stream.settings.settings import Settings
+from stream.worker.ending.shutdown import Worker
 from stream.worker.faust_app import faust_app, source
-from stream.worker.shutdown import Worker
 from tests.faults.worker.points import Arms
 from tests.faults.worker.stub import SECONDS_VARIABLE, FaultyMetrics, StubPipeline, faulty_producer
 
@@ -115,6 +115,5 @@ def run(define: Callable[[Parts], None], *, restart_agents: bool) -> None:
 
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    worker = Worker(app, shutdown_seconds=settings.shutdown_timeout_seconds, on_stopping=lambda: None)
-    worker.loop = loop
+    worker = Worker(app, loop=loop, shutdown_seconds=settings.shutdown_timeout_seconds, on_stopping=lambda: None)
     worker.execute_from_commandline()

@@ -32,6 +32,8 @@ class Point(Enum):
     SLOW_MODEL = signal.SIGRTMIN + 14
     BLOCKED_LOOP = signal.SIGRTMIN + 15
     FREEZE_AMONG_SENDS = signal.SIGRTMIN + 17
+    BLOCKED_FOR_EVER = signal.SIGRTMIN + 18
+    NO_MORE_THREADS = signal.SIGRTMIN + 19
     # No break: the model runs at full speed from now on, so that the rest after the last fault is done soon.
     HURRY = signal.SIGRTMIN + 16
 

@@ -9,6 +9,7 @@ import hashlib
 import os
 import random
 import signal
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -187,13 +188,23 @@ class FaultyMetrics(Metrics):
         super().stage(name, seconds)
         if name == "publish":
             self._arms.kill_at(Point.KILL_BEFORE_ACKNOWLEDGING)
+            if self._arms.fires(Point.NO_MORE_THREADS):
+                threading._start_new_thread = no_thread  # type: ignore[attr-defined]
             if self._arms.fires(Point.BLOCKED_LOOP):
                 time.sleep(BLOCKED_SECONDS)
+            if self._arms.fires(Point.BLOCKED_FOR_EVER):
+                time.sleep(HANG_SECONDS)
 
     def published(self, observations: Sequence[Observation], now_ms: int) -> None:
         """Outcomes are acknowledged to Faust, which has not committed them yet."""
         super().published(observations, now_ms)
         self._arms.kill_at(Point.KILL_BEFORE_COMMITTING)
+
+
+def no_thread(*_: object) -> None:
+    """Refuse a thread, as Python does at the limit of a user or a container."""
+    msg = "can't start new thread"
+    raise RuntimeError(msg)
 
 
 def faulty_producer(base: type[Any], arms: Arms, spared: str = "") -> type[Any]:

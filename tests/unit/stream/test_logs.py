@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import logging
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -12,8 +13,10 @@ from typing import Any, Literal
 import pytest
 import structlog
 
+from stream import logs
 from stream.logs import MOST_MESSAGES, NEVER_DEBUG, QUIET, REPEAT_SECONDS, REPEATS, Repeats, configure, logger
 from tests.fakes import Clock
+from tests.pipes import fill
 
 PLANTED = "zq7-planted-K"
 
@@ -249,3 +252,54 @@ def test_a_thread_that_was_cancelled_has_no_traceback() -> None:
     (line,) = lines(out)
     assert (line["event"], line["thread"], line["level"]) == ("thread_cancelled", "consumer", "warning")
     assert "exception" not in line
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, io.TextIOWrapper]]:
+    """A pipe: the descriptor to read, and the stream to write."""
+    reading, writing = os.pipe()
+    with open(writing, "w", encoding="utf-8") as stream:  # noqa: PTH123 - a descriptor has no path
+        yield reading, stream
+    os.close(reading)
+
+
+def test_a_log_that_is_not_read_stops_nothing(pipe: tuple[int, io.TextIOWrapper], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines that the pipe does not take are dropped, and counted when it takes lines again."""
+    reading, stream = pipe
+    monkeypatch.setattr(logs, "WRITE_SECONDS", 0.01)
+    configure(level="info", form="json", stream=stream)
+    log = logger("tagstream.test")
+    log.info("before")
+    fill(stream.fileno())
+    for _ in range(3):
+        log.info("unread")
+    os.read(reading, 1 << 20)
+    log.info("after")
+    after, lost = map(json.loads, os.read(reading, 1 << 20).splitlines())
+    assert after["event"] == "after"
+    assert (lost["event"], lost["lines"]) == ("log_lines_lost", 3)
+
+
+def test_a_line_that_is_cut_off_spoils_no_other(pipe: tuple[int, io.TextIOWrapper], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line after one that was written in part begins a line of its own."""
+    reading, stream = pipe
+    monkeypatch.setattr(logs, "WRITE_SECONDS", 0.01)
+    configure(level="info", form="json", stream=stream)
+    log = logger("tagstream.test")
+    log.info("x" * 100_000)
+    assert len(os.read(reading, 1 << 20)) == 65_536
+    log.info("after")
+    rest, after, lost = os.read(reading, 1 << 20).split(b"\n")[:3]
+    assert rest == b""
+    assert json.loads(after)["event"] == "after"
+    assert json.loads(lost)["lines"] == 1
+
+
+def test_a_log_whose_reader_is_gone_stops_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    """Without a reader lines are dropped, and nothing is said of it elsewhere."""
+    reading, writing = os.pipe()
+    with open(writing, "w", encoding="utf-8") as stream:  # noqa: PTH123 - a descriptor has no path
+        configure(level="info", form="json", stream=stream)
+        os.close(reading)
+        logger("tagstream.test").info("unheard")
+    assert capfd.readouterr() == ("", "")

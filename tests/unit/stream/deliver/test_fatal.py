@@ -1,22 +1,46 @@
 """`die` ends the process with its cause in the log and the documented exit code."""
 
 import json
+import signal
 import subprocess
 import sys
 
 import pytest
 
 from stream.deliver.fatal import EXIT_BROKEN
+from tests.pipes import full_pipe
+from tests.waiting import HANG_SECONDS
+
+LOCKED_LOG = """
+import logging, threading
+from stream.deliver import fatal
+
+fatal.LAST_WORDS_SECONDS = 0.5
+locked = threading.Event()
+
+def hold():
+    logging.getLogger().handlers[0].acquire()
+    locked.set()
+    threading.Event().wait()
+
+threading.Thread(target=hold, daemon=True).start()
+locked.wait()
+"""
 
 
-def died(preamble: str) -> subprocess.CompletedProcess[str]:
-    """Run `die` in a process of its own."""
+def dying(preamble: str) -> list[str]:
+    """The command of a process that calls `die`."""
     program = (
         "import sys\nfrom stream.deliver.fatal import die\nfrom stream.logs import configure\n"
         f"configure(level='info', form='json')\n{preamble}\n"
         "try:\n    raise OSError('broker gone')\nexcept OSError as error:\n    die(error)\n"
     )
-    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
+    return [sys.executable, "-c", program]
+
+
+def died(preamble: str) -> subprocess.CompletedProcess[str]:
+    """Run `die` in a process of its own."""
+    return subprocess.run(dying(preamble), capture_output=True, text=True, timeout=HANG_SECONDS, check=False)
 
 
 def test_dying_logs_the_cause_and_gives_the_exit_code() -> None:
@@ -37,3 +61,15 @@ def test_dying_logs_the_cause_and_gives_the_exit_code() -> None:
 def test_dying_succeeds_with_a_closed_pipe(stream: str) -> None:
     """A closed standard output or error does not keep a broken worker alive."""
     assert died(f"sys.{stream}.close()").returncode == EXIT_BROKEN
+
+
+def test_dying_needs_no_reader_of_the_log() -> None:
+    """A worker whose log is a full pipe that its reader has left alone ends all the same, with its code."""
+    with full_pipe() as pipe:
+        ended = subprocess.run(dying(""), stderr=pipe, timeout=HANG_SECONDS, check=False)
+    assert ended.returncode == EXIT_BROKEN
+
+
+def test_dying_needs_no_lock() -> None:
+    """If another thread holds the log's lock for ever, the kernel ends the process."""
+    assert died(LOCKED_LOG).returncode == -signal.SIGALRM

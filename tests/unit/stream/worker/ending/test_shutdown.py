@@ -7,7 +7,7 @@ from tests.waiting import HANG_SECONDS
 
 STOPPED_IN_A_FINALIZER = """
 import os, signal
-from stream.worker import shutdown
+from stream.worker.ending import shutdown
 
 class Closing:
     def __del__(self):
