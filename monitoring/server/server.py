@@ -1,112 +1,105 @@
-"""Serves `/metrics`, `/healthz`, `/readyz` and a page from a thread of its own, so it answers if the event loop hangs."""
+"""
+Serves a WSGI application from one thread of its own, within bounds that no client can exceed.
 
+The thread is not that of the worker's event loop, so it answers while that is blocked. It has an event loop of its own: a connection
+costs a few kilobytes and no thread. Each has `SECONDS_PER_REQUEST` from its first byte to the last of its answer, and when there are
+`MOST_CONNECTIONS` the oldest makes room for a new one, so that slow clients do not keep a probe out.
+"""
+
+import asyncio
 import contextlib
+import io
 import socket
-import socketserver
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
-
-import msgspec
-from prometheus_client import CollectorRegistry, make_wsgi_app
-
-from monitoring.figures.alarms import alarms
-from monitoring.figures.compute import figures, trouble_of
-from monitoring.figures.history import History, Windows
-from monitoring.figures.snapshot import of_families
-from monitoring.health import Verdict
-from monitoring.server.page.document import document
+from wsgiref.simple_server import WSGIRequestHandler
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from _typeshed.wsgi import WSGIApplication
 
-SECONDS_PER_REQUEST = 10
-PATHS = "/metrics /healthz /readyz /snapshot.json"
-# The server shows a single worker, its own.
-WORKER = "of this page"
-
-
-class _Server(socketserver.ThreadingMixIn, WSGIServer):
-    daemon_threads = True
+SECONDS_PER_REQUEST = 10.0
+MOST_CONNECTIONS = 64
+MOST_REQUEST_BYTES = 16 * 1024
+# Connections that the kernel keeps until the thread takes them.
+WAITING_CONNECTIONS = 128
+TOO_LARGE = b"HTTP/1.0 431 Request Header Fields Too Large\r\nContent-Length: 0\r\n\r\n"
 
 
-class _Server6(_Server):
-    address_family = socket.AF_INET6
+class _Exchange(WSGIRequestHandler):
+    """The answer of the application to one request: bytes in `rfile`, bytes out in `wfile`."""
 
+    def setup(self) -> None:
+        self.rfile, self.wfile = io.BytesIO(self.request), io.BytesIO()
 
-class _Handler(WSGIRequestHandler):
-    # A client that connects and stays silent must not hold a thread for ever.
-    timeout = SECONDS_PER_REQUEST
-
-    def handle(self) -> None:
-        """Handle one request. A client that is silent or disconnects leaves no traceback on stderr."""
-        with contextlib.suppress(TimeoutError, ConnectionError):
-            super().handle()
+    def finish(self) -> None:
+        pass
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Do not log requests: a scrape comes every few seconds."""
 
 
-def application(
-    registry: CollectorRegistry, verdict: Callable[[], Verdict], now: Callable[[], float] = time.time
-) -> "WSGIApplication":
-    """The WSGI application behind the paths; `now` is Unix seconds."""
-    metrics = make_wsgi_app(registry)
-    history = History()
+class _Server:
+    """The connections of one listening socket, on the event loop that `run` runs on."""
 
-    def look() -> Windows:
-        return history.see({WORKER: of_families(registry.collect(), at=now())})
+    def __init__(self, app: "WSGIApplication", port: int) -> None:
+        environ = {"SERVER_NAME": "", "SERVER_PORT": str(port), "SCRIPT_NAME": "", "REMOTE_HOST": "", "CONTENT_LENGTH": ""}
+        self._site = SimpleNamespace(base_environ={"GATEWAY_INTERFACE": "CGI/1.1", **environ}, get_app=lambda: app)
+        # The oldest first.
+        self._open: dict[asyncio.StreamWriter, None] = {}
+        self._stopped = asyncio.Event()
 
-    def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        match environ.get("PATH_INFO"):
-            case "/metrics":
-                # Each scrape also adds to the history that the page shows.
-                look()
-                body: Iterable[bytes] = metrics(environ, start_response)
-                return body
-            case "/healthz":
-                return _text(start_response, "200 OK", "alive")
-            case "/readyz":
-                found = verdict()
-                return _text(start_response, "200 OK" if found.ready else "503 Service Unavailable", found.why)
-            case "/snapshot.json":
-                return _json(start_response, _seen(look(), verdict()))
-            case "/":
-                return _root(environ, start_response)
-            case _:
-                return _text(start_response, "404 Not Found", f"there are / {PATHS} here")
+    async def run(self, listener: socket.socket) -> None:
+        """Serve until `stop`."""
+        server = await asyncio.start_server(self._connected, sock=listener)
+        async with server:
+            await self._stopped.wait()
+            server.close()
+            for writer in self._open:
+                writer.transport.abort()
 
-    return answer
+    def stop(self) -> None:
+        """End `run`. Call this on its event loop."""
+        self._stopped.set()
 
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._open) >= MOST_CONNECTIONS:
+            oldest = next(iter(self._open))
+            del self._open[oldest]
+            oldest.transport.abort()
+        self._open[writer] = None
+        # A client that is too slow, or goes away, is no error of ours.
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            async with asyncio.timeout(SECONDS_PER_REQUEST):
+                await self._exchange(reader, writer)
+        self._open.pop(writer, None)
+        writer.transport.abort()
 
-def _root(environ: "WSGIEnvironment", start_response: "StartResponse") -> list[bytes]:
-    """The page for browsers, a list of the paths for other clients."""
-    if "text/html" not in environ.get("HTTP_ACCEPT", ""):
-        return _text(start_response, "200 OK", f"tagstream worker: {PATHS}, and a page for browsers here")
-    page = document()
-    start_response("200 OK", [*page.headers, ("Vary", "Accept")])
-    return [page.body]
+    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await _request(reader)
+        if not request:
+            return
+        writer.write(TOO_LARGE if len(request) > MOST_REQUEST_BYTES else self._answer(request, writer))
+        writer.close()
+        await writer.wait_closed()
 
-
-def _seen(windows: Windows, found: Verdict) -> bytes:
-    trouble = trouble_of(WORKER, windows.total, ready=found.ready, why=found.why)
-    seen = figures(windows, () if trouble is None else (trouble,))
-    return msgspec.json.encode({"ready": found.ready, "why": found.why, "figures": seen, "alarms": alarms(seen)})
-
-
-def _json(start_response: "StartResponse", data: bytes) -> list[bytes]:
-    headers = [("Content-Type", "application/json"), ("Content-Length", str(len(data))), ("Cache-Control", "no-store")]
-    start_response("200 OK", [*headers, ("X-Content-Type-Options", "nosniff")])
-    return [data]
+    def _answer(self, request: bytes, writer: asyncio.StreamWriter) -> bytes:
+        client = writer.get_extra_info("peername") or ("",)
+        exchange = _Exchange(request, client, self._site)  # type: ignore[arg-type]
+        answer: bytes = exchange.wfile.getvalue()  # type: ignore[attr-defined]
+        return answer
 
 
-def _text(start_response: "StartResponse", status: str, body: str) -> list[bytes]:
-    data = f"{body}\n".encode()
-    headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(data))), ("Vary", "Accept")]
-    start_response(status, headers)
-    return [data]
+async def _request(reader: asyncio.StreamReader) -> bytes:
+    """The head of a request; empty if the client ended before that, and more than `MOST_REQUEST_BYTES` if it is longer."""
+    head = b""
+    while b"\r\n\r\n" not in head and b"\n\n" not in head and len(head) <= MOST_REQUEST_BYTES:
+        more = await reader.read(MOST_REQUEST_BYTES)
+        if not more:
+            return b""
+        head += more
+    return head
 
 
 @contextlib.contextmanager
@@ -117,13 +110,27 @@ def serve(app: "WSGIApplication", *, host: str, port: int) -> Iterator[int]:
     Raises:
         OSError: The address cannot be bound.
     """
-    family = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
-    server_class = _Server6 if family == socket.AF_INET6 else _Server
-    server = make_server(host, port, app, server_class=server_class, handler_class=_Handler)
-    thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
-    thread.start()
+    with contextlib.closing(_listening(host, port)) as listener, contextlib.closing(asyncio.new_event_loop()) as loop:
+        bound: int = listener.getsockname()[1]
+        server = _Server(app, bound)
+        thread = threading.Thread(target=loop.run_until_complete, args=(server.run(listener),), name="metrics", daemon=True)
+        thread.start()
+        try:
+            yield bound
+        finally:
+            loop.call_soon_threadsafe(server.stop)
+            thread.join()
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family, kind, _, _, address = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    # Not `socket.create_server`: for "::" that would refuse IPv4.
+    listener = socket.socket(family, kind)
     try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        server.server_close()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(WAITING_CONNECTIONS)
+    except BaseException:
+        listener.close()
+        raise
+    return listener

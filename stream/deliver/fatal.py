@@ -89,7 +89,7 @@ def die(error: BaseException) -> NoReturn:
 
 def end(exit_code: int, say: Callable[[], None]) -> NoReturn:
     """
-    End the process now, after its last words, whatever becomes of them.
+    End the process now, after its last words if they can be said.
 
     A write that blocks, a lock that another thread holds, or a thread that cannot be started may keep `say` from returning. After
     `LAST_WORDS_SECONDS` the kernel then ends the process, by SIGALRM.

@@ -47,7 +47,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
         "drift_sources_ratio",
         "known_sources",
     ),
-    "Metrics and logs": ("metrics_host", "metrics_port", "log_level", "log_format"),
+    "Metrics and logs": ("metrics_host", "metrics_port", "metrics_names", "log_level", "log_format"),
 }
 # What a validator checks and JSON Schema cannot say.
 RANGES = {"brokers": "HOST:PORT, comma-separated", "metrics_host": "an address of this machine"}

@@ -62,6 +62,10 @@ class Settings(BaseSettings):
     metrics_port: int = Field(
         default=9108, ge=0, le=MAX_PORT, description="port of the same server; 0 takes a free one and logs it"
     )
+    metrics_names: str = Field(
+        default="",
+        description="host names by which clients ask the same server, separated by commas; addresses and localhost need none",
+    )
     batch_max_events: int = Field(default=64, ge=1, le=4096, description="most events in one call of the model")
     model_attempts: int = Field(
         default=2, ge=1, le=10, description="failures of the model on an event after which it becomes a dead letter"
@@ -221,6 +225,11 @@ class Settings(BaseSettings):
     def known_source_names(self) -> frozenset[str]:
         """The expected sources; an empty set means that every source is expected."""
         return frozenset(name for part in self.known_sources.split(",") if (name := part.strip()[:MAX_SOURCE_CHARACTERS]))
+
+    @property
+    def metrics_name_list(self) -> list[str]:
+        """The further names of the metrics server."""
+        return [name for part in self.metrics_names.split(",") if (name := part.strip())]
 
     @property
     def limits(self) -> Limits:

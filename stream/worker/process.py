@@ -10,7 +10,8 @@ from prometheus_client import CollectorRegistry
 from monitoring.drift.watch import DriftWatch
 from monitoring.health import Progress
 from monitoring.metrics.metrics import Metrics
-from monitoring.server.server import application, serve
+from monitoring.server.application import application
+from monitoring.server.server import serve
 from stream.decide.pipeline import Pipeline
 from stream.deliver.breaker_file import BreakerFile
 from stream.deliver.crash.crash_guard import open_guard
@@ -160,7 +161,7 @@ def metrics_server(settings: Settings, registry: CollectorRegistry, progress: Pr
     Raises:
         MetricsPortError: The address cannot be bound.
     """
-    served = application(registry, progress.verdict)
+    served = application(registry, progress.verdict, names=[settings.metrics_host, *settings.metrics_name_list])
     with contextlib.ExitStack() as stack:
         try:
             port = stack.enter_context(serve(served, host=settings.metrics_host, port=settings.metrics_port))

@@ -12,7 +12,8 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from monitoring.health import Verdict
-from monitoring.server.server import application, serve
+from monitoring.server.application import application
+from monitoring.server.server import serve
 from tests.legibility import CONTRASTS, LEAST_CONTRAST, SCHEMES, SIZES
 from tests.observations import DIGEST, LABELS, Stream, reference
 from tests.waiting import until
@@ -62,7 +63,7 @@ def worker() -> Worker:
 @pytest.fixture
 def address(worker: Worker) -> Iterator[str]:
     """Where the worker serves."""
-    with serve(application(worker.stream.registry, lambda: worker.verdict, worker.now), host="127.0.0.1", port=0) as port:
+    with serve(application(worker.stream.registry, lambda: worker.verdict, now=worker.now), host="127.0.0.1", port=0) as port:
         yield f"http://127.0.0.1:{port}/"
 
 

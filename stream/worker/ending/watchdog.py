@@ -76,7 +76,7 @@ class Watchdog:
         """
         threading.Thread(target=self._run, name="watchdog", daemon=True).start()
         self._wakes.settimeout(0)
-        # The kernel's part of the handler writes to this socket whatever the main thread does.
+        # The kernel's part of the handler writes to this socket even while the main thread is blocked.
         signal.set_wakeup_fd(self._wakes.fileno(), warn_on_full_buffer=False)
         for number in SIGNALS:
             signal.signal(number, lambda *_: None)

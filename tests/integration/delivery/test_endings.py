@@ -121,9 +121,9 @@ def test_a_broken_worker_ends_though_its_log_is_not_read(
 def test_a_blocked_worker_hears_sigterm(
     start_unread: Callable[..., Unread], settings: Settings, observer: TopicObserver
 ) -> None:
-    """SIGTERM ends a worker within its bound, with code 1, though its event loop is blocked and its log unread."""
+    """SIGTERM ends a worker within its bound though its event loop is blocked, its log unread, and no thread can be started."""
     worker = start_unread(TAGSTREAM_SHUTDOWN_TIMEOUT_SECONDS="3", TAGSTREAM_STALL_TIMEOUT_SECONDS="2")
-    worker.break_at(Point.BLOCKED_FOR_EVER)
+    worker.break_at(Point.NO_MORE_THREADS, Point.BLOCKED_FOR_EVER)
     send(settings, plant(BEFORE, malformed=1, seed="blocked"))
     assert "the event loop has not run" in worker.until_ready(503)
     worker.terminate()

@@ -6,19 +6,23 @@ import hashlib
 import http.client
 import json
 import re
+import resource
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from monitoring.health import Verdict
 from monitoring.server import server
-from monitoring.server.server import application, serve
+from monitoring.server.application import application
+from monitoring.server.server import serve
 from tests.observations import Stream
-from tests.waiting import HANG_SECONDS
+from tests.waiting import HANG_SECONDS, until
 
+SLOW, FILES = 1_000, 2_500
 READY, STALLED = Verdict(ready=True, why="4 partitions"), Verdict(ready=False, why="7 events wait and none has moved for 21 s")
 
 
@@ -36,7 +40,7 @@ class Worker:
 def served() -> Iterator[tuple[Worker, int]]:
     """One server for all tests: its end takes half a second."""
     behind = Worker()
-    with serve(application(behind.registry, lambda: behind.verdict), host="127.0.0.1", port=0) as bound:
+    with serve(application(behind.registry, lambda: behind.verdict, names=["worker"]), host="127.0.0.1", port=0) as bound:
         yield behind, bound
 
 
@@ -161,7 +165,7 @@ def test_the_snapshot_is_figures_alarms_and_readiness(worker: Worker, port: int)
 def test_whoever_scrapes_keeps_the_last_minutes_for_the_page() -> None:
     """Scrapes fill the history, so the page shows a flow at its first look."""
     stream = Stream()
-    with serve(application(stream.registry, lambda: READY, lambda: stream.now), host="127.0.0.1", port=0) as port:
+    with serve(application(stream.registry, lambda: READY, now=lambda: stream.now), host="127.0.0.1", port=0) as port:
         for _ in range(3):
             stream.run(15, rate=4)
             get(port, "/metrics")
@@ -174,7 +178,7 @@ def test_whoever_scrapes_keeps_the_last_minutes_for_the_page() -> None:
 @pytest.mark.usefixtures("worker")
 def test_a_client_that_says_nothing_does_not_block_others(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A probe is answered while eleven connections that sent no whole request are still open."""
-    monkeypatch.setattr(server._Handler, "timeout", None)
+    monkeypatch.setattr(server, "SECONDS_PER_REQUEST", HANG_SECONDS)
     with contextlib.ExitStack() as stack:
         for _ in range(10):
             stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=HANG_SECONDS))
@@ -186,16 +190,92 @@ def test_a_client_that_says_nothing_does_not_block_others(port: int, monkeypatch
             half.recv(1)
 
 
-def test_a_client_that_says_nothing_is_dropped_without_a_word(
-    port: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """Room for both ends of a thousand connections in this process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < FILES:
+        if hard < FILES:
+            pytest.skip(f"this user may open {hard} files")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("many_files")
+def test_a_thousand_slow_clients_keep_no_probe_out(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each sends a byte and keeps its connection: probes are answered, and the server has the thread that it had."""
+    monkeypatch.setattr(server, "SECONDS_PER_REQUEST", HANG_SECONDS)
+    threads = threading.active_count()
+    with contextlib.ExitStack() as stack:
+        slow = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(SLOW)]
+        for _ in range(2):
+            for client in slow:
+                # The server has given up the oldest.
+                with contextlib.suppress(ConnectionError):
+                    client.send(b"G")
+            assert get(port, "/healthz") == (200, "alive\n")
+        assert threading.active_count() == threads
+        assert len(still_open(slow)) == server.MOST_CONNECTIONS - 1
+
+
+def still_open(clients: Sequence[socket.socket]) -> list[socket.socket]:
+    """Those whose connection the server has not closed."""
+
+    def is_open(client: socket.socket) -> bool:
+        client.setblocking(False)
+        try:
+            return client.recv(1) != b""
+        except BlockingIOError:
+            return True
+        except ConnectionError:
+            return False
+
+    return [client for client in clients if is_open(client)]
+
+
+@pytest.mark.parametrize("sends", [b"", b"G"], ids=["nothing", "a byte at a time"])
+def test_a_client_has_a_bounded_time_for_its_whole_request(
+    sends: bytes, port: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """After its time the connection is closed; that is no error of ours."""
-    with monkeypatch.context() as patched:
-        patched.setattr(server._Handler, "timeout", 0.1)
-        with socket.create_connection(("127.0.0.1", port), timeout=HANG_SECONDS) as silent:
-            assert silent.recv(1) == b""
+    """After its time the connection is closed, however often it sent a byte; that is no error of ours."""
+    monkeypatch.setattr(server, "SECONDS_PER_REQUEST", 0.2)
+    with socket.create_connection(("127.0.0.1", port), timeout=0.02) as slow:
+
+        def is_closed() -> bool:
+            try:
+                slow.sendall(sends)
+                return slow.recv(1) == b""
+            except TimeoutError:
+                return False
+            except ConnectionError:
+                return True
+
+        until(is_closed, "the server closes the connection")
     assert get(port, "/healthz")[0] == 200
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_client_that_does_not_read_its_answer_is_dropped(worker: Worker, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time of a request includes that of its answer."""
+    monkeypatch.setattr(server, "SECONDS_PER_REQUEST", 0.5)
+    large = Gauge("tagstream_test_large", "Large.", ["name"], registry=worker.registry)
+    for number in range(500):
+        large.labels(name=f"{number}" * 10_000).set(1)
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=HANG_SECONDS) as client:
+            client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+            until(lambda: not is_established(port, client.getsockname()[1]), "the server closes its end")
+    finally:
+        worker.registry.unregister(large)
+    assert get(port, "/healthz")[0] == 200
+
+
+def is_established(port: int, peer: int) -> bool:
+    """Whether the system has a connection in use between these ports on loopback, the server's end."""
+    ends = (f"0100007F:{port:04X}", f"0100007F:{peer:04X}")
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()]
+    return any((row[1], row[2], row[3]) == (*ends, "01") for row in rows)
 
 
 def test_requests_leave_no_trace_in_the_output(port: int, capfd: pytest.CaptureFixture[str]) -> None:
@@ -203,6 +283,54 @@ def test_requests_leave_no_trace_in_the_output(port: int, capfd: pytest.CaptureF
     get(port, "/metrics")
     get(port, "/nothing")
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_request_that_is_too_large_is_refused(port: int) -> None:
+    """A head of more than 16 KiB is answered with 431."""
+    with socket.create_connection(("127.0.0.1", port), timeout=HANG_SECONDS) as client:
+        client.sendall(b"GET / HTTP/1.0\r\nX: " + b"a" * (server.MOST_REQUEST_BYTES - 18))
+        assert client.recv(1 << 16).startswith(b"HTTP/1.0 431 ")
+
+
+HOSTS = [
+    "127.0.0.1:9108",
+    "10.1.2.3",
+    "[::1]:9108",
+    "[fe80::1]",
+    "localhost",
+    "LOCALHOST:1",
+    "localhost.",
+    "worker:9108",
+    socket.gethostname(),
+]
+OTHER_HOSTS = [
+    "evil.example",
+    "127.0.0.1.evil.example",
+    "worker.evil.example:9108",
+    "localhost.evil.example",
+    "evil@worker",
+    "",
+    "worker, evil.example",
+]
+
+
+@pytest.mark.parametrize(("host", "status"), [*((host, 200) for host in HOSTS), *((host, 421) for host in OTHER_HOSTS)])
+@pytest.mark.usefixtures("worker")
+def test_a_name_that_was_not_given_is_not_answered(host: str, status: int, port: int) -> None:
+    """Addresses, localhost, this machine's name and names from the settings are answered, and no name that a web page may have bound."""
+    for path in ("/", "/metrics", "/healthz", "/readyz", "/snapshot.json"):
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=HANG_SECONDS)) as connection:
+            connection.request("GET", path, headers={"Host": host})
+            response = connection.getresponse()
+            assert response.status == status
+            assert (b"TAGSTREAM_METRICS_NAMES" in response.read()) == (status == 421)
+
+
+def test_a_request_without_a_host_is_answered(port: int) -> None:
+    """A client of HTTP 1.0 need not send one, and a browser always does."""
+    with socket.create_connection(("127.0.0.1", port), timeout=HANG_SECONDS) as client:
+        client.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+        assert client.recv(1 << 16).startswith(b"HTTP/1.0 200 ")
 
 
 @pytest.mark.parametrize(

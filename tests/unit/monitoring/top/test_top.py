@@ -16,7 +16,8 @@ from monitoring.figures.compute import figures
 from monitoring.figures.history import History
 from monitoring.figures.snapshot import of_families
 from monitoring.health import STARTING, Verdict
-from monitoring.server.server import application, serve
+from monitoring.server.application import application
+from monitoring.server.server import serve
 from monitoring.top import panel, top
 from monitoring.top.panel import Frame
 from monitoring.top.top import NoWorkerError, Watcher

@@ -9,7 +9,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from monitoring.health import Progress, Verdict
-from monitoring.server.server import application, serve
+from monitoring.server.application import application
+from monitoring.server.server import serve
 from stream.deliver.crash import crash_guard
 from stream.deliver.crash.crash_guard import open_guard
 from stream.deliver.state_folder import StateFolderError
