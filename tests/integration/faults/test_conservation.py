@@ -170,3 +170,9 @@ def test_a_requested_stop_is_orderly(done: Done) -> None:
     assert report.stops, str(report)
     for stop in report.stops:
         assert stop.code == 0, str(report)
+
+
+@pytest.mark.parametrize("done", WITH_THE_MODEL, indirect=True)
+def test_the_drift_watch_is_part_of_it(done: Done) -> None:
+    """The workers watch for drift during the faults: the titles change back and forth, and findings are published."""
+    assert done.report.drift_findings > 0, str(done.report)
