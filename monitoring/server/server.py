@@ -9,6 +9,7 @@ costs a few kilobytes and no thread. Each has `SECONDS_PER_REQUEST` from its fir
 import asyncio
 import contextlib
 import io
+import logging
 import socket
 import threading
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from wsgiref.simple_server import WSGIRequestHandler
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
+
+log = logging.getLogger("tagstream.metrics")
 
 SECONDS_PER_REQUEST = 10.0
 MOST_CONNECTIONS = 64
@@ -32,6 +35,11 @@ class _Exchange(WSGIRequestHandler):
 
     def setup(self) -> None:
         self.rfile, self.wfile = io.BytesIO(self.request), io.BytesIO()
+        self.trace = io.StringIO()
+
+    def get_stderr(self) -> io.StringIO:
+        """Keep the traceback of a failing application for the log, which no reader can hold up as standard error."""
+        return self.trace
 
     def finish(self) -> None:
         pass
@@ -87,6 +95,8 @@ class _Server:
     def _answer(self, request: bytes, writer: asyncio.StreamWriter) -> bytes:
         client = writer.get_extra_info("peername") or ("",)
         exchange = _Exchange(request, client, self._site)  # type: ignore[arg-type]
+        if trace := exchange.trace.getvalue():
+            log.error("request_failed: %s", trace)
         answer: bytes = exchange.wfile.getvalue()  # type: ignore[attr-defined]
         return answer
 

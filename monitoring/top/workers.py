@@ -64,7 +64,8 @@ def ask(at: Address) -> tuple[Snapshot | None, Trouble | None]:
     try:
         status, text = get(at, at.path)
         if status != http.client.OK:
-            return None, Trouble(worker=str(at), answers=False, why=f"it answers {status}")
+            said = f": {text.strip()}" if status == http.client.MISDIRECTED_REQUEST else ""
+            return None, Trouble(worker=str(at), answers=False, why=f"it answers {status}{said}")
         found = parse(text, at=time.time())
         ready, why = _readiness(at)
     except NotMetricsError as error:

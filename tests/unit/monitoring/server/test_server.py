@@ -345,6 +345,22 @@ def test_a_request_that_is_no_http_leaves_the_server_alive(port: int, sent: byte
     assert get(port, "/healthz")[0] == 200
 
 
+def test_an_application_that_fails_is_answered_and_logged(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A failure is an answer with 500 and one line of the log; standard error, which may have no reader, gets nothing."""
+
+    def fails(*_: object) -> list[bytes]:
+        msg = "no figures"
+        raise RuntimeError(msg)
+
+    with serve(fails, host="127.0.0.1", port=0) as port:
+        assert get(port, "/metrics")[0] == 500
+    (record,) = caplog.records
+    assert "RuntimeError: no figures" in record.getMessage()
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_port_that_is_taken_is_an_error(port: int) -> None:
     """A port in use is an error."""
     with (

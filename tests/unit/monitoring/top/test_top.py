@@ -4,7 +4,7 @@ import contextlib
 import io
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -176,6 +176,20 @@ def test_a_path_without_metrics_is_an_error_that_says_so(stream: Stream) -> None
             Watcher([address(f"http://{one}/nothing")]).look()
         with pytest.raises(NoWorkerError, match=r"text format|none of its series"):
             Watcher([address(f"http://{one}/snapshot.json")]).look()
+
+
+def test_a_name_that_a_worker_does_not_answer_to_is_said_with_the_setting() -> None:
+    """`top` passes on the sentence of a worker that refuses the name in its address."""
+
+    def other(_: object, start_response: Callable[..., object]) -> list[bytes]:
+        start_response("421 Misdirected Request", [])
+        return [b"not my name: TAGSTREAM_METRICS_NAMES\n"]
+
+    with serve(other, host="127.0.0.1", port=0) as port:
+        found, trouble = ask(address(f"127.0.0.1:{port}"))
+    assert found is None
+    assert trouble is not None
+    assert trouble.why == "it answers 421: not my name: TAGSTREAM_METRICS_NAMES"
 
 
 def test_once_prints_a_frame_and_ends(stream: Stream) -> None:
