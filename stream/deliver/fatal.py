@@ -1,6 +1,7 @@
 """The end of a broken worker: the errors that mean it, the exit code, and the functions that end the process."""
 
 import asyncio
+import ctypes
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -10,6 +11,8 @@ from typing import NoReturn
 from stream.logs import logger
 
 EXIT_BROKEN = 70
+# The alarm ended the process.
+EXIT_ALARM = int(signal.SIGALRM)
 # Twice what a line of the log may wait for its reader.
 LAST_WORDS_SECONDS = 10.0
 log = logger("tagstream.delivery")
@@ -44,7 +47,10 @@ def fatal(end: Callable[[BaseException], NoReturn]) -> Iterator[None]:
 
 class Alarm:
     """
-    The kernel's timer, which ends the process by SIGALRM when it runs out: it needs no thread, no lock and no write.
+    The kernel's timer, which ends the process with `EXIT_ALARM` when it runs out: it needs no thread, no lock and no write.
+
+    The handler of SIGALRM is the C library's `_exit`, which gets the number of the signal as its exit code. One of Python's would need
+    Python's lock, and the default would not end process 1 of a container, for which the kernel ignores signals without a handler.
 
     >>> alarm = Alarm()
     >>> alarm.put_off(60)
@@ -58,16 +64,27 @@ class Alarm:
 
     def __init__(self) -> None:
         self._is_set = False
+        self._is_handled = False
 
     def put_off(self, seconds: float) -> None:
         """Let it run out in so many seconds, unless it was set."""
         if not self._is_set:
+            self._handle()
             signal.setitimer(signal.ITIMER_REAL, seconds)
 
     def set(self, seconds: float) -> None:
         """Let it run out in so many seconds, and do not put it off any more."""
+        self._handle()
         self._is_set = True
         signal.setitimer(signal.ITIMER_REAL, seconds)
+
+    def _handle(self) -> None:
+        if self._is_handled:
+            return
+        c = ctypes.CDLL(None)
+        c.signal.argtypes, c.signal.restype = [ctypes.c_int, ctypes.c_void_p], ctypes.c_void_p
+        c.signal(signal.SIGALRM, ctypes.cast(c._exit, ctypes.c_void_p))  # noqa: SLF001 - a function of the C library
+        self._is_handled = True
 
 
 alarm = Alarm()
@@ -92,7 +109,7 @@ def end(exit_code: int, say: Callable[[], None]) -> NoReturn:
     End the process now, after its last words if they can be said.
 
     A write that blocks, a lock that another thread holds, or a thread that cannot be started may keep `say` from returning. After
-    `LAST_WORDS_SECONDS` the kernel then ends the process, by SIGALRM.
+    `LAST_WORDS_SECONDS` the alarm then ends the process.
     """
     alarm.set(LAST_WORDS_SECONDS)
     try:

@@ -1,13 +1,12 @@
 """`die` ends the process with its cause in the log and the documented exit code."""
 
 import json
-import signal
 import subprocess
 import sys
 
 import pytest
 
-from stream.deliver.fatal import EXIT_BROKEN
+from stream.deliver.fatal import EXIT_ALARM, EXIT_BROKEN
 from tests.pipes import full_pipe
 from tests.waiting import HANG_SECONDS
 
@@ -72,4 +71,4 @@ def test_dying_needs_no_reader_of_the_log() -> None:
 
 def test_dying_needs_no_lock() -> None:
     """If another thread holds the log's lock for ever, the kernel ends the process."""
-    assert died(LOCKED_LOG).returncode == -signal.SIGALRM
+    assert died(LOCKED_LOG).returncode == EXIT_ALARM

@@ -5,12 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
 
-from stream.deliver.fatal import EXIT_BROKEN
+from stream.deliver.fatal import EXIT_ALARM, EXIT_BROKEN
 from stream.worker.ending.watchdog import EXIT_SHUTDOWN_TIMED_OUT
 from tests.pipes import full_pipe
 from tests.waiting import HANG_SECONDS
@@ -51,17 +51,21 @@ async def main():
 
 loop.run_until_complete(main())
 """
+# Its process is number 1, as in a container.
+NEW_PROCESS_TREE = ("unshare", "--pid", "--fork", "--kill-child")
 BLOCKED = "time.sleep(3600)"
 WITHOUT_THREADS = "threading._start_new_thread = no_thread; " + BLOCKED
 
 
 @contextmanager
 def running(
-    go: str, *, before: str = "", stop_seconds: float = 0.3, stderr: int = subprocess.PIPE
+    go: str, *, before: str = "", stop_seconds: float = 0.3, stderr: int = subprocess.PIPE, command: Sequence[str] = ()
 ) -> "Iterator[subprocess.Popen[str]]":
     """A process that has come to `go`."""
     program = PROGRAM.format(go=go, before=before, stop_seconds=stop_seconds)
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=stderr, text=True) as process:
+    with subprocess.Popen(
+        [*command, sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=stderr, text=True
+    ) as process:
         assert process.stdout is not None
         try:
             assert process.stdout.readline() == "goes\n", process.communicate()
@@ -93,10 +97,14 @@ def test_a_blocked_loop_ends_though_the_log_is_not_read(go: str) -> None:
         assert process.wait(HANG_SECONDS) == EXIT_BROKEN
 
 
-def test_code_that_holds_pythons_lock_ends_the_process() -> None:
-    """The watchdog cannot run then, and the kernel ends the process."""
-    with running("ctypes.PyDLL(None).sleep(3600)", before="watchdog.SILENT_SECONDS = 1.0") as process:
-        assert process.wait(HANG_SECONDS) == -signal.SIGALRM
+@pytest.mark.parametrize("as_process_1", [False, True], ids=["on a machine", "in a container"])
+def test_code_that_holds_pythons_lock_ends_the_process(as_process_1: bool) -> None:
+    """The watchdog cannot run then, and the kernel ends the process, also where it ignores signals without a handler."""
+    command = NEW_PROCESS_TREE if as_process_1 else ()
+    if as_process_1 and subprocess.run([*command, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this user may not make a process namespace")
+    with running("ctypes.PyDLL(None).sleep(3600)", before="watchdog.SILENT_SECONDS = 1.0", command=command) as process:
+        assert process.wait(HANG_SECONDS) == EXIT_ALARM
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -135,7 +143,7 @@ def test_a_stop_that_hangs_ends_and_its_code_says_whether_events_were_in_hand(go
 
 def test_a_failing_cleanup_does_not_keep_a_worker_alive() -> None:
     """A stop ends although what is done before the end meets a read-only folder, or a disk that does not answer."""
-    for fault, code in (("raise OSError(30, 'Read-only')", 0), ("time.sleep(3600)", -signal.SIGALRM)):
+    for fault, code in (("raise OSError(30, 'Read-only')", 0), ("time.sleep(3600)", EXIT_ALARM)):
         go = f"dog.stops(asked=True); dog.drained(); exec('def cleanup(): {fault}', globals()); dog._on_end = cleanup".replace(
             "'Read-only'", '"Read-only"'
         )
