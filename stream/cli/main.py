@@ -21,7 +21,7 @@ app = typer.Typer(
     add_completion=True,
     rich_markup_mode=None,
     epilog="Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 broker unreachable, 4 contract violated. A worker's: "
-    "0 stopped, 1 bundle refused, circuit breaker opened, or not stopped in time, 70 it gave up and is to be started again.",
+    "0 stopped, 1 bundle refused, circuit breaker opened, or not stopped in time, 70 it gave up, 14 its alarm ended it; both: start it again.",
 )
 for verb in (worker.worker, classify.classify, topic.send, topic.tail, demo.demo, worker.top, worker.doctor):
     app.command()(verb)
