@@ -16,7 +16,7 @@ from pydantic_settings import EnvSettingsSource
 
 from stream.settings.security import FILES_OF_SECRETS
 from stream.settings.settings import PREFIX, Settings
-from stream.settings.topics import SAME_NAME
+from stream.settings.topics import SameNameError
 
 CONFIG_FILE = "tagstream.toml"
 # Variables with our prefix that are not settings: they choose where settings are read from.
@@ -186,10 +186,11 @@ def _with_dlq_name(table: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:
     problem = error.errors(include_url=False)[0]
-    if problem["type"] == SAME_NAME:
-        one, other = (f"{name} ({origins.get(name, 'default')})" for name in problem["ctx"]["keys"])
+    same = problem.get("ctx", {}).get("error")
+    if isinstance(same, SameNameError):
+        one, other = (f"{name} ({origins.get(name, 'default')})" for name in same.keys)
         return (
-            f"{one} and {other} name the same topic, {problem['ctx']['name']!r}. Next: give each a name of its own; "
+            f"{one} and {other} name the same topic, {same.name!r}. Next: give each a name of its own; "
             f"`tagstream config show` lists all."
         )
     key = ".".join(str(part) for part in problem["loc"])

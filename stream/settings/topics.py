@@ -4,14 +4,19 @@ import re
 from typing import Annotated, Any
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
-from pydantic_core import PydanticCustomError
-
-# The kind of the error whose context has `keys`, two settings, and `name`, their value.
-SAME_NAME = "same_name"
 
 TOPIC_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 # The pattern is for the reference of settings; the validator below checks it, with a message that says it in words.
 Name = Annotated[str, WithJsonSchema({"type": "string", "pattern": f"^{TOPIC_NAME.pattern}$"})]
+
+
+class SameNameError(ValueError):
+    """Two topics have one name: `keys` are the two settings, `name` is their value."""
+
+    def __init__(self, keys: tuple[str, str], name: str) -> None:
+        """Keep both, so that the error can be told with the origins of the settings."""
+        super().__init__(f"{' and '.join(keys)} name the same topic, {name!r}")
+        self.keys, self.name = keys, name
 
 
 class Topics(BaseModel):
@@ -55,10 +60,6 @@ class Topics(BaseModel):
         keys: dict[str, str] = {}
         for key, name in self.model_dump().items():
             if name in keys:
-                raise PydanticCustomError(
-                    SAME_NAME,
-                    "two topics have the same name",
-                    {"keys": (f"topics.{keys[name]}", f"topics.{key}"), "name": name},
-                )
+                raise SameNameError((f"topics.{keys[name]}", f"topics.{key}"), name)
             keys[name] = key
         return self
