@@ -8,11 +8,11 @@ from stream.settings.loading import load
 from tests.faults.cluster.brokers import StruckCluster
 from tests.faults.inputs import Planted
 from tests.faults.journal import Journal
-from tests.faults.ledger import Ledger
 from tests.faults.observer import TopicObserver
 from tests.faults.plan import Plan
 from tests.faults.report import Report
 from tests.faults.run import FaultRun
+from tests.faults.upstream.ledger import Ledger
 from tests.faults.upstream.producers import send_varied
 from tests.faults.verdict.checker import check
 from tests.faults.verdict.evidence import Evidence

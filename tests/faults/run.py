@@ -16,10 +16,10 @@ from tests.faults.cluster.brokers import StruckCluster
 from tests.faults.cluster.topics import INFERENCE_TIMEOUT_SECONDS, PRODUCE_TIMEOUT_SECONDS
 from tests.faults.faults import BROKERS, KILLS, NETWORK, Fault
 from tests.faults.journal import Journal, Strike
-from tests.faults.ledger import Ledger
 from tests.faults.observer import TopicObserver
 from tests.faults.plan import Plan
 from tests.faults.strikes import Striker
+from tests.faults.upstream.ledger import Ledger
 from tests.faults.verdict.evidence import Sample
 from tests.faults.worker.fleet import Fleet, Member
 from tests.waiting import HANG_SECONDS, answered
