@@ -11,15 +11,17 @@ the bytes that were checked. This module imports neither torch nor onnxruntime.
 """
 
 import hashlib
+import os
 from pathlib import Path
 
 import msgspec
 
+from model_export.bundle import files, onnx_graph
 from model_export.bundle import manifest as manifests
-from model_export.bundle import onnx_graph
 from model_export.bundle.manifest import MANIFEST, MODEL, TOKENIZER, Manifest
 
-MAX_FILE_BYTES = 512 * 1024 * 1024
+# Far above what a network for tagging needs; the manifest and the tokenizer are parsed, which takes several times their size.
+MAX_BYTES = {MODEL: 512 * 1024 * 1024, TOKENIZER: 64 * 1024 * 1024, MANIFEST: 16 * 1024 * 1024}
 LABELS_METADATA_KEY = "tagstream.labels"
 DEFAULT_BUNDLE = Path(__file__).parents[1] / "bundles" / "default"
 
@@ -50,10 +52,10 @@ def write(folder: Path, *, manifest: Manifest, model: bytes, tokenizer: bytes) -
         BundleError: `read` refuses the result.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    files = {MODEL: model, TOKENIZER: tokenizer}
-    manifest = msgspec.structs.replace(manifest, files={name: _sha256(data) for name, data in files.items()})
+    contents = {MODEL: model, TOKENIZER: tokenizer}
+    manifest = msgspec.structs.replace(manifest, files={name: _sha256(data) for name, data in contents.items()})
     (folder / MANIFEST).unlink(missing_ok=True)
-    for name, data in files.items():
+    for name, data in contents.items():
         (folder / name).write_bytes(data)
     (folder / MANIFEST).write_bytes(manifests.render(manifest))
     return read(folder)
@@ -64,16 +66,18 @@ def read(folder: Path) -> Bundle:
     Read and verify a bundle.
 
     Raises:
-        BundleError: A file is missing or too large, a byte differs from the manifest, labels differ between manifest and
+        BundleError: A file is missing, too large, no regular file or a link out of the folder, a byte differs from the manifest, labels differ between manifest and
             network, the network refers to data outside its file or to operators outside the ONNX standard, or the manifest
             is not in its canonical form.
     """
-    raw = _bytes_of(folder, MANIFEST)
+    # Once for all files: a link to the folder, as `current` for a release, may be switched meanwhile.
+    root = Path(os.path.realpath(folder))
+    raw = _bytes_of(folder, root, MANIFEST)
     try:
         manifest = manifests.parse(raw)
     except ValueError as error:
         raise _refused(folder, str(error)) from error
-    contents = {name: _bytes_of(folder, name) for name in (MODEL, TOKENIZER)}
+    contents = {name: _bytes_of(folder, root, name) for name in (MODEL, TOKENIZER)}
     for name, data in contents.items():
         found, expected = _sha256(data), manifest.files.get(name)
         if found != expected:
@@ -103,15 +107,11 @@ def _check_graph(folder: Path, manifest: Manifest, model: bytes) -> None:
         raise _refused(folder, f"{MODEL} was exported for labels {labels!r}, the manifest says {manifest.labels!r}")
 
 
-def _bytes_of(folder: Path, name: str) -> bytes:
-    path = folder / name
+def _bytes_of(folder: Path, root: Path, name: str) -> bytes:
     try:
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise _refused(folder, f"{name} has {size} bytes, the limit is {MAX_FILE_BYTES}")
-        return path.read_bytes()
-    except OSError as error:
-        raise _refused(folder, f"{name} cannot be read: {error.strerror}") from error
+        return files.read(root, name, most_bytes=MAX_BYTES[name])
+    except files.BundleFileError as error:
+        raise _refused(folder, str(error)) from error
 
 
 def _sha256(data: bytes) -> str:

@@ -197,13 +197,15 @@ def open_session(model: bytes) -> ort.InferenceSession:
     A session with the settings of production: one core, in the calling thread.
 
     Args:
-        model: The bytes of an ONNX file.
+        model: The bytes of an ONNX file. Another format is refused: a file may be both an ONNX file, which the checks of a bundle
+            read, and one in the runtime's own format, which it would prefer.
     """
     options = ort.SessionOptions()
     # One core per call and no spinning, since the worker has threads of its own and the host runs other programs.
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     options.log_severity_level = 3
     return ort.InferenceSession(
         model,

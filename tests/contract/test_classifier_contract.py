@@ -9,13 +9,14 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import onnxruntime as ort
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from onnx import numpy_helper
 
-from model_export.bundle.bundle import DEFAULT_BUNDLE, Bundle, read
+from model_export.bundle.bundle import DEFAULT_BUNDLE, Bundle, BundleError, read
 from model_export.bundle.classifier import OnnxClassifier
 from model_export.bundle.prediction import Classifier, Prediction
 from model_export.bundle.rules import RulesClassifier
@@ -207,3 +208,17 @@ def test_a_machines_arithmetic_is_in_its_golden_logits() -> None:
     bias = next(constant for constant in other.graph.initializer if constant.name == "layers.0.narrow.bias")
     bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) * np.float32(1.0001), bias.name))
     assert OnnxClassifier(msgspec.structs.replace(shipped, model=other.SerializeToString())).arithmetic != loaded.arithmetic
+
+
+def test_a_network_in_the_runtimes_own_format_is_refused(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    """A file may be an ONNX file, which the checks read, and in onnxruntime's format too, which the runtime would prefer."""
+    options = ort.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "model.ort")
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    ort.InferenceSession(tiny_bundle.model, options, providers=["CPUExecutionProvider"])
+    own = (tmp_path / "model.ort").read_bytes()
+    # The runtime recognises its format by these bytes, unless it is told the format.
+    assert own[4:8] == b"ORTM"
+    ort.InferenceSession(own, providers=["CPUExecutionProvider"])
+    with pytest.raises(BundleError, match=r"the runtime does not load model\.onnx"):
+        OnnxClassifier(msgspec.structs.replace(tiny_bundle, model=own))

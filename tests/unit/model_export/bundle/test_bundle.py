@@ -1,5 +1,6 @@
 """`read` accepts a sound bundle and refuses every other folder with the reason."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from model_export.bundle import bundle
+from model_export.bundle import bundle, files
 from model_export.bundle import manifest as manifests
 from model_export.bundle.bundle import Bundle, BundleError
 from model_export.bundle.manifest import (
@@ -45,8 +46,8 @@ def rewrite(folder: Path, whole: Bundle, *, model: bytes | None = None, **change
     """Write a folder with correct checksums and these changes."""
     content = whole.model if model is None else model
     (folder / MODEL).write_bytes(content)
-    files = {MODEL: bundle._sha256(content), TOKENIZER: bundle._sha256(whole.tokenizer)}
-    manifest = msgspec.structs.replace(whole.manifest, **{"files": files, **changes})
+    sums = {MODEL: bundle._sha256(content), TOKENIZER: bundle._sha256(whole.tokenizer)}
+    manifest = msgspec.structs.replace(whole.manifest, **{"files": sums, **changes})
     (folder / MANIFEST).write_bytes(render(manifest))
 
 
@@ -180,9 +181,66 @@ def test_unknown_field_is_refused(folder: Path) -> None:
 
 def test_oversize_file_is_refused_before_it_is_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file above its size limit is refused before it is read into memory."""
-    monkeypatch.setattr(bundle, "MAX_FILE_BYTES", 100)
+    monkeypatch.setitem(bundle.MAX_BYTES, MODEL, 100)
     with pytest.raises(BundleError, match="limit is 100"):
         bundle.read(folder)
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.timeout(60)
+def test_a_pipe_is_refused_and_not_waited_for(folder: Path, name: str) -> None:
+    """Opening a FIFO waits for its writer, for ever if there is none."""
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(BundleError, match=f"{name} is no regular file"):
+        bundle.read(folder)
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("target", ["/dev/null", "/proc/self/environ", "../elsewhere"])
+def test_a_link_out_of_the_folder_is_refused(folder: Path, name: str, target: str) -> None:
+    """A link can lead to any file of the machine, or to a device without end."""
+    shutil.copy(folder / name, folder.parent / "elsewhere")
+    (folder / name).unlink()
+    (folder / name).symlink_to(target)
+    with pytest.raises(BundleError, match=f"{name} is a link to .*, outside of the bundle's folder"):
+        bundle.read(folder)
+
+
+def test_a_link_to_itself_is_refused(folder: Path) -> None:
+    """A link that leads to no file is refused with the system's reason."""
+    (folder / MODEL).unlink()
+    (folder / MODEL).symlink_to(MODEL)
+    with pytest.raises(BundleError, match=f"{MODEL} cannot be read"):
+        bundle.read(folder)
+
+
+def test_a_volume_as_kubernetes_mounts_it_is_accepted(folder: Path, tmp_path: Path, tiny: Bundle) -> None:
+    """The folder may be a link, and its files links to files below it: `model.onnx -> ..data/model.onnx`."""
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    folder.rename(volume / "..2026_11_26")
+    (volume / "..data").symlink_to("..2026_11_26")
+    for name in FILES:
+        (volume / name).symlink_to(f"..data/{name}")
+    (tmp_path / "current").symlink_to(volume)
+    assert bundle.read(tmp_path / "current").digest == tiny.digest
+
+
+def test_all_files_are_of_one_folder(folder: Path, tmp_path: Path, tiny: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A link `current` that is switched to the next release while a bundle is read gives the old bundle, not a mixture."""
+    current, following = tmp_path / "current", tmp_path / "following"
+    current.symlink_to(folder)
+    following.mkdir()
+    real = files.read
+
+    def switching(*given: Any, **more: Any) -> bytes:
+        current.unlink()
+        current.symlink_to(following)
+        return real(*given, **more)
+
+    monkeypatch.setattr(files, "read", switching)
+    assert bundle.read(current).digest == tiny.digest
 
 
 @pytest.mark.parametrize(
