@@ -162,7 +162,9 @@ def write(record: Record, refusal: Refusal, limits: Limits) -> tuple[bytes | Non
     ours: Headers = tuple((name, text.encode()) for name, text in where)
     key, value, headers = _sendable(record, _writable(record.headers), ours)
     if weight(key, value, headers) > limits.max_dead_letter_bytes:
-        return _reference(record, ours, MAX_KEPT_BYTES)
+        reference = _reference(record, ours, MAX_KEPT_BYTES)
+        fits = weight(*reference) <= limits.max_dead_letter_bytes
+        return reference if fits else _reference(record, ours, FIRST_BYTES)
     if not _is_affordable(record, weight(key, value, headers)):
         return _reference(record, ours, FIRST_BYTES)
     return key, value, headers

@@ -27,7 +27,7 @@ class Pipeline:
     Attributes:
         decider: Decides the next batch. It may be replaced at any time, from any thread: a batch is decided, to its end, by the
             decider with which it began.
-        limits: Bounds on one event.
+        limits: Bounds on one event. A worker lowers them before its first batch, where a topic takes less.
     """
 
     def __init__(self, *, decider: Decider, observer: Observer, limits: Limits = DEFAULT_LIMITS, attempts: int = 2) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from stream.doctor.findings import Finding, Status, finding_of
 from stream.doctor.group import group
-from stream.kafka import admin, probes
+from stream.kafka import admin, probes, sizes
 from stream.kafka.admin import TopicDescription
 from stream.kafka.connect.addresses import Reach, advice, connect_to_each
 from stream.kafka.errors import BrokerSilentError, BrokerUnreachableError, TopicsRefusedError, summary_of
@@ -115,22 +115,12 @@ def topic(settings: Settings, key: str, found: TopicDescription, severity: Statu
 
 
 def _sizes(settings: Settings, partitions: Mapping[str, int]) -> Iterator[Finding]:
-    """A worker whose outcome is too large for its topic would stop at the same event again and again."""
-    limits = {
-        settings.topics.tagged: ("max_outcome_bytes", settings.max_outcome_bytes),
-        settings.topics.review: ("max_outcome_bytes", settings.max_outcome_bytes),
-        settings.topics.dlq: ("max_dead_letter_bytes", settings.max_dead_letter_bytes),
-    }
-    taken = admin.max_message_bytes(settings, [name for name in limits if name in partitions])
-    for name, most_bytes in taken.items():
-        key, wanted = limits[name]
-        if most_bytes < wanted:
-            yield Finding(
-                check=f"size {name}",
-                status=Status.FAIL,
-                detail=f"takes records of {most_bytes} bytes, {key} lets {wanted} through: the worker would stop at a large event",
-                fix=f"set max.message.bytes of the topic to {wanted}, or TAGSTREAM_{key.upper()}={most_bytes}",
-            )
+    """Topics that take smaller records than the settings allow: a worker goes on, and does not keep large dead letters whole."""
+    names = [name for name in (settings.topics.tagged, settings.topics.review, settings.topics.dlq) if name in partitions]
+    taken = admin.max_message_bytes(settings, names)
+    for one in sizes.shortfalls(settings, taken):
+        if one.known:
+            yield Finding(check=f"size {one.topic}", status=Status.FAIL, detail=f"{one.why}: {one.consequence}", fix=one.next)
 
 
 def member(settings: Settings, severity: Status) -> Finding:

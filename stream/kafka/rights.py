@@ -19,6 +19,7 @@ class Operation(StrEnum):
     WRITE = "WRITE"
     DESCRIBE = "DESCRIBE"
     CREATE = "CREATE"
+    DESCRIBE_CONFIGS = "DESCRIBE_CONFIGS"
 
 
 class Resource(StrEnum):
@@ -68,8 +69,9 @@ def rights(settings: Settings, role: Role) -> list[Right]:
     match role:
         case Role.WORKER:
             group = Right(resource=Resource.GROUP, name=settings.group, operations=(Operation.READ,))
-            out = (topics.tagged, topics.review, topics.dlq, topics.drift)
-            found = [*_topics(_READ, topics.content), group, *_topics(_WRITE, *out)]
+            # How large a record each outcome's topic takes is part of its configuration.
+            out = _topics((*_WRITE, Operation.DESCRIBE_CONFIGS), topics.tagged, topics.review, topics.dlq)
+            found = [*_topics(_READ, topics.content), group, *out, *_topics(_WRITE, topics.drift)]
             if settings.delivery == "exactly_once":
                 ids = transactional_prefix(settings.group, topics.content)
                 found.append(Right(resource=Resource.TRANSACTIONAL_ID, name=ids, operations=_WRITE))
@@ -113,7 +115,7 @@ def command(settings: Settings, rights: Sequence[Right], user: str) -> str:
     words = ["kafka-acls.sh", "--bootstrap-server", settings.brokers, "--command-config", "admin.properties", "--add"]
     words += ["--allow-principal", f"User:{user}"]
     for operation in rights[0].operations:
-        words += ["--operation", operation.capitalize()]
+        words += ["--operation", operation.title().replace("_", "")]
     for right in rights:
         words += [f"--{right.resource}", right.name]
     if rights[0].resource is Resource.TRANSACTIONAL_ID:

@@ -15,7 +15,7 @@ from monitoring.server.server import serve
 from stream.decide.pipeline import Pipeline
 from stream.deliver.breaker_file import BreakerFile
 from stream.deliver.crash.crash_guard import open_guard
-from stream.kafka import admin, probes
+from stream.kafka import admin, probes, sizes
 from stream.kafka.connect.handshake import await_listener
 from stream.kafka.credentials import warnings
 from stream.kafka.errors import NotAuthorizedError
@@ -56,12 +56,15 @@ def run(
         TopicsMissingError: A topic does not exist.
         TransactionsUnavailableError: Exactly once was asked for, and there are no transactions.
         MetricsPortError: The metrics address cannot be bound.
+        TopicTakesTooLittleError: The topic of dead letters does not take a reference.
         StateFolderError: `state_folder` was named and cannot be used.
     """
     exit_on_early_stop()
     for warning in warnings(settings.security):
         log.warning("security_could_be_better", what=warning, see="docs/security.md")
     partitions, seen = _topics(settings)
+    settings = _fitted(settings)
+    pipeline.limits = settings.limits
     idempotent = _idempotent(settings)
     progress = Progress(stall_seconds=settings.stall_timeout_seconds, monotonic=time.monotonic)
     with metrics_server(settings, registry, progress) as port:
@@ -111,6 +114,14 @@ def _topics(settings: Settings) -> tuple[dict[str, int], dict[str, admin.TopicDe
         if denied is not None:
             raise NotAuthorizedError(denied)
     return found, seen
+
+
+def _fitted(settings: Settings) -> Settings:
+    """The settings with limits that the topics of the outcomes take, or a record that one of them refuses would end every worker."""
+    found = list(sizes.shortfalls(settings, sizes.read(settings)))
+    for one in found:
+        log.warning("topic_takes_less", topic=one.topic, why=one.why, consequence=one.consequence, next=one.next)
+    return sizes.fitted(settings, found)
 
 
 def _has_drift_topic(settings: Settings, seen: Mapping[str, admin.TopicDescription]) -> bool:

@@ -1,24 +1,28 @@
 """Outcomes and dead letters that are too large for their topics."""
 
+import hashlib
 import random
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from kafka import KafkaProducer
+from kafka.admin import ConfigResource, ConfigResourceType
 
 from stream.broker.processes import Processes
 from stream.contract.record import Headers
+from stream.kafka import admin
 from stream.settings.settings import Settings
 from tests.faults.inputs import Planted
 from tests.faults.observer import TopicObserver
 from tests.faults.verdict.evidence import Door
 from tests.integration.command_line import Command, lines
 from tests.integration.dead_letters.laying import start_worker
-from tests.integration.running import all_committed, all_written
-from tests.waiting import HANG_SECONDS
+from tests.integration.running import Start, all_committed, all_written
+from tests.waiting import HANG_SECONDS, until
 
 pytestmark = pytest.mark.broker
+GOOD = b'{"id": "after", "title": "t"}'
 
 
 def test_an_outcome_that_its_topic_would_refuse_does_not_stop_the_worker(
@@ -98,6 +102,35 @@ def test_a_dead_letter_that_its_topic_would_refuse_keeps_its_sum(
     assert b"0/0: value did not fit" in refused.stderr.replace(str(found["place"]).encode(), b"0/0")
     shown = tagstream("dlq", "show", str(found["place"]), environ=environ)
     assert b"the value had 500000 bytes, SHA-256 " in shown.stdout
+
+
+def test_a_topic_of_dead_letters_with_kafkas_default_limit_stops_no_worker(
+    tagstream: Command, environ: dict[str, str], settings: Settings, observer: TopicObserver, start: Start
+) -> None:
+    """Of an event above the topic's limit as much is kept as the topic takes, with its SHA-256; the worker says so at its start."""
+    with admin.admin(settings) as client:
+        client.alter_configs(
+            [ConfigResource(ConfigResourceType.TOPIC, settings.topics.dlq, configs={"max.message.bytes": "1048588"})]
+        )
+    # Hexadecimal digits by chance: gzip halves them, so that the broker takes them and their batch's budget is far away.
+    large = random.Random(1).randbytes(750_000).hex().encode()  # noqa: S311
+    put(settings, [Planted(event_id=None, key=b"k", value=large), Planted(event_id="after", key=b"after", value=GOOD)])
+    worker = start()
+    until(
+        lambda: sum(map(len, observer.outcomes().values())) == 2 or not worker.process.running(),
+        "both events are decided, or the worker has ended",
+        process=worker.process,
+    )
+    assert worker.process.running(), worker.process.output()
+    all_committed(observer)
+    (found,) = lines(tagstream("dlq", "list", "--json", environ=environ).stdout)
+    assert (found["code"], found["dropped"]) == ("too_large", ["value"])
+    (letter,) = observer.outcomes()[Door.DLQ]
+    assert dict(letter.headers)["x-dlq-original-bytes"] == b"%d" % len(large)
+    assert dict(letter.headers)["x-dlq-original-sha256"] == hashlib.sha256(large).hexdigest().encode()
+    assert large.startswith(letter.value or b"none")
+    (said,) = [line for line in worker.process.output().splitlines() if "topic_takes_less" in line]
+    assert f"{settings.topics.dlq} takes records of 1048588 bytes, max_dead_letter_bytes is 2097152" in said
 
 
 def test_the_doctor_finds_a_topic_with_too_small_a_limit(

@@ -10,7 +10,7 @@ from monitoring.vocabulary import Reason, Stage
 from stream.contract.dead_letter import REPLAY_COUNT, REPLAYED_FROM, DeadLetter, Place, read, replayed
 from stream.contract.limits import Limits
 from stream.contract.publication import publish_all
-from stream.contract.record import Headers, Record
+from stream.contract.record import Headers, Record, weight
 from stream.contract.refusal import Refusal
 from stream.dead_letters.refusals import NotReplayed, not_replayed
 from stream.dead_letters.selection import Selection, UsageError, place, since_ms
@@ -108,6 +108,18 @@ def test_a_letter_without_its_value_is_refused() -> None:
     assert refused is not None
     assert refused[0] is NotReplayed.INCOMPLETE
     assert "did not fit into the topic" in refused[1]
+
+
+@pytest.mark.parametrize("most", [8 * 1024, 64 * 1024, 1_048_588])
+def test_a_reference_fits_into_any_topic_that_a_worker_starts_with(most: int) -> None:
+    """Key and headers are kept where the topic takes them; the reference itself always fits."""
+    flood: Headers = tuple((f"header {number}", b"x" * 100) for number in range(500))
+    sent = lying(event(key=b"k" * 60_000, value=b"x" * 2_000_000, headers=flood), limits=Limits(max_dead_letter_bytes=most))
+    assert weight(sent.key, sent.value, sent.headers) <= most
+    found = read(sent)
+    assert found is not None
+    assert (found.length, found.origin) == (2_000_000, Place(partition=2, offset=77))
+    assert set(found.dropped) == ({"value"} if most > 100_000 else {"value", "key", "headers"})
 
 
 def test_a_header_without_a_value_is_refused() -> None:

@@ -1,0 +1,99 @@
+"""The largest records that the topics of the outcomes take, and settings that keep to them."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from stream.kafka import admin
+from stream.settings.settings import Settings
+
+# Kafka's default `max.message.bytes`, and what is assumed of a topic whose configuration this user may not read.
+KAFKA_DEFAULT_BYTES = 1_048_588
+# More than a reference to a dead letter takes: place, reason, SHA-256, and 256 bytes each of value, key and headers.
+LEAST_BYTES = 8 * 1024
+
+
+class TopicTakesTooLittleError(Exception):
+    """The topic of dead letters does not even take a reference: the message names its limit and the next step."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shortfall:
+    """
+    A topic that takes smaller records than a setting allows.
+
+    Attributes:
+        topic: Its name.
+        setting: The setting's key.
+        wanted: The setting's value, bytes.
+        taken: The topic's `max.message.bytes`, or Kafka's default if `known` is false.
+        known: Did the brokers say? They say it to users who may DESCRIBE_CONFIGS on the topic.
+    """
+
+    topic: str
+    setting: str
+    wanted: int
+    taken: int
+    known: bool
+
+    @property
+    def why(self) -> str:
+        """A sentence with both sizes."""
+        if self.known:
+            return f"{self.topic} takes records of {self.taken} bytes, {self.setting} is {self.wanted}"
+        return f"this user may not read how large a record {self.topic} takes; Kafka's default of {self.taken} bytes is assumed"
+
+    @property
+    def consequence(self) -> str:
+        """What happens to records between the two sizes."""
+        if self.setting == "max_dead_letter_bytes":
+            return (
+                "larger dead letters are kept as a reference: place, reason, SHA-256, length and first bytes, without the value"
+            )
+        return "larger outcomes become dead letters, outcome_too_large"
+
+    @property
+    def next(self) -> str:
+        """The remedies."""
+        if self.known:
+            return f"set max.message.bytes of the topic to {self.wanted}, or TAGSTREAM_{self.setting.upper()}={self.taken}"
+        return "grant DESCRIBE_CONFIGS on the topic: tagstream doctor --acls USER --role worker"
+
+
+def shortfalls(settings: Settings, taken: Mapping[str, int]) -> Iterator[Shortfall]:
+    """The topics of `taken` (`max.message.bytes` by name, where it is known) that take less than the settings allow."""
+    for key, setting in (("tagged", "max_outcome_bytes"), ("review", "max_outcome_bytes"), ("dlq", "max_dead_letter_bytes")):
+        topic, wanted = getattr(settings.topics, key), getattr(settings, setting)
+        limit = taken.get(topic, KAFKA_DEFAULT_BYTES)
+        if limit < wanted:
+            yield Shortfall(topic=topic, setting=setting, wanted=wanted, taken=limit, known=topic in taken)
+
+
+def read(settings: Settings) -> dict[str, int]:
+    """
+    `max.message.bytes` of the topics of the outcomes, by name; a topic whose configuration this user may not read is left out.
+
+    Raises:
+        BrokerUnreachableError: No broker answered, or one refused us.
+    """
+    return admin.max_message_bytes(settings, [settings.topics.tagged, settings.topics.review, settings.topics.dlq])
+
+
+def fitted(settings: Settings, found: list[Shortfall]) -> Settings:
+    """
+    The settings, with limits that the topics take.
+
+    Raises:
+        TopicTakesTooLittleError: The topic of dead letters does not take a reference.
+    """
+    lowered: dict[str, int] = {}
+    for one in found:
+        if one.setting == "max_dead_letter_bytes" and one.taken < LEAST_BYTES:
+            msg = (
+                f"the topic {one.topic} takes records of {one.taken} bytes: not even a reference to a dead letter fits, which may need "
+                f"{LEAST_BYTES}. Next: set max.message.bytes of the topic to {one.wanted}."
+            )
+            raise TopicTakesTooLittleError(msg)
+        lowered[one.setting] = min(one.taken, lowered.get(one.setting, one.taken))
+    return settings.model_copy(update=lowered)
