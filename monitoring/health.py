@@ -44,6 +44,7 @@ class Progress:
         self._partitions: int | None = None
         # None until the brokers have answered for the first time; then the lag of their last answer.
         self._lag: int | None = None
+        self._behind = 0
         self._tick = self._moved = self._known = monotonic()
         self._stopping = False
         self._refused: str | None = None
@@ -62,9 +63,16 @@ class Progress:
         with self._lock:
             self._moved = self._now()
 
-    def ticked(self, *, lag: int | None) -> None:
-        """The event loop runs and `lag` events wait; None: the brokers have not answered the question."""
+    def ticked(self, *, lag: int | None, behind: int = 0) -> None:
+        """
+        The event loop runs.
+
+        Args:
+            lag: Events that wait and may be read; None: the brokers have not answered the question.
+            behind: Events that wait behind an open transaction, so that no worker may read them.
+        """
         with self._lock:
+            self._behind = behind
             before, self._tick = self._tick, self._now()
             if lag is None:
                 # An unknown lag is no stall, so the time since the last tick does not count.
@@ -96,7 +104,9 @@ class Progress:
     def _lag_in_words(self) -> str:
         if self._known != self._tick:
             return f"{SILENT} the last question, so the lag is unknown"
-        return "the lag is not known yet" if self._lag is None else events_wait(self._lag)
+        if self._lag is None:
+            return "the lag is not known yet"
+        return events_wait(self._lag) + (f", {self._behind} more behind an open transaction" if self._behind else "")
 
     def _why_not(self, now: float) -> str | None:
         """Call it under the lock. The most serious reason comes first."""

@@ -16,6 +16,9 @@ DEAD_LETTER_RATIO = 0.01
 STALE_SECONDS = 60.0
 STALE_RATIO = 0.144
 
+# The last stable offset of a partition stands still before the end of the log for so long: a transaction is open.
+OPEN_TRANSACTION_SECONDS = 20.0
+
 # Share of decisions that go to a person: the budget in recording.yml.
 REVIEW_RATIO = 0.8
 # A multiple of the reference's share, which is only roughly known from a thousand rows.

@@ -40,6 +40,7 @@ def alarms(figures: Figures) -> list[Alarm]:
     """All alarms of a moment, pages before tickets."""
     found = [
         *_workers(figures),
+        *_transactions(figures),
         *_flow(figures),
         *_models(figures),
         *_distances(figures),
@@ -71,6 +72,15 @@ def _workers(figures: Figures) -> Iterator[Alarm]:
             name, so, usual = "WorkerAbsent", "does not answer", "check whether it runs, then run tagstream doctor."
         what = f"The worker {trouble.worker} {so}: {why.removesuffix('.')}."
         yield Alarm(name=name, tier=Tier.PAGE, what=what, next=f"{step.removesuffix('.')}." if step else usual)
+
+
+def _transactions(figures: Figures) -> Iterator[Alarm]:
+    found = [one for one in figures.position.open_transactions if one.seconds > limits.OPEN_TRANSACTION_SECONDS]
+    if found:
+        waiting = ", ".join(f"{one.events} of partition {one.partition} for {one.seconds:.0f} s" for one in found)
+        what = f"Events wait behind an open transaction of a producer, and no worker may read them: {waiting}."
+        next_step = "tagstream doctor, then docs/runbooks/OpenTransaction.md: it finds the producer and ends the transaction."
+        yield Alarm(name="OpenTransaction", tier=Tier.PAGE, what=what, next=next_step)
 
 
 def _flow(figures: Figures) -> Iterator[Alarm]:

@@ -12,6 +12,7 @@ from monitoring.figures.figures import (
     JudgedSpan,
     LabelFigures,
     LoadedModel,
+    OpenTransaction,
     Position,
     Totals,
     Trouble,
@@ -117,6 +118,15 @@ def _position(now: Snapshot) -> Position:
         inflight=whole("tagstream_inflight_events"),
         partitions=whole("tagstream_assigned_partitions"),
         oldest_seconds=max(now.gauge("tagstream_oldest_unprocessed_seconds"), default=None),
+        open_transactions=_open_transactions(now),
+    )
+
+
+def _open_transactions(now: Snapshot) -> tuple[OpenTransaction, ...]:
+    since = now.gauge_by("tagstream_open_transaction_since_timestamp_seconds", "partition")
+    return tuple(
+        OpenTransaction(partition=partition, events=round(events), seconds=max(0.0, now.at - since.get(partition, now.at)))
+        for partition, events in sorted(now.gauge_by("tagstream_open_transaction_events", "partition").items())
     )
 
 

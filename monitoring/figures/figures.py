@@ -89,6 +89,15 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OpenTransaction:
+    """A partition whose events wait behind an open transaction: how many, and for how long the workers have seen it open."""
+
+    partition: str
+    events: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
     """
     Position of the workers in the log, added up; `oldest_seconds` is the largest of any worker.
@@ -100,6 +109,7 @@ class Position:
     inflight: int | None
     partitions: int | None
     oldest_seconds: float | None
+    open_transactions: tuple[OpenTransaction, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

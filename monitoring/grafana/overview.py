@@ -139,7 +139,11 @@ _FLOW = (
         queries=(
             Query(f"job:tagstream_committed_lag:sum{{{_JOB}}}", "all workers"),
             Query(f"sum by (instance) (tagstream_committed_lag_events{{{_JOB}}})", "{{instance}}"),
+            Query(
+                f"max by (partition) (tagstream_open_transaction_events{{{_JOB}}})", "open transaction, partition {{partition}}"
+            ),
         ),
+        alerts=("OpenTransaction",),
     ),
     Panel(
         title="Oldest unprocessed",

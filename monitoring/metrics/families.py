@@ -104,7 +104,17 @@ class PositionFamilies:
         self.inflight = new.gauge("tagstream_inflight_events", "Events taken and not yet acknowledged.")
         self.lag = new.gauge(
             "tagstream_committed_lag_events",
-            "End of the log minus committed offset, over the assigned partitions; NaN while the brokers do not answer.",
+            "End of the log (high watermark) minus committed offset, over the assigned partitions; NaN while the brokers do not answer.",
+        )
+        self.behind = new.gauge(
+            "tagstream_open_transaction_events",
+            "Events that no worker may read yet, because a transaction before them is open; only partitions with such events.",
+            "partition",
+        )
+        self.behind_since = new.gauge(
+            "tagstream_open_transaction_since_timestamp_seconds",
+            "Time since which the transaction is seen open; only partitions with events behind one.",
+            "partition",
         )
         self.partitions = new.gauge("tagstream_assigned_partitions", "Partitions assigned to this worker.")
         self.known_at = new.gauge(

@@ -164,6 +164,14 @@ class Metrics:
             return SourceKind.MISSING
         return SourceKind.KNOWN if not self._known_sources or source in self._known_sources else SourceKind.UNSEEN
 
+    def open_transactions(self, found: Mapping[int, tuple[int, float]]) -> None:
+        """The partitions with an open transaction: the events behind it, and since when it is seen open (Unix seconds)."""
+        for family in (self._position.behind, self._position.behind_since):
+            family.clear()
+        for partition, (events, since) in found.items():
+            self._position.behind.labels(str(partition)).set(events)
+            self._position.behind_since.labels(str(partition)).set(since)
+
     def drift_change(self, signal: str) -> None:
         """A signal, one of `DriftSignal`, changed suddenly."""
         self._drift.changes.labels(DriftSignal(signal).value).inc()
@@ -208,7 +216,8 @@ class Metrics:
 
         Args:
             partitions: Number of assigned partitions.
-            lag: Events from the committed offsets to the ends of the log; those taken and not committed count. None if the brokers
+            lag: Events from the committed offsets to the ends of the log; those taken and not committed count, and those behind an open
+                transaction. None if the brokers
                 have not answered the last question: it is exported as NaN.
             inflight: Events taken and not yet acknowledged.
             last_commit: Time of the last commit, Unix seconds; None before the first.

@@ -23,7 +23,8 @@ Made from the code by `python -m monitoring.metrics.reference_page docs/metrics.
 
 - Base units; ratios are 0 to 1. Counters and histograms of any number of workers may be added up.
 - Label sets are closed: no id, text or source of an event is ever a label. Fewer than 400 series a worker with four labels.
-- Every series is there from the start, at zero, except for figures that the reference of an older bundle lacks.
+- Every series is there from the start, at zero, except for figures that the reference of an older bundle lacks, and those
+  of open transactions, which exist while one is open.
 - A `le` of a reference is spelled as in the live histogram, so that the two join: `confidence_cdf` with `confidence_ratio`,
   `energy_cdf` with `energy_score`, `text_tokens_cdf` with `text_tokens`, `text_tokens_per_word_cdf` with
   `text_tokens_per_word_ratio`.
@@ -37,6 +38,7 @@ SECTIONS = {
 WRITTEN_OUT = {
     "label": "a label of the bundle",
     "topic": "the topic that is read",
+    "partition": "a number",
     "le": "an edge",
     "name": "the bundle's",
     "version": "the bundle's",
@@ -82,6 +84,7 @@ def _metrics() -> Iterable[Metric]:
             **{key: {str(edge): 1.0 for edge in found} for key, found in cuts.items()},
         },
     )
+    metrics.open_transactions({0: (1, 1.0)})
     return registry.collect()
 
 

@@ -1,15 +1,18 @@
 """Checks of the consumer group: its members, the events that wait, and the last committed event."""
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from monitoring.limits import OPEN_TRANSACTION_SECONDS
+from monitoring.record_time import can_be_true
 from stream.doctor.findings import Finding, Status, finding_of
 from stream.kafka import admin
 from stream.kafka.credentials import SecurityError
 from stream.kafka.errors import BrokerUnreachableError, NotAuthorizedError, TopicsMissingError
 from stream.kafka.group.look import look
-from stream.kafka.group.standing import Member, Standing
+from stream.kafka.group.standing import Member, Place, Standing
 from stream.settings.settings import Settings
 
 # Members and partitions beyond these are counted and not listed.
@@ -45,6 +48,7 @@ def findings(standing: Standing, *, absent: Status, now: float) -> Iterator[Find
     """The findings on a group at a moment (Unix seconds)."""
     yield members(standing)
     yield waiting(standing, absent=absent, now=now)
+    yield transactions(standing, now=now)
     yield last_committed(standing, now=now)
 
 
@@ -105,6 +109,48 @@ def waiting(standing: Standing, *, absent: Status, now: float) -> Finding:
 def _oldest(standing: Standing, now: float) -> str:
     oldest_ms = standing.oldest_ms(now * 1000)
     return "when the oldest was written is not known" if oldest_ms is None else f"the oldest was written {ago(oldest_ms, now)}"
+
+
+def transactions(standing: Standing, *, now: float) -> Finding:
+    """The events behind an open transaction: a transaction that was begun just now is as it should be."""
+    behind = [place for place in standing.places if place.behind]
+    if not behind:
+        detail = f"no event of {standing.topic} waits behind an open transaction"
+        return StandingFinding(check="transactions", status=Status.OK, detail=detail, standing=standing)
+    listed = "; ".join(f"partition {place.partition}: {_behind(place, now)}" for place in behind[:MOST_LISTED])
+    more = f"; and {len(behind) - MOST_LISTED} partitions more" if len(behind) > MOST_LISTED else ""
+    stuck = [place for place in behind if _open_seconds(place, now) > OPEN_TRANSACTION_SECONDS]
+    return StandingFinding(
+        check="transactions",
+        status=Status.FAIL if stuck else Status.OK,
+        detail=f"no worker may read what lies behind an open transaction of a producer: {listed}{more}",
+        fix=_find_hanging(standing.topic, stuck[0]) if stuck else "",
+        standing=standing,
+    )
+
+
+def _open_seconds(place: Place, now: float) -> float:
+    """For how long the transaction has been open, by the time of its first record; endless where that time cannot be true."""
+    known = place.open_since_ms is not None and can_be_true(place.open_since_ms, now * 1000)
+    return now - place.open_since_ms / 1000 if known and place.open_since_ms is not None else math.inf
+
+
+def _behind(place: Place, now: float) -> str:
+    seconds = _open_seconds(place, now)
+    since = (
+        "open since a time that is not known"
+        if seconds == math.inf
+        else f"its first record was written {ago(place.open_since_ms or 0, now)}"
+    )
+    return f"{_count(place.behind, 'event')} from offset {place.end} on, {since}"
+
+
+def _find_hanging(topic: str, place: Place) -> str:
+    where = f"--topic {topic} --partition {place.partition}"
+    return (
+        f"end its producer, or `kafka-transactions.sh --bootstrap-server HOST:PORT describe-producers {where}`, then "
+        f"`abort {where} --start-offset {place.end}`: docs/runbooks/OpenTransaction.md"
+    )
 
 
 def last_committed(standing: Standing, *, now: float) -> Finding:

@@ -23,7 +23,7 @@ from stream.settings.settings import Settings
 from stream.worker.drift import DriftObserver
 from stream.worker.faust_app import faust_app, source
 from stream.worker.group_start import GroupStart
-from stream.worker.position import Position
+from stream.worker.position.position import Position
 from stream.worker.producer import drift_sender, sender
 
 log = logger("tagstream.app")

@@ -44,9 +44,15 @@ def look(settings: Settings) -> Standing:
     topic = settings.topics.content
     state, members, committed = _group(settings, topic)
     try:
-        with consumer(settings, partition_bytes=PARTITION_BYTES) as client, translated(settings):
-            places = _places(client, topic, committed, settings)
+        with (
+            consumer(settings, partition_bytes=PARTITION_BYTES) as client,
+            consumer(settings, partition_bytes=PARTITION_BYTES, isolation_level="read_uncommitted") as uncommitted,
+            translated(settings),
+        ):
+            highs = _ends(uncommitted, topic, settings)
+            places = _places(client, topic, committed, settings, highs)
             _read(client, topic, places)
+            _read_behind(uncommitted, topic, places)
     except TopicAuthorizationFailedError as error:
         right = Right(resource=Resource.TOPIC, name=topic, operations=(Operation.READ,))
         raise NotAuthorizedError(missing(settings, right, ())) from error
@@ -84,13 +90,29 @@ def _member(found: Mapping[str, Any], topic: str) -> Member:
     return Member(client=found["client_id"], host=found["client_host"].removeprefix("/"), partitions=tuple(held))
 
 
-def _places(client: KafkaConsumer, topic: str, committed: Mapping[int, int], settings: Settings) -> dict[int, Place]:
+def _ends(client: KafkaConsumer, topic: str, settings: Settings) -> dict[int, int]:
+    """The end of each partition that this client may read."""
+    asked = [TopicPartition(topic, number) for number in client.partitions_for_topic(topic) or ()]
+    ends = client.end_offsets(asked, timeout_ms=int(settings.startup_timeout_seconds * 1000))
+    return {at.partition: end for at, end in ends.items()}
+
+
+def _places(
+    client: KafkaConsumer, topic: str, committed: Mapping[int, int], settings: Settings, highs: Mapping[int, int]
+) -> dict[int, Place]:
     timeout_ms = int(settings.startup_timeout_seconds * 1000)
     asked = [TopicPartition(topic, number) for number in sorted(client.partitions_for_topic(topic) or ())]
     begins = client.beginning_offsets(asked, timeout_ms=timeout_ms)
     ends = client.end_offsets(asked, timeout_ms=timeout_ms)
     return {
-        at.partition: Place(partition=at.partition, begin=begins[at], committed=committed.get(at.partition), end=ends[at])
+        at.partition: Place(
+            partition=at.partition,
+            begin=begins[at],
+            committed=committed.get(at.partition),
+            end=ends[at],
+            # Asked for before the ends, so it may lie before one.
+            high=max(ends[at], highs.get(at.partition, 0)),
+        )
         for at in asked
     }
 
@@ -114,6 +136,20 @@ def _read(client: KafkaConsumer, topic: str, places: dict[int, Place]) -> None:
                 places[at.partition] = replace(place, drained=at_end and place.oldest_ms is None)
                 unread.discard(at)
                 client.pause(at)
+
+
+def _read_behind(client: KafkaConsumer, topic: str, places: dict[int, Place]) -> None:
+    """Read the first record behind each last stable offset, which began the oldest open transaction, and put its time into `places`."""
+    unread = {TopicPartition(topic, number) for number, place in places.items() if place.behind}
+    client.assign(sorted(unread))
+    for at in unread:
+        client.seek(at, places[at.partition].end)
+    deadline = time.monotonic() + READ_SECONDS
+    while unread and time.monotonic() < deadline:
+        for at, records in client.poll(timeout_ms=POLL_MS).items():
+            places[at.partition] = replace(places[at.partition], open_since_ms=records[0].timestamp)
+            unread.discard(at)
+            client.pause(at)
 
 
 def _with(place: Place, offset: int, written_ms: int) -> Place:

@@ -24,9 +24,11 @@ class Place:
         partition: Its number.
         begin: The first offset that is still in the log.
         committed: The group's offset; None before the first commit.
-        end: The end of what may be read.
+        end: The end of what may be read: the last stable offset.
+        high: The end of the log.
         oldest_ms: When the first event that waits was written, by its producer, Unix milliseconds; None if none waits, or it is not known.
         last_ms: When the last committed event was written; None if it is not in the log any more, or it is not known.
+        open_since_ms: When the first record of the oldest open transaction was written; None if none is open, or it is not known.
         drained: Was the log read to its end without an event? Then only markers of transactions follow the commit.
     """
 
@@ -34,8 +36,10 @@ class Place:
     begin: int
     committed: int | None
     end: int
+    high: int = 0
     oldest_ms: int | None = None
     last_ms: int | None = None
+    open_since_ms: int | None = None
     drained: bool = False
 
     @property
@@ -54,6 +58,11 @@ class Place:
         0
         """
         return 0 if self.drained else max(0, self.end - self.next)
+
+    @property
+    def behind(self) -> int:
+        """Events behind an open transaction, which no consumer of committed records may read; markers are counted too."""
+        return max(0, self.high - self.end)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

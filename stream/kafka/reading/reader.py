@@ -24,13 +24,16 @@ QUIET_SECONDS = 2.0
 
 
 @contextlib.contextmanager
-def consumer(settings: Settings, *, partition_bytes: int = PARTITION_BYTES) -> Iterator[KafkaConsumer]:
+def consumer(
+    settings: Settings, *, partition_bytes: int = PARTITION_BYTES, isolation_level: str = "read_committed"
+) -> Iterator[KafkaConsumer]:
     """
-    A consumer in no group, which sees committed records alone.
+    A consumer in no group, which sees committed records alone unless `isolation_level` says otherwise.
 
     Args:
         settings: Brokers and bounds.
         partition_bytes: About how much of a partition one answer brings.
+        isolation_level: `read_uncommitted` shows the records of transactions that are open or were aborted too.
 
     Raises:
         BrokerUnreachableError: No broker answered in time, or one refused us.
@@ -45,7 +48,7 @@ def consumer(settings: Settings, *, partition_bytes: int = PARTITION_BYTES) -> I
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             # A record of an aborted transaction is no outcome; see docs/exactly-once.md.
-            isolation_level="read_committed",
+            isolation_level=isolation_level,
             bootstrap_timeout_ms=timeout_ms,
             fetch_max_wait_ms=100,
             max_partition_fetch_bytes=partition_bytes,

@@ -19,6 +19,7 @@ def series() -> dict[str, list[dict[str, str]]]:
     metrics = Metrics(registry, labels=manifest["labels"], topic="content")
     thresholds = dict.fromkeys(manifest["labels"], 0.7)
     metrics.model_loaded(name="tiny", version="1", digest="d", now=7.0, thresholds=thresholds, reference=manifest["reference"])
+    metrics.open_transactions({3: (500, 7.0)})
     found: dict[str, list[dict[str, str]]] = {}
     for metric in registry.collect():
         for sample in metric.samples:

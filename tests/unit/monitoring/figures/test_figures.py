@@ -234,6 +234,17 @@ def test_the_lag_is_unknown_while_one_worker_does_not_know_its_own() -> None:
     assert b'"lag":null' in msgspec.json.encode(found)
 
 
+def test_an_open_transaction_is_an_alarm_that_names_the_partition() -> None:
+    """Only after the limit: a producer that commits has a transaction open at many looks."""
+    stream = ran()
+    stream.metrics.open_transactions({3: (500, stream.now - limits.OPEN_TRANSACTION_SECONDS), 4: (7, stream.now - 45)})
+    (alarm,) = [one for one in alarms(seen(stream)) if one.name == "OpenTransaction"]
+    assert alarm.tier is Tier.PAGE
+    assert alarm.what.endswith("no worker may read them: 7 of partition 4 for 45 s.")
+    stream.metrics.open_transactions({})
+    assert "OpenTransaction" not in names(alarms(seen(stream)))
+
+
 def test_two_bundles_at_once_are_an_alarm_and_drift_waits() -> None:
     """While two bundles decide, only the version skew is an alarm."""
     found = alarms(seen(ran(drift=1.0), ran(drift=1.0, digest="ffff")))
@@ -352,6 +363,7 @@ def test_a_worker_that_does_not_hear_from_its_brokers_is_an_alarm_of_its_own() -
         ("OutOfDistributionShare", limits.OUT_OF_DISTRIBUTION_LEAST),
         ("WithoutDescriptionShare", limits.WITHOUT_DESCRIPTION_MORE),
         ("UnseenSourceShare", limits.UNSEEN_SOURCE_RATIO),
+        ("OpenTransaction", limits.OPEN_TRANSACTION_SECONDS),
     ],
 )
 def test_the_limits_are_those_of_the_alerts(alert: str, threshold: float) -> None:

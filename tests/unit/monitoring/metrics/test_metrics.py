@@ -35,6 +35,8 @@ VOCABULARY = """
     tagstream_event_age_seconds
     tagstream_events_before_group_total
     tagstream_events_untimed_total
+    tagstream_open_transaction_events partition
+    tagstream_open_transaction_since_timestamp_seconds partition
     tagstream_inflight_events
     tagstream_committed_lag_events
     tagstream_assigned_partitions
@@ -93,6 +95,7 @@ def made() -> tuple[Metrics, CollectorRegistry]:
     metrics.model_loaded(
         name="tiny", version="1", digest="d", now=7.0, thresholds=dict.fromkeys(LABELS, 0.9), reference=REFERENCE
     )
+    metrics.open_transactions({3: (500, NOW_MS / 1000)})
     return metrics, registry
 
 

@@ -79,6 +79,30 @@ def test_times_that_are_not_known_are_said_so() -> None:
     )
 
 
+def test_an_open_transaction_names_its_partition_and_the_next_step() -> None:
+    """Events behind a transaction of two minutes fail the check; those behind one of a second do not."""
+    stuck = Place(partition=3, begin=0, committed=5, end=5, high=505, open_since_ms=int((NOW - 150) * 1000))
+    fresh = Place(partition=4, begin=0, committed=5, end=5, high=7, open_since_ms=int((NOW - 1) * 1000))
+    (found,) = [one for one in findings(standing(stuck, fresh), absent=Status.FAIL, now=NOW) if one.check == "transactions"]
+    assert found.status is Status.FAIL
+    assert found.detail == (
+        "no worker may read what lies behind an open transaction of a producer: "
+        "partition 3: 500 events from offset 5 on, its first record was written 2 min ago; "
+        "partition 4: 2 events from offset 5 on, its first record was written 1 s ago"
+    )
+    assert "abort --topic content --partition 3 --start-offset 5" in found.fix
+    assert said(standing(fresh))["transactions"][0] is Status.OK
+    unknown = Place(partition=0, begin=0, committed=5, end=5, high=6, open_since_ms=-1)
+    assert said(standing(unknown))["transactions"] == (
+        Status.FAIL,
+        (
+            "no worker may read what lies behind an open transaction of a producer: partition 0: 1 event from offset 5 on, "
+            "open since a time that is not known"
+        ),
+    )
+    assert said(standing(place(0, 3)))["transactions"] == (Status.OK, "no event of content waits behind an open transaction")
+
+
 def test_a_time_that_cannot_be_true_is_not_known() -> None:
     """A producer sets the time of its records: one of the year -146,138,511 is no age, and hides no other."""
     lying = Place(partition=0, begin=0, committed=5, end=7, oldest_ms=-(2**62), last_ms=2**62)

@@ -18,9 +18,10 @@ from stream.deliver.crash.guard import Guard, Unguarded
 from stream.deliver.delivery import Delivery
 from stream.deliver.fatal import DeliveryError
 from stream.logs import logger
-from stream.worker import offsets
-from stream.worker.lag import Place
-from stream.worker.offsets import Offsets
+from stream.worker.position import offsets
+from stream.worker.position.lag import Place
+from stream.worker.position.offsets import Offsets
+from stream.worker.position.open_transactions import OpenTransaction, OpenTransactions
 
 POSITION_TIMEOUT_SECONDS = 5.0
 # Longer than a new leader takes to know the end of its log.
@@ -64,6 +65,8 @@ class Position:
         self._said_at: float | None = None
         self._partitions = 0
         self._lag = 0
+        self._transactions = OpenTransactions()
+        self._open: Mapping[TP, OpenTransaction] = {}
 
     async def tick(self) -> None:
         """Read the position once and report it; while the brokers do not answer, the lag is reported as unknown."""
@@ -76,16 +79,20 @@ class Position:
         except (ConnectionError, KafkaError, ConsumerNotStarted) as error:
             why = f"{type(error).__name__}: {error}"
         self._note(why)
-        lag = self._lag if why is None else None
+        # A worker that cannot read what lies behind an open transaction makes all the progress that there is to make.
+        readable = self._lag if why is None else None
+        behind = sum(found.events for found in self._open.values())
         self._metrics.position(
             partitions=self._partitions,
-            lag=lag,
+            lag=None if readable is None else readable + behind,
             inflight=self._delivery.inflight,
             last_commit=self._last_commit,
             oldest_seconds=self._delivery.oldest_seconds(time.time()),
             known_at=self._known_at,
         )
-        self._progress.ticked(lag=lag)
+        if why is None:
+            self._metrics.open_transactions({tp.partition: (found.events, found.since) for tp, found in self._open.items()})
+        self._progress.ticked(lag=readable, behind=behind)
 
     def _note(self, why: str | None) -> None:
         """Remember whether the brokers have answered; log an outage once a minute, and its end."""
@@ -125,6 +132,7 @@ class Position:
             self._progress.moved()
         self._committed = committed
         self._guard.committed({tp.partition: offset for tp, offset in committed.items()})
+        self._open = self._transactions.see(answer.high, answer.ends)
         self._lag = sum(place.lag for place in places.values())
         self._partitions = len(assigned)
 

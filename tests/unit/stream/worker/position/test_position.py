@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from monitoring.health import Progress
 from monitoring.metrics.metrics import Metrics
 from stream.worker.consumer.thread import ConsumerThread
-from stream.worker.position import SETTLED_SECONDS, SHORT_SECONDS, Position
+from stream.worker.position.position import SETTLED_SECONDS, SHORT_SECONDS, Position
 from tests.fakes import LABELS, Clock
 from tests.waiting import HANG_SECONDS
 
@@ -59,7 +59,7 @@ def test_events_in_hand_are_reported_while_the_broker_is_silent() -> None:
 def test_silent_brokers_are_logged_once_a_minute_and_when_they_answer_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """The line says what to do and does not come every second; the time of the last answer stands still meanwhile."""
     clock = Clock()
-    monkeypatch.setattr("stream.worker.position.time.time", clock)
+    monkeypatch.setattr("stream.worker.position.position.time.time", clock)
     stand = Stand(Thread(begin=5, committed=5))
     answers = stand.consumer
     with structlog.testing.capture_logs() as logs:
@@ -103,6 +103,8 @@ class Thread:
         self.fetched: int | None = self.end
         self._coordinator = self._subscription = self.subscription = self._client = self.cluster = self
         self.leader = 1
+        # Records behind the last stable offset.
+        self.uncommitted = 0
         self.answers = True
 
     async def force_metadata_update(self) -> bool:
@@ -115,6 +117,12 @@ class Thread:
 
     def _ensure_consumer(self) -> "Thread":
         return self
+
+    async def send(self, _: int, request: Any) -> Any:
+        """The end of the log, uncommitted records included."""
+        ((topic, asked),) = request._topics
+        answers = [(partition, 0, -1, max(self.begin, self.end) + self.uncommitted) for partition, _ in asked]
+        return SimpleNamespace(topics=[(topic, answers)])
 
     async def _highwaters(self, partitions: list[TP]) -> dict[TP, int]:
         return dict.fromkeys(partitions, max(self.begin, self.end))
@@ -202,6 +210,28 @@ def test_events_that_expire_before_a_slow_worker_reads_them_are_counted_too() ->
     assert stand.consumer.skipped == {}
 
 
+def test_events_behind_an_open_transaction_are_lag_and_no_stall(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They were invisible: lag 0, no metric. A worker that may not read them makes progress all the same, and stays ready."""
+    clock = Clock()
+    monkeypatch.setattr("stream.worker.position.position.time.time", clock)
+    thread = Thread(begin=0, committed=10, end=10)
+    stand = Stand(thread, acknowledged=10)
+    stand.progress = stand.position._progress = Progress(stall_seconds=20, monotonic=clock)
+    stand.progress.assigned(1)
+    assert stand.tick("committed_lag_events") == 0.0
+    thread.uncommitted = 500
+    for _ in range(60):
+        clock.now += 1
+        assert stand.tick("committed_lag_events") == 500.0
+    assert stand.registry.get_sample_value("tagstream_open_transaction_events", {"partition": "0"}) == 500.0
+    verdict = stand.progress.verdict()
+    assert verdict.ready
+    assert "0 events wait, 500 more behind an open transaction" in verdict.why
+    thread.uncommitted, thread.end, thread.committed_at = 0, 510, 510
+    assert stand.tick("committed_lag_events") == 0.0
+    assert stand.registry.get_sample_value("tagstream_open_transaction_events", {"partition": "0"}) is None
+
+
 def test_a_partition_without_a_leader_holds_up_no_figure() -> None:
     """Its position is not waited for, and its end is not asked for."""
     thread = Thread(begin=0, committed=4, end=10)
@@ -236,7 +266,7 @@ def test_events_acknowledged_while_the_brokers_are_asked_are_not_beyond_the_end_
 ) -> None:
     """If the brokers answer slowly, the end is older than the last acknowledgement, and the log is the same all the same."""
     clock = Clock()
-    monkeypatch.setattr("stream.worker.position.time.monotonic", clock)
+    monkeypatch.setattr("stream.worker.position.position.time.monotonic", clock)
     thread = Thread(begin=0, committed=300, end=300)
     stand = Stand(thread, acknowledged=300)
     committed = thread.fetch_committed_offsets
@@ -258,7 +288,7 @@ def test_a_log_that_ends_before_its_processed_events_is_reported(
 ) -> None:
     """Faust drops events below the offsets that it knows; a new process does not know them, but a wrong commit needs a person."""
     clock = Clock()
-    monkeypatch.setattr("stream.worker.position.time.monotonic", clock)
+    monkeypatch.setattr("stream.worker.position.position.time.monotonic", clock)
     stand = Stand(Thread(begin=0, committed=500, end=300), acknowledged)
     stand.tick("committed_lag_events")
     clock.now += SHORT_SECONDS / 2
@@ -275,7 +305,7 @@ def test_a_log_that_ends_before_its_processed_events_is_reported(
 def test_a_partition_with_markers_alone_has_no_lag_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """If a new group meets only aborted transactions, no record is handed out and no offset is ever committed."""
     clock = Clock()
-    monkeypatch.setattr("stream.worker.position.time.monotonic", clock)
+    monkeypatch.setattr("stream.worker.position.position.time.monotonic", clock)
     stand = Stand(Thread(begin=3, committed=None, end=10))
     assert stand.tick("committed_lag_events") == 7.0
     clock.now += SETTLED_SECONDS / 2
