@@ -63,8 +63,7 @@ def test_events_behind_an_open_transaction_are_lag_and_an_alarm(
         return next((one["what"] for one in found if one["name"] == "OpenTransaction"), "")
 
     assert f"{behind} of partition {PARTITION} for" in until(alarm, "the page says it", process=worker.process)
-    said = worker.process.output()
-    assert '"event": "transaction_open"' in said
+    until(lambda: '"event": "transaction_open"' in worker.process.output(), "the log says it", process=worker.process)
     doctor = tagstream("doctor", "--json", environ=environ)
     assert doctor.returncode == 1
     found = {line["check"]: line for line in lines(doctor.stdout)}["transactions"]
