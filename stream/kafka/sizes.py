@@ -4,12 +4,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from stream.kafka import admin
+from stream.kafka.errors import BrokerUnreachableError
+from stream.logs import logger
 from stream.settings.settings import Settings
 
-# Kafka's default `max.message.bytes`, and what is assumed of a topic whose configuration this user may not read.
+# Kafka's default `max.message.bytes`, and what is assumed of a topic of which the brokers do not say it.
 KAFKA_DEFAULT_BYTES = 1_048_588
 # More than a reference to a dead letter takes: place, reason, SHA-256, and 256 bytes each of value, key and headers.
 LEAST_BYTES = 8 * 1024
+ANSWER_SECONDS = 5.0
+log = logger("tagstream.app")
 
 
 class TopicTakesTooLittleError(Exception):
@@ -42,7 +46,7 @@ class Shortfall:
         """A sentence with both sizes."""
         if self.known:
             return f"{self.topic} takes records of {self.taken} bytes, {self.setting} is {self.wanted}"
-        return f"this user may not read how large a record {self.topic} takes; Kafka's default of {self.taken} bytes is assumed"
+        return f"the brokers do not say how large a record {self.topic} takes; Kafka's default of {self.taken} bytes is assumed"
 
     @property
     def consequence(self) -> str:
@@ -58,7 +62,7 @@ class Shortfall:
         """The remedies."""
         if self.known:
             return f"set max.message.bytes of the topic to {self.wanted}, or TAGSTREAM_{self.setting.upper()}={self.taken}"
-        return "grant DESCRIBE_CONFIGS on the topic: tagstream doctor --acls USER --role worker"
+        return "if the user lacks DESCRIBE_CONFIGS on the topic, grant it: tagstream doctor --acls USER --role worker"
 
 
 def shortfalls(settings: Settings, taken: Mapping[str, int]) -> Iterator[Shortfall]:
@@ -72,12 +76,17 @@ def shortfalls(settings: Settings, taken: Mapping[str, int]) -> Iterator[Shortfa
 
 def read(settings: Settings) -> dict[str, int]:
     """
-    `max.message.bytes` of the topics of the outcomes, by name; a topic whose configuration this user may not read is left out.
+    `max.message.bytes` of the topics of the outcomes, by name; a topic of which the brokers do not say it is left out.
 
-    Raises:
-        BrokerUnreachableError: No broker answered, or one refused us.
+    Some brokers close the connection at this question (Tansu 0.6), so no answer within `ANSWER_SECONDS` means that they do not say.
     """
-    return admin.max_message_bytes(settings, [settings.topics.tagged, settings.topics.review, settings.topics.dlq])
+    names = [settings.topics.tagged, settings.topics.review, settings.topics.dlq]
+    quick = settings.model_copy(update={"startup_timeout_seconds": min(ANSWER_SECONDS, settings.startup_timeout_seconds)})
+    try:
+        return admin.max_message_bytes(quick, names)
+    except BrokerUnreachableError as error:
+        log.warning("topic_sizes_unknown", why=str(error).partition(" Next: ")[0])
+        return {}
 
 
 def fitted(settings: Settings, found: list[Shortfall]) -> Settings:

@@ -67,7 +67,7 @@ def test_events_behind_an_open_transaction_are_lag_and_an_alarm(
     doctor = tagstream("doctor", "--json", environ=environ)
     assert doctor.returncode == 1
     found = {line["check"]: line for line in lines(doctor.stdout)}["transactions"]
-    assert found["status"] == "fail"
+    assert found["status"] == "FAIL"
     assert f"partition {PARTITION}: {behind} events from offset 0 on, its first record was written" in found["detail"]
     assert f"--partition {PARTITION} --start-offset 0" in found["fix"]
 

@@ -1,8 +1,11 @@
 """Topics that take smaller records than the settings allow: what is done about them, and what is said."""
 
 import pytest
+import structlog
 
-from stream.kafka.sizes import LEAST_BYTES, TopicTakesTooLittleError, fitted, shortfalls
+from stream.kafka import admin
+from stream.kafka.errors import BrokerSilentError
+from stream.kafka.sizes import LEAST_BYTES, TopicTakesTooLittleError, fitted, read, shortfalls
 from stream.settings.settings import Settings
 
 ALL_TAKE_ENOUGH = {"tagged": 2_000_000, "review": 2_000_000, "content.dlq": 4_000_000}
@@ -32,7 +35,22 @@ def test_a_topic_that_may_not_be_read_has_kafkas_default() -> None:
     """A worker without DESCRIBE_CONFIGS assumes the limit that a topic has if nobody set one, and names the right."""
     (one,) = shortfalls(Settings(), {})
     assert (one.topic, one.taken, one.known) == ("content.dlq", 1_048_588, False)
-    assert "grant DESCRIBE_CONFIGS" in one.next
+    assert "lacks DESCRIBE_CONFIGS on the topic, grant it" in one.next
+
+
+def test_a_broker_that_does_not_know_the_question_stops_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tansu closes the connection; the limit is then not known, and the log says so."""
+
+    def silent(settings: Settings, names: list[str]) -> dict[str, int]:
+        assert settings.startup_timeout_seconds <= 5
+        assert names == ["tagged", "review", "content.dlq"]
+        msg = "no Kafka broker answered. Next: doctor"
+        raise BrokerSilentError(msg)
+
+    monkeypatch.setattr(admin, "max_message_bytes", silent)
+    with structlog.testing.capture_logs() as logs:
+        assert read(Settings()) == {}
+    assert [(line["event"], line["why"]) for line in logs] == [("topic_sizes_unknown", "no Kafka broker answered.")]
 
 
 def test_a_topic_that_takes_no_reference_is_refused() -> None:
