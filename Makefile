@@ -51,7 +51,7 @@ see-it-long: .venv/.dev ## 10,000 ordinary events raise no alert, five shifts ra
 faults: .venv/.dev ## 40 faults with the stub and with the model, and all known-bad variants (a few of each are part of `make test`)
 	$(BROKER_TESTS) tests/integration/faults -m faults --durations=5
 
-fuzz: .venv/.dev ## 10,000 mutated record batches that a broker takes, through the consumer of the workers (300 are part of `make test`)
+fuzz: .venv/.dev ## 10,000 mutated record batches that a broker takes, through a worker (300 are part of `make test`)
 	$(BIN)/python -m tests.hostile.fuzz --batches 10000
 
 FAULTS_FOLDER ?= .faults

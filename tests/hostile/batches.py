@@ -20,6 +20,9 @@ CRC_AT, ATTRIBUTES_AT = 17, 21
 FIRST_MS = 1_700_000_000_000
 XERIAL = b"\x82SNAPPY\x00" + struct.pack(">ii", 1, 1)
 LZ4_END = struct.pack("<I", 0)
+LZ4_BLOCK_BYTES = 4 * 1024 * 1024
+# A broker of the tests has 512 MiB of heap and handles several requests at once.
+MOST_CLAIMED_BYTES = 16 * 1024 * 1024
 Row = tuple[bytes | None, bytes | None]
 
 
@@ -108,11 +111,14 @@ def snappy_blocks(data: bytes, size: int) -> bytes:
 
 
 def lz4_frame(data: bytes, *, flags: int = 0x60, extra: bytes = b"", end: bytes = LZ4_END, stored: bool = False) -> bytes:
-    """An LZ4 frame of one block; `flags` is FLG, `extra` the content size."""
+    """An LZ4 frame of independent blocks, the only ones that Java reads; `flags` is FLG, `extra` the content size."""
     descriptor = bytes([flags, 0x70]) + extra
-    block = data if stored else bytes(cramjam.lz4.compress_block(data, store_size=False))
-    word = struct.pack("<I", len(block) | (0x80000000 if stored else 0))
-    return b"\x04\x22\x4d\x18" + descriptor + bytes([xxh32(descriptor) >> 8 & 0xFF]) + word + block + end
+    found = b"\x04\x22\x4d\x18" + descriptor + bytes([xxh32(descriptor) >> 8 & 0xFF])
+    for at in range(0, max(1, len(data)), LZ4_BLOCK_BYTES):
+        part = data[at : at + LZ4_BLOCK_BYTES]
+        block = part if stored else bytes(cramjam.lz4.compress_block(part, store_size=False))
+        found += struct.pack("<I", len(block) | (0x80000000 if stored else 0)) + block
+    return found + end
 
 
 def xxh32(data: bytes) -> int:
@@ -214,9 +220,10 @@ def mutant(draw: random.Random) -> Mutant:
         name, packed = framed(draw, records, codec)
         names.append(name)
     if draw.random() < 0.25:
-        return Mutant(
-            name=".".join([*names, "flipped"]), batch=flipped(draw, batch(packed, codec, len(rows))), count=len(rows), rows=None
-        )
+        changed = flipped(draw, batch(packed, codec, len(rows)))
+        while snappy_claim(changed) > MOST_CLAIMED_BYTES:
+            changed = flipped(draw, batch(packed, codec, len(rows)))
+        return Mutant(name=".".join([*names, "flipped"]), batch=changed, count=len(rows), rows=None)
     first_ms = draw.choice([FIRST_MS] * 9 + [-(2**62)])
     attributes = draw.choice([0] * 9 + [0x40, 0x80, 0x4000])
     whole = batch(packed, codec, len(rows), first_ms=first_ms, attributes=attributes)
@@ -236,3 +243,39 @@ def flipped(draw: random.Random, whole: bytes) -> bytes:
         elif at >= HEADER.size and len(changed) > HEADER.size + 1:
             del changed[at]
     return with_crc(bytes(changed))
+
+
+def snappy_claim(whole: bytes) -> int:
+    r"""
+    The most bytes that a broker allocates for a block of a Snappy batch; 0 for another codec.
+
+    snappy-java allocates the size that a block says it has, up to 2 GiB, before it looks at the block. The broker of the tests ends
+    when its heap is exhausted (`-XX:+ExitOnOutOfMemoryError`), so such batches are left out: no worker would ever read them.
+
+    >>> snappy_claim(batch(plain(bytes(100), SNAPPY), SNAPPY, 1)), snappy_claim(batch(b"\xff\xff\xff\x7f" + bytes(9), SNAPPY, 1))
+    (100, 268435455)
+    """
+    if whole[ATTRIBUTES_AT + 1] & 0x07 != SNAPPY:
+        return 0
+    data = whole[HEADER.size :]
+    if data[: len(XERIAL) - 8] != XERIAL[:-8]:
+        return _unsigned(data)
+    most, at = 0, len(XERIAL)
+    while at + 4 <= len(data):
+        if data[at : at + 4] == XERIAL[:4]:
+            at += len(XERIAL)
+            continue
+        size = int.from_bytes(data[at : at + 4], "big")
+        most = max(most, size, _unsigned(data[at + 4 : at + 4 + size]))
+        at += 4 + size
+    return most
+
+
+def _unsigned(data: bytes) -> int:
+    """The varint with which a Snappy block says its size; as many of its bytes as are there."""
+    found = 0
+    for number, byte in enumerate(data[:5]):
+        found |= (byte & 0x7F) << 7 * number
+        if not byte & 0x80:
+            break
+    return found

@@ -1,8 +1,10 @@
 """
-`python -m tests.hostile.fuzz`: mutated batches go to a real broker, and the worker's consumer reads those that it takes.
+`python -m tests.hostile.fuzz`: mutated batches go to a real broker, which takes some of them. The worker's consumer reads those, and then
+a worker.
 
-Each offset that the broker has given must come once, in order; a batch whose rows are known must give those rows. The same seed makes
-the same batches. With TAGSTREAM_BROKERS set, that broker is used, else one is started.
+Each offset that the broker has given must come once, in order, and a batch whose rows are known must give those rows. The worker must
+not end, and each event must have one outcome. The same seed makes the same batches. With TAGSTREAM_BROKERS set, that broker is used,
+else one is started.
 """
 
 import argparse
@@ -10,9 +12,11 @@ import asyncio
 import itertools
 import random
 import sys
+import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import aiokafka.consumer.fetcher as aiokafka_fetcher
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -20,15 +24,17 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.produce import ProduceRequest
 
 from stream.broker.ladder import broker
+from stream.broker.processes import Processes
 from stream.contract.record import UNREADABLE_HEADERS
 from stream.kafka.batches import records
 from stream.kafka.credentials import client_options
 from stream.settings.loading import load
 from stream.settings.settings import Settings
 from tests.faults.cluster.topics import fresh_environment, make_topics
-from tests.faults.worker.fleet import ROOT
+from tests.faults.observer import TopicObserver
+from tests.faults.worker.fleet import ROOT, Fleet
 from tests.hostile.batches import Mutant, mutant
-from tests.waiting import HANG_SECONDS
+from tests.waiting import HANG_SECONDS, until
 
 AT_ONCE = 100
 # The error of a broker that does not lead the partition yet.
@@ -123,18 +129,60 @@ async def read_back(settings: Settings, planted: Planted) -> Report:
     return report
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered:
+    """What a worker has made of the events: the number of its outcomes, and how many dead letters are of one and the same event."""
+
+    outcomes: int
+    repeated: int
+
+    def __str__(self) -> str:
+        return f"outcomes of a worker, which did not end: {self.outcomes}, dead letters of the same event: {self.repeated}"
+
+
+def deliver(settings: Settings, environ: Mapping[str, str], folder: Path) -> Delivered:
+    """
+    Let a worker decide all of `content`.
+
+    Args:
+        settings: The topics and the group.
+        environ: The same as variables for the worker.
+        folder: Where its log goes.
+
+    Raises:
+        HangError: The worker has ended, or has not committed all.
+    """
+    with Processes(grace_seconds=0) as processes, TopicObserver(settings) as observer:
+        fleet = Fleet(processes=processes, module="tests.faults.worker", environ=environ, seconds_per_batch=0.0, folder=folder)
+        worker = fleet.add(1).process
+
+        def is_committed() -> bool:
+            committed = observer.committed()
+            return all(committed.get(partition, 0) == end for partition, end in observer.ends().items())
+
+        until(is_committed, "all is committed", state=observer.committed, process=worker, seconds=3 * HANG_SECONDS)
+        outcomes = [record for door in observer.outcomes().values() for record in door]
+    origins = Counter(dict(one.headers).get("__streams.errors.offset") for one in outcomes)
+    del origins[None]
+    return Delivered(outcomes=len(outcomes), repeated=sum(count - 1 for count in origins.values()))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run once; the exit code is 0 if all batches were read correctly."""
+    """Run once; the exit code is 0 if all batches were read correctly, and each event has one outcome."""
     parser = argparse.ArgumentParser(prog="python -m tests.hostile.fuzz", description=__doc__)
     parser.add_argument("--batches", type=int, default=10_000, help="how many that the broker takes")
     parser.add_argument("--seed", type=int, default=14)
     chosen = parser.parse_args(arguments)
-    with broker() as found:
-        settings = load(fresh_environment(found.bootstrap, "fuzz", partitions=1), folder=ROOT).settings
+    with broker() as found, tempfile.TemporaryDirectory() as folder:
+        environ = fresh_environment(found.bootstrap, "fuzz", partitions=1)
+        settings = load(environ, folder=ROOT).settings
         make_topics(settings)
-        report = asyncio.run(read_back(settings, asyncio.run(plant(settings, chosen.batches, chosen.seed))))
-    print(report)  # noqa: T201 - a program for the terminal
-    return int(bool(report.wrong))
+        planted = asyncio.run(plant(settings, chosen.batches, chosen.seed))
+        report = asyncio.run(read_back(settings, planted))
+        print(report, flush=True)  # noqa: T201 - a program for the terminal
+        delivered = deliver(settings, environ, Path(folder))
+    print(delivered)  # noqa: T201
+    return int(bool(report.wrong) or delivered != Delivered(outcomes=planted.end, repeated=0))
 
 
 if __name__ == "__main__":
