@@ -33,7 +33,7 @@ MAX_MESSAGE = "max.message.bytes"
 # Topics of which only the newest record of a key counts.
 COMPACTED = frozenset({"reviewed", "replays"})
 # Topics that the broker compresses. The headers of a dead letter have 250 bytes and more, and are nearly the same in each. Uncompressed,
-# events of a few bytes would leave thirty times their bytes as dead letters; compressed, they leave three times as many.
+# events of a few bytes would leave thirty times their bytes as dead letters; compressed, they leave four times as many.
 COMPRESSED = frozenset({"dlq"})
 
 

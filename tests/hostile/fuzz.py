@@ -23,6 +23,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.produce import ProduceRequest
 
+from stream import logs
 from stream.broker.ladder import broker
 from stream.broker.processes import Processes
 from stream.contract.record import UNREADABLE_HEADERS
@@ -176,6 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with broker() as found, tempfile.TemporaryDirectory() as folder:
         environ = fresh_environment(found.bootstrap, "fuzz", partitions=1)
         settings = load(environ, folder=ROOT).settings
+        logs.configure(level="warning", form=settings.log_format)
         make_topics(settings)
         planted = asyncio.run(plant(settings, chosen.batches, chosen.seed))
         report = asyncio.run(read_back(settings, planted))
