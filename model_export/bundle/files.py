@@ -1,4 +1,4 @@
-"""Reads the files of a bundle: regular files of bounded size, from one folder, whatever else somebody has put there.
+"""Reads the files of a bundle: regular files of bounded size from one folder; pipes, devices and links out of it are refused.
 
 A bundle may come from outside. A FIFO has no end of waiting, a device no end of bytes, and a link can lead to any file of this machine.
 """

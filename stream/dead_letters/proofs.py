@@ -1,7 +1,7 @@
 """The proof that a record is the replay of a dead letter: made with a key that lies in the ledger, which producers cannot read.
 
 The proof is HMAC-SHA256 (RFC 2104) of the dead letter and the target under a random key. A header that names a dead letter is no proof,
-since any producer of the target can write it. Whoever may write to the ledger needs no proof: its notes count by themselves.
+since any producer of the target can write it. A client that may write to the ledger needs no proof, since notes in the ledger are believed.
 """
 
 import hmac

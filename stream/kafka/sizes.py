@@ -8,7 +8,7 @@ from stream.kafka.errors import BrokerUnreachableError
 from stream.logs import logger
 from stream.settings.settings import Settings
 
-# Kafka's default `max.message.bytes`, and what is assumed of a topic of which the brokers do not say it.
+# Kafka's default `max.message.bytes`, also assumed for a topic whose limit the brokers do not tell.
 KAFKA_DEFAULT_BYTES = 1_048_588
 # More than a reference to a dead letter takes: place, reason, SHA-256, and 256 bytes each of value, key and headers.
 LEAST_BYTES = 8 * 1024
@@ -50,7 +50,7 @@ class Shortfall:
 
     @property
     def consequence(self) -> str:
-        """What happens to records between the two sizes."""
+        """The fate of records between the two sizes, in a sentence."""
         if self.setting == "max_dead_letter_bytes":
             return (
                 "larger dead letters are kept as a reference: place, reason, SHA-256, length and first bytes, without the value"

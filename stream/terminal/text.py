@@ -1,6 +1,6 @@
 r"""Escapes for text of other origin: of events, brokers, files and users.
 
-A terminal obeys control characters, and direction marks reorder what a person reads.
+A terminal obeys control characters, and direction marks reorder the text that a person reads.
 """
 
 BEYOND_BMP = 0x10000
