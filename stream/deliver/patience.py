@@ -1,4 +1,4 @@
-"""How long the worker waits for a broker that confirms nothing."""
+"""Bounds the wait for a broker that confirms no record."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
@@ -11,7 +11,7 @@ class Patience:
     A bound on the time without any confirmation, for several batches at once.
 
     A broker that confirms one record after the other is slow, for example by a quota, and not silent. A bound on a whole batch would
-    end the worker again and again, and nothing of the batch would ever be committed.
+    end the worker at the same batch again and again.
     """
 
     def __init__(self, seconds: float) -> None:

@@ -132,7 +132,7 @@ async def read_back(settings: Settings, planted: Planted) -> Report:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered:
-    """What a worker has made of the events: the number of its outcomes, and how many dead letters are of one and the same event."""
+    """The number of a worker's outcomes, and of those dead letters whose event has one already."""
 
     outcomes: int
     repeated: int

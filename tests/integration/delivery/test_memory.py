@@ -110,7 +110,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 
 @pytest.mark.parametrize("name", BOMBS)
 def test_bombs_on_all_partitions_at_once(settings: Settings, fleet: Fleet, name: str) -> None:
-    """A partition holds what one batch inflates to while the others are read, so each of them gets three such batches."""
+    """A worker holds an inflated batch for each partition that it reads, so each of them gets three such batches."""
     whole = BOMBS[name]()
     assert len(whole) < BATCH_BYTES
     with TopicObserver(settings) as observer:
