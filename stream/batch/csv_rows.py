@@ -1,4 +1,4 @@
-"""CSV with a header as rows: every row a JSON object of its cells, all of them strings."""
+"""CSV with a header as rows: every row is a JSON object of its cells, all of them strings."""
 
 import csv
 import json
@@ -8,6 +8,9 @@ from stream.batch.columns import Columns
 from stream.batch.row import Row, RowsError
 
 csv.field_size_limit(2**31 - 1)
+
+# A cell cannot be null: an event without an id has an empty cell, and spreadsheets write columns without a name.
+NONE_IF_EMPTY = frozenset({"", "id"})
 
 
 def csv_rows(name: str, lines: Iterator[bytes], columns: Columns, *, above: int) -> Iterator[Row]:
@@ -41,8 +44,8 @@ def csv_rows(name: str, lines: Iterator[bytes], columns: Columns, *, above: int)
             if len(cells) > len(header):
                 msg = f"{name}, line {line}: more fields than the header has columns. Next: quote fields that hold commas."
                 raise RowsError(msg)
-            # A row shorter than the header lacks its last fields; an empty cell is an empty string.
-            present = {column: cell for column, cell in zip(header, cells, strict=False) if column or cell}
+            # A row shorter than the header lacks its last fields; an empty cell is an empty string, in these columns no field.
+            present = {column: cell for column, cell in zip(header, cells, strict=False) if cell or column not in NONE_IF_EMPTY}
             if sum(bool(cell) for column, cell in zip(header, cells, strict=False) if not column) > 1:
                 msg = f"{name}, line {line}: cells of two columns that have no name. Next: name the columns in the first line."
                 raise RowsError(msg)

@@ -19,6 +19,7 @@ from stream.kafka.producer import Sender
 from stream.kafka.rights import Operation
 from stream.settings.settings import Settings
 from stream.terminal import console
+from stream.terminal.text import counted
 
 SLOW_SECONDS = 3.0
 
@@ -130,7 +131,7 @@ def _send(sender: Sender, what: str, plan: Plan, look: Look, say: Callable[[str]
         sender.flush()
         msg = f"{error} {_above(sender, plan)}: a run of the whole file sends them again."
         raise RowsError(msg) from error
-    with _said_when_slow(say, f"waiting for the broker to confirm the events, {producer.FLUSH_SECONDS} s at most"):
+    with _said_when_slow(say, f"waiting for the broker to confirm the events; it has {producer.SEND_SECONDS} s for each"):
         sender.flush()
     if fault is not None:
         msg = (
@@ -141,7 +142,9 @@ def _send(sender: Sender, what: str, plan: Plan, look: Look, say: Callable[[str]
 
 
 def _above(sender: Sender, plan: Plan) -> str:
-    return f"The {sender.acknowledged} events above it are in {plan.topic}, confirmed by the broker"
+    # After a flush without an error all rows that were sent are confirmed, so the line is where to go on.
+    sent = sender.acknowledged
+    return f"The {counted(sent, 'event')} above it {'is' if sent == 1 else 'are'} in {plan.topic}, confirmed by the broker"
 
 
 def _warn(look: Look, plan: Plan, say: Callable[[str], None]) -> None:

@@ -22,10 +22,13 @@ from stream.contract.record import Record
 from stream.kafka.connect.handshake import admitted
 from stream.kafka.errors import CONNECT_FAILURES, summary_of, translated
 from stream.settings.settings import Settings
+from stream.terminal.text import counted
 
-FLUSH_SECONDS = 30
-# The producer gives a record up after the first of these; we wait for its result a little longer, for the last.
-DELIVERY_SECONDS, REQUEST_SECONDS, CONFIRM_SECONDS = 15, 10, 20
+# A producer gives a record up after the first of each pair; we wait for the result a little longer, for the second.
+SEND_SECONDS, WAIT_SECONDS = 30, 35
+# Of a replay, which may hold its dead letters for a bounded time alone (`stream/dead_letters/ledger.py`).
+DELIVERY_SECONDS, CONFIRM_SECONDS = 15, 20
+REQUEST_SECONDS = 10
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
 # The producer queues without bound, and a record's time runs in its queue: no more than this waits for confirmation.
 UNCONFIRMED_BYTES, RECORD_BYTES = 4 * 1024 * 1024, 100
@@ -82,7 +85,7 @@ class Sender:
         while self._unconfirmed_bytes > UNCONFIRMED_BYTES:
             oldest, its_size = self._unconfirmed.popleft()
             self._unconfirmed_bytes -= its_size
-            oldest.get(timeout=CONFIRM_SECONDS)
+            oldest.get(timeout=WAIT_SECONDS)
 
     def flush(self) -> None:
         """
@@ -92,7 +95,7 @@ class Sender:
             SendError: A record was refused, or not confirmed in time.
         """
         try:
-            self._producer.flush(timeout=FLUSH_SECONDS)
+            self._producer.flush(timeout=WAIT_SECONDS)
         except KafkaError as error:
             self._error = self._error or error
         self._raise()
@@ -108,8 +111,9 @@ class Sender:
             return
         silent = isinstance(self._error, UNANSWERED)
         msg = (
-            f"the broker confirmed {self.acknowledged} records and {'did not confirm' if silent else 'refused'} the next: "
-            f"{summary_of(self._error)}. Next: `tagstream doctor`; then send the rest again: the same ids give the same decisions."
+            f"the broker confirmed {counted(self.acknowledged, 'record')} and {'did not confirm' if silent else 'refused'} another "
+            f"one: {summary_of(self._error)}. Next: `tagstream doctor`; then send all of the input again: the confirmed records need "
+            f"not be its first ones, and an event that comes again gets the same id and the same decision."
         )
         raise (UnansweredError if silent else SendError)(msg) from self._error
 
@@ -117,12 +121,12 @@ class Sender:
 @contextlib.contextmanager
 def sender(settings: Settings) -> Iterator[Sender]:
     """
-    A `Sender` whose records are confirmed by all replicas, each within `DELIVERY_SECONDS`.
+    A `Sender` whose records are confirmed by all replicas, each within `SEND_SECONDS`.
 
     Raises:
         BrokerUnreachableError: No broker answered in time, or one refused us.
     """
-    options = _options(settings)
+    options = _options(settings, SEND_SECONDS)
     with translated(settings, CONNECT_FAILURES):
         producer = KafkaProducer(**options, client_id="tagstream-send", enable_idempotence=False, linger_ms=5)
     made = Sender(producer)
@@ -134,16 +138,16 @@ def sender(settings: Settings) -> Iterator[Sender]:
             with contextlib.suppress(KafkaError):
                 producer.close(timeout=0)
         else:
-            producer.close(timeout=FLUSH_SECONDS)
+            producer.close(timeout=WAIT_SECONDS)
 
 
-def _options(settings: Settings) -> dict[str, Any]:
+def _options(settings: Settings, delivery_seconds: int) -> dict[str, Any]:
     options, seconds = admitted(settings)
     timeout_ms = int(seconds * 1000)
     return {
         **options,
         "acks": "all",
-        "delivery_timeout_ms": DELIVERY_SECONDS * 1000,
+        "delivery_timeout_ms": delivery_seconds * 1000,
         "request_timeout_ms": REQUEST_SECONDS * 1000,
         "max_block_ms": timeout_ms,
         "bootstrap_timeout_ms": timeout_ms,
@@ -260,7 +264,7 @@ def verbatim_sender(settings: Settings, *, idempotent: bool) -> Iterator[Verbati
     Raises:
         BrokerUnreachableError: No broker answered in time, or one refused us.
     """
-    options = _options(settings)
+    options = _options(settings, DELIVERY_SECONDS)
 
     def make() -> KafkaProducer:
         with translated(settings, CONNECT_FAILURES):

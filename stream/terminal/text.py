@@ -1,4 +1,4 @@
-r"""Escapes for text of other origin: of events, brokers, files and users.
+r"""Words for a terminal: a number with its noun, and escapes for text of other origin (of events, brokers, files and users).
 
 A terminal obeys control characters, and direction marks reorder the text that a person reads.
 """
@@ -30,6 +30,16 @@ def escaped_json(line: str) -> str:
     {"a":"\u009b2J"}
     """
     return line if line.isprintable() else "".join(c if c.isprintable() else _json_escape(c) for c in line)
+
+
+def counted(number: int, thing: str) -> str:
+    """
+    A number and a regular noun, in the singular for one.
+
+    >>> counted(1, "event"), counted(0, "event"), counted(2, "dead letter")
+    ('1 event', '0 events', '2 dead letters')
+    """
+    return f"{number} {thing}{'s' * (number != 1)}"
 
 
 def _json_escape(character: str) -> str:

@@ -5,9 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from monitoring.vocabulary import Reason
 from stream.batch import rows
 from stream.batch.columns import Columns
 from stream.batch.row import Row, RowsError
+from stream.contract.events import ContentEvent, decode
+from stream.contract.refusal import Refusal
+from tests.fakes import raw
 
 MAPPED = Columns(title="Title", description="Body", id="Key")
 
@@ -24,6 +28,19 @@ def test_columns_of_a_csv_file_become_the_events_fields(tmp_path: Path, name: st
     """The other columns pass through, and a file without a suffix is known for CSV by its title's column."""
     (value,) = values(tmp_path, name, b"Key,Title,Body,Year\n7,a,b,2020\n")
     assert json.loads(value) == {"id": "7", "title": "a", "description": "b", "Year": "2020"}
+
+
+@pytest.mark.parametrize("columns", [Columns(), Columns(id="Ref")])
+def test_an_empty_cell_in_the_column_of_the_id_is_no_id(tmp_path: Path, columns: Columns) -> None:
+    """A cell of CSV cannot be null, so an empty one means a missing id; an empty id in JSON is still the producer's word."""
+    column = (columns.id or "id").encode()
+    rows_of_csv = values(tmp_path, "a.csv", column + b",title,note\n,a,\n7,b,\n", columns)
+    assert [json.loads(value) for value in rows_of_csv] == [{"title": "a", "note": ""}, {"id": "7", "title": "b", "note": ""}]
+    assert isinstance(decode(raw(rows_of_csv[0])), ContentEvent)
+    (row_of_json,) = values(tmp_path, "a.jsonl", b'{"' + column + b'":"","title":"a"}\n', columns)
+    refused = decode(raw(row_of_json))
+    assert isinstance(refused, Refusal)
+    assert refused.reason is Reason.INVALID_ID
 
 
 def test_fields_of_json_lines_become_the_events_fields(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from kafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
 
-from stream.kafka.producer import CONFIRM_SECONDS, DELIVERY_SECONDS, FLUSH_SECONDS, UNCONFIRMED_BYTES, Sender, SendError, sender
+from stream.kafka.producer import SEND_SECONDS, UNCONFIRMED_BYTES, WAIT_SECONDS, Sender, SendError, sender
 from stream.settings.settings import Settings
 
 
@@ -45,6 +45,7 @@ class Producer:
         self.error: KafkaError | None = None
         self.futures: list[Future] = []
         self.closed: list[float] = []
+        self.flushed: list[float] = []
 
     def send(self, _: str, **__: object) -> Future:
         """Return a future that fails with `error`, if it is set."""
@@ -52,7 +53,8 @@ class Producer:
         return self.futures[-1]
 
     def flush(self, *, timeout: float) -> None:
-        """Confirm nothing."""
+        """Confirm nothing, and note the timeout."""
+        self.flushed.append(timeout)
 
     def close(self, *, timeout: float) -> None:
         """Like kafka-python: with timeout 0, records under way raise an error."""
@@ -82,10 +84,10 @@ def producer(monkeypatch: pytest.MonkeyPatch) -> Producer:
         (
             KafkaTimeoutError("Expiring 1 record(s)"),
             3,
-            "confirmed 0 records and did not confirm the next: KafkaTimeoutError: Exp",
+            "confirmed 0 records and did not confirm another one: KafkaTimeoutError: Exp",
         ),
-        (KafkaConnectionError("gone"), 3, "did not confirm the next: KafkaConnectionError: gone"),
-        (MessageSizeTooLargeError("too large"), 1, "confirmed 0 records and refused the next: "),
+        (KafkaConnectionError("gone"), 3, "did not confirm another one: KafkaConnectionError: gone"),
+        (MessageSizeTooLargeError("too large"), 1, "confirmed 0 records and refused another one: "),
     ],
 )
 def test_a_silent_broker_and_a_refusal_have_different_exit_codes(
@@ -101,13 +103,16 @@ def test_a_silent_broker_and_a_refusal_have_different_exit_codes(
 
 
 def test_a_record_is_given_up_after_a_stated_time(producer: Producer) -> None:
-    """The producer gives a record up after `DELIVERY_SECONDS`, not after kafka-python's two minutes."""
+    """The producer gives a record up after `SEND_SECONDS`, and every wait of ours leaves it that time."""
     with sender(Settings()) as made:
-        made.send("content", key=None, value=b"{}")
+        for _ in range(2):
+            made.send("content", key=None, value=b"x" * UNCONFIRMED_BYTES)
         made.flush()
-    assert producer.options["delivery_timeout_ms"] == DELIVERY_SECONDS * 1000
+    assert producer.options["delivery_timeout_ms"] == SEND_SECONDS * 1000
     assert producer.options["request_timeout_ms"] < producer.options["delivery_timeout_ms"]
-    assert producer.closed == [FLUSH_SECONDS]
+    waits = [*producer.flushed, *producer.closed, *(wait for future in producer.futures for wait in future.waited)]
+    assert len(waits) == 4
+    assert min(waits) > SEND_SECONDS
 
 
 def test_unconfirmed_bytes_are_bounded(producer: Producer) -> None:
@@ -116,7 +121,7 @@ def test_unconfirmed_bytes_are_bounded(producer: Producer) -> None:
     with sender(Settings()) as made:
         for _ in range(6):
             made.send("content", key=None, value=value)
-    assert [future.waited for future in producer.futures] == [[CONFIRM_SECONDS]] * 3 + [[]] * 3
+    assert [future.waited for future in producer.futures] == [[WAIT_SECONDS]] * 3 + [[]] * 3
 
 
 def test_an_error_of_the_client_is_named_once() -> None:
@@ -130,5 +135,5 @@ def test_an_error_of_the_client_is_named_once() -> None:
             message = "Unable to bootstrap"
             raise KafkaTimeoutError(message)
 
-    with pytest.raises(SendError, match=r"did not confirm the next: KafkaTimeoutError: Unable to bootstrap\. Next: "):
+    with pytest.raises(SendError, match=r"did not confirm another one: KafkaTimeoutError: Unable to bootstrap\. Next: "):
         Sender(Refusing()).send("content", key=None, value=b"")
