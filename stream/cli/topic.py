@@ -18,6 +18,7 @@ from stream.cli.options import (
     not_empty,
     settings,
 )
+from stream.terminal.text import counted
 
 
 def send(
@@ -84,7 +85,7 @@ def send(
         columns = Columns(title=title, description=description, id=event_id)
         plan = sending.Plan(topic=name, columns=columns, rate=rate, key_field=key_field, as_is=as_is)
         sent = sending.send(chosen, what, plan, say=note)
-    console.talk(f"{sent} events in {name}, confirmed by the broker")
+    console.talk(f"{counted(sent, 'event')} in {name}, confirmed by the broker")
 
 
 def tail(
@@ -96,7 +97,10 @@ def tail(
     idle: Idle = None,
     at_least: Annotated[int, typer.Option(help="Exit with 1 if fewer records came.", min=0)] = 0,
     distinct: Annotated[
-        bool, typer.Option("--distinct", help="Show each outcome once; say how many duplicates came; exit 4 on a conflict.")
+        bool,
+        typer.Option(
+            "--distinct", help="Show each outcome once; count duplicates and conflicts; exit 4 if there is a conflict."
+        ),
     ] = False,
     tag: Annotated[str | None, typer.Option(help="Only decisions with this tag.", callback=not_empty)] = None,
     decider: Annotated[
@@ -126,4 +130,7 @@ def tail(
         wanted=Wanted(tag=tag, decider=decider, id=event_id),
     )
     if shown < at_least:
-        fail(f"{shown} records of {topic} came, {at_least} were to come. Next: does anything send to it?", EXIT_FAILED)
+        fail(
+            f"{counted(shown, 'record')} of {topic} came, {at_least} were to come. Next: does anything send to it?",
+            EXIT_FAILED,
+        )

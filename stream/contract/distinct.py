@@ -36,6 +36,7 @@ class Distinct:
     Attributes:
         first: Outcomes that were seen for the first time.
         duplicates: Repetitions, dropped.
+        conflicts: Outcomes that differ from the first one of their id.
         unidentified: Records that tagstream did not write; they are let through.
     """
 
@@ -51,14 +52,15 @@ class Distinct:
             raise ValueError(msg)
         self._remember = remember
         self._seen: OrderedDict[bytes, tuple[bytes, int, int]] = OrderedDict()
-        self.first = self.duplicates = self.unidentified = 0
+        self.first = self.duplicates = self.conflicts = self.unidentified = 0
 
     def admit(self, record: Record) -> bool:
         """
         Is this the first of its kind?
 
         Raises:
-            ConflictError: There was another outcome of the same id.
+            ConflictError: There was another outcome of the same id. It is counted and the first one stays known, so a caller may
+                catch the error and go on with the next record.
         """
         identity, content = _identity(record)
         if not identity:
@@ -73,6 +75,7 @@ class Distinct:
             return True
         same, partition, offset = before
         if same != content:
+            self.conflicts += 1
             msg = (
                 f"{record.topic} {partition}/{offset} and {record.partition}/{record.offset} are of one id and differ in more than the time. "
                 f"Next: did two events have one id, or did settings change between two deliveries? docs/consumers.md says what follows."
@@ -85,10 +88,10 @@ class Distinct:
 
 def distinct(records: Iterable[Record], *, remember: int = REMEMBER) -> Iterator[Record]:
     """
-    The first of each outcome, in order; see `Distinct`.
+    The first of each outcome, in order; see `Distinct`, which can go on after a conflict.
 
     Raises:
-        ConflictError: Two outcomes of one id differ.
+        ConflictError: Two outcomes of one id differ; the iterator ends there.
 
     >>> value = b'{"id":"a","tag":"mlops","prediction_id":"p-%d","tagged_at":"%d"}'
     >>> records = [Record(topic="tagged", key=b"a", value=value % (of, at), offset=at) for at, of in enumerate([1, 1, 2, 1])]

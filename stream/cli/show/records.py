@@ -9,7 +9,7 @@ import msgspec
 from rich.text import Text
 
 from stream.cli.show.wanted import Wanted
-from stream.contract.distinct import Distinct
+from stream.contract.distinct import ConflictError, Distinct
 from stream.contract.record import Record
 from stream.kafka.admin import require
 from stream.kafka.reading import reader
@@ -17,8 +17,10 @@ from stream.kafka.rights import Operation
 from stream.settings.settings import Settings
 from stream.terminal import console
 from stream.terminal.console import out, tag_style, visible
+from stream.terminal.text import counted
 
 ALL = Wanted()
+CONFLICTS_SHOWN = 20
 
 
 def tail(
@@ -38,25 +40,72 @@ def tail(
     Raises:
         BrokerUnreachableError: No broker answered.
         TopicsMissingError: There is no such topic.
-        ConflictError: With `distinct`: two outcomes of one id differ.
+        ConflictError: With `distinct`: outcomes of one id differ; raised at the end, when all records have been read.
     """
-    known = Distinct()
+    sieve = _Sieve(wanted, Distinct() if distinct else None)
     try:
-        return follow(
+        shown = follow(
             settings,
             topic,
             show=lambda record: print_record(record, as_json=as_json),
-            keep=lambda record: wanted.takes(record) and (not distinct or known.admit(record)),
+            keep=sieve.takes,
             from_beginning=from_beginning,
             max_records=max_records,
             idle_seconds=idle_seconds,
         )
+        if max_records is not None or idle_seconds is not None:
+            sieve.say_matches()
     finally:
-        if distinct:
+        sieve.say_distinct()
+    sieve.raise_conflicts()
+    return shown
+
+
+class _Sieve:
+    """Chooses the records that a tail shows, counts the others, and says each of the first conflicts in a line."""
+
+    def __init__(self, wanted: Wanted, known: Distinct | None) -> None:
+        self._wanted = wanted
+        self._known = known
+        self._read = self._matched = 0
+
+    def takes(self, record: Record) -> bool:
+        self._read += 1
+        if not self._wanted.takes(record):
+            return False
+        self._matched += 1
+        if self._known is None:
+            return True
+        try:
+            return self._known.admit(record)
+        except ConflictError as error:
+            if self._known.conflicts <= CONFLICTS_SHOWN:
+                what, _, _ = str(error).partition(". Next: ")
+                console.talk(f"conflict: {what}")
+            return False
+
+    def say_matches(self) -> None:
+        if self._wanted != ALL:
+            console.talk(f"{self._matched} of {counted(self._read, 'record')} matched")
+        elif not self._read:
+            console.talk("0 records came")
+
+    def say_distinct(self) -> None:
+        if self._known is not None:
             console.talk(
-                f"{known.first} distinct outcomes, {known.duplicates} duplicates dropped, "
-                f"{known.unidentified} records not written by tagstream"
+                f"{counted(self._known.first, 'distinct outcome')}, {counted(self._known.duplicates, 'duplicate')} dropped, "
+                f"{counted(self._known.conflicts, 'conflict')}, "
+                f"{counted(self._known.unidentified, 'record')} not written by tagstream"
             )
+
+    def raise_conflicts(self) -> None:
+        if self._known is not None and self._known.conflicts:
+            msg = (
+                f"{counted(self._known.conflicts, 'conflict')}: outcomes of one id that differ in more than the time; of each id "
+                f"the first one was shown. Next: did two events have one id, or did settings change between two deliveries? "
+                f"docs/consumers.md says what follows."
+            )
+            raise ConflictError(msg)
 
 
 def follow(
@@ -98,7 +147,7 @@ def follow(
             elif idle_seconds is not None and now - last > idle_seconds:
                 return shown
     except KeyboardInterrupt:
-        console.talk(f"{shown} records")
+        console.talk(counted(shown, "record"))
     return shown
 
 

@@ -31,18 +31,20 @@ def fill(settings: Settings, values: Sequence[bytes]) -> None:
 
 
 def test_tail_shows_each_outcome_once(tagstream: Command, environ: dict[str, str], settings: Settings) -> None:
-    """Duplicates are dropped and counted at the end, and a conflict ends with exit code 4 and both places."""
+    """Duplicates are dropped and counted at the end; a conflict is said with both places, read over, and gives exit code 4."""
     fill(settings, [decision(number, at=at) for at in ("1", "2") for number in range(3)])
     words = ("tail", "tagged", "--distinct", "--from-beginning", "--idle", "0.5", "--json")
     done = tagstream(*words, environ=environ)
     assert done.returncode == 0, done.stderr.decode()
     assert [line["value"]["id"] for line in lines(done.stdout)] == ["e-0", "e-1", "e-2"]  # type: ignore[index]
-    assert b"3 distinct outcomes, 3 duplicates dropped, 0 records not written by tagstream" in done.stderr
+    assert b"3 distinct outcomes, 3 duplicates dropped, 0 conflicts, 0 records not written by tagstream" in done.stderr
     assert len(lines(tagstream(*(word for word in words if word != "--distinct"), environ=environ).stdout)) == 6
 
-    fill(settings, [decision(1, at="3", tag="other")])
+    fill(settings, [decision(1, at="3", tag="other"), decision(3, at="3")])
     conflict = tagstream(*words, environ=environ)
     assert conflict.returncode == 4
+    assert [line["value"]["id"] for line in lines(conflict.stdout)] == ["e-0", "e-1", "e-2", "e-3"]  # type: ignore[index]
+    assert b"4 distinct outcomes, 3 duplicates dropped, 1 conflict, 0 records not written by tagstream" in conflict.stderr
     assert b"are of one id and differ in more than the time" in conflict.stderr
     assert b"Traceback" not in conflict.stderr
 

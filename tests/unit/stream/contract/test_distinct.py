@@ -66,6 +66,19 @@ def test_two_decisions_of_one_id_that_differ_are_a_conflict(changes: dict[str, A
     assert caught.value.exit_code == 4
 
 
+def test_a_conflict_is_counted_and_changes_nothing_else() -> None:
+    """A caller may catch the error and go on: the first outcome is still known, and every record is counted once."""
+    known = Distinct()
+    other = tagged(1, at=2, value=b'{"id":"1","tag":"other","prediction_id":"p-1","tagged_at":"2"}')
+    assert known.admit(tagged(1))
+    for _ in range(2):
+        with pytest.raises(ConflictError):
+            known.admit(other)
+    assert not known.admit(tagged(1, at=3))
+    assert known.admit(tagged(2, at=4))
+    assert (known.first, known.duplicates, known.conflicts, known.unidentified) == (2, 1, 2, 0)
+
+
 def test_another_topic_is_another_outcome() -> None:
     """The same prediction id on another topic is another outcome, as when a reviewer decides an event of `review`."""
     known = Distinct()
