@@ -1,8 +1,9 @@
 """Find near-duplicates of rows that must stay unseen: a test row does not test a model that has read its paraphrase."""
 
+import math
 import re
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 SIMILARITY_LIMIT = 0.8
@@ -40,16 +41,29 @@ def split_near_duplicates(
     Returns:
         The rows to keep and the rows that repeat a guarded one, both in order.
     """
-    by_size: defaultdict[int, list[frozenset[str]]] = defaultdict(list)
-    for other in guarded:
-        words = word_set(key(other))
-        by_size[len(words)].append(words)
+    sets = {word_set(key(other)) for other in guarded}
+    frequency = Counter(word for words in sets for word in words)
+    by_word: defaultdict[str, list[frozenset[str]]] = defaultdict(list)
+    for words in sets:
+        for word in _prefix(words, frequency, limit):
+            by_word[word].append(words)
     kept: list[T] = []
     repeated: list[T] = []
     for row in rows:
         words = word_set(key(row))
-        # Jaccard >= limit needs sizes within that ratio: most pairs are never compared.
-        sizes = [size for size in by_size if limit * len(words) <= size <= len(words) / limit]
-        near = any(similarity(words, other) >= limit for size in sizes for other in by_size[size])
+        near = words in sets or any(
+            similarity(words, other) >= limit for word in _prefix(words, frequency, limit) for other in by_word.get(word, ())
+        )
         (repeated if near else kept).append(row)
     return kept, repeated
+
+
+def _prefix(words: frozenset[str], frequency: Mapping[str, int], limit: float) -> list[str]:
+    """
+    The rarest words of a set, of which two sets that are `limit` similar share at least one (Chaudhuri et al. 2006).
+
+    Both sets must hold `limit` of each other, so they cannot differ in more words than the prefix has, less one.
+    """
+    ordered = sorted(words, key=lambda word: (frequency.get(word, 0), word))
+    # Less a hair, since 0.8 * 5 must not be rounded up to 5.
+    return ordered[: len(words) - math.ceil(limit * len(words) - 1e-9) + 1]

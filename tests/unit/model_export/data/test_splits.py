@@ -7,7 +7,9 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 from model_export.data import duplicates, madewithml, splits
 from model_export.data.corpus import CORPUS, NOT_ML, PAIRS, read_corpus
@@ -221,3 +223,21 @@ def test_the_projects_own_pairs_are_in_every_part_and_on_topics_of_their_own() -
     counts = Counter(splits.part_of_topic(row.topic) for row in rows if len(row.tags) > 1)
     assert min(counts[part] for part in ("train", "calibration", "corpus_test")) >= 60
     assert not {row.topic for row in rows} & {row.topic for row in read_corpus(CORPUS)}
+
+
+@hypothesis.given(
+    st.lists(st.text("abcde ", max_size=14), max_size=12),
+    st.lists(st.text("abcde ", max_size=14), max_size=12),
+    st.sampled_from([0.5, 0.8, 0.9, 1.0]),
+)
+def test_the_search_for_near_duplicates_finds_what_comparing_all_pairs_finds(
+    rows: list[str], guarded: list[str], limit: float
+) -> None:
+    """Only texts that share a rare word are compared, and no near-duplicate is missed by that."""
+    spaced = [" ".join(row.replace(" ", "")) for row in rows], [" ".join(other.replace(" ", "")) for other in guarded]
+    repeated = [
+        row
+        for row in spaced[0]
+        if any(duplicates.similarity(duplicates.word_set(row), duplicates.word_set(other)) >= limit for other in spaced[1])
+    ]
+    assert duplicates.split_near_duplicates(*spaced, key=str, limit=limit)[1] == repeated
