@@ -12,12 +12,13 @@ from stream.kafka import admin
 from stream.kafka.credentials import SecurityError
 from stream.kafka.errors import BrokerUnreachableError, NotAuthorizedError, TopicsMissingError
 from stream.kafka.group.look import look
-from stream.kafka.group.standing import Member, Place, Standing
+from stream.kafka.group.standing import Member, Place, Standing, without_a_commit
 from stream.settings.settings import Settings
 
 # Members and partitions beyond these are counted and not listed.
 MOST_LISTED = 20
 ANSWER_SECONDS = 5.0
+AGAIN_SECONDS = 1.0
 HOUR_SECONDS, DAY_SECONDS = 3600, 86_400
 
 
@@ -32,22 +33,39 @@ def group(settings: Settings, *, absent: Status) -> Iterator[Finding]:
     """
     Who works, what waits, and what was committed last.
 
+    Kafka counts a worker that died until its session ends. So where a member commits nothing of old events, the group is looked
+    at again until it does, or until a session timeout is over.
+
     Args:
         settings: Group, topic and brokers.
         absent: The status of the finding if events wait and no member works on them.
     """
     try:
-        standing = look(settings)
+        standing, idle = _watched(settings)
     except NotAuthorizedError as error:
         yield finding_of("waiting", Status.WARN, error)
         return
-    yield from findings(standing, absent=absent, now=time.time())
+    yield from findings(standing, absent=absent, now=time.time(), idle=idle, idle_seconds=settings.session_timeout_seconds)
 
 
-def findings(standing: Standing, *, absent: Status, now: float) -> Iterator[Finding]:
-    """The findings on a group at a moment (Unix seconds)."""
+def _watched(settings: Settings) -> tuple[Standing, tuple[Member, ...]]:
+    """The group, and its members that committed nothing of old events for a session timeout."""
+    first = standing = look(settings)
+    old_ms = (time.time() - settings.session_timeout_seconds) * 1000
+    deadline = time.monotonic() + settings.session_timeout_seconds
+    while (idle := without_a_commit(first, standing, old_ms)) and time.monotonic() < deadline:
+        time.sleep(AGAIN_SECONDS)
+        standing = look(settings)
+    return standing, idle
+
+
+def findings(
+    standing: Standing, *, absent: Status, now: float, idle: tuple[Member, ...] = (), idle_seconds: float = 0.0
+) -> Iterator[Finding]:
+    """The findings on a group at a moment (Unix seconds), with the members that committed nothing for `idle_seconds`."""
     yield members(standing)
-    yield waiting(standing, absent=absent, now=now)
+    found = waiting(standing, absent=absent, now=now)
+    yield _idle(standing, found.detail, idle, idle_seconds) if idle else found
     yield transactions(standing, now=now)
     yield last_committed(standing, now=now)
 
@@ -102,6 +120,21 @@ def waiting(standing: Standing, *, absent: Status, now: float) -> Finding:
         status=absent,
         detail=f"{detail}; {why}",
         fix="start a worker (tagstream worker); if one has ended, its last log line has the cause: docs/runbooks/WorkerAbsent.md",
+        standing=standing,
+    )
+
+
+def _idle(standing: Standing, waits: str, idle: tuple[Member, ...], seconds: float) -> Finding:
+    listed = "; ".join(map(_member, idle[:MOST_LISTED]))
+    more = f"; and {len(idle) - MOST_LISTED} more" if len(idle) > MOST_LISTED else ""
+    return StandingFinding(
+        check="waiting",
+        status=Status.WARN,
+        detail=f"{waits}; {listed}{more} {'has' if len(idle) == 1 else 'have'} committed nothing for {seconds:g} s",
+        fix=(
+            "it may hang, or have died: Kafka counts a member until its session ends. Look at its log and /readyz, and run the "
+            "doctor again: docs/runbooks/Stalled.md"
+        ),
         standing=standing,
     )
 

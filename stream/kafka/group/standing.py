@@ -1,5 +1,6 @@
 """Where a consumer group stands in its topic: members, and for each partition how many events wait and since when. Pure."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -97,6 +98,30 @@ class Standing:
     def last_ms(self, now_ms: float) -> int | None:
         """When the newest committed event was written, likewise: it was committed then or later."""
         return max(_known((place.last_ms for place in self.places), now_ms), default=None)
+
+
+def without_a_commit(before: Standing, after: Standing, written_before_ms: float) -> tuple[Member, ...]:
+    """
+    The members that held the same partitions at both looks and committed in none of them, though old events wait there.
+
+    Kafka counts a member that died until its session ends. A worker that catches up has old events too, and it commits.
+
+    Args:
+        before: The first look.
+        after: A later one.
+        written_before_ms: Events that were written before this moment (Unix milliseconds) are old.
+    """
+    committed = {place.partition: place.committed for place in before.places}
+    places = {place.partition: place for place in after.places}
+
+    def stands_still(member: Member) -> bool:
+        held = [places[number] for number in member.partitions if number in places]
+        old = any(
+            place.waiting and moment < written_before_ms for place in held for moment in _known([place.oldest_ms], math.inf)
+        )
+        return old and all(place.committed == committed.get(place.partition) for place in held)
+
+    return tuple(member for member in after.members if member in before.members and stands_still(member))
 
 
 def _known(moments: Iterable[int | None], now_ms: float) -> list[int]:

@@ -1,10 +1,18 @@
 """Findings on the group: events that wait without a worker fail the check, with the numbers that a person needs."""
 
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 
-from stream.doctor.findings import Status
+from stream.doctor import group as checks
+from stream.doctor.findings import Finding, Status
 from stream.doctor.group import MOST_LISTED, findings
 from stream.kafka.group.standing import Member, Place, Standing
+from stream.settings.settings import Settings
+from tests.fakes import Clock
 
 NOW = 1_764_000_000.0
 WORKER = Member(client="faust", host="10.0.0.7", partitions=(0, 1))
@@ -54,6 +62,88 @@ def test_events_that_a_worker_is_to_take_pass() -> None:
         Status.OK,
         "1 event of content (by partition 0: 1); the oldest was written 5 min ago",
     )
+
+
+def looked(monkeypatch: pytest.MonkeyPatch, looks: Iterable[Standing]) -> tuple[dict[str, Finding], float]:
+    """The findings of the check when the brokers give these answers in turn, and the seconds that it waited."""
+    clock, answers = Clock(), iter(looks)
+    began = clock()
+
+    def sleep(seconds: float) -> None:
+        clock.now += seconds
+
+    monkeypatch.setattr(checks, "time", SimpleNamespace(time=lambda: NOW, monotonic=clock, sleep=sleep))
+    monkeypatch.setattr(checks, "look", lambda _: next(answers))
+    return {one.check: one for one in checks.group(Settings(), absent=Status.FAIL)}, clock() - began
+
+
+HELD = standing(place(0, 100), place(1, 20), members=(WORKER,), state="Stable")
+
+
+def catching_up() -> Iterator[Standing]:
+    """A worker with an old backlog that commits in one of its partitions."""
+    for committed in itertools.count(5):
+        yield replace(HELD, places=(replace(HELD.places[0], committed=committed), HELD.places[1]))
+
+
+def test_a_member_that_died_is_looked_at_until_its_session_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kafka counts a dead worker until its session ends: its old events are no work in hand, and no worker runs."""
+    ended = standing(*HELD.places)
+    found, waited = looked(monkeypatch, [HELD, HELD, HELD, ended])
+    assert found["waiting"].status is Status.FAIL
+    assert found["waiting"].detail.endswith("; no worker runs")
+    assert found["members"].detail == "the group tagstream has no member"
+    assert 0 < waited <= 10
+
+
+def test_a_member_that_commits_nothing_for_a_session_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that hangs keeps its session; the doctor names it instead of taking its events for work in hand."""
+    found, waited = looked(monkeypatch, itertools.repeat(HELD))
+    assert found["waiting"].status is Status.WARN
+    assert found["waiting"].detail == (
+        "120 events of content (by partition 0: 100, 1: 20); the oldest was written 5 min ago; "
+        "faust at 10.0.0.7 (0, 1) has committed nothing for 10 s"
+    )
+    assert "docs/runbooks/Stalled.md" in found["waiting"].fix
+    assert 10 <= waited <= 12
+
+
+def test_a_worker_that_catches_up_is_no_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit in one of its partitions shows that a member lives, however old its backlog is; then the doctor waits no longer."""
+    found, waited = looked(monkeypatch, catching_up())
+    assert found["waiting"].status is Status.OK
+    assert waited <= 1
+
+
+@pytest.mark.parametrize(
+    "once",
+    [
+        standing(place(0, 3, age=2), members=(WORKER,), state="Stable"),
+        standing(place(0, 0), members=(WORKER,), state="Stable"),
+        standing(place(0, 3)),
+        standing(place(2, 3), members=(WORKER,), state="Stable"),
+        standing(Place(partition=0, begin=0, committed=5, end=7), members=(WORKER,), state="Stable"),
+    ],
+)
+def test_the_doctor_looks_again_only_where_a_member_may_be_gone(monkeypatch: pytest.MonkeyPatch, once: Standing) -> None:
+    """Fresh events, none, no member, a partition of no member, or an age that is not known: one look is enough."""
+    found, waited = looked(monkeypatch, [once])
+    assert waited == 0
+    assert found["waiting"].status is not Status.WARN
+
+
+def test_one_dead_member_of_several_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others commit; a member that got other partitions meanwhile is looked at no longer."""
+    dead = Member(client="gone", host="10.0.0.8", partitions=(2,))
+    moved = Member(client="moved", host="10.0.0.9", partitions=(3,))
+
+    def looks() -> Iterator[Standing]:
+        for number, one in enumerate(catching_up()):
+            third = replace(moved, partitions=(3,) if number == 0 else (3, 4))
+            yield replace(one, places=(*one.places, place(2, 7), place(3, 7)), members=(WORKER, dead, third))
+
+    found, _ = looked(monkeypatch, looks())
+    assert found["waiting"].detail.endswith("; gone at 10.0.0.8 (2) has committed nothing for 10 s")
 
 
 @pytest.mark.parametrize(("state", "status"), [("Stable", Status.FAIL), ("PreparingRebalance", Status.OK)])
