@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from monitoring import limits
 from monitoring.figures.figures import Figures, Measure
+from monitoring.vocabulary import DriftSignal
 
 
 class Tier(StrEnum):
@@ -29,8 +30,20 @@ class Alarm:
     next: str
 
 
-# The next step for all drift: the finding names words, labels, sources and example events.
-DRIFT = "tagstream drift tail --from-beginning says which words, labels, sources and events moved."
+# The next step for all drift: the finding names words, labels, sources and example events. Whether a worker has learnt its words and
+# sources yet is in none of its metrics.
+DRIFT = (
+    "tagstream drift tail --from-beginning says which labels and events moved, and which words and sources, if the worker has a "
+    "reference for them (docs/drift.md)."
+)
+
+# The watched signals as people call them.
+SIGNALS: Mapping[str, str] = {
+    DriftSignal.CONFIDENCE: "The mean confidence",
+    DriftSignal.ENERGY: "The mean energy",
+    DriftSignal.TOKENS_PER_WORD: "The mean number of tokens per word",
+    DriftSignal.DESCRIBED: "The share of events with a description",
+}
 
 # The next step where no model decides: drift is no cause, and no drift is looked for.
 RULES = "find out why the model does not decide (docs/runbooks/ReviewShareOverBudget.md), then set TAGSTREAM_DECIDER=model."
@@ -147,6 +160,7 @@ def _distances(figures: Figures) -> Iterator[Alarm]:
                 lambda one: f"The tokens per word differ from the reference (KS {one.value:.2f}): another language or format.",
             ),
         },
+        _what_moved(figures),
     )
 
 
@@ -167,6 +181,7 @@ def _shares(figures: Figures) -> Iterator[Alarm]:
                 lambda one: f"{one.value:.0%} of the events come from producers that known_sources does not name.",
             ),
         },
+        _what_moved(figures),
     )
     (review,) = (one for one in figures.shares if one.name == "review")
     if review.over:
@@ -175,7 +190,7 @@ def _shares(figures: Figures) -> Iterator[Alarm]:
         if window.decided - window.decisions > window.decided / 2:
             what, next_step = f"{what}: the keyword rules decide, and they are sure of no event.", RULES
         else:
-            what, next_step = f"{what}; the budget is {review.limit:.0%}.", DRIFT
+            what, next_step = f"{what}; the budget is {review.limit:.0%}.", _what_moved(figures)
         yield Alarm(name="ReviewShareOverBudget", tier=Tier.TICKET, what=what, next=next_step)
 
 
@@ -183,7 +198,7 @@ def _changes(figures: Figures) -> Iterator[Alarm]:
     for signal, count in figures.detectors.changes.items():
         if count:
             times = "" if count == 1 else f", {count} times"
-            what = f"The mean of {signal.replace('_', ' ')} jumped in a worker{times}."
+            what = f"{SIGNALS.get(signal, signal)} jumped in a worker{times}."
             yield Alarm(name="SuddenChange", tier=Tier.TICKET, what=what, next=DRIFT)
     silent, window = figures.detectors.silent_seconds or 0.0, figures.window
     if silent > limits.COMPARED_SECONDS and window.seconds:
@@ -209,11 +224,24 @@ def _windows(figures: Figures) -> Iterator[Alarm]:
             yield Alarm(name="ContentDrift", tier=Tier.TICKET, what=sentence(score), next=DRIFT)
 
 
-def _judged(measures: tuple[Measure, ...], sentences: Mapping[str, tuple[str, Callable[[Measure], str]]]) -> Iterator[Alarm]:
+def _what_moved(figures: Figures) -> str:
+    """The next step of a drift alarm. Before its first full window a worker has compared nothing, so it has no finding to read."""
+    found = figures.detectors
+    if found.compared_seconds_ago is not None or not found.window_events:
+        return DRIFT
+    return (
+        f"tagstream tail content shows the events; no window of {found.window_events:.0f} decisions has been compared with the "
+        f"reference yet, so no finding names words, labels or sources."
+    )
+
+
+def _judged(
+    measures: tuple[Measure, ...], sentences: Mapping[str, tuple[str, Callable[[Measure], str]]], next_step: str
+) -> Iterator[Alarm]:
     for measure in measures:
         if measure.name in sentences and measure.over:
             name, sentence = sentences[measure.name]
-            yield Alarm(name=name, tier=Tier.TICKET, what=sentence(measure), next=DRIFT)
+            yield Alarm(name=name, tier=Tier.TICKET, what=sentence(measure), next=next_step)
 
 
 def _skewed(figures: Figures) -> bool:

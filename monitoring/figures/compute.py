@@ -99,6 +99,7 @@ def _flow(last: Snapshot) -> Flow:
     ages = last.histogram(AGE)
     p50, p99 = (ages.quantile(share) if ages else None for share in (0.5, 0.99))
     return Flow(
+        seconds=last.seconds,
         received=last.rate("tagstream_events_received_total"),
         **{door.value: last.rate(PUBLISHED, destination=door.value) for door in Destination},
         p50_seconds=p50.value if p50 else None,
@@ -113,11 +114,14 @@ def _position(now: Snapshot) -> Position:
         values = now.gauge(name)
         return round(sum(values)) if values and not now.unknown(name) else None
 
+    lag = whole("tagstream_committed_lag_events")
+    # The workers report 0 for "nothing in hand". That is the age of what waits only if nothing waits.
+    oldest = max(now.gauge("tagstream_oldest_unprocessed_seconds"), default=None)
     return Position(
-        lag=whole("tagstream_committed_lag_events"),
+        lag=lag,
         inflight=whole("tagstream_inflight_events"),
         partitions=whole("tagstream_assigned_partitions"),
-        oldest_seconds=max(now.gauge("tagstream_oldest_unprocessed_seconds"), default=None),
+        oldest_seconds=oldest if oldest or lag == 0 else None,
         open_transactions=_open_transactions(now),
     )
 

@@ -63,11 +63,12 @@ class JudgedSpan:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:
     """
-    Events per second over the last seconds, and quantiles of their age at the acknowledged outcome.
+    Events per second over the last `seconds`, and quantiles of their age at the acknowledged outcome.
 
-    With `p50_more` or `p99_more` the quantile is more than its figure, and the histogram does not say how much more.
+    `seconds` is None until two looks are far enough apart. With `p50_more` or `p99_more` the quantile is more than its figure, and the histogram does not say how much more.
     """
 
+    seconds: float | None = None
     received: float | None = None
     tagged: float | None = None
     review: float | None = None
@@ -100,9 +101,10 @@ class OpenTransaction:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
     """
-    Position of the workers in the log, added up; `oldest_seconds` is the largest of any worker.
+    Position of the workers in the log, added up.
 
-    `lag` is None, too, while one of the workers gets no answer from the brokers.
+    `lag` is None, too, while one of the workers gets no answer from the brokers. `oldest_seconds` is the largest of any worker. It is
+    None while no worker has an event in hand but events wait, or may wait: their age is not known.
     """
 
     lag: int | None

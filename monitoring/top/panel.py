@@ -23,6 +23,7 @@ TIER_NAMES = {Tier.PAGE: "now", Tier.TICKET: "soon"}
 HEIGHTS = " ▁▂▃▄▅▆▇█"
 MINUTES_FROM, HOURS_FROM = 120, 7200
 DASH = "-"
+NO_FLOW = "no rates yet: they need two looks, a second apart"
 NO_BREAK = "\N{NO-BREAK SPACE}"
 # Draws a part of the frame in the given number of columns.
 Block = Callable[[Figures, int], list[Text]]
@@ -96,7 +97,8 @@ def _numbers(figures: Figures, width: int) -> list[Text]:
     cell = width // len(cells)
     values = Text.assemble(*((f"{value:^{cell}}", style) for _, value, style in cells))
     names = Text.assemble(*((f"{name:^{cell}}", QUIET) for name, _, _ in cells))
-    return [values, names, Text("")]
+    span = Text(f" rates and latency of the last {seconds(flow.seconds)}" if flow.seconds else f" {NO_FLOW}", style=QUIET)
+    return [values, names, span]
 
 
 def _alarms(figures: Figures, width: int) -> Iterator[Text]:

@@ -129,6 +129,19 @@ def test_a_drifted_stream_says_what_moved() -> None:
     assert all(alarm.tier is Tier.TICKET and alarm.next for alarm in found)
 
 
+def test_the_next_step_of_drift_promises_no_finding_before_the_first_comparison() -> None:
+    """Before the first full window no finding names words, so the next step of drift says so and shows the events."""
+    stream = ran(drift=1.0)
+    stream.metrics.drift_plan(5000, {})
+    (early,) = {alarm.next for alarm in alarms(seen(stream))}
+    assert early.startswith("tagstream tail content ")
+    assert "no window of 5000 decisions has been compared" in early
+    stream.metrics.drift_evaluated(5000, {}, stream.now)
+    (later,) = {alarm.next for alarm in alarms(seen(stream))}
+    assert later.startswith("tagstream drift tail --from-beginning ")
+    assert "if the worker has a reference for them" in later
+
+
 def test_drift_is_not_judged_on_few_decisions() -> None:
     """With few decisions no drift alarm is raised, because distances are mostly chance."""
     assert alarms(seen(ran(20, drift=1.0))) == []
@@ -234,6 +247,16 @@ def test_the_lag_is_unknown_while_one_worker_does_not_know_its_own() -> None:
     assert b'"lag":null' in msgspec.json.encode(found)
 
 
+@pytest.mark.parametrize(("lag", "oldest", "known"), [(None, 0.0, None), (7, 0.0, None), (0, 0.0, 0.0), (None, 40.0, 40.0)])
+def test_the_age_of_the_oldest_event_is_unknown_with_nothing_in_hand(
+    lag: int | None, oldest: float, known: float | None
+) -> None:
+    """With nothing in hand, the age of an event that waits on the brokers is unknown, not 0."""
+    stream = ran()
+    stream.metrics.position(partitions=6, lag=lag, inflight=0, last_commit=None, oldest_seconds=oldest)
+    assert seen(stream).position.oldest_seconds == known
+
+
 def test_an_open_transaction_is_an_alarm_that_names_the_partition() -> None:
     """Only after the limit: a producer that commits has a transaction open at many looks."""
     stream = ran()
@@ -265,9 +288,14 @@ def test_a_sudden_change_is_an_alarm() -> None:
     stream = ran()
     stream.metrics.drift_change("confidence")
     stream.metrics.drift_change("tokens_per_word")
+    stream.metrics.drift_change("described")
     stream.metrics.drift_change("tokens_per_word")
     whats = [alarm.what for alarm in alarms(seen(stream)) if alarm.name == "SuddenChange"]
-    assert whats == ["The mean of confidence jumped in a worker.", "The mean of tokens per word jumped in a worker, 2 times."]
+    assert whats == [
+        "The mean confidence jumped in a worker.",
+        "The share of events with a description jumped in a worker.",
+        "The mean number of tokens per word jumped in a worker, 2 times.",
+    ]
 
 
 @pytest.mark.parametrize(("scores", "said"), [({"words": 5.9}, 0), ({"words": 6.0}, 1), ({"words": 24.5, "sources": 0.2}, 2)])

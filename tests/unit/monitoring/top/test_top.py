@@ -211,6 +211,21 @@ def test_once_as_json_is_one_object(stream: Stream) -> None:
     assert found["alarms"] == []
 
 
+def test_the_span_of_rates_is_said(stream: Stream) -> None:
+    """Rates of a single second are said to be of that second, in a frame and in JSON."""
+    kept = History()
+    kept.see({"w": of_families(stream.registry.collect(), at=stream.now)})
+    stream.run(1, rate=4)
+    found = figures(kept.see({"w": of_families(stream.registry.collect(), at=stream.now)}))
+    assert "rates and latency of the last 1.0 s" in "\n".join(drawn(Frame(found, whole=True), 80))
+    assert found.flow.seconds == pytest.approx(1)
+    with served(stream) as one:
+        frame = CliRunner().invoke(main.app, ["top", "--once", "--every", "0.2", one]).output
+        page = json.loads(get(address(one), "/snapshot.json")[1])["figures"]["flow"]
+    assert panel.NO_FLOW in frame
+    assert "seconds" in page
+
+
 def test_ctrl_c_is_the_ordinary_end(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C ends the command without an error."""
 
