@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import re
 import select
 import sys
 import threading
@@ -18,7 +19,9 @@ QUIET = ("aiokafka", "kafka", "faust", "mode", "asyncio", "stream")
 # Their debug lines contain keys, values and requests, and kafka-python's the password, so no level turns them on.
 NEVER_DEBUG = ("aiokafka", "kafka")
 # Limits the clients' warnings: while brokers are away they write 60 lines a second, which would rotate earlier lines out of the log.
-REPEATS, REPEAT_SECONDS = 5, 60.0
+REPEATS, REPEAT_SECONDS = 2, 60.0
+# Nodes, offsets and times: messages that differ in them alone are of one kind.
+NUMBER = re.compile(r"\d+")
 # A message that contains its values differs each time, so the number of messages that are counted is bounded.
 MOST_MESSAGES = 500
 SHOWN_CHARACTERS = 200
@@ -121,9 +124,10 @@ class Handler(logging.StreamHandler[TextIO]):
 
 class Repeats(logging.Filter):
     """
-    Passes five lines a minute of each message of the Kafka clients and of Faust, and logs how many more it has held back.
+    Passes two lines a minute of each message of the Kafka clients and of Faust, and logs how many more it has held back.
 
-    Our own lines and critical ones always pass. The same message with another exception counts as another message.
+    Our own lines and critical ones always pass. Messages that differ in numbers alone count together; the same message with another
+    exception counts as another message.
     """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
@@ -154,7 +158,8 @@ class Repeats(logging.Filter):
         if record.levelno >= logging.CRITICAL or record.name.partition(".")[0] not in QUIET:
             return True
         kind, error = record.exc_info[:2] if record.exc_info else (None, None)
-        key = (record.name, record.levelname, str(record.msg), f"{kind.__name__}: {error}" if kind is not None else "")
+        raised = f"{kind.__name__}: {error}" if kind is not None else ""
+        key = (record.name, record.levelname, NUMBER.sub("0", str(record.msg)), NUMBER.sub("0", raised))
         if key not in self._seen and len(self._seen) >= MOST_MESSAGES:
             return True
         self._seen[key] = self._seen.get(key, 0) + 1

@@ -66,12 +66,18 @@ def read(folder: Path) -> Bundle:
     Read and verify a bundle.
 
     Raises:
-        BundleError: A file is missing, too large, no regular file or a link out of the folder, a byte differs from the manifest, labels differ between manifest and
-            network, the network refers to data outside its file or to operators outside the ONNX standard, or the manifest
-            is not in its canonical form.
+        BundleError: There is no such folder, a file is missing, too large, no regular file or a link out of the folder, a byte differs
+            from the manifest, labels differ between manifest and network, the network refers to data outside its file or to
+            operators outside the ONNX standard, or the manifest is not in its canonical form.
     """
     # Once for all files: a link to the folder, as `current` for a release, may be switched meanwhile.
     root = Path(os.path.realpath(folder))
+    if not root.is_dir():
+        msg = (
+            f"bundle {folder} is refused: there is no such folder. Next: point the setting bundle (TAGSTREAM_BUNDLE, --bundle) at the "
+            f"folder of a bundle, or make one there (tagstream model train)."
+        )
+        raise BundleError(msg)
     raw = _bytes_of(folder, root, MANIFEST)
     try:
         manifest = manifests.parse(raw)

@@ -83,14 +83,8 @@ def calibrate(
         TooFewError: Fewer than five windows remain after the baseline.
     """
     decided = [seen for seen in observations if seen.signals is not None and seen.label is not None]
+    require(len(decided), plan, of="decisions")
     learned = plan.reference_windows * plan.window_events
-    least = learned + LEAST_WINDOWS * plan.window_events
-    if len(decided) < least:
-        msg = (
-            f"{len(decided)} decisions are too few to calibrate on: {learned} become the reference and {LEAST_WINDOWS} windows "
-            f"of {plan.window_events} must remain. Next: give {least} events or more of a healthy time."
-        )
-        raise TooFewError(msg)
     reference = baseline.of(decided[:learned])
     rest = decided[learned:]
     replays = list(_replays(rest, block=plan.window_events // 2, events=min(RUNS * run_events, MOST_EVENTS), seed=seed))
@@ -108,6 +102,23 @@ def calibrate(
         *_changes(replays, total=total, allowed=allowed),
         *(_window(score, values, shipped.of(score), total=total, allowed=allowed) for score, values in scores.items()),
     ]
+
+
+def require(count: int, plan: DriftPlan, *, of: str) -> None:
+    """
+    Refuse to calibrate on so few events; `of` names them in the message.
+
+    Raises:
+        TooFewError: Fewer than five windows remain after the baseline.
+    """
+    learned = plan.reference_windows * plan.window_events
+    least = learned + LEAST_WINDOWS * plan.window_events
+    if count < least:
+        msg = (
+            f"{count} {of} are too few to calibrate on: {learned} become the reference and {LEAST_WINDOWS} windows "
+            f"of {plan.window_events} must remain. Next: give {least} events or more of a healthy time."
+        )
+        raise TooFewError(msg)
 
 
 def _replays(rest: Sequence[Observation], *, block: int, events: int, seed: int) -> Iterator[Sequence[Observation]]:

@@ -67,8 +67,8 @@ class Columns:
         found = [self.of_file.get(column, column) for column in header]
         if "title" not in found:
             msg = (
-                f"{name} has no column 'title' (columns: {shown}). Next: name the columns in the first line, or tell `send` and "
-                f"`classify` which column it is: --title NAME, and --description NAME."
+                f"{name} has no column 'title' (columns: {shown}). Next: name the columns in the first line, or give JSON Lines with a "
+                f"`title`; `send` and `classify` also take the column's name: --title NAME, and --description NAME."
             )
             raise RowsError(msg)
         # Spreadsheets write columns without a name, and mostly without a cell.

@@ -8,7 +8,7 @@ import msgspec
 
 from model_export.bundle.bundle import read as read_bundle
 from monitoring.drift import baseline
-from monitoring.drift.calibration import Calibrated, calibrate
+from monitoring.drift.calibration import Calibrated, calibrate, require
 from monitoring.observer import Observation
 from stream.batch import rows
 from stream.contract.record import Record
@@ -74,6 +74,9 @@ def calibration(settings: Settings, what: str, *, run_events: int) -> None:
     if not settings.drift_window_events:
         msg = "drift_window_events is 0: there is nothing to calibrate. Next: set it to the size of window that is to be used."
         raise DriftError(msg)
+    # Deciding takes minutes, so a file with too few rows is refused before it.
+    if rows.can_be_read_twice(what):
+        require(sum(1 for _ in rows.read(what)), settings.drift_plan, of="rows")
     observations = [seen for batch in _observations(settings, what) for seen in batch]
     found = calibrate(
         observations,

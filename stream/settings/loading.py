@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import EnvSettingsSource
 
 from stream.settings.security import FILES_OF_SECRETS
@@ -21,6 +22,15 @@ from stream.settings.topics import SameNameError
 CONFIG_FILE = "tagstream.toml"
 # Variables with our prefix that are not settings: they choose where settings are read from.
 CONTROL_VARIABLES = frozenset({"TAGSTREAM_CONFIG"})
+
+# Kinds of pydantic's errors: texts that are no number, and numbers out of range with the name and the words of the bound.
+NUMBERS = {"int_parsing": "a whole number", "float_parsing": "a number"}
+BOUNDS = {
+    "greater_than_equal": ("ge", "at least"),
+    "greater_than": ("gt", "above"),
+    "less_than_equal": ("le", "at most"),
+    "less_than": ("lt", "below"),
+}
 
 
 class SettingsError(Exception):
@@ -201,13 +211,29 @@ def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:
             f"{key} ({origins.get(key, 'unknown origin')}) is not a setting of tagstream.{said} "
             f"Next: correct or remove it; `tagstream config show` lists all."
         )
-    reason = problem["msg"].removeprefix("Value error, ")
+    reason = _reason(key, problem)
     if " Next: " in reason:
         return f"these settings do not go together: {reason}"
     return (
         f"setting {key}{_shown(key, problem['input'])} ({origins.get(key, 'default')}) cannot be used: {reason}. "
         f"Next: correct it; `tagstream config show` describes every setting."
     )
+
+
+def _reason(key: str, problem: ErrorDetails) -> str:
+    """Why a value cannot be used: in our words where it is no number or out of range, else as the check says."""
+    kind = NUMBERS.get(problem["type"])
+    if kind is not None:
+        return f"it is empty; unset it, or give {kind}" if problem["input"] == "" else f"it is not {kind}"
+    if problem["type"] in BOUNDS:
+        field = Settings.model_fields[key]
+        return "it must be " + " and ".join(
+            f"{words} {getattr(bound, name)}"
+            for bound in field.metadata
+            for name, words in BOUNDS.values()
+            if hasattr(bound, name)
+        )
+    return problem["msg"].removeprefix("Value error, ")
 
 
 def _shown(key: str, value: Any) -> str:

@@ -9,15 +9,31 @@ from stream.settings.settings import Settings
 EVERYWHERE = frozenset({"0.0.0.0", "::", "[::]", ""})  # noqa: S104
 
 
+class NoPortError(Exception):
+    """The settings name no port of the metrics, since each worker takes a free one; the message says where to find it."""
+
+    exit_code = 2
+
+
 def own_address(settings: Settings) -> str:
     """
     The URL of a worker's metrics for a client on the same machine.
+
+    Raises:
+        NoPortError: `metrics_port` is 0.
 
     >>> own_address(Settings(metrics_host="::1", metrics_port=7))
     'http://[::1]:7/metrics'
     """
     host = "127.0.0.1" if settings.metrics_host in EVERYWHERE else settings.metrics_host
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.metrics_port}/metrics"
+    address = f"http://{f'[{host}]' if ':' in host else host}"
+    if settings.metrics_port == 0:
+        msg = (
+            "metrics_port is 0, so each worker takes a free port, which its log line worker_starting has. "
+            f"Next: name the address: tagstream top {address}:PORT/metrics"
+        )
+        raise NoPortError(msg)
+    return f"{address}:{settings.metrics_port}/metrics"
 
 
 def is_taken(error: BaseException | None) -> bool:

@@ -195,6 +195,16 @@ def test_what_the_clients_say_again_and_again_is_held_back_and_counted(clock: Cl
     }
 
 
+def test_messages_of_one_kind_count_together_whatever_their_numbers(out: io.StringIO) -> None:
+    """The same trouble with each node, in the message or in the exception, is one kind of message."""
+    theirs = logging.getLogger("aiokafka")
+    for node in range(10):
+        theirs.error(f"Request to node {node} failed")
+        theirs.error("Failed fetch", exc_info=ConnectionError(f"node {node} is not ready"))
+    said = [line["event"] for line in lines(out)]
+    assert said == ["Request to node 0 failed", "Failed fetch", "Request to node 1 failed", "Failed fetch"]
+
+
 def test_what_matters_is_not_held_back_for_what_looks_like_it(out: io.StringIO) -> None:
     """Faust has one message for all exceptions, and the last of them is the one that ended it."""
     theirs = logging.getLogger("faust.transport")
@@ -215,7 +225,7 @@ def test_messages_that_are_never_the_same_take_no_memory() -> None:
     """Some have their values in them."""
     repeats = Repeats(Clock())
     for number in range(3 * MOST_MESSAGES):
-        assert repeats.filter(logging.LogRecord("faust.x", logging.ERROR, "", 0, f"[{number}]", None, None))
+        assert repeats.filter(logging.LogRecord("faust.x", logging.ERROR, "", 0, "x" * number, None, None))
     assert len(repeats._seen) <= MOST_MESSAGES
 
 

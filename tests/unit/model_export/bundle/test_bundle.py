@@ -207,6 +207,12 @@ def test_a_link_out_of_the_folder_is_refused(folder: Path, name: str, target: st
         bundle.read(folder)
 
 
+def test_a_folder_that_is_not_there_names_the_setting(tmp_path: Path) -> None:
+    """A path without a folder is said to be that, with the setting that names it, before any talk of a new export."""
+    with pytest.raises(BundleError, match=r"there is no such folder\. Next: point the setting bundle \(TAGSTREAM_BUNDLE"):
+        bundle.read(tmp_path / "nowhere")
+
+
 def test_a_link_to_itself_is_refused(folder: Path) -> None:
     """A link that leads to no file is refused with the system's reason."""
     (folder / MODEL).unlink()

@@ -23,7 +23,7 @@ from monitoring.top.panel import Frame
 from monitoring.top.top import NoWorkerError, Watcher
 from monitoring.top.workers import AddressError, address, ask, get
 from stream.cli import main
-from stream.settings.metrics_address import own_address
+from stream.settings.metrics_address import NoPortError, own_address
 from stream.settings.settings import Settings
 from tests.observations import LABELS, Stream
 
@@ -88,6 +88,14 @@ def test_the_settings_say_where_their_own_worker_is() -> None:
     assert own_address(Settings()) == "http://127.0.0.1:9108/metrics"
     assert own_address(Settings(metrics_host="0.0.0.0", metrics_port=7)) == "http://127.0.0.1:7/metrics"  # noqa: S104
     assert own_address(Settings(metrics_host="::1")) == "http://[::1]:9108/metrics"
+
+
+def test_a_port_that_the_settings_leave_open_is_said_with_its_place() -> None:
+    """With port 0 in the settings `top` says that the worker's log has the port, and how to name it."""
+    result = CliRunner().invoke(main.app, ["top", "--once"], env={"TAGSTREAM_METRICS_PORT": "0"})
+    assert isinstance(result.exception, NoPortError)
+    assert "its log line worker_starting" in str(result.exception)
+    assert "tagstream top http://127.0.0.1:PORT/metrics" in str(result.exception)
 
 
 def test_several_workers_are_one_stream(stream: Stream) -> None:

@@ -309,6 +309,20 @@ def test_a_value_that_cannot_be_used_is_refused_with_its_name_and_origin(tmp_pat
     assert f"(environment {name})" in message
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("CONFIDENCE_THRESHOLD", "", "it is empty; unset it, or give a number"),
+        ("BATCH_MAX_EVENTS", "", "it is empty; unset it, or give a whole number"),
+        ("BATCH_MAX_EVENTS", "many", "it is not a whole number"),
+        ("CONFIDENCE_THRESHOLD", "1.5", "it must be at least 0 and at most 1"),
+    ],
+)
+def test_a_number_that_cannot_be_used_is_refused_in_plain_words(tmp_path: Path, name: str, value: str, why: str) -> None:
+    """An empty text, a text that is no number and a number out of range are said in words, with the whole range."""
+    assert f"cannot be used: {why}. Next: " in refused(tmp_path, {f"TAGSTREAM_{name}": value})
+
+
 def test_two_topics_with_one_name_are_both_named_with_their_origin(tmp_path: Path) -> None:
     """The error is one sentence with both settings, where each was set, and no table of Python."""
     message = refused(tmp_path, {"TAGSTREAM_TOPICS__CONTENT": "tagged"})
