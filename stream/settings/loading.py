@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 from pydantic_settings import EnvSettingsSource
 
 from stream.settings.security import FILES_OF_SECRETS
@@ -220,7 +219,7 @@ def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:
     )
 
 
-def _reason(key: str, problem: ErrorDetails) -> str:
+def _reason(key: str, problem: Mapping[str, Any]) -> str:
     """Why a value cannot be used: in our words where it is no number or out of range, else as the check says."""
     kind = NUMBERS.get(problem["type"])
     if kind is not None:
@@ -233,7 +232,8 @@ def _reason(key: str, problem: ErrorDetails) -> str:
             for name, words in BOUNDS.values()
             if hasattr(bound, name)
         )
-    return problem["msg"].removeprefix("Value error, ")
+    said: str = problem["msg"]
+    return said.removeprefix("Value error, ")
 
 
 def _shown(key: str, value: Any) -> str:
