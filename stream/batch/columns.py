@@ -10,6 +10,11 @@ from stream.contract.limits import DEFAULT_LIMITS
 from stream.contract.refusal import Refused
 from stream.contract.strict_json import checked_object, fields_of
 
+NAME_THE_TITLE = (
+    "name the columns in the first line, or give JSON Lines with a `title`; `send` and `classify` also take the column's name: "
+    "--title NAME, and --description NAME."
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
@@ -58,18 +63,17 @@ class Columns:
         ['id', 'title']
         """
         shown = ", ".join(header) or "none"
+        separated = _other_separator(header)
         for column, field in self.of_file.items():
             if column not in header:
                 msg = (
-                    f"{name} has no column {column!r}, which --{field} names (columns: {shown}). Next: name one of its columns."
+                    f"{name} has no column {column!r}, which --{field} names (columns: {shown}). Next: "
+                    f"{separated or 'name one of its columns.'}"
                 )
                 raise RowsError(msg)
         found = [self.of_file.get(column, column) for column in header]
         if "title" not in found:
-            msg = (
-                f"{name} has no column 'title' (columns: {shown}). Next: name the columns in the first line, or give JSON Lines with a "
-                f"`title`; `send` and `classify` also take the column's name: --title NAME, and --description NAME."
-            )
+            msg = f"{name} has no column 'title' (columns: {shown}). Next: {separated or NAME_THE_TITLE}"
             raise RowsError(msg)
         # Spreadsheets write columns without a name, and mostly without a cell.
         twice = sorted({column for column in found if column and found.count(column) > 1})
@@ -103,3 +107,10 @@ class Columns:
                 )
                 raise RowsError(msg)
         return Row(row.line, msgspec.json.encode({of_file.get(key, key): value for key, value in found.items()}))
+
+
+def _other_separator(header: Sequence[str]) -> str:
+    """The next step for a header that is one column and holds what other programs separate columns by; else empty."""
+    (only, *others) = header or [""]
+    found = [said for separator, said in ((";", "';'"), ("\t", "tabs")) if separator in only]
+    return f"separate the columns by commas, not by {found[0]}." if found and not others else ""

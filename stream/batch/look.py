@@ -15,6 +15,7 @@ from stream.contract.events import decode
 from stream.contract.limits import Limits
 from stream.contract.record import Record
 from stream.contract.refusal import Refusal
+from stream.terminal.text import counted
 
 SHOWN = 5
 # An id takes some 150 bytes.
@@ -110,6 +111,12 @@ class Look:
         return "\n".join(lines)
 
     @property
+    def no_events(self) -> str:
+        """How many rows are no events, as in "1 of 3 rows is no event"."""
+        found = self.codes.total()
+        return f"{found} of {counted(self.rows, 'row')} {'is no event' if found == 1 else 'are no events'}"
+
+    @property
     def repetition(self) -> str | None:
         """A sentence on repeated ids; None if there are none."""
         if not self.repeated:
@@ -117,7 +124,7 @@ class Look:
         shown = ", ".join(f"line {line} that of line {earlier}" for line, earlier in self.repeats)
         more = f" and {self.repeated - len(self.repeats)} more" if self.repeated > len(self.repeats) else ""
         return (
-            f"warning: {self.repeated} of {self.rows} rows repeat the id of an earlier row ({shown}{more}). Consumers take events "
+            f"warning: {self.repeated} of {counted(self.rows, 'row')} repeat{'s' * (self.repeated == 1)} the id of an earlier row ({shown}{more}). Consumers take events "
             f"with one id for one event; rows without an id and with the same bytes have the same id. Next: give each event an id "
             f"of its own."
         )

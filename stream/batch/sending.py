@@ -97,7 +97,7 @@ def _survey(what: str, plan: Plan, look: Look, say: Callable[[str], None]) -> No
     _warn(look, plan, say)
     if look.faults and not plan.as_is:
         msg = (
-            f"{look.codes.total()} of {look.rows} rows of {what} are no events, and nothing was sent:\n{look.listed}\n"
+            f"{what}: {look.no_events}, and nothing was sent:\n{look.listed}\n"
             f"Next: correct them, or send the file as it is with --as-is: the worker makes dead letters of such rows."
             f"{_space(look.form)}"
         )
@@ -151,7 +151,7 @@ def _warn(look: Look, plan: Plan, say: Callable[[str], None]) -> None:
     if look.repetition is not None:
         say(look.repetition)
     if look.faults and plan.as_is:
-        say(f"warning: {look.codes.total()} of {look.rows} rows are no events, and are sent as they are:\n{look.listed}")
+        say(f"warning: {look.no_events}; sent all the same:\n{look.listed}")
 
 
 def _space(sentence: str) -> str:

@@ -7,6 +7,7 @@ import typer
 
 from stream.cli.exits import EXIT_FAILED, fail, note
 from stream.cli.options import BundleFolder, Decider, DescriptionColumn, IdColumn, Json, Threshold, TitleColumn, settings
+from stream.terminal.text import counted
 
 
 def classify(
@@ -59,7 +60,7 @@ def classify(
     if rejected:
         hint = f"{hint} A plain text is an argument: tagstream classify 'TEXT'." if hint == EXPECTED else hint
         fail(
-            f"{rejected} of {done} rows are rejected. The output has the line and the reason of each. Next: correct them and run "
+            f"{rejected} of {counted(done, 'row')} {'is' if rejected == 1 else 'are'} rejected. The output has the line and the reason of each. Next: correct them and run "
             f"again. {hint}".rstrip(),
             EXIT_FAILED,
         )

@@ -32,7 +32,7 @@ def checked_object(value: bytes, limits: Limits) -> dict[str, Any]:
     try:
         parsed = decoder.decode(text)
     except json.JSONDecodeError as error:
-        raise undecodable(Reason.INVALID_JSON, f"not JSON at character {error.pos}") from None
+        raise undecodable(Reason.INVALID_JSON, f"not JSON at character {error.pos + 1}") from None
     except RecursionError:
         raise undecodable(Reason.TOO_DEEP, f"nested deeper than {limits.max_depth} levels") from None
     if not isinstance(parsed, dict):
@@ -108,7 +108,9 @@ def _check_string(string: str) -> None:
     try:
         string.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise undecodable(Reason.LONE_SURROGATE, f"a string holds half a surrogate pair at character {error.start}") from None
+        raise undecodable(
+            Reason.LONE_SURROGATE, f"a string holds half a surrogate pair at character {error.start + 1}"
+        ) from None
 
 
 def fields_of(value: bytes | msgspec.Raw) -> Fields:

@@ -17,6 +17,7 @@ from stream.contract.record import Record
 from stream.dead_letters import proofs
 from stream.kafka.producer import VerbatimSender
 from stream.kafka.reading.log import Log
+from stream.terminal.text import counted
 
 # A run that has written `sending` hands the record to its producer within the first of these, or not at all, and the producer gives
 # it up `producer.DELIVERY_SECONDS` later. So after the second a run that has stopped can add no record to the target.
@@ -203,7 +204,7 @@ class Ledger:
         failed = [error for error in sender.deliver(records) if error is not None]
         if failed:
             msg = (
-                f"the broker did not confirm {len(failed)} of {len(records)} notes in {self._topic}: {failed[0]}. "
+                f"the broker did not confirm {len(failed)} of {counted(len(records), 'note')} in {self._topic}: {failed[0]}. "
                 f"Next: `tagstream doctor`; then run the replay again: it checks first which records have arrived."
             )
             raise LedgerError(msg) from failed[0]
@@ -217,7 +218,7 @@ def wait_until_over(
     recent = [note for note in notes if now_ms - note.at_ms < LONG_OVER_SECONDS * 1000]
     if recent:
         say(
-            f"another replay began to send {len(recent)} dead letters and has not finished; "
+            f"another replay began to send {counted(len(recent), 'dead letter')} and has not finished; "
             f"waiting {HOLD_SECONDS:g} s, after which it can send no more"
         )
         sleep(HOLD_SECONDS)

@@ -10,6 +10,7 @@ from stream.dead_letters.ledger import SEND_WITHIN_SECONDS, Ledger, Standing, St
 from stream.dead_letters.plan import ReplayPlan, ReplayReport
 from stream.dead_letters.refusals import NotReplayed, not_replayed
 from stream.kafka.producer import TooLargeError, TooLateError, UndeliveredError, VerbatimSender
+from stream.terminal.text import counted
 
 BATCH_LETTERS = 100
 BATCH_BYTES = 8 * 1024 * 1024
@@ -82,8 +83,8 @@ class Sending:
             late = self._send_in_time(batch)
             if len(late) == len(batch):
                 msg = (
-                    f"the notes in the ledger for {len(batch)} dead letters and the first record for {self.plan.target} took more "
-                    f"than {SEND_WITHIN_SECONDS:g} s, after which another run may take over; {self.report.sent} dead letters were "
+                    f"the notes in the ledger for {counted(len(batch), 'dead letter')} and the first record for {self.plan.target} took more "
+                    f"than {SEND_WITHIN_SECONDS:g} s, after which another run may take over; {counted(self.report.sent, 'dead letter')} "
                     f"replayed. Next: `tagstream doctor`; then run the replay again."
                 )
                 raise ReplayError(msg)
@@ -126,6 +127,6 @@ class Sending:
 
     def _unconfirmed(self, error: UndeliveredError) -> ReplayError:
         return ReplayError(
-            f"the broker did not confirm a record for {self.plan.target}: {error}; {self.report.sent} dead letters were replayed. "
+            f"the broker did not confirm a record for {self.plan.target}: {error}; {counted(self.report.sent, 'dead letter')} replayed. "
             f"Next: `tagstream doctor`; then run the replay again: it checks first which records have arrived."
         )

@@ -13,6 +13,7 @@ from stream.dead_letters.choose import Found
 from stream.dead_letters.plan import ReplayReport
 from stream.dead_letters.selection import UsageError
 from stream.terminal import console
+from stream.terminal.text import counted
 
 HEADING = f"{'place':<12}{'written':<26}{'from':<24}{'code':<20}{'stage':<10}{'tries':>5}{'replays':>9}{'bytes':>9}  message"
 MESSAGE_CHARACTERS = 200
@@ -152,7 +153,7 @@ def print_report(report: ReplayReport, *, dry_run: bool, as_json: bool) -> None:
             }
         )
     done = "would be replayed" if dry_run else "replayed, confirmed by the broker"
-    parts = [f"{report.sent} dead letters {done} to {report.target}"]
+    parts = [f"{counted(report.sent, 'dead letter')} {done} to {report.target}"]
     if report.returned:
         # Each dead letter is replayed once, but a wrong event becomes another dead letter at every replay.
         parts.append(

@@ -35,6 +35,7 @@ from stream.deliver.redelivered import Taken
 from stream.deliver.unacknowledged import Unacknowledged
 from stream.deliver.under_way import Turn, UnderWay
 from stream.settings.settings import Settings
+from stream.terminal.text import counted
 
 Send = Callable[[Publication], Awaitable[Awaitable[Any]]]
 """Two awaits: after the first the record is queued, after the second the broker has confirmed it."""
@@ -261,7 +262,7 @@ class Delivery:
                 return publications
         except TimeoutError as error:
             seconds = self._settings.produce_timeout_seconds
-            msg = f"the broker did not confirm {len(publications)} outcomes within {seconds:g} s (produce_timeout_seconds)"
+            msg = f"the broker did not confirm {counted(len(publications), 'outcome')} within {seconds:g} s (produce_timeout_seconds)"
             raise DeliveryError(msg) from error
 
     async def _stop_if_tripped(self, publications: Sequence[Publication], before: Turn) -> None:

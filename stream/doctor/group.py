@@ -14,6 +14,7 @@ from stream.kafka.errors import BrokerUnreachableError, NotAuthorizedError, Topi
 from stream.kafka.group.look import look
 from stream.kafka.group.standing import Member, Place, Standing, without_a_commit
 from stream.settings.settings import Settings
+from stream.terminal.text import counted
 
 # Members and partitions beyond these are counted and not listed.
 MOST_LISTED = 20
@@ -89,7 +90,7 @@ def members(standing: Standing) -> Finding:
     found = standing.members
     if not found:
         return Finding(check="members", status=Status.OK, detail=f"the group {standing.group} has no member")
-    held = f"{_count(len(found), 'member')} of {standing.group}, {standing.held} of {_count(len(standing.places), 'partition')} held"
+    held = f"{counted(len(found), 'member')} of {standing.group}, {standing.held} of {counted(len(standing.places), 'partition')} held"
     listed = "; ".join(map(_member, found[:MOST_LISTED]))
     more = f"; and {len(found) - MOST_LISTED} more" if len(found) > MOST_LISTED else ""
     sharing = "" if standing.state == "Stable" else f"; the group shares out its partitions now ({standing.state})"
@@ -111,7 +112,7 @@ def waiting(standing: Standing, *, absent: Status, now: float) -> Finding:
     behind = [place for place in standing.places if place.waiting]
     by_partition = ", ".join(f"{place.partition}: {place.waiting}" for place in behind[:MOST_LISTED])
     more = f", and {len(behind) - MOST_LISTED} partitions more" if len(behind) > MOST_LISTED else ""
-    detail = f"{_count(count, 'event')} of {standing.topic} (by partition {by_partition}{more}); {_oldest(standing, now)}"
+    detail = f"{counted(count, 'event')} of {standing.topic} (by partition {by_partition}{more}); {_oldest(standing, now)}"
     if not standing.deserted:
         return StandingFinding(check="waiting", status=Status.OK, detail=detail, standing=standing)
     why = "no worker runs" if not standing.members else "no member of the group holds a partition"
@@ -175,7 +176,7 @@ def _behind(place: Place, now: float) -> str:
         if seconds == math.inf
         else f"its first record was written {ago(place.open_since_ms or 0, now)}"
     )
-    return f"{_count(place.behind, 'event')} from offset {place.end} on, {since}"
+    return f"{counted(place.behind, 'event')} from offset {place.end} on, {since}"
 
 
 def _find_hanging(topic: str, place: Place) -> str:
@@ -211,7 +212,3 @@ def ago(moment_ms: int, now: float) -> str:
     if seconds < 2 * HOUR_SECONDS:
         return f"{seconds / 60:.0f} min ago"
     return f"{seconds / HOUR_SECONDS:.0f} h ago" if seconds < 2 * DAY_SECONDS else f"{seconds / DAY_SECONDS:.0f} days ago"
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}{'s' * (number != 1)}"

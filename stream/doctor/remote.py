@@ -12,6 +12,7 @@ from stream.kafka.errors import BrokerSilentError, BrokerUnreachableError, Topic
 from stream.kafka.rights import NEEDED_TOPICS, Operation, Resource, Right, missing
 from stream.kafka.transactions import no_transactions
 from stream.settings.settings import Settings
+from stream.terminal.text import counted
 
 
 def brokers_and_topics(settings: Settings, *, create_topics: bool, severity: Status) -> Iterator[Finding]:
@@ -111,7 +112,7 @@ def topic(settings: Settings, key: str, found: TopicDescription, severity: Statu
     may = (
         f", may {' '.join(sorted(found.operations))}" if found.operations and settings.security.protocol != "PLAINTEXT" else ""
     )
-    return Finding(check=check, status=Status.OK, detail=f"{found.partitions} partition{'s' * (found.partitions != 1)}{may}")
+    return Finding(check=check, status=Status.OK, detail=f"{counted(found.partitions, 'partition')}{may}")
 
 
 def _sizes(settings: Settings, partitions: Mapping[str, int]) -> Iterator[Finding]:

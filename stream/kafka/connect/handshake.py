@@ -19,6 +19,7 @@ from stream.kafka.connect.refusal import sentence
 from stream.kafka.credentials import client_options
 from stream.kafka.errors import BrokerAbsentError, BrokerRefusedError
 from stream.settings.settings import Settings
+from stream.terminal.text import counted
 
 ANSWER_SECONDS = 5.0
 CLOSE_SECONDS = 0.5
@@ -80,7 +81,7 @@ def _enter_within(settings: Settings, seconds: float, say: Callable[[str], None]
 
 
 def _absent(settings: Settings, found: tuple[Attempt, ...], tries: int, seconds: float) -> BrokerAbsentError:
-    ended, times = "; ".join(map(str, found)), f"{tries} attempt{'s' * (tries != 1)}"
+    ended, times = "; ".join(map(str, found)), counted(tries, "attempt")
     return BrokerAbsentError(
         f"no Kafka broker answered at {settings.brokers} within {seconds:g} s: {ended} ({times}). Next: {advice(settings, found)}."
     )

@@ -110,7 +110,7 @@ def test_rows_that_cannot_be_classified_keep_their_place(tagstream: Command, bun
         "code": "wrong_type",
         "message": "title is a JSON number, a string is expected",
     }
-    assert b"1 of 3 rows are rejected" in done.stderr
+    assert b"1 of 3 rows is rejected" in done.stderr
 
 
 def test_a_closed_pipe_is_no_crash(bundle_folder: Path) -> None:
@@ -200,7 +200,7 @@ def test_rows_that_are_sent_can_be_followed(tagstream: Command, environ: dict[st
     (tmp_path / "a.jsonl").write_bytes(sent)
     refused = tagstream("send", "a.jsonl", environ=environ)
     assert refused.returncode == 4
-    assert b"1 of 3 rows of a.jsonl are no events, and nothing was sent:\n  line 3: invalid_json" in refused.stderr
+    assert b"a.jsonl: 1 of 3 rows is no event, and nothing was sent:\n  line 3: invalid_json" in refused.stderr
     done = tagstream("send", "a.jsonl", "--as-is", environ=environ)
     assert done.returncode == 0, done.stderr.decode()
     assert b"3 events in" in done.stderr

@@ -15,6 +15,7 @@ from stream.broker.processes import Processes
 from stream.contract.record import Record
 from stream.kafka import producer
 from stream.settings.settings import Settings
+from stream.terminal.text import counted
 from tests.faults.cluster.topics import send
 from tests.faults.inputs import Planted
 from tests.faults.observer import TopicObserver
@@ -88,7 +89,7 @@ def test_a_killed_replay_goes_on_where_it_stopped(environ: dict[str, str], setti
     done = replaying(environ, "to-the-end", 0)
     assert done.returncode == 0, done.stderr.decode()
     assert b"waiting 0.2 s" in done.stderr
-    assert f"{7 - arrived} dead letters replayed".encode() in done.stderr
+    assert counted(7 - arrived, "dead letter").encode() + b" replayed" in done.stderr
     assert events_of(replays(settings)) == Counter(EVENTS)
     third = replaying(environ, "to-the-end", 0)
     assert b"0 dead letters replayed" in third.stderr
@@ -159,7 +160,7 @@ def test_a_replay_is_refused_with_its_reason(tagstream: Command, environ: dict[s
     assert "not replayed: 2/0: " in said
     assert "does not take a record of its size (1200000 bytes and headers)" in said
     assert "it does not have the headers of a dead letter of tagstream" in said
-    assert "1 dead letters replayed" in said
+    assert "1 dead letter replayed" in said
     assert "3 refused (" in said
     assert marks_of(contents(settings, settings.topics.content)) == [("3", f"{settings.topics.dlq}/1/0")]
     more = tagstream("dlq", "replay", "--most-replays", "4", "0/0", environ=environ)

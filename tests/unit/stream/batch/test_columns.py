@@ -89,6 +89,12 @@ def test_names_that_cannot_be_meant_are_refused(names: dict[str, str]) -> None:
         Columns(**names)
 
 
+def test_a_file_with_semicolons_is_told_so_before_its_names_are_asked_for(tmp_path: Path) -> None:
+    """With `--title Headline` too, the error is about what separates the columns."""
+    with pytest.raises(RowsError, match=r"no column 'Headline'.*Next: separate the columns by commas, not by ';'"):
+        values(tmp_path, "a.csv", b"Ref;Headline\n1;a\n", Columns(title="Headline"))
+
+
 def test_csv_without_a_title_says_how_to_name_it(tmp_path: Path) -> None:
     """The error of a CSV file with other names gives the options."""
     with pytest.raises(RowsError, match=r"no column 'title' \(columns: Title\).*--title NAME"):

@@ -111,6 +111,11 @@ def test_a_file_with_old_line_ends_and_no_suffix_is_passed_on_as_one_row(tmp_pat
     [
         (b"", "has no column 'title' (columns: none)"),
         (b"id,name\n1,a\n", "has no column 'title' (columns: id, name)"),
+        (
+            b"Ref;Headline\n1;a\n",
+            "has no column 'title' (columns: Ref;Headline). Next: separate the columns by commas, not by ';'",
+        ),
+        (b"id\ttitle\n1\ta\n", "Next: separate the columns by commas, not by tabs"),
         (b"id,title\n1,a\n2,b,c\n", "line 3: more fields"),
         (b'id,title\n\n1,"a\nb"\n2,"b\nc",c\n', "line 5: more fields"),
         (b"title\na\n\xff\n", "line 3: not UTF-8 (byte 0)"),

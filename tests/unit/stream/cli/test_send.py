@@ -63,7 +63,7 @@ def test_a_file_with_rows_that_are_no_events_is_not_sent(tmp_path: Path, sent: S
     assert isinstance(done.exception, ContractError)
     assert done.exception.exit_code == 4
     said = str(done.exception)
-    assert f"10 of 11 rows of {path} are no events, and nothing was sent:\n  line 3: wrong_type (title is " in said
+    assert f"{path}: 10 of 11 rows are no events, and nothing was sent:\n  line 3: wrong_type (title is " in said
     assert (
         "  and 5 more; of all: 9 invalid_json, 1 wrong_type\nNext: correct them, or send the file as it is with --as-is" in said
     )
@@ -91,7 +91,7 @@ def test_as_is_sends_every_row_and_says_which_are_no_events(tmp_path: Path, sent
     done = send(written(tmp_path, b'{"title":"a"}\nno json\n'), "--as-is")
     assert done.exit_code == 0
     assert sent.values == [b'{"title":"a"}', b"no json"]
-    assert "warning: 1 of 2 rows are no events, and are sent as they are:\n  line 2: invalid_json" in done.stderr
+    assert "warning: 1 of 2 rows is no event; sent all the same:\n  line 2: invalid_json" in done.stderr
 
 
 def test_standard_input_stops_at_the_first_row_that_is_no_event(sent: Sent) -> None:
@@ -110,8 +110,8 @@ def test_standard_input_as_is_is_sent_whole(sent: Sent) -> None:
     done = send("-", "--as-is", given=b'no json\n{"title":"b"}\n{"title":"b"}\n')
     assert done.exit_code == 0
     assert len(sent.values) == 3
-    assert "1 of 3 rows are no events" in done.stderr
-    assert "1 of 3 rows repeat the id of an earlier row (line 3 that of line 2)" in done.stderr
+    assert "1 of 3 rows is no event; sent all the same" in done.stderr
+    assert "1 of 3 rows repeats the id of an earlier row (line 3 that of line 2)" in done.stderr
 
 
 def test_a_pipe_is_read_once(tmp_path: Path, sent: Sent) -> None:
@@ -130,7 +130,7 @@ def test_repeated_ids_are_a_warning(tmp_path: Path, sent: Sent) -> None:
     """The rows are sent: only their producer can say whether it is a mistake."""
     done = send(written(tmp_path, b"id,title\n1,a\n2,b\n1,c\n", "a.csv"))
     assert done.exit_code == 0
-    assert "warning: 1 of 3 rows repeat the id of an earlier row (line 4 that of line 2)" in done.stderr
+    assert "warning: 1 of 3 rows repeats the id of an earlier row (line 4 that of line 2)" in done.stderr
     assert len(sent.values) == 3
 
 

@@ -104,7 +104,7 @@ MACHINES: dict[str, tuple[dict[str, Any], type[BaseException], str]] = {
     "confirmation never comes": (
         {"broker": lambda: LosingBroker(lambda _: None), "produce_timeout_seconds": 2},
         DeliveryError,
-        "did not confirm 1 outcomes within 2 s",
+        "did not confirm 1 outcome within 2 s",
     ),
     "decide raises": ({"decide": lambda: breaks(raises(MemoryError("full")))}, MemoryError, "full"),
     "decide exits": ({"decide": lambda: breaks(raises(SystemExit(3)))}, SystemExit, "3"),
