@@ -132,7 +132,7 @@ def test_a_row_that_is_refused_is_found_by_its_line(given: bytes, line: int, num
     assert (refused["line"], refused["row"]) == (line, number)
     assert json.loads(written.stdout.splitlines()[number]) == refused
     assert "1 of" in spoken.stderr
-    assert "rows are rejected. The output has the line and the reason of each." in spoken.stderr
+    assert " rejected. The output has the line and the reason of each." in spoken.stderr
 
 
 def test_a_json_array_is_told_how_to_become_json_lines() -> None:
