@@ -84,7 +84,7 @@ def test_the_models_metrics_leave_the_rules_out() -> None:
 def test_a_refused_bundle_is_refused_and_names_the_rules() -> None:
     """A refused bundle is an error that names the rules as the way to keep events flowing to people."""
     with pytest.raises(
-        BundleError, match=r"cannot be read.*Next: .*TAGSTREAM_DECIDER=rules keeps the stream flowing to people"
+        BundleError, match=r"there is no such folder.*Next: .*TAGSTREAM_DECIDER=rules keeps the stream flowing to people"
     ):
         decider_of(Settings(bundle=NOWHERE))
 
