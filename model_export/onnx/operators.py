@@ -1,6 +1,6 @@
 """The operators of an int8 file, chosen so that processors of different width compute the same bits, in few nodes.
 
-Integer products are exact everywhere. What differs between processors is floating point, in two ways:
+Integer products are exact on every processor. Floating point differs between processors in two ways:
 
 - A sum of floats depends on its order, and a wider processor adds in another order. The runtime's `Softmax` does so: from 17
   numbers on, the last bit of a row's sum differs between AVX2 and AVX-512, and the rounding to eight bits behind it turns

@@ -125,7 +125,7 @@ def _most_frequent(reasons: Mapping[str, int]) -> str:
 
 
 def _models(figures: Figures) -> Iterator[Alarm]:
-    if _skewed(figures):
+    if _decide_differently(figures):
         if len({model.digest for model in figures.models}) > 1:
             versions = ", ".join(sorted(f"{model.version} ({model.digest[:8]})" for model in figures.models))
             what = f"Workers decide with different bundles: {versions}. Drift is not judged until they agree."
@@ -244,5 +244,5 @@ def _judged(
             yield Alarm(name=name, tier=Tier.TICKET, what=sentence(measure), next=next_step)
 
 
-def _skewed(figures: Figures) -> bool:
+def _decide_differently(figures: Figures) -> bool:
     return len({(model.digest, model.arithmetic) for model in figures.models}) > 1

@@ -106,8 +106,8 @@ class Look:
         lines = [f"  {fault}" for fault in self.faults]
         more = self.codes.total() - len(self.faults)
         if more:
-            counted = ", ".join(f"{count} {code}" for code, count in self.codes.most_common())
-            lines.append(f"  and {more} more; of all: {counted}")
+            by_code = ", ".join(f"{count} {code}" for code, count in self.codes.most_common())
+            lines.append(f"  and {more} more; of all: {by_code}")
         return "\n".join(lines)
 
     @property
@@ -124,8 +124,8 @@ class Look:
         shown = ", ".join(f"line {line} that of line {earlier}" for line, earlier in self.repeats)
         more = f" and {self.repeated - len(self.repeats)} more" if self.repeated > len(self.repeats) else ""
         return (
-            f"warning: {self.repeated} of {counted(self.rows, 'row')} repeat{'s' * (self.repeated == 1)} the id of an earlier row ({shown}{more}). Consumers take events "
-            f"with one id for one event; rows without an id and with the same bytes have the same id. Next: give each event an id "
+            f"warning: {self.repeated} of {counted(self.rows, 'row')} repeat{'s' * (self.repeated == 1)} the id of an earlier row "
+            f"({shown}{more}). Consumers take events with one id for one event; rows without an id and with the same bytes have the same id. Next: give each event an id "
             f"of its own."
         )
 

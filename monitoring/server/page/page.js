@@ -65,7 +65,7 @@ function draw() {
   $("dead").textContent = dead.length ? `Dead letters: ${dead.map(([reason, times]) => `${title(reason)} ${times}`).join(", ")}.` : "";
   $("totals").textContent = `Since the start: ${count(totals.received)} received, ${count(totals.tagged)} tagged, ` +
     `${count(totals.review)} to a person, ${count(totals.dlq)} dead letters. ` +
-    `${count(position.partitions)} partitions, ${count(position.inflight)} events in progress.`;
+    `${count(position.partitions)} partitions, ${count(position.inflight)} in progress.`;
   alarms(judged.decisions >= LEAST_DECISIONS);
 }
 

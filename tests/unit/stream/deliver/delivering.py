@@ -88,9 +88,9 @@ async def rig(
             await run
 
 
-def drive(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run a scenario on a fresh event loop for at most `SECONDS`."""
-    asyncio.run(asyncio.wait_for(scenario(), SECONDS))
+def drive(scenario: Callable[[], Coroutine[Any, Any, None]], *, seconds: float = SECONDS) -> None:
+    """Run a scenario on a fresh event loop for at most so many seconds of its clock."""
+    asyncio.run(asyncio.wait_for(scenario(), seconds))
 
 
 async def until(holds: Callable[[], bool]) -> None:

@@ -12,9 +12,12 @@ from stream.deliver.patience import Patience
 from tests.fakes import FakeBroker, FakeEvent, FakeMessage, Gate
 from tests.unit.stream.deliver.delivering import decided, drive, rig, until
 
-SECONDS = 10.0
+# So long that the seconds which a busy machine takes are nothing beside it.
+SECONDS = 1000.0
 # More than half of it.
-LEAP = 7.0
+LEAP = 700.0
+# Of the clock that is set forward; pytest's own bound is on real time.
+HANG_SECONDS = 100 * SECONDS
 
 
 class Leaps:
@@ -26,46 +29,38 @@ class Leaps:
         monkeypatch.setattr(loop, "time", lambda: real() + self._ahead)
 
     async def forward(self, seconds: float) -> None:
-        """Set it forward, and let everything happen that is due."""
+        """Let everything happen that is due, set it forward, and again let everything happen."""
+        await self._due()
         self._ahead += seconds
+        await self._due()
+
+    @staticmethod
+    async def _due() -> None:
         for _ in range(20):
             await asyncio.sleep(0)
 
 
-def test_a_batch_may_take_longer_than_the_bound_while_records_are_confirmed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four records, one each 7 s, with a bound of 10 s: 28 s for the batch, and the worker goes on."""
+@pytest.mark.parametrize("events", [pytest.param(4, id="one batch"), pytest.param(8, id="a batch behind another")])
+def test_a_batch_may_take_longer_than_the_bound_while_records_are_confirmed(
+    monkeypatch: pytest.MonkeyPatch, events: int
+) -> None:
+    """One record each 700 s with a bound of 1,000 s: the worker goes on, and confirmations of one batch are progress for the next."""
 
     async def scenario() -> None:
         leaps = Leaps(asyncio.get_running_loop(), monkeypatch)
-        async with rig(broker=FakeBroker(confirms=False), feed=range(4), produce_timeout_seconds=SECONDS) as it:
-            await until(lambda: len(it.broker.sent) == 4)
-            for offset in range(4):
+        async with rig(broker=FakeBroker(confirms=False), feed=range(events), produce_timeout_seconds=SECONDS) as it:
+            await until(lambda: len(it.broker.sent) == events)
+            for offset in range(events):
                 await leaps.forward(LEAP)
                 it.broker.confirm(offset)
-            await until(lambda: it.stream.acknowledged == [0, 1, 2, 3] or bool(it.death.causes))
+            await until(lambda: it.stream.acknowledged == list(range(events)) or bool(it.death.causes))
             assert it.death.causes == []
 
-    drive(scenario)
-
-
-def test_a_batch_that_waits_behind_another_is_not_given_up_while_that_one_is_confirmed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second batch shares the connection with the first: the confirmations of one are progress for both."""
-
-    async def scenario() -> None:
-        leaps = Leaps(asyncio.get_running_loop(), monkeypatch)
-        async with rig(broker=FakeBroker(confirms=False), feed=range(8), produce_timeout_seconds=SECONDS) as it:
-            await until(lambda: len(it.broker.sent) == 8)
-            for offset in range(8):
-                await leaps.forward(LEAP)
-                it.broker.confirm(offset)
-            await until(lambda: it.stream.acknowledged == list(range(8)) or bool(it.death.causes))
-            assert it.death.causes == []
-
-    drive(scenario)
+    drive(scenario, seconds=HANG_SECONDS)
 
 
 def test_a_broker_that_falls_silent_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three of four records are confirmed, then none for 14 s: the process ends, and the batch is not acknowledged."""
+    """Three of four records are confirmed, then none for 1,400 s: the process ends, and the batch is not acknowledged."""
 
     async def scenario() -> None:
         leaps = Leaps(asyncio.get_running_loop(), monkeypatch)
@@ -81,7 +76,7 @@ def test_a_broker_that_falls_silent_ends_the_process(monkeypatch: pytest.MonkeyP
             assert isinstance(it.death.causes[0], DeliveryError)
             assert it.stream.acknowledged == []
 
-    drive(scenario)
+    drive(scenario, seconds=HANG_SECONDS)
 
 
 def test_a_confirmation_after_the_bound_has_passed_changes_nothing() -> None:
