@@ -65,7 +65,10 @@ def test_dying_succeeds_with_a_closed_pipe(stream: str) -> None:
 def test_dying_needs_no_reader_of_the_log() -> None:
     """A worker whose log is a full pipe that its reader has left alone ends all the same, with its code."""
     with full_pipe() as pipe:
-        ended = subprocess.run(dying(""), stderr=pipe, timeout=HANG_SECONDS, check=False)
+        # A short wait for the reader, so that the alarm for the last words is far away.
+        ended = subprocess.run(
+            dying("from stream import logs\nlogs.WRITE_SECONDS = 0.1"), stderr=pipe, timeout=HANG_SECONDS, check=False
+        )
     assert ended.returncode == EXIT_BROKEN
 
 
