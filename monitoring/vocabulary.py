@@ -4,6 +4,8 @@ from enum import StrEnum
 
 # Longer names of producers are cut to this length before they are compared.
 MAX_SOURCE_CHARACTERS = 100
+# A reviewer's tag of an event that is about none of the labels. Only a person gives it, so no bundle may have a label of this name.
+OFF_SUBJECT = "off_subject"
 
 
 class Destination(StrEnum):
@@ -46,6 +48,9 @@ class Reason(StrEnum):
     OUTCOME_TOO_LARGE = "outcome_too_large"
     MODEL_RAISED = "model_raised"
     CRASHES_WORKER = "crashes_worker"
+    INVALID_ANSWER = "invalid_answer"
+    UNKNOWN_LABEL = "unknown_label"
+    UNKNOWN_DECISION = "unknown_decision"
 
 
 class ReviewReason(StrEnum):

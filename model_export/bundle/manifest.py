@@ -4,6 +4,8 @@ from typing import Annotated, Any
 
 import msgspec
 
+from monitoring.vocabulary import OFF_SUBJECT
+
 FORMAT = 1
 MANIFEST, MODEL, TOKENIZER = "bundle.json", "model.onnx", "tokenizer.json"
 # The name and version of a new bundle and the precision that its thresholds promise, unless the maker says otherwise.
@@ -214,6 +216,8 @@ def _rules(manifest: Manifest) -> dict[str, bool]:
     labels, golden, thresholds = manifest.labels, manifest.golden, manifest.thresholds
     rules = {
         "labels must be two or more different names": len(labels) >= 2 and len(set(labels)) == len(labels),  # noqa: PLR2004
+        f"a label may not be called {OFF_SUBJECT}, which is a reviewer's word for an event of no label": OFF_SUBJECT
+        not in labels,
         "max_length must be 8 to 512 tokens": 8 <= manifest.max_length <= 512,  # noqa: PLR2004
         "temperature must be over 0 and at most 100": 0 < manifest.temperature <= 100,  # noqa: PLR2004
         "threshold.confidence must lie in 0 to 1": 0 <= manifest.threshold.confidence <= 1,

@@ -7,8 +7,8 @@ import msgspec
 
 from stream.batch.row import Row, RowsError
 from stream.contract.limits import DEFAULT_LIMITS
+from stream.contract.parsing.strict_json import checked_object, fields_of
 from stream.contract.refusal import Refused
-from stream.contract.strict_json import checked_object, fields_of
 
 NAME_THE_TITLE = (
     "name the columns in the first line, or give JSON Lines with a `title`; `send` and `classify` also take the column's name: "

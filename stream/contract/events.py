@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from monitoring.vocabulary import Reason
-from stream.contract.cloudevents import binary_attributes, is_structured, open_envelope
 from stream.contract.limits import DEFAULT_LIMITS, Limits
+from stream.contract.parsing.cloudevents import binary_attributes, is_structured, open_envelope
+from stream.contract.parsing.strict_json import Fields, checked_object, encoded, fields_of, json_name
 from stream.contract.record import CUT_HEADERS, UNREADABLE_HEADERS, Headers, Record
 from stream.contract.refusal import Refusal, Refused, invalid, undecodable
-from stream.contract.strict_json import Fields, checked_object, encoded, fields_of, json_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ def decode(record: Record, limits: Limits = DEFAULT_LIMITS) -> ContentEvent | Re
 
 
 def _decode(record: Record, limits: Limits) -> ContentEvent:
-    _check_headers(record.headers)
+    check_headers(record.headers)
     value = record.value
     if value is None:
         raise undecodable(Reason.TOMBSTONE, "the record has no value (a tombstone)")
@@ -70,12 +70,18 @@ def _decode(record: Record, limits: Limits) -> ContentEvent:
         fields = {"cloudevent": encoded(attributes), **fields}
     elif is_structured(record.headers, checked):
         attributes, checked, fields = open_envelope(checked, fields, limits)
-    event = _validated(record, checked, fields, attributes, limits)
+    event = validated(record, checked, fields, attributes, limits)
     _check_carried(event, limits)
     return event
 
 
-def _check_headers(headers: Headers) -> None:
+def check_headers(headers: Headers) -> None:
+    """
+    May the record be read? Its headers say so if the consumer could not keep it whole.
+
+    Raises:
+        Refused: It was cut or could not be read from its batch, or the name of a header is not UTF-8.
+    """
     for name, _ in headers:
         if name == UNREADABLE_HEADERS[0]:
             raise undecodable(Reason.UNREADABLE_BATCH, "the record cannot be read from its batch; headers say why")
@@ -103,9 +109,22 @@ def _check_carried(event: ContentEvent, limits: Limits) -> None:
         raise undecodable(Reason.TOO_LARGE, f"key, headers and fields have {carried} bytes together, the limit is {limit}")
 
 
-def _validated(
+def validated(
     record: Record, checked: Mapping[str, Any], fields: Fields, attributes: Mapping[str, str] | None, limits: Limits
 ) -> ContentEvent:
+    """
+    The event in an object that is strict JSON.
+
+    Args:
+        record: Where it was read.
+        checked: The object as `checked_object` gives it.
+        fields: Its fields, as they came.
+        attributes: Of its CloudEvents envelope; None where there is none, as in every record that tagstream published.
+        limits: The longest id.
+
+    Raises:
+        Refused: It is no event of the contract.
+    """
     title = checked.get("title")
     if title is None:
         raise invalid(Reason.MISSING_TITLE, "title is missing")

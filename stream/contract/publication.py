@@ -14,12 +14,12 @@ import msgspec
 from monitoring.observer import Observation
 from monitoring.vocabulary import Destination, Reason, Stage
 from stream.contract import dead_letter
-from stream.contract.cloudevents import CLOUDEVENT_PREFIX
 from stream.contract.decisions import Decision, NeedsReview, Outcome, Tagged
 from stream.contract.limits import DEFAULT_LIMITS, Limits
+from stream.contract.parsing.cloudevents import CLOUDEVENT_PREFIX
+from stream.contract.parsing.strict_json import Fields
 from stream.contract.record import Headers, Record, weight
 from stream.contract.refusal import Refusal
-from stream.contract.strict_json import Fields
 
 # A field of ours only where the bundle gives it; else a producer's field of this name passes through.
 OPTIONAL_FIELD = "tags"
@@ -103,7 +103,7 @@ def _decided(outcome: Tagged | NeedsReview, tail: bytes) -> Publication:
         destination=destination,
         key=event.record.key if event.record.key is not None else event.id.encode(),
         value=value_without_clock(outcome)[:-1] + tail,
-        headers=tuple(header for header in event.record.headers if _is_forwarded(header[0])),
+        headers=forwarded(event.record.headers),
         observation=Observation(
             destination=destination,
             created_ms=event.record.timestamp_ms,
@@ -122,7 +122,7 @@ def value_without_clock(outcome: Tagged | NeedsReview) -> bytes:
     """The JSON object of the input's fields and the decision: all of the value but `tagged_at`."""
     decision = outcome.decision
     ours = DECISION_FIELDS | {OPTIONAL_FIELD} if decision.tags else DECISION_FIELDS
-    kept = msgspec.json.encode(_without_collisions(outcome.event.fields, ours))
+    kept = msgspec.json.encode(without_collisions(outcome.event.fields, ours))
     value = kept[:-1] + b"," + msgspec.json.encode(decision)[1:]
     return value[:-1] + b"," + _why_asked(outcome)[1:] if isinstance(outcome, NeedsReview) else value
 
@@ -132,7 +132,7 @@ def _why_asked(outcome: NeedsReview) -> bytes:
     return msgspec.json.encode(asked | {"text_flags": outcome.text_flags} if outcome.text_flags else asked)
 
 
-def _without_collisions(fields: Fields, ours: frozenset[str]) -> Fields | dict[str, object]:
+def without_collisions(fields: Fields, ours: frozenset[str]) -> Fields | dict[str, object]:
     """
     The input's fields, those with a name of ours moved into `overridden`.
 
@@ -147,13 +147,15 @@ def _without_collisions(fields: Fields, ours: frozenset[str]) -> Fields | dict[s
     return kept
 
 
-def _is_forwarded(name: str) -> bool:
+def forwarded(headers: Headers) -> Headers:
     """
-    Is this header of the input published with the outcome?
+    The headers of an input that are published with its outcome.
 
     All are but those of a CloudEvent, which would declare the outcome an event of the producer.
     """
-    return not name.startswith(CLOUDEVENT_PREFIX) and name.lower() != "content-type"
+    return tuple(
+        (name, value) for name, value in headers if not name.startswith(CLOUDEVENT_PREFIX) and name.lower() != "content-type"
+    )
 
 
 def _rejected(record: Record, refusal: Refusal, limits: Limits) -> Publication:

@@ -34,6 +34,15 @@ class Refused(Exception):
         self.refusal = Refusal(stage=stage, reason=reason, message=message)
 
 
+class UnwritableError(ValueError):
+    """A person's words may not be written: whoever reads the topic would refuse them. The message and `refusal` say why."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        """Keep the refusal, so that a caller may tell a label that is unknown from a note that is too long."""
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+
 def undecodable(reason: Reason, message: str) -> Refused:
     """The bytes are not a JSON object, or not one within the limits."""
     return Refused(Stage.DECODE, reason, message)

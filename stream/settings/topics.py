@@ -31,8 +31,9 @@ class Topics(BaseModel):
         default="", validation_alias=AliasChoices("dlq", "content_dlq"), description="topic of the dead letters of `content`"
     )
     replays: Name = Field(default="", description="topic in which `dlq replay` notes what it has sent again")
-    reviewed: Name = Field(default="reviewed", description="topic of reviewers' decisions; workers do not use it yet")
-    reports: Name = Field(default="reports", description="topic of readers' complaints; workers do not use it yet")
+    audit: Name = Field(default="audit", description="topic of decisions that were drawn for a blind review; copies, no door")
+    reviewed: Name = Field(default="reviewed", description="topic of reviewers' answers, which workers publish on `tagged`")
+    reports: Name = Field(default="reports", description="topic of readers' complaints, which bring an event before a reviewer")
     shadow: Name = Field(default="shadow", description="topic of a challenger's predictions; workers do not use it yet")
     drift: Name = Field(default="drift", description="topic of drift findings")
 

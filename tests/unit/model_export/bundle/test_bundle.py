@@ -256,6 +256,7 @@ def test_all_files_are_of_one_folder(folder: Path, tmp_path: Path, tiny: Bundle,
         ({"temperature": 0.0}, "temperature"),
         ({"golden": ()}, "golden needs"),
         ({"labels": ("one", "one")}, "labels must be"),
+        ({"labels": ("one", "off_subject")}, "a label may not be called off_subject"),
         ({"files": {MODEL: "0"}}, "files must be"),
     ],
 )

@@ -33,13 +33,17 @@ DESCRIBED: dict[str, bytes | None] = {
     "number_too_long": b'{"title": "a", "n": ' + b"9" * 1001 + b"}",
     "too_deep": b'{"title": "a", "lists": ' + b"[" * 32 + b"]" * 32 + b"}",
 }
-# The batch reader, the decision, the model or the worker causes these codes; no value does.
+# The batch reader, the decision, the model, the worker or a reviewer causes these codes; no value of an event does.
 BEYOND_DECODING = {
     # Decided while the batch is read, before there is a value.
     "unreadable_batch": Stage.DECODE,
     "outcome_too_large": Stage.PRODUCE,
     "model_raised": Stage.INFER,
     "crashes_worker": Stage.INFER,
+    # Of records of `reviewed`, which producers do not send.
+    "invalid_answer": Stage.VALIDATE,
+    "unknown_label": Stage.VALIDATE,
+    "unknown_decision": Stage.VALIDATE,
 }
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from monitoring.vocabulary import Reason
 from stream.contract.limits import Limits
+from stream.contract.parsing.strict_json import Fields, checked_object, encoded, fields_of, json_name
 from stream.contract.record import Headers
 from stream.contract.refusal import invalid
-from stream.contract.strict_json import Fields, checked_object, encoded, fields_of, json_name
 
 STRUCTURED_CONTENT_TYPE = b"application/cloudevents+json"
 CLOUDEVENT_PREFIX = "ce_"

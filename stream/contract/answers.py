@@ -1,0 +1,300 @@
+"""The contract of `reviewed`: what a person answered about one event, complete in itself, and the decision on `tagged` that follows from it.
+
+A record is the event's own fields, byte for byte, then the answer. Whoever wrote it, it is read with the same suspicion as an event.
+"""
+
+import uuid
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import msgspec
+
+from monitoring import vocabulary
+from monitoring.vocabulary import Reason
+from stream.contract.decisions import ModelRef, prediction_id
+from stream.contract.events import ContentEvent
+from stream.contract.limits import DEFAULT_LIMITS, Limits
+from stream.contract.parsing.strict_json import Fields
+from stream.contract.parsing.typed import (
+    EventId,
+    Label,
+    Moment,
+    Note,
+    PersonName,
+    Share,
+    Uuid,
+    Version,
+    check_moments,
+    typed_fields,
+)
+from stream.contract.publication import DECISION_FIELDS, forwarded, timestamp, without_collisions
+from stream.contract.published import (
+    HIDDEN,
+    REVIEWER_FIELDS,
+    Asked,
+    ModelDecision,
+    PublishedDecision,
+    ReviewerDecision,
+    carried_event,
+    opened,
+)
+from stream.contract.record import Headers, Record
+from stream.contract.refusal import Refusal, Refused, UnwritableError, invalid
+
+OFF_SUBJECT = vocabulary.OFF_SUBJECT
+"""The tag of an event that is about none of the labels; only a person gives it."""
+ANSWER_NAMESPACE = uuid.UUID("3f1c0c56-4f0e-5d0b-9f0e-0d2a6f9b7c15")
+
+AskedBy = Literal["review", "audit", "user_report", "correction", "import"]
+"""The door by which an event came before a person."""
+
+
+class Before(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """
+    The decision that the person looked at, but for its id and tag: its fields as they stood on its topic.
+
+    Attributes:
+        destination: The door of the event; that of an audit copy is `tagged`.
+        inclusion_probability: The probability that a person is asked about such an event; None where no draw was made.
+    """
+
+    confidence: Share
+    probabilities: Annotated[dict[Label, Share], msgspec.Meta(min_length=1)]
+    tags: tuple[str, ...] = ()
+    decider: Literal["model", "rules"]
+    model: ModelRef
+    threshold: float
+    truncated: bool
+    destination: Literal["tagged", "review"]
+    reasons: tuple[str, ...] = ()
+    inclusion_probability: Asked | None = None
+    text_flags: tuple[str, ...] = ()
+    tagged_at: Moment
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """
+    What a person said about one event, in the order of the wire.
+
+    Attributes:
+        event_id: The event's.
+        prediction_id: Of the decision that the person looked at.
+        model_tag: The tag of that decision.
+        tag: A label of that decision, or `off_subject`.
+        reviewer: Who answered.
+        decided_at: When, in UTC with milliseconds.
+        version: 1 for the first answer on an event, one more for each correction.
+        note: The person's own words.
+        supersedes: The id of the answer that this one replaces; None for version 1.
+        blind: The decision was hidden from the person.
+        asked_by: The door by which the event came before the person.
+        before: The rest of the decision.
+    """
+
+    event_id: EventId
+    prediction_id: Uuid
+    model_tag: Label
+    tag: Label
+    reviewer: PersonName
+    decided_at: Moment
+    version: Version
+    note: Note | None = None
+    supersedes: Uuid | None = None
+    blind: bool
+    asked_by: AskedBy
+    before: Before
+
+
+ANSWER_FIELDS = frozenset({*Answer.__struct_fields__, HIDDEN})
+"""The names that are ours on `reviewed`; an event's field of such a name is in `overridden`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnsweredEvent:
+    """An answer with its event; `event.record` is the record of `reviewed`."""
+
+    event: ContentEvent
+    answer: Answer
+
+
+def read_answer(record: Record, limits: Limits = DEFAULT_LIMITS) -> AnsweredEvent | Refusal:
+    """Read one record of `reviewed`. For any bytes it returns one of the two, and it never raises."""
+    try:
+        parsed, fields = opened(record, limits)
+        event = carried_event(record, parsed, fields, ANSWER_FIELDS, limits)
+        own = {name: raw for name, raw in fields.items() if name in ANSWER_FIELDS}
+        answer = typed_fields(own, Answer, Reason.INVALID_ANSWER)
+        _check(answer, event.id)
+    except Refused as refused:
+        return refused.refusal
+    return AnsweredEvent(event=event, answer=answer)
+
+
+def write_answer(fields: Fields, answer: Answer) -> bytes:
+    """
+    The value of a record of `reviewed`; its key is that of the decision's record.
+
+    Args:
+        fields: The event's own, as `PublishedDecision.event.fields` has them.
+        answer: About this event.
+
+    Raises:
+        UnwritableError: `read_answer` would refuse this answer; the message says why.
+    """
+    kept = msgspec.json.encode(without_collisions(fields, ANSWER_FIELDS))
+    value = kept[:-1] + b"," + msgspec.json.encode(answer)[1:]
+    found = read_answer(Record(key=None, value=value))
+    if isinstance(found, Refusal):
+        raise UnwritableError(found)
+    return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """
+    What a person said when an event was shown.
+
+    Attributes:
+        tag: A label of the decision, or `off_subject`.
+        reviewer: Who answers.
+        blind: The decision was hidden.
+        asked_by: The door by which the event came before the person.
+        note: The person's own words.
+    """
+
+    tag: str
+    reviewer: str
+    blind: bool
+    asked_by: AskedBy
+    note: str | None = None
+
+
+def answer_to(shown: PublishedDecision, said: Said, *, now_ms: int, previous: Answer | None = None) -> Answer:
+    """
+    The answer of a person who was shown this decision.
+
+    Args:
+        shown: The decision of the model or of the rules.
+        said: By the person.
+        now_ms: Unix milliseconds.
+        previous: The answer that holds for this event so far, which this one replaces.
+
+    Raises:
+        ValueError: The decision is a reviewer's: a correction is given on the model's decision, with the answer as `previous`.
+    """
+    decision = shown.decision
+    if isinstance(decision, ReviewerDecision):
+        msg = "an answer is about a decision of the model or of the rules; give the reviewer's answer as `previous`"
+        raise ValueError(msg)  # noqa: TRY004 - the type is right, the value is not
+    return Answer(
+        event_id=shown.event.id,
+        prediction_id=decision.prediction_id,
+        model_tag=decision.tag,
+        tag=said.tag,
+        reviewer=said.reviewer,
+        decided_at=timestamp(now_ms),
+        version=1 if previous is None else previous.version + 1,
+        note=said.note or None,
+        supersedes=None if previous is None else answer_id(previous),
+        blind=said.blind,
+        asked_by=said.asked_by,
+        before=_before(decision),
+    )
+
+
+def _before(decision: ModelDecision) -> Before:
+    return Before(
+        confidence=decision.confidence,
+        probabilities=decision.probabilities,
+        tags=decision.tags,
+        decider=decision.decider,
+        model=decision.model,
+        threshold=decision.threshold,
+        truncated=decision.truncated,
+        destination="review" if decision.reasons else "tagged",
+        reasons=decision.reasons,
+        inclusion_probability=decision.inclusion_probability,
+        text_flags=decision.text_flags,
+        tagged_at=decision.tagged_at,
+    )
+
+
+def answer_id(answer: Answer) -> str:
+    """
+    The id of an answer: the same for every copy of it, another one for every other answer.
+
+    It is the `prediction_id` of the decision on `tagged`, and what a correction `supersedes`.
+    """
+    said = (
+        answer.event_id,
+        answer.prediction_id,
+        answer.tag,
+        answer.reviewer,
+        answer.decided_at,
+        answer.version,
+        answer.note,
+    )
+    return str(uuid.uuid5(ANSWER_NAMESPACE, msgspec.json.encode(said).decode()))
+
+
+def order(answer: Answer) -> tuple[int, str, str]:
+    """The place of an answer among those on its event: the greatest holds, in whatever order they arrive."""
+    return answer.version, answer.decided_at, answer_id(answer)
+
+
+def tagged_by_reviewer(answered: AnsweredEvent, now_ms: int) -> tuple[bytes, bytes, Headers]:
+    """
+    Key, value and headers of the record on `tagged`; all but `tagged_at` depends on the record of `reviewed` alone.
+
+    Neither the reviewer's name nor the note is in it.
+
+    Args:
+        answered: The answer and its event.
+        now_ms: Unix milliseconds, published as `tagged_at`.
+    """
+    event, answer, before = answered.event, answered.answer, answered.answer.before
+    decision = ReviewerDecision(
+        tag=answer.tag,
+        confidence=before.probabilities.get(answer.tag, 0.0),
+        probabilities=before.probabilities,
+        prediction_id=answer_id(answer),
+        decider="reviewer",
+        model=before.model,
+        threshold=before.threshold,
+        truncated=before.truncated,
+        model_tag=answer.model_tag,
+        version=answer.version,
+        decided_at=answer.decided_at,
+        supersedes=answer.supersedes or answer.prediction_id,
+        tagged_at=timestamp(now_ms),
+    )
+    kept = msgspec.json.encode(without_collisions(event.fields, DECISION_FIELDS | REVIEWER_FIELDS))
+    value = kept[:-1] + b"," + msgspec.json.encode(decision)[1:]
+    record = event.record
+    return record.key if record.key is not None else event.id.encode(), value, forwarded(record.headers)
+
+
+def _check(answer: Answer, event_id: str) -> None:
+    """
+    The rules that types cannot say.
+
+    Raises:
+        Refused: One is broken.
+    """
+    before = answer.before
+    check_moments(Reason.INVALID_ANSWER, decided_at=answer.decided_at, tagged_at=before.tagged_at)
+    if answer.event_id != event_id:
+        raise invalid(Reason.INVALID_ANSWER, "event_id is not the id of the event that the record carries")
+    if answer.prediction_id != prediction_id(event_id, before.model.identity):
+        raise invalid(
+            Reason.UNKNOWN_DECISION,
+            "prediction_id does not follow from event_id and before.model: no worker made this decision",
+        )
+    if OFF_SUBJECT in before.probabilities:
+        raise invalid(Reason.UNKNOWN_LABEL, f"before.probabilities has {OFF_SUBJECT}, which only a person can give")
+    if answer.model_tag not in before.probabilities:
+        raise invalid(Reason.UNKNOWN_LABEL, "model_tag is no label of before.probabilities")
+    if answer.tag != OFF_SUBJECT and answer.tag not in before.probabilities:
+        raise invalid(Reason.UNKNOWN_LABEL, f"tag is neither a label of before.probabilities nor {OFF_SUBJECT}")
+    if (answer.supersedes is None) != (answer.version == 1):
+        raise invalid(Reason.INVALID_ANSWER, "version 1 supersedes no answer, and every later version supersedes one")

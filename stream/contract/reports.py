@@ -1,0 +1,95 @@
+"""The contract of `reports`: a reader's complaint about the tag of an event. It brings the event before a reviewer and changes no tag."""
+
+from typing import Any
+
+import msgspec
+
+from monitoring.vocabulary import Reason
+from stream.contract.limits import DEFAULT_LIMITS, Limits
+from stream.contract.parsing.typed import (
+    EventId,
+    Label,
+    Moment,
+    Note,
+    PersonName,
+    check_moments,
+    typed,
+)
+from stream.contract.publication import timestamp
+from stream.contract.published import opened
+from stream.contract.record import Record
+from stream.contract.refusal import Refusal, Refused, UnwritableError, invalid, undecodable
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """
+    One complaint, in the order of the wire.
+
+    Attributes:
+        event_id: Of the event whose tag is said to be wrong.
+        reporter: Who complains.
+        suggested_tag: The tag that the reporter holds right.
+        note: The reporter's own words.
+        reported_at: When it was taken, in UTC with milliseconds.
+    """
+
+    event_id: EventId
+    reporter: PersonName | None = None
+    suggested_tag: Label | None = None
+    note: Note | None = None
+    reported_at: Moment
+
+
+def read_report(record: Record, limits: Limits = DEFAULT_LIMITS) -> Report | Refusal:
+    """Read one record of `reports`; for any bytes it returns one of the two. A field that is not of the contract is ignored."""
+    try:
+        opened(record, limits)
+        report = typed(record.value or b"", Report)
+        _check(report)
+    except Refused as refused:
+        return refused.refusal
+    return report
+
+
+def report_of(given: Any, now_ms: int) -> Report | Refusal:
+    """
+    The report that a person gives, as parsed JSON or a form: an object of strings. An unknown field is refused, an empty one is absent.
+
+    Args:
+        given: `event_id`, and perhaps `reporter`, `suggested_tag` and `note`.
+        now_ms: Unix milliseconds, its `reported_at`.
+    """
+    try:
+        if not isinstance(given, dict) or not all(isinstance(text, str) for text in given.values()):
+            raise invalid(Reason.WRONG_TYPE, "a report is an object of strings")
+        taken = {name: text for name, text in given.items() if text.strip()}
+        if not taken.keys() <= set(Report.__struct_fields__) - {"reported_at"}:
+            raise invalid(
+                Reason.WRONG_TYPE, "a report has event_id, and perhaps reporter, suggested_tag and note; it has no other field"
+            )
+        value = msgspec.json.encode(taken | {"reported_at": timestamp(now_ms)})
+    except UnicodeEncodeError:
+        return undecodable(Reason.LONE_SURROGATE, "a string holds half a surrogate pair").refusal
+    except Refused as refused:
+        return refused.refusal
+    return read_report(Record(key=None, value=value))
+
+
+def write_report(report: Report) -> bytes:
+    """
+    The value of a record of `reports`; its key is the event's id.
+
+    Raises:
+        UnwritableError: A field has another type, is too long or empty; the message says which.
+    """
+    value = msgspec.json.encode(report)
+    found = read_report(Record(key=None, value=value))
+    if isinstance(found, Refusal):
+        raise UnwritableError(found)
+    return value
+
+
+def _check(report: Report) -> None:
+    check_moments(Reason.WRONG_TYPE, reported_at=report.reported_at)
+    if not report.event_id.strip():
+        raise invalid(Reason.INVALID_ID, "event_id is blank")
