@@ -45,6 +45,8 @@ class Item:
         reasons: Why the decision went to `review`; empty for a tagged one.
         model: Name and version of the bundle.
         tagged_ms: When the decision was published.
+        inclusion_probability: The probability that a person is asked about such an event; None where no draw was made.
+        language: The event's field `language`, if it has one.
     """
 
     event_id: str
@@ -62,6 +64,8 @@ class Item:
     reasons: tuple[str, ...]
     model: str
     tagged_ms: int
+    inclusion_probability: float | None = None
+    language: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

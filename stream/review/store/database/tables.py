@@ -1,0 +1,181 @@
+"""The tables, for SQLite and PostgreSQL alike. `items` also has what follows from answers and reports, and the lease."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+)
+
+# Raised by every change of a table: a store of another version is emptied, and the topics fill it again.
+SCHEMA_VERSION = 1
+
+METADATA = MetaData()
+
+about = Table(
+    "review_about",
+    METADATA,
+    Column("name", String, primary_key=True),
+    Column("value", String, nullable=False),
+)
+
+# Where each topic is read on, in the same transaction as what was read.
+positions = Table(
+    "review_positions",
+    METADATA,
+    Column("topic", String, primary_key=True),
+    Column("partition", Integer, primary_key=True),
+    Column("next_offset", BigInteger, nullable=False),
+)
+
+items = Table(
+    "review_items",
+    METADATA,
+    Column("event_id", String, primary_key=True),
+    # The newest decision. `prediction_id` is the key's second half: two decisions of one moment have one order.
+    Column("key", LargeBinary),
+    Column("fields", LargeBinary, nullable=False),
+    Column("before", LargeBinary, nullable=False),
+    Column("title", String, nullable=False),
+    Column("description", String),
+    Column("source", String),
+    Column("link", String),
+    Column("prediction_id", String, nullable=False),
+    Column("model_tag", String, nullable=False),
+    Column("confidence", Float, nullable=False),
+    Column("probabilities", String, nullable=False),
+    Column("reasons", String, nullable=False),
+    Column("model", String, nullable=False),
+    Column("tagged_ms", BigInteger, nullable=False),
+    Column("inclusion_probability", Float),
+    Column("language", String),
+    Column("in_review", Boolean, nullable=False),
+    Column("in_audit", Boolean, nullable=False),
+    # What follows from the decision, the answers and the reports (`standing.py`). `place` is empty where the item is not open.
+    Column("door", String),
+    Column("place", Integer),
+    Column("urgency", Float, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("answer_id", String),
+    Column("tag", String),
+    # The lease.
+    Column("holder", String),
+    Column("token", String),
+    Column("held_for", String),
+    Column("held_version", Integer),
+    Column("claimed_ms", BigInteger),
+    Column("until_ms", BigInteger),
+    Column("saving_until_ms", BigInteger),
+    Index("review_items_queue", "place", "urgency", "event_id"),
+    Index("review_items_holder", "holder"),
+    Index("review_items_doors", "door", "tagged_ms"),
+    Index("review_items_tagged", "tagged_ms"),
+)
+
+answers = Table(
+    "review_answers",
+    METADATA,
+    Column("answer_id", String, primary_key=True),
+    Column("event_id", String, nullable=False, index=True),
+    Column("prediction_id", String, nullable=False),
+    Column("model_tag", String, nullable=False),
+    Column("tag", String, nullable=False),
+    Column("reviewer", String, nullable=False),
+    Column("decided_at", String, nullable=False),
+    Column("decided_ms", BigInteger, nullable=False, index=True),
+    Column("version", Integer, nullable=False),
+    Column("note", String),
+    Column("supersedes", String),
+    Column("asked_by", String, nullable=False),
+    Column("blind", Boolean, nullable=False),
+    Column("title", String, nullable=False),
+    Column("value", LargeBinary, nullable=False),
+    Column("key", LargeBinary),
+    Index("review_answers_reviewer", "reviewer", "decided_ms"),
+)
+
+reports = Table(
+    "review_reports",
+    METADATA,
+    Column("report_id", String, primary_key=True),
+    Column("event_id", String, nullable=False, index=True),
+    Column("reporter", String),
+    Column("suggested_tag", String),
+    Column("note", String),
+    Column("reported_at", String, nullable=False),
+    Column("reported_ms", BigInteger, nullable=False),
+)
+
+skips = Table(
+    "review_skips",
+    METADATA,
+    Column("event_id", String, primary_key=True),
+    Column("reviewer", String, primary_key=True),
+    Column("until_ms", BigInteger, nullable=False),
+)
+
+# Where a tagged decision lies, so that a report finds it: digests of the event's id and of the decision's id, and the place.
+places = Table(
+    "review_places",
+    METADATA,
+    Column("event", BigInteger, primary_key=True, autoincrement=False),
+    Column("prediction", BigInteger, nullable=False),
+    Column("destination", String, nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("tagged_ms", BigInteger, nullable=False, index=True),
+)
+
+totals = Table(
+    "review_totals",
+    METADATA,
+    Column("hour_ms", BigInteger, primary_key=True),
+    Column("destination", String, primary_key=True),
+    Column("model", String, primary_key=True),
+    Column("tag", String, primary_key=True),
+    Column("source", String, primary_key=True),
+    Column("language", String, primary_key=True),
+    Column("short", Boolean, primary_key=True),
+    Column("decisions", BigInteger, nullable=False),
+    Column("confidence_sum", Float, nullable=False),
+    Column("probability_sums", String, nullable=False),
+)
+
+# The first sources and languages that were seen; all others are one, so that a producer cannot make totals without end.
+slices = Table(
+    "review_slices",
+    METADATA,
+    Column("kind", String, primary_key=True),
+    Column("name", String, primary_key=True),
+)
+
+# Digests by which nearly equal texts are found: of the words' smallest hashes for open items, of words for decided ones.
+prints = Table(
+    "review_prints",
+    METADATA,
+    Column("print", BigInteger, primary_key=True),
+    Column("event_id", String, primary_key=True),
+    Index("review_prints_event", "event_id"),
+)
+
+terms = Table(
+    "review_terms",
+    METADATA,
+    Column("term", BigInteger, primary_key=True),
+    Column("event_id", String, primary_key=True),
+    Index("review_terms_event", "event_id"),
+)
+
+allowances = Table(
+    "review_allowances",
+    METADATA,
+    Column("whose", String, primary_key=True),
+    Column("hour", BigInteger, primary_key=True),
+    Column("taken", Integer, nullable=False),
+)

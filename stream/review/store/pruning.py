@@ -1,0 +1,25 @@
+"""Forgets what is older than people will look at, so that the store does not grow for ever."""
+
+from sqlalchemy import Connection, delete, select
+
+from stream.review.store.database.tables import items, places, prints, reports, skips, terms, totals
+
+
+def prune(connection: Connection, before_ms: int) -> int:
+    """
+    Forget decisions that were published before a moment, answered or not, and reports of events that nobody knows.
+
+    Answers stay: they are the only thing here that people made.
+
+    Returns:
+        How many items went.
+    """
+    old = select(items.c.event_id).where(items.c.tagged_ms < before_ms)
+    for table in (prints, terms, skips):
+        connection.execute(delete(table).where(table.c.event_id.in_(old)))
+    gone = connection.execute(delete(items).where(items.c.tagged_ms < before_ms)).rowcount
+    unknown = ~select(items.c.event_id).where(items.c.event_id == reports.c.event_id).exists()
+    connection.execute(delete(reports).where(reports.c.reported_ms < before_ms, unknown))
+    connection.execute(delete(places).where(places.c.tagged_ms < before_ms))
+    connection.execute(delete(totals).where(totals.c.hour_ms < before_ms))
+    return gone

@@ -1,0 +1,130 @@
+"""Reads items, answers and reports, and looks for texts that are alike."""
+
+import json
+from typing import Any
+
+from sqlalchemy import Connection, Select, func, or_, select
+
+from stream.review.store import likeness
+from stream.review.store.database.tables import answers, items, prints, reports, terms
+from stream.review.store.facts import Complaint, Door, Given, Item, Neighbour
+
+# Words in more than this part of the decided texts say nothing of what a text is about.
+COMMON = 0.2
+# Candidates are found by this many of the rarest words, and so many of them are compared.
+RAREST_WORDS, MOST_CANDIDATES = 12, 60
+ITEM_COLUMNS = [items.c[name] for name in Item.__dataclass_fields__]
+_GIVEN_COLUMNS = [answers.c[name] for name in Given.__dataclass_fields__]
+_COMPLAINT_COLUMNS = [reports.c[name] for name in Complaint.__dataclass_fields__]
+
+
+def item_of(row: Any) -> Item:
+    """An item from a row that has `ITEM_COLUMNS`."""
+    values = {name: getattr(row, name) for name in Item.__dataclass_fields__}
+    return Item(
+        **values | {"probabilities": json.loads(values["probabilities"]), "reasons": tuple(json.loads(values["reasons"]))}
+    )
+
+
+def item(connection: Connection, event_id: str) -> Item | None:
+    """The item of an event."""
+    row = connection.execute(select(*ITEM_COLUMNS).where(items.c.event_id == event_id)).one_or_none()
+    return None if row is None else item_of(row)
+
+
+def answers_on(connection: Connection, event_id: str) -> list[Given]:
+    """All answers on an event in their order."""
+    order = (answers.c.version, answers.c.decided_at, answers.c.answer_id)
+    return _given(connection, select(*_GIVEN_COLUMNS).where(answers.c.event_id == event_id).order_by(*order))
+
+
+def answer(connection: Connection, answer_id: str) -> Given | None:
+    """The answer of this id."""
+    found = _given(connection, select(*_GIVEN_COLUMNS).where(answers.c.answer_id == answer_id))
+    return found[0] if found else None
+
+
+def own_answers(connection: Connection, reviewer: str, limit: int) -> list[Given]:
+    """The newest answers of a reviewer that hold, the newest first."""
+    holds = select(items.c.event_id).where(items.c.answer_id == answers.c.answer_id).exists()
+    found = select(*_GIVEN_COLUMNS).where(answers.c.reviewer == reviewer, holds)
+    return _given(connection, found.order_by(answers.c.decided_ms.desc(), answers.c.answer_id).limit(limit))
+
+
+def answers_since(connection: Connection, since_ms: int) -> list[Given]:
+    """Every answer of a moment or later, in the order of time."""
+    found = select(*_GIVEN_COLUMNS).where(answers.c.decided_ms >= since_ms)
+    return _given(connection, found.order_by(answers.c.decided_ms, answers.c.answer_id))
+
+
+def reports_on(connection: Connection, event_id: str) -> list[Complaint]:
+    """The reports on an event, the newest first."""
+    found = select(*_COMPLAINT_COLUMNS).where(reports.c.event_id == event_id)
+    rows = connection.execute(found.order_by(reports.c.reported_ms.desc(), reports.c.report_id)).mappings()
+    return [Complaint(**row) for row in rows]
+
+
+def duplicates(connection: Connection, event_id: str, now_ms: int, limit: int) -> list[Item]:
+    """Open items of the door `review` that nobody holds and that have nearly the words of this one."""
+    one = item(connection, event_id)
+    if one is None:
+        return []
+    digests = likeness.prints(likeness.words(one.title, one.description))
+    alike = select(prints.c.event_id).where(prints.c.print.in_(digests), prints.c.event_id != event_id)
+    free = or_(items.c.until_ms.is_(None), items.c.until_ms <= now_ms)
+    candidates = (
+        select(*ITEM_COLUMNS)
+        .where(items.c.event_id.in_(alike), items.c.door == Door.REVIEW, free, items.c.version == 0)
+        .order_by(items.c.urgency, items.c.event_id)
+        .limit(MOST_CANDIDATES)
+    )
+    found = map(item_of, connection.execute(candidates))
+    return [other for other in found if nearly_equal(one, other)][:limit]
+
+
+def nearly_equal(one: Item, other: Item) -> bool:
+    """Whether one answer can settle both, and the labels to choose from are the same."""
+    same = likeness.shared(likeness.words(one.title, one.description), likeness.words(other.title, other.description))
+    return same >= likeness.NEARLY_EQUAL and one.probabilities.keys() == other.probabilities.keys()
+
+
+def neighbours(connection: Connection, event_id: str, limit: int) -> list[Neighbour]:
+    """Decided events with the rarest words of this item, the most alike first."""
+    one = item(connection, event_id)
+    if one is None:
+        return []
+    own = likeness.words(one.title, one.description)
+    by_digest = {likeness.digest(word): word for word in own}
+    counted = select(terms.c.term, func.count()).where(terms.c.term.in_(by_digest)).group_by(terms.c.term)
+    known = {by_digest[term]: found for term, found in connection.execute(counted).tuples()}
+    texts = connection.execute(select(func.count()).select_from(items).where(items.c.version > 0)).scalar_one()
+    rare = sorted((found, word) for word, found in known.items() if found <= max(2, COMMON * texts))[:RAREST_WORDS]
+    if not rare:
+        return []
+    hits = func.count().label("hits")
+    candidates = (
+        select(terms.c.event_id, hits)
+        .where(terms.c.term.in_([likeness.digest(word) for _, word in rare]), terms.c.event_id != event_id)
+        .group_by(terms.c.event_id)
+        .order_by(hits.desc(), terms.c.event_id)
+        .limit(MOST_CANDIDATES)
+        .subquery()
+    )
+    decided = select(items.c.event_id, items.c.title, items.c.description, items.c.tag).join(
+        candidates, candidates.c.event_id == items.c.event_id
+    )
+    found = [
+        Neighbour(
+            event_id=other,
+            title=title,
+            tag=tag,
+            likeness=likeness.weighed(own, likeness.words(title, description), known, texts),
+        )
+        for other, title, description, tag in connection.execute(decided.where(items.c.tag.is_not(None)))
+    ]
+    found.sort(key=lambda neighbour: (-neighbour.likeness, neighbour.event_id))
+    return [neighbour for neighbour in found if neighbour.likeness >= likeness.LEAST_ALIKE][:limit]
+
+
+def _given(connection: Connection, statement: Select[Any]) -> list[Given]:
+    return [Given(**row) for row in connection.execute(statement).mappings()]
