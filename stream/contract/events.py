@@ -1,7 +1,7 @@
 """The input contract: `decode` reads a record of the topic `content` and returns a `ContentEvent` or a `Refusal`.
 
-It never coerces a value and never drops a field. Each field keeps the bytes that came, so that a number too large for a float is
-published as it arrived. No message contains text of the event.
+It never drops a field, and converts one value only: an integer `id` becomes a string. Each other field keeps the bytes that came, so that
+a number too large for a float is published as it arrived. No message contains text of the event.
 """
 
 import hashlib
@@ -132,6 +132,11 @@ def validated(
         raise invalid(Reason.WRONG_TYPE, f"title is a JSON {json_name(title)}, a string is expected")
     if not title.strip():
         raise invalid(Reason.MISSING_TITLE, "title is blank")
+    if _is_integer(checked, fields, "id"):
+        # As a string, so that `6` and `"6"` are one event, and readers find one type.
+        text = bytes(fields["id"]).decode()
+        checked = {**checked, "id": "0" if text == "-0" else text}
+        fields = {**fields, "id": encoded(checked["id"])}
     optional = {name: _optional_string(checked, name) for name in ("id", "description", "created_on", "source")}
     if attributes is not None:
         fields = _with_attributes(fields, optional, attributes)
@@ -152,10 +157,17 @@ def _with_attributes(fields: Fields, optional: Mapping[str, str | None], attribu
     return fields | found
 
 
+def _is_integer(checked: Mapping[str, Any], fields: Fields, name: str) -> bool:
+    # All numbers of `checked` are zero, so the field's own bytes are asked.
+    value = checked.get(name)
+    return isinstance(value, int) and not isinstance(value, bool) and bytes(fields[name]).lstrip(b"-").isdigit()
+
+
 def _optional_string(checked: Mapping[str, Any], name: str) -> str | None:
     value = checked.get(name)
     if value is not None and not isinstance(value, str):
-        raise invalid(Reason.WRONG_TYPE, f"{name} is a JSON {json_name(value)}, a string is expected")
+        expected = "a string or an integer" if name == "id" else "a string"
+        raise invalid(Reason.WRONG_TYPE, f"{name} is a JSON {json_name(value)}, {expected} is expected")
     return value
 
 

@@ -12,7 +12,9 @@ FIELDS = ("id", "title", "description", "created_on", "source")
 def wrong_type(chance: random.Random, number: int) -> Hostile:
     """One of our fields with a value that is not a string."""
     name = chance.choice(FIELDS)
-    value = chance.choice([0, number, 1.5, True, False, [], ["a"], {}, {"title": "a"}])
+    # An integer is an id.
+    integers = [] if name == "id" else [0, number]
+    value = chance.choice([*integers, 1.5, True, False, [], ["a"], {}, {"title": "a"}])
     return dead(encoded(chance, {**event(number), name: value}), Reason.WRONG_TYPE)
 
 

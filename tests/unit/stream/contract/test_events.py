@@ -121,7 +121,10 @@ REFUSED: list[tuple[Reason, bytes | None, Mapping[str, bytes]]] = [
     (Reason.WRONG_TYPE, b'{"title":7}', {}),
     (Reason.WRONG_TYPE, b'{"title":["a"]}', {}),
     (Reason.WRONG_TYPE, b'{"title":true}', {}),
-    (Reason.WRONG_TYPE, b'{"title":"a","id":7}', {}),
+    (Reason.WRONG_TYPE, b'{"title":"a","id":7.0}', {}),
+    (Reason.WRONG_TYPE, b'{"title":"a","id":7e3}', {}),
+    (Reason.WRONG_TYPE, b'{"title":"a","id":true}', {}),
+    (Reason.INVALID_ID, b'{"title":"a","id":' + b"7" * 257 + b"}", {}),
     (Reason.WRONG_TYPE, titled(b'"description":["a"]'), {}),
     (Reason.WRONG_TYPE, titled(b'"created_on":20200101'), {}),
     (Reason.WRONG_TYPE, titled(b'"source":{}'), {}),
@@ -183,6 +186,19 @@ def test_the_size_limit_includes_its_last_byte() -> None:
     value = b'{"title":"a"}'
     assert isinstance(decode(raw(value), Limits(max_bytes=len(value))), ContentEvent)
     assert rejected(value, Limits(max_bytes=len(value) - 1)).reason is Reason.TOO_LARGE
+
+
+@given(number=st.integers())
+def test_an_integer_id_and_its_text_are_one_event(number: int) -> None:
+    """Both forms have the same id, and the same fields on the topic: an integer of any length is published as a string."""
+    as_number, as_text = (accepted(json.dumps({"id": form, "title": "a"}).encode()) for form in (number, str(number)))
+    assert as_number.id == as_text.id == str(number)
+    assert as_number.fields == as_text.fields
+
+
+def test_minus_zero_is_the_id_0() -> None:
+    """JSON knows `-0`, which is the integer 0."""
+    assert accepted(b'{"id":-0,"title":"a"}').id == "0"
 
 
 # --- totality ----------------------------------------------------------------------------------------------------------

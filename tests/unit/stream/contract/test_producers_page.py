@@ -143,10 +143,11 @@ def test_the_names_that_are_ours_are_all_on_the_page() -> None:
 
 
 @pytest.mark.parametrize("name", ["id", "description", "source", "created_on"])
-def test_an_optional_field_is_a_string_or_null(name: str) -> None:
-    """The types in the table of fields: null counts as missing, and any other type is refused without conversion."""
-    assert f"| `{name}` | string or null |" in PAGE
+def test_an_optional_field_has_the_types_of_the_page(name: str) -> None:
+    """The types in the table of fields: null counts as missing, and any other type is refused."""
+    types, wrong = ("string, integer or null", 17.5) if name == "id" else ("string or null", 17)
+    assert f"| `{name}` | {types} |" in PAGE
     assert isinstance(decode(Record(key=None, value=fields_with(name, None))), ContentEvent)
-    refusal = decode(Record(key=None, value=fields_with(name, 17)))
+    refusal = decode(Record(key=None, value=fields_with(name, wrong)))
     assert isinstance(refusal, Refusal)
     assert refusal.reason is Reason.WRONG_TYPE
