@@ -1,15 +1,18 @@
 """Deduplication for consumers of `tagged`, `review` and `content.dlq`: each outcome once, though delivery is at least once.
 
 A redelivered event repeats its outcome, all but `tagged_at`. `Distinct` keeps the first, counts the others and refuses a conflict.
+A person's decision comes after the model's and replaces it; of several, the one that holds is decided by version, not by arrival.
 It knows no broker. docs/consumers.md has the guarantees.
 """
 
 import hashlib
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import msgspec
 
+from stream.contract.answers import AnsweredEvent, answer_id, order, read_answer
 from stream.contract.budget import FIRST_BYTES
 from stream.contract.dead_letter import DeadLetter, read
 from stream.contract.record import CUT_HEADERS, Record
@@ -17,6 +20,11 @@ from stream.contract.record import CUT_HEADERS, Record
 REMEMBER = 100_000
 _CLOCK = "tagged_at"
 _ID = "prediction_id"
+# A record with these fields is an answer of `reviewed`. The `prediction_id` in it is of the decision that the person looked at.
+_ANSWERED = {"reviewer", "asked_by", "before"}
+
+Order = tuple[int, str, str]
+"""The place of a person's decision among those on its event: version, time and id. The greatest holds."""
 
 
 class ConflictError(Exception):
@@ -25,17 +33,37 @@ class ConflictError(Exception):
     exit_code = 4
 
 
+class _Outcome(NamedTuple):
+    """
+    What is compared of a record.
+
+    Attributes:
+        identity: The digest of its id; empty if the record is not an outcome.
+        content: The digest of all that a repetition must repeat.
+        event: The digest of the event's id, where the record has one.
+        order: Of a person's decision; None for the model's.
+    """
+
+    identity: bytes
+    content: bytes
+    event: bytes = b""
+    order: Order | None = None
+
+
 class Distinct:
     """
-    Tells first outcomes from repeated ones.
+    Tells first outcomes from repeated and superseded ones.
 
     Memory is bounded: for each of the last `remember` outcomes it keeps two digests and a place, about 300 bytes. A repetition is
     recognised if fewer than `remember` other outcomes lie between the two. `remember` must cover the outcomes that other workers
     publish until the partitions of a dead worker have moved. An event that its producer sends again after days may pass as new.
+    Likewise it keeps the order of the last `remember` decisions of persons.
 
     Attributes:
-        first: Outcomes that were seen for the first time.
+        first: Outcomes that were seen for the first time and are not superseded.
         duplicates: Repetitions, dropped.
+        superseded: Decisions that came after one which stands above them, dropped: an older version of a person's decision after a
+            newer one, or a model's after a person's on the same event.
         conflicts: Outcomes that differ from the first one of their id.
         unidentified: Records that tagstream did not write; they are let through.
     """
@@ -52,38 +80,52 @@ class Distinct:
             raise ValueError(msg)
         self._remember = remember
         self._seen: OrderedDict[bytes, tuple[bytes, int, int]] = OrderedDict()
-        self.first = self.duplicates = self.conflicts = self.unidentified = 0
+        self._holds: OrderedDict[bytes, Order] = OrderedDict()
+        self.first = self.duplicates = self.superseded = self.conflicts = self.unidentified = 0
 
     def admit(self, record: Record) -> bool:
         """
-        Is this the first of its kind?
+        Is this the first of its kind, and does nothing that came before stand above it?
 
         Raises:
             ConflictError: There was another outcome of the same id. It is counted and the first one stays known, so a caller may
                 catch the error and go on with the next record.
         """
-        identity, content = _identity(record)
-        if not identity:
+        found = _outcome(record)
+        if not found.identity:
             self.unidentified += 1
             return True
-        before = self._seen.get(identity)
+        before = self._seen.get(found.identity)
         if before is None:
-            self._seen[identity] = (content, record.partition, record.offset)
+            self._seen[found.identity] = (found.content, record.partition, record.offset)
             if len(self._seen) > self._remember:
                 self._seen.popitem(last=False)
-            self.first += 1
-            return True
+            return self._is_news(found)
         same, partition, offset = before
-        if same != content:
+        if same != found.content:
             self.conflicts += 1
             msg = (
                 f"{record.topic} {partition}/{offset} and {record.partition}/{record.offset} are of one id and differ in more than the time. "
                 f"Next: did two events have one id, or did settings change between two deliveries? docs/consumers.md says what follows."
             )
             raise ConflictError(msg)
-        self._seen.move_to_end(identity)
+        self._seen.move_to_end(found.identity)
         self.duplicates += 1
         return False
+
+    def _is_news(self, found: _Outcome) -> bool:
+        """Whether no decision of a person on the same event stands above this one; that of a person is noted."""
+        above = self._holds.get(found.event)
+        if above is not None and (found.order is None or found.order < above):
+            self.superseded += 1
+            return False
+        if found.order is not None:
+            self._holds[found.event] = found.order
+            self._holds.move_to_end(found.event)
+            if len(self._holds) > self._remember:
+                self._holds.popitem(last=False)
+        self.first += 1
+        return True
 
 
 def distinct(records: Iterable[Record], *, remember: int = REMEMBER) -> Iterator[Record]:
@@ -102,20 +144,41 @@ def distinct(records: Iterable[Record], *, remember: int = REMEMBER) -> Iterator
     return (record for record in records if known.admit(record))
 
 
-def _identity(record: Record) -> tuple[bytes, bytes]:
-    """Digests of an outcome's id and of the content that a repetition must repeat; both empty if the record is not an outcome."""
+def _outcome(record: Record) -> _Outcome:
     letter = read(record)
     if letter is not None and letter.origin is not None:
         name = f"{letter.origin_topic}/{letter.origin}".encode()
-        parts = [*_event_of(letter), letter.code.encode()]
-    else:
-        fields = _fields(record.value)
-        if _ID not in fields:
-            return b"", b""
-        name = bytes(fields.pop(_ID))
-        fields.pop(_CLOCK, None)
-        parts = [record.key, *(part for field, content in fields.items() for part in (field.encode(), bytes(content)))]
-    return _digest([record.topic.encode(), name]), _digest(parts)
+        return _Outcome(_digest([record.topic.encode(), name]), _digest([*_event_of(letter), letter.code.encode()]))
+    fields = _fields(record.value)
+    if _ID not in fields:
+        return _Outcome(b"", b"")
+    event = _digest([record.topic.encode(), bytes(fields.get("id", b""))])
+    name, above = bytes(fields[_ID]), _order_of(record, fields)
+    said = read_answer(record) if fields.keys() >= _ANSWERED else None
+    if isinstance(said, AnsweredEvent):
+        name, above = answer_id(said.answer).encode(), order(said.answer)
+    fields = {name: raw for name, raw in fields.items() if name not in (_ID, _CLOCK)}
+    parts = [record.key, *(part for field, content in fields.items() for part in (field.encode(), bytes(content)))]
+    return _Outcome(_digest([record.topic.encode(), name]), _digest(parts), event, above)
+
+
+class _ByPerson(msgspec.Struct):
+    """The fields of a person's decision on `tagged` by which it is ordered."""
+
+    version: int
+    decided_at: str
+    prediction_id: str
+
+
+def _order_of(record: Record, fields: dict[str, msgspec.Raw]) -> Order | None:
+    """The order of a person's decision on `tagged`; None for every other record."""
+    if bytes(fields.get("decider", b"")) != b'"reviewer"':
+        return None
+    try:
+        by_person = msgspec.json.decode(record.value or b"", type=_ByPerson)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return by_person.version, by_person.decided_at, by_person.prediction_id
 
 
 def _event_of(letter: DeadLetter) -> list[bytes | None]:

@@ -9,7 +9,7 @@ from stream.kafka import admin, probes, sizes
 from stream.kafka.admin import TopicDescription
 from stream.kafka.connect.addresses import Reach, advice, connect_to_each
 from stream.kafka.errors import BrokerSilentError, BrokerUnreachableError, TopicsRefusedError, summary_of
-from stream.kafka.rights import NEEDED_TOPICS, Operation, Resource, Right, missing
+from stream.kafka.rights import NEEDED_TOPICS, USED_TOPICS, Operation, Resource, Right, missing
 from stream.kafka.transactions import no_transactions
 from stream.settings.settings import Settings
 from stream.terminal.text import counted
@@ -96,7 +96,7 @@ def topic(settings: Settings, key: str, found: TopicDescription, severity: Statu
     """
     name: str = getattr(settings.topics, key)
     check, needed = f"topic {name}", key in NEEDED_TOPICS
-    wanted = NEEDED_TOPICS.get(key, Operation.WRITE if key == "drift" else Operation.DESCRIBE)
+    wanted = (NEEDED_TOPICS | USED_TOPICS).get(key, Operation.DESCRIBE)
     denied = missing(settings, Right(resource=Resource.TOPIC, name=name, operations=(wanted,)), found.operations)
     if denied is not None:
         lacking = finding_of(check, severity if needed else Status.WARN, denied)

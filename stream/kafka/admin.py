@@ -31,7 +31,10 @@ from stream.settings.settings import Settings
 CREATE_SECONDS = 30
 MAX_MESSAGE = "max.message.bytes"
 # Topics of which only the newest record of a key counts.
-COMPACTED = frozenset({"reviewed", "replays"})
+COMPACTED = frozenset({"replays"})
+# Topics that are kept for ever. What people said is the only copy of it, and stores are rebuilt from it; keys are those of producers, so
+# that compaction would drop the answers on all but the last event of a key.
+KEPT = frozenset({"reviewed"})
 # Topics that the broker compresses. The headers of a dead letter have 250 bytes and more, and are nearly the same in each. Uncompressed,
 # events of a few bytes would leave thirty times their bytes as dead letters; compressed, they leave four times as many.
 COMPRESSED = frozenset({"dlq"})
@@ -237,12 +240,16 @@ def _partitions(client: KafkaAdminClient) -> dict[str, int]:
 def _options(settings: Settings, key: str) -> dict[str, object]:
     """Options of a new topic: size of records, compaction, compression, partitions and replicas."""
     configs: dict[str, str] = {}
-    # A dead letter is the input's bytes and some headers: an input of the broker's full size must still fit.
-    most_bytes = {"dlq": settings.max_dead_letter_bytes} | dict.fromkeys(("tagged", "review"), settings.max_outcome_bytes)
+    # A dead letter is the input's bytes and some headers: an input of the broker's full size must still fit. An answer and the copy for
+    # an audit are a decision of the full size and somewhat more.
+    most_bytes = dict.fromkeys(("tagged", "review"), settings.max_outcome_bytes)
+    most_bytes |= dict.fromkeys(("dlq", "audit", "reviewed"), settings.max_dead_letter_bytes)
     if key in most_bytes:
         configs[MAX_MESSAGE] = str(most_bytes[key])
     if key in COMPACTED:
         configs["cleanup.policy"] = "compact"
+    if key in KEPT:
+        configs["retention.ms"] = "-1"
     if key in COMPRESSED:
         configs["compression.type"] = "gzip"
     return {

@@ -38,6 +38,7 @@ class Role(StrEnum):
     PRODUCER = "producer"
     CONSUMER = "consumer"
     REVIEWER = "reviewer"
+    REPORTER = "reporter"
     OPERATOR = "operator"
     CREATOR = "creator"
 
@@ -58,6 +59,8 @@ NEEDED_TOPICS = {
     "review": Operation.WRITE,
     "dlq": Operation.WRITE,
 }
+# The topics that a worker uses where they exist.
+USED_TOPICS = {"audit": Operation.WRITE, "reviewed": Operation.READ, "drift": Operation.WRITE}
 _READ = (Operation.READ, Operation.DESCRIBE)
 _WRITE = (Operation.WRITE, Operation.DESCRIBE)
 
@@ -71,21 +74,29 @@ def rights(settings: Settings, role: Role) -> list[Right]:
             group = Right(resource=Resource.GROUP, name=settings.group, operations=(Operation.READ,))
             # How large a record each outcome's topic takes is part of its configuration.
             out = _topics((*_WRITE, Operation.DESCRIBE_CONFIGS), topics.tagged, topics.review, topics.dlq)
-            found = [*_topics(_READ, topics.content), group, *out, *_topics(_WRITE, topics.drift)]
+            found = [
+                *_topics(_READ, topics.content, topics.reviewed),
+                group,
+                *out,
+                *_topics(_WRITE, topics.audit, topics.drift),
+            ]
             if settings.delivery == "exactly_once":
-                ids = transactional_prefix(settings.group, topics.content)
-                found.append(Right(resource=Resource.TRANSACTIONAL_ID, name=ids, operations=_WRITE))
+                for topic in (topics.content, topics.reviewed):
+                    ids = transactional_prefix(settings.group, topic)
+                    found.append(Right(resource=Resource.TRANSACTIONAL_ID, name=ids, operations=_WRITE))
             return found
-        case Role.PRODUCER:
-            return _topics(_WRITE, topics.content)
+        case Role.PRODUCER | Role.REPORTER:
+            return _topics(_WRITE, topics.content if role is Role.PRODUCER else topics.reports)
         case Role.CONSUMER:
             return _topics(_READ, topics.tagged)
         case Role.REVIEWER:
-            return [*_topics(_READ, topics.review), *_topics(_WRITE, topics.reviewed)]
+            # The console's store is rebuilt from all that it reads; the form of a report is served by the console.
+            read = (topics.tagged, topics.review, topics.audit, topics.reviewed, topics.reports)
+            return [*_topics(_READ, *read), *_topics(_WRITE, topics.reviewed, topics.reports)]
         case Role.OPERATOR:
             group = Right(resource=Resource.GROUP, name=settings.group, operations=(Operation.DESCRIBE,))
-            # A replay writes dead letters to `content` again, and a record of each to its ledger.
-            return [*_topics(_READ, *every), group, *_topics(_WRITE, topics.content, topics.replays)]
+            # A replay writes dead letters to `content` or `reviewed` again, and a record of each to its ledger.
+            return [*_topics(_READ, *every), group, *_topics(_WRITE, topics.content, topics.reviewed, topics.replays)]
         case Role.CREATOR:
             return _topics((Operation.CREATE, Operation.DESCRIBE), *every)
 

@@ -92,8 +92,9 @@ class _Sieve:
 
     def say_distinct(self) -> None:
         if self._known is not None:
+            replaced = f"{self._known.superseded} superseded dropped, " if self._known.superseded else ""
             console.talk(
-                f"{counted(self._known.first, 'distinct outcome')}, {counted(self._known.duplicates, 'duplicate')} dropped, "
+                f"{counted(self._known.first, 'distinct outcome')}, {counted(self._known.duplicates, 'duplicate')} dropped, {replaced}"
                 f"{counted(self._known.conflicts, 'conflict')}, "
                 f"{counted(self._known.unidentified, 'record')} not written by tagstream"
             )

@@ -7,15 +7,18 @@ from pathlib import Path
 import pytest
 
 from monitoring.vocabulary import ReviewReason, TextFlag
+from stream.contract.answers import AnsweredEvent, read_answer, tagged_by_reviewer
 from stream.contract.publication import DECISION_FIELDS, OPTIONAL_FIELD
+from stream.contract.published import REVIEWER_FIELDS
 from stream.contract.record import Record
 from stream.decide.from_settings import pipeline_of
 from stream.settings.settings import Settings
+from tests.answering import NOW_MS, UNSURE, answer, decided, reviewed
 
 PAGE = (Path(__file__).parents[4] / "docs" / "consumers.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| `(\w+)` \| ([a-z ]+) \| `(.+?)` \| .+ \|$", PAGE, re.MULTILINE)
 FIELDS = {name: (kind, example) for name, kind, example in ROWS}
-TYPES = {"string": str, "number": float, "boolean": bool, "object": dict, "array": list}
+TYPES = {"string": str, "number": (int, float), "boolean": bool, "object": dict, "array": list}
 
 
 def values_of(column: str) -> set[str]:
@@ -28,7 +31,7 @@ def values_of(column: str) -> set[str]:
 def test_every_field_of_an_outcome_is_on_the_page() -> None:
     """The table has each name of ours and no other, each once."""
     assert [name for name, *_ in ROWS] == list(FIELDS)
-    assert set(FIELDS) == DECISION_FIELDS | {OPTIONAL_FIELD}
+    assert set(FIELDS) == DECISION_FIELDS | {OPTIONAL_FIELD} | REVIEWER_FIELDS
 
 
 def test_every_reason_and_flag_is_on_the_page() -> None:
@@ -54,6 +57,18 @@ def test_a_published_outcome_has_the_types_on_the_page() -> None:
     record = Record(key=None, value=b'{"title": "a\\u200bb", "tag": "news"}')
     (publication,) = pipeline_of(Settings(decider="rules")).publications([record])
     ours = {name: value for name, value in json.loads(publication.value or b"").items() if name in FIELDS}
-    assert ours.keys() == FIELDS.keys() - {OPTIONAL_FIELD, "destination"}
+    assert ours.keys() == FIELDS.keys() - {OPTIONAL_FIELD, "destination"} - REVIEWER_FIELDS
     for name, value in ours.items():
         assert isinstance(value, TYPES[FIELDS[name][0].partition(" of ")[0]]), name
+
+
+def test_a_persons_decision_has_the_types_on_the_page() -> None:
+    """The fields that only a reviewer's decision has stand behind `truncated`, in the order of their table."""
+    record = decided(UNSURE)
+    answered = read_answer(reviewed(record, answer(record)))
+    assert isinstance(answered, AnsweredEvent)
+    value = json.loads(tagged_by_reviewer(answered, NOW_MS)[1])
+    names = [name for name in value if name in FIELDS]
+    assert names[names.index("truncated") + 1 :] == [*(name for name in FIELDS if name in REVIEWER_FIELDS), "tagged_at"]
+    for name in names:
+        assert isinstance(value[name], TYPES[FIELDS[name][0].partition(" of ")[0]]), name

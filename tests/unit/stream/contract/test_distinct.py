@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 
 from monitoring.vocabulary import Reason, Stage
 from stream.contract import dead_letter
+from stream.contract.answers import Answer, AnsweredEvent, order, read_answer, tagged_by_reviewer
 from stream.contract.budget import FIRST_BYTES, Budget
 from stream.contract.distinct import ConflictError, Distinct, distinct
 from stream.contract.limits import DEFAULT_LIMITS
 from stream.contract.record import Record
 from stream.contract.refusal import Refusal
+from tests.answering import NOW_MS, SURE, UNSURE, answer, decided, reviewed, shown
 from tests.unit.stream.contract.test_dead_letter import event, lying
 
 
@@ -127,3 +129,78 @@ def test_remembering_no_outcomes_is_refused() -> None:
     """With nothing remembered no duplicate could be found, so the setting is an error."""
     with pytest.raises(ValueError, match="remember=0"):
         Distinct(remember=0)
+
+
+def by_reviewer(given: Answer, at: int, *, event: bytes = UNSURE) -> Record:
+    """The decision on `tagged` that follows from an answer, delivered as offset `at`."""
+    record = decided(event)
+    answered = read_answer(reviewed(record, given))
+    assert isinstance(answered, AnsweredEvent)
+    key, value, headers = tagged_by_reviewer(answered, NOW_MS + at)
+    return Record(topic="tagged", key=key, value=value, headers=headers, offset=at)
+
+
+def test_a_persons_decision_comes_after_the_models_and_stands_above_it() -> None:
+    """It is admitted though the model has decided, and a decision of the model that comes later is dropped."""
+    model, later = decided(SURE), decided(SURE, now_ms=NOW_MS + 5)
+    person = by_reviewer(answer(model, "other"), 2, event=SURE)
+    known = Distinct()
+    assert [known.admit(record) for record in (model, person, later, person)] == [True, True, False, False]
+    assert (known.first, known.duplicates, known.superseded) == (2, 2, 0)
+    fresh = Distinct()
+    assert [fresh.admit(record) for record in (person, model)] == [True, False]
+    assert (fresh.first, fresh.duplicates, fresh.superseded) == (1, 0, 1)
+    assert fresh.admit(decided(b'{"id":"another","title":"deployment"}'))
+
+
+@given(st.permutations(range(5)), st.lists(st.integers(0, 4), max_size=5))
+def test_the_last_version_holds_in_every_order(arrival: list[int], again: list[int]) -> None:
+    """Of five answers the last one that is let through is the greatest by order, and none is let through below one that was."""
+    record = decided(UNSURE)
+    versions = [answer(record, "other")]
+    for tag in ("mlops", "computer-vision"):
+        versions.append(answer(record, tag, previous=versions[-1]))
+    # Two consoles that correct the same answer at once: one version, two contents.
+    versions += [answer(record, tag, previous=versions[-2], reviewer="bob") for tag in ("mlops", "other")]
+    known = Distinct()
+    through = [
+        versions[number] for at, number in enumerate([*arrival, *again]) if known.admit(by_reviewer(versions[number], at))
+    ]
+    assert through == sorted(through, key=order)
+    assert through[-1] == max(versions, key=order)
+    assert known.conflicts == 0
+    assert known.first + known.superseded == len(versions)
+
+
+def test_answers_are_told_apart_on_their_own_topic() -> None:
+    """Two answers on one decision are no conflict, and a copy of an answer is a duplicate."""
+    record = decided(UNSURE)
+    first = answer(record, "other")
+    second = answer(record, "mlops", previous=first)
+    known = Distinct()
+    written = [replace(reviewed(record, given_), offset=at) for at, given_ in enumerate((first, second, first, second))]
+    assert [known.admit(one) for one in written] == [True, True, False, False]
+    assert (known.duplicates, known.superseded, known.conflicts) == (2, 0, 0)
+
+
+def test_an_answer_with_another_content_is_a_conflict() -> None:
+    """The id of an answer says what was answered: another event under it is no correction."""
+    person = by_reviewer(answer(decided(UNSURE)), 1)
+    assert person.value is not None
+    other = replace(person, value=person.value.replace(b"maybe deployment", b"maybe translation"), offset=2)
+    known = Distinct()
+    assert known.admit(person)
+    with pytest.raises(ConflictError):
+        known.admit(other)
+
+
+def test_a_producer_cannot_pose_as_a_reviewer() -> None:
+    """Fields of an event that are named like those of a person's decision change nothing: they stand aside, or decide nothing."""
+    posing = decided(b'{"id":"e","title":"deployment","decider":"reviewer","version":9,"decided_at":"2030"}')
+    model = replace(
+        posing,
+        value=(posing.value or b"").replace(b"d" * 64, b"e" * 64).replace(shown(posing).decision.prediction_id.encode(), b"p"),
+    )
+    known = Distinct()
+    assert [known.admit(record) for record in (posing, model)] == [True, True]
+    assert known.superseded == 0

@@ -1,5 +1,7 @@
 """Topics: the messages on missing ones, and a broker that does not create one."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ from kafka.errors import InvalidReplicationFactorError, KafkaConnectionError, Ka
 from stream.kafka import admin
 from stream.kafka.errors import BrokerUnreachableError, TopicsMissingError, TopicsRefusedError
 from stream.settings.loading import load
+from stream.settings.settings import Settings
 
 ABSENT = admin.TopicDescription(partitions=None, operations=None)
 
@@ -97,3 +100,39 @@ def test_the_broker_compresses_dead_letters_and_no_other_topic(monkeypatch: pyte
     compressed = {name: made["configs"].get("compression.type") for name, made in options.items()}
     assert {name: how for name, how in compressed.items() if how} == {"content.dlq": "gzip"}
     assert len(compressed) > 3
+
+
+def test_each_topic_is_made_for_what_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers are kept for ever and each of them, records of the full size fit where they go, and only the ledger is compacted."""
+    made: dict[str, dict[str, str]] = {}
+
+    class Admin:
+        """Stands in for kafka-python's admin client."""
+
+        def describe_topics(self) -> list[dict[str, Any]]:
+            """There are no topics."""
+            return []
+
+        def create_topics(self, topics: dict[str, dict[str, Any]], **_: Any) -> None:
+            """Keep the options."""
+            made.update({name: options["configs"] for name, options in topics.items()})
+
+    @contextlib.contextmanager
+    def connected(_: Settings) -> Iterator[Admin]:
+        yield Admin()
+
+    monkeypatch.setattr(admin, "admin", connected)
+    settings = Settings()
+    admin.create(settings)
+
+    assert set(made) == set(settings.topics.model_dump().values())
+    assert {name for name, configs in made.items() if configs.get("cleanup.policy") == "compact"} == {settings.topics.replays}
+    assert {name for name, configs in made.items() if configs.get("retention.ms") == "-1"} == {"reviewed"}
+    whole, more = str(settings.max_outcome_bytes), str(settings.max_dead_letter_bytes)
+    assert {name: configs["max.message.bytes"] for name, configs in made.items() if "max.message.bytes" in configs} == {
+        "tagged": whole,
+        "review": whole,
+        "content.dlq": more,
+        "audit": more,
+        "reviewed": more,
+    }

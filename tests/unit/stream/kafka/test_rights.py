@@ -15,12 +15,31 @@ def test_a_worker_needs_nothing_on_the_cluster_and_creates_nothing() -> None:
     found = rights(Settings(), Role.WORKER)
     assert [(right.resource, right.name, right.operations[0]) for right in found] == [
         (Resource.TOPIC, "content", Operation.READ),
+        (Resource.TOPIC, "reviewed", Operation.READ),
         (Resource.GROUP, "tagstream", Operation.READ),
         (Resource.TOPIC, "tagged", Operation.WRITE),
         (Resource.TOPIC, "review", Operation.WRITE),
         (Resource.TOPIC, "content.dlq", Operation.WRITE),
+        (Resource.TOPIC, "audit", Operation.WRITE),
         (Resource.TOPIC, "drift", Operation.WRITE),
     ]
+
+
+def test_a_worker_that_is_exact_has_ids_for_events_and_for_answers() -> None:
+    """Each topic that it reads has transactional ids of its own."""
+    found = rights(Settings(delivery="exactly_once"), Role.WORKER)
+    assert [right.name for right in found if right.resource is Resource.TRANSACTIONAL_ID] == [
+        "tagstream-content-",
+        "tagstream-reviewed-",
+    ]
+
+
+def test_whoever_reports_or_answers_cannot_change_a_tag() -> None:
+    """Only a worker writes to `tagged`: a reviewer writes answers and reports, a reporter reports alone."""
+    written = {role: {right.name for right in rights(Settings(), role) if Operation.WRITE in right.operations} for role in Role}
+    assert written[Role.REPORTER] == {"reports"}
+    assert written[Role.REVIEWER] == {"reviewed", "reports"}
+    assert [role for role, names in written.items() if "tagged" in names] == [Role.WORKER]
 
 
 @pytest.mark.parametrize("role", [role for role in Role if role is not Role.CREATOR])
@@ -49,8 +68,8 @@ def test_a_missing_right_is_named_unless_the_broker_does_not_say() -> None:
 
 
 def test_an_operator_may_replay_dead_letters() -> None:
-    """A replay writes events to `content` and its notes to the ledger of replays."""
+    """A replay writes events to `content`, answers to `reviewed`, and its notes to the ledger of replays."""
     topics = Settings().topics
     found = {right.name: right.operations for right in rights(Settings(), Role.OPERATOR) if Operation.WRITE in right.operations}
 
-    assert set(found) == {topics.content, topics.replays}
+    assert set(found) == {topics.content, topics.reviewed, topics.replays}
