@@ -68,7 +68,12 @@ def replay_letters(
         ),
     ] = None,
     brokers: Brokers = None,
-    to: Annotated[str | None, typer.Option(help="Topic to send to; `content` unless given.", metavar="TOPIC")] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            help="Topic to send to; unless given, answers go to `reviewed` and all others to `content`.", metavar="TOPIC"
+        ),
+    ] = None,
     code: Code = None,
     stage: StageOption = None,
     since: Since = None,
@@ -88,7 +93,7 @@ def replay_letters(
     import dataclasses
 
     from stream.dead_letters import replay, show
-    from stream.dead_letters.plan import ReplayPlan
+    from stream.dead_letters.plan import ReplayPlan, ReplayReport
     from stream.terminal import console
 
     selection = _selection(code=code, stage=stage, since=since, partition=partition, most=max_letters, places=where or ())
@@ -104,14 +109,23 @@ def replay_letters(
         again=again,
         refused=show.refused,
         say=console.talk,
+        leave_from=None if to is not None else chosen.topics.reviewed,
     )
-    if dry_run:
-        report = replay.preview(chosen, plan, show=lambda letter, record: show.print_planned(letter, record, as_json=json))
-    else:
-        with console.progress("replaying", shown=True) as advance:
-            report = replay.replay(chosen, dataclasses.replace(plan, advance=advance))
-    show.print_report(report, dry_run=dry_run, as_json=json)
-    if report.refusals:
+
+    def run(plan: ReplayPlan) -> ReplayReport:
+        if dry_run:
+            report = replay.preview(chosen, plan, show=lambda letter, record: show.print_planned(letter, record, as_json=json))
+        else:
+            with console.progress("replaying", shown=True) as advance:
+                report = replay.replay(chosen, dataclasses.replace(plan, advance=advance))
+        show.print_report(report, dry_run=dry_run, as_json=json)
+        return report
+
+    reports = [run(plan)]
+    if plan.leave_from is not None and reports[0].left:
+        # Each target has a part of the ledger of its own, so that answers are another replay.
+        reports.append(run(dataclasses.replace(plan, target=plan.leave_from, only_from=plan.leave_from)))
+    if any(report.refusals for report in reports):
         raise typer.Exit(EXIT_FAILED)
 
 

@@ -11,6 +11,7 @@ import typer
 
 from stream.cli import classify, config, demo, dlq, drift, model, topic, worker
 from stream.cli.exits import EXIT_FAILED, note
+from stream.cli.people import lookup, report
 from stream.terminal import output
 
 app = typer.Typer(
@@ -23,7 +24,17 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 broker unreachable, 4 contract violated. A worker's: "
     "0 stopped, 1 bundle refused, circuit breaker opened, or not stopped in time, 70 it gave up, 14 its alarm ended it; both: start it again.",
 )
-for verb in (worker.worker, classify.classify, topic.send, topic.tail, demo.demo, worker.top, worker.doctor):
+for verb in (
+    worker.worker,
+    classify.classify,
+    topic.send,
+    topic.tail,
+    report.report,
+    lookup.lookup,
+    demo.demo,
+    worker.top,
+    worker.doctor,
+):
     app.command()(verb)
 for name, group in (("config", config.app), ("model", model.app), ("drift", drift.app), ("dlq", dlq.app)):
     app.add_typer(group, name=name)

@@ -95,6 +95,18 @@ class PublishedDecision:
     decision: ModelDecision | ReviewerDecision
     door: Door
 
+    @property
+    def standing(self) -> tuple[int, str, str]:
+        """
+        Its place among the decisions on one event: the greatest holds.
+
+        A person's stands above every model's; persons' are in the order of `answers.order`, models' in that of their publication.
+        """
+        made = self.decision
+        if isinstance(made, ReviewerDecision):
+            return made.version, made.decided_at, made.prediction_id
+        return 0, made.tagged_at, made.prediction_id
+
 
 def read_decision(record: Record, limits: Limits = DEFAULT_LIMITS) -> PublishedDecision | Refusal:
     """

@@ -17,6 +17,8 @@ class ReplayPlan:
     Attributes:
         selection: Which dead letters.
         target: The topic to send to.
+        only_from: Send only dead letters that were read on this topic, and leave all others.
+        leave_from: Leave dead letters that were read on this topic to a replay with another target.
         most_replays: An event that was replayed this often is refused.
         again: Also send dead letters that were replayed already, or may have been.
         refused: Called with the place of each dead letter that is refused, and a sentence that says why.
@@ -31,6 +33,14 @@ class ReplayPlan:
     refused: Callable[[Place, str], None]
     say: Callable[[str], None]
     advance: Callable[[], None] = lambda: None
+    only_from: str | None = None
+    leave_from: str | None = None
+
+    def takes(self, letter: DeadLetter | None) -> bool:
+        """Is this dead letter, or the record that is none, a matter of this replay?"""
+        if self.only_from is not None:
+            return letter is not None and letter.origin_topic == self.only_from
+        return letter is None or letter.origin_topic != self.leave_from
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,6 +54,7 @@ class ReplayReport:
         returned: How many of these came back: their event had been replayed before and became another dead letter.
         already: Number of dead letters that an earlier run replayed.
         refused: Number of dead letters refused, by reason.
+        left: Number of dead letters that are left to a replay with another target.
     """
 
     target: str
@@ -51,6 +62,7 @@ class ReplayReport:
     returned: int = 0
     already: int = 0
     refused: Counter[NotReplayed] = field(default_factory=Counter)
+    left: int = 0
 
     def count(self, letter: DeadLetter) -> None:
         """Count a dead letter that was sent."""

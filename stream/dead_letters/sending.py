@@ -33,6 +33,9 @@ def sendable(letters: Iterable[Found], ledger: Ledger, plan: ReplayPlan, report:
     """The dead letters that may be sent, as far as the ledger is read; the others are counted in `report`."""
     for found in letters:
         letter = found.letter
+        if not plan.takes(letter):
+            report.left += 1
+            continue
         if letter is None:
             report.refuse(found.place, NotReplayed.NOT_OURS, found.why, plan)
             continue

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from model_export.bundle.bundle import BundleError, read
+from monitoring.vocabulary import OFF_SUBJECT
 from stream.contract.record import Record
 from stream.settings.settings import Settings
 
@@ -50,6 +51,14 @@ def unknown_tag(settings: Settings, tag: str) -> str | None:
 
     It is a warning and no error, since the records may be of another bundle, or of a reviewer.
     """
+    found = unknown_label(settings, tag)
+    return found and f"{found}. The records are read all the same, since another bundle may have written them."
+
+
+def unknown_label(settings: Settings, tag: str) -> str | None:
+    """A sentence without its full stop if neither the bundle of the settings nor a reviewer gives such a tag; None if one does."""
+    if tag == OFF_SUBJECT:
+        return None
     try:
         manifest = read(settings.bundle).manifest
     except BundleError as error:
@@ -58,10 +67,7 @@ def unknown_tag(settings: Settings, tag: str) -> str | None:
         return None
     near = difflib.get_close_matches(tag.lower(), manifest.labels, n=1)
     meant = f"the nearest one is {near[0]}" if near else f"it has {', '.join(manifest.labels)}"
-    return (
-        f"the bundle {manifest.name} {manifest.version} has no label {tag!r}; {meant}. The records are read all the same, since "
-        f"another bundle may have written them."
-    )
+    return f"the bundle {manifest.name} {manifest.version} has no label {tag!r}; {meant}"
 
 
 def _fields(value: bytes | None) -> dict[str, Any]:

@@ -245,7 +245,7 @@ def test_two_consoles_agree_on_the_answer_that_holds(answers: list[Answer], shuf
         ({"before": {"destination": "audit"}}, Reason.INVALID_ANSWER, "destination"),
         ({"title": ...}, Reason.MISSING_TITLE, "title is missing"),
         ({"id": ...}, Reason.INVALID_ID, "id is missing"),
-        ({"id": 1}, Reason.WRONG_TYPE, "id is a JSON number"),
+        ({"id": 1.5}, Reason.WRONG_TYPE, "id is a JSON number"),
         ({"overridden": []}, Reason.WRONG_TYPE, "overridden"),
         ({"overridden": {"title": "another"}}, Reason.DUPLICATE_KEY, "overridden"),
     ],

@@ -1,0 +1,48 @@
+"""`tagstream report`: a reader says that a tag is wrong."""
+
+from typing import Annotated
+
+import typer
+
+from stream.cli.exits import EXIT_USAGE, fail, note
+from stream.cli.options import Brokers, not_empty, settings
+
+
+def report(
+    event_id: Annotated[
+        str, typer.Argument(help="Id of the event whose tag is wrong.", metavar="EVENT_ID", callback=not_empty)
+    ],
+    brokers: Brokers = None,
+    tag: Annotated[str | None, typer.Option(help="The tag that would be right.", callback=not_empty)] = None,
+    comment: Annotated[str | None, typer.Option("--note", help="Your own words, for the reviewer.", callback=not_empty)] = None,
+    reporter: Annotated[str | None, typer.Option(help="Who reports.", callback=not_empty)] = None,
+) -> None:
+    """
+    Say that the tag of an event is wrong.
+
+    The event comes before a reviewer; the report itself changes no tag. It ends when the broker has confirmed the report.
+    """
+    chosen = settings(brokers=brokers)
+    import time
+
+    from stream.cli.show.wanted import unknown_label
+    from stream.contract.refusal import Refusal
+    from stream.contract.reports import report_of, write_report
+    from stream.kafka import producer
+    from stream.kafka.admin import require
+    from stream.kafka.rights import Operation
+    from stream.terminal import console
+
+    given = {"event_id": event_id, "suggested_tag": tag or "", "note": comment or "", "reporter": reporter or ""}
+    made = report_of(given, int(time.time() * 1000))
+    if isinstance(made, Refusal):
+        fail(f"this report cannot be sent: {made.message}. Next: correct it and send it again.", EXIT_USAGE)
+    warning = None if tag is None else unknown_label(chosen, tag)
+    if warning is not None:
+        note(f"{warning}. The report is sent all the same, since another bundle may have decided.")
+    name = chosen.topics.reports
+    require(chosen, {"reports": name}, operations={"reports": Operation.WRITE})
+    with producer.sender(chosen) as sender:
+        sender.send(name, key=made.event_id.encode(), value=write_report(made))
+        sender.flush()
+    console.talk(f"the report on {console.visible(event_id)} is in {name}, confirmed by the broker; a reviewer will see it")

@@ -1,0 +1,57 @@
+"""Reads partitions of a topic from their ends back, so that a search with a bound of time sees the newest records first. kafka-python."""
+
+from collections.abc import Collection, Iterator
+
+from kafka.partitioner.default import murmur2
+
+from stream.contract.record import Record
+from stream.kafka.reading.log import Log
+
+CHUNK_OFFSETS = 10_000
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """
+    The partition of a key, as the producers of Java, Faust and kafka-python hash it.
+
+    >>> partition_of(b"e-1", 6), partition_of(b"", 6)
+    (5, 3)
+    """
+    return int((murmur2(key) & 0x7FFFFFFF) % partitions)
+
+
+class Backwards:
+    """Some partitions of one topic, between the offsets that they have now; every `chunk` is older than those before it."""
+
+    def __init__(self, log: Log) -> None:
+        """Ask where the partitions begin and end."""
+        self._log = log
+        self._starts, self._ends = log.starts(), log.ends()
+        self._read_from: dict[int, int] = {}
+
+    @property
+    def partitions(self) -> int:
+        """How many the topic has."""
+        return len(self._ends)
+
+    def take(self, partitions: Collection[int]) -> None:
+        """Also read these; those that were read already are not read again."""
+        for number in partitions:
+            self._read_from.setdefault(number, self._ends[number])
+
+    @property
+    def is_done(self) -> bool:
+        """Are the partitions that were taken read to their beginnings?"""
+        return all(offset <= self._starts[number] for number, offset in self._read_from.items())
+
+    def chunk(self) -> Iterator[Record]:
+        """
+        The records of the next `CHUNK_OFFSETS` offsets of each partition, oldest first within a partition.
+
+        Raises:
+            BrokerUnreachableError: Records are outstanding, and the broker does not send them.
+        """
+        before = {number: offset for number, offset in self._read_from.items() if offset > self._starts[number]}
+        first = {number: max(self._starts[number], offset - CHUNK_OFFSETS) for number, offset in before.items()}
+        yield from self._log.read(first, before)
+        self._read_from |= first

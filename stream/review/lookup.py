@@ -1,0 +1,149 @@
+"""All that the topics say of one event: decisions, answers and dead letters, and which decision holds. Without a store.
+
+Topics have no index. The partition of the event's key is read first, from its end back; the others only if nothing was there. The
+search has a bound of time, and says which topics it could not read to their beginning.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+import msgspec
+
+from stream.contract import dead_letter
+from stream.contract.answers import AnsweredEvent, answer_id, order, read_answer
+from stream.contract.dead_letter import DeadLetter
+from stream.contract.events import ContentEvent, decode
+from stream.contract.published import PublishedDecision, read_decision
+from stream.contract.record import Record
+from stream.kafka import admin
+from stream.kafka.reading.backwards import Backwards, partition_of
+from stream.kafka.reading.log import log_of
+from stream.kafka.rights import Operation
+from stream.settings.settings import Settings
+
+NEEDED = ("tagged", "review", "dlq")
+
+
+@dataclass(slots=True, kw_only=True)
+class Looked:
+    """
+    What was found of one event.
+
+    Attributes:
+        event_id: The event's.
+        decisions: Those on `tagged` and `review`, each once, by `prediction_id` and door.
+        answers: Those on `reviewed`, each once, by their id.
+        letters: Its dead letters, of `content` and of `reviewed`.
+        unread: Names of topics that were not read to their beginning, since the time was over.
+    """
+
+    event_id: str
+    decisions: dict[tuple[str, str], PublishedDecision] = field(default_factory=dict)
+    answers: dict[str, AnsweredEvent] = field(default_factory=dict)
+    letters: list[DeadLetter] = field(default_factory=list)
+    unread: tuple[str, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Was nothing found?"""
+        return not (self.decisions or self.answers or self.letters)
+
+    @property
+    def holds(self) -> PublishedDecision | None:
+        """The decision that holds: a person's above the model's, of several the greatest by order; None if there is none."""
+        return max(self.decisions.values(), key=lambda decision: decision.standing, default=None)
+
+    @property
+    def pending(self) -> AnsweredEvent | None:
+        """The answer that should hold and is not on `tagged` yet; None if there is none."""
+        last = max(self.answers.values(), key=lambda answered: order(answered.answer), default=None)
+        if last is None or (answer_id(last.answer), "tagged") in self.decisions:
+            return None
+        return last if self.holds is None or order(last.answer) > self.holds.standing else None
+
+    def add(self, role: str, record: Record) -> None:
+        """Keep what this record of the topic with this role says of the event; a record of another event is dropped."""
+        if role == "dlq":
+            letter = dead_letter.read(record)
+            if letter is not None and _id_of(letter) == self.event_id:
+                self.letters.append(letter)
+        elif role == "reviewed":
+            answered = read_answer(record)
+            if isinstance(answered, AnsweredEvent) and answered.event.id == self.event_id:
+                self.answers[answer_id(answered.answer)] = answered
+        else:
+            decided = read_decision(record)
+            if isinstance(decided, PublishedDecision) and decided.event.id == self.event_id:
+                self.decisions[decided.decision.prediction_id, decided.door] = decided
+
+
+def look_up(settings: Settings, event_id: str, *, key: bytes | None, seconds: float, say: Callable[[str], None]) -> Looked:
+    """
+    Search the topics for one event.
+
+    Args:
+        settings: Brokers and topics.
+        event_id: The event's.
+        key: The producer's key of the event, if it had one.
+        seconds: After so long no more is read.
+        say: Called with a sentence when all partitions have to be read.
+
+    Raises:
+        BrokerUnreachableError: No broker answered, or one refused us.
+        TopicsMissingError: `tagged`, `review` or the dead letters' topic does not exist. `reviewed` may be absent.
+    """
+    names: dict[str, str] = settings.topics.model_dump()
+    described = admin.describe(settings, [names[role] for role in (*NEEDED, "reviewed")])
+    admin.require(
+        settings,
+        {role: names[role] for role in NEEDED},
+        operations=dict.fromkeys(NEEDED, Operation.READ),
+        found=described,
+    )
+    roles = [*NEEDED, *(["reviewed"] if described[names["reviewed"]].partitions is not None else [])]
+    looked, until = Looked(event_id=event_id), time.monotonic() + seconds
+    with ExitStack() as stack:
+        logs = {role: Backwards(stack.enter_context(log_of(settings, names[role]))) for role in roles}
+        for role, log in logs.items():
+            # A dead letter has the key of its event, which may be none.
+            everywhere = role == "dlq"
+            log.take(range(log.partitions) if everywhere else [partition_of(key or event_id.encode(), log.partitions)])
+        _search(logs, looked, until)
+        if looked.is_empty and time.monotonic() < until:
+            say("nothing in the partition of this key; all partitions are read")
+            for log in logs.values():
+                log.take(range(log.partitions))
+            _search(logs, looked, until)
+    looked.unread = tuple(names[role] for role, log in logs.items() if not log.is_done)
+    return looked
+
+
+def _search(logs: dict[str, Backwards], looked: Looked, until: float) -> None:
+    """Read chunk by chunk, all topics in turn, so that none of them takes the time of the others."""
+    # The id as tagstream writes it. Where a producer wrote it with other escapes, there is a backslash in the value.
+    needle = msgspec.json.encode(looked.event_id)[1:-1]
+    while time.monotonic() < until and not all(log.is_done for log in logs.values()):
+        for role, log in logs.items():
+            for record in log.chunk():
+                value = record.value or b""
+                # A dead letter may be of an event whose id was made of its bytes.
+                if role == "dlq" or needle in value or b"\\" in value:
+                    looked.add(role, record)
+
+
+def _id_of(letter: DeadLetter) -> str | None:
+    """The id of a dead letter's event: as a worker reads it, else its field `id`, else its key. Its bytes may be anything."""
+    event = decode(Record(key=letter.key, value=letter.value, headers=letter.headers))
+    if isinstance(event, ContentEvent):
+        return event.id
+    try:
+        own = msgspec.json.decode(letter.value or b"", type=_Named).id
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        own = None
+    return str(own) if own is not None else (letter.key or b"").decode("utf-8", errors="replace") or None
+
+
+class _Named(msgspec.Struct):
+    id: str | int | None = None
