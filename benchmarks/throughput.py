@@ -48,7 +48,7 @@ class Rate:
 
 def settings_of(bootstrap: str, content: str, suffix: str) -> dict[str, str]:
     """The environment of one arm: its own output topics and group."""
-    names = {key: f"{key}-{suffix}" for key in ("tagged", "review", "dlq", "reviewed", "reports", "shadow", "drift")}
+    names = {key: f"{key}-{suffix}" for key in ("tagged", "review", "dlq", "audit", "reviewed", "reports", "shadow", "drift")}
     return {
         "TAGSTREAM_BROKERS": bootstrap,
         "TAGSTREAM_GROUP": f"bench-{suffix}",

@@ -7,7 +7,7 @@ its lag is unknown. It is not ready, too, while it waits for its partitions and 
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 # `top` and the page recognise a state by its reason: how it begins while the brokers are silent, and the two without a fault.
@@ -126,6 +126,31 @@ class Progress:
             ),
         )
         return next((why for holds, why in reasons if holds), None)
+
+
+class Readiness:
+    """
+    Whether a worker is ready on all the topics that it reads.
+
+    The first topic speaks for the process: its words are those of the verdict, unless another topic alone makes no progress.
+
+    >>> events, answers = (Progress(stall_seconds=20, monotonic=lambda: 1.0) for _ in range(2))
+    >>> events.assigned(4)
+    >>> Readiness({"content": events, "reviewed": answers}).verdict()
+    Verdict(ready=False, why='reviewed: the group has not given this worker its partitions yet')
+    """
+
+    def __init__(self, topics: Mapping[str, Progress]) -> None:
+        """`topics` is the progress on each topic, by its name."""
+        self._topics = topics
+
+    def verdict(self) -> Verdict:
+        """Ready or not, now."""
+        (_, first), *others = [(topic, progress.verdict()) for topic, progress in self._topics.items()]
+        if not first.ready:
+            return first
+        waiting = ((topic, verdict) for topic, verdict in others if not verdict.ready)
+        return next((Verdict(ready=False, why=f"{topic}: {verdict.why}") for topic, verdict in waiting), first)
 
 
 def events_wait(count: int) -> str:

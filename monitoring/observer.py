@@ -50,6 +50,7 @@ class Observation:
         review_reasons: Why a person is asked; empty otherwise.
         text_flags: Hidden or misleading characters in the text; empty for a dead letter.
         signals: Inputs of drift detection; None for a dead letter, and where no model decided.
+        audited: A copy of the decision went to `audit`.
     """
 
     destination: Destination
@@ -61,6 +62,7 @@ class Observation:
     review_reasons: tuple[ReviewReason, ...] = ()
     text_flags: tuple[TextFlag, ...] = ()
     signals: Signals | None = None
+    audited: bool = False
 
 
 class Observer(Protocol):

@@ -65,6 +65,9 @@ class FlowFamilies:
         self.predictions = new.counter(
             "tagstream_predictions", "Published decisions of the model; the keyword rules have none.", "label", labels
         )
+        self.audits = new.counter(
+            "tagstream_audits", "Tagged decisions of which a copy went to the topic `audit`.", "label", labels
+        )
         self.review = new.counter(
             "tagstream_review_requested",
             "Decisions sent to a person, by reason; one decision may have several.",
@@ -155,6 +158,38 @@ class PoisonFamilies:
         )
         self.breaker = new.gauge(
             "tagstream_circuit_breaker_open", "Set to 1 while the worker has stopped deciding and waits for a person."
+        )
+
+
+class AnswerFamilies:
+    """Reviewers' answers in, decisions out."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Register them."""
+        new = _Registry(registry)
+        self.active = new.gauge(
+            "tagstream_answers_active", "Set to 1 where this worker turns reviewers' answers into decisions."
+        )
+        self.received = new.counter("tagstream_answers_received", "Answers taken from the topic `reviewed`.")
+        self.redelivered = new.counter(
+            "tagstream_answers_redelivered",
+            "Answers taken that the same process had taken before, for example after a rebalance.",
+        )
+        self.published = new.counter(
+            "tagstream_answers_published",
+            "Answers whose decision (tagged) or dead letter (dlq) the broker has acknowledged.",
+            "destination",
+            (Destination.TAGGED, Destination.DLQ),
+        )
+        self.age = new.histogram(
+            "tagstream_answer_age_seconds", "Time from the answer's record to its acknowledged decision.", AGE_BUCKETS
+        )
+        self.lag = new.gauge(
+            "tagstream_answers_lag_events",
+            "Answers that are not committed yet, over the assigned partitions; NaN while the brokers do not answer.",
+        )
+        self.expired = new.counter(
+            "tagstream_answers_expired", "Answers that the topic's retention had deleted before this group read them."
         )
 
 

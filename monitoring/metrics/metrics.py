@@ -9,6 +9,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from monitoring.metrics.answers import AnswerMetrics
 from monitoring.metrics.families import DriftFamilies, FlowFamilies, InputFamilies, PoisonFamilies, PositionFamilies
 from monitoring.metrics.reference import ReferenceGauges
 from monitoring.observer import Observation, Signals
@@ -21,10 +22,21 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Metrics:
-    """The worker's metrics on one registry. Implements `Observer`; updates are per batch."""
+    """
+    The worker's metrics on one registry. Implements `Observer`; updates are per batch.
+
+    Attributes:
+        answers: Those of reviewers' answers.
+    """
 
     def __init__(
-        self, registry: CollectorRegistry, *, labels: Sequence[str], topic: str, known_sources: Collection[str] = ()
+        self,
+        registry: CollectorRegistry,
+        *,
+        labels: Sequence[str],
+        topic: str,
+        known_sources: Collection[str] = (),
+        answers: AnswerMetrics | None = None,
     ) -> None:
         """
         Register every metric and create every series.
@@ -34,6 +46,7 @@ class Metrics:
             labels: The bundle's labels, the closed set of the label `label`.
             topic: The topic that is read.
             known_sources: The expected producers; if empty, every producer that gives a name is known.
+            answers: On the same registry; None makes them.
         """
         closed = (*labels, UNKNOWN_LABEL)
         self._flow = FlowFamilies(registry, labels=closed, topic=topic)
@@ -41,6 +54,7 @@ class Metrics:
         self._poison = PoisonFamilies(registry)
         self._inputs = InputFamilies(registry, labels=closed)
         self._drift = DriftFamilies(registry)
+        self.answers = AnswerMetrics(registry) if answers is None else answers
         self._reference = ReferenceGauges(labels=labels)
         registry.register(self._reference)
         self._group_began_ms = -math.inf
@@ -107,7 +121,6 @@ class Metrics:
         reasons: Tally[ReviewReason] = Tally()
         rejections: Tally[Reason] = Tally()
         flags: Tally[TextFlag] = Tally()
-        confidences: defaultdict[str, list[float]] = defaultdict(list)
         truncated = 0
         for seen in observations:
             destinations[seen.destination] += 1
@@ -116,8 +129,6 @@ class Metrics:
             truncated += seen.truncated
             if seen.rejection is not None:
                 rejections[seen.rejection] += 1
-            if seen.label is not None and seen.confidence is not None:
-                confidences[seen.label if seen.label in self._labels else UNKNOWN_LABEL].append(seen.confidence)
         self._observe_ages([seen.created_ms for seen in observations], now_ms)
         for destination, count in destinations.items():
             self._flow.published.labels(destination.value).inc(count)
@@ -127,14 +138,25 @@ class Metrics:
             self._inputs.flags.labels(flag.value).inc(count)
         for reason, count in rejections.items():
             self._flow.dead.labels(reason.value).inc(count)
-        for label, values in confidences.items():
-            self._flow.predictions.labels(label).inc(len(values))
-            histogram = self._inputs.confidence.labels(label)
-            for value in values:
-                histogram.observe(value)
+        self._observe_decisions(observations)
         self._inputs.truncated.inc(truncated)
         self._observe_signals([seen.signals for seen in observations if seen.signals is not None])
         self._flow.last_event.set(now_ms / 1000)
+
+    def _observe_decisions(self, observations: Sequence[Observation]) -> None:
+        confidences: defaultdict[str, list[float]] = defaultdict(list)
+        audits: Tally[str] = Tally()
+        for seen in observations:
+            if seen.label is not None and seen.confidence is not None:
+                label = seen.label if seen.label in self._labels else UNKNOWN_LABEL
+                confidences[label].append(seen.confidence)
+                audits[label] += seen.audited
+        for label, values in confidences.items():
+            self._flow.predictions.labels(label).inc(len(values))
+            self._flow.audits.labels(label).inc(audits[label])
+            histogram = self._inputs.confidence.labels(label)
+            for value in values:
+                histogram.observe(value)
 
     def _observe_ages(self, created_ms: Sequence[int], now_ms: int) -> None:
         timed = [one for one in created_ms if can_be_true(one, now_ms)]

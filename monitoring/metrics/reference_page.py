@@ -22,7 +22,7 @@ Every series that a worker serves at `/metrics`, besides those of its process (`
 Made from the code by `python -m monitoring.metrics.reference_page docs/metrics.md`; a test holds it to be current.
 
 - Base units; ratios are 0 to 1. Counters and histograms of any number of workers may be added up.
-- Label sets are closed: no id, text or source of an event is ever a label. Fewer than 400 series a worker with four labels.
+- Label sets are closed: no id, text or source of an event is ever a label. Fewer than 450 series a worker with four labels.
 - Every series is there from the start, at zero, except for figures that the reference of an older bundle lacks, and those
   of open transactions, which exist while one is open.
 - A `le` of a reference is spelled as in the live histogram, so that the two join: `confidence_cdf` with `confidence_ratio`,
@@ -33,6 +33,7 @@ Made from the code by `python -m monitoring.metrics.reference_page docs/metrics.
 SECTIONS = {
     "tagstream_reference_": ("Reference of the bundle", "Figures of ordinary traffic, for comparison with the live ones."),
     "tagstream_drift_": ("Drift", "Results of this worker's drift detection."),
+    "tagstream_answer": ("Answers", "Reviewers' answers on `reviewed`, which become decisions on `tagged`."),
     "tagstream_": ("Flow and decisions", "Events and outcomes, their latency, and the texts."),
 }
 WRITTEN_OUT = {

@@ -42,6 +42,7 @@ class Publication:
         headers: Of the record to send.
         observation: The outcome's figures for metrics and drift detection.
         outcome: The final outcome; a decision that is too large for its topic is a refusal here.
+        audit: The value of a copy for the topic `audit`, with this key and these headers; None where the decision was not drawn.
     """
 
     destination: Destination
@@ -51,6 +52,13 @@ class Publication:
     headers: Headers = field(repr=False)
     observation: Observation
     outcome: Outcome
+    audit: bytes | None = field(default=None, repr=False)
+
+    @property
+    def records(self) -> tuple[tuple[str, bytes | None], ...]:
+        """Topic, by its key in the settings, and value of each record to send; all of them have the same key and headers."""
+        outcome = (self.destination.value, self.value)
+        return (outcome,) if self.audit is None else (outcome, ("audit", self.audit))
 
 
 def publish_all(
@@ -70,7 +78,7 @@ def publish_all(
     """
     tail = b',"tagged_at":"%b"}' % timestamp(now_ms).encode()
     return [
-        _rejected(record, outcome, limits) if isinstance(outcome, Refusal) else _fitting(record, outcome, tail, limits)
+        rejected(record, outcome, limits) if isinstance(outcome, Refusal) else _fitting(record, outcome, tail, limits)
         for record, outcome in zip(records, outcomes, strict=True)
     ]
 
@@ -85,13 +93,24 @@ def timestamp(milliseconds: int) -> str:
     return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def audit_copy(value: bytes, inclusion_probability: float) -> bytes:
+    """
+    The value of a tagged decision as it is copied to `audit`: the same bytes, with `inclusion_probability` before `tagged_at`.
+
+    >>> audit_copy(b'{"id":"a","tagged_at":"2026-01-01T00:00:00.000Z"}', 0.02)
+    b'{"id":"a","inclusion_probability":0.02,"tagged_at":"2026-01-01T00:00:00.000Z"}'
+    """
+    decision, clock, at = value.rpartition(b',"tagged_at":')
+    return b'%b,"inclusion_probability":%b%b%b' % (decision, msgspec.json.encode(inclusion_probability), clock, at)
+
+
 def _fitting(record: Record, outcome: Tagged | NeedsReview, tail: bytes, limits: Limits) -> Publication:
     publication = _decided(outcome, tail)
     bytes_together = weight(publication.key, publication.value, publication.headers)
     if bytes_together <= limits.max_outcome_bytes:
         return publication
     message = f"event and decision weigh {bytes_together} bytes together, the limit is {limits.max_outcome_bytes}"
-    return _rejected(record, Refusal(stage=Stage.PRODUCE, reason=Reason.OUTCOME_TOO_LARGE, message=message), limits)
+    return rejected(record, Refusal(stage=Stage.PRODUCE, reason=Reason.OUTCOME_TOO_LARGE, message=message), limits)
 
 
 def _decided(outcome: Tagged | NeedsReview, tail: bytes) -> Publication:
@@ -158,8 +177,8 @@ def forwarded(headers: Headers) -> Headers:
     )
 
 
-def _rejected(record: Record, refusal: Refusal, limits: Limits) -> Publication:
-    """The only place where a dead letter is made."""
+def rejected(record: Record, refusal: Refusal, limits: Limits) -> Publication:
+    """The dead letter of a record, of any topic that a worker reads: the only place where one is made."""
     key, value, headers = dead_letter.write(record, refusal, limits)
     return Publication(
         destination=Destination.DLQ,

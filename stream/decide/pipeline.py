@@ -16,6 +16,7 @@ from stream.contract.publication import Publication, publish_all
 from stream.contract.record import Record
 from stream.contract.refusal import Refusal
 from stream.decide.decider import Decider
+from stream.decide.draw import Draw
 from stream.decide.isolation import Isolation
 from stream.decide.signals import signals_of
 
@@ -28,12 +29,14 @@ class Pipeline:
         decider: Decides the next batch. It may be replaced at any time, from any thread: a batch is decided, to its end, by the
             decider with which it began.
         limits: Bounds on one event. A worker lowers them before its first batch, where a topic takes less.
+        draw: Draws the copies for `audit`; None for no copies. A worker sets it before its first batch.
     """
 
     def __init__(self, *, decider: Decider, observer: Observer, limits: Limits = DEFAULT_LIMITS, attempts: int = 2) -> None:
         """`attempts` as in `Isolation`; `observer` is told of stages and of a model that raised."""
         self.decider = decider
         self.limits = limits
+        self.draw: Draw | None = None
         self._observer = observer
         self._attempts = attempts
 
@@ -83,6 +86,8 @@ class Pipeline:
         outcomes = self.decide(records) if refusal is None else [refusal] * len(records)
         started = time.perf_counter()
         publications = publish_all(records, outcomes, int(clock() * 1000), self.limits)
+        if self.draw is not None:
+            publications = [self.draw.with_copy(publication) for publication in publications]
         self._observer.stage("encode", time.perf_counter() - started)
         return publications
 

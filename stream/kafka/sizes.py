@@ -1,6 +1,6 @@
 """The largest records that the topics of the outcomes take, and settings that keep to them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from stream.kafka import admin
@@ -74,13 +74,13 @@ def shortfalls(settings: Settings, taken: Mapping[str, int]) -> Iterator[Shortfa
             yield Shortfall(topic=topic, setting=setting, wanted=wanted, taken=limit, known=topic in taken)
 
 
-def read(settings: Settings) -> dict[str, int]:
+def read(settings: Settings, topics: Sequence[str] = ()) -> dict[str, int]:
     """
-    `max.message.bytes` of the topics of the outcomes, by name; a topic of which the brokers do not say it is left out.
+    `max.message.bytes` of these topics, by default those of the outcomes, by name; a topic of which the brokers do not say it is left out.
 
     Some brokers close the connection at this question (Tansu 0.6), so no answer within `ANSWER_SECONDS` means that they do not say.
     """
-    names = [settings.topics.tagged, settings.topics.review, settings.topics.dlq]
+    names = topics or [settings.topics.tagged, settings.topics.review, settings.topics.dlq]
     quick = settings.model_copy(update={"startup_timeout_seconds": min(ANSWER_SECONDS, settings.startup_timeout_seconds)})
     try:
         return admin.max_message_bytes(quick, names)

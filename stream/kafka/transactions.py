@@ -173,13 +173,14 @@ class Transactions:
         confirmations: list[Any] = []
         try:
             for publication in fresh:
-                confirmation = await held.producer.send(
-                    self._names[publication.destination.value],
-                    value=publication.value,
-                    key=publication.key,
-                    headers=list(publication.headers),
-                )
-                confirmations.append(confirmation)
+                for topic, value in publication.records:
+                    confirmation = await held.producer.send(
+                        self._names[topic],
+                        value=value,
+                        key=publication.key,
+                        headers=list(publication.headers),
+                    )
+                    confirmations.append(confirmation)
         except IllegalOperation as error:
             # The records already sent fail with the cause.
             await asyncio.gather(*confirmations)

@@ -13,6 +13,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "Topics": ("topics", "topic_partitions", "topic_replication"),
     "Security": ("security",),
     "Decisions": ("decider", "bundle", "confidence_threshold", "data"),
+    "Audits": ("audit_rate", "audit_rates", "audit_salt"),
     "Delivery": (
         "delivery",
         "idempotent_producer",
@@ -50,7 +51,11 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "Metrics and logs": ("metrics_host", "metrics_port", "metrics_names", "log_level", "log_format"),
 }
 # What a validator checks and JSON Schema cannot say.
-RANGES = {"brokers": "HOST:PORT, comma-separated", "metrics_host": "an address of this machine"}
+RANGES = {
+    "brokers": "HOST:PORT, comma-separated",
+    "metrics_host": "an address of this machine",
+    "audit_rates": "LABEL=SHARE, comma-separated",
+}
 # The keywords of JSON Schema that bound a value.
 BOUNDS = ("type", "format", "enum", "pattern", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "not")
 

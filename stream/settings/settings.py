@@ -11,6 +11,7 @@ from model_export.bundle.bundle import DEFAULT_BUNDLE
 from monitoring.drift.thresholds import CHANGE_DELTA, LABELS_PSI, SOURCES_RATIO, WORDS_Z, DriftPlan, Thresholds
 from monitoring.vocabulary import MAX_SOURCE_CHARACTERS
 from stream.contract.limits import DEFAULT_LIMITS, Limits
+from stream.settings.rates import rates
 from stream.settings.security import Security
 from stream.settings.topics import Topics
 
@@ -54,6 +55,16 @@ class Settings(BaseSettings):
         ge=0,
         le=1,
         description="least confidence of a tag that needs no review; the bundle's own per tag unless set",
+    )
+    audit_rate: float = Field(
+        default=0.02, ge=0, le=1, description="share of the tagged decisions that is copied to the topic audit; 0: none"
+    )
+    audit_rates: str = Field(
+        default="",
+        description="the same by predicted label, as mlops=0.1,other=0.05; audit_rate for the labels that it leaves out",
+    )
+    audit_salt: str = Field(
+        default="tagstream", description="hashed with an event's id to draw it for audit; the same for all workers of a group"
     )
     known_sources: str = Field(
         default="", description="values of `source` that are expected, separated by commas; empty: every source is expected"
@@ -220,6 +231,17 @@ class Settings(BaseSettings):
             msg = f"a window of fewer than {LEAST_WINDOW_EVENTS} events drifts by chance; 0 switches drift off"
             raise ValueError(msg)
         return value
+
+    @field_validator("audit_rates")
+    @classmethod
+    def _rates_by_label(cls, value: str) -> str:
+        rates(value)
+        return value
+
+    @property
+    def audit_rate_by_label(self) -> dict[str, float]:
+        """The rates of `audit_rates`, 0 to 1, by label."""
+        return rates(self.audit_rates)
 
     @property
     def known_source_names(self) -> frozenset[str]:

@@ -1,4 +1,8 @@
-"""The worker's application: one agent over `content`, a task that reports the position, and a task that watches for drift."""
+"""
+The worker's application: an agent over `content` and one over `reviewed`, a task that reports the position, and one that watches for drift.
+
+Both agents are the same delivery over another topic. docs/decisions/0015-one-worker-two-agents.md says why they share a process.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,15 +19,17 @@ from monitoring.metrics.metrics import Metrics
 from stream.decide.pipeline import Pipeline
 from stream.deliver.breaker_file import BreakerFile
 from stream.deliver.crash.guard import Guard, Unguarded
+from stream.deliver.deliveries import Deliveries
 from stream.deliver.delivery import Delivery
 from stream.deliver.fatal import end
 from stream.kafka.transactions import Transactions
 from stream.logs import logger
 from stream.settings.settings import Settings
+from stream.worker.answers import Answers
 from stream.worker.drift import DriftObserver
-from stream.worker.faust_app import faust_app, source
+from stream.worker.faust_app import faust_app, raw_topic
 from stream.worker.group_start import GroupStart
-from stream.worker.position.position import Position
+from stream.worker.position.position import AnswersTopic, Position
 from stream.worker.producer import drift_sender, sender
 
 log = logger("tagstream.app")
@@ -43,6 +49,7 @@ def build(  # noqa: PLR0913 - parts are named arguments
     watch: DriftWatch | None = None,
     drift_topic: bool = True,
     guard: Guard | None = None,
+    answers: Answers | None = None,
 ) -> faust.App:
     """
     The worker's application.
@@ -56,6 +63,7 @@ def build(  # noqa: PLR0913 - parts are named arguments
         watch: Looks for drift; None for no drift.
         drift_topic: Is there a topic for drift findings? Without it they are only logged.
         guard: Remembers which events killed a worker; None for no such memory.
+        answers: Turns reviewers' answers into decisions; None where there is no topic of answers.
     """
     app = faust_app(settings, idempotent=idempotent)
     app.group_start = GroupStart(told=metrics.group_began)
@@ -66,9 +74,11 @@ def build(  # noqa: PLR0913 - parts are named arguments
         app.task(drift.run)
     if settings.delivery == "exactly_once":
         app.transactions = Transactions(settings, lost=_lost(app), metadata=lambda: app.group_start.metadata)
-    app.delivery = Delivery(
+    transact = app.transactions.deliver if app.transactions is not None else None
+    send = sender(app, settings)
+    content = Delivery(
         decide=pipeline.publications,
-        send=sender(app, settings),
+        send=send,
         observer=drift or metrics,
         progress=progress,
         settings=settings,
@@ -76,11 +86,18 @@ def build(  # noqa: PLR0913 - parts are named arguments
         stop=_breaker_stop(
             app, BreakerFile(settings, release=pipeline.decider.release), metrics=metrics, progress=progress, guard=guard
         ),
-        transact=app.transactions.deliver if app.transactions is not None else None,
+        transact=transact,
     )
-    _declare_agent(app, settings)
-    _report_position(app, Position(app, app.delivery, metrics, progress, guard))
-    _note_assignments(app, progress, drift)
+    _declare_agent(app, settings.topics.content, "classify", content)
+    topic = None
+    if answers is not None:
+        topic = AnswersTopic(name=settings.topics.reviewed, progress=answers.progress)
+        app.delivery = Deliveries(content, answers.delivery(settings, guard, send, transact))
+        _declare_agent(app, topic.name, "answer", app.delivery.answers)
+    else:
+        app.delivery = Deliveries(content)
+    _report_position(app, Position(app, app.delivery, metrics, progress, guard, answers=topic))
+    _note_assignments(app, progress, drift, topic)
     return app
 
 
@@ -131,10 +148,10 @@ async def _commit(app: faust.App) -> None:
         log.warning("commit_failed", why=f"{type(error).__name__}: {error}", consequence="some outcomes will be sent again")
 
 
-def _declare_agent(app: faust.App, settings: Settings) -> None:
-    @app.agent(source(app, settings), name="classify")  # type: ignore[untyped-decorator]
-    async def classify(stream: Any) -> None:
-        await app.delivery.run(stream.noack())
+def _declare_agent(app: faust.App, topic: str, name: str, delivery: Delivery) -> None:
+    @app.agent(raw_topic(app, topic), name=name)  # type: ignore[untyped-decorator]
+    async def agent(stream: Any) -> None:
+        await delivery.run(stream.noack())
 
 
 def _report_position(app: faust.App, position: Position) -> None:
@@ -146,10 +163,16 @@ def _report_position(app: faust.App, position: Position) -> None:
             await asyncio.sleep(TICK_SECONDS)
 
 
-def _note_assignments(app: faust.App, progress: Progress, drift: DriftObserver | None) -> None:
+def _note_assignments(app: faust.App, progress: Progress, drift: DriftObserver | None, answers: AnswersTopic | None) -> None:
     @app.on_partitions_assigned.connect(weak=False)  # type: ignore[untyped-decorator]
     async def assigned(_: faust.App, partitions: set[TP], **__: Any) -> None:
-        progress.assigned(len(partitions))
+        of_answers = {tp for tp in partitions if answers is not None and tp.topic == answers.name}
+        events = partitions - of_answers
+        progress.assigned(len(events))
         if drift is not None:
-            drift.assigned(partitions)
-        log.info("partitions_assigned", partitions=sorted(tp.partition for tp in partitions))
+            drift.assigned(events)
+        said = {}
+        if answers is not None:
+            answers.progress.assigned(len(of_answers))
+            said["answers"] = sorted(tp.partition for tp in of_answers)
+        log.info("partitions_assigned", partitions=sorted(tp.partition for tp in events), **said)

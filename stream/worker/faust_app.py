@@ -11,7 +11,7 @@ import faust.transport.drivers.aiokafka as driver
 import mode
 from faust.transport.utils import DefaultSchedulingStrategy
 
-from stream.deliver.delivery import Delivery
+from stream.deliver.deliveries import Deliveries
 from stream.kafka.batches import records
 from stream.kafka.credentials import client_options
 from stream.kafka.transactions import MAX_BATCH_BYTES, MAX_REQUEST_BYTES, METADATA_MAX_AGE_MS, Transactions
@@ -31,7 +31,7 @@ class App(faust.App):  # type: ignore[misc]
     """A Faust app without tables, so without the folders that Faust would make in the working directory."""
 
     transactions: Transactions | None = None
-    delivery: Delivery | None = None
+    delivery: Deliveries | None = None
     group_start: GroupStart | None = None
 
     def _create_directories(self) -> None:
@@ -156,5 +156,10 @@ def credentials(options: Mapping[str, Any]) -> faust.auth.Credentials | None:
 
 
 def source(app: faust.App, settings: Settings) -> Any:
-    """The content topic as raw bytes: a typed topic acknowledges an event that it cannot decode, then throws it into the agent."""
-    return app.topic(settings.topics.content, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+    """The content topic as raw bytes."""
+    return raw_topic(app, settings.topics.content)
+
+
+def raw_topic(app: faust.App, name: str) -> Any:
+    """A topic as raw bytes: a typed topic acknowledges a record that it cannot decode, then throws it into the agent."""
+    return app.topic(name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")

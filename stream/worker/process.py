@@ -3,18 +3,21 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry
 
 from monitoring.drift.watch import DriftWatch
-from monitoring.health import Progress
+from monitoring.health import Progress, Readiness
 from monitoring.metrics.metrics import Metrics
 from monitoring.server.application import application
 from monitoring.server.server import serve
+from stream.contract.limits import Limits
+from stream.decide.answering import Answering
 from stream.decide.pipeline import Pipeline
 from stream.deliver.breaker_file import BreakerFile
 from stream.deliver.crash.crash_guard import open_guard
+from stream.deliver.crash.guard import DecideOrRefuse
 from stream.kafka import admin, probes, sizes
 from stream.kafka.connect.handshake import await_listener
 from stream.kafka.credentials import warnings
@@ -24,8 +27,10 @@ from stream.kafka.transactions import no_transactions
 from stream.logs import logger
 from stream.settings.metrics_address import next_step
 from stream.settings.settings import Settings
+from stream.worker.answers import Answers
 from stream.worker.app import build
 from stream.worker.ending.shutdown import Worker, exit_on_early_stop
+from stream.worker.loop import draw_for, takes_answers
 
 log = logger("tagstream.app")
 
@@ -45,9 +50,18 @@ def run(
     metrics: Metrics,
     registry: CollectorRegistry,
     watch: DriftWatch | None = None,
+    answering: Callable[[Limits], DecideOrRefuse] = lambda limits: Answering(limits).publications,
 ) -> None:
     """
     Run a worker until it is told to stop; does not return normally.
+
+    Args:
+        settings: All of them.
+        pipeline: Decides events.
+        metrics: Counts them.
+        registry: Is served at the metrics address.
+        watch: Looks for drift; None for no drift.
+        answering: Makes the function that turns reviewers' answers into decisions.
 
     Raises:
         SystemExit: The worker has stopped.
@@ -58,16 +72,24 @@ def run(
         MetricsPortError: The metrics address cannot be bound.
         TopicTakesTooLittleError: The topic of dead letters does not take a reference.
         StateFolderError: `state_folder` was named and cannot be used.
+        UnknownLabelError: `audit_rates` names a label that the bundle does not have.
     """
     exit_on_early_stop()
     for warning in warnings(settings.security):
         log.warning("security_could_be_better", what=warning, see="docs/security.md")
     partitions, seen = _topics(settings)
-    settings = _fitted(settings)
+    taken = sizes.read(settings)
+    settings = _fitted(settings, taken)
+    # Asked apart: a user who may not see the configuration of this one topic would get no answer on the others either.
+    if taken and seen[settings.topics.audit].partitions is not None:
+        taken |= sizes.read(settings, [settings.topics.audit])
     pipeline.limits = settings.limits
+    pipeline.draw = draw_for(settings, pipeline.decider, seen, taken)
     idempotent = _idempotent(settings)
     progress = Progress(stall_seconds=settings.stall_timeout_seconds, monotonic=time.monotonic)
-    with metrics_server(settings, registry, progress) as port:
+    answers = _answers(settings, seen, metrics, answering)
+    topics = {settings.topics.content: progress} | ({settings.topics.reviewed: answers.progress} if answers else {})
+    with metrics_server(settings, registry, Readiness(topics)) as port:
         log.info(
             "worker_starting",
             brokers=settings.brokers,
@@ -90,6 +112,7 @@ def run(
                 watch=watch,
                 drift_topic=watch is not None and _has_drift_topic(settings, seen),
                 guard=guard,
+                answers=answers,
             )
 
             def stopping() -> None:
@@ -102,13 +125,14 @@ def run(
 
 
 def _topics(settings: Settings) -> tuple[dict[str, int], dict[str, admin.TopicDescription]]:
-    """Partitions of the topics that a worker needs, and what the brokers say of those and of `drift`; raises as `run` does."""
+    """Partitions of the topics that a worker needs, and what the brokers say of those and of the topics beside them; raises as `run` does."""
     # Worker and broker are often started together, so a worker waits for a listener as long as for an answer.
     await_listener(
         settings, say=lambda why: log.warning("broker_not_there_yet", why=why, seconds=settings.startup_timeout_seconds)
     )
     needed = {key: getattr(settings.topics, key) for key in NEEDED_TOPICS}
-    seen = admin.describe(settings, [*needed.values(), settings.topics.drift])
+    beside = (settings.topics.drift, settings.topics.audit, settings.topics.reviewed)
+    seen = admin.describe(settings, [*needed.values(), *beside])
     found = admin.require(settings, needed, operations=NEEDED_TOPICS, found=seen)
     for denied in (asyncio.run(probes.group_denied(settings)), asyncio.run(probes.transactions_denied(settings))):
         if denied is not None:
@@ -116,12 +140,26 @@ def _topics(settings: Settings) -> tuple[dict[str, int], dict[str, admin.TopicDe
     return found, seen
 
 
-def _fitted(settings: Settings) -> Settings:
+def _fitted(settings: Settings, taken: Mapping[str, int]) -> Settings:
     """The settings with limits that the topics of the outcomes take, or a record that one of them refuses would end every worker."""
-    found = list(sizes.shortfalls(settings, sizes.read(settings)))
+    found = list(sizes.shortfalls(settings, taken))
     for one in found:
         log.warning("topic_takes_less", topic=one.topic, why=one.why, consequence=one.consequence, next=one.next)
     return sizes.fitted(settings, found)
+
+
+def _answers(
+    settings: Settings,
+    seen: Mapping[str, admin.TopicDescription],
+    metrics: Metrics,
+    answering: Callable[[Limits], DecideOrRefuse],
+) -> Answers | None:
+    """The parts of the second agent; None where there is no topic of answers that may be read."""
+    if not takes_answers(settings, seen):
+        return None
+    metrics.answers.taken()
+    progress = Progress(stall_seconds=settings.stall_timeout_seconds, monotonic=time.monotonic)
+    return Answers(decide=answering(settings.limits), observer=metrics.answers, progress=progress)
 
 
 def _has_drift_topic(settings: Settings, seen: Mapping[str, admin.TopicDescription]) -> bool:
@@ -165,14 +203,14 @@ def _wait_while_open(file: BreakerFile, metrics: Metrics, progress: Progress) ->
 
 
 @contextlib.contextmanager
-def metrics_server(settings: Settings, registry: CollectorRegistry, progress: Progress) -> Iterator[int]:
+def metrics_server(settings: Settings, registry: CollectorRegistry, ready: Progress | Readiness) -> Iterator[int]:
     """
     Serve /metrics, /healthz and /readyz meanwhile; yields the port.
 
     Raises:
         MetricsPortError: The address cannot be bound.
     """
-    served = application(registry, progress.verdict, names=[settings.metrics_host, *settings.metrics_name_list])
+    served = application(registry, ready.verdict, names=[settings.metrics_host, *settings.metrics_name_list])
     with contextlib.ExitStack() as stack:
         try:
             port = stack.enter_context(serve(served, host=settings.metrics_host, port=settings.metrics_port))

@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stream.broker.processes import Processes
+from stream.decide.draw import draw_of
 from stream.settings.loading import load
+from tests.faults.answers.sending import send_answers
 from tests.faults.cluster.brokers import StruckCluster
 from tests.faults.inputs import Planted
 from tests.faults.journal import Journal
@@ -18,6 +20,7 @@ from tests.faults.verdict.checker import check
 from tests.faults.verdict.evidence import Evidence
 from tests.faults.verdict.offline import offline
 from tests.faults.worker.fleet import Fleet
+from tests.faults.worker.stub import LABELS
 
 
 def run(
@@ -28,6 +31,7 @@ def run(
     folder: Path,
     processes: Processes,
     cluster: StruckCluster | None = None,
+    answers: Sequence[Planted] = (),
 ) -> Report:
     """
     Send, let the workers work under faults until all is done, and judge. The topics must exist.
@@ -42,6 +46,7 @@ def run(
         environ: TAGSTREAM_* of the workers.
         folder: For their logs, and for the journal.
         processes: The workers' supervision.
+        answers: The records of `reviewed`, sent before the first worker starts too.
         cluster: The brokers and the network, where faults of theirs are planned; `environ` must then lead through its gates.
     """
     bootstrap = environ["TAGSTREAM_BROKERS"] if cluster is None else cluster.bootstrap
@@ -49,8 +54,10 @@ def run(
     journal = Journal(folder)
     sent = earlier = journal.inputs(planted)
     if sent is None:
-        sent = send_varied(settings, planted)
-        journal.sent(sent)
+        sent, sent_answers = send_varied(settings, planted), send_answers(settings, answers)
+        journal.sent(sent, sent_answers)
+    else:
+        sent_answers = journal.answers(answers)
     fleet = Fleet(
         processes=processes,
         module=plan.module,
@@ -64,7 +71,7 @@ def run(
         if earlier is not None and ledger.is_hung:
             # An earlier process may have ended it already, and after some minutes the broker does.
             ledger.end_hung()
-        this_run = FaultRun(plan, settings, fleet, observer, cluster, ledger, journal)
+        this_run = FaultRun(plan, settings, fleet, observer, cluster, ledger, journal, answers=sent_answers)
         try:
             this_run.play()
         finally:
@@ -75,12 +82,19 @@ def run(
             samples=this_run.samples,
             ends=observer.ends(),
             idle_bound_seconds=plan.patience_seconds,
+            answers=sent_answers,
+            answers_ends=observer.answers_ends(),
+            audits=observer.audits(),
         )
         return Report(
-            verdict=check(evidence, offline(settings, plan.model)),
+            verdict=check(
+                evidence, offline(settings, plan.model), draw=draw_of(settings, LABELS), reviewed=settings.topics.reviewed
+            ),
             strikes=tuple(this_run.strikes),
             exits=tuple(journal.exits()),
             inputs=len(ledger.inputs),
+            answers=len(sent_answers),
+            audits=len(evidence.audits),
             seconds=this_run.samples[-1].at_seconds,
             looks=len(this_run.samples),
             blind_looks=this_run.blind_looks,

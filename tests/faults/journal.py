@@ -1,6 +1,7 @@
 """The journal of a fault run on disk: a run that is cut off goes on where it was.
 
 FOLDER/inputs.json     where the broker keeps each planted record, in the order of planting
+FOLDER/answers.json    the same of the answers
 FOLDER/journal.jsonl   samples, strikes, exits and records that were added, as they come
 FOLDER/environment.json  TAGSTREAM_* of the run: the names of its topics and group
 """
@@ -47,14 +48,14 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         """Prepare to append to the files of the folder."""
         self._inputs = folder / "inputs.json"
+        self._answers = folder / "answers.json"
         self._journal = folder / "journal.jsonl"
         self._environment = folder / "environment.json"
 
-    def sent(self, inputs: Sequence[Input]) -> None:
-        """Keep the complete ledger of inputs."""
-        made = self._inputs.with_suffix(".new")
-        made.write_text(json.dumps([(one.partition, one.offset) for one in inputs]))
-        made.replace(self._inputs)
+    def sent(self, inputs: Sequence[Input], answers: Sequence[Input]) -> None:
+        """Keep the complete ledgers of inputs and of answers."""
+        _keep(self._answers, answers)
+        _keep(self._inputs, inputs)
 
     def inputs(self, planted: Sequence[Planted]) -> list[Input] | None:
         """
@@ -63,11 +64,16 @@ class Journal:
         Raises:
             ValueError: It is of another number of records.
         """
-        if not self._inputs.exists():
-            return None
-        places = json.loads(self._inputs.read_text())
-        pairs = zip(planted, places, strict=True)
-        return [Input(planted=one, partition=partition, offset=offset) for one, (partition, offset) in pairs]
+        return _kept(self._inputs, planted)
+
+    def answers(self, planted: Sequence[Planted]) -> list[Input]:
+        """
+        The answers of an earlier process whose inputs are known.
+
+        Raises:
+            ValueError: They are of another number.
+        """
+        return _kept(self._answers, planted) or []
 
     def environment(self, fresh: Mapping[str, str]) -> dict[str, str]:
         """The environment of an earlier process with the addresses of `fresh`, else `fresh`, which is then kept."""
@@ -88,7 +94,7 @@ class Journal:
     def saw(self, sample: Sample) -> None:
         """Keep one look."""
         written = [(door.value, partition, end) for (door, partition), end in sample.written.items()]
-        self._append({"sample": [sample.at_seconds, list(sample.committed.items()), written]})
+        self._append({"sample": [sample.at_seconds, list(sample.committed.items()), written, list(sample.answered.items())]})
 
     def struck(self, strike: Strike) -> None:
         """Keep one strike when it is known how it ended."""
@@ -102,11 +108,12 @@ class Journal:
     def samples(self) -> Iterator[Sample]:
         """All looks so far."""
         for line in self._lines("sample"):
-            at_seconds, committed, written = line
+            at_seconds, committed, written, answered = line
             yield Sample(
                 at_seconds=at_seconds,
                 committed=dict(committed),
                 written={(Door(door), partition): end for door, partition, end in written},
+                answered=dict(answered),
             )
 
     def strikes(self) -> list[Strike]:
@@ -132,3 +139,16 @@ class Journal:
                 # The last line of a process that was killed may be half a line.
                 if line.endswith("\n") and kind in (fact := json.loads(line)):
                     yield fact[kind]
+
+
+def _keep(path: Path, inputs: Sequence[Input]) -> None:
+    made = path.with_suffix(".new")
+    made.write_text(json.dumps([(one.partition, one.offset) for one in inputs]))
+    made.replace(path)
+
+
+def _kept(path: Path, planted: Sequence[Planted]) -> list[Input] | None:
+    if not path.exists():
+        return None
+    pairs = zip(planted, json.loads(path.read_text()), strict=True)
+    return [Input(planted=one, partition=partition, offset=offset) for one, (partition, offset) in pairs]

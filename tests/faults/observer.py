@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Self, TypeVar
 
 import stamina
@@ -94,19 +94,24 @@ class TopicObserver:
         Raises:
             KafkaError: No broker that knows has answered in time.
         """
-        committed = self._committed()
+        offsets = self._offsets()
         written = self._consumer.end_offsets(list(self._doors), timeout_ms=LOOK_TIMEOUT_MS)
         return Sample(
             at_seconds=earlier_seconds + time.monotonic() - self._started,
-            committed=committed,
+            committed=self._of(self.settings.topics.content, offsets),
             written={self._doors[partition]: end for partition, end in written.items()},
+            answered=self._of(self.settings.topics.reviewed, offsets),
         )
 
     def committed(self) -> dict[int, int]:
         """The group's offset by partition of `content`."""
-        return self._answered(self._committed)
+        return self._of(self.settings.topics.content, self._answered(self._offsets))
 
-    def _committed(self) -> dict[int, int]:
+    @staticmethod
+    def _of(topic: str, offsets: Mapping[TopicPartition, int]) -> dict[int, int]:
+        return {place.partition: offset for place, offset in offsets.items() if place.topic == topic}
+
+    def _offsets(self) -> dict[TopicPartition, int]:
         patience, self._patience = self._patience, LOOK_SECONDS
         found: dict[TopicPartition, Any] = {}
         for attempt in stamina.retry_context(
@@ -119,12 +124,18 @@ class TopicObserver:
                     # A client keeps its first answer to who coordinates the group for as long as it lives.
                     self._close_admin()
                     raise
-        topic = self.settings.topics.content
-        return {place.partition: offset.offset for place, offset in found.items() if place.topic == topic}
+        return {place: offset.offset for place, offset in found.items()}
 
     def ends(self) -> dict[int, int]:
         """The ends of `content` by partition."""
-        ends = self._answered(lambda: self._consumer.end_offsets(self._content))
+        return self._ends(self._content)
+
+    def answers_ends(self) -> dict[int, int]:
+        """The ends of `reviewed` by partition."""
+        return self._ends(self._partitions(self.settings.topics.reviewed))
+
+    def _ends(self, partitions: list[TopicPartition]) -> dict[int, int]:
+        ends = self._answered(lambda: self._consumer.end_offsets(partitions))
         return {partition.partition: end for partition, end in ends.items()}
 
     def add_partition(self) -> int:
@@ -162,6 +173,10 @@ class TopicObserver:
         for door, topic in doors(self.settings).items():
             found[door] = self._answered(lambda topic=topic: self._all_of(topic))
         return found
+
+    def audits(self) -> list[Record]:
+        """Every record of `audit` up to now."""
+        return self._answered(lambda: self._all_of(self.settings.topics.audit))
 
     def drift_findings(self) -> int:
         """How many findings of the drift watches are published."""

@@ -24,6 +24,8 @@ class Report:
     looks: int
     blind_looks: int
     drift_findings: int
+    answers: int = 0
+    audits: int = 0
 
     @property
     def faults(self) -> Counter[Fault]:
@@ -90,7 +92,8 @@ class Report:
                 f"answered in at most {self.slowest_stop_seconds:.1f} s"
             ),
             f"{self.looks} looks, and {self.blind_looks} at which no broker answered",
-            f"{self.drift_findings} drift findings published beside the outcomes",
+            f"{self.drift_findings} drift findings and {self.audits} copies for audit published beside the outcomes",
+            f"{self.answers} answers, {self.verdict.answers_repeated} of their decisions repeated",
             *(str(finding) for finding in self.verdict.findings),
         )
         return "\n".join(lines)

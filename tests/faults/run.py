@@ -15,6 +15,7 @@ from stream.settings.settings import Settings
 from tests.faults.cluster.brokers import StruckCluster
 from tests.faults.cluster.topics import INFERENCE_TIMEOUT_SECONDS, PRODUCE_TIMEOUT_SECONDS
 from tests.faults.faults import BROKERS, KILLS, NETWORK, Fault
+from tests.faults.inputs import Input
 from tests.faults.journal import Journal, Strike
 from tests.faults.observer import TopicObserver
 from tests.faults.plan import Plan
@@ -77,6 +78,7 @@ class FaultRun:
         cluster: Brokers and network, where they are struck too.
         ledger: The events.
         journal: Keeps samples and strikes, those of an earlier process too.
+        answers: The records of `reviewed`.
     """
 
     def __init__(
@@ -88,6 +90,8 @@ class FaultRun:
         cluster: StruckCluster | None,
         ledger: Ledger,
         journal: Journal,
+        *,
+        answers: Sequence[Input] = (),
     ) -> None:
         """Start without workers."""
         self._plan = plan
@@ -97,6 +101,9 @@ class FaultRun:
         self._cluster = cluster
         self._journal = journal
         self._ledger = ledger
+        self._answers_ends: dict[int, int] = {}
+        for one in answers:
+            self._answers_ends[one.partition] = max(self._answers_ends.get(one.partition, 0), one.offset + 1)
         self.samples: list[Sample] = list(journal.samples())
         self.strikes: list[Strike] = journal.strikes()
         self.blind_looks = 0
@@ -178,15 +185,20 @@ class FaultRun:
         committed = self._now.committed
         return sum(max(0, self.ends[partition] - committed.get(partition, 0)) for partition in partitions)
 
+    def _answers_wait(self) -> bool:
+        answered = self._now.answered
+        return any(answered.get(partition, 0) < end for partition, end in self._answers_ends.items())
+
     def _is_over(self) -> bool:
         now = self._now
         if self._waiting(list(self.ends)) == 0 and self._ledger.is_hung:
             self._ledger.end_hung()
-        if self._waiting(list(self.ends)) == 0 or now.at_seconds > self._plan.max_seconds:
+        done = self._waiting(list(self.ends)) == 0 and not self._answers_wait()
+        if done or now.at_seconds > self._plan.max_seconds:
             return True
         begun = [sample for sample in self.samples if sample.at_seconds > self._earlier_seconds]
         moved = next(
-            (s for s in reversed(begun) if (s.written, s.committed) != (now.written, now.committed)),
+            (s for s in reversed(begun) if (s.written, s.committed, s.answered) != (now.written, now.committed, now.answered)),
             begun[0] if begun else now,
         )
         patience = self._plan.patience_seconds if any(now.written.values()) else START_SECONDS

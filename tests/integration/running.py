@@ -4,7 +4,7 @@ import math
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -129,8 +129,8 @@ def written(observer: TopicObserver) -> int:
     return sum(observer.sample().written.values())
 
 
-def verdict(observer: TopicObserver, inputs: list[Input]) -> Verdict:
-    """The checker's verdict now, on workers with a stub."""
+def verdict(observer: TopicObserver, inputs: list[Input], answers: Sequence[Input] = ()) -> Verdict:
+    """The checker's verdict now, on workers with a stub; `answers` are the records of `reviewed`."""
     return check(
         Evidence(
             inputs=inputs,
@@ -138,6 +138,9 @@ def verdict(observer: TopicObserver, inputs: list[Input]) -> Verdict:
             samples=[observer.sample()],
             ends=observer.ends(),
             idle_bound_seconds=HANG_SECONDS,
+            answers=answers,
+            answers_ends=observer.answers_ends(),
         ),
         offline(observer.settings),
+        reviewed=observer.settings.topics.reviewed,
     )

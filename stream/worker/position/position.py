@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import faust
@@ -15,7 +15,7 @@ from faust.types import TP
 from monitoring.health import Progress
 from monitoring.metrics.metrics import Metrics
 from stream.deliver.crash.guard import Guard, Unguarded
-from stream.deliver.delivery import Delivery
+from stream.deliver.deliveries import Deliveries
 from stream.deliver.fatal import DeliveryError
 from stream.logs import logger
 from stream.worker.position import offsets
@@ -31,11 +31,26 @@ SAY_SECONDS = 60.0
 log = logger("tagstream.position")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswersTopic:
+    """The topic of reviewers' answers, and the progress on it, apart from that on the events."""
+
+    name: str
+    progress: Progress
+
+
 class Position:
     """Asks the brokers and does not trust Faust's own notes, which forget failed commits."""
 
     def __init__(
-        self, app: faust.App, delivery: Delivery, metrics: Metrics, progress: Progress, guard: Guard | None = None
+        self,
+        app: faust.App,
+        delivery: Deliveries,
+        metrics: Metrics,
+        progress: Progress,
+        guard: Guard | None = None,
+        *,
+        answers: AnswersTopic | None = None,
     ) -> None:
         """
         Begin with no partitions.
@@ -44,14 +59,16 @@ class Position:
             app: Its consumer says which partitions are assigned.
             delivery: Says what is in hand and what is acknowledged; ends the process if the consumer stands still.
             metrics: Gets the figures.
-            progress: Is told of each tick and of each commit.
+            progress: Is told of each tick and of each commit of events.
             guard: Is told of the commits, so that it forgets suspects before them.
+            answers: The topic of answers with its progress, which is told likewise; None where the worker takes none.
         """
         self._guard = guard or Unguarded()
         self._app = app
         self._delivery = delivery
         self._metrics = metrics
         self._progress = progress
+        self._answers = answers
         self._committed: dict[TP, int] = {}
         # Up to where expired events are counted: if no new event comes, the commit stays where it was at every assignment.
         self._expired: dict[TP, int] = {}
@@ -64,7 +81,7 @@ class Position:
         self._known_at = time.time()
         self._said_at: float | None = None
         self._partitions = 0
-        self._lag = 0
+        self._lag = self._answers_lag = 0
         self._transactions = OpenTransactions()
         self._open: Mapping[TP, OpenTransaction] = {}
 
@@ -81,7 +98,7 @@ class Position:
         self._note(why)
         # A worker that cannot read what lies behind an open transaction makes all the progress that there is to make.
         readable = self._lag if why is None else None
-        behind = sum(found.events for found in self._open.values())
+        behind = sum(found.events for tp, found in self._open.items() if not self._is_of_answers(tp))
         self._metrics.position(
             partitions=self._partitions,
             lag=None if readable is None else readable + behind,
@@ -91,8 +108,17 @@ class Position:
             known_at=self._known_at,
         )
         if why is None:
-            self._metrics.open_transactions({tp.partition: (found.events, found.since) for tp, found in self._open.items()})
+            self._metrics.open_transactions(
+                {tp.partition: (found.events, found.since) for tp, found in self._open.items() if not self._is_of_answers(tp)}
+            )
         self._progress.ticked(lag=readable, behind=behind)
+        if self._answers is not None:
+            lag = self._answers_lag if why is None else None
+            self._metrics.answers.position(lag=lag)
+            self._answers.progress.ticked(lag=lag)
+
+    def _is_of_answers(self, tp: TP) -> bool:
+        return self._answers is not None and tp.topic == self._answers.name
 
     def _note(self, why: str | None) -> None:
         """Remember whether the brokers have answered; log an outage once a minute, and its end."""
@@ -126,15 +152,18 @@ class Position:
         places = self._places(consumer, answer, acknowledged)
         self._look_for_another_log(places)
         committed = {tp: place.committed for tp, place in places.items() if place.committed is not None}
-        moved = {tp: offset for tp, offset in committed.items() if self._committed.get(tp) != offset}
-        if moved:
+        moved = {tp for tp, offset in committed.items() if self._committed.get(tp) != offset}
+        if any(not self._is_of_answers(tp) for tp in moved):
             self._last_commit = time.time()
             self._progress.moved()
+        if self._answers is not None and any(self._is_of_answers(tp) for tp in moved):
+            self._answers.progress.moved()
         self._committed = committed
-        self._guard.committed({tp.partition: offset for tp, offset in committed.items()})
+        self._guard.committed({tp.partition: offset for tp, offset in committed.items() if not self._is_of_answers(tp)})
         self._open = self._transactions.see(answer.high, answer.ends)
-        self._lag = sum(place.lag for place in places.values())
-        self._partitions = len(assigned)
+        self._lag = sum(place.lag for tp, place in places.items() if not self._is_of_answers(tp))
+        self._answers_lag = sum(place.lag for tp, place in places.items() if self._is_of_answers(tp))
+        self._partitions = sum(not self._is_of_answers(tp) for tp in assigned)
 
     def _count_expired(self, consumer: Any, begins: Mapping[TP, int]) -> None:
         """
@@ -147,20 +176,27 @@ class Position:
         for tp in [tp for tp in consumer.skipped if tp in begins]:
             first, behind = consumer.skipped.pop(tp)
             missed.append((tp, first, min(behind, begins[tp])))
-        expired: Counter[int] = Counter()
+        expired: Counter[TP] = Counter()
         for tp, first, behind in missed:
-            expired[tp.partition] += max(0, behind - max(first, self._expired.get(tp, 0)))
+            expired[tp] += max(0, behind - max(first, self._expired.get(tp, 0)))
             self._expired[tp] = max(behind, self._expired.get(tp, 0))
-        expired = +expired
-        if expired:
-            self._metrics.expired(sum(expired.values()))
-            log.error(
-                "events_expired_unread",
-                events=sum(expired.values()),
-                by_partition=dict(expired),
-                why="the topic's retention deleted these events before this group had committed them",
-                next="raise retention.ms or retention.bytes of the topic above the longest outage that you must survive",
-            )
+        for topic in sorted({tp.topic for tp in +expired}):
+            self._say_expired(topic, {tp.partition: count for tp, count in (+expired).items() if tp.topic == topic})
+
+    def _say_expired(self, topic: str, by_partition: Mapping[int, int]) -> None:
+        count = sum(by_partition.values())
+        if self._answers is not None and topic == self._answers.name:
+            self._metrics.answers.expired(count)
+        else:
+            self._metrics.expired(count)
+        log.error(
+            "events_expired_unread",
+            topic=topic,
+            events=count,
+            by_partition=by_partition,
+            why="the topic's retention deleted these events before this group had committed them",
+            next="raise retention.ms or retention.bytes of the topic above the longest outage that you must survive",
+        )
 
     def _look_for_another_log(self, places: Mapping[TP, Place]) -> None:
         """

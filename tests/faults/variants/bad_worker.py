@@ -19,6 +19,7 @@ import stream.worker.producer
 from monitoring.health import Progress
 from stream import logs
 from stream.contract.publication import Publication
+from stream.decide.draw import draw_of
 from stream.deliver.batcher import Batcher
 from stream.deliver.crash.guard import DecideOrRefuse
 from stream.deliver.delivery import Delivery
@@ -29,7 +30,7 @@ from stream.settings.settings import Settings
 from stream.worker.ending.shutdown import Worker
 from stream.worker.faust_app import faust_app, source
 from tests.faults.worker.points import Arms
-from tests.faults.worker.stub import SECONDS_VARIABLE, FaultyMetrics, StubPipeline, faulty_producer
+from tests.faults.worker.stub import LABELS, SECONDS_VARIABLE, FaultyMetrics, StubPipeline, faulty_producer
 
 log = logs.logger("tagstream.variant")
 
@@ -105,13 +106,16 @@ def run(define: Callable[[Parts], None], *, restart_agents: bool) -> None:
     if restart_agents:
         app.conf.agent_supervisor = mode.OneForOneSupervisor
     pipeline = StubPipeline(arms, settings, metrics, seconds_per_batch=float(os.environ.get(SECONDS_VARIABLE, "0")))
+    pipeline.draw = draw_of(settings, LABELS)
     define(
         Parts(settings=settings, app=app, pipeline=pipeline, metrics=metrics, send=stream.worker.producer.sender(app, settings))
     )
 
     @app.on_partitions_assigned.connect(weak=False)  # type: ignore[untyped-decorator]
     async def assigned(_: faust.App, partitions: Any, **__: Any) -> None:
-        log.info("partitions_assigned", partitions=sorted(tp.partition for tp in partitions))
+        log.info(
+            "partitions_assigned", partitions=sorted(tp.partition for tp in partitions if tp.topic == settings.topics.content)
+        )
 
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)

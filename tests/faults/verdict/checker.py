@@ -13,6 +13,8 @@
         transaction may come) and not beyond the end of the log
     I9  every outcome is the one that the same pipeline gives offline for the bytes that were sent: door, key, every field and header
 
+Decisions and dead letters of reviewers' answers are taken out first; `answered.py` judges them and the copies for `audit` (I10 to I12).
+
 The tests of this file plant a breach of each and see it found.
 """
 
@@ -20,7 +22,9 @@ import bisect
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
+from stream.decide.draw import Draw
 from tests.faults.inputs import Input, by_partition
+from tests.faults.verdict.answered import audited, judge, split
 from tests.faults.verdict.evidence import Door, Evidence, Finding, Sample, Verdict
 from tests.faults.verdict.matching import Matched, Place, decision, digest_of_model, fingerprint, matched, name, place
 from tests.faults.verdict.offline import Offline
@@ -29,15 +33,21 @@ from tests.faults.verdict.offline import Offline
 QUOTED = 3
 
 
-def check(evidence: Evidence, offline: Offline | None = None) -> Verdict:
+def check(
+    evidence: Evidence, offline: Offline | None = None, *, draw: Draw | None = None, reviewed: str = "reviewed"
+) -> Verdict:
     """
     Look for a breach of each invariant.
 
     Args:
         evidence: The run.
         offline: Decides its inputs anew, for I9; without it I9 is not among the findings.
+        draw: That of the workers, for I12; without it I12 is not among the findings.
+        reviewed: The topic of answers.
     """
-    found, invented = matched(evidence.inputs, evidence.outcomes)
+    written = split(evidence.outcomes, reviewed)
+    answers = judge(evidence, written.answers, reviewed)
+    found, invented = matched(evidence.inputs, written.events)
     by_input: dict[Place, list[Matched]] = defaultdict(list)
     for outcome in found:
         by_input[place(outcome.of)].append(outcome)
@@ -53,6 +63,8 @@ def check(evidence: Evidence, offline: Offline | None = None) -> Verdict:
         _progress(evidence),
         _finished(evidence),
         *((_as_offline(evidence, by_input, offline),) if offline is not None else ()),
+        *answers.findings,
+        *((audited(written.events[Door.TAGGED], evidence.audits, draw),) if draw is not None else ()),
     )
     total = len(found) + len(invented)
     return Verdict(
@@ -60,6 +72,7 @@ def check(evidence: Evidence, offline: Offline | None = None) -> Verdict:
         outcomes=total,
         duplicated_at=tuple(sorted(_duplicated_at(evidence, by_input))),
         lost_for_good=for_good,
+        answers_repeated=answers.repeated,
     )
 
 

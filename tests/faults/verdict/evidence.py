@@ -1,7 +1,7 @@
 """The facts about a fault run that the checker judges, and its verdict."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from monitoring.vocabulary import Destination
 from stream.contract.record import Record
@@ -19,22 +19,39 @@ class Sample:
         at_seconds: Since the start of the run.
         committed: The group's offset by partition of `content`; a partition without a commit is missing.
         written: The ends of the outcome logs, read after `committed`, by door and partition.
+        answered: The group's offset by partition of `reviewed`, read with `committed`.
     """
 
     at_seconds: float
     committed: Mapping[int, int]
     written: Mapping[tuple[Door, int], int]
+    answered: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """All that is known of a finished run. `ends` are the ends of `content` by partition, `idle_bound_seconds` is I7's."""
+    """
+    All that is known of a finished run.
+
+    Attributes:
+        inputs: The events.
+        outcomes: Every record of the outcome topics; decisions and dead letters of answers are among them.
+        samples: The looks.
+        ends: Those of `content` by partition.
+        idle_bound_seconds: That of I7.
+        answers: The records of `reviewed`.
+        answers_ends: The ends of `reviewed` by partition.
+        audits: Every record of `audit`.
+    """
 
     inputs: Sequence[Input]
     outcomes: Mapping[Door, Sequence[Record]]
     samples: Sequence[Sample]
     ends: Mapping[int, int]
     idle_bound_seconds: float
+    answers: Sequence[Input] = ()
+    answers_ends: Mapping[int, int] = field(default_factory=dict)
+    audits: Sequence[Record] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +78,14 @@ class Verdict:
 
     `duplicated_at` has one time a duplicate, an outcome beyond the first of its input: the first look, in seconds of the run, that saw it.
     `lost_for_good` counts the inputs without an outcome that lie below a commit: no worker of the group will read them again.
+    `answers_repeated` counts the decisions of answers beyond the first of each answer.
     """
 
     findings: tuple[Finding, ...]
     outcomes: int
     duplicated_at: tuple[float, ...]
     lost_for_good: int
+    answers_repeated: int = 0
 
     @property
     def duplicates(self) -> int:

@@ -15,7 +15,9 @@ import stream.kafka.transactions
 import stream.worker.process
 import stream.worker.producer
 from stream import logs
+from stream.contract.limits import Limits
 from stream.decide.from_settings import decider_of
+from stream.deliver.crash.guard import DecideOrRefuse
 from stream.settings.loading import load
 from stream.settings.settings import Settings
 from stream.worker.allocator import limit_fragmentation
@@ -26,6 +28,7 @@ from tests.faults.worker.stub import (
     MODEL_VARIABLE,
     OTHER_MODEL,
     SECONDS_VARIABLE,
+    FaultyAnswering,
     FaultyMetrics,
     FaultyPipeline,
     StubPipeline,
@@ -49,7 +52,13 @@ def main() -> None:
     stream.worker.producer.Producer = faulty_producer(stream.worker.producer.Producer, arms, spared)  # type: ignore[misc]
     stream.kafka.transactions.Producer = faulty_transactions(stream.kafka.transactions.Producer, arms)  # type: ignore[misc]
     watch = watch_of(settings, pipeline.decider)
-    stream.worker.process.run(settings, pipeline=pipeline, metrics=metrics, registry=registry, watch=watch)
+    seconds = float(os.environ.get(SECONDS_VARIABLE, "0"))
+
+    def answering(limits: Limits) -> DecideOrRefuse:
+        faulty = FaultyAnswering(arms, limits, seconds_per_batch=seconds, full_batch=settings.batch_max_events)
+        return faulty.publications
+
+    stream.worker.process.run(settings, pipeline=pipeline, metrics=metrics, registry=registry, watch=watch, answering=answering)
 
 
 def _parts(settings: Settings, arms: Arms, registry: CollectorRegistry) -> tuple[FaultyMetrics, FaultyPipeline]:

@@ -19,13 +19,17 @@ from prometheus_client import CollectorRegistry
 
 from model_export.bundle.prediction import Classifier, Prediction, predict
 from model_export.bundle.text import MOST_CHARACTERS
+from monitoring.metrics.answers import AnswerMetrics
 from monitoring.metrics.metrics import Metrics
 from monitoring.observer import Observation, Observer
 from stream.contract.decisions import ModelRef
+from stream.contract.limits import Limits
 from stream.contract.publication import Publication
 from stream.contract.record import Record
 from stream.contract.refusal import Refusal
+from stream.decide.answering import Answering
 from stream.decide.decider import Decider
+from stream.decide.draw import Draw
 from stream.decide.from_settings import pipeline_of
 from stream.settings.settings import Settings
 from tests.faults.worker.points import Arms, Point
@@ -154,6 +158,15 @@ class FaultyPipeline:
     def decider(self, decider: Decider) -> None:
         self._real.decider = decider
 
+    @property
+    def draw(self) -> Draw | None:
+        """The draw of the real pipeline."""
+        return self._real.draw
+
+    @draw.setter
+    def draw(self, draw: Draw | None) -> None:
+        self._real.draw = draw
+
     def publications(self, events: Sequence[Record], refusal: Refusal | None = None) -> list[Publication]:
         """Publications of the real pipeline, unless a point fires."""
         self._arms.kill_at(Point.KILL_BEFORE_DECIDING)
@@ -175,12 +188,57 @@ class StubPipeline(FaultyPipeline):
         super().__init__(arms, settings, observer, decider=stub_decider(model), seconds_per_batch=seconds_per_batch)
 
 
+class FaultyAnswering:
+    """The real function from answers to decisions, as slow as it is told, which can be killed at two points and raise an error at one."""
+
+    def __init__(self, arms: Arms, limits: Limits, *, seconds_per_batch: float, full_batch: int) -> None:
+        """Break where it is armed; a call with at least `full_batch` answers takes `seconds_per_batch`, a smaller one its share."""
+        self._real = Answering(limits)
+        self._arms = arms
+        self._seconds = seconds_per_batch
+        self._full_batch = full_batch
+
+    def publications(self, events: Sequence[Record], refusal: Refusal | None = None) -> list[Publication]:
+        """Those of the real one, unless a point fires."""
+        self._arms.kill_at(Point.KILL_BEFORE_DECIDING)
+        if not self._arms.is_armed(Point.HURRY):
+            time.sleep(self._seconds * min(1.0, len(events) / self._full_batch))
+        publications = self._real.publications(events, refusal)
+        self._arms.kill_at(Point.KILL_BEFORE_SENDING)
+        if self._arms.fires(Point.EXCEPTION):
+            msg = f"injected behind a batch of {len(events)} answers"
+            raise InjectedError(msg)
+        return publications
+
+
+class FaultyAnswerMetrics(AnswerMetrics):
+    """The real metrics of answers, with the points that only an observer reaches."""
+
+    def __init__(self, registry: CollectorRegistry, arms: Arms) -> None:
+        """Break where it is armed."""
+        super().__init__(registry)
+        self._arms = arms
+
+    def stage(self, name: str, seconds: float) -> None:
+        """As in `FaultyMetrics`."""
+        super().stage(name, seconds)
+        if name == "publish":
+            self._arms.kill_at(Point.KILL_BEFORE_ACKNOWLEDGING)
+            if self._arms.fires(Point.BLOCKED_LOOP):
+                time.sleep(BLOCKED_SECONDS)
+
+    def published(self, observations: Sequence[Observation], now_ms: int) -> None:
+        """As in `FaultyMetrics`."""
+        super().published(observations, now_ms)
+        self._arms.kill_at(Point.KILL_BEFORE_COMMITTING)
+
+
 class FaultyMetrics(Metrics):
     """The real metrics, with the points that only an observer reaches."""
 
     def __init__(self, registry: CollectorRegistry, arms: Arms, topic: str, labels: Sequence[str] = LABELS) -> None:
         """Break where it is armed."""
-        super().__init__(registry, labels=tuple(labels), topic=topic)
+        super().__init__(registry, labels=tuple(labels), topic=topic, answers=FaultyAnswerMetrics(registry, arms))
         self._arms = arms
 
     def stage(self, name: str, seconds: float) -> None:

@@ -13,6 +13,7 @@ import pytest
 from stream.broker import Broker
 from stream.broker.processes import Processes
 from stream.settings.loading import load
+from tests.faults.answers.planned import answers_to
 from tests.faults.cluster.brokers import StruckCluster
 from tests.faults.cluster.topics import fault_environment, make_topics
 from tests.faults.faults import ANSWERED_BY_EXIT, Fault
@@ -91,22 +92,25 @@ OF_ALL = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matrix:
-    """A model, the faults of its workers, and the number of events. `nodes`: brokers of its own; 0 is the shared one."""
+    """A model, the faults of its workers, and the numbers of events and answers. `nodes`: brokers of its own; 0 is the shared one."""
 
     model: str
     faults: tuple[Fault, ...]
     events: int
+    answers: int
     nodes: int = 0
 
 
 WITH_THE_MODEL = (
-    pytest.param(Matrix(model="bundle", faults=FEW_OF_WORKERS, events=10_000), id="bundle-few"),
-    pytest.param(Matrix(model="bundle", faults=OF_WORKERS, events=20_000), id="bundle", marks=pytest.mark.faults),
+    pytest.param(Matrix(model="bundle", faults=FEW_OF_WORKERS, events=10_000, answers=1_000), id="bundle-few"),
+    pytest.param(
+        Matrix(model="bundle", faults=OF_WORKERS, events=20_000, answers=2_000), id="bundle", marks=pytest.mark.faults
+    ),
 )
 WITH_THE_STUB = (
-    pytest.param(Matrix(model="stub", faults=FEW_OF_ALL, events=10_000, nodes=1), id="stub-few"),
+    pytest.param(Matrix(model="stub", faults=FEW_OF_ALL, events=10_000, answers=1_000, nodes=1), id="stub-few"),
     pytest.param(
-        Matrix(model="stub", faults=OF_ALL, events=40_000, nodes=3),
+        Matrix(model="stub", faults=OF_ALL, events=40_000, answers=10_000, nodes=3),
         id="stub",
         marks=pytest.mark.faults,
     ),
@@ -134,7 +138,8 @@ def done(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             **fault_environment(cluster.proxied if cluster else bootstrap, name, replication=max(1, matrix.nodes)),
             "TAGSTREAM_BATCH_MAX_EVENTS": "16",
         }
-        make_topics(load(environ | {"TAGSTREAM_BROKERS": bootstrap}, folder=ROOT).settings)
+        settings = load(environ | {"TAGSTREAM_BROKERS": bootstrap}, folder=ROOT).settings
+        make_topics(settings)
         plan = Plan(
             model=matrix.model,
             seconds_per_batch=0.5,
@@ -145,7 +150,9 @@ def done(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         )
         planted = varied(matrix.events, malformed=int(matrix.events * MALFORMED_SHARE), seed=name)
         processes = stack.enter_context(Processes(grace_seconds=0))
-        report = run(plan, planted, environ=environ, folder=tmp_path_factory.mktemp(name), processes=processes, cluster=cluster)
+        answers = answers_to(planted, matrix.answers, settings=settings, seed=name)
+        folder = tmp_path_factory.mktemp(name)
+        report = run(plan, planted, environ=environ, folder=folder, processes=processes, cluster=cluster, answers=answers)
         return Done(matrix=matrix, report=report)
 
 

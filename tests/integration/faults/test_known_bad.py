@@ -9,6 +9,7 @@ import pytest
 from stream.broker import Broker
 from stream.broker.processes import Processes
 from stream.settings.loading import load
+from tests.faults.answers.planned import answers_to
 from tests.faults.cluster.topics import fault_environment, make_topics
 from tests.faults.faults import Fault
 from tests.faults.harness import run
@@ -34,6 +35,7 @@ class KnownBad:
         max_seconds: How long a run may take.
         workers: How many run.
         events: How many they are given, 1 % of them malformed.
+        answers: How many records of `reviewed` they are given.
     """
 
     faults: tuple[Fault, ...]
@@ -44,6 +46,7 @@ class KnownBad:
     max_seconds: float = 300.0
     workers: int = 2
     events: int = 6_000
+    answers: int = 0
 
     def caught(self, report: Report) -> bool:
         """Whether all of that was seen, and the faults caused it."""
@@ -81,12 +84,23 @@ KNOWN_BAD = {
     "decisions.swapped_neighbours": WRONG_DECISIONS,
     "decisions.dropped_headers": WRONG_DECISIONS,
     "decisions.old_model": WRONG_DECISIONS,
+    # One decision an event is there, so nothing else misses the others.
+    "decisions.first_answer_only": KnownBad(
+        faults=(), breaks=frozenset({"I10"}), alone=True, workers=1, events=2_000, answers=500
+    ),
 }
 
 
 # One of each family of invariants: no loss (I1), commits stay behind outcomes (I4), order (I5), an end without a rest (I8), the
-# offline decisions (I9).
-PART_OF_MAKE_TEST = {"unawaited_send", "acknowledge_first", "concurrency", "restarted_agent", "decisions.swapped_neighbours"}
+# offline decisions (I9), answers (I10).
+PART_OF_MAKE_TEST = {
+    "unawaited_send",
+    "acknowledge_first",
+    "concurrency",
+    "restarted_agent",
+    "decisions.swapped_neighbours",
+    "decisions.first_answer_only",
+}
 
 
 @pytest.mark.parametrize(
@@ -109,7 +123,8 @@ def run_of(variant: str, kafka: Broker, folder: Path, *, seed: str) -> Report:
     """Workers of the variant under its faults."""
     folder.mkdir()
     environ = {**fault_environment(kafka.bootstrap, seed), "TAGSTREAM_SHUTDOWN_TIMEOUT_SECONDS": "3"}
-    make_topics(load(environ, folder=ROOT).settings)
+    settings = load(environ, folder=ROOT).settings
+    make_topics(settings)
     bad = KNOWN_BAD[variant]
     plan = Plan(
         module=f"tests.faults.variants.{variant}",
@@ -122,4 +137,5 @@ def run_of(variant: str, kafka: Broker, folder: Path, *, seed: str) -> Report:
     )
     planted = varied(bad.events, malformed=bad.events // 100, seed=seed)
     with Processes(grace_seconds=0) as processes:
-        return run(plan, planted, environ=environ, folder=folder, processes=processes)
+        answers = answers_to(planted, bad.answers, settings=settings, seed=seed)
+        return run(plan, planted, environ=environ, folder=folder, processes=processes, answers=answers)

@@ -5,7 +5,7 @@ import threading
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.health import STARTING, Progress, Verdict
+from monitoring.health import STARTING, Progress, Readiness, Verdict
 from tests.fakes import Clock
 from tests.waiting import HANG_SECONDS
 
@@ -220,3 +220,25 @@ def test_a_worker_that_waits_for_a_person_says_so_before_all_else() -> None:
     progress.assigned(1)
     progress.refuse(None)
     assert progress.verdict().ready
+
+
+def test_a_worker_whose_answers_stand_still_is_not_ready_though_its_events_move() -> None:
+    """Each topic has its own progress: a busy one would otherwise hide that nothing moves on the other."""
+    (events, clock), (answers, other_clock) = started(), started()
+    ready = Readiness({"content": events, "reviewed": answers})
+    assert ready.verdict() == events.verdict()
+    lives(answers, other_clock, 30, lag=2)
+    assert ready.verdict() == Verdict(ready=False, why="reviewed: 2 events wait and none has moved for 29 s")
+    answers.moved()
+    assert ready.verdict().ready
+    lives(events, clock, 30, lag=7)
+    assert ready.verdict() == events.verdict()
+    assert not ready.verdict().ready
+
+
+def test_the_first_topic_alone_speaks_for_the_process() -> None:
+    """A worker without answers has the verdict that it always had, word for word."""
+    progress, clock = started()
+    for lag in (0, 5):
+        assert Readiness({"content": progress}).verdict() == progress.verdict()
+        lives(progress, clock, 30, lag=lag)

@@ -1,5 +1,6 @@
 """All documented metrics exist from the start, and no event can add a series."""
 
+import math
 from collections.abc import Iterator
 
 import pytest
@@ -17,7 +18,7 @@ from monitoring.vocabulary import Destination, DriftKind, DriftScore, DriftSigna
 from stream.worker.main import process_registry
 
 LABELS = ("natural-language-processing", "computer-vision", "mlops", "other")
-MOST_SERIES = 400
+MOST_SERIES = 450
 NOW_MS = 1_700_000_060_000
 # The names and labels that dashboards and alerts outside of this project may use: a metric, then its labels.
 VOCABULARY = """
@@ -25,6 +26,7 @@ VOCABULARY = """
     tagstream_redelivered_events_total
     tagstream_events_published_total destination
     tagstream_predictions_total label
+    tagstream_audits_total label
     tagstream_review_requested_total reason
     tagstream_events_dead_lettered_total reason
     tagstream_events_expired_total
@@ -37,6 +39,13 @@ VOCABULARY = """
     tagstream_events_untimed_total
     tagstream_open_transaction_events partition
     tagstream_open_transaction_since_timestamp_seconds partition
+    tagstream_answers_active
+    tagstream_answers_received_total
+    tagstream_answers_redelivered_total
+    tagstream_answers_published_total destination
+    tagstream_answer_age_seconds
+    tagstream_answers_lag_events
+    tagstream_answers_expired_total
     tagstream_inflight_events
     tagstream_committed_lag_events
     tagstream_assigned_partitions
@@ -545,3 +554,33 @@ def test_the_whole_worker_has_fewer_series_than_the_limit() -> None:
     )
     metrics.published([seen(label=f"l{item}", signals=signals(source=f"s{item}")) for item in range(1_000)], NOW_MS)
     assert len(series(registry)) < MOST_SERIES
+
+
+def test_answers_and_copies_for_audit_are_counted_apart_from_events() -> None:
+    """An answer is no event of the stream: it moves none of the events' figures."""
+    metrics, registry = made()
+    audits = (("mlops", True), ("mlops", False), ("unheard of", True))
+    metrics.published([seen(label=label, confidence=0.99, audited=audited) for label, audited in audits], NOW_MS)
+    assert value(registry, "tagstream_audits_total", label="mlops") == 1.0
+    assert value(registry, "tagstream_audits_total", label="other") == 1.0
+    before = value(registry, "tagstream_events_published_total", destination="tagged")
+
+    metrics.answers.taken()
+    metrics.answers.received(3)
+    metrics.answers.redelivered(1)
+    outcomes = [
+        Observation(destination=Destination.TAGGED, created_ms=NOW_MS - 700),
+        Observation(destination=Destination.DLQ, created_ms=0, rejection=Reason.INVALID_ANSWER),
+    ]
+    metrics.answers.published(outcomes, NOW_MS)
+    metrics.answers.expired(2)
+    metrics.answers.position(lag=4)
+    assert [value(registry, f"tagstream_answers_{name}") for name in ("active", "received_total", "lag_events")] == [1, 3, 4]
+    assert [value(registry, f"tagstream_answers_{name}_total") for name in ("redelivered", "expired")] == [1, 2]
+    assert [value(registry, "tagstream_answers_published_total", destination=door) for door in ("tagged", "dlq")] == [1, 1]
+    # The record without a time that can be true has no age.
+    assert value(registry, "tagstream_answer_age_seconds_count") == 1.0
+    assert value(registry, "tagstream_answer_age_seconds_sum") == pytest.approx(0.7)
+    assert value(registry, "tagstream_events_published_total", destination="tagged") == before
+    metrics.answers.position(lag=None)
+    assert math.isnan(value(registry, "tagstream_answers_lag_events") or 0.0)

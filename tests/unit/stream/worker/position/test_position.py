@@ -16,11 +16,11 @@ from prometheus_client import CollectorRegistry
 from monitoring.health import Progress
 from monitoring.metrics.metrics import Metrics
 from stream.worker.consumer.thread import ConsumerThread
-from stream.worker.position.position import SETTLED_SECONDS, SHORT_SECONDS, Position
+from stream.worker.position.position import SETTLED_SECONDS, SHORT_SECONDS, AnswersTopic, Position
 from tests.fakes import LABELS, Clock
 from tests.waiting import HANG_SECONDS
 
-PLACE = TP("content", 0)
+PLACE, ANSWERS = TP("content", 0), TP("reviewed", 0)
 
 
 class SilentBroker:
@@ -98,6 +98,8 @@ class Thread:
 
     def __init__(self, begin: int, committed: int | None, end: int | None = None) -> None:
         self.begin, self.committed_at = begin, committed
+        # The commit on the topic of answers, whose log is like that of the events.
+        self.answered_at = committed
         self.end = begin if end is None else end
         # Not known while the partition has no leader.
         self.fetched: int | None = self.end
@@ -120,9 +122,9 @@ class Thread:
 
     async def send(self, _: int, request: Any) -> Any:
         """The end of the log, uncommitted records included."""
-        ((topic, asked),) = request._topics
-        answers = [(partition, 0, -1, max(self.begin, self.end) + self.uncommitted) for partition, _ in asked]
-        return SimpleNamespace(topics=[(topic, answers)])
+        end = max(self.begin, self.end) + self.uncommitted
+        answers = [(topic, [(partition, 0, -1, end) for partition, _ in asked]) for topic, asked in request._topics]
+        return SimpleNamespace(topics=answers)
 
     async def _highwaters(self, partitions: list[TP]) -> dict[TP, int]:
         return dict.fromkeys(partitions, max(self.begin, self.end))
@@ -132,14 +134,14 @@ class Thread:
         return dict.fromkeys(partitions, self.begin)
 
     def assignment(self) -> set[TP]:
-        """One partition."""
-        return {PLACE}
+        """One partition of each topic."""
+        return {PLACE, ANSWERS}
 
     async def fetch_committed_offsets(self, partitions: list[TP]) -> dict[TP, Any]:
         """The group's commits."""
         if self.committed_at is None:
             return {}
-        return {tp: SimpleNamespace(offset=self.committed_at) for tp in partitions}
+        return {tp: SimpleNamespace(offset=self.answered_at if tp == ANSWERS else self.committed_at) for tp in partitions}
 
     def leader_for_partition(self, _: TP) -> int:
         """A node, or -1."""
@@ -343,3 +345,30 @@ def test_a_question_whose_caller_is_cancelled_is_cancelled_too() -> None:
             await thread.beside(silent)
 
     asyncio.run(scenario())
+
+
+def test_answers_have_a_lag_and_a_progress_of_their_own() -> None:
+    """The lag, the commits and the suspects of the events are those of `content` alone, as they were without answers."""
+    thread = Thread(begin=0, committed=4, end=10)
+    stand = Stand(thread)
+    stand.consumer.assignment = lambda: {PLACE, ANSWERS}
+    answers = Progress(stall_seconds=20, monotonic=time.time)
+    answers.assigned(1)
+    told: list[dict[int, int]] = []
+    stand.position._answers = AnswersTopic(name="reviewed", progress=answers)
+    stand.position._guard = SimpleNamespace(committed=told.append)  # type: ignore[assignment]
+    thread.answered_at, thread.fetched = 7, None
+    assert stand.tick("committed_lag_events") == 6.0
+    assert stand.registry.get_sample_value("tagstream_answers_lag_events") == 3.0
+    assert stand.registry.get_sample_value("tagstream_assigned_partitions") == 1.0
+    assert told == [{0: 4}]
+    assert "3 events wait" in answers.verdict().why
+    assert "6 events wait" in stand.progress.verdict().why
+
+    stand.consumer.resumed_at[ANSWERS] = 7
+    thread.begin = 9
+    assert stand.tick("answers_expired_total") == 2.0
+    assert stand.registry.get_sample_value("tagstream_events_expired_total") == 0.0
+
+    stand.position._app = SilentBroker()  # type: ignore[assignment]
+    assert math.isnan(stand.tick("answers_lag_events") or 0.0)

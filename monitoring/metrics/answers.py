@@ -1,0 +1,55 @@
+"""The metrics of the worker's second reader: reviewers' answers on `reviewed`, which become decisions on `tagged`."""
+
+import math
+from collections import Counter as Tally
+from collections.abc import Sequence
+
+from prometheus_client import CollectorRegistry
+
+from monitoring.metrics.families import AnswerFamilies
+from monitoring.observer import Observation
+from monitoring.record_time import can_be_true
+from monitoring.vocabulary import Destination
+
+
+class AnswerMetrics:
+    """Counts answers. Implements `Observer`; the figures of events are counted by `Metrics`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Register every metric and create every series."""
+        self._answers = AnswerFamilies(registry)
+
+    def taken(self) -> None:
+        """This worker reads answers."""
+        self._answers.active.set(1)
+
+    def received(self, events: int) -> None:
+        """See `Observer`."""
+        self._answers.received.inc(events)
+
+    def redelivered(self, events: int) -> None:
+        """See `Observer`."""
+        self._answers.redelivered.inc(events)
+
+    def stage(self, name: str, seconds: float) -> None:
+        """Do nothing: a batch of answers takes milliseconds, and its age is measured."""
+
+    def model_raised(self) -> None:
+        """Do nothing: no model sees an answer."""
+
+    def published(self, observations: Sequence[Observation], now_ms: int) -> None:
+        """See `Observer`."""
+        destinations: Tally[Destination] = Tally(seen.destination for seen in observations)
+        for destination, count in destinations.items():
+            self._answers.published.labels(destination.value).inc(count)
+        for seen in observations:
+            if can_be_true(seen.created_ms, now_ms):
+                self._answers.age.observe(max(0, now_ms - seen.created_ms) / 1000)
+
+    def expired(self, answers: int) -> None:
+        """The topic's retention deleted this many answers before they were read."""
+        self._answers.expired.inc(answers)
+
+    def position(self, *, lag: int | None) -> None:
+        """Answers from the committed offsets to the ends of the log; None if the brokers have not answered: exported as NaN."""
+        self._answers.lag.set(math.nan if lag is None else lag)
