@@ -1,0 +1,76 @@
+"""The application of the console: routes behind the guard, and a page for each error that a person can meet."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import PlainTextResponse, Response
+
+from stream.review.console import answering, beside, reports
+from stream.review.console.desk import Desk
+from stream.review.console.doors.access import AccessError
+from stream.review.console.doors.guard import Guard
+from stream.review.store.database.database import StoreUnavailableError
+
+
+def application(desk: Desk, *, names: Iterable[str] = (), origins: Iterable[str] = ()) -> Guard:
+    """
+    The ASGI application, behind its guard.
+
+    Args:
+        desk: Its parts.
+        names: Names that a request may have as `Host`, beside localhost and addresses.
+        origins: Sites whose pages may post to `/reports`.
+    """
+    # No page on the interface: it would load its style from another site.
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app.include_router(answering.routes(desk))
+    app.include_router(beside.routes(desk))
+    app.include_router(reports.routes(desk, origins))
+
+    @app.get("/assets/{digest}/{name}")
+    def asset(digest: str, name: str) -> Response:
+        return desk.pages.asset(digest, name)
+
+    @app.get("/healthz")
+    def healthz() -> Response:
+        return PlainTextResponse("alive\n")
+
+    def page(status: int, heading: str, sentence: str) -> Response:
+        return desk.pages.render(
+            "trouble.html",
+            status,
+            reviewer="",
+            can_rename=False,
+            standing=None,
+            heading=heading,
+            trouble=sentence,
+            note="",
+        )
+
+    async def unknown_person(_: Request, error: AccessError) -> Response:
+        return page(error.status, "You are not signed in", str(error))
+
+    async def no_store(_: Request, error: StoreUnavailableError) -> Response:
+        return page(503, "The store does not answer", str(error))
+
+    async def no_page(_: Request, _error: Exception) -> Response:
+        return page(HTTPStatus.NOT_FOUND, "There is no such page", "Next: go on with the next item.")
+
+    async def other_method(_: Request, _error: Exception) -> Response:
+        return page(HTTPStatus.METHOD_NOT_ALLOWED, "This does not work so", "Next: go on with the next item.")
+
+    async def incomplete(_: Request, _error: RequestValidationError) -> Response:
+        return page(400, "Something is missing", "The form came without a field that it needs, so nothing was changed.")
+
+    handlers: dict[type[Exception] | int, Callable[..., Awaitable[Response]]] = {
+        AccessError: unknown_person,
+        StoreUnavailableError: no_store,
+        HTTPStatus.NOT_FOUND: no_page,
+        HTTPStatus.METHOD_NOT_ALLOWED: other_method,
+        RequestValidationError: incomplete,
+    }
+    for kind, handler in handlers.items():
+        app.add_exception_handler(kind, handler)
+    return Guard(app, names=names, cross_site={reports.PATH})

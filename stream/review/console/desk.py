@@ -1,0 +1,34 @@
+"""The parts that the pages work with."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from stream.review.console.doors.access import Access
+from stream.review.console.pages import Pages
+from stream.review.saving import Saving
+from stream.review.store.store import Store
+
+
+def _unix_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """
+    What the application needs.
+
+    Attributes:
+        store: The queue.
+        saving: Where answers and reports go.
+        access: Who is behind a request.
+        pages: The templates.
+        now_ms: Unix milliseconds.
+    """
+
+    store: Store
+    saving: Saving
+    access: Access
+    pages: Pages = field(default_factory=Pages)
+    now_ms: Callable[[], int] = _unix_ms

@@ -1,0 +1,122 @@
+"""The sentences and figures of the pages: reasons, times and what the model said, in plain words."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from monitoring.vocabulary import ReviewReason, TextFlag
+
+MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
+DASH = "\N{EN DASH}"
+OFF_SUBJECT_NAME = "Not about this subject"
+BLIND = ("Blind", "What the model said is hidden until you have answered.")
+REASONS: Mapping[str, tuple[str, str]] = {
+    ReviewReason.LOW_CONFIDENCE: ("Not sure", "The model is not sure enough to publish its tag alone."),
+    ReviewReason.OUT_OF_DISTRIBUTION: ("Unfamiliar", "The text is unlike what the model learned from."),
+    ReviewReason.USER_REPORT: ("Reported", "A reader says that the published tag is wrong."),
+    ReviewReason.AUDIT_SAMPLE: ("Sample", "It was drawn by chance, to measure how right the model is."),
+    ReviewReason.MODEL_DISAGREEMENT: ("Two models", "Two models do not agree on it."),
+}
+FLAGS: Mapping[str, str] = {
+    TextFlag.CONTROL_CHARACTERS: "control characters",
+    TextFlag.INVISIBLE_CHARACTERS: "invisible characters",
+    TextFlag.BIDIRECTIONAL_CONTROLS: "characters that reorder the text",
+    TextFlag.MIXED_SCRIPTS: "letters that only look Latin",
+    TextFlag.EXCESSIVE_COMBINING_MARKS: "piles of marks",
+}
+# White space, and characters that emoji join with and that Persian and Hindi spell with: a reader would not want them written out.
+_KEPT = "\n\t\r\u00a0\u3000\u2009\u202f\u200c\u200d\u00ad"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """A run of a text; `hidden` marks one character, written out, that a reader would not see."""
+
+    text: str
+    hidden: bool = False
+
+
+def pieces(text: str) -> list[Piece]:
+    r"""
+    A text of an event in pieces, with its characters that are not seen, or that reorder it, written out.
+
+    >>> [(one.text, one.hidden) for one in pieces("Att\u200bention\u202e")]
+    [('Att', False), ('U+200B', True), ('ention', False), ('U+202E', True)]
+    >>> [one.text for one in pieces("two\nlines")]
+    ['two\nlines']
+    """
+    found: list[Piece] = []
+    plain: list[str] = []
+    for character in text:
+        if character.isprintable() or character in _KEPT:
+            plain.append(character)
+            continue
+        if plain:
+            found.append(Piece(text="".join(plain)))
+            plain = []
+        found.append(Piece(text=f"U+{ord(character):04X}", hidden=True))
+    return [*found, Piece(text="".join(plain))] if plain else found
+
+
+def plain(text: str) -> str:
+    r"""
+    The same as one text, for places that take no markup: the title of a window.
+
+    >>> plain("a\u202eb")
+    'a U+202E b'
+    """
+    return "".join(f" {piece.text} " if piece.hidden else piece.text for piece in pieces(text))
+
+
+def span(milliseconds: float) -> str:
+    """
+    A time span in the largest unit that it fills.
+
+    >>> span(45_000), span(90 * 60_000), span(50 * 3_600_000)
+    ('45 s', '1 h', '2 d')
+    """
+    for unit, name in ((DAY_MS, "d"), (HOUR_MS, "h"), (MINUTE_MS, "min")):
+        if milliseconds >= unit:
+            return f"{int(milliseconds // unit)} {name}"
+    return f"{max(milliseconds, 0) / 1000:.0f} s"
+
+
+def share(part: int, whole: int) -> str:
+    """
+    A share in percent with the number that it is of, a dash where there is none.
+
+    >>> share(9, 10), share(0, 0) == DASH
+    ('90 % of 10', True)
+    """
+    return f"{100 * part / whole:.0f} % of {whole}" if whole else DASH
+
+
+def shown_tag(tag: str, off_subject: str) -> str:
+    """A tag as a page shows it."""
+    return OFF_SUBJECT_NAME if tag == off_subject else tag
+
+
+def said(*, tag: str, confidence: float, threshold: float, by_rules: bool) -> str:
+    """
+    One or two sentences on the decision.
+
+    >>> said(tag="mlops", confidence=0.62, threshold=0.95, by_rules=False)
+    'The model says mlops and is 0.62 sure. It publishes this tag without a person from 0.95 on.'
+    >>> said(tag="mlops", confidence=0.5, threshold=1.01, by_rules=False)
+    'The model says mlops and is 0.50 sure. It never publishes this tag without a person.'
+    """
+    if by_rules:
+        return f"Keyword rules say {tag}. They always ask a person."
+    first = f"The model says {tag} and is {confidence:.2f} sure."
+    if threshold > 1:
+        return f"{first} It never publishes this tag without a person."
+    return f"{first} It publishes this tag without a person from {threshold:.2f} on."
+
+
+def hidden_characters(flags: tuple[str, ...]) -> str:
+    """
+    A sentence on the flags of a text.
+
+    >>> hidden_characters(("invisible_characters",))
+    'The text has invisible characters.'
+    """
+    return f"The text has {', '.join(FLAGS.get(flag, flag) for flag in flags)}."

@@ -1,0 +1,57 @@
+"""The console's application in this process, over a queue in memory."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+from stream.review.console.app import application
+from stream.review.console.desk import Desk
+from stream.review.console.doors.access import Access, Remembered
+from tests.console.review_desk import ReviewDesk
+
+ADDRESS = "http://127.0.0.1:8090"
+SAME_SITE = {"Sec-Fetch-Site": "same-origin"}
+
+
+@pytest.fixture
+def queue() -> ReviewDesk:
+    """An empty queue."""
+    return ReviewDesk()
+
+
+class Client:
+    """A browser that follows no redirect; its requests carry the headers of a form of the console's own page."""
+
+    def __init__(self, app: Any, peer: str) -> None:
+        transport = httpx.ASGITransport(app, client=(peer, 50_000))
+        self._client = httpx.AsyncClient(transport=transport, base_url=ADDRESS, headers=SAME_SITE)
+        self.headers = self._client.headers
+        self.cookies = self._client.cookies
+
+    def request(self, method: str, path: str, **more: Any) -> httpx.Response:
+        """One request and its answer."""
+        return asyncio.run(self._client.request(method, path, **more))
+
+    def get(self, path: str, **more: Any) -> httpx.Response:
+        """Ask for a page."""
+        return self.request("GET", path, **more)
+
+    def post(self, path: str, **more: Any) -> httpx.Response:
+        """Send a form."""
+        return self.request("POST", path, **more)
+
+
+def client_of(
+    queue: ReviewDesk, access: Access | None = None, *, peer: str = "127.0.0.1", origins: tuple[str, ...] = ()
+) -> Client:
+    """A client at an address."""
+    desk = Desk(store=queue, saving=queue, access=access or Remembered(name="ada"), now_ms=queue.clock)
+    return Client(application(desk, names=["review.example"], origins=origins), peer)
+
+
+@pytest.fixture
+def client(queue: ReviewDesk) -> Client:
+    """A browser on this machine."""
+    return client_of(queue)

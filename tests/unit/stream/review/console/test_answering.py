@@ -1,0 +1,310 @@
+"""What a reviewer's browser gets, without script: one item at a time, and a sentence for all that can go wrong."""
+
+import re
+
+import httpx
+import pytest
+
+from stream.review.console.doors.access import COOKIE
+from stream.review.saving import Unsaved
+from stream.review.store.facts import Complaint, Door, Neighbour
+from tests.console.review_desk import LEASE_MS, ReviewDesk, item
+from tests.unit.stream.review.console.conftest import Client
+
+BLIND_SECRETS = ("0.97", "is 0.97 sure", "low_confidence", "The model says", "Reported", "they say it is other")
+
+
+def token(page: httpx.Response) -> str:
+    """The token of the item on the page."""
+    found = re.search(r'name="token" value="([^"]+)"', page.text)
+    assert found is not None, page.text
+    return found[1]
+
+
+def answer(client: Client, event: str, tag: str, **more: str) -> httpx.Response:
+    """Answer the item on the next page."""
+    held = token(client.get("/"))
+    return client.post("/answer", data={"event": event, "token": held, "tag": tag} | more)
+
+
+def test_an_item_is_shown_with_what_the_model_said_and_why_a_person_is_asked(client: Client, queue: ReviewDesk) -> None:
+    """Title, description, source, link, every probability, the reason and decided neighbours are on the page."""
+    queue.near = [Neighbour(event_id="n", title="Batching in production", tag="mlops", likeness=0.61)]
+    queue.add(item("a", "Serving models", "A post on batching.", source="rss", link="https://blog.example/x?y=1"))
+    page = client.get("/")
+    assert page.status_code == 200
+    for text in (
+        "Serving models",
+        "A post on batching.",
+        ">rss<",
+        "blog.example/x",
+        "0.62",
+        "0.13",
+        "Not sure",
+        "Batching in production",
+    ):
+        assert text in page.text
+    assert 'href="https://blog.example/x?y=1" target="_blank" rel="noopener noreferrer nofollow"' in page.text
+    assert "It publishes this tag without a person from 0.95 on." in page.text
+
+
+def test_the_keys_of_the_labels_are_in_the_bundles_order(client: Client, queue: ReviewDesk) -> None:
+    """A label has the same key on every item, whatever the model says; the tenth and later ones have none."""
+    labels = [f"label-{number}" for number in range(11)]
+    queue.add(item("a", "Any", tag="label-9", labels=labels))
+    found = re.findall(r'name="tag" value="([^"]+)"(?: data-key="(.)")?', client.get("/").text)
+    assert found == [(f"label-{n}", str(n + 1) if n < 9 else "") for n in range(11)] + [("off_subject", "0")]
+
+
+@pytest.mark.parametrize("door", [Door.AUDIT, Door.SECOND_OPINION])
+def test_a_blind_item_gives_nothing_away(client: Client, queue: ReviewDesk, door: Door) -> None:
+    """Neither prediction nor confidence nor reason nor report is in the page, so that no curious eye finds it in the source."""
+    queue.add(item("a", "Blind", tag="mlops", confidence=0.97), door)
+    queue.complaints["a"] = [
+        Complaint(
+            event_id="a",
+            reporter=None,
+            suggested_tag="other",
+            note="they say it is other",
+            reported_at="2026-11-27T10:00:00.000Z",
+        )
+    ]
+    text = client.get("/").text
+    assert [secret for secret in BLIND_SECRETS if secret in text] == []
+    assert 'class="choice guess"' not in text
+    assert "What the model said is hidden until you have answered." in text
+
+
+def test_both_blind_doors_look_the_same(client: Client, queue: ReviewDesk) -> None:
+    """A second opinion is asked for when the first answer contradicts the model: a page that says so would give it away."""
+    pages = []
+    for door in (Door.AUDIT, Door.SECOND_OPINION):
+        queue.add(item("a", "Blind"), door)
+        pages.append(re.sub(r"token-\d+", "", client.get("/").text))
+        queue.skip("a", token(client.get("/")))
+        queue._skipped.clear()
+    assert pages[0] == pages[1]
+
+
+def test_after_the_answer_the_model_is_no_secret(client: Client, queue: ReviewDesk) -> None:
+    """The next page says what was saved and what the model had said."""
+    queue.add(item("a", "Blind", tag="mlops"), Door.AUDIT)
+    queue.add(item("b", "Next"))
+    answered = answer(client, "a", "other", note=" why ")
+    assert (answered.status_code, answered.headers["location"]) == (303, "/")
+    assert queue.saved["a"].tag == "other"
+    assert queue.saved["a"].note == "why"
+    assert queue.saved["a"].blind
+    text = client.get("/").text
+    assert "Saved: other." in text
+    assert "The model says mlops." in text
+    assert ">Next<" in text
+
+
+def test_not_about_this_subject_is_an_answer(client: Client, queue: ReviewDesk) -> None:
+    """The reserved tag is saved, and shown in words."""
+    queue.add(item("a", "Buy now"))
+    answer(client, "a", "off_subject")
+    assert queue.saved["a"].tag == "off_subject"
+    assert "Saved: Not about this subject." in client.get("/").text
+
+
+def test_a_skipped_item_goes_to_others(client: Client, queue: ReviewDesk) -> None:
+    """The reviewer gets another item and no answer is saved."""
+    queue.add(item("a", "First"))
+    queue.add(item("b", "Second"))
+    held = token(client.get("/"))
+    assert client.post("/answer", data={"event": "a", "token": held, "skip": "1", "note": "hm"}).status_code == 303
+    assert ">Second<" in client.get("/").text
+    assert queue.saved == {}
+    assert queue.claim("grace").item.event_id == "a"  # type: ignore[union-attr]
+
+
+def test_undo_shows_the_answer_and_the_new_one_replaces_it(client: Client, queue: ReviewDesk) -> None:
+    """The earlier answer stands until the new one is saved, which is its next version."""
+    queue.add(item("a", "First"))
+    answer(client, "a", "other", note="first thought")
+    address = re.search(r'href="(/again\?id=[^"]+)"', client.get("/").text)
+    assert address is not None
+    page = client.get(address[1])
+    assert "You answered other. That answer stands until you give another one." in page.text
+    assert ">first thought</textarea>" in page.text
+    assert queue.saved["a"].version == 1
+    client.post("/answer", data={"event": "a", "token": token(page), "tag": "mlops", "note": "second thought"})
+    assert (queue.saved["a"].tag, queue.saved["a"].version, queue.saved["a"].supersedes) == ("mlops", 2, "answer-a-1")
+
+
+def test_an_id_with_any_characters_can_be_corrected(client: Client, queue: ReviewDesk) -> None:
+    """Ids are the producers' own: the address of a correction must carry them."""
+    event_id = 'https://x.example/?a=1&b="2"#<3> ü'
+    queue.add(item(event_id, "Odd"))
+    answer(client, event_id, "other")
+    address = re.search(r'href="(/again\?id=[^"]+)"', client.get("/").text)
+    assert address is not None
+    assert "You answered other." in client.get(address[1]).text
+
+
+def test_an_item_that_another_has_taken_is_refused_and_the_note_is_kept(client: Client, queue: ReviewDesk) -> None:
+    """A lapsed lease: nothing is saved, 409, and the words that were typed are on the page."""
+    queue.add(item("a", "First"))
+    held = token(client.get("/"))
+    queue.now_ms += LEASE_MS + 1
+    queue.claim("grace")
+    page = client.post("/answer", data={"event": "a", "token": held, "tag": "other", "note": "a <long> thought"})
+    assert page.status_code == 409
+    assert "Your answer is not saved" in page.text
+    assert "a &lt;long&gt; thought</textarea>" in page.text
+    assert queue.saved == {}
+
+
+def test_a_lapsed_lease_that_nobody_took_is_still_good(client: Client, queue: ReviewDesk) -> None:
+    """The reviewer was away, and so was everybody else."""
+    queue.add(item("a", "First"))
+    held = token(client.get("/"))
+    queue.now_ms += LEASE_MS + 1
+    assert client.post("/answer", data={"event": "a", "token": held, "tag": "other"}).status_code == 303
+    assert queue.saved["a"].tag == "other"
+
+
+def test_anothers_token_does_not_answer(client: Client, queue: ReviewDesk) -> None:
+    """A token that has leaked does not let another person answer under its holder's name."""
+    queue.add(item("a", "First"))
+    held = queue.claim("grace").token  # type: ignore[union-attr]
+    page = client.post("/answer", data={"event": "a", "token": held, "tag": "other"})
+    assert page.status_code == 409
+    assert queue.saved == {}
+
+
+@pytest.mark.parametrize(
+    ("arrived", "heading"), [(False, "What is it about?"), (None, "It is not known whether your answer is saved")]
+)
+def test_a_broker_that_is_away_loses_nothing_that_was_typed(
+    client: Client, queue: ReviewDesk, arrived: bool | None, heading: str
+) -> None:
+    """503 with the broker's sentence and the note; where it is sure that nothing was written, the same form again."""
+    queue.add(item("a", "First"))
+    queue.broken = Unsaved(message="The broker did not confirm it. Next: answer again.", arrived=arrived)
+    page = answer(client, "a", "other", note="my words")
+    assert page.status_code == 503
+    assert heading in page.text
+    assert "The broker did not confirm it. Next: answer again." in page.text
+    assert "my words</textarea>" in page.text
+
+
+@pytest.mark.parametrize("form", [{"tag": "no-label"}, {"tag": ""}, {"tag": "other", "note": "x" * 2001}])
+def test_a_wrong_form_is_refused_with_a_sentence(client: Client, queue: ReviewDesk, form: dict[str, str]) -> None:
+    """An unknown label and a note that is too long change nothing, and the page has the note again."""
+    queue.add(item("a", "First"))
+    page = client.post("/answer", data={"event": "a", "token": token(client.get("/"))} | form)
+    assert page.status_code == 422
+    assert 'role="alert"' in page.text
+    assert f"{form.get('note', '')}</textarea>" in page.text
+    assert queue.saved == {}
+
+
+def test_a_form_without_its_fields_is_refused(client: Client) -> None:
+    """A form that no page of ours sent gets a page and not JSON."""
+    page = client.post("/answer", data={"tag": "other"})
+    assert page.status_code == 400
+    assert "nothing was changed" in page.text
+
+
+def test_one_answer_settles_near_duplicates_that_were_chosen(client: Client, queue: ReviewDesk) -> None:
+    """The page offers them, and only those that were ticked get the answer."""
+    for name in ("a", "b", "c"):
+        queue.add(item(name, f"Nearly the same {name}"))
+    queue.twins["a"] = [queue._items[name][0] for name in ("b", "c")]
+    page = client.get("/")
+    assert re.findall(r'name="twin" value="(.)"', page.text) == ["b", "c"]
+    client.post("/answer", data={"event": "a", "token": token(page), "tag": "other", "twin": ["c"]})
+    assert queue.saved.keys() == {"a", "c"}
+
+
+def test_an_empty_queue_says_so(client: Client, queue: ReviewDesk) -> None:
+    """Nothing waits: the page says whether that is so for everybody."""
+    assert "Every item of the queue has an answer." in client.get("/").text
+    queue.add(item("a", "First"))
+    queue.claim("grace")
+    assert "1 wait for others" in client.get("/").text
+    assert client.get("/standing.json").json() == {"next": False, "waiting": 1}
+
+
+def test_hidden_characters_are_written_out(client: Client, queue: ReviewDesk) -> None:
+    """A reader sees the character that hides or reorders text, and markup of an event is text."""
+    queue.add(item("a", "Att\u200bention\u202e <script>alert(1)</script>", text_flags=("invisible_characters",)))
+    text = client.get("/").text
+    assert "U+200B" in text
+    assert "U+202E" in text
+    assert "\u202e" not in text
+    assert "<script>alert" not in text
+    assert "The text has invisible characters." in text
+
+
+@pytest.mark.parametrize("link", ["javascript:alert(1)", "data:text/html,x", "//x", "http://[bad", None])
+def test_only_a_link_of_the_web_can_be_followed(client: Client, queue: ReviewDesk, link: str | None) -> None:
+    """Another scheme could run a script or open a program."""
+    queue.add(item("a", "First", link=link))
+    assert 'id="link"' not in client.get("/").text
+
+
+def test_a_long_description_opens_on_demand(client: Client, queue: ReviewDesk) -> None:
+    """The first part is enough for most answers; all of it is in the page."""
+    queue.add(item("a", "First", "word " * 400))
+    text = client.get("/").text
+    assert "more characters</summary>" in text
+    assert text.count("word") == 400
+
+
+def test_the_name_of_a_reviewer_without_login_is_remembered(client: Client, queue: ReviewDesk) -> None:
+    """The cookie carries any name, cannot be read by a script, and is not sent by other sites."""
+    queue.add(item("a", "First"))
+    renamed = client.post("/name", data={"name": " Grace  Höpper "})
+    cookie = renamed.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=strict" in cookie
+    answer(client, "a", "other")
+    assert queue.saved["a"].reviewer == "Grace Höpper"
+
+
+@pytest.mark.parametrize("name", ["", "   ", "a\u202eb", "x" * 101])
+def test_what_is_no_name_is_refused(client: Client, name: str) -> None:
+    """A name that is not seen would stand on the topic for ever."""
+    refused = client.post("/name", data={"name": name})
+    assert refused.status_code == 422
+    assert COOKIE not in refused.cookies
+
+
+def test_a_cookie_of_a_stranger_is_no_name(client: Client, queue: ReviewDesk) -> None:
+    """Bytes that are no name leave the name of who started the console."""
+    queue.add(item("a", "First"))
+    client.cookies.set(COOKIE, "zz not hex")
+    answer(client, "a", "other")
+    assert queue.saved["a"].reviewer == "ada"
+
+
+def test_own_answers_can_be_changed_later(client: Client, queue: ReviewDesk) -> None:
+    """The page has each answer with a link that opens it again."""
+    queue.add(item("a", "First one"))
+    answer(client, "a", "other", note="mine")
+    text = client.get("/answers").text
+    assert "First one" in text
+    assert 'href="/again?id=a"' in text
+    assert "You have given none yet." in client.get("/answers", headers={"Cookie": f"{COOKIE}={b'ab'.hex()}"}).text
+
+
+def test_an_event_without_an_answer_cannot_be_corrected(client: Client) -> None:
+    """409 with the store's sentence."""
+    page = client.get("/again", params={"id": "nobody"})
+    assert page.status_code == 409
+    assert "There is no answer on this event." in page.text
+
+
+def test_typing_holds_the_item(client: Client, queue: ReviewDesk) -> None:
+    """A renewal moves the end of the lease; a lost one says so."""
+    queue.add(item("a", "First"))
+    held = token(client.get("/"))
+    queue.now_ms += 1000
+    assert client.post("/renew", data={"event": "a", "token": held}).json() == {"until_ms": queue.now_ms + LEASE_MS}
+    lost = client.post("/renew", data={"event": "a", "token": "old"})
+    assert lost.status_code == 409
+    assert "Somebody was quicker." in lost.json()["message"]
