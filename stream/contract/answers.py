@@ -198,11 +198,12 @@ def answer_to(shown: PublishedDecision, said: Said, *, now_ms: int, previous: An
         supersedes=None if previous is None else answer_id(previous),
         blind=said.blind,
         asked_by=said.asked_by,
-        before=_before(decision),
+        before=before_of(decision),
     )
 
 
-def _before(decision: ModelDecision) -> Before:
+def before_of(decision: ModelDecision) -> Before:
+    """The part of a decision that an answer carries as `before`."""
     return Before(
         confidence=decision.confidence,
         probabilities=decision.probabilities,

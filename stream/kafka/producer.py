@@ -190,9 +190,9 @@ class VerbatimSender:
     """Sends records exactly as they are, each to the partition that it names, and waits for the result of each."""
 
     def __init__(self, make: Callable[[], KafkaProducer]) -> None:
-        """`make` gives a producer that serialises with `_Verbatim`; it is called again after a failure."""
+        """`make` gives a producer that serialises with `_Verbatim`; it is called again at the first record after a failure."""
         self._make = make
-        self._producer = make()
+        self._producer: KafkaProducer | None = make()
 
     def deliver(self, records: Sequence[Record], *, until: float = math.inf) -> list[UndeliveredError | None]:
         """
@@ -209,25 +209,31 @@ class VerbatimSender:
         Returns:
             For each record None, when all replicas have it, or the error: `TooLateError` if it was not handed over in time,
             `TooLargeError` if it is too large for the broker.
+
+        Raises:
+            BrokerUnreachableError: After an earlier failure no producer can be made; no record was handed over.
         """
-        sent = [self._send(record, until) for record in records]
+        if self._producer is None:
+            self._producer = self._make()
+        sent = [self._send(self._producer, record, until) for record in records]
         deadline = time.monotonic() + CONFIRM_SECONDS
         results = [future if isinstance(future, UndeliveredError) else _result(future, deadline) for future in sent]
         if any(error is not None and not isinstance(error, TooLateError) for error in results):
             self.close()
-            self._producer = self._make()
         return results
 
     def close(self) -> None:
         """Close the connection."""
-        self._producer.close(timeout=CONFIRM_SECONDS)
+        if self._producer is not None:
+            self._producer.close(timeout=CONFIRM_SECONDS)
+            self._producer = None
 
-    def _send(self, record: Record, until: float) -> Any:
+    def _send(self, producer: KafkaProducer, record: Record, until: float) -> Any:
         try:
-            known = self._producer.partitions_for(record.topic) or ()
+            known = producer.partitions_for(record.topic) or ()
             if time.monotonic() > until:
                 return TooLateError("the topic's partitions were not known in time")
-            return self._producer.send(
+            return producer.send(
                 record.topic,
                 key=record.key,
                 value=_NO_VALUE if record.value is None else record.value,

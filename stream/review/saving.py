@@ -1,10 +1,45 @@
-"""From what a person said to the topics: produce with the word of all replicas, then mark in the store, then say "saved"."""
+"""From what a person said to the topics: produce with the word of all replicas, then mark in the store, then say "saved".
 
-from collections.abc import Sequence
+A console that dies in between has lost nothing: the follower of another one, or of the next one, reads the record and marks the item.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from stream.review.store.facts import Given, Lapsed, TooMany
+from stream.contract.answers import OFF_SUBJECT, read_answer
+from stream.contract.record import Record
+from stream.contract.refusal import Refusal, UnwritableError
+from stream.contract.reports import report_of, write_report
+from stream.kafka.errors import BrokerUnreachableError
+from stream.kafka.producer import TooLargeError, TooLateError, UndeliveredError
+from stream.logs import logger
+from stream.review.store.changes import Answered
+from stream.review.store.database.database import StoreUnavailableError
+from stream.review.store.facts import Claim, Given, Item, Lapsed, TooMany
+from stream.review.store.reading import nearly_equal
+from stream.review.store.store import Store, unix_ms
+from stream.review.translation import answer_record, answered
+from stream.settings.topics import Topics
+
+# One answer is sent at a time; another waits for so long, which is longer than a send takes.
+TURN_SECONDS = 30.0
+NOT_WRITTEN = "The brokers took no record ({why}), so nothing was written. Next: send the same answer again when they are back; what you typed is kept."
+NOT_KNOWN = (
+    "The brokers did not confirm the record in time ({why}), so it is not known whether they have it. Next: go on with the next item; "
+    "this one comes back within a minute if the answer did not arrive."
+)
+NOT_TAKEN = "This answer cannot be written: {why}. Next: shorten the note; if that does not help, skip the item and report this sentence."
+
+log = logger("tagstream.review")
+
+
+class Sender(Protocol):
+    """Sends records; `VerbatimSender` implements it."""
+
+    def deliver(self, records: Sequence[Record]) -> list[UndeliveredError | None]:
+        """None for each record that all replicas have, else why not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +71,24 @@ class Unsaved:
     arrived: bool | None
 
 
-class Saving(Protocol):
-    """Saves answers and reports. Its methods may be called from several threads; each ends within a minute."""
+class Saving:
+    """Saves answers and reports. Its methods may be called from several threads; each ends within a minute or two."""
+
+    def __init__(self, store: Store, sender: Sender, topics: Topics, *, clock: Callable[[], int] = unix_ms) -> None:
+        """
+        Join the parts.
+
+        Args:
+            store: Leases, and the marks of what is saved.
+            sender: Its records are confirmed by all replicas.
+            topics: Their names.
+            clock: Unix milliseconds: `decided_at` and `reported_at`.
+        """
+        self._store = store
+        self._sender = sender
+        self._topics = topics
+        self._clock = clock
+        self._turn = threading.Lock()
 
     def save(
         self, event_id: str, token: str, tag: str, *, note: str | None = None, also: Sequence[str] = ()
@@ -54,7 +105,30 @@ class Saving(Protocol):
 
         Raises:
             ValueError: The tag is no label of the decision; the message is a sentence.
+            StoreUnavailableError: The store does not answer; nothing was written.
         """
+        claim = self._store.hold_for_saving(event_id, token)
+        if isinstance(claim, Lapsed):
+            return claim
+        try:
+            _check(tag, claim.item)
+            records = [self._record(claim, tag, note)]
+        except UnwritableError as error:
+            self._store.not_saved(claim)
+            return Unsaved(message=NOT_TAKEN.format(why=error), arrived=False)
+        except ValueError:
+            self._store.not_saved(claim)
+            raise
+        claims = [claim]
+        for other in self._others(claim, also):
+            try:
+                records.append(self._record(other, tag, note))
+                claims.append(other)
+            except UnwritableError:
+                # The event is so large that the note does not fit beside it: a person answers it by itself.
+                self._store.not_saved(other, release=True)
+        results = self._deliver(records)
+        return self._outcome(claims, records, results)
 
     def report(
         self, caller: str, event_id: str, *, tag: str | None = None, note: str | None = None, reporter: str | None = None
@@ -68,4 +142,80 @@ class Saving(Protocol):
             tag: The label that the reader suggests.
             note: The reader's words.
             reporter: The reader's name, if it is given.
+
+        Raises:
+            ValueError: A field is too long, or the id is blank; the message is a sentence.
+            StoreUnavailableError: The store does not answer; nothing was written.
         """
+        given = {"event_id": event_id, "suggested_tag": tag, "note": note, "reporter": reporter}
+        report = report_of({name: text for name, text in given.items() if text is not None}, self._clock())
+        if isinstance(report, Refusal):
+            raise ValueError(report.message)  # noqa: TRY004 - the type is right, the value is not
+        refused = self._store.admit_report(caller, event_id)
+        if refused is not None:
+            return refused
+        record = Record(topic=self._topics.reports, key=event_id.encode(), value=write_report(report))
+        [error] = self._deliver([record])
+        return None if error is None else _unsaved(error)
+
+    def _others(self, claim: Claim, also: Sequence[str]) -> list[Claim]:
+        """Hold the near-duplicates that are still free. What the page sends is not believed: the texts are compared again."""
+        taken = (self._store.take_for_saving(one, claim.reviewer) for one in dict.fromkeys(also) if one != claim.item.event_id)
+        others = []
+        for one in taken:
+            if one is not None and nearly_equal(claim.item, one.item):
+                others.append(one)
+            elif one is not None:
+                self._store.not_saved(one, release=True)
+        return others
+
+    def _record(self, claim: Claim, tag: str, note: str | None) -> Record:
+        return answer_record(claim, tag, note, self._clock(), self._topics.reviewed)
+
+    def _deliver(self, records: Sequence[Record]) -> list[UndeliveredError | None]:
+        if not self._turn.acquire(timeout=TURN_SECONDS):
+            return [TooLateError("another answer is waiting for the brokers")] * len(records)
+        try:
+            return self._sender.deliver(records)
+        except BrokerUnreachableError as error:
+            log.warning("brokers_unreachable", error=str(error))
+            return [TooLateError("no broker answers")] * len(records)
+        finally:
+            self._turn.release()
+
+    def _outcome(
+        self, claims: Sequence[Claim], records: Sequence[Record], results: Sequence[UndeliveredError | None]
+    ) -> Saved | Unsaved:
+        saved = []
+        for claim, record, error in zip(claims, records, results, strict=True):
+            if error is None:
+                saved.append(_read(record))
+            elif isinstance(error, TooLateError | TooLargeError):
+                self._store.not_saved(claim, release=claim is not claims[0])
+        try:
+            self._store.mark(saved)
+        except StoreUnavailableError as error:
+            # The brokers have the answers, and the follower marks them when the store is back.
+            log.warning("answers_not_marked", answers=len(saved), error=str(error))
+        first = results[0]
+        if first is not None:
+            return _unsaved(first)
+        return Saved(answer=saved[0].given, also=tuple(one.given for one in saved[1:]))
+
+
+def _check(tag: str, item: Item) -> None:
+    if tag != OFF_SUBJECT and tag not in item.probabilities:
+        msg = f"this is no label of the decision. Next: choose one of {', '.join(item.probabilities)}, or {OFF_SUBJECT}"
+        raise ValueError(msg)
+
+
+def _read(record: Record) -> Answered:
+    found = read_answer(record)
+    assert not isinstance(found, Refusal), "write_answer has read it back"
+    return answered(found)
+
+
+def _unsaved(error: UndeliveredError) -> Unsaved:
+    if isinstance(error, TooLateError | TooLargeError):
+        return Unsaved(message=NOT_WRITTEN.format(why=error), arrived=False)
+    return Unsaved(message=NOT_KNOWN.format(why=error), arrived=None)

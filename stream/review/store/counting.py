@@ -110,3 +110,8 @@ def place_of(connection: Connection, event_id: str) -> tuple[int, int] | None:
     place = select(places.c.partition, places.c.at).where(places.c.event == digest(event_id), places.c.destination == "tagged")
     row = connection.execute(place).one_or_none()
     return None if row is None else (row.partition, row.at)
+
+
+def forget_place(connection: Connection, event_id: str) -> None:
+    """The decision has gone from its topic, or its place was another event's."""
+    connection.execute(places.delete().where(places.c.event == digest(event_id)))

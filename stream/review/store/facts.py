@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from stream.contract.record import Headers
+
 
 class Door(StrEnum):
     """Why a person is asked about an item now. The queue serves them in this order; a correction is asked for by its reviewer."""
@@ -47,6 +49,7 @@ class Item:
         tagged_ms: When the decision was published.
         inclusion_probability: The probability that a person is asked about such an event; None where no draw was made.
         language: The event's field `language`, if it has one.
+        headers: Of the decision's record; an answer has the same ones.
     """
 
     event_id: str
@@ -66,6 +69,7 @@ class Item:
     tagged_ms: int
     inclusion_probability: float | None = None
     language: str | None = None
+    headers: Headers = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

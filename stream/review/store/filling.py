@@ -5,6 +5,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
+import msgspec
 from sqlalchemy import Connection, bindparam, func, select, update
 
 from stream.review.store import likeness
@@ -33,6 +34,7 @@ _DECISION = (
     "tagged_ms",
     "inclusion_probability",
     "language",
+    "headers",
     "in_review",
     "in_audit",
 )
@@ -86,7 +88,11 @@ def _carried(change: Answered) -> Row:
 def item_row(item: Item) -> Row:
     """An item's own columns."""
     row: Row = {name: getattr(item, name) for name in item.__slots__}
-    return row | {"probabilities": json.dumps(dict(item.probabilities)), "reasons": json.dumps(list(item.reasons))}
+    return row | {
+        "probabilities": json.dumps(dict(item.probabilities)),
+        "reasons": json.dumps(list(item.reasons)),
+        "headers": msgspec.msgpack.encode(item.headers),
+    }
 
 
 def _keep_newest(connection: Connection, candidates: Sequence[Row]) -> None:

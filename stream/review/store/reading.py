@@ -3,8 +3,10 @@
 import json
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, Select, func, or_, select
 
+from stream.contract.record import Headers
 from stream.review.store import likeness
 from stream.review.store.database.tables import answers, items, prints, reports, terms
 from stream.review.store.facts import Complaint, Door, Given, Item, Neighbour
@@ -21,9 +23,12 @@ _COMPLAINT_COLUMNS = [reports.c[name] for name in Complaint.__dataclass_fields__
 def item_of(row: Any) -> Item:
     """An item from a row that has `ITEM_COLUMNS`."""
     values = {name: getattr(row, name) for name in Item.__dataclass_fields__}
-    return Item(
-        **values | {"probabilities": json.loads(values["probabilities"]), "reasons": tuple(json.loads(values["reasons"]))}
-    )
+    parsed = {
+        "probabilities": json.loads(values["probabilities"]),
+        "reasons": tuple(json.loads(values["reasons"])),
+        "headers": msgspec.msgpack.decode(values["headers"], type=Headers),
+    }
+    return Item(**values | parsed)
 
 
 def item(connection: Connection, event_id: str) -> Item | None:

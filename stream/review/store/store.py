@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select, text
 
 from stream.review.store import allowing, figures, leasing, reading
 from stream.review.store.changes import Answered, Change
-from stream.review.store.counting import place_of
+from stream.review.store.counting import forget_place, place_of
 from stream.review.store.database.database import Database, open_database
 from stream.review.store.database.tables import items, positions, reports
 from stream.review.store.facts import Claim, Complaint, Given, Item, Lapsed, Neighbour, Pace, Queue, TooMany
@@ -188,6 +188,11 @@ class Store:
             ids = connection.execute(select(reports.c.event_id).where(~known).distinct().order_by(reports.c.event_id)).scalars()
             found = ((event_id, place_of(connection, event_id)) for event_id in ids)
             return [(event_id, *place) for event_id, place in found if place is not None][:limit]
+
+    def forget_place(self, event_id: str) -> None:
+        """The decision that `unmatched` told of is not there any more."""
+        with self._database.filling() as connection:
+            forget_place(connection, event_id)
 
     def prune(self, before_ms: int) -> int:
         """Forget decisions that were published before a moment; answers and reports stay. How many items went."""

@@ -55,6 +55,7 @@ items = Table(
     Column("tagged_ms", BigInteger, nullable=False),
     Column("inclusion_probability", Float),
     Column("language", String),
+    Column("headers", LargeBinary, nullable=False),
     Column("in_review", Boolean, nullable=False),
     Column("in_audit", Boolean, nullable=False),
     # What follows from the decision, the answers and the reports (`standing.py`). `place` is empty where the item is not open.

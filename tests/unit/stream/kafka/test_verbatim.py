@@ -72,6 +72,7 @@ def test_a_producer_that_has_failed_is_replaced(clock: Clock) -> None:
     (error,) = sender.deliver([RECORD])
     assert error is not None
     assert error.__cause__ is failure
+    sender.deliver([RECORD])
     assert Producer.made == made + 1
 
 

@@ -1,0 +1,56 @@
+"""A store in a file, and the brokers that saving speaks to."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from stream.contract.record import Record
+from stream.kafka.producer import UndeliveredError
+from stream.review.saving import Saving
+from stream.review.store.store import Store, open_store
+from stream.settings.topics import Topics
+from tests.unit.stream.review.store.making import Clock
+
+
+class Brokers:
+    """Takes records, or fails with what a test says: an error for each record in turn, or one that is raised."""
+
+    def __init__(self) -> None:
+        """Take everything."""
+        self.records: list[Record] = []
+        self.results: list[UndeliveredError | None] = []
+        self.raised: Exception | None = None
+
+    def deliver(self, records: Sequence[Record]) -> list[UndeliveredError | None]:
+        """Keep the records that do not fail."""
+        if self.raised is not None:
+            raise self.raised
+        results = (self.results + [None] * len(records))[: len(records)]
+        self.records += [record for record, error in zip(records, results, strict=True) if error is None]
+        return results
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The time of store and saving."""
+    return Clock()
+
+
+@pytest.fixture
+def store(tmp_path: Path, clock: Clock) -> Iterator[Store]:
+    """An empty store."""
+    with open_store(f"sqlite:///{tmp_path}/store.db", clock=clock, second_opinion_rate=0.0) as opened:
+        yield opened
+
+
+@pytest.fixture
+def brokers() -> Brokers:
+    """The brokers."""
+    return Brokers()
+
+
+@pytest.fixture
+def saving(store: Store, brokers: Brokers, clock: Clock) -> Saving:
+    """Saving between the two."""
+    return Saving(store, brokers, Topics(), clock=clock)
