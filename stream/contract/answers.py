@@ -226,15 +226,7 @@ def answer_id(answer: Answer) -> str:
 
     It is the `prediction_id` of the decision on `tagged`, and what a correction `supersedes`.
     """
-    said = (
-        answer.event_id,
-        answer.prediction_id,
-        answer.tag,
-        answer.reviewer,
-        answer.decided_at,
-        answer.version,
-        answer.note,
-    )
+    said = (answer.event_id, answer.prediction_id, answer.tag, answer.reviewer, answer.decided_at, answer.version, answer.note)
     return str(uuid.uuid5(ANSWER_NAMESPACE, msgspec.json.encode(said).decode()))
 
 
