@@ -168,7 +168,7 @@ def print_record(record: Record, *, as_json: bool) -> None:
         console.show_json(shown)
         return
     place = f"{record.topic} {record.partition}/{record.offset}"
-    what = _decision_line(value)
+    what = _answer_line(value) or _decision_line(value)
     if what is None:
         codes = [visible(_text(header)) for name, header in record.headers if name == "x-dlq-code"]
         what = Text(f"{'[' + codes[-1] + ']  ' if codes else ''}{visible(_text(record.value))}")
@@ -181,10 +181,26 @@ def _decision_line(value: Any) -> Text | None:
         return None
     tag, reasons, title = visible(value["tag"]), value.get("reasons"), value.get("title")
     why = f"  [{visible(', '.join(map(str, reasons)))}]" if reasons and isinstance(reasons, list) else ""
+    if value.get("decider") == "reviewer":
+        why = f"  [a reviewer, version {visible(str(value.get('version')))}; the model said {visible(str(value.get('model_tag')))}]"
     shown = visible(title) if isinstance(title, str) else ""
-    probabilities = value.get("probabilities")
-    style = tag_style(value["tag"], list(probabilities) if isinstance(probabilities, dict) else [])
+    style = tag_style(value["tag"], list(_probabilities(value)))
     return Text.assemble(f"{value['confidence']:.4f}  ", (f"{tag:<27}", style), f"  {shown}{why}")
+
+
+def _answer_line(value: Any) -> Text | None:
+    """An answer of `reviewed` in short; None for other records."""
+    if not isinstance(value, dict) or not all(isinstance(value.get(name), str) for name in ("tag", "reviewer", "asked_by")):
+        return None
+    tag, title = visible(value["tag"]), value.get("title")
+    style = tag_style(value["tag"], list(_probabilities(value.get("before"))))
+    who = f"{visible(value['reviewer'])}, version {visible(str(value.get('version')))}; the model said {visible(str(value.get('model_tag')))}"
+    return Text.assemble((f"{tag:<27}", style), f"  {visible(title) if isinstance(title, str) else ''}  [{who}]")
+
+
+def _probabilities(holder: Any) -> dict[str, Any]:
+    found = holder.get("probabilities") if isinstance(holder, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def _json_value(value: bytes | None) -> Any:

@@ -8,11 +8,13 @@ import pytest
 from stream.cli.show import records
 from stream.cli.show.records import print_record, tail
 from stream.cli.show.wanted import Wanted
+from stream.contract.answers import AnsweredEvent, read_answer, tagged_by_reviewer
 from stream.contract.dead_letter import Place
 from stream.contract.distinct import ConflictError
 from stream.contract.record import Record
 from stream.dead_letters.selection import place
 from stream.settings.settings import Settings
+from tests.answering import NOW_MS, UNSURE, answer, decided, reviewed
 
 
 def decision(number: int, *, offset: int, tag: str = "mlops") -> Record:
@@ -104,3 +106,19 @@ def test_the_place_that_tail_prints_is_the_one_that_dlq_show_takes(capsys: pytes
     topic, shown, *_ = capsys.readouterr().out.split()
     assert topic == "content.dlq"
     assert place(shown) == Place(partition=2, offset=40)
+
+
+def test_a_line_says_who_decided(capfd: pytest.CaptureFixture[str]) -> None:
+    """An answer and the decision that follows from it name the tag, the version, and what the model had said."""
+    model = decided(UNSURE)
+    written = reviewed(model, answer(model, "other", reviewer="ann\x1b[2J"))
+    answered = read_answer(written)
+    assert isinstance(answered, AnsweredEvent)
+    key, value, _ = tagged_by_reviewer(answered, NOW_MS)
+    print_record(written, as_json=False)
+    print_record(Record(topic="tagged", key=key, value=value), as_json=False)
+    said, follows = (" ".join(line.split()) for line in capfd.readouterr().out.splitlines())
+    assert said.startswith("reviewed 2/9 other maybe deployment [ann")
+    assert said.endswith(", version 1; the model said mlops]")
+    assert "\x1b" not in said
+    assert follows.endswith("other maybe deployment [a reviewer, version 1; the model said mlops]")
