@@ -27,7 +27,7 @@ from stream.contract.parsing.typed import (
     check_moments,
     typed_fields,
 )
-from stream.contract.publication import DECISION_FIELDS, forwarded, timestamp, without_collisions
+from stream.contract.publication import DECISION_FIELDS, OPTIONAL_FIELD, forwarded, timestamp, without_collisions
 from stream.contract.published import (
     HIDDEN,
     REVIEWER_FIELDS,
@@ -261,7 +261,9 @@ def tagged_by_reviewer(answered: AnsweredEvent, now_ms: int) -> tuple[bytes, byt
         supersedes=answer.supersedes or answer.prediction_id,
         tagged_at=timestamp(now_ms),
     )
-    kept = msgspec.json.encode(without_collisions(event.fields, DECISION_FIELDS | REVIEWER_FIELDS))
+    # Where the bundle gives `tags`, a producer's field of this name would be taken for them.
+    ours = DECISION_FIELDS | REVIEWER_FIELDS | ({OPTIONAL_FIELD} if before.tags else set())
+    kept = msgspec.json.encode(without_collisions(event.fields, ours))
     value = kept[:-1] + b"," + msgspec.json.encode(decision)[1:]
     record = event.record
     return record.key if record.key is not None else event.id.encode(), value, forwarded(record.headers)
