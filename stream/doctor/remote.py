@@ -68,6 +68,8 @@ def _topics(settings: Settings, described: Mapping[str, TopicDescription], broke
         yield topic(settings, key, described[name], severity)
     partitions = {name: one.partitions for name, one in described.items() if one.partitions is not None}
     yield from _sizes(settings, partitions)
+    if settings.topics.reviewed in partitions:
+        yield from kept(settings)
     if partitions.get(settings.topics.content, 0) == 1:
         yield Finding(
             check="scale",
@@ -122,6 +124,19 @@ def _sizes(settings: Settings, partitions: Mapping[str, int]) -> Iterator[Findin
     for one in sizes.shortfalls(settings, taken):
         if one.known:
             yield Finding(check=f"size {one.topic}", status=Status.FAIL, detail=f"{one.why}: {one.consequence}", fix=one.next)
+
+
+def kept(settings: Settings) -> Iterator[Finding]:
+    """Whether every answer of a reviewer stays: versions up to 0.1.0 made their topic a compacted one, with the producers' keys."""
+    name = settings.topics.reviewed
+    if "compact" in admin.cleanup_policies(settings, [name]).get(name, ""):
+        yield Finding(
+            check=f"answers {name}",
+            status=Status.WARN,
+            detail="the topic is compacted: of the answers on all events of one key, only the last stays",
+            fix=f"kafka-configs.sh --bootstrap-server {settings.brokers} --alter --entity-type topics --entity-name {name} "
+            "--add-config cleanup.policy=delete,retention.ms=-1",
+        )
 
 
 def member(settings: Settings, severity: Status) -> Finding:

@@ -29,7 +29,7 @@ from stream.kafka.rights import Operation, Resource, Right, missing
 from stream.settings.settings import Settings
 
 CREATE_SECONDS = 30
-MAX_MESSAGE = "max.message.bytes"
+MAX_MESSAGE, CLEANUP = "max.message.bytes", "cleanup.policy"
 # Topics of which only the newest record of a key counts.
 COMPACTED = frozenset({"replays"})
 # Topics that are kept for ever. What people said is the only copy of it, and stores are rebuilt from it; keys are those of producers, so
@@ -115,18 +115,22 @@ def max_message_bytes(settings: Settings, names: Sequence[str]) -> dict[str, int
     Raises:
         BrokerUnreachableError: No broker answered, or one refused us.
     """
+    return {name: int(value) for name, value in _configured(settings, names, MAX_MESSAGE).items()}
+
+
+def cleanup_policies(settings: Settings, names: Sequence[str]) -> dict[str, str]:
+    """As `max_message_bytes`, `cleanup.policy`: delete, compact, or both with a comma between."""
+    return _configured(settings, names, CLEANUP)
+
+
+def _configured(settings: Settings, names: Sequence[str], key: str) -> dict[str, str]:
     with admin(settings) as client:
-        asked = [ConfigResource(ConfigResourceType.TOPIC, name, configs={MAX_MESSAGE: ""}) for name in names]
+        asked = [ConfigResource(ConfigResourceType.TOPIC, name, configs={key: ""}) for name in names]
         try:
             found = client.describe_configs(asked, config_filter="all")
         except (TopicAuthorizationFailedError, ClusterAuthorizationFailedError):
             return {}
-    return {
-        name: int(configs[MAX_MESSAGE]["value"])
-        for topics in found.values()
-        for name, configs in topics.items()
-        if MAX_MESSAGE in configs
-    }
+    return {name: str(configs[key]["value"]) for topics in found.values() for name, configs in topics.items() if key in configs}
 
 
 def describe(settings: Settings, names: Collection[str]) -> dict[str, TopicDescription]:
@@ -247,7 +251,7 @@ def _options(settings: Settings, key: str) -> dict[str, object]:
     if key in most_bytes:
         configs[MAX_MESSAGE] = str(most_bytes[key])
     if key in COMPACTED:
-        configs["cleanup.policy"] = "compact"
+        configs[CLEANUP] = "compact"
     if key in KEPT:
         configs["retention.ms"] = "-1"
     if key in COMPRESSED:

@@ -66,3 +66,17 @@ def test_topics_that_are_not_made_are_a_finding_among_others(monkeypatch: pytest
     found = remote.created(Settings())
     assert (found.check, found.status) == ("create topics", Status.FAIL)
     assert f"{found.detail} Next: {found.fix}" == "the cluster did not create the topics: no. Next: ask for fewer."
+
+
+@pytest.mark.parametrize(
+    ("policies", "said"),
+    [({"reviewed": "compact"}, 1), ({"reviewed": "compact,delete"}, 1), ({"reviewed": "delete"}, 0), ({}, 0)],
+)
+def test_a_topic_that_forgets_answers_is_named(policies: dict[str, str], said: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys are those of producers, so compaction drops answers; a user who may not read the configuration learns nothing."""
+    monkeypatch.setattr(admin, "cleanup_policies", lambda *_: policies)
+    found = list(remote.kept(Settings()))
+    assert [one.status for one in found] == [Status.WARN] * said
+    assert all(
+        "--entity-name reviewed --add-config cleanup.policy=delete,retention.ms=-1" in one.fix for one in found if one.fix
+    )
