@@ -70,6 +70,9 @@ def _topics(settings: Settings, described: Mapping[str, TopicDescription], broke
     yield from _sizes(settings, partitions)
     if settings.topics.reviewed in partitions:
         yield from kept(settings)
+        refused = asyncio.run(probes.transactions_denied(settings, settings.topics.reviewed))
+        if refused is not None:
+            yield finding_of("answers", Status.WARN, refused)
     if partitions.get(settings.topics.content, 0) == 1:
         yield Finding(
             check="scale",

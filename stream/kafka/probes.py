@@ -25,7 +25,7 @@ from aiokafka.protocol.transaction import InitProducerIdRequest
 
 from stream.kafka.credentials import client_options
 from stream.kafka.errors import translated
-from stream.kafka.rights import Resource, Role, missing, rights
+from stream.kafka.rights import Resource, Role, missing, rights, transactional_prefix
 from stream.settings.settings import Settings
 
 # Between two requests to a broker that answers "later".
@@ -58,16 +58,22 @@ async def group_denied(settings: Settings) -> str | None:
         return missing(settings, right, ()) if answer.error_code == GroupAuthorizationFailedError.errno else None
 
 
-async def transactions_denied(settings: Settings) -> str | None:
+async def transactions_denied(settings: Settings, topic: str | None = None) -> str | None:
     """
     Why this user may not use the transactional ids of `delivery = exactly_once`; None if it may, or needs none.
 
     Looks up the coordinator of partition 0's id, since one right covers the ids of all partitions. That fences no producer.
 
+    Args:
+        settings: Brokers and user.
+        topic: A topic that workers read, `content` unless given; the ids of each have a prefix of their own.
+
     Raises:
         BrokerUnreachableError: No broker answered.
     """
-    right = next((right for right in rights(settings, Role.WORKER) if right.resource is Resource.TRANSACTIONAL_ID), None)
+    prefix = transactional_prefix(settings.group, topic or settings.topics.content)
+    found = [right for right in rights(settings, Role.WORKER) if right.resource is Resource.TRANSACTIONAL_ID]
+    right = next((right for right in found if right.name == prefix), None)
     if right is None:
         return None
     async with _client(settings) as client:

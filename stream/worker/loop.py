@@ -1,11 +1,12 @@
 """The two topics beside the path of an event that a worker can do without: `audit`, and `reviewed`. It says once which of them it lacks."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 
 from stream.decide.decider import Decider
 from stream.decide.draw import Draw, draw_of
-from stream.kafka import admin
+from stream.kafka import admin, probes
 from stream.kafka.rights import Operation, Resource, Right, missing
 from stream.kafka.sizes import KAFKA_DEFAULT_BYTES
 from stream.logs import logger
@@ -62,9 +63,9 @@ def draw_for(
 
 
 def takes_answers(settings: Settings, seen: Mapping[str, admin.TopicDescription]) -> bool:
-    """Whether this worker turns reviewers' answers into decisions: there is a topic `reviewed`, and it may be read."""
+    """Whether this worker turns reviewers' answers into decisions: `reviewed` exists, may be read, and may be delivered from."""
     topic = settings.topics.reviewed
-    why = _lacking(settings, topic, Operation.READ, seen)
+    why = _lacking(settings, topic, Operation.READ, seen) or asyncio.run(probes.transactions_denied(settings, topic))
     if why is not None:
         log.warning(
             "answers_off",

@@ -259,6 +259,10 @@ def test_the_right_to_the_ids_is_asked_for_only_where_they_are_used() -> None:
     """The right is for a prefix, because partitions may be added."""
     once = Settings(group="g", delivery="exactly_once")
     assert all(right.resource is not Resource.TRANSACTIONAL_ID for right in rights(Settings(), Role.WORKER))
-    found = rights(once, Role.WORKER)[-1]
-    assert (found.name, found.operations[0]) == ("g-content-", Operation.WRITE)
-    assert lines(once, Role.WORKER, "u")[-1].endswith("--transactional-id g-content- --resource-pattern-type prefixed")
+    found = rights(once, Role.WORKER)[-2:]
+    assert [(right.name, right.operations[0]) for right in found] == [
+        ("g-content-", Operation.WRITE),
+        ("g-reviewed-", Operation.WRITE),
+    ]
+    ids = "--transactional-id g-content- --transactional-id g-reviewed- --resource-pattern-type prefixed"
+    assert lines(once, Role.WORKER, "u")[-1].endswith(ids)

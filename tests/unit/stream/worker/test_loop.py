@@ -78,3 +78,15 @@ def test_answers_are_taken_where_their_topic_can_be_read() -> None:
         assert takes_answers(Settings(), seen(THERE))
         assert takes_answers(Settings(), seen(TopicDescription(partitions=1, operations=frozenset({"READ"}))))
     assert logs == []
+
+
+def test_answers_that_cannot_be_delivered_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With exactly once the answers need transactional ids of their own, and a user of before has no right to them."""
+
+    async def denied(_: Settings, topic: str) -> str:
+        return f"no right to the ids of {topic}"
+
+    monkeypatch.setattr("stream.kafka.probes.transactions_denied", denied)
+    with structlog.testing.capture_logs() as logs:
+        assert not takes_answers(Settings(delivery="exactly_once"), seen(THERE))
+    assert [line["why"] for line in logs] == ["no right to the ids of reviewed"]
