@@ -11,7 +11,7 @@ import typer
 
 from stream.cli import classify, config, demo, dlq, drift, model, topic, worker
 from stream.cli.exits import EXIT_FAILED, note
-from stream.cli.people import lookup, report
+from stream.cli.people import lookup, report, review
 from stream.terminal import output
 
 app = typer.Typer(
@@ -36,7 +36,13 @@ for verb in (
     worker.doctor,
 ):
     app.command()(verb)
-for name, group in (("config", config.app), ("model", model.app), ("drift", drift.app), ("dlq", dlq.app)):
+for name, group in (
+    ("review", review.app),
+    ("config", config.app),
+    ("model", model.app),
+    ("drift", drift.app),
+    ("dlq", dlq.app),
+):
     app.add_typer(group, name=name)
 
 

@@ -66,6 +66,9 @@ def item(
         reasons=reasons,
         model="tagstream-default 2026.11.4",
         tagged_ms=now_ms,
+        headers=(),
+        inclusion_probability=1.0,
+        language=None,
     )
 
 

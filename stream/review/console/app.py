@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse, Response
 
@@ -12,6 +12,10 @@ from stream.review.console.desk import Desk
 from stream.review.console.doors.access import AccessError
 from stream.review.console.doors.guard import Guard
 from stream.review.store.database.database import StoreUnavailableError
+
+
+class NotFilledError(Exception):
+    """The store does not know all answers yet: an item that it shows as open may have one."""
 
 
 def application(desk: Desk, *, names: Iterable[str] = (), origins: Iterable[str] = ()) -> Guard:
@@ -25,8 +29,13 @@ def application(desk: Desk, *, names: Iterable[str] = (), origins: Iterable[str]
     """
     # No page on the interface: it would load its style from another site.
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    app.include_router(answering.routes(desk))
-    app.include_router(beside.routes(desk))
+
+    def filled() -> None:
+        if not desk.filled():
+            raise NotFilledError(desk.trouble())
+
+    for pages in (answering, beside):
+        app.include_router(pages.routes(desk), dependencies=[Depends(filled)])
     app.include_router(reports.routes(desk, origins))
 
     @app.get("/assets/{digest}/{name}")
@@ -36,6 +45,18 @@ def application(desk: Desk, *, names: Iterable[str] = (), origins: Iterable[str]
     @app.get("/healthz")
     def healthz() -> Response:
         return PlainTextResponse("alive\n")
+
+    @app.get("/readyz")
+    def readyz() -> Response:
+        trouble = desk.trouble()
+        return PlainTextResponse(f"{trouble or 'ready'}\n", 200 if trouble is None else 503)
+
+    _answer_errors(app, desk)
+    return Guard(app, names=names, cross_site={reports.PATH})
+
+
+def _answer_errors(app: FastAPI, desk: Desk) -> None:
+    """A page for each error that a person can meet."""
 
     def page(status: int, heading: str, sentence: str) -> Response:
         return desk.pages.render(
@@ -52,6 +73,9 @@ def application(desk: Desk, *, names: Iterable[str] = (), origins: Iterable[str]
     async def unknown_person(_: Request, error: AccessError) -> Response:
         return page(error.status, "You are not signed in", str(error))
 
+    async def not_filled(_: Request, error: NotFilledError) -> Response:
+        return page(503, "The console is starting", str(error))
+
     async def no_store(_: Request, error: StoreUnavailableError) -> Response:
         return page(503, "The store does not answer", str(error))
 
@@ -66,6 +90,7 @@ def application(desk: Desk, *, names: Iterable[str] = (), origins: Iterable[str]
 
     handlers: dict[type[Exception] | int, Callable[..., Awaitable[Response]]] = {
         AccessError: unknown_person,
+        NotFilledError: not_filled,
         StoreUnavailableError: no_store,
         HTTPStatus.NOT_FOUND: no_page,
         HTTPStatus.METHOD_NOT_ALLOWED: other_method,
@@ -73,4 +98,3 @@ def application(desk: Desk, *, names: Iterable[str] = (), origins: Iterable[str]
     }
     for kind, handler in handlers.items():
         app.add_exception_handler(kind, handler)
-    return Guard(app, names=names, cross_site={reports.PATH})

@@ -14,6 +14,14 @@ def _unix_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def _filled() -> bool:
+    return True
+
+
+def _no_trouble() -> None:
+    return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
     """
@@ -25,6 +33,8 @@ class Desk:
         access: Who is behind a request.
         pages: The templates.
         now_ms: Unix milliseconds.
+        filled: Whether the store knows all answers that were given before the start; until then no item is shown.
+        trouble: Why the console is not ready, as a sentence; None while it is.
     """
 
     store: Store
@@ -32,3 +42,5 @@ class Desk:
     access: Access
     pages: Pages = field(default_factory=Pages)
     now_ms: Callable[[], int] = _unix_ms
+    filled: Callable[[], bool] = _filled
+    trouble: Callable[[], str | None] = _no_trouble
