@@ -190,14 +190,15 @@ def test_a_worker_of_exactly_once_needs_the_right_to_its_transactional_ids_and_n
     once = {"TAGSTREAM_DELIVERY": "exactly_once", "TAGSTREAM_GROUP": "once"}
     settings = secure.settings("transacting", **once)
     needed = rights(settings, Role.WORKER)
-    secure.cluster.allow("transacting", needed[:-1])
+    # The last two are for the ids of `content` and of `reviewed`.
+    secure.cluster.allow("transacting", needed[:-2])
     worker = run_worker(secure.environ("transacting", **once))
     ended(worker)
     assert worker.exit_code == 2
     assert "not authorised for WRITE and DESCRIBE on the transactional-id 'once-" in worker.output()
     assert "--resource-pattern-type prefixed" in worker.output()
 
-    secure.cluster.allow("transacting", needed[-1:])
+    secure.cluster.allow("transacting", needed[-2:])
     sent = command("send", "-", environ=secure.environ(Role.PRODUCER), stdin=b'{"title": "Attention"}\n')
     assert sent.returncode == 0, sent
     worker = run_worker(secure.environ("transacting", **once))
