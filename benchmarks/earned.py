@@ -223,10 +223,11 @@ def draw(months: Mapping[str, Sequence[Month]], path: Path) -> None:
             low, middle, high = np.percentile(values, (5, 50, 95), axis=0)
             (line,) = axis.plot(days, middle, label=name)
             axis.fill_between(days, low, high, alpha=0.15, color=line.get_color(), linewidth=0)
-    right.axhline(TARGET, color="black", linewidth=0.8, linestyle="--", label="the promise")
+    right.axhline(TARGET, color="black", linewidth=0.8, linestyle="--")
+    right.text(1, TARGET + 0.0008, "the promise", fontsize=8)
     left.set(title="Published without asking", xlabel="day", ylabel="share of all events", ylim=(0, 1))
     right.set(title="Right, of what is published", xlabel="day", ylabel="true precision", ylim=(0.94, 1))
-    right.legend(frameon=False, fontsize=8)
+    left.legend(frameon=False, fontsize=8, loc="lower right")
     for axis in (left, right):
         axis.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=110)

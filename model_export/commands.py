@@ -16,8 +16,10 @@ from model_export.data import splits as data
 from model_export.data.corpus import CORPUS
 
 if TYPE_CHECKING:
+    from model_export.calibrate.earned import Evidence
     from model_export.compare.measured import Measured
     from model_export.make.assemble import Built, Target
+    from model_export.make.earn import Gain
     from model_export.measure.bundle_metrics import BundleMetrics
 
 VERIFY_SEED = 23
@@ -187,6 +189,26 @@ def calibrate(options: BundleOptions, *, source: Path) -> Made:
     started = time.monotonic()
     kept, splits = bundle.read(source), options.splits()
     return _made(recalibrate_bundle(options.folder, bundle=kept, splits=splits, precision=options.target_precision), started)
+
+
+def earn(options: BundleOptions, *, source: Path, evidence: "Evidence") -> "Gain":
+    """
+    Keep network, tokenizer and temperature of a bundle, and take the thresholds that people's answers prove.
+
+    Args:
+        options: The new bundle; its version is the old one with `-earned.` and a number.
+        source: The folder of the old bundle.
+        evidence: The answers about decisions of this network, `stream/review/exchange/evidence.py` gathers them.
+
+    Raises:
+        BundleError: The old bundle is refused.
+        CalibrationError: The answers change nothing.
+        DataError: As `train`.
+    """
+    from model_export.make.earn import earn_bundle
+
+    kept, splits = bundle.read(source), options.splits()
+    return earn_bundle(options.folder, bundle=kept, evidence=evidence, splits=splits, precision=options.target_precision)
 
 
 def _make(options: BundleOptions, make: Callable[[Path], "Built"], splits: data.Splits) -> Made:

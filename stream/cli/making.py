@@ -47,13 +47,13 @@ def train(
         ExtraMissingError: PyTorch, scikit-learn or, for the report, matplotlib is not installed.
         DataError: The settings name a folder whose data cannot be read.
     """
-    _require_export()
+    require_export()
     if everything:
         _require_plots()
         checkpoint = checkpoint or folder / "network.safetensors"
     logs.configure(level="info", form="console")
     logging.getLogger("onnx_ir").setLevel(logging.WARNING)
-    rows = None if corpus_only else _data_folder_if_any(settings)
+    rows = None if corpus_only else data_folder_if_any(settings)
     if rows is None:
         console.talk(
             "training on the authored corpus alone, without Made With ML's rows; there will be no figures on the holdout"
@@ -104,7 +104,7 @@ def _report_on_all(folder: Path, *, data_folder: Path | None, checkpoint: Path) 
 
 def export(settings: Settings, *, checkpoint: Path, folder: Path, precision: float) -> None:
     """Make a bundle of a checkpoint, and print its figures."""
-    _require_export()
+    require_export()
     logs.configure(level="info", form="console")
     logging.getLogger("onnx_ir").setLevel(logging.WARNING)
     made = commands.export(
@@ -115,7 +115,7 @@ def export(settings: Settings, *, checkpoint: Path, folder: Path, precision: flo
 
 def refit(settings: Settings, *, folder: Path, precision: float, multilabel: bool, keep_head: bool) -> None:
     """Fit head and n-grams anew on the encoder of the settings' bundle, and print the figures of the new bundle."""
-    _require_export()
+    require_export()
     logs.configure(level="info", form="console")
     made = commands.refit(
         BundleOptions(folder=folder, data_folder=data_folder(settings), target_precision=precision, multilabel=multilabel),
@@ -127,7 +127,7 @@ def refit(settings: Settings, *, folder: Path, precision: float, multilabel: boo
 
 def calibrate(settings: Settings, *, folder: Path, precision: float) -> None:
     """Calibrate the settings' bundle anew, and print the figures of the new bundle."""
-    _require_export()
+    require_export()
     logs.configure(level="info", form="console")
     made = commands.calibrate(
         BundleOptions(folder=folder, data_folder=data_folder(settings), target_precision=precision),
@@ -146,7 +146,7 @@ def evaluate(
     as_json: bool,
 ) -> None:
     """Measure a bundle and its rivals on rows that it never saw; with `report`, write pages about it too."""
-    _require_export()
+    require_export()
     if report is not None:
         _require_plots()
     measured = commands.evaluate(
@@ -216,7 +216,7 @@ def data_folder(settings: Settings) -> Path:
     return settings.data if settings.data is not None else madewithml.download()
 
 
-def _data_folder_if_any(settings: Settings) -> Path | None:
+def data_folder_if_any(settings: Settings) -> Path | None:
     """As `data_folder`; None where no folder is given and the download fails, which is printed."""
     try:
         return data_folder(settings)
@@ -227,7 +227,8 @@ def _data_folder_if_any(settings: Settings) -> Path | None:
         return None
 
 
-def _require_export() -> None:
+def require_export() -> None:
+    """Raise `ExtraMissingError` unless PyTorch and scikit-learn are there."""
     if importlib.util.find_spec("torch") is None or importlib.util.find_spec("sklearn") is None:
         msg = f"this command needs PyTorch and scikit-learn, which a worker does not. Next: {extras.install('export')}."
         raise ExtraMissingError(msg)

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from stream.cli.exits import note
-from stream.cli.options import BundleFolder, Json, finite, not_empty, path, settings
+from stream.cli.exits import EXIT_USAGE, fail, note
+from stream.cli.options import Brokers, BundleFolder, Json, finite, not_empty, path, settings
 
 app = typer.Typer(help="Make and inspect model bundles.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -124,17 +124,35 @@ def calibrate(
     folder: BundleArgument = None,
     data: DataFolder = None,
     precision: Precision = 0.95,
+    reviewed: Annotated[
+        str | None,
+        typer.Option(
+            help="Earn the thresholds from people's answers: a file of `tagstream review export`, or `topic`.",
+            metavar="FILE|topic",
+            parser=not_empty,
+        ),
+    ] = None,
+    brokers: Brokers = None,
+    json: Json = False,
 ) -> None:
     """
     Make a bundle with the network of another one and new thresholds. Needs the extra `export`.
 
-    The temperature, the drift reference and the metrics are computed again too.
+    The temperature, the drift reference and the metrics are computed again too. With --reviewed the thresholds come from
+    people's answers, and the temperature and the reference stay.
     """
     from stream.cli import making
 
-    chosen = settings(data=data, bundle=folder)
+    chosen = settings(data=data, bundle=folder, brokers=brokers)
     _refuse_no_bundles([chosen.bundle])
     _note_replaced(out)
+    if reviewed is not None:
+        from stream.cli.people import earning
+
+        earning.calibrate(chosen, reviewed=reviewed, folder=out, precision=precision, as_json=json)
+        return
+    if json:
+        fail("--json shows what answers have earned. Next: give --reviewed, or leave --json out.", EXIT_USAGE)
     making.calibrate(chosen, folder=out, precision=precision)
 
 

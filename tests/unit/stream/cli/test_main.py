@@ -279,7 +279,7 @@ def test_a_bundle_that_is_not_there_is_said_before_data_is_fetched(
         raise madewithml.DataError(msg)
 
     monkeypatch.setattr(madewithml, "download", download)
-    monkeypatch.setattr(making, "_require_export", lambda: None)
+    monkeypatch.setattr(making, "require_export", lambda: None)
     done = run("model", *(str(word).replace("NOWHERE", str(tmp_path / "none")).replace("OUT", str(tmp_path)) for word in words))
     assert isinstance(done.exception, BundleError)
     assert f"bundle {tmp_path / 'none'} is refused" in str(done.exception)

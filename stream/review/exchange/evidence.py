@@ -1,0 +1,144 @@
+"""From answers to evidence for thresholds: only events that were asked about by design speak, each once, by its weight."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from model_export.calibrate.earned import Evidence
+from monitoring.vocabulary import ReviewReason
+from stream.contract.answers import Answer, AnsweredEvent, order
+from stream.contract.published import ModelDecision, PublishedDecision
+
+# By these doors events come before a person with a known probability. A reader's report or an import is chosen by somebody.
+DRAWN = frozenset({"review", "audit"})
+# Where less of what was asked is answered, the answers may be those that were easy to give. A handful says nothing yet.
+LEAST_ANSWERED, LEAST_ASKED = 0.5, 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gathered:
+    """
+    Evidence, and the events that are none.
+
+    Attributes:
+        evidence: One row an event.
+        left_out: Why events do not count, as the end of "so many events ...", and how many.
+    """
+
+    evidence: Evidence
+    left_out: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Event:
+    drawn: Answer
+    last: Answer
+
+
+def gather(answered: Iterable[AnsweredEvent], *, digests: Sequence[str], asked: Iterable[PublishedDecision] = ()) -> Gathered:
+    """
+    The evidence in answers.
+
+    An event counts once: by the decision that it was asked about, and by the newest answer, so that a second opinion or a
+    correction replaces the first answer. Where decisions that were `asked` have no answer yet, the answers of their strip (the
+    audits of a label, or its reviews within a tenth of confidence) speak for them too. Where fewer than `LEAST_ANSWERED` of a
+    strip are answered, no answer from there on downward counts: the queue is not answered in a random order.
+
+    Args:
+        answered: Records of `reviewed` in any order, repeated or not.
+        digests: The bundles with this network and this temperature, whose confidences mean the same.
+        asked: Decisions on `review` and `audit`; without any, all are taken to be answered.
+    """
+    events, left_out = _events(answered), Counter[str]()
+    kept: list[_Event] = []
+    for event in events:
+        why = _unfit(event, digests)
+        if why is None:
+            kept.append(event)
+        else:
+            left_out[why] += 1
+    given = {event.drawn.event_id for event in kept}
+    waiting = {one.event.id: _strip_of_decision(one) for one in asked if _counts(one, digests) and one.event.id not in given}
+    open_, closed = Counter(waiting.values()), Counter(_strip(event.drawn) for event in kept)
+    starved = {
+        strip
+        for strip, count in open_.items()
+        if count + closed[strip] >= LEAST_ASKED and closed[strip] < LEAST_ANSWERED * (count + closed[strip])
+    }
+    fit = [event for event in kept if not any(_is_below(_strip(event.drawn), strip) for strip in starved)]
+    if len(fit) < len(kept):
+        left_out["of a kind, or less sure than a kind, of which less than half is answered yet"] += len(kept) - len(fit)
+    spoken = {strip: 1 + open_[strip] / count for strip, count in closed.items()}
+    return Gathered(evidence=_evidence(fit, spoken), left_out=dict(left_out))
+
+
+# Predicted label, and the tenth of confidence; `AUDITS` for audits, which come first in the queue, in drawn order.
+Strip = tuple[str, int]
+AUDITS = 10
+
+
+def _events(answered: Iterable[AnsweredEvent]) -> list[_Event]:
+    """Every event with its first answer by a door of `DRAWN` if it has one, else its first, and with its newest answer."""
+    found: dict[str, _Event] = {}
+    for one in answered:
+        answer, known = one.answer, found.get(one.answer.event_id)
+        if known is None:
+            found[answer.event_id] = _Event(drawn=answer, last=answer)
+            continue
+        first = min(known.drawn, answer, key=lambda each: (each.asked_by not in DRAWN, order(each)))
+        found[answer.event_id] = _Event(drawn=first, last=max(known.last, answer, key=order))
+    return list(found.values())
+
+
+def _unfit(event: _Event, digests: Sequence[str]) -> str | None:
+    answer, before = event.drawn, event.drawn.before
+    if answer.asked_by not in DRAWN:
+        return "that were chosen by a person and not drawn"
+    if before.inclusion_probability is None:
+        return "without the probability with which they were asked about"
+    if before.decider != "model":
+        return "that the rules decided, not the model"
+    if before.model.digest not in digests:
+        return "that another network decided"
+    return None
+
+
+def _counts(decision: PublishedDecision, digests: Sequence[str]) -> bool:
+    made = decision.decision
+    return isinstance(made, ModelDecision) and made.decider == "model" and made.model.digest in digests
+
+
+def _strip(answer: Answer) -> Strip:
+    return answer.model_tag, _band(answer.before.confidence, reviewed=answer.before.destination == "review")
+
+
+def _strip_of_decision(decision: PublishedDecision) -> Strip:
+    return decision.decision.tag, _band(decision.decision.confidence, reviewed=decision.door == "review")
+
+
+def _band(confidence: float, *, reviewed: bool) -> int:
+    return min(int(confidence * 10), AUDITS - 1) if reviewed else AUDITS
+
+
+def _is_below(strip: Strip, starved: Strip) -> bool:
+    return strip[0] == starved[0] and strip[1] <= starved[1]
+
+
+def _is_publishable(answer: Answer) -> bool:
+    """The confidence alone decided about the event."""
+    return set(answer.before.reasons) <= {ReviewReason.LOW_CONFIDENCE}
+
+
+def _evidence(events: Sequence[_Event], spoken: Mapping[Strip, float]) -> Evidence:
+    drawn = [event.drawn for event in events]
+    weights = [spoken[_strip(one)] / (one.before.inclusion_probability or 1.0) for one in drawn]
+    return Evidence(
+        said=np.array([one.model_tag for one in drawn], dtype=np.str_),
+        confidence=np.array([one.before.confidence for one in drawn], dtype=np.float64),
+        right=np.array([event.last.tag == event.drawn.model_tag for event in events], dtype=np.bool_),
+        weight=np.array(weights, dtype=np.float64),
+        publishable=np.array([_is_publishable(one) for one in drawn], dtype=np.bool_),
+        count=np.ones(len(events), dtype=np.int64),
+    )

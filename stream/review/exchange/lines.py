@@ -1,0 +1,93 @@
+"""Records of `reviewed` in a file, one value a line, and on the topic: the same answers, read by the same contract."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from stream.contract.answers import AnsweredEvent, read_answer
+from stream.contract.record import Record
+from stream.contract.refusal import Refusal
+from stream.kafka.reading.log import log_of
+from stream.settings.settings import Settings
+
+
+class ExchangeError(Exception):
+    """A file of answers cannot be read: the message names the file, the line, the reason and the next step."""
+
+    exit_code = 4
+
+
+class MissingFileError(ExchangeError):
+    """There is no such file, or it cannot be opened."""
+
+    exit_code = 2
+
+
+def answers_in_file(path: Path) -> list[AnsweredEvent]:
+    """
+    The answers in a file of JSON Lines, in its order; empty lines are passed over.
+
+    Raises:
+        MissingFileError: The file cannot be read.
+        ExchangeError: A line is no record of `reviewed`.
+    """
+    found = []
+    for number, line in lines_of(path):
+        read = read_answer(Record(key=None, value=line))
+        if isinstance(read, Refusal):
+            msg = (
+                f"{path}, line {number} is no record of `reviewed`: {read.message}. Next: write the file with "
+                "`tagstream review export`, and leave its lines as they are."
+            )
+            raise ExchangeError(msg)
+        found.append(read)
+    return found
+
+
+def lines_of(path: Path) -> Iterator[tuple[int, bytes]]:
+    """
+    Number and bytes of every line that is not empty.
+
+    Raises:
+        MissingFileError: The file cannot be read.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        msg = f"{path} cannot be read: {error.strerror}. Next: give a file that `tagstream review export` wrote."
+        raise MissingFileError(msg) from error
+    for number, line in enumerate(raw.splitlines(), start=1):
+        if line.strip():
+            yield number, line
+
+
+def answers_on_topic(settings: Settings) -> tuple[list[AnsweredEvent], int]:
+    """
+    The answers that `reviewed` holds now, and the number of its records that are none: these are in the dead letters.
+
+    Raises:
+        BrokerUnreachableError: No broker answered in time, or one refused us.
+    """
+    return readable(records_of(settings, settings.topics.reviewed))
+
+
+def records_of(settings: Settings, topic: str) -> Iterator[Record]:
+    """
+    The records that a topic holds now, one partition after the other.
+
+    Raises:
+        BrokerUnreachableError: No broker answered in time, or one refused us.
+    """
+    with log_of(settings, topic) as log:
+        yield from log.read(log.starts(), log.ends())
+
+
+def readable(records: Iterable[Record]) -> tuple[list[AnsweredEvent], int]:
+    """The answers among records, and the number of the others."""
+    found, refused = [], 0
+    for record in records:
+        read = read_answer(record)
+        if isinstance(read, Refusal):
+            refused += 1
+        else:
+            found.append(read)
+    return found, refused

@@ -1,0 +1,114 @@
+"""A bundle whose thresholds were earned: what changes, what stays, and what is refused."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model_export.bundle.bundle import DEFAULT_BUNDLE, Bundle, read
+from model_export.bundle.classifier import OnnxClassifier
+from model_export.bundle.manifest import ALWAYS_ASK
+from model_export.calibrate.earned import Evidence
+from model_export.calibrate.errors import CalibrationError
+from model_export.data.corpus import CORPUS, read_corpus
+from model_export.data.splits import Splits
+from model_export.make.earn import earn_bundle, lineage
+
+LABELS = ("computer-vision", "mlops", "natural-language-processing", "other")
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Bundle:
+    """The shipped bundle."""
+    return read(DEFAULT_BUNDLE)
+
+
+@pytest.fixture(scope="module")
+def splits() -> Splits:
+    """A few rows to measure on: enough for the record, quick."""
+    rows = tuple(row for row in read_corpus(CORPUS) if row.tag in LABELS)[:40]
+    return Splits(train=(), calibration=rows[:20], holdout=(), corpus_test=rows[20:], unlabelled=(), near_duplicates_removed=0)
+
+
+def evidence(right: dict[float, bool], count: int = 600) -> Evidence:
+    """So many answers at each confidence about each label."""
+    cells = [(label, confidence, agreed) for label in LABELS for confidence, agreed in right.items()]
+    said, confidence, agreed = zip(*cells, strict=True)
+    return Evidence(
+        said=np.array(said),
+        confidence=np.array(confidence),
+        right=np.array(agreed),
+        weight=np.ones(len(cells)),
+        publishable=np.ones(len(cells), dtype=np.bool_),
+        count=np.full(len(cells), count),
+    )
+
+
+def test_the_answers_lower_the_thresholds_and_nothing_else(shipped: Bundle, splits: Splits, tmp_path: Path) -> None:
+    """The new bundle verifies, decides with the same network, and says what it was earned from and what it buys."""
+    gain = earn_bundle(
+        tmp_path,
+        bundle=shipped,
+        evidence=evidence({0.99: True, 0.9: True, 0.8: True, 0.4: False}),
+        splits=splits,
+        precision=0.95,
+    )
+    made = read(tmp_path)
+    assert made.digest != shipped.digest
+    assert (made.model, made.tokenizer) == (shipped.model, shipped.tokenizer)
+    assert made.manifest.temperature == shipped.manifest.temperature
+    assert made.manifest.reference == shipped.manifest.reference
+    assert made.manifest.version == f"{shipped.manifest.version}-earned.1"
+    assert set(made.manifest.asked_below().values()) == {0.41}
+    assert all(found.certified for found in made.manifest.thresholds.values())
+    assert (gain.before, gain.after) == (pytest.approx(5 / 16), pytest.approx(0.75))
+    assert "75.0% of events, 31.2% before, by 9,600 answers" in gain.as_text()
+    assert lineage(made.manifest, made.digest) == (shipped.digest, made.digest)
+    assert OnnxClassifier(made).classify(["deploy a model"]) == OnnxClassifier(shipped).classify(["deploy a model"])
+
+
+def test_the_next_night_begins_where_the_first_one_did(shipped: Bundle, splits: Splits, tmp_path: Path) -> None:
+    """The start of the walk stays, so that the level is spent once; better answers move the threshold again."""
+    first = earn_bundle(
+        tmp_path / "1", bundle=shipped, evidence=evidence({0.99: True, 0.9: True}), splits=splits, precision=0.95
+    )
+    second = earn_bundle(
+        tmp_path / "2",
+        bundle=first.bundle,
+        evidence=evidence({0.99: True, 0.9: True, 0.8: True}),
+        splits=splits,
+        precision=0.95,
+    )
+    earned = second.bundle.manifest.training["earned"]
+    assert earned["start"] == {label: found.confidence for label, found in shipped.manifest.thresholds.items()}
+    assert (earned["number"], second.bundle.manifest.version) == (2, f"{shipped.manifest.version}-earned.2")
+    assert earned["lineage"] == [shipped.digest, first.bundle.digest]
+    assert set(second.bundle.manifest.asked_below().values()) == {0.8}
+
+
+def test_too_few_answers_are_refused_with_what_is_missing(shipped: Bundle, splits: Splits, tmp_path: Path) -> None:
+    """No bundle is written, and the sentence says for each label how many times as many answers would do."""
+    with pytest.raises(
+        CalibrationError, match=r"20 answers .* mlops: .* times as many answers like these .* Next: answer more"
+    ):
+        earn_bundle(tmp_path, bundle=shipped, evidence=evidence({0.99: True}, count=5), splits=splits, precision=0.95)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_label_whose_promise_is_disproved_is_withdrawn(shipped: Bundle, splits: Splits, tmp_path: Path) -> None:
+    """The answers say that it is wrong: a person is asked about every event of it."""
+    given = evidence({0.99: True, 0.985: True})
+    wrong = replace(given, right=given.right & (given.said != "other"))
+    gain = earn_bundle(tmp_path, bundle=shipped, evidence=wrong, splits=splits, precision=0.95)
+    assert gain.verdicts["other"].verdict == "withdrawn"
+    assert gain.bundle.manifest.thresholds["other"].confidence == ALWAYS_ASK
+    assert "other: the answers disprove a precision of 0.95" in gain.as_text()
+
+
+def test_a_precision_that_the_kept_labels_do_not_promise_is_refused(shipped: Bundle, splits: Splits, tmp_path: Path) -> None:
+    """A bundle whose labels promise different things would promise the least of them in silence."""
+    given = evidence({0.99: True})
+    some = replace(given, count=np.where(given.said == "mlops", 5, 6000))
+    with pytest.raises(CalibrationError, match=r"do not prove 0\.97 for mlops"):
+        earn_bundle(tmp_path, bundle=shipped, evidence=some, splits=splits, precision=0.97)
