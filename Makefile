@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit broker faults faults-long fuzz soak check fix bench drift-bench bench-monitoring see-it-long images-test lock clean
+.PHONY: help setup demo label-studio test unit broker faults faults-long fuzz soak check fix bench drift-bench bench-monitoring see-it-long images-test lock clean
 
 help: ## print this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -26,6 +26,14 @@ PIP_INSTALL := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pip install --qui
 	@echo "installing the development environment, torch included (a few minutes, about 6 GB)"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
 	@touch $@
+
+# Label Studio's SDK pins what we pin otherwise, so it has an environment of its own.
+.label-studio/.installed: requirements/label-studio.lock
+	$(PYTHON) -m venv .label-studio
+	.label-studio/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/label-studio.lock
+	@touch $@
+
+label-studio: .label-studio/.installed ## the SDK of Label Studio, for the test of `review export` and `import` (500 MB)
 
 setup: .venv/.run ## make the environment .venv with the tagstream command
 
@@ -89,8 +97,9 @@ lock: ## resolve the locks anew; a version that still fits is kept (LOCK_FLAGS=-
 	$(BIN)/python -m pip install --quiet uv
 	$(LOCK) pyproject.toml --extra embedded --extra dev --extra export --extra review -o requirements/dev.lock
 	$(LOCK) pyproject.toml --extra embedded --extra review -o requirements/run.lock -c requirements/dev.lock
+	echo "label-studio-sdk==2.1.2" | $(LOCK) - -o requirements/label-studio.lock
 	echo "hatchling>=1.27" | $(LOCK) - -o requirements/build.lock -c requirements/dev.lock
 
 clean: ## remove the environment and all caches
-	rm -rf .venv .faults .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	rm -rf .venv .label-studio .faults .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -16,10 +16,8 @@ from model_export.data import splits as data
 from model_export.data.corpus import CORPUS
 
 if TYPE_CHECKING:
-    from model_export.calibrate.earned import Evidence
     from model_export.compare.measured import Measured
     from model_export.make.assemble import Built, Target
-    from model_export.make.earn import Gain
     from model_export.measure.bundle_metrics import BundleMetrics
 
 VERIFY_SEED = 23
@@ -34,14 +32,15 @@ class BundleOptions:
         folder: Where the bundle goes; it is written once every gate is passed.
         data_folder: The folder with `dataset.csv` and `holdout.csv`; without it the authored corpus alone is used.
         corpus_folder: The folder with the authored corpus.
+        answers: A file of rows that people's answers gave; they are learned from too.
         target_precision: The share right, 0 to 1, that the thresholds reach on the calibration rows.
-        multilabel: Add the second head, which gives a decision its `tags`. Only `train` and `refit` look at it: the
-            other two commands keep the heads that there are.
+        multilabel: Add the second head, which gives a decision its `tags`; only `train` and `refit` look at it.
     """
 
     folder: Path
     data_folder: Path | None
     corpus_folder: Path = CORPUS
+    answers: Path | None = None
     target_precision: float = PRECISION
     multilabel: bool = False
 
@@ -52,7 +51,7 @@ class BundleOptions:
         Raises:
             DataError: A file is missing, differs from its sum, or holds a row that breaks the corpus' rules.
         """
-        return data.load(self.data_folder, self.corpus_folder)
+        return data.load(self.data_folder, self.corpus_folder, self.answers)
 
     def target(self) -> "Target":
         """The name and the promise of the bundle."""
@@ -189,26 +188,6 @@ def calibrate(options: BundleOptions, *, source: Path) -> Made:
     started = time.monotonic()
     kept, splits = bundle.read(source), options.splits()
     return _made(recalibrate_bundle(options.folder, bundle=kept, splits=splits, precision=options.target_precision), started)
-
-
-def earn(options: BundleOptions, *, source: Path, evidence: "Evidence") -> "Gain":
-    """
-    Keep network, tokenizer and temperature of a bundle, and take the thresholds that people's answers prove.
-
-    Args:
-        options: The new bundle; its version is the old one with `-earned.` and a number.
-        source: The folder of the old bundle.
-        evidence: The answers about decisions of this network, `stream/review/exchange/evidence.py` gathers them.
-
-    Raises:
-        BundleError: The old bundle is refused.
-        CalibrationError: The answers change nothing.
-        DataError: As `train`.
-    """
-    from model_export.make.earn import earn_bundle
-
-    kept, splits = bundle.read(source), options.splits()
-    return earn_bundle(options.folder, bundle=kept, evidence=evidence, splits=splits, precision=options.target_precision)
 
 
 def _make(options: BundleOptions, make: Callable[[Path], "Built"], splits: data.Splits) -> Made:

@@ -7,16 +7,19 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
 # Program -> the names that it goes by, and what to say where there is none of them.
+LABEL_STUDIO = Path(__file__).parents[1] / ".label-studio" / "bin" / "python"
 PROGRAMS: dict[str, tuple[tuple[str, ...], str]] = {
     "chromium": (
         ("chromium", "chromium-browser", "google-chrome"),
         "no browser to open pages in: install the package chromium",
     ),
+    "label-studio": ((str(LABEL_STUDIO),), "no SDK of Label Studio to read our files with: run `make label-studio`"),
     "openssl": (("openssl",), "no openssl to make certificates with: install the package openssl"),
     "prometheus": (("prometheus",), "no Prometheus to watch real workers: install the package prometheus"),
     "promtool": (("promtool",), "no promtool to evaluate the rules with: install the package prometheus"),

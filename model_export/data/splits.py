@@ -1,7 +1,8 @@
 """The labelled rows and the frozen rule that says which of them may be learned from, calibrated on, or only measured
 on.
 
-    train         most of dataset.csv, the corpus topics that fall to training, and the plain titles of the lexicon
+    train         most of dataset.csv, the corpus topics that fall to training, the plain titles of the lexicon, and what people
+                  answered where a file of it is given
     calibration   a held-back part of dataset.csv, and the corpus topics that fall to calibration; also chooses models
     holdout       holdout.csv: gold. Never trained on, never used to choose anything
     corpus_test   the corpus topics that fall to testing; as gold as the holdout
@@ -19,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from model_export.bundle.text import compose
-from model_export.data import corpus, madewithml
+from model_export.data import answers, corpus, madewithml
 from model_export.data.corpus import CORPUS, NOT_ML, PAIRS
 from model_export.data.duplicates import split_near_duplicates
 from model_export.data.row import Row
@@ -65,13 +66,14 @@ class Splits:
         return {"rows": self.counts(), "sha256": self.digests, "near_duplicates_removed": self.near_duplicates_removed}
 
 
-def load(data_folder: Path | None, corpus_folder: Path = CORPUS) -> Splits:
+def load(data_folder: Path | None, corpus_folder: Path = CORPUS, answers_file: Path | None = None) -> Splits:
     """
     Read all files and split their rows.
 
     Args:
         data_folder: The folder with Made With ML's files; without it the authored corpus is used alone.
         corpus_folder: The folder with the authored `*.jsonl` files.
+        answers_file: Rows that people's answers gave. All are learned from and none is measured on, so that figures stay comparable.
 
     Raises:
         DataError: A file is missing, differs from its sum, or holds a row that breaks the corpus' rules.
@@ -83,11 +85,14 @@ def load(data_folder: Path | None, corpus_folder: Path = CORPUS) -> Splits:
         given = madewithml.rows(data_folder, madewithml.DATASET)
         holdout = madewithml.rows(data_folder, madewithml.HOLDOUT)
         digests |= madewithml.SHA256
+    answered = [] if answers_file is None else answers.read_answers(answers_file)
+    if answers_file is not None:
+        digests |= answers.digest(answers_file)
     return split(
         authored=corpus.read_corpus(corpus_folder),
         given=given,
         holdout=holdout,
-        plain=corpus.read_lexicon(corpus_folder),
+        plain=[*corpus.read_lexicon(corpus_folder), *answered],
         pairs=corpus.read_pairs(corpus_folder),
         digests=digests,
     )
@@ -109,7 +114,8 @@ def split(
     for row, part in zip(given, _parts_of_given(given), strict=True):
         parts[part].append(row)
     parts["train"] = [replace(row, tag="other") if row.topic in madewithml.SOUND_ROWS else row for row in parts["train"]]
-    parts["train"].extend(plain)
+    for row in plain:
+        parts["unlabelled" if row.tag == NOT_ML else "train"].append(row)
     parts["unlabelled"].extend(_titles(parts["train"]))
     removed = 0
     for part, guarded in (

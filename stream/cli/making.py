@@ -36,6 +36,7 @@ def train(
     corpus_only: bool,
     multilabel: bool,
     seed: int | None = None,
+    answers: Path | None = None,
 ) -> None:
     """
     Train a model, write its bundle, and print its figures.
@@ -62,6 +63,7 @@ def train(
         BundleOptions(
             folder=folder / "bundle" if everything else folder,
             data_folder=rows,
+            answers=answers,
             target_precision=precision,
             multilabel=multilabel,
         ),
@@ -113,12 +115,26 @@ def export(settings: Settings, *, checkpoint: Path, folder: Path, precision: flo
     console.show(made.as_text())
 
 
-def refit(settings: Settings, *, folder: Path, precision: float, multilabel: bool, keep_head: bool) -> None:
+def refit(
+    settings: Settings,
+    *,
+    folder: Path,
+    precision: float,
+    multilabel: bool,
+    keep_head: bool,
+    answers: Path | None = None,
+) -> None:
     """Fit head and n-grams anew on the encoder of the settings' bundle, and print the figures of the new bundle."""
     require_export()
     logs.configure(level="info", form="console")
     made = commands.refit(
-        BundleOptions(folder=folder, data_folder=data_folder(settings), target_precision=precision, multilabel=multilabel),
+        BundleOptions(
+            folder=folder,
+            data_folder=data_folder(settings),
+            answers=answers,
+            target_precision=precision,
+            multilabel=multilabel,
+        ),
         source=settings.bundle,
         keep_head=keep_head,
     )

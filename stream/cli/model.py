@@ -47,6 +47,12 @@ Report = Annotated[
 MultilabelOption = Annotated[
     bool, typer.Option("--multilabel", help="Add a second head, which gives every label that a text is about (`tags`).")
 ]
+Answers = Annotated[
+    Path | None,
+    typer.Option(
+        help="Learn from people's answers too: a file of `tagstream review export --form rows`.", metavar="FILE", parser=path
+    ),
+]
 Precision = Annotated[
     float, typer.Option(help="Share of published decisions that must be right.", min=0.5, max=1.0, callback=finite)
 ]
@@ -65,6 +71,7 @@ def train(
     corpus_only: Annotated[bool, typer.Option("--corpus-only", help="Train on the authored corpus alone.")] = False,
     multilabel: MultilabelOption = False,
     seed: Annotated[int | None, typer.Option(help="Random seed; the shipped bundle's unless given.", min=0)] = None,
+    answers: Answers = None,
 ) -> None:
     """Train a model, check it, and write its bundle. Needs the extra `export`."""
     from stream.cli import making
@@ -79,6 +86,7 @@ def train(
         corpus_only=corpus_only,
         multilabel=multilabel,
         seed=seed,
+        answers=answers,
     )
 
 
@@ -104,6 +112,7 @@ def refit(
     precision: Precision = 0.95,
     multilabel: MultilabelOption = False,
     keep_head: Annotated[bool, typer.Option("--keep-head", help="Keep the head too, and fit only the n-grams.")] = False,
+    answers: Answers = None,
 ) -> None:
     """
     Make a bundle with the encoder of another one and a new head. Needs the extra `export`.
@@ -115,7 +124,7 @@ def refit(
     chosen = settings(data=data, bundle=bundle)
     _refuse_no_bundles([chosen.bundle])
     _note_replaced(folder)
-    making.refit(chosen, folder=folder, precision=precision, multilabel=multilabel, keep_head=keep_head)
+    making.refit(chosen, folder=folder, precision=precision, multilabel=multilabel, keep_head=keep_head, answers=answers)
 
 
 @app.command("calibrate")

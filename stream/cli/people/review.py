@@ -8,9 +8,13 @@ import typer
 
 from stream.cli.exits import EXIT_USAGE, fail
 from stream.cli.options import Brokers, not_empty, settings
+from stream.cli.people import transfer
 from stream.terminal import console as terminal
 
 app = typer.Typer(help="Answer what waits for a person: a page in the browser.", rich_markup_mode=None)
+
+app.command("export")(transfer.export)
+app.command("import")(transfer.bring)
 
 MOST_PORT = 65535
 Names = Annotated[

@@ -1,0 +1,119 @@
+"""The work of `tagstream review export` and `import`: answers into files, and answers from files onto the topic."""
+
+from pathlib import Path
+
+from stream.contract.answers import AnsweredEvent, answer_id
+from stream.contract.published import PublishedDecision, read_decision
+from stream.kafka import admin
+from stream.kafka.producer import sender
+from stream.kafka.rights import Operation
+from stream.review.exchange import files, label_studio, lines
+from stream.review.exchange.files import Form
+from stream.review.exchange.lines import ExchangeError
+from stream.settings.settings import Settings
+from stream.terminal import console
+from stream.terminal.text import counted
+
+
+def export(settings: Settings, *, form: Form, out: Path, with_open: bool) -> None:
+    """
+    Write the answers on the topic into a file.
+
+    Args:
+        settings: The brokers and topics.
+        form: Of the file.
+        out: The file, which is replaced.
+        with_open: Write what waits for an answer too; only Label Studio's form has a place for it.
+
+    Raises:
+        BrokerUnreachableError: No broker answered in time, or one refused us.
+        ExchangeError: The file cannot be written.
+    """
+    answered, asked = on_topics(settings) if with_open else (_answered(settings), [])
+    waiting = files.waiting(asked, answered)
+    files.write(out, files.content(form, answered, waiting))
+    what = counted(len(files.newest(answered)), "event")
+    console.talk(f"{what} with an answer in {out}" + (f", and {len(waiting):,} that wait for one" if with_open else ""))
+    if form is Form.LABEL_STUDIO:
+        labels = {label: None for one in answered for label in one.answer.before.probabilities}
+        labels |= {label: None for one in waiting for label in one.decision.probabilities}
+        console.talk("the labelling configuration of the project:")
+        console.show(label_studio.config(tuple(labels)))
+
+
+def bring(settings: Settings, *, form: Form, file: Path, reviewer: str) -> None:
+    """
+    Send the answers in a file to the topic `reviewed`; those that are there already are passed over, so it can be repeated.
+
+    Args:
+        settings: The brokers and topics.
+        form: `lines` or `label-studio`.
+        file: The file.
+        reviewer: Who answers, where the file does not say it.
+
+    Raises:
+        ExchangeError: The file has a line or a task that is no answer; nothing is sent.
+        BrokerUnreachableError: No broker answered in time, or one refused us.
+        SendError: The broker did not confirm a record.
+    """
+    topic = settings.topics.reviewed
+    if form is Form.LINES:
+        given = files.distinct(lines.answers_in_file(file))
+        known = {answer_id(one.answer) for one in _answered(settings)}
+        fresh = [one for one in given if answer_id(one.answer) not in known]
+        records = [(one.event.id.encode(), one.event.record.value or b"") for one in fresh]
+        passed_over = {"that the topic has already": len(given) - len(fresh)} if len(given) > len(fresh) else {}
+    else:
+        tasks = _tasks(file)
+        held = files.newest(_answered(settings))
+        try:
+            found = label_studio.answers_in(tasks, newest=held, reviewer=reviewer)
+        except label_studio.TaskError as error:
+            msg = f"{file}, {error}. Nothing was sent. Next: export the project from Label Studio as JSON, and leave `data` as it is."
+            raise ExchangeError(msg) from error
+        records, passed_over = found.records, found.passed_over
+    with sender(settings) as producer:
+        for key, value in records:
+            producer.send(topic, key=key, value=value)
+        producer.flush()
+    for why, count in passed_over.items():
+        console.talk(f"passed over: {counted(count, 'answer' if form is Form.LINES else 'task')} {why}")
+    console.talk(f"{counted(len(records), 'answer')} sent to {topic}, confirmed by the broker")
+
+
+def on_topics(settings: Settings) -> tuple[list[AnsweredEvent], list[PublishedDecision]]:
+    """
+    All answers on the topic, and all decisions that a person was asked about.
+
+    Raises:
+        BrokerUnreachableError: No broker answered in time, or one refused us.
+    """
+    answered = _answered(settings, "review")
+    doors = [settings.topics.review]
+    audit = settings.topics.audit
+    if admin.describe(settings, [audit])[audit].partitions is None:
+        console.talk(f"the topic {audit} does not exist, so no published event was drawn for an audit")
+    else:
+        doors.append(audit)
+    read = (read_decision(record) for door in doors for record in lines.records_of(settings, door))
+    return answered, [found for found in read if isinstance(found, PublishedDecision)]
+
+
+def _answered(settings: Settings, *others: str) -> list[AnsweredEvent]:
+    needed = {key: getattr(settings.topics, key) for key in ("reviewed", *others)}
+    admin.require(settings, needed, operations=dict.fromkeys(needed, Operation.READ))
+    answered, refused = lines.answers_on_topic(settings)
+    if refused:
+        console.talk(f"{counted(refused, 'record')} of {settings.topics.reviewed} cannot be read as answers and do not count")
+    return answered
+
+
+def _tasks(file: Path) -> list[label_studio.Task]:
+    try:
+        return label_studio.read_tasks(file.read_bytes())
+    except OSError as error:
+        msg = f"{file} cannot be read: {error.strerror}. Next: give a file that Label Studio exported as JSON."
+        raise lines.MissingFileError(msg) from error
+    except label_studio.TaskError as error:
+        msg = f"{file} cannot be read: {error}. Next: export the project from Label Studio as JSON."
+        raise ExchangeError(msg) from error

@@ -1,0 +1,92 @@
+"""Answers into files: records of `reviewed` as JSON Lines, rows to train on, and tasks for Label Studio."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from enum import StrEnum
+from pathlib import Path
+
+import msgspec
+
+from stream.contract.answers import OFF_SUBJECT, AnsweredEvent, answer_id, order
+from stream.contract.published import ModelDecision, PublishedDecision
+from stream.review.exchange import label_studio
+from stream.review.exchange.lines import MissingFileError
+
+# The tag of a text to train on that is about none of the labels: `model_export.data.corpus.NOT_ML`.
+NOT_ML = "not-ml"
+# In JSON a line's end stands between values alone, where a space means the same.
+ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
+
+
+class Form(StrEnum):
+    """The form of a file: all answers as they are on the topic; the newest ones as labelled rows; tasks for Label Studio."""
+
+    LINES = "lines"
+    ROWS = "rows"
+    LABEL_STUDIO = "label-studio"
+
+
+def distinct(answered: Iterable[AnsweredEvent]) -> list[AnsweredEvent]:
+    """Every answer once, in the order of their time."""
+    found = {answer_id(one.answer): one for one in answered}
+    return sorted(found.values(), key=lambda one: (one.answer.decided_at, order(one.answer)))
+
+
+def newest(answered: Iterable[AnsweredEvent]) -> dict[str, AnsweredEvent]:
+    """The answer that holds, by event id."""
+    found: dict[str, AnsweredEvent] = {}
+    for one in answered:
+        held = found.get(one.answer.event_id)
+        if held is None or order(held.answer) < order(one.answer):
+            found[one.answer.event_id] = one
+    return found
+
+
+def waiting(asked: Iterable[PublishedDecision], answered: Iterable[AnsweredEvent]) -> list[PublishedDecision]:
+    """The decisions that wait for a person, each event once, by its newest decision."""
+    done = {one.answer.event_id for one in answered}
+    found = {one.event.id: one for one in asked if isinstance(one.decision, ModelDecision) and one.event.id not in done}
+    return list(found.values())
+
+
+def content(form: Form, answered: Sequence[AnsweredEvent], open_: Sequence[PublishedDecision] = ()) -> bytes:
+    """
+    The bytes of a file.
+
+    Args:
+        form: Of the file.
+        answered: The answers, in any order, repeated or not.
+        open_: Decisions that wait; only Label Studio's form has a place for them.
+    """
+    match form:
+        case Form.LINES:
+            return b"".join((one.event.record.value or b"").translate(ONE_LINE) + b"\n" for one in distinct(answered))
+        case Form.ROWS:
+            return b"".join(msgspec.json.encode(row) + b"\n" for row in _rows(newest(answered).values()))
+        case Form.LABEL_STUDIO:
+            tasks = [label_studio.task_of_answer(one) for one in newest(answered).values()]
+            return msgspec.json.encode(tasks + [label_studio.task_of_decision(one) for one in open_])
+
+
+def write(path: Path, raw: bytes) -> None:
+    """
+    Write a file whole: a reader beside us sees the old one or the new one.
+
+    Raises:
+        MissingFileError: It cannot be written.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_bytes(raw)
+        partial.replace(path)
+    except OSError as error:
+        msg = (
+            f"{path} cannot be written: {error.strerror}. Next: give a file in a folder that exists and that you may write to."
+        )
+        raise MissingFileError(msg) from error
+
+
+def _rows(answered: Iterable[AnsweredEvent]) -> Iterator[dict[str, str]]:
+    for one in answered:
+        event, tag = one.event, one.answer.tag
+        row = {"id": event.id, "title": event.title, "tag": NOT_ML if tag == OFF_SUBJECT else tag}
+        yield row | {"description": event.description} if event.description is not None else row

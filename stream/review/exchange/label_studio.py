@@ -1,0 +1,275 @@
+"""Label Studio's JSON: tasks of what a person is or was asked about, and answers from the annotations that come back.
+
+A task carries the record that it was made of in `data.tagstream`: Label Studio leaves the fields of `data` as they are. So an
+import needs nothing but the file and the answers that hold today.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+from xml.sax.saxutils import quoteattr
+
+import msgspec
+
+from model_export.bundle.text import compose
+from stream.contract.answers import OFF_SUBJECT, Answer, AnsweredEvent, Said, answer_id, answer_to, read_answer, write_answer
+from stream.contract.events import ContentEvent
+from stream.contract.publication import timestamp
+from stream.contract.published import PublishedDecision, read_decision
+from stream.contract.record import Record
+from stream.contract.refusal import Refusal, UnwritableError
+
+CHOICE, NOTE, TEXT = "tag", "note", "text"
+OURS = "tagstream"
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    The record that a task was made of.
+
+    Attributes:
+        topic: `reviewed` if the event is answered, else `review` or `audit`.
+        key: Its key in base64, as msgspec writes bytes; None where there is none.
+        value: Its value, a JSON object as text.
+    """
+
+    topic: Literal["reviewed", "review", "audit"]
+    key: bytes | None
+    value: str
+
+
+class Annotation(msgspec.Struct, frozen=True, kw_only=True):
+    """One annotation, as far as it is read; Label Studio adds more fields."""
+
+    result: list[dict[str, Any]] = []
+    was_cancelled: bool = False
+    completed_by: Any = None
+    created_at: str | None = None
+    updated_at: str | None = None
+
+
+class Prediction(msgspec.Struct, frozen=True, kw_only=True):
+    """The model's decision, which Label Studio shows as a suggestion."""
+
+    model_version: str
+    score: float
+    result: list[dict[str, Any]]
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """One task; the fields of `data` besides `tagstream` are for people."""
+
+    data: dict[str, Any]
+    annotations: list[Annotation] = []
+    predictions: list[Prediction] = []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """
+    What a file of tasks brings.
+
+    Attributes:
+        records: For the topic `reviewed`: key and value.
+        passed_over: Why tasks bring no record, as the end of "so many tasks ...", and how many.
+    """
+
+    records: list[tuple[bytes, bytes]] = field(default_factory=list)
+    passed_over: dict[str, int] = field(default_factory=dict)
+
+    def pass_over(self, why: str) -> None:
+        """Count one task without a record."""
+        self.passed_over[why] = self.passed_over.get(why, 0) + 1
+
+
+class TaskError(ValueError):
+    """A task is not one that tagstream exported: the message says why, without the event's text."""
+
+
+def config(labels: Sequence[str]) -> str:
+    """The labelling configuration of a project, to be pasted into its settings."""
+    choices = "".join(f"<Choice value={quoteattr(label)}/>" for label in (*labels, OFF_SUBJECT))
+    return (
+        f'<View><Text name="{TEXT}" value="$text"/>'
+        f'<Choices name="{CHOICE}" toName="{TEXT}" choice="single" showInline="true" required="true">{choices}</Choices>'
+        f'<TextArea name="{NOTE}" toName="{TEXT}" maxSubmissions="1"/></View>'
+    )
+
+
+def task_of_answer(answered: AnsweredEvent) -> dict[str, Any]:
+    """The task of an event that is answered."""
+    answer, event = answered.answer, answered.event
+    results = [_choice(answer.tag)]
+    if answer.note is not None:
+        results.append(_result(NOTE, "textarea", {"text": [answer.note]}))
+    model = answer.before.model
+    return {
+        "data": _data(event, "reviewed"),
+        "annotations": [{"result": results, "was_cancelled": False, "ground_truth": False}],
+        "predictions": [_prediction(f"{model.name} {model.version}", answer.before.confidence, answer.model_tag)],
+    }
+
+
+def task_of_decision(asked: PublishedDecision) -> dict[str, Any]:
+    """The task of an event that waits for an answer. An audit is blind, so it has no prediction."""
+    made = asked.decision
+    blind = asked.door == "audit"
+    return {
+        "data": _data(asked.event, "audit" if blind else "review"),
+        "annotations": [],
+        "predictions": [_prediction(f"{made.model.name} {made.model.version}", made.confidence, made.tag)] if not blind else [],
+    }
+
+
+def read_tasks(raw: bytes) -> list[Task]:
+    """
+    The tasks in a file that Label Studio exported as JSON.
+
+    Raises:
+        TaskError: It is no such file.
+    """
+    try:
+        return msgspec.json.decode(raw, type=list[Task])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        msg = f"it is no JSON array of Label Studio's tasks: {error}"
+        raise TaskError(msg) from error
+
+
+def answers_in(tasks: Sequence[Task], *, newest: Mapping[str, AnsweredEvent], reviewer: str) -> Imported:
+    """
+    The records that the newest annotation of each task brings.
+
+    Args:
+        tasks: From `read_tasks`.
+        newest: The answer that holds, by event id; an answer that says the same brings no record, another one is a correction.
+        reviewer: Who answers, where an annotation does not say it.
+
+    Raises:
+        TaskError: A task has no readable origin, or a choice that is no label of its decision; the message has its number.
+    """
+    found = Imported()
+    for number, task in enumerate(tasks, start=1):
+        try:
+            _import(task, found, newest, reviewer)
+        except TaskError as error:
+            msg = f"task {number}: {error}"
+            raise TaskError(msg) from error
+    return found
+
+
+def _import(task: Task, found: Imported, newest: Mapping[str, AnsweredEvent], reviewer: str) -> None:
+    given = _newest_annotation(task)
+    tag = None if given is None else _chosen(given, CHOICE, "choices")
+    if given is None or tag is None:
+        found.pass_over("without an annotation")
+        return
+    origin = _origin(task)
+    record = Record(key=origin.key, value=origin.value.encode())
+    event, first = _read(record, reviewed=origin.topic == "reviewed")
+    held = newest.get(event.id)
+    note = _chosen(given, NOTE, "text")
+    last = held.answer if held is not None else first if isinstance(first, Answer) else None
+    if last is not None and (last.tag, last.note) == (tag, note):
+        found.pass_over("with the answer that holds already")
+        return
+    now_ms = _moment(given)
+    if held is not None and timestamp(now_ms) < held.answer.decided_at:
+        found.pass_over("older than the answer that holds")
+        return
+    said = Said(tag=tag, reviewer=_reviewer(given) or reviewer, blind=origin.topic == "audit", asked_by="import", note=note)
+    answer = answer_to(first, said, now_ms=now_ms) if isinstance(first, PublishedDecision) and last is None else None
+    if answer is None:
+        answer = _correction(last, said, now_ms)
+    try:
+        value = write_answer(event.fields, answer)
+    except UnwritableError as error:
+        raise TaskError(str(error)) from error
+    found.records.append((record.key or event.id.encode(), value))
+
+
+def _correction(last: Answer | None, said: Said, now_ms: int) -> Answer:
+    if last is None:
+        msg = "it has neither a decision nor an answer"
+        raise TaskError(msg)
+    return msgspec.structs.replace(
+        last,
+        tag=said.tag,
+        reviewer=said.reviewer,
+        decided_at=timestamp(now_ms),
+        version=last.version + 1,
+        note=said.note,
+        supersedes=answer_id(last),
+        blind=False,
+        asked_by=said.asked_by,
+    )
+
+
+def _read(record: Record, *, reviewed: bool) -> tuple[ContentEvent, Answer | PublishedDecision]:
+    if reviewed:
+        answered = read_answer(record)
+        if isinstance(answered, Refusal):
+            raise TaskError(answered.message)
+        return answered.event, answered.answer
+    decision = read_decision(record)
+    if isinstance(decision, Refusal):
+        raise TaskError(decision.message)
+    return decision.event, decision
+
+
+def _origin(task: Task) -> Origin:
+    try:
+        return msgspec.convert(task.data.get(OURS), type=Origin)
+    except msgspec.ValidationError as error:
+        msg = f"data.{OURS} is not as `tagstream review export` wrote it: {error}"
+        raise TaskError(msg) from error
+
+
+def _newest_annotation(task: Task) -> Annotation | None:
+    given = [one for one in task.annotations if not one.was_cancelled]
+    return max(given, key=lambda one: one.updated_at or one.created_at or "", default=None)
+
+
+def _chosen(given: Annotation, name: str, kind: str) -> str | None:
+    """The first value of the control with this name; a text area may give a list or a string."""
+    for result in given.result:
+        if result.get("from_name") == name:
+            value = result.get("value", {}).get(kind)
+            first = value[0] if isinstance(value, list) and value else value
+            return first if isinstance(first, str) and first else None
+    return None
+
+
+def _reviewer(given: Annotation) -> str | None:
+    by = given.completed_by
+    if isinstance(by, dict):
+        by = by.get("email") or by.get("id")
+    return None if by is None else by if isinstance(by, str) else f"label-studio:{by}"
+
+
+def _moment(given: Annotation) -> int:
+    at = given.updated_at or given.created_at
+    try:
+        moment = datetime.fromisoformat(at) if at is not None else datetime.now(UTC)
+    except ValueError as error:
+        msg = "the annotation's time is no ISO 8601"
+        raise TaskError(msg) from error
+    return int((moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def _data(event: ContentEvent, topic: Literal["reviewed", "review", "audit"]) -> dict[str, Any]:
+    record = event.record
+    origin = Origin(topic=topic, key=record.key, value=(record.value or b"").decode())
+    return {TEXT: compose(event.title, event.description), "event_id": event.id, OURS: msgspec.to_builtins(origin)}
+
+
+def _prediction(version: str, score: float, tag: str) -> dict[str, Any]:
+    return {"model_version": version, "score": score, "result": [_choice(tag)]}
+
+
+def _choice(tag: str) -> dict[str, Any]:
+    return _result(CHOICE, "choices", {"choices": [tag]})
+
+
+def _result(name: str, kind: str, value: dict[str, Any]) -> dict[str, Any]:
+    return {"from_name": name, "to_name": TEXT, "type": kind, "value": value}
