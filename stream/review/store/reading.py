@@ -1,6 +1,5 @@
 """Reads items, answers and reports, and looks for texts that are alike."""
 
-import json
 from typing import Any
 
 import msgspec
@@ -21,11 +20,11 @@ _COMPLAINT_COLUMNS = [reports.c[name] for name in Complaint.__dataclass_fields__
 
 
 def item_of(row: Any) -> Item:
-    """An item from a row that has `ITEM_COLUMNS`."""
-    values = {name: getattr(row, name) for name in Item.__dataclass_fields__}
+    """An item from a row that begins with `ITEM_COLUMNS`."""
+    values = dict(zip(Item.__dataclass_fields__, row, strict=False))
     parsed = {
-        "probabilities": json.loads(values["probabilities"]),
-        "reasons": tuple(json.loads(values["reasons"])),
+        "probabilities": msgspec.json.decode(values["probabilities"]),
+        "reasons": tuple(msgspec.json.decode(values["reasons"])),
         "headers": msgspec.msgpack.decode(values["headers"], type=Headers),
     }
     return Item(**values | parsed)

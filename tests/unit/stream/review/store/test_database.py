@@ -1,0 +1,102 @@
+"""The database behind the store: its URL, its version, and how it fails. No error shows a password."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+
+from stream.review.store.database.database import StoreUnavailableError, StoreUrlError, open_database
+from stream.review.store.database.tables import about, items
+from stream.review.store.store import open_store
+from tests.postgres import Postgres
+from tests.unit.stream.review.store.conftest import Open
+from tests.unit.stream.review.store.making import audit, report, review, served
+
+PASSWORD = "secret-of-tests"  # noqa: S105 - shown to be in no message
+
+
+@pytest.mark.parametrize("url", ["mysql://u:secret-of-tests@h/d", "sqlite://", "sqlite:///:memory:", "postgresql+:/x://"])
+def test_another_kind_of_url_is_refused(url: str) -> None:
+    """The message says which kinds there are."""
+    with pytest.raises(StoreUrlError, match="sqlite:///FILE") as refused:
+        open_store(url)
+    assert PASSWORD not in str(refused.value)
+
+
+def test_a_path_is_a_file_of_sqlite(tmp_path: Path) -> None:
+    """Folders on the way are made."""
+    with open_store(str(tmp_path / "new" / "store.db")) as store:
+        assert store.queue().length == 0
+    assert (tmp_path / "new" / "store.db").is_file()
+
+
+def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
+    """It is not overwritten."""
+    path = tmp_path / "notes.txt"
+    path.write_text("not a database, and long enough to be read as a page of one" * 20, encoding="utf-8")
+    with pytest.raises(StoreUnavailableError, match="not a database"):
+        open_store(str(path))
+    assert path.read_text(encoding="utf-8").startswith("not a database")
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    """The next step names the option."""
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreUnavailableError, match="--store"):
+        open_store(str(tmp_path / "file" / "store.db"))
+
+
+def test_a_server_that_is_away_is_told(tmp_path: Path) -> None:
+    """The message has the address and the reason, and not the password."""
+    with pytest.raises(StoreUnavailableError, match="Next:") as refused:
+        open_store(f"postgresql://tester:{PASSWORD}@/store?host={tmp_path}")
+    assert PASSWORD not in str(refused.value)
+    assert "tester" in str(refused.value)
+
+
+def test_a_database_that_is_not_there_is_told(server: Postgres) -> None:
+    """PostgreSQL's own words are in the message."""
+    url = server.fresh().replace("/store_", "/gone_")
+    with pytest.raises(StoreUnavailableError, match="does not exist") as refused:
+        open_store(url)
+    assert PASSWORD not in str(refused.value)
+
+
+def test_a_store_of_another_version_is_made_anew(opened: Open, url: str) -> None:
+    """The topics fill it again: its positions are gone too."""
+    store = opened()
+    store.fill([review("a")], {("review", 0): 1})
+    assert opened().positions() == {("review", 0): 1}
+    database = open_database(url)
+    with database.writing() as connection:
+        connection.execute(update(about).values(value="0"))
+    database.close()
+    assert opened().positions() == {}
+    assert store.queue().length == 0
+
+
+def test_consoles_that_start_together_make_one_store(url: str) -> None:
+    """Neither finds half of the tables, and none is dropped that another has filled."""
+    with ThreadPoolExecutor(4) as threads:
+        databases = list(threads.map(open_database, [url] * 4))
+    for database in databases:
+        with database.writing() as connection:
+            connection.execute(items.select())
+        database.close()
+
+
+def test_followers_that_fill_side_by_side_agree(opened: Open) -> None:
+    """Each reads all topics; what follows from an event's facts is computed from those of both."""
+    consoles = [opened() for _ in range(3)]
+    facts = [change for number in range(30) for change in (review(str(number)), report(str(number)), audit(f"audit {number}"))]
+
+    def follow(number: int) -> None:
+        for at in range(0, len(facts), 7):
+            part = facts[at : at + 7]
+            consoles[number].fill(part[::-1] if number % 2 else part, {("review", 0): at})
+
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(follow, range(3)))
+    assert sorted(served(consoles[0])) == sorted([*map(str, range(30)), *(f"audit {number}" for number in range(30))])
+    assert {len(console.reports("3")) for console in consoles} == {1}

@@ -1,0 +1,40 @@
+"""Which texts are nearly equal: the digests find what the words say."""
+
+import random
+
+from stream.review.store.likeness import NEARLY_EQUAL, digest, prints, shared, weighed, words
+
+
+def test_texts_with_nearly_the_same_words_share_a_print() -> None:
+    """Of pairs that share nine words in ten, at least 19 in 20 are found; of unlike ones, at most 1 in 20."""
+    chance = random.Random(5)  # noqa: S311 - texts, not secrets
+    alike = unlike = 0
+    for number in range(300):
+        text = [f"word{chance.randrange(10_000)}" for _ in range(40)]
+        changed = [*text[:38], f"new{number}", f"other{number}"]
+        another = [f"word{chance.randrange(10_000)}" for _ in range(20)] + text[:20]
+        assert shared(frozenset(text), frozenset(changed)) > NEARLY_EQUAL
+        alike += bool(set(prints(text)) & set(prints(changed)))
+        unlike += bool(set(prints(text)) & set(prints(another)))
+    assert alike >= 285
+    assert unlike <= 60
+
+
+def test_prints_depend_on_the_words_alone() -> None:
+    """Order, case, punctuation and repetition do not count, and no run of the program makes others."""
+    assert set(prints(words("Fast, fast vision", None))) == set(prints(words("vision", "FAST!")))
+    assert prints(()) == ()
+    assert digest("a") == 4681665781835383343
+
+
+def test_a_text_without_words_is_like_no_other() -> None:
+    """Two titles of signs alone are not one."""
+    assert shared(words("?!", None), words("...", None)) == 0.0
+    assert weighed(frozenset(), frozenset({"a"}), {}, 1) == 0.0
+
+
+def test_rare_words_count_more() -> None:
+    """Sharing a word that half of the texts have says less than sharing one that no other has."""
+    one = frozenset({"the", "kubeflow"})
+    known = {"the": 50, "kubeflow": 1}
+    assert weighed(one, frozenset({"kubeflow", "x"}), known, 100) > weighed(one, frozenset({"the", "x"}), known, 100)
