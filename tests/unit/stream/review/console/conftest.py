@@ -1,6 +1,8 @@
-"""The console's application in this process, over a queue in memory."""
+"""The console's application in this process, over a real store."""
 
 import asyncio
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,9 +18,11 @@ SAME_SITE = {"Sec-Fetch-Site": "same-origin"}
 
 
 @pytest.fixture
-def queue() -> ReviewDesk:
+def queue(tmp_path: Path) -> Iterator[ReviewDesk]:
     """An empty queue."""
-    return ReviewDesk()
+    made = ReviewDesk(tmp_path)
+    yield made
+    made.close()
 
 
 class Client:
@@ -47,7 +51,7 @@ def client_of(
     queue: ReviewDesk, access: Access | None = None, *, peer: str = "127.0.0.1", origins: tuple[str, ...] = ()
 ) -> Client:
     """A client at an address."""
-    desk = Desk(store=queue, saving=queue, access=access or Remembered(name="ada"), now_ms=queue.clock)
+    desk = Desk(store=queue.store, saving=queue.saving, access=access or Remembered(name="ada"), now_ms=queue.clock)
     return Client(application(desk, names=["review.example"], origins=origins), peer)
 
 
