@@ -24,6 +24,7 @@ from stream.worker.allocator import limit_fragmentation
 from stream.worker.drift import watch_of
 from tests.faults.worker.points import FAILPOINTS_VARIABLE, Arms
 from tests.faults.worker.stub import (
+    ANSWER_SECONDS_VARIABLE,
     MODEL,
     MODEL_VARIABLE,
     OTHER_MODEL,
@@ -52,7 +53,7 @@ def main() -> None:
     stream.worker.producer.Producer = faulty_producer(stream.worker.producer.Producer, arms, spared)  # type: ignore[misc]
     stream.kafka.transactions.Producer = faulty_transactions(stream.kafka.transactions.Producer, arms)  # type: ignore[misc]
     watch = watch_of(settings, pipeline.decider)
-    seconds = float(os.environ.get(SECONDS_VARIABLE, "0"))
+    seconds = float(os.environ.get(ANSWER_SECONDS_VARIABLE) or os.environ.get(SECONDS_VARIABLE, "0"))
 
     def answering(limits: Limits) -> DecideOrRefuse:
         faulty = FaultyAnswering(arms, limits, seconds_per_batch=seconds, full_batch=settings.batch_max_events)

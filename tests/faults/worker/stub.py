@@ -35,6 +35,8 @@ from stream.settings.settings import Settings
 from tests.faults.worker.points import Arms, Point
 
 SECONDS_VARIABLE = "TESTS_FAULTS_SECONDS_PER_BATCH"
+# The same for answers; as slow as the model unless set.
+ANSWER_SECONDS_VARIABLE = "TESTS_FAULTS_SECONDS_PER_BATCH_OF_ANSWERS"
 # The model to wrap: "stub", "other-stub" with its own digest and decisions, or "bundle".
 MODEL_VARIABLE = "TESTS_FAULTS_MODEL"
 # How many texts take `seconds_per_batch`; a full batch unless set.
