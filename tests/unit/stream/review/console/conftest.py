@@ -48,10 +48,22 @@ class Client:
 
 
 def client_of(
-    queue: ReviewDesk, access: Access | None = None, *, peer: str = "127.0.0.1", origins: tuple[str, ...] = ()
+    queue: ReviewDesk,
+    access: Access | None = None,
+    *,
+    peer: str = "127.0.0.1",
+    origins: tuple[str, ...] = (),
+    trouble: str | None = None,
 ) -> Client:
-    """A client at an address."""
-    desk = Desk(store=queue.store, saving=queue.saving, access=access or Remembered(name="ada"), now_ms=queue.clock)
+    """A client at an address, of a console that is ready or has a trouble."""
+    desk = Desk(
+        store=queue.store,
+        saving=queue.saving,
+        access=access or Remembered(name="ada"),
+        now_ms=queue.clock,
+        filled=lambda: trouble is None,
+        trouble=lambda: trouble,
+    )
     return Client(application(desk, names=["review.example"], origins=origins), peer)
 
 

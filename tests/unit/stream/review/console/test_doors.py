@@ -79,6 +79,20 @@ def test_the_health_is_plain_text(client: Client) -> None:
     assert client.get("/healthz").text == "alive\n"
 
 
+def test_no_item_is_shown_before_all_answers_are_known(queue: ReviewDesk) -> None:
+    """A store that is being filled would show items that have an answer. Reports are taken meanwhile."""
+    queue.add(item("a", "First"))
+    client = client_of(queue, trouble="The queue is being read. Next: look again in a moment.")
+    for path in ("/", "/answers", "/again?id=a"):
+        found = client.get(path)
+        assert found.status_code == 503
+        assert "The queue is being read." in found.text
+    assert client.get("/healthz").status_code == 200
+    assert (client.get("/readyz").status_code, client.get("/readyz").text[:9]) == (503, "The queue")
+    assert client.post("/reports", json={"event_id": "a"}).status_code == 202
+    assert client_of(queue).get("/readyz").text == "ready\n"
+
+
 PROXY = proxy("X-Forwarded-User", ["10.0.0.0/24", "::1"])
 
 
