@@ -33,10 +33,14 @@ from prometheus_client import CollectorRegistry
 
 from monitoring.health import Progress
 from monitoring.metrics.metrics import Metrics
+from monitoring.observer import NullObserver
+from stream.decide.answering import Answering
+from stream.decide.draw import Draw
 from stream.decide.from_settings import pipeline_of
 from stream.deliver.delivery import Delivery
 from stream.deliver.fatal import EXIT_BROKEN, DeliveryError
 from stream.settings.settings import Settings
+from stream.worker.answers import Answers
 from stream.worker.app import build
 from stream.worker.consumer.consumer import Consumer
 from stream.worker.consumer.coordinator import UNKNOWN_SECONDS, Coordinator
@@ -47,7 +51,8 @@ from stream.worker.ending.watchdog import Watchdog
 from stream.worker.faust_app import faust_app, source
 from stream.worker.group_start import GroupStart
 from stream.worker.producer import Producer
-from tests.fakes import LABELS, Clock, Death, deciding
+from tests.answering import answer, decided, reviewed
+from tests.fakes import LABELS, Clock, Death, Died, FakeStream, deciding
 from tests.waiting import HANG_SECONDS
 
 EVENTS: dict[bytes | None, str] = {
@@ -100,16 +105,24 @@ class Worker:
         )
         self.registry = CollectorRegistry()
         metrics = Metrics(self.registry, labels=LABELS, topic=settings.topics.content)
+        self.pipeline = pipeline_of(settings, decider=deciding(), observer=metrics)
         self.app = build(
             settings,
-            pipeline=pipeline_of(settings, decider=deciding(), observer=metrics),
+            pipeline=self.pipeline,
             metrics=metrics,
             progress=Progress(stall_seconds=20, monotonic=Clock()),
             idempotent=True,
+            answers=Answers(
+                decide=Answering().publications,
+                observer=metrics.answers,
+                progress=Progress(stall_seconds=20, monotonic=Clock()),
+            ),
         )
         self.app.producer = producer
         self.app.consumer = IdleConsumer()
-        self.agent = next(agent for name, agent in self.app.agents.items() if name.endswith("classify"))
+        self.agent, self.answerer = (
+            next(agent for name, agent in self.app.agents.items() if name.endswith(end)) for end in ("classify", "answer")
+        )
         self.events: list[Any] = []
 
     async def put(self, agent: Any, *values: bytes | None) -> None:
@@ -177,6 +190,80 @@ def test_every_event_is_published_to_its_topic_and_then_acknowledged(death: Deat
     where = dict(producer.sent[2][3])
     assert (where["__streams.errors.topic"], where["__streams.errors.offset"]) == (b"news", b"2")
     assert death.causes == []
+
+
+def test_an_answer_is_published_as_a_decision_and_then_acknowledged(death: Death) -> None:
+    """The second agent has the delivery of the first: a record that is no answer is a dead letter, and both are acknowledged."""
+    producer = RecordingProducer()
+    shown = decided()
+    good = reviewed(shown, answer(shown, tag="mlops"))
+
+    async def scenario() -> None:
+        worker = Worker(producer)
+        async with worker.answerer.test_context() as agent:
+            await worker.put(agent, good.value, b"{")
+            await until(lambda: len(worker.acknowledged) == 2 and all(worker.acknowledged))
+        assert worker.counted("tagstream_answers_published_total", destination="tagged") == 1
+        assert worker.counted("tagstream_answers_published_total", destination="dlq") == 1
+        assert worker.counted("tagstream_events_published_total", destination="tagged") == 0
+
+    drive(scenario)
+    assert [topic for topic, *_ in producer.sent] == ["tagged-news", "news.dlq"]
+    published = json.loads(producer.sent[0][2] or b"")
+    assert (published["id"], published["tag"], published["decider"]) == ("e-1", "mlops", "reviewer")
+    assert dict(producer.sent[1][3])["__streams.errors.topic"] == b"reviewed"
+    assert death.causes == []
+
+
+def test_no_event_is_to_blame_when_the_agent_of_answers_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events may be in the model at that moment; they must not be suspects of the next process."""
+    said: list[str] = []
+
+    def broken(_: Any, __: Any = None) -> Any:
+        raise OSError
+
+    def end(error: BaseException) -> None:
+        said.append(type(error).__name__)
+        raise Died
+
+    monkeypatch.setattr("stream.worker.answers.die", end)
+    guard = SimpleNamespace(excuse=lambda: said.append("excused"))
+    answers = Answers(decide=broken, observer=NullObserver(), progress=Progress(stall_seconds=20, monotonic=Clock()))
+
+    async def scenario() -> None:
+        delivery = answers.delivery(Settings(), guard, RecordingProducer().send, None)  # type: ignore[arg-type]
+        stream = FakeStream()
+        stream.feed(1)
+        run = asyncio.create_task(delivery.run(stream))
+        await until(lambda: len(said) == 2)
+        run.cancel()
+        await asyncio.wait({run})
+
+    drive(scenario)
+    assert said == ["excused", "OSError"]
+
+
+def test_a_copy_for_audit_is_confirmed_before_its_event_is_acknowledged() -> None:
+    """Decision and copy are two records of one event: an event whose copy was lost would be missing in the sample."""
+    producer = RecordingProducer(confirms=False)
+
+    async def scenario() -> None:
+        worker = Worker(producer)
+        worker.pipeline.draw = Draw(rate=1.0)
+        async with worker.agent.test_context() as agent:
+            await worker.put(agent, b'{"id":"a","title":"deployment"}')
+            await until(lambda: len(producer.futures) == 2)
+            producer.futures[0].set_result(None)
+            for _ in range(20):
+                await asyncio.sleep(0.005)
+            assert worker.acknowledged == [False]
+            producer.futures[1].set_result(None)
+            await until(lambda: worker.acknowledged == [True])
+        assert worker.counted("tagstream_audits_total", label="mlops") == 1
+
+    drive(scenario)
+    assert [topic for topic, *_ in producer.sent] == ["tagged-news", "audit"]
+    assert producer.sent[0][1:2] + producer.sent[0][3:] == producer.sent[1][1:2] + producer.sent[1][3:]
 
 
 def test_no_event_is_acknowledged_before_the_broker_confirms_it() -> None:

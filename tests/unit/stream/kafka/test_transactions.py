@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -134,6 +135,24 @@ def test_outcomes_and_the_offset_behind_them_are_one_transaction() -> None:
         ("offsets", "g-content-0", {TopicPartition("content", 0): 9}, "g"),
         ("commit", "g-content-0"),
     ]
+
+
+def test_a_copy_for_audit_is_in_the_transaction_of_its_decision() -> None:
+    """Behind its decision, and before the next one."""
+    first, second = publications(7, 8)
+
+    async def scenario() -> None:
+        held = Offline()
+        await held.hold(partitions(0))
+        await held.deliver(sources(0, 7, 8), [replace(first, audit=b"{}"), second])
+
+    asyncio.run(scenario())
+    assert [(topic, key) for _, _, topic, key in [one for one in SEEN if one[0] == "send"]] == [
+        ("tagged", b"7"),
+        ("audit", b"7"),
+        ("tagged", b"8"),
+    ]
+    assert kinds()[-2:] == ["offsets", "commit"]
 
 
 def test_what_was_committed_before_is_not_sent_again() -> None:
