@@ -1,0 +1,122 @@
+"""A month of a stream with a known truth: confident mistakes, answers that are missing, and reviewers who err.
+
+The shares of the labels, the strength of the model, the share of confident mistakes, the error rate of the reviewers and
+the share of answered items differ from stream to stream.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from monitoring.quality.sample import NO_ANSWER, Bools, Floats, Ints, Sample
+
+LABELS = ("natural-language-processing", "computer-vision", "mlops", "other")
+EVENTS = 100_000
+AUDIT_RATE = 0.02
+# Of a month of decisions about half is published, as by the shipped bundle.
+PUBLISHED = (0.45, 0.6)
+CONFIDENT_MISTAKES = (0.01, 0.03)
+SLIPS = (0.02, 0.05)
+AUDITS_ANSWERED = (0.7, 0.95)
+REVIEWS_ANSWERED = (0.2, 0.5)
+SECONDS_ANSWERED = (0.7, 1.0)
+OFF_SUBJECT = 0.003
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """
+    One month.
+
+    Attributes:
+        truth: What each decision is about, `len(LABELS)` for nothing of these, [events].
+        published: Whether the model published it, [events].
+        predicted: What the model said, [events].
+        drawn: What people were shown, with their settled answers.
+        populations: Decisions by door and predicted label, [2, K].
+        slip: The reviewers' error rate.
+    """
+
+    truth: Ints
+    published: Bools
+    predicted: Ints
+    drawn: Sample
+    populations: Floats
+    slip: float
+
+
+def stream(seed: int, events: int = EVENTS) -> Stream:
+    """The month of this seed."""
+    generator = np.random.default_rng(seed)
+    count = len(LABELS)
+    shares = generator.dirichlet(np.array([6.0, 5.0, 3.0, 6.0]) * 5)
+    truth = generator.choice(count, size=events, p=shares)
+    probabilities = _opinions(truth, generator)
+    predicted = probabilities.argmax(axis=1)
+    truth = np.where(generator.random(events) < OFF_SUBJECT, count, truth)
+    confidence = probabilities.max(axis=1)
+    published = confidence >= np.quantile(confidence, 1 - generator.uniform(*PUBLISHED))
+    asked = ~published | (generator.random(events) < AUDIT_RATE)
+    slip = float(generator.uniform(*SLIPS))
+    first, settled = _answers(truth[asked], predicted[asked], confidence[asked], published[asked], slip, generator)
+    populations = np.stack([np.bincount(predicted[door], minlength=count) for door in (published, ~published)])
+    drawn = Sample(
+        labels=LABELS,
+        published=published[asked],
+        predicted=predicted[asked],
+        probabilities=probabilities[asked],
+        inclusion=np.where(published[asked], AUDIT_RATE, 1.0),
+        first=first,
+        truth=settled,
+    )
+    return Stream(
+        truth=truth, published=published, predicted=predicted, drawn=drawn, populations=populations.astype(float), slip=slip
+    )
+
+
+def _opinions(truth: Ints, generator: np.random.Generator) -> Floats:
+    """The model's probabilities, [events, K]: unsure where a text is hard, and sometimes sure of the wrong label."""
+    events, count = len(truth), len(LABELS)
+    believed = truth.copy()
+    mistaken = generator.random(events) < generator.uniform(*CONFIDENT_MISTAKES)
+    # Some labels are taken for each other more often than others.
+    believed[mistaken] = (truth[mistaken] + generator.choice(3, size=int(mistaken.sum()), p=(0.5, 0.3, 0.2)) + 1) % count
+    clear = generator.uniform(2.0, 2.6)
+    logits = generator.standard_normal((events, count))
+    logits[np.arange(events), believed] += clear
+    # Normal scores with a shift of `clear` are calibrated by exp(clear * score).
+    logits *= clear
+    logits -= logits.max(axis=1, keepdims=True)
+    found: Floats = np.exp(logits)
+    return found / found.sum(axis=1, keepdims=True)
+
+
+def _slipped(truth: Ints, slip: float, generator: np.random.Generator) -> Ints:
+    """One person's answers, of which a part is another label of the bundle."""
+    count = len(LABELS)
+    slips = generator.random(len(truth)) < slip
+    step = generator.integers(1, count, size=len(truth))
+    return np.where(slips, np.where(truth == count, step, (truth + step) % count), truth)
+
+
+def _answers(
+    truth: Ints, predicted: Ints, confidence: Floats, published: Bools, slip: float, generator: np.random.Generator
+) -> tuple[Ints, Ints]:
+    """First and settled answers; unsure decisions are answered rather than sure ones, or the other way round."""
+    drawn = len(truth)
+    opinions = [_slipped(truth, slip, generator) for _ in range(3)]
+    rank = np.empty(drawn)
+    for door in (published, ~published):
+        rank[door] = confidence[door].argsort().argsort() / max(1, door.sum() - 1)
+    chance = np.where(published, generator.uniform(*AUDITS_ANSWERED), generator.uniform(*REVIEWS_ANSWERED))
+    chance *= 1 + 0.4 * generator.choice((-1, 1)) * (rank - 0.5)
+    answered = generator.random(drawn) < chance
+    first = np.where(answered, opinions[0], NO_ANSWER)
+    # As `settle` has it: the model, the first and the second person, then a third one.
+    second = generator.random(drawn) < generator.uniform(*SECONDS_ANSWERED)
+    by_two = np.where((opinions[1] == predicted) | (opinions[1] == first), opinions[1], NO_ANSWER)
+    known = (opinions[2] == predicted) | (opinions[2] == first) | (opinions[2] == opinions[1])
+    by_three = np.where((by_two == NO_ANSWER) & known, opinions[2], by_two)
+    contradicted = np.where(second, by_three, NO_ANSWER)
+    settled = np.where((first == predicted) | ~published, first, contradicted)
+    return first, np.where(answered, settled, NO_ANSWER)

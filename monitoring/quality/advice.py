@@ -1,0 +1,103 @@
+"""When new thresholds are worth the work: what they could publish more, and which labels break the promise.
+
+This is a look, not a certificate: `tagstream model calibrate --reviewed` decides. Decisions that lie just under a threshold
+went to people, and their answers say how right the model was there. A threshold could fall to the confidence down to which
+the share that is right, published decisions included, stays above the promise with 95 % confidence.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from monitoring.quality.estimate import LEAST_ANSWERS, Estimate
+from monitoring.quality.sample import Bools, Floats, Sample
+
+# New thresholds are a new bundle, with a roll-out: two decisions in a hundred that people no longer see are worth it.
+WORTH_SHARE = 0.02
+# Confidences that are tried for each label.
+STEPS = 20
+# One-sided 95 %.
+NORMAL = 1.6448536269514722
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advice:
+    """
+    Whether to calibrate anew.
+
+    Attributes:
+        worth: It is worth doing.
+        reason: One sentence.
+        share_now: Share of the decisions that is published without a person.
+        share_then: That share with the thresholds that the answers seem to support.
+        below: Labels whose precision lies under the promise, by the upper end of its interval.
+    """
+
+    worth: bool
+    reason: str
+    share_now: float
+    share_then: float
+    below: tuple[str, ...]
+
+
+def advise(sample: Sample, found: Estimate, *, movable: Bools, promise: float, decisions: float) -> Advice:
+    """
+    Say whether new thresholds are worth doing.
+
+    Args:
+        sample: The drawn decisions of the window.
+        found: The estimate of what is published.
+        movable: Whether low confidence alone sent the decision to people, [n]: no threshold publishes the others.
+        promise: The precision that is promised for each label, 0 to 1.
+        decisions: All decisions of the window, over both doors.
+    """
+    now = found.decisions / decisions if decisions else 0.0
+    below = tuple(
+        label
+        for label, figures in found.by_label.items()
+        if not figures["precision"].missing and figures["precision"].high < promise
+    )
+    more = sum(_more(sample, label, movable, found, promise) for label in range(len(sample.labels)))
+    then = now + more / decisions if decisions else 0.0
+    answers = int(sample.settled.sum())
+    if below:
+        worth, reason = True, f"published precision is under the promise of {promise:.0%} for {', '.join(below)}"
+    elif found.accuracy.missing:
+        worth, reason = False, f"{found.accuracy.missing} more audit answers are needed before the answers support anything"
+    elif then - now >= WORTH_SHARE:
+        worth, reason = True, f"about {then:.0%} could be published instead of {now:.0%}, at a precision of {promise:.0%}"
+    else:
+        worth, reason = False, f"{answers} answers support no threshold that publishes {WORTH_SHARE:.0%} more"
+    return Advice(worth=worth, reason=reason, share_now=now, share_then=then, below=below)
+
+
+def _more(sample: Sample, label: int, movable: Bools, found: Estimate, promise: float) -> float:
+    """Decisions of a label that people see today and that could be published."""
+    inside = (sample.predicted == label) & ~sample.published & movable
+    rows = sample.where(inside)
+    precision = found.by_label[sample.labels[label]]["precision"]
+    if precision.value is None or int(rows.settled.sum()) < LEAST_ANSWERS:
+        return 0.0
+    published = sample.published & (sample.predicted == label)
+    count = float((1 / sample.inclusion[published]).sum())
+    # The interval of the published part is not symmetrical; its lower half is what counts here.
+    error = (precision.value - precision.low) / 1.959963984540054
+    best = 0.0
+    confidence = rows.confidence
+    for edge in np.quantile(confidence, 1 - np.arange(1, STEPS + 1) / STEPS):
+        above = confidence >= edge
+        answers = above & rows.settled
+        if not answers.any():
+            continue
+        added = float((1 / rows.inclusion[above]).sum())
+        if _lower(precision.value, error, count, rows, answers, added) >= promise:
+            best = max(best, added)
+    return best
+
+
+def _lower(share: float, error: float, count: float, rows: Sample, answers: Bools, added: float) -> float:
+    """The lower confidence bound of the precision of what is published together with what is added."""
+    hits, given = float((rows.truth[answers] == rows.predicted[answers]).sum()), float(answers.sum())
+    right = (hits + 0.5) / (given + 1)
+    variance: Floats | float = (count * error) ** 2 + added**2 * right * (1 - right) / given
+    return (count * share + added * right - NORMAL * float(np.sqrt(variance))) / (count + added)

@@ -1,0 +1,188 @@
+"""Live accuracy, precision, recall and F1, with 95 % intervals that hold near 1 and for few mistakes.
+
+Wald's interval fails near 1, and recall and F1 are ratios of two estimates. So the interval of every figure comes from one
+source: 2,000 plausible versions of the stream. For each stratum the shares of the true labels are drawn from the Dirichlet
+distribution that its answers leave open (Jeffreys' half an answer right and half an answer wrong come before them), as if there
+were `worth` plain answers. A figure is computed of each version; the middle 95 % are the interval. For one share
+it is Jeffreys' interval at the effective sample size, the small-sample form that Franco, Little, Louis and Slud 2019 recommend
+for surveys beside that of Korn and Graubard, which is wider than it says.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from monitoring.quality.figures import ACCURACY, BY_LABEL, Totals
+from monitoring.quality.reviewers import Reviewers, reviewers, slip_draws, without_slips
+from monitoring.quality.sample import Floats, Sample
+from monitoring.quality.strata import Stratum, strata
+
+DRAWS = 2000
+SEED = 7
+LEVEL = 0.95
+# Under this many answers an interval is honest and says little: the reader is told how many are missing.
+LEAST_ANSWERS = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """
+    One figure and its 95 % interval.
+
+    Attributes:
+        value: The estimate, 0 to 1; None without an answer it could rest on.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+        answers: Answers that the figure rests on.
+    """
+
+    value: float | None
+    low: float
+    high: float
+    answers: int
+
+    @property
+    def missing(self) -> int:
+        """Answers that are missing before the figure is worth reading; 0 if it is."""
+        return max(0, LEAST_ANSWERS - self.answers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """
+    The figures of one scope.
+
+    Attributes:
+        decisions: Decisions of the stream that the figures are about.
+        drawn: Of these, the ones drawn for people.
+        answers: Of the drawn ones, those with a settled answer.
+        accuracy: Share of decisions that are right.
+        by_label: Label to `precision`, `recall` and `f1`.
+    """
+
+    decisions: float
+    drawn: int
+    answers: int
+    accuracy: Figure
+    by_label: dict[str, dict[str, Figure]]
+
+
+def published(sample: Sample, populations: Floats | None = None) -> Estimate:
+    """
+    How right the published decisions are: the stream that consumers of `tagged` got without a person.
+
+    Recall is that among the published: of what is about a label and was published, the share that was published under it.
+
+    Args:
+        sample: The drawn decisions of the window; those of `review` are left out.
+        populations: Decisions by door and predicted label, [2, K]; see `strata`.
+    """
+    rows = sample.where(sample.published)
+    return _estimate(rows, [one for one in strata(rows, populations) if one.published], reviewers(sample))
+
+
+def everything(sample: Sample, populations: Floats | None = None) -> Estimate:
+    """
+    How right the model is over both doors: what consumers would get if all were published.
+
+    Answers of the door `review` come from one person each; the slips that audits found are taken out of them.
+
+    Args:
+        sample: The drawn decisions of the window.
+        populations: Decisions by door and predicted label, [2, K]; see `strata`.
+    """
+    return _estimate(sample, strata(sample, populations), reviewers(sample))
+
+
+def accuracy(sample: Sample) -> Figure:
+    """The accuracy of a slice, whose decisions are counted by what was drawn alone."""
+    window = _Window(strata(sample), reviewers(sample), labels=len(sample.labels))
+    return window.figure(ACCURACY, 0, int(sample.settled.sum()))
+
+
+def _estimate(sample: Sample, found: list[Stratum], people: Reviewers) -> Estimate:
+    window = _Window(found, people, labels=len(sample.labels))
+    settled = sample.settled
+    truth, named = sample.truth[settled], sample.predicted[settled]
+    figures = {}
+    for number, label in enumerate(sample.labels):
+        bases = {"precision": named == number, "recall": truth == number, "f1": (named == number) | (truth == number)}
+        figures[label] = {name: window.figure(name, number, int(bases[name].sum())) for name in BY_LABEL}
+    return Estimate(
+        decisions=sum(one.population for one in found),
+        drawn=len(sample),
+        answers=int(settled.sum()),
+        accuracy=window.figure(ACCURACY, 0, int(settled.sum())),
+        by_label=figures,
+    )
+
+
+class _Window:
+    """The strata of one scope, and what their answers leave open."""
+
+    def __init__(self, found: list[Stratum], people: Reviewers, *, labels: int) -> None:
+        self._people = people
+        self._labels = labels
+        self._predicted = np.array([one.predicted for one in found], dtype=np.int64)
+        self._once = np.array([not one.published for one in found], dtype=np.bool_)
+        self._populations = np.array([one.population for one in found])
+        self._shares = np.array([one.shares for one in found]).reshape(len(found), labels + 1)
+        worth = np.array([one.worth for one in found])
+        # Where every decision is answered nothing is left open; a number is needed to say so.
+        self._worth = np.minimum(worth, 1e12)
+        self._doubt = np.array([_doubt(one, labels) for one in found]).reshape(len(found), labels + 1)
+        unanswered = np.array([np.append(one.expected, 0.0) for one in found]).reshape(len(found), labels + 1)
+        middle = np.where((worth > 0)[:, None], self._shares, unanswered)[None] * self._populations[:, None]
+        self._middle = self._corrected(middle, np.array([people.slip or 0.0]))
+
+    def figure(self, name: str, label: int, answers: int) -> Figure:
+        """A figure, its interval from plausible versions of the stream."""
+        generator = np.random.default_rng(SEED)
+        shapes = self._worth[:, None] * self._shares + self._prior(name, label)
+        drawn = generator.standard_gamma(shapes, size=(DRAWS, *shapes.shape))
+        total = drawn.sum(axis=-1, keepdims=True)
+        cells = self._populations[:, None] * np.divide(drawn, total, out=np.zeros_like(drawn), where=total > 0)
+        cells = self._corrected(cells, slip_draws(self._people, DRAWS, generator))
+        middle, versions = Totals(self._middle, self._predicted), Totals(cells, self._predicted)
+        return _figure(middle.measure(name, label), versions.measure(name, label), answers)
+
+    def _prior(self, name: str, label: int) -> Floats:
+        """
+        What is held before the answers, in answers: half of one hit and half of one mistake of the figure, [strata, K + 1].
+
+        A figure over several strata has no more of it than a figure over one; else its interval would lie too low.
+        """
+        totals = Totals(self._middle, self._predicted)
+        good, bad = totals.good(name, label), totals.bad(name, label)
+        hits, mistakes = good * self._populations[:, None], bad * self._populations[:, None] * self._doubt
+        # Cells that the figure does not count need something, so that a stratum without an answer is as open as it is.
+        rest = 0.5 * (~good & (np.arange(self._labels + 1) == self._predicted[:, None]))
+        found: Floats = rest + 0.5 * hits / max(hits.sum(), 1e-12) + 0.5 * mistakes / max(mistakes.sum(), 1e-12)
+        return found
+
+    def _corrected(self, cells: Floats, slip: Floats) -> Floats:
+        found = cells.copy()
+        found[:, self._once] = without_slips(cells[:, self._once], slip, labels=self._labels)
+        return found
+
+
+def _doubt(one: Stratum, labels: int) -> Floats:
+    """The labels that a mistake of this stratum may have as its truth, half as the model spreads its doubt, half evenly, [K + 1]."""
+    doubt = np.append(one.expected, 0.0)
+    doubt[one.predicted] = 0.0
+    evenly = np.full(labels + 1, 1 / labels)
+    evenly[one.predicted] = 0.0
+    found: Floats = 0.5 * evenly + 0.5 * (doubt / doubt.sum() if doubt.sum() else evenly)
+    return found
+
+
+def _figure(value: Floats, versions: Floats, answers: int) -> Figure:
+    versions = versions[~np.isnan(versions)]
+    if not len(versions) or np.isnan(value[0]):
+        return Figure(value=None, low=0.0, high=1.0, answers=answers)
+    low, high = np.quantile(versions, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    middle = float(value[0])
+    # All answers right: the truth may be 1, which no plausible version reaches.
+    return Figure(
+        value=middle if answers else None, low=float(min(low, middle)), high=float(max(high, middle)), answers=answers
+    )
