@@ -19,6 +19,7 @@ LEVEL = 0.95
 BAND = 0.02
 # Coverage of n streams is itself a count: with few of them the band is wider by three standard errors.
 FULL = 1000
+REPORTED = 50
 
 
 class Coverage:
@@ -61,8 +62,11 @@ def measure(streams: int, events: int) -> tuple[list[Coverage], list[Coverage]]:
         of_published, of_all = truths(one), truths(one, everywhere=True)
         for coverage, estimator, everywhere in (*ours, *bad):
             coverage.add(estimator(one), of_all if everywhere else of_published)
-        if sys.stderr.isatty():
-            print(f"\r{seed + 1} of {streams} streams", end="", file=sys.stderr, flush=True)
+        if (seed + 1) % REPORTED == 0:
+            shares = ", ".join(
+                f"{one.name} {min(map(one.share, NAMES)):.1%} to {max(map(one.share, NAMES)):.1%}" for one, _, _ in ours
+            )
+            print(f"{seed + 1} of {streams} streams; covered so far: {shares}", file=sys.stderr, flush=True)
     return [one for one, _, _ in ours], [one for one, _, _ in bad]
 
 

@@ -1,4 +1,4 @@
-"""Assembles the three boards as Grafana's JSON. `python -m monitoring.grafana.boards` rewrites the committed files.
+"""Assembles the four boards as Grafana's JSON. `python -m monitoring.grafana.boards` rewrites the committed files.
 
 The queries are in `panels[].targets[].expr` and `annotations.list[].expr`. Grafana fills in four variables; `queries` does
 the same, so that a test can ask a live Prometheus:
@@ -8,7 +8,7 @@ the same, so that a test can ask a live Prometheus:
     $__rate_interval   at least four scrape intervals, "1m" at 15 s
     ${datasource}      only as the uid of the data source, never inside an expression
 
-While workers run, every query of a panel returns a series. The query of an annotation does so only around the moment that it
+While workers run, every query of a panel returns a series; those of the board People while a review console runs. The query of an annotation does so only around the moment that it
 marks.
 """
 
@@ -20,6 +20,7 @@ from pathlib import Path
 
 from monitoring.grafana.overview import OVERVIEW
 from monitoring.grafana.panels import DATASOURCE, Json, Panel
+from monitoring.grafana.people import PEOPLE
 from monitoring.grafana.quality import QUALITY
 from monitoring.grafana.review import REVIEW
 
@@ -62,6 +63,7 @@ BOARDS = (
     Board(name="overview", title="tagstream: Overview", answers="Do events get through, and in time?", rows=OVERVIEW),
     Board(name="quality", title="tagstream: Quality", answers="Are the decisions still like the reference?", rows=QUALITY),
     Board(name="review", title="tagstream: Review", answers="How many decisions go to people, and why?", rows=REVIEW),
+    Board(name="people", title="tagstream: People", answers="How right are the decisions, as people find?", rows=PEOPLE),
 )
 
 

@@ -1,6 +1,6 @@
 """The board Review, for the planner of reviews: how many decisions go to people, and why?
 
-The review queue and the reviewers' decisions have no metric, so they have no panel.
+The queue and the reviewers' answers are on the board People.
 """
 
 from monitoring.grafana.panels import Panel, Query

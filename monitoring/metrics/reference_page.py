@@ -13,12 +13,13 @@ from prometheus_client.core import Metric
 
 from monitoring import edges
 from monitoring.metrics.metrics import Metrics
+from monitoring.metrics.quality import QualityMetrics
 
 # A placeholder for the labels of a bundle.
 LABELS = ("LABEL",)
 HEAD = """# Metrics
 
-Every series that a worker serves at `/metrics`, besides those of its process (`process_*`, `python_*`).
+Every series that a worker or a review console serves at `/metrics`, besides those of its process (`process_*`, `python_*`).
 Made from the code by `python -m monitoring.metrics.reference_page docs/metrics.md`; a test holds it to be current.
 
 - Base units; ratios are 0 to 1. Counters and histograms of any number of workers may be added up.
@@ -31,6 +32,11 @@ Made from the code by `python -m monitoring.metrics.reference_page docs/metrics.
 - `tagstream_energy_score` has no `_sum`: energies are below zero.
 """
 SECTIONS = {
+    "tagstream_queue_": ("Review queue", "Served by the review console: what waits for people."),
+    "tagstream_quality_": (
+        "Live quality",
+        "Served by the review console: estimates over its window, see [quality](quality.md). Consoles of one job give the same figures: take `max`, no sum.",
+    ),
     "tagstream_reference_": ("Reference of the bundle", "Figures of ordinary traffic, for comparison with the live ones."),
     "tagstream_drift_": ("Drift", "Results of this worker's drift detection."),
     "tagstream_answer": ("Answers", "Reviewers' answers on `reviewed`, which become decisions on `tagged`."),
@@ -86,6 +92,7 @@ def _metrics() -> Iterable[Metric]:
         },
     )
     metrics.open_transactions({0: (1, 1.0)})
+    QualityMetrics(registry, labels=LABELS)
     return registry.collect()
 
 

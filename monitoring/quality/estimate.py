@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from monitoring.quality.figures import ACCURACY, BY_LABEL, Totals
-from monitoring.quality.reviewers import Reviewers, reviewers, slip_draws, without_slips
+from monitoring.quality.reviewers import Reviewers, reviewers, slip_draws, with_missed, without_slips
 from monitoring.quality.sample import Floats, Sample
 from monitoring.quality.strata import Stratum, strata
 
@@ -137,7 +137,8 @@ class _Window:
 
     def figure(self, name: str, label: int, answers: int) -> Figure:
         """A figure, its interval from plausible versions of the stream."""
-        generator = np.random.default_rng(SEED)
+        # The same answers give the same interval; others draw anew, so that no two windows share the luck of one draw.
+        generator = np.random.default_rng([SEED, answers, int(self._populations.sum())])
         shapes = self._worth[:, None] * self._shares + self._prior(name, label)
         drawn = generator.standard_gamma(shapes, size=(DRAWS, *shapes.shape))
         total = drawn.sum(axis=-1, keepdims=True)
@@ -162,7 +163,9 @@ class _Window:
 
     def _corrected(self, cells: Floats, slip: Floats) -> Floats:
         found = cells.copy()
-        found[:, self._once] = without_slips(cells[:, self._once], slip, labels=self._labels)
+        once, twice = self._once, ~self._once
+        found[:, once] = without_slips(cells[:, once], slip, labels=self._labels)
+        found[:, twice] = with_missed(cells[:, twice], slip, self._predicted[twice], labels=self._labels)
         return found
 
 

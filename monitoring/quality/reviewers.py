@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from monitoring.quality.sample import Floats, Sample
+from monitoring.quality.sample import Floats, Ints, Sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,4 +118,30 @@ def without_slips(totals: Floats, slip: Floats, *, labels: int) -> Floats:
     true = np.maximum(true, 0)
     true *= named / np.maximum(true.sum(axis=-1, keepdims=True), 1e-12)
     found: Floats = np.concatenate([true, totals[..., labels:]], axis=-1)
+    return found
+
+
+def with_missed(totals: Floats, slip: Floats, predicted: Ints, *, labels: int) -> Floats:
+    """
+    What was true of audited decisions in these totals, where two people are asked about every contradiction.
+
+    A mistake is missed if the first or the second person slips to the model's label, and a right decision is taken for a mistake
+    if both slip to the same other one. Each is rare, and so are mistakes.
+
+    Args:
+        totals: Decisions by stratum and settled answer, [draws, strata, K + 1].
+        slip: Share of first answers that are slips, [draws].
+        predicted: The label of each stratum, [strata].
+        labels: K.
+    """
+    if labels == 1:
+        return totals
+    rate = np.minimum(slip, 0.25)[:, None, None]
+    places = np.arange(len(predicted))
+    right = totals[:, places, predicted][..., None]
+    false = right * (rate / (labels - 1)) ** 2 * (np.arange(labels + 1) < labels)
+    wrong = np.maximum(totals - false, 0) / (1 - 2 * rate / (labels - 1))
+    wrong[:, places, predicted] = 0
+    found: Floats = np.minimum(wrong, totals.sum(axis=-1, keepdims=True))
+    found[:, places, predicted] = np.maximum(totals.sum(axis=-1) - found.sum(axis=-1), 0)
     return found

@@ -1,4 +1,4 @@
-"""What a worker exports, for every test that names metrics."""
+"""What a worker and a review console export, for every test that names metrics."""
 
 import json
 from pathlib import Path
@@ -7,19 +7,21 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from monitoring.metrics.metrics import Metrics
+from monitoring.metrics.quality import QualityMetrics
 
 ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
 def series() -> dict[str, list[dict[str, str]]]:
-    """Every series that a worker with a bundle exports: name to the labels of each."""
+    """Every series that a worker with a bundle, or a review console, exports: name to the labels of each."""
     manifest = json.loads((ROOT / "tests" / "data" / "tiny_bundle" / "bundle.json").read_text(encoding="utf-8"))
     registry = CollectorRegistry()
     metrics = Metrics(registry, labels=manifest["labels"], topic="content")
     thresholds = dict.fromkeys(manifest["labels"], 0.7)
     metrics.model_loaded(name="tiny", version="1", digest="d", now=7.0, thresholds=thresholds, reference=manifest["reference"])
     metrics.open_transactions({3: (500, 7.0)})
+    QualityMetrics(registry, labels=manifest["labels"])
     found: dict[str, list[dict[str, str]]] = {}
     for metric in registry.collect():
         for sample in metric.samples:

@@ -20,7 +20,7 @@ FOLDER = ROOT / "monitoring" / "prometheus"
 CONFIGURATIONS = ("prometheus.yml", "compose.yml", "hosts.yml")
 CASES = sorted((FOLDER / "tests").glob("*.yml"))
 TIERS = {"page", "ticket"}
-BOARDS = {f"/d/tagstream-{name}" for name in ("overview", "quality", "review")}
+BOARDS = {f"/d/tagstream-{name}" for name in ("overview", "quality", "review", "people")}
 # What Prometheus says of its targets and puts on every series.
 OWN_SERIES = {"up": set()}
 SCRAPED = {"job", "instance"}
@@ -257,7 +257,7 @@ def test_the_budget_of_reviews_is_one_number() -> None:
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_the_job_has_the_name_that_the_alerts_look_for(name: str) -> None:
-    """Each configuration names the job tagstream and loads both rule files."""
+    """Each configuration names the jobs of workers and of consoles, and loads both rule files."""
     configuration = yaml.safe_load((FOLDER / name).read_text(encoding="utf-8"))
-    assert [job["job_name"] for job in configuration["scrape_configs"]] == ["tagstream"]
+    assert [job["job_name"] for job in configuration["scrape_configs"]] == ["tagstream", "tagstream-review"]
     assert configuration["rule_files"] == ["recording.yml", "alerts.yml"]

@@ -1,0 +1,142 @@
+"""The metrics of a review console: live quality, and what waits for people. Label sets are closed, units are base units.
+
+A console computes the estimates for its whole store, so several consoles of one job give the same figures: take `max`, never a sum.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+
+from monitoring.quality.estimate import Estimate, Figure
+from monitoring.quality.report import Report
+
+SCOPES = ("published", "model")
+BOUNDS = ("value", "low", "high")
+FIGURES = ("precision", "recall", "f1")
+DOORS = ("audit", "second_opinion", "user_report", "review", "correction")
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class QualityMetrics:
+    """The gauges of one console on one registry."""
+
+    def __init__(self, registry: CollectorRegistry, *, labels: Sequence[str] = ()) -> None:
+        """Register every metric. `labels` are the bundle's; those of a later report are added."""
+        self._registry = registry
+        self._labels = tuple(labels)
+
+        def gauge(name: str, text: str, *names: str) -> Gauge:
+            return Gauge(name, text, names, registry=registry)
+
+        self._accuracy = gauge(
+            "tagstream_quality_accuracy_ratio",
+            "Measured share of right decisions, with the ends of its 95 % interval; NaN under 30 answers.",
+            "scope",
+            "bound",
+        )
+        self._figure = gauge(
+            "tagstream_quality_label_ratio",
+            "Measured precision, recall and F1 of a label, with the ends of the 95 % interval; NaN under 30 answers.",
+            "scope",
+            "figure",
+            "label",
+            "bound",
+        )
+        self._expected = gauge(
+            "tagstream_quality_expected_accuracy_ratio", "Accuracy that the model expects of what it publishes, without labels."
+        )
+        self._gap = gauge(
+            "tagstream_quality_gap_ratio",
+            "Expected minus measured accuracy of what is published, with its 95 % interval.",
+            "bound",
+        )
+        self._promise = gauge("tagstream_quality_promise_ratio", "The promised accuracy of what is published.")
+        self._answers = gauge("tagstream_quality_answers", "Settled answers that the estimates rest on.", "scope")
+        self._decisions = gauge("tagstream_quality_decisions", "Decisions of the window that the estimates are about.", "scope")
+        self._gain = gauge(
+            "tagstream_quality_recalibration_gain_ratio",
+            "Share of all decisions that new thresholds could publish and today's send to people.",
+        )
+        self._evaluated = gauge(
+            "tagstream_quality_evaluated_timestamp_seconds", "Time of the last estimate; 0 before the first."
+        )
+        self._slip = gauge(
+            "tagstream_quality_slip_ratio",
+            "Share of first answers that are slips, with its 95 % interval; NaN if unknown.",
+            "bound",
+        )
+        self._seconds = gauge("tagstream_quality_second_opinions", "Audits against the model that a second person has settled.")
+        self._overturned = gauge(
+            "tagstream_quality_overturned_answers", "Of these, the ones in which the model was right after all."
+        )
+        self._open = gauge("tagstream_queue_open_items", "Items that wait for a person, by door.", "door")
+        self._held = gauge("tagstream_queue_held_items", "Of these, the ones that are in someone's hands.")
+        self._oldest = gauge(
+            "tagstream_queue_oldest_timestamp_seconds",
+            "When the oldest waiting item was decided, those that wait for a second opinion left out; NaN if none waits.",
+        )
+        self._answered = gauge("tagstream_queue_answered_events", "Events with an answer.")
+        self._unmatched = gauge("tagstream_queue_unmatched_reports", "Reports of readers about events that no topic knows.")
+        self._begin()
+
+    def queue(
+        self, *, waiting: Mapping[str, int], held: int, oldest_ms: int | None, answered: int, unmatched_reports: int
+    ) -> None:
+        """What waits, by door; `oldest_ms` in Unix milliseconds."""
+        for door in DOORS:
+            self._open.labels(door).set(waiting.get(door, 0))
+        self._held.set(held)
+        self._oldest.set(math.nan if oldest_ms is None else oldest_ms / 1000)
+        self._answered.set(answered)
+        self._unmatched.set(unmatched_reports)
+
+    def report(self, found: Report, *, now: float) -> None:
+        """An estimate that was made at `now`, Unix seconds."""
+        for scope, estimate in zip(SCOPES, (found.published, found.model), strict=True):
+            self._estimate(scope, estimate)
+        self._expected.set(math.nan if found.expected.accuracy is None else found.expected.accuracy)
+        self._bounds(self._gap, (), found.gap)
+        self._promise.set(found.promise)
+        self._gain.set(found.advice.share_then - found.advice.share_now)
+        people = found.reviewers
+        self._seconds.set(people.second_opinions)
+        self._overturned.set(people.overturned)
+        slip = (people.slip, people.slip_low, people.slip_high)
+        for bound, value in zip(BOUNDS, slip, strict=True):
+            self._slip.labels(bound).set(math.nan if value is None or people.slip is None else value)
+        self._evaluated.set(now)
+
+    def text(self) -> bytes:
+        """The body of `/metrics`, of the type `CONTENT_TYPE`."""
+        return generate_latest(self._registry)
+
+    def _begin(self) -> None:
+        for scope in SCOPES:
+            for bound in BOUNDS:
+                self._accuracy.labels(scope, bound).set(math.nan)
+                for label in self._labels:
+                    for figure in FIGURES:
+                        self._figure.labels(scope, figure, label, bound).set(math.nan)
+            self._answers.labels(scope)
+            self._decisions.labels(scope)
+        for bound in BOUNDS:
+            self._gap.labels(bound).set(math.nan)
+            self._slip.labels(bound).set(math.nan)
+        for gauge in (self._expected, self._promise, self._oldest):
+            gauge.set(math.nan)
+        for door in DOORS:
+            self._open.labels(door)
+
+    def _estimate(self, scope: str, found: Estimate) -> None:
+        self._bounds(self._accuracy, (scope,), found.accuracy)
+        for label, figures in found.by_label.items():
+            for name, figure in figures.items():
+                self._bounds(self._figure, (scope, name, label), figure)
+        self._answers.labels(scope).set(found.answers)
+        self._decisions.labels(scope).set(found.decisions)
+
+    def _bounds(self, gauge: Gauge, names: tuple[str, ...], figure: Figure) -> None:
+        known = figure.value is not None and not figure.missing
+        for bound, value in zip(BOUNDS, (figure.value, figure.low, figure.high), strict=True):
+            gauge.labels(*names, bound).set(value if known and value is not None else math.nan)

@@ -1,0 +1,99 @@
+"""The metrics of a review console: every series from the start, honest gaps, and the numbers of the report."""
+
+import math
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from benchmarks.quality.streams import LABELS, stream
+from monitoring.metrics.quality import QualityMetrics
+from monitoring.quality.report import Report, Window, measure
+
+VOCABULARY = """
+    tagstream_quality_accuracy_ratio scope bound
+    tagstream_quality_label_ratio scope figure label bound
+    tagstream_quality_expected_accuracy_ratio
+    tagstream_quality_gap_ratio bound
+    tagstream_quality_promise_ratio
+    tagstream_quality_answers scope
+    tagstream_quality_decisions scope
+    tagstream_quality_recalibration_gain_ratio
+    tagstream_quality_evaluated_timestamp_seconds
+    tagstream_quality_slip_ratio bound
+    tagstream_quality_second_opinions
+    tagstream_quality_overturned_answers
+    tagstream_queue_open_items door
+    tagstream_queue_held_items
+    tagstream_queue_oldest_timestamp_seconds
+    tagstream_queue_answered_events
+    tagstream_queue_unmatched_reports
+"""
+
+
+def documented_of_a_console() -> dict[str, set[str]]:
+    """The contract's names of a console's metrics, each with its label names."""
+    return {name: set(labels) for name, *labels in map(str.split, VOCABULARY.strip().splitlines())}
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    """Of one simulated month."""
+    one = stream(3, 30_000)
+    window = Window(sample=one.drawn, populations=one.populations, slices={}, movable=~one.drawn.published)
+    return measure(window, promise=0.95)
+
+
+def test_what_is_documented_is_what_a_console_registers() -> None:
+    """The registered names and labels are exactly the documented ones, before a report and after it."""
+    registry = CollectorRegistry()
+    QualityMetrics(registry, labels=("one",))
+    found = {sample.name: set(sample.labels) for metric in registry.collect() for sample in metric.samples}
+    assert found == documented_of_a_console()
+
+
+def test_every_series_is_there_before_the_first_report() -> None:
+    """A figure that is not known yet is NaN, which no alert takes for a number."""
+    registry = CollectorRegistry()
+    metrics = QualityMetrics(registry, labels=("one",))
+    names = {"scope": "model", "figure": "recall", "label": "one", "bound": "low"}
+    assert math.isnan(registry.get_sample_value("tagstream_quality_label_ratio", names) or 0)
+    assert registry.get_sample_value("tagstream_queue_open_items", {"door": "audit"}) == 0
+    assert b"tagstream_quality_promise_ratio NaN" in metrics.text()
+
+
+def test_the_numbers_are_those_of_the_report(report: Report) -> None:
+    """Value, ends and counts are served as they were estimated."""
+    registry = CollectorRegistry()
+    QualityMetrics(registry).report(report, now=7.0)
+    found = report.published.accuracy
+    for bound, value in (("value", found.value), ("low", found.low), ("high", found.high)):
+        served = registry.get_sample_value("tagstream_quality_accuracy_ratio", {"scope": "published", "bound": bound})
+        assert served == value
+    names = {"scope": "published", "figure": "f1", "label": LABELS[0], "bound": "value"}
+    assert registry.get_sample_value("tagstream_quality_label_ratio", names) == report.published.by_label[LABELS[0]]["f1"].value
+    assert registry.get_sample_value("tagstream_quality_answers", {"scope": "model"}) == report.model.answers
+    assert registry.get_sample_value("tagstream_quality_gap_ratio", {"bound": "low"}) == report.gap.low
+    assert registry.get_sample_value("tagstream_quality_evaluated_timestamp_seconds") == 7.0
+
+
+def test_a_figure_with_few_answers_is_no_number() -> None:
+    """An alert on nine answers would be an alert on chance."""
+    one = stream(3, 30_000).drawn
+    few = one.where((one.published & one.settled).cumsum() <= 9)
+    registry = CollectorRegistry()
+    found = measure(Window(sample=few, populations=None, slices={}, movable=~few.published), promise=0.95)
+    QualityMetrics(registry).report(found, now=7.0)
+    served = registry.get_sample_value("tagstream_quality_accuracy_ratio", {"scope": "published", "bound": "high"})
+    assert math.isnan(served or 0)
+
+
+def test_the_queue_is_served_by_door() -> None:
+    """Doors without an item are zero, and an empty queue has no oldest item."""
+    registry = CollectorRegistry()
+    metrics = QualityMetrics(registry)
+    metrics.queue(waiting={"review": 5}, held=1, oldest_ms=4000, answered=2, unmatched_reports=3)
+    assert registry.get_sample_value("tagstream_queue_open_items", {"door": "review"}) == 5
+    assert registry.get_sample_value("tagstream_queue_oldest_timestamp_seconds") == 4.0
+    metrics.queue(waiting={}, held=0, oldest_ms=None, answered=2, unmatched_reports=3)
+    assert registry.get_sample_value("tagstream_queue_open_items", {"door": "review"}) == 0
+    assert math.isnan(registry.get_sample_value("tagstream_queue_oldest_timestamp_seconds") or 0)
