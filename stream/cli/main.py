@@ -11,7 +11,7 @@ import typer
 
 from stream.cli import classify, config, demo, dlq, drift, model, topic, worker
 from stream.cli.exits import EXIT_FAILED, note
-from stream.cli.people import lookup, report, review
+from stream.cli.people import lookup, quality, report, review
 from stream.terminal import output
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ for verb in (
     topic.tail,
     report.report,
     lookup.lookup,
+    quality.quality,
     demo.demo,
     worker.top,
     worker.doctor,

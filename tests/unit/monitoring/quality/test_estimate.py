@@ -40,10 +40,16 @@ def test_intervals_hold_and_those_of_bad_estimators_do_not() -> None:
         for coverage, estimator in zip(bad, KNOWN_BAD, strict=True):
             coverage.add(estimator(one), truths(one))
     for coverage in ours:
-        # Seeded, so the same every time. Of 520 intervals 26 should miss; of the 40 of one figure, 2.
-        assert 0.92 <= float(np.mean([coverage.share(name) for name in NAMES])) <= 0.98, coverage.name
-        assert min(coverage.share(name) for name in NAMES) >= 0.85, coverage.name
-    assert [one.name for one in bad if min(one.share(name) for name in NAMES) >= 0.8] == []
+        # Seeded, so the same every time. The 13 figures of a stream miss together, so their mean over 40 streams has a standard
+        # error of about two points. The benchmark with its 1,000 streams is the proof; this finds what breaks.
+        assert mean(coverage) >= 0.89, coverage.name
+        assert min(coverage.share(name) for name in NAMES) >= 0.8, coverage.name
+    assert [one.name for one in bad if mean(one) >= 0.87] == []
+
+
+def mean(coverage: Coverage) -> float:
+    """The mean coverage of the figures."""
+    return float(np.mean([coverage.share(name) for name in NAMES]))
 
 
 def test_all_answers_right_is_a_value_of_one_and_an_interval_that_is_open_below() -> None:
@@ -75,17 +81,19 @@ def test_an_empty_window_is_no_error() -> None:
 
 
 def test_decisions_that_are_all_answered_leave_nothing_open() -> None:
-    """Where every decision was asked about and answered, the interval is the value."""
+    """Where every decision was asked about and answered, only slips that nobody saw leave the interval open."""
     found = published(sample([0] * 90 + [1] * 10, inclusion=1.0)).accuracy
     assert found.value == pytest.approx(0.9)
-    assert found.high - found.low < 0.001
+    assert found.high - found.low < 0.01
 
 
 def test_a_contradiction_that_waits_for_a_second_opinion_is_neither_right_nor_wrong() -> None:
     """Settled contradictions stand for those that wait; with none settled, the first answers count."""
     first = [0] * 80 + [1] * 20
     half = published(sample([0] * 80 + [0] * 5 + [1] * 5 + [NO_ANSWER] * 10, first=first)).accuracy
-    assert half.value == pytest.approx(0.9)
+    # A tenth is wrong. Of 45 right decisions with a settled answer 5 were slips, so some mistakes were hidden by slips too.
+    slip = 5 / 45
+    assert half.value == pytest.approx(1 - (0.1 - 0.9 * slip**2) / (1 - 2 * slip))
     none = published(sample([0] * 80 + [NO_ANSWER] * 20, first=first)).accuracy
     assert none.value == pytest.approx(0.8)
 

@@ -1,0 +1,67 @@
+"""`tagstream quality`: how right the decisions are, as people find, and whether new thresholds are worth it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stream.cli.exits import EXIT_FAILED, EXIT_USAGE, fail, note
+from stream.cli.options import Json, finite, not_empty, settings
+
+MOST_DAYS = 90
+
+
+def quality(
+    store: Annotated[
+        str | None,
+        typer.Option(
+            help="Store of the review console: sqlite:///FILE or postgresql://...; its file in state_folder unless given.",
+            callback=not_empty,
+        ),
+    ] = None,
+    days: Annotated[
+        float, typer.Option(help="Decisions of the last so many days.", min=0.1, max=MOST_DAYS, callback=finite)
+    ] = 30.0,
+    promise: Annotated[
+        float, typer.Option(help="Precision that consumers are promised.", min=0.5, max=0.9999, metavar="0..1", callback=finite)
+    ] = 0.95,
+    json: Json = False,
+) -> None:
+    """
+    Show live accuracy, precision, recall and F1 with 95 % intervals, from what people answered in the review console.
+
+    It reads the console's store and no topic.
+    """
+    chosen = settings()
+    try:
+        from stream.review.store.store import open_store, unix_ms
+    except ModuleNotFoundError as error:
+        from model_export.extras import install
+
+        fail(f"the store needs the extra `review` ({error}). Next: {install('review')}", EXIT_USAGE)
+    from stream.cli.show import measured
+    from stream.review.live_quality import live_quality
+
+    url = store or _of_the_console(chosen.state_folder)
+    with open_store(url) as opened:
+        found = live_quality(opened, now_ms=unix_ms(), days=days, promise=promise)
+    measured.print_quality(found, as_json=json)
+    if found.left_out:
+        note(f"{found.left_out} decisions of the keyword rules, or of bundles with other labels, are left out")
+    if found.report is None:
+        fail(
+            f"the store {url.rpartition('@')[2]} has no decision of the last {days:g} days that people were asked about. "
+            "Next: let the review console run until it has read the topics; audits need the topic audit and an audit_rate above 0.",
+            EXIT_FAILED,
+        )
+
+
+def _of_the_console(folder: Path) -> str:
+    """The file that a console makes unless it is told otherwise; a file that is not there would be made, and be empty."""
+    path = folder.expanduser() / "review.sqlite"
+    if not path.exists():
+        fail(
+            f"{path} does not exist: no review console has run with this state_folder. Next: start one, or give its --store.",
+            EXIT_FAILED,
+        )
+    return f"sqlite:///{path}"
