@@ -54,7 +54,7 @@ def train(
         checkpoint = checkpoint or folder / "network.safetensors"
     logs.configure(level="info", form="console")
     logging.getLogger("onnx_ir").setLevel(logging.WARNING)
-    rows = None if corpus_only else data_folder_if_any(settings)
+    rows = None if corpus_only else _data_folder_if_any(settings)
     if rows is None:
         console.talk(
             "training on the authored corpus alone, without Made With ML's rows; there will be no figures on the holdout"
@@ -232,7 +232,7 @@ def data_folder(settings: Settings) -> Path:
     return settings.data if settings.data is not None else madewithml.download()
 
 
-def data_folder_if_any(settings: Settings) -> Path | None:
+def _data_folder_if_any(settings: Settings) -> Path | None:
     """As `data_folder`; None where no folder is given and the download fails, which is printed."""
     try:
         return data_folder(settings)

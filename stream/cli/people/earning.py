@@ -43,7 +43,9 @@ def calibrate(settings: Settings, *, reviewed: str, folder: Path, precision: flo
     gathered = gather(answered, digests=lineage(bundle.manifest, bundle.digest), asked=asked)
     for why, count in gathered.left_out.items():
         console.talk(f"left out: answers on {counted(count, 'event')} {why}")
-    rows = BundleOptions(folder=folder, data_folder=making.data_folder_if_any(settings)).splits()
+    if settings.data is None:
+        console.talk("the manifest will have no figures on the holdout: TAGSTREAM_DATA names no folder")
+    rows = BundleOptions(folder=folder, data_folder=settings.data).splits()
     gain = earn_bundle(folder, bundle=bundle, evidence=gathered.evidence, splits=rows, precision=precision)
     if as_json:
         console.show_json(gain.as_record())

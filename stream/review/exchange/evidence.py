@@ -11,8 +11,9 @@ from monitoring.vocabulary import ReviewReason
 from stream.contract.answers import Answer, AnsweredEvent, order
 from stream.contract.published import ModelDecision, PublishedDecision
 
-# By these doors events come before a person with a known probability. A reader's report or an import is chosen by somebody.
-DRAWN = frozenset({"review", "audit"})
+# By these doors answers come about events that were drawn. A reader's report picks what looks wrong; an import of another event has
+# no probability of being asked about.
+DRAWN = frozenset({"review", "audit", "import"})
 # Where less of what was asked is answered, the answers may be those that were easy to give. A handful says nothing yet.
 LEAST_ANSWERED, LEAST_ASKED = 0.5, 20
 

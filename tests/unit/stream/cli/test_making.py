@@ -30,7 +30,7 @@ def test_without_made_with_ml_training_goes_on_and_says_so(monkeypatch: pytest.M
 
     monkeypatch.setattr(madewithml, "download", unreachable)
     monkeypatch.setattr(console, "talk", said.append)
-    assert making.data_folder_if_any(Settings()) is None
+    assert making._data_folder_if_any(Settings()) is None
     assert said == ["cannot be fetched"]
 
 

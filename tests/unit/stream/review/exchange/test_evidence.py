@@ -64,6 +64,14 @@ def test_answers_that_nobody_drew_prove_nothing() -> None:
     assert (found.evidence.answers, found.left_out) == (0, {"that were chosen by a person and not drawn": 1})
 
 
+def test_an_import_counts_where_its_event_was_drawn() -> None:
+    """An audit that was answered in another tool is as good as one that was answered here; a published event is not."""
+    drawn = gather([answered(audited(event(1)), asked_by="import")], digests=DIGESTS)
+    assert drawn.evidence.weight.tolist() == [50.0]
+    picked = gather([answered(event(1), asked_by="import")], digests=DIGESTS)
+    assert picked.left_out == {"without the probability with which they were asked about": 1}
+
+
 def test_a_report_on_an_event_that_was_drawn_corrects_it() -> None:
     """The event was drawn for an audit; the answer that a later report brought about is the newest, and counts."""
     record = audited(event(1))
