@@ -19,6 +19,7 @@ from stream.kafka import admin
 from stream.kafka.errors import BrokerUnreachableError
 from stream.kafka.reading.log import log_of
 from stream.kafka.reading.resumed import Resumed, resumed
+from stream.kafka.rights import Operation
 from stream.logs import logger
 from stream.review.store.changes import Change
 from stream.review.store.database.database import StoreUnavailableError
@@ -33,8 +34,10 @@ DAY_MS = 24 * 3600 * 1000
 AGAIN_SECONDS = 2.0
 # How often reports without a decision are looked up, partitions and topics are counted, and what is old is forgotten.
 MATCH_SECONDS, LOOK_SECONDS, PRUNE_SECONDS = 1.0, 15.0, 3600.0
+NEEDED = ("review", "reviewed")
 # What is not there yet is looked for again after `LOOK_SECONDS`.
 OPTIONAL = ("audit", "reports", "tagged")
+MISSING = "the console works without them; `tagstream doctor --create-topics` makes them"
 
 log = logger("tagstream.review")
 
@@ -113,6 +116,7 @@ class Follower:
         Raises:
             StoreMismatchError: The store was filled from other topics.
             TopicsMissingError: `review` or `reviewed` does not exist.
+            NotAuthorizedError: This user may not read a topic; the message has the missing ACL.
             Exception: Another reason why the thread ended.
         """
         if self._failure is not None:
@@ -169,21 +173,18 @@ class Follower:
 
         Raises:
             TopicsMissingError: `review` or `reviewed` is not among them.
+            NotAuthorizedError: This user may not read one that is there.
         """
         topics = self._settings.topics
-        needed = {"review": topics.review, "reviewed": topics.reviewed}
-        admin.require(self._settings, needed)
-        wished = {name: getattr(topics, name) for name in OPTIONAL}
-        there = admin.partitions(self._settings)
-        missing = frozenset(topic for topic in wished.values() if topic not in there)
+        wanted = {name: getattr(topics, name) for name in (*NEEDED, *OPTIONAL)}
+        found = admin.describe(self._settings, wanted.values())
+        missing = frozenset(wanted[name] for name in OPTIONAL if found[wanted[name]].partitions is None)
+        there = {name: topic for name, topic in wanted.items() if topic not in missing}
+        admin.require(self._settings, there, operations=dict.fromkeys(there, Operation.READ), found=found)
         if missing - self._missing:
-            log.warning(
-                "topics_missing",
-                topics=sorted(missing),
-                next="`tagstream doctor --create-topics`; until then the console works without them",
-            )
+            log.warning("topics_missing", topics=sorted(missing), next=MISSING)
         self._missing = missing
-        return [*needed.values(), *(topic for topic in wished.values() if topic in there)]
+        return list(there.values())
 
     def _begin(self, topics: Resumed) -> None:
         """

@@ -4,6 +4,7 @@ A console that dies in between has lost nothing: the follower of another one, or
 """
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -23,7 +24,8 @@ from stream.review.store.store import Store, unix_ms
 from stream.review.translation import answer_record, answered
 from stream.settings.topics import Topics
 
-# One answer is sent at a time; another waits for so long, which is longer than a send takes.
+# One answer is sent at a time. An answer that was not handed over after so long is given up: its confirmation takes 20 s more at
+# most, and the item is kept from everybody for longer than both (`SAVING_MS`).
 TURN_SECONDS = 30.0
 NOT_WRITTEN = "The brokers took no record ({why}), so nothing was written. Next: send the same answer again when they are back; what you typed is kept."
 NOT_KNOWN = (
@@ -38,8 +40,8 @@ log = logger("tagstream.review")
 class Sender(Protocol):
     """Sends records; `VerbatimSender` implements it."""
 
-    def deliver(self, records: Sequence[Record]) -> list[UndeliveredError | None]:
-        """None for each record that all replicas have, else why not."""
+    def deliver(self, records: Sequence[Record], *, until: float) -> list[UndeliveredError | None]:
+        """None for each record that all replicas have, else why not; after `until` (`time.monotonic`) none is handed over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +74,7 @@ class Unsaved:
 
 
 class Saving:
-    """Saves answers and reports. Its methods may be called from several threads; each ends within a minute or two."""
+    """Saves answers and reports. Its methods may be called from several threads; each ends within a minute."""
 
     def __init__(self, store: Store, sender: Sender, topics: Topics, *, clock: Callable[[], int] = unix_ms) -> None:
         """
@@ -107,6 +109,7 @@ class Saving:
             ValueError: The tag is no label of the decision; the message is a sentence.
             StoreUnavailableError: The store does not answer; nothing was written.
         """
+        until = time.monotonic() + TURN_SECONDS
         claim = self._store.hold_for_saving(event_id, token)
         if isinstance(claim, Lapsed):
             return claim
@@ -127,7 +130,7 @@ class Saving:
             except UnwritableError:
                 # The event is so large that the note does not fit beside it: a person answers it by itself.
                 self._store.not_saved(other, release=True)
-        results = self._deliver(records)
+        results = self._deliver(records, until)
         return self._outcome(claims, records, results)
 
     def report(
@@ -155,7 +158,7 @@ class Saving:
         if refused is not None:
             return refused
         record = Record(topic=self._topics.reports, key=event_id.encode(), value=write_report(report))
-        [error] = self._deliver([record])
+        [error] = self._deliver([record], time.monotonic() + TURN_SECONDS)
         return None if error is None else _unsaved(error)
 
     def _others(self, claim: Claim, also: Sequence[str]) -> list[Claim]:
@@ -172,11 +175,11 @@ class Saving:
     def _record(self, claim: Claim, tag: str, note: str | None) -> Record:
         return answer_record(claim, tag, note, self._clock(), self._topics.reviewed)
 
-    def _deliver(self, records: Sequence[Record]) -> list[UndeliveredError | None]:
-        if not self._turn.acquire(timeout=TURN_SECONDS):
+    def _deliver(self, records: Sequence[Record], until: float) -> list[UndeliveredError | None]:
+        if not self._turn.acquire(timeout=max(0.0, until - time.monotonic())):
             return [TooLateError("another answer is waiting for the brokers")] * len(records)
         try:
-            return self._sender.deliver(records)
+            return self._sender.deliver(records, until=until)
         except BrokerUnreachableError as error:
             log.warning("brokers_unreachable", error=str(error))
             return [TooLateError("no broker answers")] * len(records)

@@ -1,13 +1,15 @@
 """A store in a file, and the brokers that saving speaks to."""
 
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from stream.contract.record import Record
-from stream.kafka.producer import UndeliveredError
+from stream.kafka.producer import CONFIRM_SECONDS, UndeliveredError
 from stream.review.saving import Saving
+from stream.review.store.leasing import SAVING_MS
 from stream.review.store.store import Store, open_store
 from stream.settings.topics import Topics
 from tests.unit.stream.review.store.making import Clock
@@ -22,8 +24,9 @@ class Brokers:
         self.results: list[UndeliveredError | None] = []
         self.raised: Exception | None = None
 
-    def deliver(self, records: Sequence[Record]) -> list[UndeliveredError | None]:
+    def deliver(self, records: Sequence[Record], *, until: float) -> list[UndeliveredError | None]:
         """Keep the records that do not fail."""
+        assert 0 < until - time.monotonic() < SAVING_MS / 1000 - CONFIRM_SECONDS
         if self.raised is not None:
             raise self.raised
         results = (self.results + [None] * len(records))[: len(records)]
