@@ -14,8 +14,8 @@ def partition_of(key: bytes, partitions: int) -> int:
     """
     The partition of a key, as the producers of Java, Faust and kafka-python hash it.
 
-    >>> partition_of(b"e-1", 6), partition_of(b"", 6)
-    (5, 3)
+    >>> partition_of(b"e-1", 6), partition_of(b"e-2", 6)
+    (3, 4)
     """
     return int((murmur2(key) & 0x7FFFFFFF) % partitions)
 
