@@ -14,6 +14,7 @@ from model_export.calibrate.errors import CalibrationError
 from model_export.data.corpus import CORPUS, read_corpus
 from model_export.data.splits import Splits
 from model_export.make.earn import earn_bundle, lineage
+from stream.cli.show import bundle as show
 
 LABELS = ("computer-vision", "mlops", "natural-language-processing", "other")
 
@@ -65,6 +66,7 @@ def test_the_answers_lower_the_thresholds_and_nothing_else(shipped: Bundle, spli
     assert (gain.before, gain.after) == (pytest.approx(5 / 16), pytest.approx(0.75))
     assert "75.0% of events, 31.2% before, by 9,600 answers" in gain.as_text()
     assert lineage(made.manifest, made.digest) == (shipped.digest, made.digest)
+    assert "thresholds: earned from 9,600 answers, published 75.0%, 31.2% before" in "\n".join(show._lines(made))
     assert OnnxClassifier(made).classify(["deploy a model"]) == OnnxClassifier(shipped).classify(["deploy a model"])
 
 

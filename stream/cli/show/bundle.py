@@ -93,6 +93,11 @@ def _made(training: Mapping[str, Any]) -> Iterator[str]:
     found += _rows("", training)
     found += _rows("n-grams: ", _part(training, "ngrams"), but=_part(training, "data"))
     found += _rows("promises: ", _part(training, "calibrated"), but=_part(training, "data"))
+    if earned := _part(training, "earned"):
+        before, after = (float(earned.get(f"published_{when}", 0.0)) for when in ("before", "after"))
+        found.append(
+            f"thresholds: earned from {earned.get('answers', 0):,} answers, published {after:.1%}, {before:.1%} before"
+        )
     if training.get("made_by"):
         found.append(f"by {training['made_by']}")
     yield from found or ["of what its manifest does not say"]
