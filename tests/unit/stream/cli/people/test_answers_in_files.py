@@ -1,0 +1,71 @@
+"""The verbs that take answers from files: what is refused before anything is read, and what a calibration says."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from model_export import commands
+from model_export.bundle.bundle import DEFAULT_BUNDLE
+from model_export.calibrate.errors import CalibrationError
+from model_export.data.splits import Splits
+from stream.cli import main
+from stream.contract.answers import AnsweredEvent, read_answer
+from stream.review.exchange import files
+from stream.review.exchange.files import Form
+from stream.review.exchange.lines import ExchangeError, MissingFileError
+from tests.answering import UNSURE, answer, decided, reviewed
+
+NO_ROWS = Splits(train=(), calibration=(), holdout=(), corpus_test=(), unlabelled=(), near_duplicates_removed=0)
+
+
+def run(*words: object) -> Result:
+    """The result of `tagstream` with these words."""
+    return CliRunner().invoke(main.app, [str(word) for word in words])
+
+
+@pytest.fixture
+def answers(tmp_path: Path) -> Path:
+    """A file with one answer about a decision of another network than the shipped one."""
+    record = decided(UNSURE)
+    found = read_answer(reviewed(record, answer(record)))
+    assert isinstance(found, AnsweredEvent)
+    files.write(tmp_path / "answers.jsonl", files.content(Form.LINES, [found]))
+    return tmp_path / "answers.jsonl"
+
+
+def test_a_form_without_a_place_for_what_waits_refuses_it(tmp_path: Path) -> None:
+    """A row without an answer would be learned from."""
+    done = run("review", "export", "--out", tmp_path / "f", "--form", "rows", "--open")
+    assert done.exit_code == 2
+    assert "--form rows has no place for an event without an answer. Next: leave --open out." in done.stderr
+
+
+def test_a_calibration_on_rows_has_no_json(tmp_path: Path) -> None:
+    """The option belongs to what answers earn."""
+    done = run("model", "calibrate", DEFAULT_BUNDLE, "--out", tmp_path, "--json")
+    assert done.exit_code == 2
+    assert "Next: give --reviewed, or leave --json out." in done.stderr
+
+
+def test_answers_about_another_network_earn_nothing_and_it_says_so(
+    answers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reason stands before the refusal, and no bundle is written."""
+    monkeypatch.setattr(commands.data, "load", lambda *_: NO_ROWS)
+    done = run("model", "calibrate", DEFAULT_BUNDLE, "--out", tmp_path / "new", "--reviewed", answers)
+    assert isinstance(done.exception, CalibrationError)
+    assert "0 answers prove no other threshold" in str(done.exception)
+    assert "left out: answers on 1 event that another network decided" in done.stderr
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_file_that_is_no_answers_is_refused(answers: Path, tmp_path: Path) -> None:
+    """A missing file is wrong usage; a wrong line is a broken contract, named by its number."""
+    done = run("model", "calibrate", DEFAULT_BUNDLE, "--out", tmp_path / "new", "--reviewed", tmp_path / "none")
+    assert isinstance(done.exception, MissingFileError)
+    answers.write_bytes(answers.read_bytes() + b"{}\n")
+    done = run("model", "calibrate", DEFAULT_BUNDLE, "--out", tmp_path / "new", "--reviewed", answers)
+    assert isinstance(done.exception, ExchangeError)
+    assert "answers.jsonl, line 2 is no record of `reviewed`" in str(done.exception)
