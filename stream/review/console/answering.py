@@ -43,13 +43,14 @@ def routes(desk: Desk) -> APIRouter:
         token: Text,
         tag: Text = "",
         note: Text = "",
-        skip: Text = "",
+        back: Text = "",
         twin: Annotated[list[str] | None, Form()] = None,
     ) -> Response:
         """Save the answer, or give the item back; then the next item."""
         reviewer = desk.access.reviewer(request)
-        if skip:
-            desk.store.skip(event, token)
+        if back:
+            # A correction that is not given goes back with its answer; an open item goes to others.
+            (desk.store.skip if back == "skip" else desk.store.release)(event, token)
             return to_next()
         claim = desk.store.renew(event, token)
         if isinstance(claim, Lapsed):

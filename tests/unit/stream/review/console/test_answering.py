@@ -122,7 +122,7 @@ def test_a_skipped_item_goes_to_others(client: Client, queue: ReviewDesk) -> Non
     queue.add(item("a", "First"))
     queue.add(item("b", "Second"))
     held = token(client.get("/"))
-    assert client.post("/answer", data={"event": "a", "token": held, "skip": "1", "note": "hm"}).status_code == 303
+    assert client.post("/answer", data={"event": "a", "token": held, "back": "skip", "note": "hm"}).status_code == 303
     assert ">Second<" in client.get("/").text
     assert queue.saved == {}
     assert queue.claim("grace").item.event_id == "a"
@@ -141,6 +141,18 @@ def test_undo_shows_the_answer_and_the_new_one_replaces_it(client: Client, queue
     first = queue.saved["a"].answer_id
     client.post("/answer", data={"event": "a", "token": token(page), "tag": "mlops", "note": "second thought"})
     assert (queue.saved["a"].tag, queue.saved["a"].version, queue.saved["a"].supersedes) == ("mlops", 2, first)
+
+
+def test_an_undo_that_changes_nothing_goes_on_with_the_next_item(client: Client, queue: ReviewDesk) -> None:
+    """The answer is left as it is, and its item does not stay in the reviewer's hands."""
+    queue.add(item("a", "First"))
+    queue.add(item("b", "Second"))
+    answer(client, "a", "other")
+    held = token(client.get("/again", params={"id": "a"}))
+    assert "Leave it so" in client.get("/").text
+    assert client.post("/answer", data={"event": "a", "token": held, "back": "leave"}).status_code == 303
+    assert ">Second<" in client.get("/").text
+    assert queue.saved["a"].version == 1
 
 
 def test_an_id_with_any_characters_can_be_corrected(client: Client, queue: ReviewDesk) -> None:
