@@ -5,6 +5,7 @@ A console computes the estimates for its whole store, so several consoles of one
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Self
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
@@ -79,6 +80,11 @@ class QualityMetrics:
         self._answered = gauge("tagstream_queue_answered_events", "Events with an answer.")
         self._unmatched = gauge("tagstream_queue_unmatched_reports", "Reports of readers about events that no topic knows.")
         self._begin()
+
+    @classmethod
+    def alone(cls) -> Self:
+        """On a registry of its own: a console has no other metrics."""
+        return cls(CollectorRegistry())
 
     def queue(
         self, *, waiting: Mapping[str, int], held: int, oldest_ms: int | None, answered: int, unmatched_reports: int

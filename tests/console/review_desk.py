@@ -6,10 +6,12 @@ from pathlib import Path
 
 import msgspec
 
+from monitoring.metrics.quality import QualityMetrics
 from stream.contract.decisions import ModelRef, prediction_id
 from stream.contract.publication import timestamp
 from stream.contract.record import Record
 from stream.kafka.producer import UndeliveredError
+from stream.review.console.measuring import Measuring
 from stream.review.saving import Saving
 from stream.review.store.changes import Change, Decided, Reported
 from stream.review.store.facts import Claim, Complaint, Door, Given, Item
@@ -86,6 +88,7 @@ class ReviewDesk:
         records: All that the brokers have taken.
         store: The queue.
         saving: Where answers and reports go.
+        measuring: Estimates when a test says so.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -95,6 +98,7 @@ class ReviewDesk:
         # Without second opinions, which depend on chance.
         self.store = open_store(f"sqlite:///{folder}/review.db", clock=self.clock, second_opinion_rate=0.0)
         self.saving = Saving(self.store, self, Topics(), clock=self.clock)
+        self.measuring = Measuring(self.store, QualityMetrics.alone(), clock=self.clock)
         self._added = 0
 
     def close(self) -> None:

@@ -73,7 +73,7 @@ def review(
         fail(f"the console needs the extra `review` ({error}). Next: {install('review')}", EXIT_USAGE)
     from stream import logs
     from stream.review.console.doors.access import Remembered, proxy
-    from stream.review.console.reports import checked_origin
+    from stream.review.console.doors.reports import checked_origin
     from stream.review.console.serving import is_loopback
 
     if not (is_loopback(host) or proxy_header or without_login):

@@ -7,8 +7,10 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse, Response
 
-from stream.review.console import answering, beside, reports
+from monitoring.metrics.quality import CONTENT_TYPE
+from stream.review.console import answering, beside
 from stream.review.console.desk import Desk
+from stream.review.console.doors import reports
 from stream.review.console.doors.access import AccessError
 from stream.review.console.doors.guard import Guard
 from stream.review.store.database.database import StoreUnavailableError
@@ -45,6 +47,10 @@ def application(desk: Desk, *, names: Iterable[str] = (), origins: Iterable[str]
     @app.get("/healthz")
     def healthz() -> Response:
         return PlainTextResponse("alive\n")
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        return Response(desk.measuring.metrics(), media_type=CONTENT_TYPE)
 
     @app.get("/readyz")
     def readyz() -> Response:

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import JSONResponse, Response
 
-from stream.review.console import views
+from stream.review.console import measuring, views
 from stream.review.console.desk import Desk
 from stream.review.console.doors.access import COOKIE, MAX_NAME_CHARACTERS, clean_name, quoted
 from stream.review.console.screen import Screen, to_next
@@ -34,11 +34,37 @@ def routes(desk: Desk) -> APIRouter:
         now_ms = desk.now_ms()
         return screen.page("answers.html", reviewer, answers=[views.own_answer(given, now_ms) for given in own])
 
+    @router.get("/quality")
+    def quality(request: Request) -> Response:
+        """How right the decisions are, as people find."""
+        found = desk.measuring.latest
+        return screen.page(
+            "quality.html",
+            desk.access.reviewer(request),
+            headline=measuring.headline(found),
+            advice="" if found is None else measuring.advice(found),
+            tables=() if found is None else measuring.tables(found),
+        )
+
     @router.get("/help")
     def help_page(request: Request) -> Response:
         """How to answer."""
         return screen.page("help.html", desk.access.reviewer(request))
 
+    @router.post("/renew")
+    def renew(request: Request, event: Annotated[str, Form()], token: Annotated[str, Form()]) -> Response:
+        """Hold the item for longer, while its reviewer types."""
+        desk.access.reviewer(request)
+        claim = desk.store.renew(event, token)
+        if isinstance(claim, Lapsed):
+            return JSONResponse({"message": claim.message}, 409)
+        return JSONResponse({"until_ms": claim.until_ms})
+
+    _add_names(router, desk, screen)
+    return router
+
+
+def _add_names(router: APIRouter, desk: Desk, screen: Screen) -> None:
     @router.get("/name")
     def name_page(request: Request) -> Response:
         """Where a reviewer without a login says who answers."""
@@ -58,14 +84,3 @@ def routes(desk: Desk) -> APIRouter:
         response = to_next()
         response.set_cookie(COOKIE, quoted(cleaned), max_age=A_YEAR_SECONDS, httponly=True, samesite="strict")
         return response
-
-    @router.post("/renew")
-    def renew(request: Request, event: Annotated[str, Form()], token: Annotated[str, Form()]) -> Response:
-        """Hold the item for longer, while its reviewer types."""
-        desk.access.reviewer(request)
-        claim = desk.store.renew(event, token)
-        if isinstance(claim, Lapsed):
-            return JSONResponse({"message": claim.message}, 409)
-        return JSONResponse({"until_ms": claim.until_ms})
-
-    return router

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from stream.review.console.doors.access import Access
+from stream.review.console.measuring import Measuring
 from stream.review.console.pages import Pages
 from stream.review.saving import Saving
 from stream.review.store.store import Store
@@ -31,6 +32,7 @@ class Desk:
         store: The queue.
         saving: Where answers and reports go.
         access: Who is behind a request.
+        measuring: Live quality.
         pages: The templates.
         now_ms: Unix milliseconds.
         filled: Whether the store knows all answers that were given before the start; until then no item is shown.
@@ -40,6 +42,7 @@ class Desk:
     store: Store
     saving: Saving
     access: Access
+    measuring: Measuring
     pages: Pages = field(default_factory=Pages)
     now_ms: Callable[[], int] = _unix_ms
     filled: Callable[[], bool] = _filled

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from monitoring.metrics.quality import QualityMetrics
 from stream.kafka.admin import require
 from stream.kafka.producer import verbatim_sender
 from stream.kafka.rights import Operation
@@ -10,6 +11,7 @@ from stream.logs import logger
 from stream.review.console.app import application
 from stream.review.console.desk import Desk
 from stream.review.console.doors.access import Access
+from stream.review.console.measuring import Measuring
 from stream.review.console.serving import listen, serve, url
 from stream.review.follower import Follower
 from stream.review.saving import Saving
@@ -70,6 +72,7 @@ def run(settings: Settings, plan: Plan, *, say: Callable[[str], None]) -> None:
             open_store(plan.store) as store,
             verbatim_sender(settings, idempotent=False) as sender,
             Follower(store, settings) as follower,
+            Measuring(store, QualityMetrics.alone()) as measuring,
         ):
 
             def trouble() -> str | None:
@@ -79,6 +82,7 @@ def run(settings: Settings, plan: Plan, *, say: Callable[[str], None]) -> None:
                 store=store,
                 saving=Saving(store, sender, topics),
                 access=plan.access,
+                measuring=measuring,
                 filled=follower.ready.is_set,
                 trouble=trouble,
             )

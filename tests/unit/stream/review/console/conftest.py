@@ -60,6 +60,7 @@ def client_of(
         store=queue.store,
         saving=queue.saving,
         access=access or Remembered(name="ada"),
+        measuring=queue.measuring,
         now_ms=queue.clock,
         filled=lambda: trouble is None,
         trouble=lambda: trouble,

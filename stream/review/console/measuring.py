@@ -1,0 +1,111 @@
+"""Live quality beside the console: estimated once a minute in a thread of its own, for the page and for Prometheus."""
+
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from monitoring.metrics.quality import QualityMetrics
+from monitoring.quality import words
+from monitoring.quality.words import Table
+from stream.logs import logger
+from stream.review.live_quality import LiveQuality, live_quality
+from stream.review.store.database.database import StoreUnavailableError
+from stream.review.store.store import Store, unix_ms
+
+EVERY_SECONDS = 60.0
+# The thread may be in the middle of an estimate.
+STOP_SECONDS = 30.0
+
+log = logger("tagstream.review")
+
+
+def advice(found: LiveQuality) -> str:
+    """Whether new thresholds are worth doing; empty where nothing was measured."""
+    if found.report is None:
+        return ""
+    said = found.report.advice
+    return f"New thresholds are {'worth doing' if said.worth else 'not worth doing yet'}: {said.reason}."
+
+
+def tables(found: LiveQuality) -> tuple[Table, ...]:
+    """The tables of `tagstream quality`; none where nothing was measured."""
+    return () if found.report is None else words.tables(found.report)
+
+
+def headline(found: LiveQuality | None) -> str:
+    """The one sentence to read."""
+    if found is None:
+        return "The first estimate is being made. Next: look again in a minute."
+    if found.report is None:
+        return "No decision of the last 30 days was drawn for people, so nothing can be measured. Next: see that the topic audit is there."
+    return words.headline(found.report)
+
+
+class Measuring:
+    """
+    The newest estimate of a store.
+
+    Attributes:
+        latest: None until the first one is made.
+    """
+
+    def __init__(self, store: Store, metrics: QualityMetrics, *, clock: Callable[[], int] = unix_ms) -> None:
+        """Estimate nothing yet; `clock` is Unix milliseconds."""
+        self._clock = clock
+        self._store = store
+        self._metrics = metrics
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="measuring", daemon=True)
+        self._text = threading.Lock()
+        self.latest: LiveQuality | None = None
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """End, within `STOP_SECONDS`."""
+        self._stop.set()
+        self._thread.join(timeout=STOP_SECONDS)
+
+    def measure(self) -> None:
+        """
+        Estimate now.
+
+        Raises:
+            StoreUnavailableError: The store does not answer.
+        """
+        now_ms = self._clock()
+        found = live_quality(self._store, now_ms=now_ms)
+        if found.report is not None:
+            with self._text:
+                self._metrics.report(found.report, now=now_ms / 1000)
+        self.latest = found
+
+    def metrics(self) -> bytes:
+        """
+        The text of `/metrics`: what waits now, and the newest estimate.
+
+        Raises:
+            StoreUnavailableError: The store does not answer.
+        """
+        queue = self._store.queue()
+        with self._text:
+            self._metrics.queue(
+                waiting={door.value: count for door, count in queue.open.items()},
+                held=queue.held,
+                oldest_ms=queue.oldest_ms,
+                answered=queue.answered,
+                unmatched_reports=queue.unmatched_reports,
+            )
+            return self._metrics.text()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.measure()
+            except StoreUnavailableError as error:
+                log.warning("quality_not_measured", error=str(error))
+            self._stop.wait(EVERY_SECONDS)

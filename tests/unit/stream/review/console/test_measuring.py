@@ -1,0 +1,49 @@
+"""Live quality in the console: the page and the metrics of what people answered."""
+
+from stream.review.console.measuring import Measuring
+from stream.review.store.facts import Door
+from tests.console.review_desk import ReviewDesk, item
+from tests.unit.stream.review.console.conftest import Client
+from tests.waiting import until
+
+
+def test_before_the_first_estimate_the_page_says_so(client: Client) -> None:
+    """Nothing is invented."""
+    assert "The first estimate is being made." in client.get("/quality").text
+
+
+def test_a_store_without_drawn_decisions_is_said(client: Client, queue: ReviewDesk) -> None:
+    """There is nothing to measure, and a next step."""
+    queue.measuring.measure()
+    assert "nothing can be measured" in client.get("/quality").text
+
+
+def test_the_page_has_the_tables_of_the_command(client: Client, queue: ReviewDesk) -> None:
+    """Headline, labels and the advice on thresholds, from answers of this store."""
+    for number in range(3):
+        queue.add(item(f"a-{number}", f"Audit {number}", confidence=0.97, reasons=()), Door.AUDIT)
+        queue.answer(f"a-{number}", "mlops", "ada")
+    queue.measuring.measure()
+    text = client.get("/quality").text
+    assert queue.measuring.latest is not None
+    assert queue.measuring.latest.report is not None
+    for said in ("Published without a person", "Too few audits", "computer-vision", "New thresholds are not worth doing yet"):
+        assert said in text
+
+
+def test_the_metrics_have_what_waits_now(client: Client, queue: ReviewDesk) -> None:
+    """A scrape looks at the queue of its moment, and needs no name."""
+    queue.add(item("a", "First"))
+    assert 'tagstream_queue_open_items{door="review"} 1.0' in client.get("/metrics").text
+    queue.answer("a", "other", "ada")
+    found = client.get("/metrics")
+    assert 'tagstream_queue_open_items{door="review"} 0.0' in found.text
+    assert "tagstream_queue_answered_events 1.0" in found.text
+    assert found.headers["content-type"].startswith("text/plain; version=0.0.4")
+
+
+def test_it_estimates_by_itself(queue: ReviewDesk) -> None:
+    """The thread makes the first estimate at once, and ends with the console."""
+    measuring: Measuring = queue.measuring
+    with measuring:
+        until(lambda: measuring.latest is not None, "an estimate is made")
