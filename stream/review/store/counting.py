@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select, tuple_
 
 from stream.review.store.changes import Published
 from stream.review.store.database.inserting import upsert
-from stream.review.store.database.tables import places, slices, totals
+from stream.review.store.database.tables import items, places, reports, slices, totals
 from stream.review.store.likeness import digest
 
 HOUR_MS = 3_600_000
@@ -105,11 +105,18 @@ class _Names:
         return name
 
 
-def place_of(connection: Connection, event_id: str) -> tuple[int, int] | None:
-    """Partition and offset of the event's decision on `tagged`; None if it is not known or went to `review`."""
-    place = select(places.c.partition, places.c.at).where(places.c.event == digest(event_id), places.c.destination == "tagged")
-    row = connection.execute(place).one_or_none()
-    return None if row is None else (row.partition, row.at)
+def unmatched(connection: Connection, limit: int) -> list[tuple[str, int, int]]:
+    """Reported events without an item whose decision lies on `tagged`: id, partition and offset."""
+    known = select(items.c.event_id).where(items.c.event_id == reports.c.event_id).exists()
+    found = (
+        select(reports.c.event_id, places.c.partition, places.c.at)
+        .join(places, places.c.event == reports.c.event)
+        .where(places.c.destination == "tagged", ~known)
+        .distinct()
+        .order_by(reports.c.event_id)
+        .limit(limit)
+    )
+    return [(event_id, partition, at) for event_id, partition, at in connection.execute(found).tuples()]
 
 
 def forget_place(connection: Connection, event_id: str) -> None:

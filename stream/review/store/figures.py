@@ -64,7 +64,6 @@ class Total:
 
 def queue(connection: Connection, now_ms: int) -> Queue:
     """The queue's figures."""
-    is_open = items.c.place.is_not(None)
     by_door = (
         select(items.c.door, func.count(), func.min(items.c.tagged_ms)).where(items.c.door.is_not(None)).group_by(items.c.door)
     )
@@ -74,7 +73,7 @@ def queue(connection: Connection, now_ms: int) -> Queue:
     known = select(items.c.event_id).where(items.c.event_id == reports.c.event_id).exists()
     return Queue(
         open={Door(door): found for door, found, _ in rows if door is not None},
-        held=connection.execute(select(func.count()).select_from(items).where(is_open, held(now_ms))).scalar_one(),
+        held=sum(place is not None for place in connection.execute(select(items.c.place).where(held(now_ms))).scalars()),
         oldest_ms=min(waiting, default=None),
         answered=connection.execute(select(func.count(distinct(answers.c.event_id)))).scalar_one(),
         unmatched_reports=connection.execute(select(func.count(distinct(reports.c.event_id))).where(~known)).scalar_one(),

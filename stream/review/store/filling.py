@@ -73,7 +73,11 @@ def _report_row(change: Reported) -> Row:
     complaint = change.complaint
     row: Row = {name: getattr(complaint, name) for name in complaint.__slots__}
     identity = json.dumps(list(row.values())).encode()
-    return row | {"report_id": hashlib.blake2b(identity, digest_size=16).hexdigest(), "reported_ms": change.reported_ms}
+    return row | {
+        "report_id": hashlib.blake2b(identity, digest_size=16).hexdigest(),
+        "event": likeness.digest(complaint.event_id),
+        "reported_ms": change.reported_ms,
+    }
 
 
 def _candidate(change: Decided) -> Row:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Select, func, or_, select
+from sqlalchemy import Connection, Select, distinct, func, or_, select
 
 from stream.contract.record import Headers
 from stream.review.store import likeness
@@ -14,6 +14,8 @@ from stream.review.store.facts import Complaint, Door, Given, Item, Neighbour
 COMMON = 0.2
 # Candidates are found by this many of the rarest words, and so many of them are compared.
 RAREST_WORDS, MOST_CANDIDATES = 12, 60
+# Events that share a print with an item are compared with it up to this number: a feed may repeat one text for ever.
+MOST_ALIKE = 1000
 ITEM_COLUMNS = [items.c[name] for name in Item.__dataclass_fields__]
 _GIVEN_COLUMNS = [answers.c[name] for name in Given.__dataclass_fields__]
 _COMPLAINT_COLUMNS = [reports.c[name] for name in Complaint.__dataclass_fields__]
@@ -74,11 +76,13 @@ def duplicates(connection: Connection, event_id: str, now_ms: int, limit: int) -
     if one is None:
         return []
     digests = likeness.prints(likeness.words(one.title, one.description))
+    # Two statements: in one, a database without statistics may look at every open item.
     alike = select(prints.c.event_id).where(prints.c.print.in_(digests), prints.c.event_id != event_id)
+    ids = connection.execute(alike.distinct().limit(MOST_ALIKE)).scalars().all()
     free = or_(items.c.until_ms.is_(None), items.c.until_ms <= now_ms)
     candidates = (
         select(*ITEM_COLUMNS)
-        .where(items.c.event_id.in_(alike), items.c.door == Door.REVIEW, free, items.c.version == 0)
+        .where(items.c.event_id.in_(ids), items.c.door == Door.REVIEW, free, items.c.version == 0)
         .order_by(items.c.urgency, items.c.event_id)
         .limit(MOST_CANDIDATES)
     )
@@ -101,7 +105,7 @@ def neighbours(connection: Connection, event_id: str, limit: int) -> list[Neighb
     by_digest = {likeness.digest(word): word for word in own}
     counted = select(terms.c.term, func.count()).where(terms.c.term.in_(by_digest)).group_by(terms.c.term)
     known = {by_digest[term]: found for term, found in connection.execute(counted).tuples()}
-    texts = connection.execute(select(func.count()).select_from(items).where(items.c.version > 0)).scalar_one()
+    texts = connection.execute(select(func.count(distinct(answers.c.event_id)))).scalar_one()
     rare = sorted((found, word) for word, found in known.items() if found <= max(2, COMMON * texts))[:RAREST_WORDS]
     if not rare:
         return []

@@ -9,9 +9,9 @@ from sqlalchemy import Connection, select, text
 
 from stream.review.store import allowing, figures, leasing, reading
 from stream.review.store.changes import Answered, Change
-from stream.review.store.counting import forget_place, place_of
+from stream.review.store.counting import forget_place, unmatched
 from stream.review.store.database.database import Database, open_database
-from stream.review.store.database.tables import items, positions, reports
+from stream.review.store.database.tables import positions
 from stream.review.store.facts import Claim, Complaint, Given, Item, Lapsed, Neighbour, Pace, Queue, TooMany
 from stream.review.store.figures import Drawn, Total
 from stream.review.store.filling import fill
@@ -184,10 +184,7 @@ class Store:
     def unmatched(self, limit: int = 100) -> list[tuple[str, int, int]]:
         """Events that were reported, have no item, and lie on the topic `tagged`: id, partition and offset of the decision."""
         with self._database.reading() as connection:
-            known = select(items.c.event_id).where(items.c.event_id == reports.c.event_id).exists()
-            ids = connection.execute(select(reports.c.event_id).where(~known).distinct().order_by(reports.c.event_id)).scalars()
-            found = ((event_id, place_of(connection, event_id)) for event_id in ids)
-            return [(event_id, *place) for event_id, place in found if place is not None][:limit]
+            return unmatched(connection, limit)
 
     def forget_place(self, event_id: str) -> None:
         """The decision that `unmatched` told of is not there any more."""

@@ -14,7 +14,7 @@ from sqlalchemy import (
 )
 
 # Raised by every change of a table: a store of another version is emptied, and the topics fill it again.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 METADATA = MetaData()
 
@@ -75,6 +75,7 @@ items = Table(
     Column("saving_until_ms", BigInteger),
     Index("review_items_queue", "place", "urgency", "event_id"),
     Index("review_items_holder", "holder"),
+    Index("review_items_until", "until_ms"),
     Index("review_items_doors", "door", "tagged_ms"),
     Index("review_items_tagged", "tagged_ms"),
 )
@@ -106,6 +107,8 @@ reports = Table(
     METADATA,
     Column("report_id", String, primary_key=True),
     Column("event_id", String, nullable=False, index=True),
+    # As in `places`.
+    Column("event", BigInteger, nullable=False),
     Column("reporter", String),
     Column("suggested_tag", String),
     Column("note", String),
