@@ -77,11 +77,13 @@ class Earned:
     Attributes:
         verdict: `earned`: certified from answers; `withdrawn`: a person is always asked; `kept`: nothing is proved.
         threshold: The new threshold with its certificate; for `kept` the present one.
+        answers: How many answers there are about the label, of those that a threshold decides about.
         times_needed: How many times as many answers like these would begin the walk; None if that is done or out of reach.
     """
 
     verdict: Verdict
     threshold: LabelThreshold
+    answers: int
     times_needed: float | None = None
 
 
@@ -132,9 +134,9 @@ class _Sorted:
         return found
 
     def grid(self) -> tuple[float, ...]:
-        """The confidences of the grid down to the least sure answer: below it there is nothing to learn from."""
-        least = self.confidence[-1] if len(self.confidence) else math.inf
-        return tuple(confidence for confidence in GRID if confidence >= least)
+        """The confidences of the grid down to the first that has all answers: below it there is nothing to learn from."""
+        above = sum(confidence > self.confidence[-1] for confidence in GRID) if len(self.confidence) else -1
+        return GRID[: above + 1]
 
     def above(self, confidence: float) -> Answers:
         """The answers at or above a confidence."""
@@ -165,11 +167,11 @@ def _of_label(evidence: Evidence, label: str) -> _Sorted:
 def _earn(given: _Sorted, *, present: LabelThreshold, start: float, target: float, risk: float) -> Earned:
     verdict, confidence = _reached(given, present=present, start=start, target=target, risk=risk)
     if verdict == "earned":
-        return Earned(verdict=verdict, threshold=_certified(given, confidence, target=target, risk=risk))
+        return Earned(verdict=verdict, answers=given.rows, threshold=_certified(given, confidence, target=target, risk=risk))
     if verdict == "withdrawn":
-        return Earned(verdict=verdict, threshold=_always_ask(given, target=target, risk=risk))
+        return Earned(verdict=verdict, answers=given.rows, threshold=_always_ask(given, target=target, risk=risk))
     times = betting.times_needed(given.above(start), target=target, risk=WALK_PART * risk)
-    return Earned(verdict=verdict, threshold=present, times_needed=times)
+    return Earned(verdict=verdict, answers=given.rows, threshold=present, times_needed=times)
 
 
 def _reached(given: _Sorted, *, present: LabelThreshold, start: float, target: float, risk: float) -> tuple[Verdict, float]:

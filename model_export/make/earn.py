@@ -151,6 +151,8 @@ def sentence(label: str, found: Earned) -> str:
             )
         case "kept":
             at = "a person is always asked" if threshold.confidence == ALWAYS_ASK else f"it stays at {threshold.confidence}"
+            if not found.answers:
+                return f"{label}: there are no answers about it, {at}"
             missing = (
                 f"{found.times_needed:.1f} times as many answers like these would begin to"
                 if found.times_needed is not None

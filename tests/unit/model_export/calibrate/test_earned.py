@@ -186,10 +186,15 @@ def test_a_label_without_certificate_may_begin_anywhere() -> None:
     assert found.threshold.certified
 
 
+def test_a_threshold_takes_in_the_least_sure_answer_and_nothing_far_below_it() -> None:
+    """Answers that end between two confidences of the grid prove the lower one, and none below."""
+    assert earn(evidence(("other", 0.99, True, 1.0, 900), ("other", 0.9546, True, 1.0, 900))).threshold.confidence == 0.95
+
+
 def test_no_answers_keep_everything() -> None:
     """Without an answer nothing is proved, and no number of times would do."""
     found = earn(evidence())
-    assert (found.verdict, found.times_needed) == ("kept", None)
+    assert (found.verdict, found.answers, found.times_needed) == ("kept", 0, None)
 
 
 def test_answers_that_no_threshold_decides_about_prove_nothing_but_count_for_the_share() -> None:

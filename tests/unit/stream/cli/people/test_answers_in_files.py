@@ -57,6 +57,7 @@ def test_answers_about_another_network_earn_nothing_and_it_says_so(
     done = run("model", "calibrate", DEFAULT_BUNDLE, "--out", tmp_path / "new", "--reviewed", answers)
     assert isinstance(done.exception, CalibrationError)
     assert "0 answers prove no other threshold" in str(done.exception)
+    assert "mlops: there are no answers about it, it stays at 0.98" in str(done.exception)
     assert "left out: answers on 1 event that another network decided" in done.stderr
     assert not (tmp_path / "new").exists()
 
