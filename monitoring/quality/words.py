@@ -44,6 +44,12 @@ def headline(report: Report) -> str:
     return f"{said}: {promise} lies within the interval, so more audits must decide."
 
 
+def verdict(report: Report) -> str:
+    """Whether new thresholds are worth it, and why: one sentence."""
+    advice = report.advice
+    return f"New thresholds are {'worth doing' if advice.worth else 'not worth doing yet'}: {advice.reason}."
+
+
 def tables(report: Report) -> tuple[Table, ...]:
     """The tables in the order in which they are read."""
     scopes = [

@@ -26,9 +26,7 @@ def print_quality(found: LiveQuality, *, as_json: bool) -> None:
             console.out.print(Text(console.visible(table.note, limit=400), style="dim"))
         console.out.print()
     console.out.print(Text(words.headline(found.report), style="bold"))
-    advice = found.report.advice
-    verdict = "worth doing" if advice.worth else "not worth doing yet"
-    console.out.print(Text(f"New thresholds are {verdict}: {advice.reason}."))
+    console.out.print(Text(words.verdict(found.report)))
 
 
 def record(found: LiveQuality) -> dict[str, Any]:

@@ -22,10 +22,7 @@ log = logger("tagstream.review")
 
 def advice(found: LiveQuality) -> str:
     """Whether new thresholds are worth doing; empty where nothing was measured."""
-    if found.report is None:
-        return ""
-    said = found.report.advice
-    return f"New thresholds are {'worth doing' if said.worth else 'not worth doing yet'}: {said.reason}."
+    return "" if found.report is None else words.verdict(found.report)
 
 
 def tables(found: LiveQuality) -> tuple[Table, ...]:
