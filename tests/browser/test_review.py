@@ -1,0 +1,323 @@
+"""The review console in a real browser: by keys, by two people at once, without script, by keyboard alone, and legible.
+
+TAGSTREAM_IMAGES=FOLDER keeps the screenshots that the documentation shows.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Locator, Page
+
+from stream.kafka.producer import TooLateError
+from stream.review.console.app import application
+from stream.review.console.desk import Desk
+from stream.review.console.doors.access import COOKIE, Remembered, quoted
+from stream.review.store.facts import Complaint, Door
+from stream.review.store.leasing import LEASE_MS
+from tests.console.review_desk import LABELS, START_MS, ReviewDesk, item
+from tests.legibility import CONTRASTS, LEAST_CONTRAST, SCHEMES, SIZES
+from tests.waiting import until
+
+pytestmark = pytest.mark.browser
+
+# Most that anything may take: the machine may be busy.
+SECONDS = 600
+# A desktop of 1440 pixels at a zoom of 200 % has this width; 320 is where WCAG asks that nothing has to be scrolled sideways.
+ZOOMED = (720, 320)
+PAGES = ("/", "/answers", "/help", "/name", "/again?id=nobody", "/nothing")
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Iterator[ReviewDesk]:
+    """An empty queue."""
+    made = ReviewDesk(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def address(queue: ReviewDesk) -> Iterator[str]:
+    """Where the console serves."""
+    app = application(
+        Desk(
+            store=queue.store, saving=queue.saving, access=Remembered(name="ada"), measuring=queue.measuring, now_ms=queue.clock
+        )
+    )
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    until(lambda: server.started, "the console serves", seconds=SECONDS)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join(SECONDS)
+
+
+Open = Callable[..., Page]
+
+
+@pytest.fixture
+def opened(browser: Browser, address: str) -> Iterator[Open]:
+    """Opens a browser of one person; at the end no console has a word, and every request went to the console."""
+    said: list[str] = []
+    asked: list[str] = []
+    contexts: list[BrowserContext] = []
+
+    def open_(name: str = "ada", **options: Any) -> Page:
+        options = {"viewport": {"width": 1440, "height": 900}, "reduced_motion": "reduce"} | options
+        context = browser.new_context(base_url=address, **options)
+        context.set_default_timeout(SECONDS * 1000)
+        context.add_cookies([{"name": COOKIE, "value": quoted(name), "url": address}])
+        contexts.append(context)
+        page = context.new_page()
+        # A page that is refused on purpose is reported by Chromium itself.
+        page.on(
+            "console",
+            lambda message: None if "the server responded with a status" in message.text else said.append(message.text),
+        )
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert said == []
+    assert [url for url in asked if not url.startswith((address, "data:"))] == []
+
+
+def press(page: Page, key: str) -> None:
+    """Press a key that leads to another page, and wait for that page."""
+    with page.expect_navigation():
+        page.keyboard.press(key)
+
+
+def title(page: Page) -> str:
+    """The title of the item on the page."""
+    return page.inner_text("h1")
+
+
+def focused(page: Page) -> Locator:
+    """The element that has the focus."""
+    return page.locator(":focus")
+
+
+def fill(queue: ReviewDesk, items: int) -> None:
+    """Items whose title says which answer they want."""
+    for number in range(items):
+        queue.add(item(f"e-{number}", f"{LABELS[number % len(LABELS)]}, number {number}", "Text."))
+
+
+def test_thirty_items_take_thirty_keys(opened: Open, queue: ReviewDesk) -> None:
+    """One press an item, and each item has the answer that was meant for it."""
+    fill(queue, 30)
+    page = opened()
+    page.goto("/")
+    for _ in range(30):
+        label = title(page).partition(",")[0]
+        press(page, str(LABELS.index(label) + 1))
+    assert title(page) == "Nothing waits for you"
+    assert page.inner_text("#total") == "30"
+    assert {given.tag for given in queue.saved.values() if not given.title.startswith(given.tag)} == set()
+    assert len(queue.saved) == 30
+
+
+def test_a_held_key_answers_one_item(opened: Open, queue: ReviewDesk) -> None:
+    """The repetitions of a key that stays down would answer items that nobody has read."""
+    fill(queue, 5)
+    page = opened()
+    page.goto("/")
+    with page.expect_navigation():
+        page.keyboard.down("1")
+    for _ in range(5):
+        page.keyboard.down("1")
+    page.keyboard.up("1")
+    page.goto("/")
+    assert queue.saved.keys() == {"e-0"}
+
+
+def test_two_people_never_have_the_same_item(opened: Open, queue: ReviewDesk) -> None:
+    """Two browsers answer in turn; each item is answered once, and by who had it on the screen."""
+    fill(queue, 20)
+    pages = {name: opened(name) for name in ("ada", "grace")}
+    for page in pages.values():
+        page.goto("/")
+    shown: dict[str, list[str]] = {name: [] for name in pages}
+    while any(title(page) != "Nothing waits for you" for page in pages.values()):
+        titles = [title(page) for page in pages.values()]
+        assert len(set(titles)) == 2 or titles == ["Nothing waits for you"] * 2
+        for name, page in pages.items():
+            if title(page) != "Nothing waits for you":
+                shown[name].append(title(page))
+                press(page, "4")
+    by = {name: sorted(given.title for given in queue.saved.values() if given.reviewer == name) for name in pages}
+    assert by == {name: sorted(titles) for name, titles in shown.items()}
+    assert len(queue.saved) == 20
+
+
+def test_what_is_typed_outlives_a_reload_and_the_button_back(opened: Open, queue: ReviewDesk) -> None:
+    """The note is there again, and gone once it is saved."""
+    fill(queue, 2)
+    page = opened()
+    page.goto("/")
+    page.keyboard.press("n")
+    page.keyboard.type("3 thoughts? yes")
+    assert queue.saved == {}, "keys answer nothing while a person types"
+    page.reload()
+    assert page.input_value("#note") == "3 thoughts? yes"
+    page.goto("/help")
+    page.go_back()
+    until(lambda: page.input_value("#note") == "3 thoughts? yes", "the note is back", seconds=SECONDS)
+    page.keyboard.press("n")
+    page.keyboard.press("Escape")
+    press(page, "4")
+    assert queue.saved["e-0"].note == "3 thoughts? yes"
+    assert page.input_value("#note") == ""
+
+
+def test_back_after_an_answer_shows_the_item_of_now(opened: Open, queue: ReviewDesk) -> None:
+    """The answered item does not come back as if it were open."""
+    fill(queue, 3)
+    page = opened()
+    page.goto("/help")
+    page.goto("/")
+    first = title(page)
+    press(page, "1")
+    second = title(page)
+    page.go_back()
+    until(lambda: title(page) in {second, "How to answer"}, "the page has asked again", seconds=SECONDS)
+    page.goto("/")
+    assert (title(page), first) == (second, queue.saved["e-0"].title)
+
+
+def test_a_lapsed_lease_keeps_what_was_typed(opened: Open, queue: ReviewDesk) -> None:
+    """The item went to somebody else: nothing is saved, and the note is on the page."""
+    fill(queue, 1)
+    page = opened()
+    page.goto("/")
+    page.fill("#note", "long thought")
+    queue.now_ms += LEASE_MS + 1
+    assert queue.claim("grace").item.event_id == "e-0"
+    page.locator("h1").focus()
+    press(page, "1")
+    assert title(page) == "Your answer is not saved"
+    assert page.input_value("#kept") == "long thought"
+    assert queue.saved == {}
+
+
+def test_a_broker_that_is_away_keeps_the_form(opened: Open, queue: ReviewDesk) -> None:
+    """The same item with the same note, a sentence on why, and the answer goes through once the broker is back."""
+    fill(queue, 1)
+    queue.away = TooLateError("no broker answers")
+    page = opened()
+    page.goto("/")
+    page.fill("#note", "kept")
+    page.locator("h1").focus()
+    press(page, "2")
+    assert "no broker answers" in page.inner_text("[role=alert]:not(:empty)")
+    assert page.input_value("#note") == "kept"
+    queue.away = None
+    press(page, "2")
+    assert (queue.saved["e-0"].tag, queue.saved["e-0"].note) == ("mlops", "kept")
+
+
+def test_an_item_that_comes_is_shown_by_itself(opened: Open, queue: ReviewDesk) -> None:
+    """The page on which nothing waits asks again."""
+    page = opened()
+    page.goto("/")
+    assert title(page) == "Nothing waits for you"
+    queue.add(item("late", "A late item"))
+    page.get_by_text("A late item").wait_for()
+
+
+def test_the_list_of_keys_opens_and_gives_the_focus_back(opened: Open, queue: ReviewDesk) -> None:
+    """While it is open no key answers; Escape closes it."""
+    fill(queue, 1)
+    page = opened()
+    page.goto("/")
+    page.keyboard.press("?")
+    assert page.locator("#keys").is_visible()
+    page.keyboard.press("1")
+    assert queue.saved == {}
+    page.keyboard.press("Escape")
+    assert page.locator("#keys").is_hidden()
+    assert focused(page).evaluate("one => one.tagName") == "H1"
+
+
+def busy(queue: ReviewDesk) -> None:
+    """A queue with one of each kind, long texts and long names included."""
+    for number, title in enumerate(("Continuous batching of prompts, explained", "Tail latency of language models")):
+        queue.add(item(f"near-{number}", title, "Models behind one gateway, and their scheduling."))
+        queue.answer(f"near-{number}", "mlops", "grace")
+    text = (
+        "We run a dozen open models behind one gateway. This post is about scheduling: continuous batching, paged attention, and how we "
+        "keep the tail latency flat while prompts differ in length by three orders of magnitude.\n\nThe code is on the project's page, "
+        "with the traces that we measured."
+    )
+    first = item(
+        "blog-2291",
+        "Serving language models with continuous batching: a year of it",
+        text,
+        source="engineering blogs",
+        link="https://blog.example/2026/11/continuous-batching",
+        text_flags=("invisible_characters",),
+        reasons=("low_confidence", "text_flags"),
+        now_ms=START_MS - 4 * 3_600_000,
+    )
+    queue.add(first)
+    queue.add(item("blog-2290", "Serving language models with continuous batching: one year of it", text))
+    queue.add(item("paper-77", "Att\u200bention over time series", "W" * 400, tag="other", confidence=0.97), Door.AUDIT)
+    said = {"suggested_tag": "other", "note": "A list of links, not a paper.", "reported_at": "2026-11-27T10:00:00.000Z"}
+    survey = item("paper-78", "A survey of segmentation losses", tag="computer-vision", confidence=0.98, reasons=())
+    queue.add(survey, report=Complaint(event_id="paper-78", reporter=None, **said))
+    fill(queue, 40)
+
+
+def faults(page: Page) -> list[str]:
+    """What axe finds, each with the element."""
+    found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    return [f"{one['id']}: {node['html']}" for one in found for node in one["nodes"]]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("size", SIZES)
+def test_every_page_fits_and_is_legible(opened: Open, queue: ReviewDesk, size: str, scheme: Any) -> None:
+    """At the widths of a phone and a desktop, light and dark: no sideways scrolling, enough contrast, axe finds nothing."""
+    busy(queue)
+    width, height = SIZES[size]
+    page = opened(viewport={"width": width, "height": height}, color_scheme=scheme)
+    for kind in ("blind", "reported", "item"):
+        page.goto("/")
+        check(page, width, f"review-{kind}-{width}-{scheme}")
+        press(page, "3")
+    for path in PAGES:
+        page.goto(path)
+        check(page, width)
+
+
+def check(page: Page, width: int, picture: str = "") -> None:
+    """The page that is open fits, can be read, and has no fault that axe knows."""
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert [found for found in page.evaluate(CONTRASTS) if found[1] < LEAST_CONTRAST] == []
+    assert faults(page) == []
+    folder = os.environ.get("TAGSTREAM_IMAGES")
+    if folder and picture:
+        page.screenshot(path=Path(folder) / f"{picture}.png")
+
+
+@pytest.mark.parametrize("width", ZOOMED)
+def test_at_a_zoom_of_200_percent_nothing_is_cut(opened: Open, queue: ReviewDesk, width: int) -> None:
+    """No page has to be scrolled sideways, and every button is within it."""
+    busy(queue)
+    page = opened(viewport={"width": width, "height": 450}, device_scale_factor=2)
+    for path in PAGES:
+        page.goto(path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        cut = "(width) => [...document.querySelectorAll('button, a')].filter((one) => one.getBoundingClientRect().right > width).length"
+        assert page.evaluate(cut, width) == 0
