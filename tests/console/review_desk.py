@@ -110,7 +110,7 @@ class ReviewDesk:
         self.now_ms += 1
         return self.now_ms
 
-    def deliver(self, records: Sequence[Record]) -> list[UndeliveredError | None]:
+    def deliver(self, records: Sequence[Record], *, until: float) -> list[UndeliveredError | None]:  # noqa: ARG002 - these brokers are quick
         """Take the records, or none."""
         if self.away is None:
             self.records += records
