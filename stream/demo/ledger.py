@@ -175,7 +175,7 @@ class Ledger:
             ],
             "came out and was never sent": list(self._strangers),
         }
-        return [_sentence(what, keys) for what, keys in found.items() if keys]
+        return [sentence(what, keys) for what, keys in found.items() if keys]
 
 
 def percentile(in_order: Sequence[int], share: float) -> int | None:
@@ -194,7 +194,13 @@ def _at(entry: _Entry, door: Destination) -> list[Arrival]:
     return [found for found in entry.arrivals if found.door is door]
 
 
-def _sentence(what: str, keys: Sequence[str]) -> str:
+def sentence(what: str, keys: Sequence[str]) -> str:
+    """
+    How many, what is wrong with them, and which they are.
+
+    >>> sentence("left by no door", ["a", "b"])
+    '2 left by no door: a, b'
+    """
     named = ", ".join(keys[:NAMED])
     more = f" and {len(keys) - NAMED} more" if len(keys) > NAMED else ""
     return f"{len(keys)} {what}: {named}{more}"

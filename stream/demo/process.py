@@ -65,7 +65,7 @@ class Worker:
 
     def tail(self) -> str:
         """The end of its log, indented."""
-        return _tail(self._process)
+        return tail(self._process)
 
     def stop(self) -> str | None:
         """Send SIGTERM and wait; None if it ended in order, or before, else a sentence about its end."""
@@ -140,14 +140,16 @@ def _wait_until_ready(process: Process, say: Callable[[str], None]) -> str:
     deadline = time.monotonic() + READY_SECONDS
     while True:
         if not process.running():
-            msg = f"the worker ended with exit code {process.exit_code} before it was ready. The end of its log:\n{_tail(process)}"
+            msg = (
+                f"the worker ended with exit code {process.exit_code} before it was ready. The end of its log:\n{tail(process)}"
+            )
             raise WorkerError(msg)
         address = metrics_address(process.output())
         ready, why = _readiness(address) if address else (False, "it loads the model and looks for the topics")
         if ready and address:
             return address
         if time.monotonic() > deadline:
-            msg = f"the worker was not ready within {READY_SECONDS:.0f} s: {why}. The end of its log:\n{_tail(process)}"
+            msg = f"the worker was not ready within {READY_SECONDS:.0f} s: {why}. The end of its log:\n{tail(process)}"
             raise WorkerError(msg)
         say(why)
         time.sleep(POLL_SECONDS)
@@ -178,5 +180,6 @@ def _readiness(address: str) -> tuple[bool, str]:
         connection.close()
 
 
-def _tail(process: Process) -> str:
+def tail(process: Process) -> str:
+    """The end of a process' log, indented."""
     return "\n".join(f"  {line[:400]}" for line in process.output().strip().splitlines()[-TAIL_LINES:])

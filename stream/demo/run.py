@@ -1,35 +1,33 @@
-"""`tagstream demo`: a broker, a worker and sample events, watched until every event is accounted for."""
+"""`tagstream demo`: a broker, a worker, people and sample events, watched until every event and answer is accounted for."""
 
 import itertools
 import os
-import queue
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 from rich.console import Console
 
-from monitoring.drift.findings import Finding, what_moved
+from monitoring.drift.findings import what_moved
 from monitoring.top.top import Watcher
 from monitoring.top.workers import address
 from monitoring.vocabulary import Destination
-from stream.contract.record import Record
 from stream.demo import place, samples
 from stream.demo.interrupt import Interrupt, interrupts
 from stream.demo.ledger import Ledger
+from stream.demo.people.people import People, lacking, people
 from stream.demo.place import Place
 from stream.demo.process import Worker, WorkerError, worker
+from stream.demo.pump import Accounts, Pump
 from stream.demo.samples import Sample
 from stream.demo.screen.frame import ORDINARY
 from stream.demo.screen.opening import Opening, command
 from stream.demo.screen.summary import print_summary
-from stream.demo.screen.watch import REFRESH_SECONDS, Scene, Watch, watch
+from stream.demo.screen.watch import Scene, watch
 from stream.demo.shifts import ABOUT, Shift, shifted
-from stream.demo.traffic import Broke, Came, Fact, Sent, Traffic
+from stream.demo.traffic import Traffic
 from stream.kafka import admin
 from stream.kafka.producer import SendError
 from stream.settings.loading import SettingsError, load
@@ -77,7 +75,7 @@ def demo(
         drift: How and when the stream drifts; None: other languages, after 75 s.
 
     Returns:
-        0 if every event is accounted for, everything ended in order and nothing is left on a named broker, else 1.
+        0 if every event and every answer is accounted for, everything ended in order and nothing is left on a named broker, else 1.
 
     Raises:
         BrokerUnavailable: No broker could be had.
@@ -116,8 +114,7 @@ class _Demo:
         self._interrupt = interrupt
         self._opening = Opening(console)
         self._problems: list[str] = []
-        self._findings: Sequence[Finding] = ()
-        self._log = ""
+        self._logs: dict[str, str] = {}
 
     @contextmanager
     def started(self, given: Settings, prefer: str | None) -> Iterator[Place]:
@@ -144,20 +141,21 @@ class _Demo:
         """Run it all; see `demo`."""
         try:
             with where as found:
-                ledger = self._started(found, seconds=seconds, rate=rate)
+                accounts = self._started(found, seconds=seconds, rate=rate)
         except BaseException:
             # The caller prints the error; topics that are left on a named broker must be named too.
             for problem in self._problems:
                 self._console.print(problem, soft_wrap=True, highlight=False, markup=False)
             raise
-        problems, moved = ledger.problems(), [what_moved(finding) for finding in self._findings]
-        print_summary(self._console, ledger.totals(), problems, moved, self._problems)
+        events, answers = accounts.events, accounts.answers
+        problems, moved = [*events.problems(), *answers.problems()], [what_moved(one) for one in accounts.findings]
+        print_summary(self._console, events.totals(), answers.totals(), problems, moved, self._problems)
         problems = [*problems, *self._problems]
-        if problems:
-            self._console.print(f"The end of the worker's log:\n{self._log}", soft_wrap=True, highlight=False, markup=False)
-        return 1 if problems or not ledger.totals().sent else 0
+        for name, log in self._logs.items() if problems else ():
+            self._console.print(f"The end of the {name}'s log:\n{log}", soft_wrap=True, highlight=False, markup=False)
+        return 1 if problems or not events.totals().sent else 0
 
-    def _started(self, found: Place, *, seconds: float | None, rate: float) -> Ledger:
+    def _started(self, found: Place, *, seconds: float | None, rate: float) -> Accounts:
         opening, settings = self._opening, _settings(found.settings)
         opening.tell("broker", found.broker)
         opening.tell("", settings.brokers)
@@ -165,42 +163,49 @@ class _Demo:
             made = admin.create(settings)
         opening.tell("topics", f"{settings.topics.content} and {len(made.made) - 1} more, created")
         opening.tell("group", settings.group)
+        traffic = Traffic(settings, mixed_samples(self._drift, rate), rate=rate)
         with ExitStack() as stack:
             with opening.step("starting the worker") as say:
                 running = stack.enter_context(worker(settings, self._folder, say))
             opening.tell("worker", f"process {running.pid} is ready")
+            lacks = lacking()
+            asked = None if lacks else stack.enter_context(people(settings, traffic.facts.put))
+            opening.tell("review", f"{asked.address}/  the console, from the first events on" if asked else f"{lacks}")
             opening.addresses(running.address, settings)
-            return self._watched(settings, found.broker, running, seconds=seconds, rate=rate)
+            return self._watched(settings, found.broker, running, traffic, asked, seconds)
 
-    def _watched(self, settings: Settings, broker: str, running: Worker, *, seconds: float | None, rate: float) -> Ledger:
+    def _watched(
+        self, settings: Settings, broker: str, running: Worker, traffic: Traffic, asked: People | None, seconds: float | None
+    ) -> Accounts:
         names = settings.topics
         ledger = Ledger({names.tagged: Destination.TAGGED, names.review: Destination.REVIEW, names.dlq: Destination.DLQ})
-        traffic = Traffic(settings, mixed_samples(self._drift, rate), rate=rate)
         self._interrupt.postpone()
         with traffic.reading():
             scene = Scene(
                 broker=f"{broker} at {settings.brokers}",
                 address=running.address,
+                console=asked.address if asked else None,
                 seconds=seconds,
                 look=Watcher([address(running.address)]).look,
             )
             with watch(self._console, scene) as view:
-                pump = _Pump(traffic, ledger, view, running, names.drift)
-                self._send_and_account(pump, traffic, seconds)
-                self._findings = pump.findings
-                view.refresh(ledger.totals(), "stopping the worker")
+                pump = Pump(traffic, ledger, view, running, names, asked.begin if asked else _nobody)
+                self._send_and_account(pump, traffic, asked, seconds)
+                pump.refresh("stopping the worker")
                 unclean = running.stop()
-                self._log = running.tail()
+                self._logs["worker"] = running.tail()
                 self._problems += [unclean] if unclean else []
         # Outcomes that came while the worker stopped: they may hold a duplicate.
-        for fact in _left(traffic.facts):
-            pump.take(fact)
-        return ledger
+        pump.take_the_rest()
+        return pump.accounts
 
-    def _send_and_account(self, pump: "_Pump", traffic: Traffic, seconds: float | None) -> None:
+    def _send_and_account(self, pump: Pump, traffic: Traffic, asked: People | None, seconds: float | None) -> None:
         try:
-            with traffic.sending():
-                self._while_sending(pump, seconds)
+            try:
+                with traffic.sending():
+                    self._while_sending(pump, seconds)
+            finally:
+                self._no_more_answers(pump, asked)
             pump.run(
                 lambda waiting: not waiting or self._interrupt.insisted,
                 at_most_seconds=DRAIN_SECONDS,
@@ -210,66 +215,20 @@ class _Demo:
         except (WorkerError, SendError) as error:
             self._problems.append(str(error))
 
-    def _while_sending(self, pump: "_Pump", seconds: float | None) -> None:
+    def _no_more_answers(self, pump: Pump, asked: People | None) -> None:
+        """End the console before the last outcomes are waited for: after that nobody can answer."""
+        if asked is not None:
+            pump.refresh("sending is over, stopping the console")
+            self._problems += asked.stop()
+            self._logs["console"] = asked.log
+
+    def _while_sending(self, pump: Pump, seconds: float | None) -> None:
         healthy = self._drift.after_seconds if self._drift.shift is not Shift.NONE else float("inf")
         end = float("inf") if seconds is None else seconds
         pump.run(lambda _: self._interrupt.asked, at_most_seconds=min(healthy, end), phase=ORDINARY)
         if healthy < end and not self._interrupt.asked:
             phase = f"it drifts: {ABOUT[self._drift.shift]}"
             pump.run(lambda _: self._interrupt.asked, at_most_seconds=end - healthy, phase=phase)
-
-
-class _Pump:
-    """Takes facts to the ledger, and outcomes and findings to the view. `findings` keeps the findings."""
-
-    def __init__(self, traffic: Traffic, ledger: Ledger, view: Watch, running: Worker, drift_topic: str) -> None:
-        self.findings: list[Finding] = []
-        self._drift_topic = drift_topic
-        self._facts = traffic.facts
-        self._ledger = ledger
-        self._view = view
-        self._running = running
-        self._due = time.monotonic()
-
-    def run(self, enough: Callable[[bool], bool], *, at_most_seconds: float | None, phase: str) -> None:
-        """Go on until `enough`, which is told whether an outcome is still missing, says yes or the time is over."""
-        end = float("inf") if at_most_seconds is None else time.monotonic() + at_most_seconds
-        while True:
-            now = time.monotonic()
-            if now >= self._due:
-                self._view.refresh(self._ledger.totals(), phase)
-                self._running.check()
-                self._due = now + REFRESH_SECONDS
-            waiting = not self._facts.empty() or self._ledger.waiting > 0
-            if enough(waiting) or now >= end:
-                return
-            try:
-                fact = self._facts.get(timeout=max(0.001, min(self._due, end) - now))
-            except queue.Empty:
-                continue
-            self.take(fact, self._view)
-
-    def take(self, fact: Fact, view: Watch | None = None) -> None:
-        """Enter one fact into the account, and show it if there is a view."""
-        match fact:
-            case Sent(sample=sample, at_ms=at_ms):
-                self._ledger.sent(sample, at_ms)
-            case Came(records=records):
-                for record in records:
-                    self._came(record, view)
-            case Broke(error=error):
-                raise error
-
-    def _came(self, record: Record, view: Watch | None) -> None:
-        if record.topic != self._drift_topic:
-            landing = self._ledger.received(record)
-            if landing is not None and view is not None:
-                view.landed(landing)
-            return
-        finding = msgspec.json.decode(record.value or b"", type=Finding)
-        self.findings.append(finding)
-        if view is not None:
-            view.moved(finding)
 
 
 def mixed_samples(drift: Drift, rate: float) -> Iterator[Sample]:
@@ -279,9 +238,8 @@ def mixed_samples(drift: Drift, rate: float) -> Iterator[Sample]:
     yield from samples.mix(shifted(events, drift.shift), malformed, run="later")
 
 
-def _left(facts: "queue.SimpleQueue[Fact]") -> Iterator[Fact]:
-    while not facts.empty():
-        yield facts.get_nowait()
+def _nobody() -> None:
+    """No console is there to begin."""
 
 
 def _settings(given: Settings) -> Settings:

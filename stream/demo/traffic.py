@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 
 from stream.contract.record import Record
+from stream.demo.people.answers import Given
 from stream.demo.samples import Sample
 from stream.demo.screen.opening import command
 from stream.kafka import producer
@@ -41,7 +42,7 @@ class Broke:
     error: BaseException
 
 
-Fact = Sent | Came | Broke
+Fact = Sent | Came | Given | Broke
 
 
 class Traffic:
@@ -49,7 +50,7 @@ class Traffic:
     Sender and reader of one run.
 
     Attributes:
-        facts: In order: the `Sent` of a sample comes before the `Came` of its outcome.
+        facts: In order: the `Sent` of a sample comes before the `Came` of its outcome. A `Given` may come at any time.
     """
 
     def __init__(self, settings: Settings, samples: Iterator[Sample], *, rate: float) -> None:
@@ -114,7 +115,7 @@ class Traffic:
 
     def _read(self) -> None:
         topics = self._settings.topics
-        read = (topics.tagged, topics.review, topics.dlq, topics.drift)
+        read = (topics.tagged, topics.review, topics.dlq, topics.reviewed, topics.drift)
         for records in reader.read(self._settings, read, from_beginning=True):
             self._reading.set()
             if records:

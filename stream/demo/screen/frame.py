@@ -13,6 +13,7 @@ from monitoring.top.cells import EMPTY, QUIET, bar, cut, ends, fitted
 from monitoring.top.panel import overview
 from monitoring.vocabulary import Destination
 from stream.demo.ledger import Landing, Totals
+from stream.demo.people.answers import AnswerTotals, Reached
 from stream.terminal.console import tag_style, visible
 
 # From here on there is room for whole tag names and for latencies.
@@ -25,6 +26,7 @@ ORDINARY = "an ordinary stream"
 LEAST_EVENTS = 5
 MARKS = {Destination.TAGGED: "●", Destination.REVIEW: "○", Destination.DLQ: "x"}
 DOOR_STYLES = {Destination.TAGGED: "green", Destination.REVIEW: "bold yellow", Destination.DLQ: "bold red"}
+ANSWER_MARK, ANSWER_STYLE = "◆", "bold cyan"
 DOOR_NAMES = {Destination.TAGGED: "tagged", Destination.REVIEW: "review", Destination.DLQ: "dead"}
 
 
@@ -36,21 +38,25 @@ class Moment:
     Attributes:
         broker: Which broker it is and where, one line.
         address: Where the worker serves, `http://host:port`.
+        console: Where the review console serves; None if there is none.
         elapsed_seconds: Since the first sample.
         seconds: How long samples are sent; None: until interrupted.
         totals: The account so far.
+        answers: That of people's answers.
         figures: The worker's own; None before it was asked.
-        recent: Outcomes and findings, oldest first; the last ones are shown.
+        recent: Outcomes, findings and answers, oldest first; the last ones are shown.
         phase: The present phase of the demo, in a few words.
     """
 
     broker: str
     address: str
+    console: str | None
     elapsed_seconds: float
     seconds: float | None
     totals: Totals
+    answers: AnswerTotals
     figures: Figures | None
-    recent: Sequence[Landing | Finding]
+    recent: Sequence[Landing | Finding | Reached]
     phase: str
 
 
@@ -92,7 +98,19 @@ def _head(moment: Moment, width: int) -> list[Text]:
         ends(left, Text(f"{clock} "), width),
         Text(f" {moment.broker}", style=QUIET),
         account,
+        *_people(moment),
         Text(""),
+    ]
+
+
+def _people(moment: Moment) -> list[Text]:
+    if moment.console is None:
+        return []
+    answers = moment.answers
+    return [
+        Text.assemble(
+            (f" {moment.console}/", "bold"), f"  {answers.given} answered, ", (f"{answers.reached} tagged by people", "cyan")
+        )
     ]
 
 
@@ -106,11 +124,24 @@ def _foot(moment: Moment, width: int) -> Text:
     return ends(left, Text("Ctrl-C stops ", style=QUIET), width)
 
 
-def row(one: Landing | Finding, width: int) -> Text:
-    """An outcome, or something that moved, on one line of exactly `width` columns."""
+def row(one: Landing | Finding | Reached, width: int) -> Text:
+    """An outcome, an answer, or something that moved, on one line of exactly `width` columns."""
     if isinstance(one, Finding):
         return cut(Text(f" ! {visible(f'{one.kind.value}: {what_moved(one)}')}", style="yellow"), width)
-    return _outcome(one, width)
+    return _answer(one, width) if isinstance(one, Reached) else _outcome(one, width)
+
+
+def _answer(one: Reached, width: int) -> Text:
+    """As an outcome, with the model's tag in the place of the bar if the person gave another one."""
+    wide = width >= WIDE_COLUMNS
+    tag_columns, bar_columns = TAG_COLUMNS[wide], BAR_COLUMNS[wide]
+    other = "" if one.tag == one.model_tag else f"not {short(one.model_tag, bar_columns + 1)}"
+    latency = f"  {milliseconds(one.latency_ms):>8}" if wide else ""
+    what = Text(set_cell_size(short(one.tag, tag_columns), tag_columns), style=ANSWER_STYLE)
+    end = Text.assemble(
+        "  ", what, "  ", (set_cell_size(other, bar_columns + 5), QUIET), "  ", ("answer", ANSWER_STYLE), latency
+    )
+    return Text.assemble(" ", (ANSWER_MARK, ANSWER_STYLE), " ", fitted(one.title, width - 3 - end.cell_len), end)
 
 
 def _outcome(landing: Landing, width: int) -> Text:

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from monitoring.vocabulary import Destination
 from stream.demo.ledger import Totals
+from stream.demo.people.answers import AnswerTotals
 from stream.demo.screen.frame import milliseconds
 from stream.demo.screen.watch import can_draw
 from stream.terminal.console import tag_style, visible
@@ -19,19 +20,25 @@ Row = tuple[str, str, str]
 
 
 def print_summary(
-    console: Console, totals: Totals, problems: Sequence[str], moved: Sequence[str] = (), disorder: Sequence[str] = ()
+    console: Console,
+    totals: Totals,
+    given: AnswerTotals,
+    problems: Sequence[str],
+    moved: Sequence[str] = (),
+    disorder: Sequence[str] = (),
 ) -> None:
     """
     Print the figures, the findings and the verdict; blocks stand side by side on a terminal that is wide enough.
 
     Args:
         console: Where they are printed.
-        totals: The figures.
+        totals: The figures of the events.
+        given: Those of people's answers.
         problems: The ways in which the account does not balance, a sentence each.
         moved: The findings of drift, a sentence each.
         disorder: What else went wrong, a sentence each: a worker that had to be killed, topics that are left.
     """
-    blocks = [_block(rows) for rows in (figures(totals), tags(totals), codes(totals)) if rows]
+    blocks = [_block(rows) for rows in (figures(totals), tags(totals), codes(totals), answers(given)) if rows]
     console.print()
     beside = Table.grid(padding=(0, 6))
     beside.add_row(Group(blocks[0], "", *blocks[1:2]), Group(*blocks[2:]))
@@ -49,19 +56,21 @@ def print_summary(
         for one in moved:
             console.print(Text(f" {visible(one, limit=400)}"), soft_wrap=True, highlight=False)
         console.print()
-    console.print(verdict(totals, problems, disorder), soft_wrap=True, highlight=False)
+    console.print(verdict(totals, given, problems, disorder), soft_wrap=True, highlight=False)
 
 
-def verdict(totals: Totals, problems: Sequence[str], disorder: Sequence[str] = ()) -> Text:
-    """Whether every event is accounted for, and below it a line for each thing that went wrong."""
+def verdict(totals: Totals, given: AnswerTotals, problems: Sequence[str], disorder: Sequence[str] = ()) -> Text:
+    """Whether every event and answer is accounted for, and below it a line for each thing that went wrong."""
     if not totals.sent:
         headline = Text("No event was sent, so nothing was shown.", style="bold red")
     elif problems:
-        headline = Text("Not every event is accounted for:", style="bold red")
+        headline = Text("Not everything is accounted for:", style="bold red")
     elif disorder:
         headline = Text(f"All {totals.sent} events are accounted for, but the demo did not end in order:", style="bold yellow")
     else:
         headline = Text(f"All {totals.sent} events are accounted for: each left by exactly one door.", style="bold green")
+        if given.given:
+            headline.append(f" All {given.given} answers are in tagged.")
     return Text("\n").join([headline, *(Text(f"  {problem}") for problem in (*problems, *disorder))])
 
 
@@ -92,6 +101,19 @@ def codes(totals: Totals) -> list[Row]:
     """Dead letters by code."""
     rows = [(code, str(count), "") for code, count in totals.codes.items()]
     return [("dead letters, by code", "", "bold"), *rows] if rows else []
+
+
+def answers(given: AnswerTotals) -> list[Row]:
+    """People's answers; nothing where none was given."""
+    if not given.given:
+        return []
+    return [
+        ("people's answers", "", "bold"),
+        ("answers given", str(given.given), ""),
+        ("answers in tagged", str(given.reached), "bold red" if given.reached < given.given else "cyan"),
+        ("as the model says", str(given.agreed), ""),
+        ("p50 to tagged", milliseconds(given.p50_ms), "cyan"),
+    ]
 
 
 def _block(rows: Sequence[Row]) -> Table:

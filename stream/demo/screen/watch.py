@@ -18,6 +18,7 @@ from monitoring.figures.figures import Figures
 from monitoring.top.top import NoWorkerError
 from monitoring.vocabulary import Destination
 from stream.demo.ledger import Landing, Totals
+from stream.demo.people.answers import AnswerTotals, Reached
 from stream.demo.screen.frame import Frame, Moment, milliseconds
 from stream.terminal.console import visible
 
@@ -48,7 +49,11 @@ class Watch(Protocol):
         """The worker has found that something moved."""
         ...
 
-    def refresh(self, totals: Totals, phase: str) -> None:
+    def reached(self, one: Reached) -> None:
+        """A person's answer has reached `tagged`."""
+        ...
+
+    def refresh(self, totals: Totals, phase: str, answers: AnswerTotals) -> None:
         """Show the present state; called a few times a second."""
         ...
 
@@ -56,13 +61,14 @@ class Watch(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
     """
-    The constants of a run: `broker`, `address` and `seconds` as in `Moment`.
+    The constants of a run: `broker`, `address`, `console` and `seconds` as in `Moment`.
 
     `look` asks the worker for its figures, and raises NoWorkerError where it does not answer.
     """
 
     broker: str
     address: str
+    console: str | None
     seconds: float | None
     look: Callable[[], Figures]
 
@@ -86,7 +92,7 @@ class Picture:
         self._live = Live(console=console, screen=True, auto_refresh=False)
         self._started = time.monotonic()
         self._pending: list[Landing] = []
-        self._recent: deque[Landing | Finding] = deque(maxlen=KEPT)
+        self._recent: deque[Landing | Finding | Reached] = deque(maxlen=KEPT)
         self._figures: Figures | None = None
         self._look_at = self._started
 
@@ -108,7 +114,11 @@ class Picture:
         """See `Watch`."""
         self._recent.append(finding)
 
-    def refresh(self, totals: Totals, phase: str) -> None:
+    def reached(self, one: Reached) -> None:
+        """See `Watch`."""
+        self._recent.append(one)
+
+    def refresh(self, totals: Totals, phase: str, answers: AnswerTotals) -> None:
         """See `Watch`."""
         now = time.monotonic()
         self._recent.extend(self._pending[:1])
@@ -121,9 +131,11 @@ class Picture:
         moment = Moment(
             broker=self._scene.broker,
             address=self._scene.address,
+            console=self._scene.console,
             elapsed_seconds=now - self._started,
             seconds=self._scene.seconds,
             totals=totals,
+            answers=answers,
             figures=self._figures,
             recent=tuple(self._recent),
             phase=phase,
@@ -155,7 +167,11 @@ class Lines:
         found = f"{finding.at[11:23]}  drift   {finding.kind.value:<8}  {what_moved(finding)}"
         self._print(visible(found, limit=400))
 
-    def refresh(self, totals: Totals, phase: str) -> None:
+    def reached(self, one: Reached) -> None:
+        """See `Watch`."""
+        self._print(answer_line(one))
+
+    def refresh(self, totals: Totals, phase: str, answers: AnswerTotals) -> None:  # noqa: ARG002 - they have had their lines
         """Say once that a phase begins; figures come at the end."""
         if phase != self._phase:
             self._phase = phase
@@ -168,11 +184,22 @@ class Lines:
 def line(landing: Landing) -> str:
     """One outcome in plain text: time, door, tag or code, confidence, latency, key and title."""
     found, sample = landing.arrival, landing.sample
-    at = datetime.fromtimestamp(found.timestamp_ms / 1000, UTC).strftime("%H:%M:%S.%f")[:-3]
+    at = _clock(found.timestamp_ms)
     sure = "      " if found.confidence is None else f"{found.confidence:.4f}"
     what = found.tag or found.code or "no code"
     about = sample.key if found.door is Destination.DLQ else f"{sample.key}  {sample.title}"
     return f"{at}  {found.door.value:<6}  {what:<27}  {sure}  {milliseconds(landing.latency_ms):>8}  {about}"
+
+
+def answer_line(one: Reached) -> str:
+    """One answer in plain text: when it was on `tagged`, its tag, how long it took from `reviewed`, id, title, and who gave it."""
+    agrees = "" if one.tag == one.model_tag else f", not {one.model_tag}"
+    about = visible(f"{one.event_id}  {one.title}  by {one.reviewer}{agrees}", limit=400)
+    return f"{_clock(one.timestamp_ms)}  answer  {one.tag:<27}  {'':6}  {milliseconds(one.latency_ms):>8}  {about}"
+
+
+def _clock(timestamp_ms: int) -> str:
+    return datetime.fromtimestamp(timestamp_ms / 1000, UTC).strftime("%H:%M:%S.%f")[:-3]
 
 
 def pick(landings: Sequence[Landing], most: int) -> list[Landing]:

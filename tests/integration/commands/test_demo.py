@@ -29,6 +29,7 @@ pytestmark = pytest.mark.broker
 ROOT = Path(__file__).parents[3]
 OUTCOME = re.compile(r"^\d\d:\d\d:\d\d\.\d{3}  (tagged|review|dlq) ", re.MULTILINE)
 FOUND = re.compile(r"  drift   words +(.*)")
+ANSWER = re.compile(r"^\d\d:\d\d:\d\d\.\d{3}  answer  \S+ .*  (sample-\S+  .*by scripted reviewer.*)$", re.MULTILINE)
 CONTENT = re.compile(r"^topics +(\S+)", re.MULTILINE)
 READY = re.compile(r"^worker +process (\d+) is ready", re.MULTILINE)
 ADDRESS = re.compile(r"^open +(http://\S+)/$", re.MULTILINE)
@@ -140,6 +141,18 @@ def test_a_demo_that_drifts_names_the_drift(settings: Settings, kafka: Broker, t
     assert found, text
     assert {"de", "la", "und", "der", "en", "ve", "et", "que"} & set(found[1].split())
     assert "what moved" in drifting
+
+
+def test_a_demo_has_a_console_in_which_a_reviewer_answers(settings: Settings, kafka: Broker, tmp_path: Path) -> None:
+    """The reviewer by script answers by the console's pages; every answer is in `tagged`, and the account says so."""
+    # It runs until answers have come, which takes longer on a slow machine.
+    three = re.compile(rf"(?s)(?:{ANSWER.pattern}.*){{3}}", re.MULTILINE)
+    text = interrupted((), three, settings=settings, kafka=kafka, log=tmp_path / "output")
+    assert re.search(r"^review +http://127\.0\.0\.1:\d+/ ", text, re.MULTILINE), text
+    given = figure("answers given", text)
+    assert given >= 3
+    assert len(ANSWER.findall(text)) == figure("answers in tagged", text) == given
+    assert f"All {given} answers are in tagged." in text
 
 
 def test_a_demo_whose_worker_is_killed_names_the_missing_events(settings: Settings, kafka: Broker) -> None:

@@ -10,6 +10,7 @@ from monitoring.vocabulary import Destination, DriftKind
 from stream.contract.record import Record
 from stream.demo import samples
 from stream.demo.ledger import Landing, Ledger
+from stream.demo.people.answers import AnswerTotals, Reached
 from stream.demo.samples import Sample
 
 DOORS = {"tagged": Destination.TAGGED, "review": Destination.REVIEW, "content.dlq": Destination.DLQ}
@@ -74,6 +75,17 @@ def found_words(word: str) -> Finding:
         reference_digest="",
         model=Model(name="m", version="1", digest="d"),
         words=(Word(word=word, z=9.0, share=0.16, reference_share=0.001),),
+    )
+
+
+NO_ANSWERS = AnswerTotals(given=0, reached=0, agreed=0, p50_ms=None)
+ANSWERS = AnswerTotals(given=12, reached=12, agreed=9, p50_ms=31)
+
+
+def answered(title: str, *, tag: str = LABELS[0], model_tag: str = LABELS[1]) -> Reached:
+    """An answer that is on `tagged`."""
+    return Reached(
+        event_id="sample-1", title=title, tag=tag, model_tag=model_tag, reviewer="ann", timestamp_ms=1_050, latency_ms=30
     )
 
 

@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from stream.demo.screen import summary
-from tests.unit.stream.demo.demo_records import BALANCED, Terminal, account, output, terminal
+from tests.unit.stream.demo.demo_records import ANSWERS, BALANCED, NO_ANSWERS, Terminal, account, output, terminal
 
 
 @pytest.mark.parametrize("on_terminal", [True, False])
@@ -16,7 +16,7 @@ def test_the_summary_has_every_figure(on_terminal: bool) -> None:
     """On a terminal and in a file, the contract's figures stand under the contract's names."""
     console = terminal() if on_terminal else Console(file=io.StringIO(), width=80)
     ledger = account(*BALANCED)
-    summary.print_summary(console, ledger.totals(), ledger.problems())
+    summary.print_summary(console, ledger.totals(), NO_ANSWERS, ledger.problems())
     words = " ".join(output(console).split())
     for expected in ("events in 2", "tagged 1", "in review 0", "dead-lettered 1", "duplicates 0", "unaccounted 0"):
         assert expected in words
@@ -38,11 +38,11 @@ def test_no_number_of_the_summary_is_cut(width: int, on_terminal: bool) -> None:
         tags={"natural-language-processing": 102_345, "other": 103_456},
         codes={"produce_rejected_by_the_broker": 104_567, "unsupported_schema_version": 105_678},
     )
-    summary.print_summary(made, totals, [])
+    summary.print_summary(made, totals, replace(ANSWERS, given=106_789), [])
     lines = output(made).splitlines()
     figures = lines[: next(number for number, line in enumerate(lines) if line.startswith("All "))]
     assert all(cell_len(line) <= width for line in figures)
-    for number in ("101234", "102345", "103456", "104567", "105678"):
+    for number in ("101234", "102345", "103456", "104567", "105678", "106789"):
         assert number in "\n".join(figures).split()
 
 
@@ -50,7 +50,7 @@ def test_the_summary_says_what_is_missing() -> None:
     """A missing event is named, and the verdict is not that all is well."""
     console = Console(file=io.StringIO(), width=80)
     ledger = account(BALANCED[1])
-    summary.print_summary(console, ledger.totals(), ledger.problems())
+    summary.print_summary(console, ledger.totals(), NO_ANSWERS, ledger.problems())
     text = output(console)
     assert "1 left by no door: sample-1" in text
     assert "accounted for: each" not in text
@@ -60,17 +60,30 @@ def test_a_worker_that_had_to_be_killed_is_told_from_a_missing_event() -> None:
     """If all events are accounted for, the headline says so, and only the line below it names the disorder."""
     killed = "the worker was still there 30 s after SIGTERM and was killed"
     whole, missing = account(*BALANCED), account(BALANCED[1])
-    assert summary.verdict(whole.totals(), whole.problems(), [killed]).plain.splitlines() == [
+    assert summary.verdict(whole.totals(), NO_ANSWERS, whole.problems(), [killed]).plain.splitlines() == [
         "All 2 events are accounted for, but the demo did not end in order:",
         f"  {killed}",
     ]
-    assert summary.verdict(missing.totals(), missing.problems(), [killed]).plain.splitlines() == [
-        "Not every event is accounted for:",
+    assert summary.verdict(missing.totals(), NO_ANSWERS, missing.problems(), [killed]).plain.splitlines() == [
+        "Not everything is accounted for:",
         "  1 left by no door: sample-1",
         f"  {killed}",
     ]
 
 
+def test_answers_have_a_block_and_a_sentence() -> None:
+    """How many were given, how many are in `tagged`, and how many say what the model said; nothing where nobody answered."""
+    console = Console(file=io.StringIO(), width=80)
+    ledger = account(*BALANCED)
+    summary.print_summary(console, ledger.totals(), ANSWERS, ledger.problems())
+    words = " ".join(output(console).split())
+    for expected in ("answers given 12", "answers in tagged 12", "as the model says 9", "p50 to tagged 31 ms"):
+        assert expected in words
+    assert words.endswith("each left by exactly one door. All 12 answers are in tagged.")
+    assert summary.answers(NO_ANSWERS) == []
+    assert "answers" not in summary.verdict(ledger.totals(), NO_ANSWERS, []).plain
+
+
 def test_an_empty_run_is_no_success() -> None:
     """A demo without events does not end as a success."""
-    assert "No event was sent" in summary.verdict(account(sent=()).totals(), []).plain
+    assert "No event was sent" in summary.verdict(account(sent=()).totals(), NO_ANSWERS, []).plain

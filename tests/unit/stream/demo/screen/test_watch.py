@@ -15,16 +15,20 @@ from monitoring.figures.history import History
 from monitoring.figures.snapshot import of_families
 from monitoring.top.top import NoWorkerError
 from stream.demo.ledger import Landing, Ledger
+from stream.demo.people.answers import Reached
 from stream.demo.samples import Sample
 from stream.demo.screen import frame
 from stream.demo.screen.frame import Frame, Moment
 from stream.demo.screen.watch import Lines, Picture, Scene, pick, watch
 from tests.observations import Stream
 from tests.unit.stream.demo.demo_records import (
+    ANSWERS,
     BALANCED,
     DOORS,
     LABELS,
+    NO_ANSWERS,
     account,
+    answered,
     dead,
     decided,
     found_words,
@@ -44,17 +48,19 @@ def seen() -> Figures:
 
 def scene(look: Callable[[], Figures] = seen) -> Scene:
     """A demo on a broker."""
-    return Scene(broker="the broker", address="http://h:1", seconds=None, look=look)
+    return Scene(broker="the broker", address="http://h:1", console=None, seconds=None, look=look)
 
 
-def moment(recent: Sequence[Landing | Finding], *, seconds: float | None = 30.0) -> Moment:
+def moment(recent: Sequence[Landing | Finding | Reached], *, seconds: float | None = 30.0) -> Moment:
     """Twelve seconds into a run."""
     return Moment(
         broker="Apache Kafka 4.3.1 (KRaft, 1 node) on Java 17 at 127.0.0.1:30082",
         address="http://127.0.0.1:9108",
+        console=None,
         elapsed_seconds=12.3,
         seconds=seconds,
         totals=account(*BALANCED).totals(),
+        answers=NO_ANSWERS,
         figures=seen(),
         recent=recent,
         phase="running",
@@ -73,7 +79,8 @@ def test_the_picture_fits_its_terminal(width: int, height: int) -> None:
     titles = ["short", "a title that is far too long for any terminal " * 5, "広い文字の題名" * 20, "Finnish 😅 review"]
     shown = moment([titled(title) for title in titles * 20])
     moved = moment([found_words(title) for title in titles * 20])
-    for one in (shown, moved, replace(shown, figures=None)):
+    people = replace(moment([answered(title) for title in titles * 20]), console="http://127.0.0.1:8090", answers=ANSWERS)
+    for one in (shown, moved, people, replace(shown, figures=None)):
         lines = drawn(one, width, height)
         assert len(lines) == height
         assert max(cell_len(line) for line in lines) <= width
@@ -84,6 +91,8 @@ def test_the_picture_fits_its_terminal(width: int, height: int) -> None:
 def test_columns_stand_below_each_other(title: str, width: int) -> None:
     """A row has exactly the width it is given, with wide characters too."""
     assert cell_len(frame.row(titled(title), width).plain) == width
+    assert cell_len(frame.row(answered(title), width).plain) == width
+    assert cell_len(frame.row(answered(title, model_tag=LABELS[0]), width).plain) == width
 
 
 def test_the_picture_at_80_columns_tells_what_matters() -> None:
@@ -103,6 +112,17 @@ def test_the_picture_at_80_columns_tells_what_matters() -> None:
     assert all(label[:14] in text for label in LABELS)
     assert all(name in text for name in ("tagged/s", "p99", "waiting", "drift"))
     assert "2 sent: 1 tagged, 0 in review, 1 dead, 0 waiting" in text
+
+
+def test_the_console_and_what_people_answered_stand_in_the_picture() -> None:
+    """Its address with the counts of answers, and a line for an answer with the model's tag if that was another."""
+    given = [answered("First", tag="mlops", model_tag="other"), answered("Second", tag="mlops", model_tag="mlops")]
+    shown = replace(moment(given), console="http://127.0.0.1:8090", answers=ANSWERS)
+    lines = drawn(shown, 80, 24)
+    assert lines[3].strip() == "http://127.0.0.1:8090/  12 answered, 12 tagged by people"
+    first, second = (next(line for line in lines if title in line) for title in ("First", "Second"))
+    assert first.split() == ["◆", "First", "mlops", "not", "other", "answer"]
+    assert second.split() == ["◆", "Second", "mlops", "answer"]
 
 
 @pytest.mark.parametrize(("width", "height"), [(60, 16), (80, 24)])
@@ -142,13 +162,18 @@ def test_a_pipe_gets_a_line_an_outcome_and_no_escape_codes() -> None:
         assert isinstance(view, Lines)
         for landing in landings(*BALANCED):
             view.landed(landing)
-        view.refresh(account(*BALANCED).totals(), "running")
+        view.refresh(account(*BALANCED).totals(), "running", NO_ANSWERS)
         view.moved(found_words("und"))
-    first, second, phase, moved = output(console).splitlines()
+        view.reached(answered("A title", tag="mlops", model_tag="other"))
+        view.reached(answered("A \x1b[2Jtitle", tag="mlops", model_tag="mlops"))
+    first, second, phase, moved, corrected, agreed = output(console).splitlines()
     assert first.split() == ["00:00:01.020", "tagged", "mlops", "0.9000", "20", "ms", "sample-1", "A", "title"]
     assert second.split() == ["00:00:01.020", "dlq", "not_an_object", "20", "ms", "malformed-1"]
     assert phase == "--- after 2 events: running"
     assert moved == "21:03:12.000  drift   words     und 16.0% (was 0.1%)"
+    assert corrected.split()[:6] == ["00:00:01.050", "answer", "mlops", "30", "ms", "sample-1"]
+    assert corrected.endswith("A title  by ann, not other")
+    assert agreed.endswith("A \\x1b[2Jtitle  by ann")
 
 
 def test_a_terminal_gets_the_picture_and_is_given_back() -> None:
@@ -158,12 +183,14 @@ def test_a_terminal_gets_the_picture_and_is_given_back() -> None:
         assert isinstance(view, Picture)
         for landing in landings(*BALANCED):
             view.landed(landing)
+        view.reached(answered("A person's answer"))
         for name in ("A title", "array"):
             # One more a refresh, in their order: a list that jumps cannot be read.
             assert name not in output(console)
-            view.refresh(account(*BALANCED).totals(), "running")
+            view.refresh(account(*BALANCED).totals(), "running", NO_ANSWERS)
             assert name in output(console)
     text = output(console)
+    assert "A person's answer" in text
     assert text.index("\x1b[?1049h") < text.index("the broker") < text.index("A title") < text.index("\x1b[?1049l")
 
 
@@ -175,7 +202,7 @@ def test_a_worker_that_does_not_answer_keeps_its_last_figures() -> None:
         raise NoWorkerError(msg)
 
     with watch(terminal(), scene(gone)) as view:
-        view.refresh(account(*BALANCED).totals(), "stopping the worker")
+        view.refresh(account(*BALANCED).totals(), "stopping the worker", NO_ANSWERS)
 
 
 def test_colour_forced_on_a_log_makes_it_no_terminal() -> None:
