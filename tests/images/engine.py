@@ -189,10 +189,22 @@ def _bases(cache: Path, environ: Mapping[str, str]) -> None:
         raise NoEngineError(msg) from error
     names = [
         _named("Dockerfile", "ARG PYTHON="),
-        *(_named("docker-compose.yml", f"image: {name}:") for name in ("apache/kafka", "prom/prometheus")),
+        *(_named("docker-compose.yml", f"image: {name}:") for name in ("apache/kafka", "prom/prometheus", "postgres")),
     ]
-    full = [name if name.startswith("docker.io/") else f"docker.io/{name}" for name in names]
+    full = [_full(name) for name in names]
     run_to_end((str(Path(__file__).parent / "bases" / "make"), str(cache), *full, str(jars.folder)), environ, BASES_SECONDS)
+
+
+def _full(name: str) -> str:
+    """
+    The name that an engine makes of a short one.
+
+    >>> _full("postgres:17"), _full("apache/kafka:4"), _full("docker.io/library/python:3")
+    ('docker.io/library/postgres:17', 'docker.io/apache/kafka:4', 'docker.io/library/python:3')
+    """
+    if name.startswith("docker.io/"):
+        return name
+    return f"docker.io/{name}" if "/" in name else f"docker.io/library/{name}"
 
 
 def _named(file: str, beginning: str) -> str:

@@ -2,12 +2,15 @@
 
 import json
 import secrets
+import shutil
 import subprocess
+import tempfile
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from stream.broker.ports import free_ports
@@ -15,9 +18,9 @@ from tests.images.compose import ROOT, EngineError
 from tests.images.engine import Engine, health_checks
 
 UP_SECONDS, DOWN_SECONDS, ASK_SECONDS = 3600.0, 900.0, 900.0
-SERVICES = ("kafka", "topics", "worker", "prometheus", "producer")
+SERVICES = ("kafka", "topics", "worker", "prometheus", "producer", "postgres", "review")
 # Grafana's image cannot be had where none can be pulled.
-PROFILES = ("core", "observability", "demo")
+PROFILES = ("core", "observability", "demo", "review")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +31,7 @@ class Stack:
     project: str
     kafka_port: int
     prometheus_port: int
+    review_port: int
     environ: Mapping[str, str]
 
     def compose(self, *words: str, seconds: float = ASK_SECONDS, **variables: str) -> str:
@@ -93,13 +97,17 @@ def stack(engine: Engine, image: str) -> Iterator[Stack]:
     Raises:
         EngineError: It does not come up; the message has the end of what its services wrote.
     """
-    kafka, prometheus = free_ports(2)
+    kafka, prometheus, review = free_ports(3)
+    password = Path(tempfile.mkdtemp(prefix="tagstream-password-")) / "review-password"
+    password.write_text(secrets.token_hex(24), encoding="utf-8")
+    ports = {"KAFKA_PORT": str(kafka), "PROMETHEUS_PORT": str(prometheus), "REVIEW_PORT": str(review)}
     running = Stack(
         engine=engine,
         project=f"tagstream-test-{secrets.token_hex(3)}",
         kafka_port=kafka,
         prometheus_port=prometheus,
-        environ={**engine.environ, "IMAGE": image, "KAFKA_PORT": str(kafka), "PROMETHEUS_PORT": str(prometheus), "RATE": "10"},
+        review_port=review,
+        environ={**engine.environ, **ports, "IMAGE": image, "REVIEW_PASSWORD_FILE": str(password), "RATE": "10"},
     )
     try:
         with health_checks(engine, running.project):
@@ -111,3 +119,4 @@ def stack(engine: Engine, image: str) -> Iterator[Stack]:
             yield running
     finally:
         running.compose("down", "--volumes", "--remove-orphans", "--timeout", "20", seconds=DOWN_SECONDS)
+        shutil.rmtree(password.parent)

@@ -3,11 +3,16 @@
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from queue import SimpleQueue
 
 import msgspec
 import pytest
 
 from stream.contract.record import Record
+from stream.demo.people.answers import Given
+from stream.demo.people.labels import known_labels
+from stream.demo.people.script import Script
 from stream.kafka.reading import reader
 from stream.settings.settings import Settings
 from tests.images.engine import Engine
@@ -17,7 +22,7 @@ from tests.waiting import HANG_SECONDS, until
 # The image and its bases are made within the first test's time.
 pytestmark = [pytest.mark.images, pytest.mark.timeout(4 * 3600)]
 
-SHIPPED = ("kafka", "worker", "prometheus", "producer")
+SHIPPED = ("kafka", "worker", "prometheus", "producer", "postgres", "review")
 
 
 def records(running: Stack, topic: str, *, least: int, seconds: float = HANG_SECONDS) -> list[Record]:
@@ -136,20 +141,22 @@ def test_every_port_on_this_machine_is_on_loopback(running: Stack) -> None:
     """Grafana's too, which does not run here."""
     services = json.loads(running.compose("config", "--format", "json"))["services"]
     ports = [port for service in services.values() for port in service.get("ports", ())]
-    assert len(ports) == 3
+    assert len(ports) == 4
     assert {port["host_ip"] for port in ports} == {"127.0.0.1"}
-    assert "ports" not in services["worker"]
+    assert not any("ports" in services[name] for name in ("worker", "postgres"))
 
 
 def test_every_service_that_stays_has_a_health_check_and_a_pinned_image(running: Stack) -> None:
     """`worker` has its image's own check."""
     services = json.loads(running.compose("config", "--format", "json"))["services"]
-    assert set(services) == {"kafka", "topics", "worker", "prometheus", "grafana", "producer"}
+    assert set(services) == {"kafka", "topics", "worker", "prometheus", "grafana", "producer", "postgres", "review"}
     assert {name for name, service in services.items() if "test" in service.get("healthcheck", {})} == {
         "kafka",
         "prometheus",
         "grafana",
         "producer",
+        "postgres",
+        "review",
     }
     assert all(":" in service["image"] and not service["image"].endswith(":latest") for service in services.values())
     assert all(
@@ -167,6 +174,43 @@ def test_everything_gets_healthy(running: Stack, service: str) -> None:
             f"{container} is healthy",
             state=lambda: running.log(service),
         )
+
+
+def test_an_answer_in_the_console_reaches_tagged(running: Stack) -> None:
+    """A person answers on the published port; the worker publishes the decision, and Postgres has the answer."""
+    given: SimpleQueue[Given] = SimpleQueue()
+    reviewer = Script(f"http://127.0.0.1:{running.review_port}", known_labels(), given.put)
+    reviewer.start()
+    one = given.get(timeout=HANG_SECONDS)
+    assert reviewer.stop() is None
+
+    def decisions() -> list[dict[str, str]]:
+        found = [msgspec.json.decode(record.value or b"") for record in records(running, "tagged", least=10**6, seconds=5.0)]
+        return [decision for decision in found if decision["decider"] == "reviewer" and decision["id"] == one.event_id]
+
+    (decision,) = until(decisions, "the answer is in tagged", state=lambda: running.log("review"))
+    assert decision["tag"] == one.tag
+    (postgres,) = running.containers("postgres")
+    kept = running.engine.run(
+        "exec",
+        postgres,
+        "psql",
+        "--username",
+        "tagstream",
+        "--tuples-only",
+        "--no-align",
+        "--command",
+        "select count(*) from answers",
+    )
+    assert int(kept) >= 1
+
+
+def test_the_password_of_postgres_is_in_no_environment(running: Stack) -> None:
+    """Neither container has it in what an inspection shows."""
+    password = Path(running.environ["REVIEW_PASSWORD_FILE"]).read_text(encoding="utf-8")
+    for service in ("postgres", "review"):
+        for container in running.containers(service):
+            assert password not in running.engine.run("inspect", "--type", "container", container)
 
 
 def test_the_producer_drifts_on_command(running: Stack) -> None:
@@ -191,13 +235,14 @@ def last_run(events: list[dict[str, str]]) -> str:
 
 
 def test_nothing_must_be_killed_when_it_is_stopped(running: Stack) -> None:
-    """SIGTERM reaches each process itself: the producer ends with 0, a worker too, or with 1 at its own bound.
+    """SIGTERM reaches each process itself: the producer and the console end with 0, a worker too, or with 1 at its own bound.
 
     A worker whose group forms anew while it stops can wait for a coordinator until that bound; see docs/deploy.md.
     """
-    running.compose("stop", "producer", "worker")
-    (producer,), workers = running.containers("producer"), running.containers("worker")
+    running.compose("stop", "producer", "worker", "review")
+    (producer,), workers, (review,) = (running.containers(name) for name in ("producer", "worker", "review"))
     assert ending(running, producer) == ("exited", 0)
+    assert ending(running, review) == ("exited", 0)
     assert len(workers) == 2
     assert all(ending(running, worker) in {("exited", 0), ("exited", 1)} for worker in workers)
 
