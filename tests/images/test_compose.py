@@ -43,10 +43,10 @@ def status(running: Stack, container: str) -> dict[str, str]:
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
-def scraped(running: Stack) -> list[str]:
-    """The addresses of the workers that Prometheus has scraped well."""
+def scraped(running: Stack, job: str = "tagstream") -> list[str]:
+    """The addresses of the job's processes that Prometheus has scraped well."""
     targets = running.prometheus("targets")["activeTargets"]
-    return [target["labels"]["instance"] for target in targets if target["health"] == "up"]
+    return [target["labels"]["instance"] for target in targets if target["health"] == "up" and target["labels"]["job"] == job]
 
 
 def published(running: Stack) -> dict[str, float]:
@@ -82,6 +82,15 @@ def test_prometheus_scrapes_both_workers_and_both_work(running: Stack) -> None:
         lambda: len(published(running)) == 2 and all(published(running).values()),
         "both workers have published outcomes",
         state=lambda: published(running),
+    )
+
+
+def test_prometheus_scrapes_the_console(running: Stack) -> None:
+    """Its figures of live quality, by the service's name."""
+    until(
+        lambda: len(scraped(running, "tagstream-review")) == 1,
+        "Prometheus scrapes the console",
+        state=lambda: running.prometheus("targets"),
     )
 
 

@@ -16,7 +16,7 @@ PORT = 8090
 STOP_SECONDS = 90.0
 COMMAND = (sys.executable, "-m", "stream.cli.main", "review")
 # The packages of the extra [review] that the console imports.
-PACKAGES = ("fastapi", "jinja2", "python_multipart", "sqlalchemy", "uvicorn")
+PACKAGES = ("fastapi", "jinja2", "python_multipart", "scipy", "sqlalchemy", "uvicorn")
 
 
 def missing() -> list[str]:
