@@ -35,7 +35,10 @@ def queue(tmp_path: Path) -> Iterator[ReviewDesk]:
 @pytest.fixture
 def address(queue: ReviewDesk) -> Iterator[str]:
     """A console over the queue."""
-    app = application(Desk(store=queue.store, saving=queue.saving, access=Remembered(name="ada"), now_ms=queue.clock))
+    access = Remembered(name="ada")
+    app = application(
+        Desk(store=queue.store, saving=queue.saving, access=access, measuring=queue.measuring, now_ms=queue.clock)
+    )
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", ws="none"))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
