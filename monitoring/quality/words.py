@@ -81,7 +81,7 @@ def _estimate(title: str, found: Estimate) -> Table:
 
 
 def _expected(report: Report) -> Table:
-    expectation = UNKNOWN if report.expected.accuracy is None else f"{report.expected.accuracy:.1%}"
+    expectation = UNKNOWN if report.expected.accuracy is None else f"{100 * report.expected.accuracy:.1f} %"
     gap = report.gap
     shown = UNKNOWN if gap.value is None else f"{100 * gap.value:+.1f} points ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})"
     return Table(
@@ -97,7 +97,11 @@ def _expected(report: Report) -> Table:
 
 def _reviewers(report: Report) -> Table:
     found = report.reviewers
-    slip = UNKNOWN if found.slip is None else f"{found.slip:.1%} ({found.slip_low:.1%} to {found.slip_high:.1%})"
+    slip = (
+        UNKNOWN
+        if found.slip is None
+        else f"{100 * found.slip:.1f} % ({100 * found.slip_low:.1f} to {100 * found.slip_high:.1f})"
+    )
     return Table(
         title="Reviewers",
         head=("figure", "value"),

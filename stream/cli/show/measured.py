@@ -12,6 +12,9 @@ from monitoring.quality import words
 from stream.review.live_quality import LiveQuality
 from stream.terminal import console
 
+# Tables with more columns begin with a label.
+SHORT = 2
+
 
 def print_quality(found: LiveQuality, *, as_json: bool) -> None:
     """Print the report; nothing for people where there is none."""
@@ -43,8 +46,9 @@ def record(found: LiveQuality) -> dict[str, Any]:
 
 def _drawn(table: words.Table) -> Table:
     drawn = Table(title=table.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in table.head:
-        drawn.add_column(name)
+    for place, name in enumerate(table.head):
+        # A figure may stand above its interval on a narrow terminal; a label is never cut.
+        drawn.add_column(name, no_wrap=place == 0 and len(table.head) > SHORT)
     for row in table.rows:
         # Names of sources come from events.
         drawn.add_row(*(Text(console.visible(cell, limit=100)) for cell in row))
