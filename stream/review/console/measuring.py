@@ -55,6 +55,7 @@ class Measuring:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="measuring", daemon=True)
         self._text = threading.Lock()
+        self._failure: BaseException | None = None
         self.latest: LiveQuality | None = None
 
     def __enter__(self) -> Self:
@@ -81,6 +82,16 @@ class Measuring:
                 self._metrics.report(found.report, now=now_ms / 1000)
         self.latest = found
 
+    def check(self) -> None:
+        """
+        Does it still estimate?
+
+        Raises:
+            Exception: Why the thread ended: an old estimate would be shown as today's.
+        """
+        if self._failure is not None:
+            raise self._failure
+
     def metrics(self) -> bytes:
         """
         The text of `/metrics`: what waits now, and the newest estimate.
@@ -105,4 +116,7 @@ class Measuring:
                 self.measure()
             except StoreUnavailableError as error:
                 log.warning("quality_not_measured", error=str(error))
+            except BaseException as error:  # noqa: BLE001 - the thread's owner raises it, in `check`
+                self._failure = error
+                return
             self._stop.wait(EVERY_SECONDS)

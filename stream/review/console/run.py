@@ -78,6 +78,10 @@ def run(settings: Settings, plan: Plan, *, say: Callable[[str], None]) -> None:
             def trouble() -> str | None:
                 return follower.trouble if follower.ready.is_set() else follower.trouble or FILLING
 
+            def watch() -> None:
+                follower.check()
+                measuring.check()
+
             desk = Desk(
                 store=store,
                 saving=Saving(store, sender, topics),
@@ -88,5 +92,5 @@ def run(settings: Settings, plan: Plan, *, say: Callable[[str], None]) -> None:
             )
             say(f"the console: {url(listening)}")
             log.info("console_starting", address=url(listening), store=store.name)
-            serve(application(desk, names=plan.names, origins=plan.origins), listening, follower.check)
+            serve(application(desk, names=plan.names, origins=plan.origins), listening, watch)
             log.info("console_stopped")

@@ -1,5 +1,7 @@
 """Live quality in the console: the page and the metrics of what people answered."""
 
+import pytest
+
 from stream.review.console.measuring import Measuring
 from stream.review.store.facts import Door
 from tests.console.review_desk import ReviewDesk, item
@@ -47,3 +49,23 @@ def test_it_estimates_by_itself(queue: ReviewDesk) -> None:
     measuring: Measuring = queue.measuring
     with measuring:
         until(lambda: measuring.latest is not None, "an estimate is made")
+
+
+def test_a_failure_of_the_thread_is_told_to_its_owner(queue: ReviewDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The console ends then: an old estimate would be shown as today's."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("stream.review.console.measuring.live_quality", broken)
+    queue.measuring.check()
+
+    def failed() -> bool:
+        try:
+            queue.measuring.check()
+        except ZeroDivisionError:
+            return True
+        return False
+
+    with queue.measuring:
+        until(failed, "the failure is told")
