@@ -1,9 +1,11 @@
 """The console's page of an item, read as a browser reads it: its heading, its form and the buttons. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
 FORM = "answer"
+# By this key a person skips.
+SKIP_KEY = "s"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,12 +18,14 @@ class Shown:
         token: Of the lease.
         title: As the page shows it, with single spaces.
         tags: The values of the buttons, in their order.
+        skip: The fields that give the item back; empty where it cannot be.
     """
 
     event_id: str
     token: str
     title: str
     tags: tuple[str, ...]
+    skip: dict[str, str] = field(default_factory=dict)
 
 
 def shown(page: str) -> Shown | None:
@@ -32,7 +36,13 @@ def shown(page: str) -> Shown | None:
     event_id, token = reading.hidden.get("event"), reading.hidden.get("token")
     if event_id is None or token is None:
         return None
-    return Shown(event_id=event_id, token=token, title=" ".join("".join(reading.title).split()), tags=tuple(reading.tags))
+    return Shown(
+        event_id=event_id,
+        token=token,
+        title=" ".join("".join(reading.title).split()),
+        tags=tuple(reading.tags),
+        skip=reading.skip,
+    )
 
 
 class _Reading(HTMLParser):
@@ -42,6 +52,7 @@ class _Reading(HTMLParser):
         super().__init__()
         self.hidden: dict[str, str] = {}
         self.tags: list[str] = []
+        self.skip: dict[str, str] = {}
         self.title: list[str] = []
         self._in_form = self._in_heading = False
 
@@ -55,6 +66,8 @@ class _Reading(HTMLParser):
             self.hidden[found.get("name", "")] = found.get("value", "")
         elif self._in_form and tag == "button" and found.get("name") == "tag":
             self.tags.append(found.get("value", ""))
+        elif self._in_form and tag == "button" and found.get("data-key") == SKIP_KEY:
+            self.skip[found.get("name", "")] = found.get("value", "")
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "h1":

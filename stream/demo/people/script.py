@@ -83,15 +83,19 @@ class Script:
             return AGAIN_SECONDS
         label = self._labels.get(item.title)
         if label is None or label not in item.tags:
-            self._ask("POST", "/answer", event=item.event_id, token=item.token, skip="1")
-            return 0.0
+            status, page = self._ask("POST", "/answer", event=item.event_id, token=item.token, **item.skip)
+            return 0.0 if self._taken(item, status) else self._pace_seconds
         tag = said(item, label)
         status, page = self._ask("POST", "/answer", event=item.event_id, token=item.token, tag=tag)
-        if status == http.client.SEE_OTHER:
+        if self._taken(item, status):
             self._given(Given(event_id=item.event_id, tag=tag))
-        else:
-            self.troubles.append(f"{item.event_id} (HTTP {status})")
         return self._pace_seconds
+
+    def _taken(self, item: Shown, status: int) -> bool:
+        """Whether the console has done as it was told, and goes on to the next item."""
+        if status != http.client.SEE_OTHER:
+            self.troubles.append(f"{item.event_id} (HTTP {status})")
+        return status == http.client.SEE_OTHER
 
     def _ask(self, method: str, path: str, **form: str) -> tuple[int, str]:
         connection = http.client.HTTPConnection(urlsplit(self._address).netloc, timeout=ASK_SECONDS)
