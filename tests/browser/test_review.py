@@ -30,7 +30,7 @@ pytestmark = pytest.mark.browser
 SECONDS = 600
 # A desktop of 1440 pixels at a zoom of 200 % has this width; 320 is where WCAG asks that nothing has to be scrolled sideways.
 ZOOMED = (720, 320)
-PAGES = ("/", "/answers", "/help", "/name", "/again?id=nobody", "/nothing")
+PAGES = ("/", "/answers", "/quality", "/help", "/name", "/again?id=nobody", "/nothing")
 
 
 @pytest.fixture
@@ -96,6 +96,12 @@ def press(page: Page, key: str) -> None:
     """Press a key that leads to another page, and wait for that page."""
     with page.expect_navigation():
         page.keyboard.press(key)
+
+
+def click(page: Page, selector: str) -> None:
+    """Click what leads to another page, and wait for that page."""
+    with page.expect_navigation():
+        page.click(selector)
 
 
 def title(page: Page) -> str:
@@ -227,6 +233,25 @@ def test_a_broker_that_is_away_keeps_the_form(opened: Open, queue: ReviewDesk) -
     assert (queue.saved["e-0"].tag, queue.saved["e-0"].note) == ("mlops", "kept")
 
 
+def test_undo_and_skip_by_keys(opened: Open, queue: ReviewDesk) -> None:
+    """U opens the last answer, S leaves it as it is; on an open item S gives it to others."""
+    fill(queue, 3)
+    page = opened()
+    page.goto("/")
+    press(page, "1")
+    press(page, "u")
+    assert "You answered computer-vision." in page.inner_text(".notice")
+    press(page, "s")
+    assert queue.saved["e-0"].version == 1
+    press(page, "u")
+    press(page, "0")
+    assert (queue.saved["e-0"].tag, queue.saved["e-0"].version) == ("off_subject", 2)
+    skipped = title(page)
+    press(page, "s")
+    assert title(page) != skipped
+    assert queue.saved.keys() == {"e-0"}
+
+
 def test_an_item_that_comes_is_shown_by_itself(opened: Open, queue: ReviewDesk) -> None:
     """The page on which nothing waits asks again."""
     page = opened()
@@ -234,6 +259,49 @@ def test_an_item_that_comes_is_shown_by_itself(opened: Open, queue: ReviewDesk) 
     assert title(page) == "Nothing waits for you"
     queue.add(item("late", "A late item"))
     page.get_by_text("A late item").wait_for()
+
+
+def test_all_of_it_works_without_script(opened: Open, queue: ReviewDesk) -> None:
+    """Answer, note, skip, undo, near-duplicates and help are forms and links."""
+    for number in range(4):
+        words = "Ten words of a title that two feeds carry," if number in {0, 3} else f"Something else {number}:"
+        queue.add(item(f"e-{number}", f"{words} number {number}"))
+    page = opened(java_script_enabled=False)
+    page.goto("/")
+    page.fill("#note", "by hand")
+    page.check("[name=twin]")
+    click(page, "button[value=mlops]")
+    assert {name: (given.tag, given.note) for name, given in queue.saved.items()} == {
+        "e-0": ("mlops", "by hand"),
+        "e-3": ("mlops", "by hand"),
+    }
+    click(page, "a[data-key=u]")
+    click(page, "button[value=other]")
+    # Undo opens the newest answer, here that on the near-duplicate.
+    assert [queue.saved[name].version for name in ("e-0", "e-3")] == [1, 2]
+    click(page, "button[value=skip]")
+    assert title(page).endswith("number 2")
+    click(page, "#help")
+    assert title(page) == "How to answer"
+
+
+def test_by_keyboard_alone(opened: Open, queue: ReviewDesk) -> None:
+    """The heading has the focus; Tab reaches every control in the order of reading, and each shows that it has the focus."""
+    queue.add(item("a", "First", "Text.", link="https://blog.example/post"))
+    queue.add(item("b", "Second"))
+    page = opened()
+    page.goto("/")
+    assert focused(page).inner_text() == "First"
+    seen = []
+    for _ in range(8):
+        page.keyboard.press("Tab")
+        seen.append(focused(page).evaluate("one => one.id || one.value || one.textContent"))
+        assert focused(page).evaluate("one => getComputedStyle(one).outlineStyle") != "none"
+    assert seen == ["link", *LABELS, "off_subject", "note", "skip"]
+    page.locator("button[value=other]").focus()
+    press(page, "Enter")
+    assert queue.saved["a"].tag == "other"
+    assert focused(page).inner_text() == "Second"
 
 
 def test_the_list_of_keys_opens_and_gives_the_focus_back(opened: Open, queue: ReviewDesk) -> None:
