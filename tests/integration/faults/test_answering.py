@@ -1,0 +1,247 @@
+"""People answer in the console's page while the console, its store, the worker and the broker are struck.
+
+Nothing that the page calls saved is lost or asked again, and each answer becomes one decision.
+"""
+
+import contextlib
+import random
+import re
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+
+from stream.broker.processes import Process, Processes
+from stream.contract.answers import AnsweredEvent, order, read_answer
+from stream.kafka.reading.log import log_of
+from stream.settings.loading import load
+from stream.settings.settings import Settings
+from tests.faults.cluster.brokers import StruckCluster
+from tests.faults.cluster.topics import fault_environment, make_topics, send
+from tests.faults.inputs import Input, Planted, plant
+from tests.faults.observer import TopicObserver
+from tests.faults.worker.fleet import ROOT, Fleet
+from tests.integration.running import ended, verdict
+from tests.waiting import HANG_SECONDS, until
+
+pytestmark = [pytest.mark.broker, pytest.mark.faults]
+
+EVENTS = 1_500
+STRIKES = ("console", "worker", "console", "store", "broker", "console", "worker", "store", "console", "broker")
+ANSWERS_BETWEEN = 25
+OUTAGE_SECONDS = 4.0
+# A kill falls anywhere within an answer.
+LATEST_SECONDS = 0.15
+ADDRESS = re.compile(r"the console: (http://\S+?)/?\s")
+SHOWN = re.compile(r'name="event" value="([^"]+)">\s*<input type="hidden" name="token" value="([^"]+)"')
+TAG = re.compile(r'name="tag" value="([^"]+)"')
+NOTHING_WAITS = "Nothing waits for you"
+SAVED = 303
+
+
+class Console:
+    """The console's process, started anew whenever it has ended."""
+
+    def __init__(self, processes: Processes, environ: dict[str, str], folder: Path) -> None:
+        """Start the first one."""
+        self._processes, self._environ, self._folder = processes, environ, folder
+        self._incarnation = 0
+        self.process: Process
+        self.start()
+
+    @property
+    def store(self) -> Path:
+        """The file of the store."""
+        return self._folder / "store.db"
+
+    def start(self) -> None:
+        """Start a process."""
+        self._incarnation += 1
+        argv = [sys.executable, "-m", "stream.cli.main", "review", "--port", "0", "--store", f"sqlite:///{self.store}"]
+        log_file = self._folder / f"console-{self._incarnation}.log"
+        self.process = self._processes.start([*argv, "--reviewer", "ann"], env=self._environ, log_file=log_file)
+
+    def kill(self, *, forget: bool) -> None:
+        """SIGKILL, and a new process; with `forget` on an empty store."""
+        self.process.kill()
+        ended(self.process)
+        if forget:
+            for path in self._folder.glob(f"{self.store.name}*"):
+                path.unlink()
+        self.start()
+
+    def address(self) -> str | None:
+        """That of the process that runs now; None while it starts."""
+        found = ADDRESS.search(self.process.output())
+        return found[1] if found else None
+
+
+@dataclass(slots=True)
+class Person:
+    """
+    Answers whatever the page shows.
+
+    Attributes:
+        saved: The tag by event that the page has called saved.
+        unsure: Answers of which the page said that they are not saved, or nothing.
+        shown_again: Events that were shown after the page had called their answer saved.
+    """
+
+    console: Console
+    chance: random.Random
+    saved: dict[str, str] = field(default_factory=dict)
+    unsure: int = 0
+    shown_again: list[str] = field(default_factory=list)
+    done: threading.Event = field(default_factory=threading.Event)
+
+    def answer_all(self, count: int) -> None:
+        """Until nothing waits and no strike is left; `done` is set by who strikes."""
+        with httpx.Client(headers={"Sec-Fetch-Site": "same-origin"}, timeout=HANG_SECONDS) as browser:
+            until(lambda: self._step(browser) and len(self.saved) >= count, "all events are answered", state=self._state)
+
+    def _state(self) -> str:
+        return f"{len(self.saved)} saved, {self.unsure} unsure, {self.console.process.output()[-2_000:]}"
+
+    def _step(self, browser: httpx.Client) -> bool:
+        """Answer as long as something is shown. Is nothing left?"""
+        while True:
+            address = self.console.address()
+            if address is None:
+                return False
+            try:
+                page = browser.get(f"{address}/").text
+                shown = SHOWN.search(page)
+                if shown is None:
+                    return NOTHING_WAITS in page and self.done.is_set()
+                self._answer(browser, address, page, *shown.groups())
+            except httpx.TransportError:
+                # The console was killed; what was under way is unknown to a person, too.
+                return False
+
+    def _answer(self, browser: httpx.Client, address: str, page: str, event: str, token: str) -> None:
+        if event in self.saved:
+            self.shown_again.append(event)
+        tag = self.chance.choice(TAG.findall(page))
+        self.unsure += 1
+        answer = browser.post(f"{address}/answer", data={"event": event, "token": token, "tag": tag})
+        if answer.status_code == SAVED:
+            self.unsure -= 1
+            self.saved[event] = tag
+
+
+@contextlib.contextmanager
+def struck(person: Person, fleet: Fleet, cluster: StruckCluster) -> Iterator[None]:
+    """Strike beside the person; each strike waits for some more answers, so that it meets work."""
+    failed: list[BaseException] = []
+
+    def strike_all() -> None:
+        chance = random.Random("strikes")  # noqa: S311 - repeatable, not secret
+        pause = threading.Event()
+        try:
+            for number, strike in enumerate(STRIKES, 1):
+                answered = number * ANSWERS_BETWEEN
+                until(lambda least=answered: len(person.saved) >= least, f"{answered} answers are saved")  # type: ignore[misc]
+                pause.wait(chance.uniform(0, LATEST_SECONDS))
+                match strike:
+                    case "worker":
+                        fleet.kill(fleet.members[1])
+                        until(fleet.tend, "the worker has ended")
+                    case "broker":
+                        cluster.outage(seconds=OUTAGE_SECONDS)
+                        until(lambda: not cluster.broken, "the broker is back")
+                        fleet.tend()
+                    case _:
+                        person.console.kill(forget=strike == "store")
+        except BaseException as error:  # noqa: BLE001 - the thread of the test raises it
+            failed.append(error)
+        finally:
+            person.done.set()
+
+    thread = threading.Thread(target=strike_all, name="strikes", daemon=True)
+    thread.start()
+    yield
+    thread.join(HANG_SECONDS)
+    assert not thread.is_alive()
+    if failed:
+        raise failed[0]
+
+
+def answers_on(settings: Settings) -> list[Input]:
+    """All records of `reviewed`."""
+    with log_of(settings, settings.topics.reviewed) as log:
+        return [
+            Input(
+                planted=Planted(event_id=_event_of(record.value), key=record.key, value=record.value, headers=record.headers),
+                partition=record.partition,
+                offset=record.offset,
+            )
+            for record in log.read(log.starts(), log.ends())
+        ]
+
+
+def _event_of(value: bytes | None) -> str:
+    found = re.search(rb'"event_id":"([^"]+)"', value or b"")
+    assert found is not None
+    return found[1].decode()
+
+
+def newest(settings: Settings) -> dict[str, str]:
+    """The tag of the newest answer on each event."""
+    found: dict[str, tuple[tuple[int, str, str], str]] = {}
+    with log_of(settings, settings.topics.reviewed) as log:
+        for record in log.read(log.starts(), log.ends()):
+            read = read_answer(record)
+            assert isinstance(read, AnsweredEvent)
+            one = (order(read.answer), read.answer.tag)
+            found[read.event.id] = max(one, found.get(read.event.id, one))
+    return {event: tag for event, (_, tag) in found.items()}
+
+
+def test_no_saved_answer_is_lost_or_asked_again(
+    processes: Processes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Kill -9 of the console, with and without its store, of the worker and of the broker, anywhere within answers."""
+    with StruckCluster(nodes=1) as cluster:
+        environ = {
+            **fault_environment(cluster.bootstrap, "answering"),
+            "TAGSTREAM_STATE_FOLDER": str(tmp_path / "state"),
+            "TAGSTREAM_AUDIT_RATE": "0",
+            "TAGSTREAM_AUDIT_RATES": "",
+            "PYTHONPATH": str(ROOT),
+        }
+        settings = load(environ, folder=ROOT).settings
+        make_topics(settings)
+        fleet = Fleet(
+            processes=processes, module="tests.faults.worker", environ=environ, seconds_per_batch=0.0, folder=tmp_path
+        )
+        fleet.add(1)
+        with TopicObserver(settings) as observer:
+            inputs = send(settings, plant(EVENTS, malformed=0, seed="answering"))
+            until(lambda: sum(observer.sample().written.values()) >= EVENTS, "all events are decided")
+            with log_of(settings, settings.topics.review) as log:
+                asked = sum(log.ends().values()) - sum(log.starts().values())
+            person = Person(Console(processes, environ, tmp_path), random.Random("person"))  # noqa: S311 - repeatable
+            with struck(person, fleet, cluster):
+                person.answer_all(asked - len(STRIKES))
+            answers = answers_on(settings)
+            until(
+                lambda: fleet.tend() is not None and observer.sample().answered == observer.answers_ends(),
+                "all answers are committed",
+                state=observer.sample,
+            )
+            found = verdict(observer, inputs, answers)
+        said = newest(settings)
+        assert person.shown_again == []
+        assert {event: said.get(event) for event in person.saved} == person.saved
+        assert len(said) == len({one.planted.event_id for one in answers}) >= len(person.saved)
+        broken = [str(finding) for finding in found.findings if not finding.holds]
+        assert broken == []
+        with capsys.disabled():
+            print(  # noqa: T201 - the figures of docs/faults.md
+                f"\n{len(person.saved)} answers called saved, {person.unsure} unknown, {len(answers)} on the topic, "
+                f"{len(STRIKES)} strikes: 0 lost, 0 asked again, {found.answers_repeated} decisions repeated"
+            )
