@@ -55,14 +55,7 @@ def decode(record: Record, limits: Limits = DEFAULT_LIMITS) -> ContentEvent | Re
 
 
 def _decode(record: Record, limits: Limits) -> ContentEvent:
-    check_headers(record.headers)
-    value = record.value
-    if value is None:
-        raise undecodable(Reason.TOMBSTONE, "the record has no value (a tombstone)")
-    if not value:
-        raise undecodable(Reason.EMPTY, "the value has no bytes")
-    if len(value) > limits.max_bytes:
-        raise undecodable(Reason.TOO_LARGE, f"the value has {len(value)} bytes, the limit is {limits.max_bytes}")
+    value = whole_value(record, limits.max_bytes)
     checked = checked_object(value, limits)
     fields = fields_of(value)
     attributes = binary_attributes(record.headers)
@@ -75,7 +68,25 @@ def _decode(record: Record, limits: Limits) -> ContentEvent:
     return event
 
 
-def check_headers(headers: Headers) -> None:
+def whole_value(record: Record, max_bytes: int) -> bytes:
+    """
+    The value of a record.
+
+    Raises:
+        Refused: There is none, it is empty or too large, or the record was not read whole.
+    """
+    _check_headers(record.headers)
+    value = record.value
+    if value is None:
+        raise undecodable(Reason.TOMBSTONE, "the record has no value (a tombstone)")
+    if not value:
+        raise undecodable(Reason.EMPTY, "the value has no bytes")
+    if len(value) > max_bytes:
+        raise undecodable(Reason.TOO_LARGE, f"the value has {len(value)} bytes, the limit is {max_bytes}")
+    return value
+
+
+def _check_headers(headers: Headers) -> None:
     """
     May the record be read? Its headers say so if the consumer could not keep it whole.
 

@@ -8,13 +8,13 @@ import msgspec
 
 from monitoring.vocabulary import Reason
 from stream.contract.decisions import ModelRef
-from stream.contract.events import ContentEvent, check_headers, validated
+from stream.contract.events import ContentEvent, validated, whole_value
 from stream.contract.limits import DEFAULT_LIMITS, Limits
 from stream.contract.parsing.strict_json import Fields, checked_object, fields_of
 from stream.contract.parsing.typed import Moment, Share, Uuid, Version, check_moments, typed_fields
 from stream.contract.publication import DECISION_FIELDS, OPTIONAL_FIELD
 from stream.contract.record import Record
-from stream.contract.refusal import Refusal, Refused, invalid, undecodable
+from stream.contract.refusal import Refusal, Refused, invalid
 
 HIDDEN = "overridden"
 # What a reviewer's decision on `tagged` has beside the fields of every decision.
@@ -147,14 +147,7 @@ def opened(record: Record, limits: Limits) -> tuple[dict[str, Any], Fields]:
     Raises:
         Refused: The record was not read whole, or its value is not strict JSON within the limits.
     """
-    check_headers(record.headers)
-    value = record.value
-    if value is None:
-        raise undecodable(Reason.TOMBSTONE, "the record has no value (a tombstone)")
-    if not value:
-        raise undecodable(Reason.EMPTY, "the value has no bytes")
-    if len(value) > limits.max_dead_letter_bytes:
-        raise undecodable(Reason.TOO_LARGE, f"the value has {len(value)} bytes, the limit is {limits.max_dead_letter_bytes}")
+    value = whole_value(record, limits.max_dead_letter_bytes)
     # `overridden` holds fields of the event one level deeper than they came.
     return checked_object(value, replace(limits, max_depth=limits.max_depth + 1)), fields_of(value)
 
