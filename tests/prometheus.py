@@ -9,7 +9,7 @@ import yaml
 
 FOLDER = Path(__file__).parents[1] / "monitoring" / "prometheus"
 # A stream that lasts a minute or two, scraped every few seconds.
-QUICK = {"3d": "60s", "6h": "60s", "1h": "60s", "30m": "30s", "10m": "30s", "5m": "20s"}
+QUICK = {"3d": "60s", "1d": "60s", "6h": "60s", "1h": "60s", "30m": "30s", "10m": "30s", "5m": "20s"}
 
 # Three looks at a worker: one scrape that a busy machine misses is no alert.
 FOR_SECONDS = 15
