@@ -214,7 +214,7 @@ def test_an_answer_in_the_console_reaches_tagged(running: Stack) -> None:
         "--tuples-only",
         "--no-align",
         "--command",
-        "select count(*) from answers",
+        "select count(*) from review_answers",
     )
     assert int(kept) >= 1
 
