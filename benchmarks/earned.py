@@ -24,7 +24,7 @@ from model_export.calibrate.earned import Evidence, reached
 from model_export.data.splits import load
 
 TARGET = 0.95
-# What is asked of a month: so many times the share that the shipped bundle publishes.
+# A month succeeds if it ends with so many times the share that the shipped bundle publishes.
 ASKED = 1.5
 BATCH = 64
 
@@ -76,7 +76,7 @@ class Setting:
 
 @dataclass(slots=True)
 class Month:
-    """What became of one month: by day, the share that is published after the night and how much of it is right, by the truth."""
+    """The course of one month: by day, the share that is published after the night, and how much of it is truly right."""
 
     share: list[float] = field(default_factory=list)
     precision: list[float] = field(default_factory=list)

@@ -29,10 +29,10 @@ class Stream:
     One month.
 
     Attributes:
-        truth: What each decision is about, `len(LABELS)` for nothing of these, [events].
+        truth: The index of the true label of each event, `len(LABELS)` for none of them, [events].
         published: Whether the model published it, [events].
-        predicted: What the model said, [events].
-        drawn: What people were shown, with their settled answers.
+        predicted: The index of the label that the model gave, [events].
+        drawn: The events that people were shown, with their settled answers.
         populations: Decisions by door and predicted label, [2, K].
         slip: The reviewers' error rate.
     """
