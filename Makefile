@@ -95,8 +95,8 @@ drift-bench: .venv/.dev ## false alarms and delays of every drift detector, the 
 LOCK := $(BIN)/uv pip compile -q $(LOCK_FLAGS) --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock"
 lock: ## resolve the locks anew; a version that still fits is kept (LOCK_FLAGS=--upgrade takes the newest)
 	$(BIN)/python -m pip install --quiet uv
-	$(LOCK) pyproject.toml --extra embedded --extra dev --extra export --extra review -o requirements/dev.lock
-	$(LOCK) pyproject.toml --extra embedded --extra review -o requirements/run.lock -c requirements/dev.lock
+	$(LOCK) pyproject.toml --extra embedded --extra dev --extra export --extra review --extra http --extra batch --extra ray --extra spark --extra registry --extra otel -o requirements/dev.lock
+	$(LOCK) pyproject.toml --extra embedded --extra review --extra http --extra registry --extra otel -o requirements/run.lock -c requirements/dev.lock
 	echo "label-studio-sdk==2.1.2" | $(LOCK) - -o requirements/label-studio.lock
 	echo "hatchling>=1.27" | $(LOCK) - -o requirements/build.lock -c requirements/dev.lock
 
