@@ -5,8 +5,8 @@ import os
 import re
 from pathlib import Path
 
-from stream.batch.row import RowsError
-from stream.batch.rows import CSV_SUFFIXES, JSON_SUFFIXES
+from stream.batch.rows.files import CSV_SUFFIXES, JSON_SUFFIXES
+from stream.batch.rows.row import RowsError
 
 SUFFIXES = ", ".join(sorted(CSV_SUFFIXES | JSON_SUFFIXES))
 _ENDS_LIKE_A_FILE = re.compile(r"\.[A-Za-z]{2,8}$")

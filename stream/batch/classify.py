@@ -3,14 +3,10 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import msgspec
-
-from monitoring.vocabulary import Destination
-from stream.batch.row import Row, RowsError
+from stream.batch.rows.row import Row, RowsError
 from stream.contract.decisions import Outcome
-from stream.contract.publication import Publication
 from stream.contract.record import Record
-from stream.contract.refusal import Refusal
+from stream.decide.answer import answer_of
 from stream.decide.pipeline import Pipeline
 
 ROWS_AT_ONCE = 256
@@ -42,7 +38,8 @@ def classify(pipeline: Pipeline, rows: Iterable[Row]) -> Iterator[Classified]:
     for chunk in _chunks(enumerate(rows)):
         publications = pipeline.publications([Record(key=None, value=row.value) for _, row in chunk])
         for (number, row), publication in zip(chunk, publications, strict=True):
-            yield Classified(outcome=publication.outcome, row=row, line=_line(number, row, publication))
+            line = answer_of(publication, line=row.line, row=number)
+            yield Classified(outcome=publication.outcome, row=row, line=line)
 
 
 def _chunks(rows: Iterator[tuple[int, Row]]) -> Iterator[list[tuple[int, Row]]]:
@@ -60,20 +57,3 @@ def _chunks(rows: Iterator[tuple[int, Row]]) -> Iterator[list[tuple[int, Row]]]:
         raise
     if chunk:
         yield chunk
-
-
-def _line(number: int, row: Row, publication: Publication) -> bytes:
-    outcome, value = publication.outcome, publication.value or b""
-    if isinstance(outcome, Refusal):
-        return msgspec.json.encode(_rejection(number, row, outcome))
-    return value[:-1] + b',"destination":"%b"}' % publication.destination.value.encode()
-
-
-def _rejection(number: int, row: Row, refusal: Refusal) -> dict[str, object]:
-    """The place of a row that has no fields to show: `line` as in an editor, `row` as the place among the output's lines, from 0."""
-    return {
-        "destination": Destination.DLQ.value,
-        "line": row.line,
-        "row": number,
-        "error": {"stage": refusal.stage.value, "code": refusal.reason.value, "message": refusal.message},
-    }

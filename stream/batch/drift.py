@@ -10,7 +10,7 @@ from model_export.bundle.bundle import read as read_bundle
 from monitoring.drift import baseline
 from monitoring.drift.calibration import Calibrated, calibrate, require
 from monitoring.observer import Observation
-from stream.batch import rows
+from stream.batch.rows import files
 from stream.contract.record import Record
 from stream.decide.from_settings import pipeline_of
 from stream.settings.settings import Settings
@@ -75,8 +75,8 @@ def calibration(settings: Settings, what: str, *, run_events: int) -> None:
         msg = "drift_window_events is 0: there is nothing to calibrate. Next: set it to the size of window that is to be used."
         raise DriftError(msg)
     # Deciding takes minutes, so a file with too few rows is refused before it.
-    if rows.can_be_read_twice(what):
-        require(sum(1 for _ in rows.read(what)), settings.drift_plan, of="rows")
+    if files.can_be_read_twice(what):
+        require(sum(1 for _ in files.read(what)), settings.drift_plan, of="rows")
     observations = [seen for batch in _observations(settings, what) for seen in batch]
     found = calibrate(
         observations,
@@ -118,7 +118,7 @@ def _observations(settings: Settings, what: str) -> Iterator[list[Observation]]:
     as their `value`. The decision that a record may bear is left aside: it can be another bundle's.
     """
     pipeline = pipeline_of(settings)
-    values = map(_value, rows.read(what))
+    values = map(_value, files.read(what))
     with console.progress(f"deciding {what}", shown=True) as advance:
         while records := [Record(key=None, value=value) for value in itertools.islice(values, ROWS_AT_ONCE)]:
             yield [publication.observation for publication in pipeline.publications(records)]

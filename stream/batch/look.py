@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import msgspec
 
 from monitoring.vocabulary import Reason
-from stream.batch.row import Row
+from stream.batch.rows.row import Row
 from stream.contract.events import decode
 from stream.contract.limits import Limits
 from stream.contract.record import Record

@@ -9,10 +9,10 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from stream.batch.columns import Columns
 from stream.batch.look import Look
-from stream.batch.row import RowsError, name_of
-from stream.batch.rows import can_be_read_twice, rows_of
+from stream.batch.rows.columns import Columns
+from stream.batch.rows.files import can_be_read_twice, rows_of
+from stream.batch.rows.row import RowsError, name_of
 from stream.kafka import producer
 from stream.kafka.admin import require
 from stream.kafka.producer import Sender

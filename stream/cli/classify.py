@@ -24,11 +24,12 @@ def classify(
 ) -> None:
     """Tag a text or a file, without Kafka."""
     chosen = settings(bundle=bundle, confidence_threshold=threshold, decider=decider)
-    from stream.batch import argument, rows
+    from stream.batch import argument
     from stream.batch import classify as run
-    from stream.batch.columns import Columns
     from stream.batch.look import EXPECTED, form
-    from stream.batch.row import Row
+    from stream.batch.rows import files
+    from stream.batch.rows.columns import Columns
+    from stream.batch.rows.row import Row
     from stream.batch.show import print_outcome
     from stream.contract.refusal import Refusal
     from stream.decide.from_settings import pipeline_of
@@ -38,7 +39,7 @@ def classify(
     columns = Columns(title=title, description=description, id=event_id)
     if not is_file and argument.looks_like_a_path(what):
         note(f"{console.visible(what)} is taken for a text, since there is no such file")
-    given = rows.rows_of(what, columns) if is_file else iter([Row(1, argument.of_text(what))])
+    given = files.rows_of(what, columns) if is_file else iter([Row(1, argument.of_text(what))])
     rejected = done = 0
     hint = ""
     with console.progress(f"classifying {what}", shown=is_file) as advance:

@@ -80,7 +80,7 @@ def send(
         sent = produce(chosen, topic=name, rate=rate or 20.0, drift=Shift(drift), after_seconds=drift_after, say=console.talk)
     else:
         from stream.batch import sending
-        from stream.batch.columns import Columns
+        from stream.batch.rows.columns import Columns
 
         columns = Columns(title=title, description=description, id=event_id)
         plan = sending.Plan(topic=name, columns=columns, rate=rate, key_field=key_field, as_is=as_is)

@@ -15,7 +15,7 @@ from model_export.bundle.invariance import check_invariance
 from model_export.bundle.manifest import MANIFEST, render
 from model_export.data.splits import Splits
 from stream.batch.classify import classify
-from stream.batch.row import Row
+from stream.batch.rows.row import Row
 from stream.contract.decisions import Tagged
 from stream.decide.from_settings import pipeline_of
 from stream.settings.settings import Settings

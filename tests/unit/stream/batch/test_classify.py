@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from model_export.bundle.bundle import BundleError
 from monitoring.observer import NullObserver
 from stream.batch.classify import ROWS_AT_ONCE, classify
-from stream.batch.row import Row, RowsError
+from stream.batch.rows.row import Row, RowsError
 from stream.contract.publication import publish_all
 from stream.contract.refusal import Refusal
 from stream.decide.from_settings import pipeline_of

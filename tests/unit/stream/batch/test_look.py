@@ -4,7 +4,7 @@ import pytest
 
 from stream.batch import look
 from stream.batch.look import Fault, Look
-from stream.batch.row import Row
+from stream.batch.rows.row import Row
 from stream.contract.limits import DEFAULT_LIMITS
 
 

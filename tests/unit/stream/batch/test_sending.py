@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from stream.batch import sending
-from stream.batch.columns import Columns
+from stream.batch.rows.columns import Columns
 from stream.batch.sending import Plan, send
 from stream.settings.settings import Settings
 from tests.waiting import HANG_SECONDS

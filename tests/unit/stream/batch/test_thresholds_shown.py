@@ -8,7 +8,7 @@ from model_export.bundle.prediction import Prediction
 from model_export.bundle.strangeness import OodLimits
 from model_export.bundle.text import read
 from stream.batch.classify import Classified, classify
-from stream.batch.row import Row
+from stream.batch.rows.row import Row
 from stream.batch.show import print_outcome
 from stream.contract.events import ContentEvent, decode
 from stream.decide.from_settings import pipeline_of

@@ -13,7 +13,7 @@ from model_export.bundle.bundle import BundleError
 from model_export.bundle.bundle import read as read_bundle
 from model_export.data import madewithml
 from monitoring.vocabulary import Reason, Stage
-from stream.batch.row import RowsError
+from stream.batch.rows.row import RowsError
 from stream.cli import main, making
 from stream.cli.show.settings import print_settings
 from stream.dead_letters import choose, replay

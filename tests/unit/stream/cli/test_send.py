@@ -11,7 +11,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from stream.batch import look
-from stream.batch.row import RowsError
+from stream.batch.rows.row import RowsError
 from stream.batch.sending import ContractError
 from stream.cli import main
 

@@ -22,7 +22,7 @@ from monitoring.metrics.metrics import Metrics
 from monitoring.observer import NullObserver
 from monitoring.vocabulary import Destination, Reason, TextFlag
 from stream.batch.classify import Classified
-from stream.batch.row import Row
+from stream.batch.rows.row import Row
 from stream.batch.show import print_outcome
 from stream.cli.show.records import print_record
 from stream.contract.events import decode

@@ -14,7 +14,7 @@ from model_export.bundle import rules
 from model_export.bundle.bundle import BundleError
 from monitoring.metrics.metrics import Metrics
 from stream.batch.classify import classify
-from stream.batch.row import Row
+from stream.batch.rows.row import Row
 from stream.contract.decisions import NeedsReview, prediction_id
 from stream.decide.from_settings import decider_of, pipeline_of
 from stream.deliver.breaker_file import BreakerFile

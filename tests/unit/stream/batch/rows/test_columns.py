@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from monitoring.vocabulary import Reason
-from stream.batch import rows
-from stream.batch.columns import Columns
-from stream.batch.row import Row, RowsError
+from stream.batch.rows import files
+from stream.batch.rows.columns import Columns
+from stream.batch.rows.row import Row, RowsError
 from stream.contract.events import ContentEvent, decode
 from stream.contract.refusal import Refusal
 from tests.fakes import raw
@@ -20,7 +20,7 @@ def values(folder: Path, name: str, content: bytes, columns: Columns = MAPPED) -
     """The event values of a file with this content."""
     path = folder / name
     path.write_bytes(content)
-    return [row.value for row in rows.rows_of(str(path), columns)]
+    return [row.value for row in files.rows_of(str(path), columns)]
 
 
 @pytest.mark.parametrize("name", ["a.csv", "papers"])

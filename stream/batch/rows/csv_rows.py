@@ -4,8 +4,8 @@ import csv
 import json
 from collections.abc import Iterator
 
-from stream.batch.columns import Columns
-from stream.batch.row import Row, RowsError
+from stream.batch.rows.columns import Columns
+from stream.batch.rows.row import Row, RowsError
 
 csv.field_size_limit(2**31 - 1)
 

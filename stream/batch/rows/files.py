@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from stream.batch.columns import Columns
-from stream.batch.csv_rows import csv_rows
-from stream.batch.row import Row, RowsError, name_of
+from stream.batch.rows.columns import Columns
+from stream.batch.rows.csv_rows import csv_rows
+from stream.batch.rows.row import Row, RowsError, name_of
 
 CSV_SUFFIXES = frozenset({".csv"})
 JSON_SUFFIXES = frozenset({".jsonl", ".ndjson", ".json"})

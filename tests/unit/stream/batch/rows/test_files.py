@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.batch import argument, rows
-from stream.batch.row import RowsError
+from stream.batch import argument
+from stream.batch.rows import files
+from stream.batch.rows.row import RowsError
 from stream.contract.events import ContentEvent, decode
 from tests.fakes import raw
 
@@ -31,7 +32,7 @@ class Standard:
 def read(content: bytes, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """The values of standard input."""
     monkeypatch.setattr("sys.stdin", Standard(content))
-    return list(rows.read("-"))
+    return list(files.read("-"))
 
 
 def written(folder: Path, name: str, content: bytes) -> str:
@@ -45,13 +46,13 @@ def written(folder: Path, name: str, content: bytes) -> str:
 def test_json_lines_are_passed_on_byte_for_byte(tmp_path: Path, name: str) -> None:
     """Each line that is not blank gives its bytes, valid JSON or not, and the last needs no line end."""
     content = b'{"title": 1.10 }\n\n  \r\nnot json\xff\r\n{"title":"b"}'
-    assert list(rows.read(written(tmp_path, name, content))) == [b'{"title": 1.10 }', b"not json\xff", b'{"title":"b"}']
+    assert list(files.read(written(tmp_path, name, content))) == [b'{"title": 1.10 }', b"not json\xff", b'{"title":"b"}']
 
 
 def test_a_csv_row_is_an_object_of_its_cells(tmp_path: Path) -> None:
     """A short row lacks its last fields, an empty cell is an empty string, and quotes hold commas and line ends."""
     content = b'\xef\xbb\xbfid,title,description\n1,"a, b","c\nd"\n2,e\n3,"\xc3\xa9 ""f""",\n'
-    assert [json.loads(value) for value in rows.read(written(tmp_path, "a.csv", content))] == [
+    assert [json.loads(value) for value in files.read(written(tmp_path, "a.csv", content))] == [
         {"id": "1", "title": "a, b", "description": "c\nd"},
         {"id": "2", "title": "e"},
         {"id": "3", "title": '\u00e9 "f"', "description": ""},
@@ -60,7 +61,7 @@ def test_a_csv_row_is_an_object_of_its_cells(tmp_path: Path) -> None:
 
 def test_a_column_without_a_name_is_a_field_without_a_name(tmp_path: Path) -> None:
     """The index column of an exported table has an empty name and is not counted as surplus."""
-    assert list(rows.read(written(tmp_path, "a.csv", b",title\n0,a\n1,b\n"))) == [
+    assert list(files.read(written(tmp_path, "a.csv", b",title\n0,a\n1,b\n"))) == [
         b'{"":"0","title":"a"}',
         b'{"":"1","title":"b"}',
     ]
@@ -93,7 +94,7 @@ def test_standard_input_otherwise_is_json_lines(monkeypatch: pytest.MonkeyPatch)
 def test_csv_as_other_programs_write_it_is_read(tmp_path: Path) -> None:
     """Columns without a name and without a cell, an index without a name, and text behind a closing quote."""
     path = written(tmp_path, "a.csv", b'title,,\na,,\n"b" c,1,\n"d"e,,\n"f\n\ng",,')
-    assert [json.loads(value) for value in rows.read(str(path))] == [
+    assert [json.loads(value) for value in files.read(str(path))] == [
         {"title": "a"},
         {"title": "b c", "": "1"},
         {"title": "de"},
@@ -103,7 +104,7 @@ def test_csv_as_other_programs_write_it_is_read(tmp_path: Path) -> None:
 
 def test_a_file_with_old_line_ends_and_no_suffix_is_passed_on_as_one_row(tmp_path: Path) -> None:
     """Such a file is not known for CSV, and the decoder refuses its one row."""
-    assert list(rows.read(str(written(tmp_path, "papers", b"title\rfoo\rbar\n")))) == [b"title\rfoo\rbar"]
+    assert list(files.read(str(written(tmp_path, "papers", b"title\rfoo\rbar\n")))) == [b"title\rfoo\rbar"]
 
 
 @pytest.mark.parametrize(
@@ -134,7 +135,7 @@ def test_a_file_that_is_no_csv_is_refused_with_the_place_and_the_next_step(tmp_p
     """The error has the file, the line, the reason and the next step."""
     path = written(tmp_path, "a.csv", content)
     with pytest.raises(RowsError) as caught:
-        list(rows.read(path))
+        list(files.read(path))
     assert path in str(caught.value)
     assert says in str(caught.value)
     assert "Next: " in str(caught.value)
@@ -145,7 +146,7 @@ def test_a_file_that_is_not_there_is_refused_with_the_next_step(tmp_path: Path) 
     (tmp_path / "folder.csv").mkdir()
     for name in ("none.csv", "folder.csv"):
         with pytest.raises(RowsError, match=r"cannot be read: .*Next: "):
-            list(rows.read(str(tmp_path / name)))
+            list(files.read(str(tmp_path / name)))
 
 
 @pytest.mark.parametrize(

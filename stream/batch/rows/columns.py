@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 
 import msgspec
 
-from stream.batch.row import Row, RowsError
+from stream.batch.rows.row import Row, RowsError
 from stream.contract.limits import DEFAULT_LIMITS
 from stream.contract.parsing.strict_json import checked_object, fields_of
 from stream.contract.refusal import Refused

@@ -1,0 +1,38 @@
+"""The answer object: one outcome as a JSON object for a program that asked without Kafka.
+
+`classify --json`, `serve` and `batch` give this very object, so their answers can be compared byte by byte. Its bytes before
+`tagged_at` are those that the stream publishes.
+"""
+
+import msgspec
+
+from monitoring.vocabulary import Destination
+from stream.contract.publication import Publication
+from stream.contract.refusal import Refusal
+
+
+def answer_of(publication: Publication, *, line: int, row: int) -> bytes:
+    """
+    The JSON object of an outcome, without a line end.
+
+    A decision is the published value with `destination` after it. A rejected event has no fields to show, so its object has its place,
+    and no text of the event.
+
+    Args:
+        publication: The outcome as the pipeline gives it.
+        line: The line of its input, from 1, as an editor counts.
+        row: Its place among the answers, from 0.
+    """
+    outcome, value = publication.outcome, publication.value or b""
+    if isinstance(outcome, Refusal):
+        return msgspec.json.encode(_rejection(outcome, line=line, row=row))
+    return value[:-1] + b',"destination":"%b"}' % publication.destination.value.encode()
+
+
+def _rejection(refusal: Refusal, *, line: int, row: int) -> dict[str, object]:
+    return {
+        "destination": Destination.DLQ.value,
+        "line": line,
+        "row": row,
+        "error": {"stage": refusal.stage.value, "code": refusal.reason.value, "message": refusal.message},
+    }
