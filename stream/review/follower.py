@@ -15,6 +15,7 @@ from stream.contract.published import PublishedDecision, read_decision
 from stream.contract.record import Record
 from stream.contract.refusal import Refusal
 from stream.contract.reports import read_report
+from stream.database.database import DatabaseUnavailableError
 from stream.kafka import admin
 from stream.kafka.errors import BrokerUnreachableError
 from stream.kafka.reading.log import log_of
@@ -22,7 +23,6 @@ from stream.kafka.reading.resumed import Resumed, resumed
 from stream.kafka.rights import Operation
 from stream.logs import logger
 from stream.review.store.changes import Change
-from stream.review.store.database.database import StoreUnavailableError
 from stream.review.store.store import Store, unix_ms
 from stream.review.translation import answered, decided, published, reported
 from stream.settings.settings import Settings
@@ -126,7 +126,7 @@ class Follower:
         while not self._stop.is_set():
             try:
                 self._follow()
-            except (BrokerUnreachableError, StoreUnavailableError) as error:
+            except (BrokerUnreachableError, DatabaseUnavailableError) as error:
                 self.trouble = str(error)
                 log.warning("topics_not_followed", error=str(error))
                 self._stop.wait(AGAIN_SECONDS)

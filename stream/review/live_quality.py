@@ -70,7 +70,7 @@ def live_quality(store: Source, *, now_ms: int, days: float = WINDOW_DAYS, promi
         promise: The precision that consumers of `tagged` are promised, 0 to 1.
 
     Raises:
-        StoreUnavailableError: The database does not answer.
+        DatabaseUnavailableError: The database does not answer.
     """
     since_ms = int(now_ms - days * DAY_MS) // HOUR_MS * HOUR_MS
     drawn = store.drawn(since_ms, now_ms)

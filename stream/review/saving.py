@@ -13,11 +13,11 @@ from stream.contract.answers import OFF_SUBJECT, read_answer
 from stream.contract.record import Record
 from stream.contract.refusal import Refusal, UnwritableError
 from stream.contract.reports import report_of, write_report
+from stream.database.database import DatabaseUnavailableError
 from stream.kafka.errors import BrokerUnreachableError
 from stream.kafka.producer import TooLargeError, TooLateError, UndeliveredError
 from stream.logs import logger
 from stream.review.store.changes import Answered
-from stream.review.store.database.database import StoreUnavailableError
 from stream.review.store.facts import Claim, Given, Item, Lapsed, TooMany
 from stream.review.store.reading import nearly_equal
 from stream.review.store.store import Store, unix_ms
@@ -107,7 +107,7 @@ class Saving:
 
         Raises:
             ValueError: The tag is no label of the decision; the message is a sentence.
-            StoreUnavailableError: The store does not answer; nothing was written.
+            DatabaseUnavailableError: The store does not answer; nothing was written.
         """
         until = time.monotonic() + TURN_SECONDS
         claim = self._store.hold_for_saving(event_id, token)
@@ -148,7 +148,7 @@ class Saving:
 
         Raises:
             ValueError: A field is too long, or the id is blank; the message is a sentence.
-            StoreUnavailableError: The store does not answer; nothing was written.
+            DatabaseUnavailableError: The store does not answer; nothing was written.
         """
         given = {"event_id": event_id, "suggested_tag": tag, "note": note, "reporter": reporter}
         report = report_of({name: text for name, text in given.items() if text is not None}, self._clock())
@@ -197,7 +197,7 @@ class Saving:
                 self._store.not_saved(claim, release=claim is not claims[0])
         try:
             self._store.mark(saved)
-        except StoreUnavailableError as error:
+        except DatabaseUnavailableError as error:
             # The brokers have the answers, and the follower marks them when the store is back.
             log.warning("answers_not_marked", answers=len(saved), error=str(error))
         first = results[0]

@@ -8,12 +8,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse, Response
 
 from monitoring.metrics.quality import CONTENT_TYPE
+from stream.database.database import DatabaseUnavailableError
 from stream.review.console import answering, beside
 from stream.review.console.desk import Desk
 from stream.review.console.doors import reports
 from stream.review.console.doors.access import AccessError
 from stream.review.console.doors.guard import Guard
-from stream.review.store.database.database import StoreUnavailableError
 
 
 class NotFilledError(Exception):
@@ -82,7 +82,7 @@ def _answer_errors(app: FastAPI, desk: Desk) -> None:
     async def not_filled(_: Request, error: NotFilledError) -> Response:
         return page(503, "The console is starting", str(error))
 
-    async def no_store(_: Request, error: StoreUnavailableError) -> Response:
+    async def no_store(_: Request, error: DatabaseUnavailableError) -> Response:
         return page(503, "The store does not answer", str(error))
 
     async def no_page(_: Request, _error: Exception) -> Response:
@@ -97,7 +97,7 @@ def _answer_errors(app: FastAPI, desk: Desk) -> None:
     handlers: dict[type[Exception] | int, Callable[..., Awaitable[Response]]] = {
         AccessError: unknown_person,
         NotFilledError: not_filled,
-        StoreUnavailableError: no_store,
+        DatabaseUnavailableError: no_store,
         HTTPStatus.NOT_FOUND: no_page,
         HTTPStatus.METHOD_NOT_ALLOWED: other_method,
         RequestValidationError: incomplete,

@@ -8,9 +8,9 @@ from typing import Self
 from monitoring.metrics.quality import QualityMetrics
 from monitoring.quality import words
 from monitoring.quality.words import Table
+from stream.database.database import DatabaseUnavailableError
 from stream.logs import logger
 from stream.review.live_quality import LiveQuality, live_quality
-from stream.review.store.database.database import StoreUnavailableError
 from stream.review.store.store import Store, unix_ms
 
 EVERY_SECONDS = 60.0
@@ -73,7 +73,7 @@ class Measuring:
         Estimate now.
 
         Raises:
-            StoreUnavailableError: The store does not answer.
+            DatabaseUnavailableError: The store does not answer.
         """
         now_ms = self._clock()
         found = live_quality(self._store, now_ms=now_ms)
@@ -97,7 +97,7 @@ class Measuring:
         The text of `/metrics`: what waits now, and the newest estimate.
 
         Raises:
-            StoreUnavailableError: The store does not answer.
+            DatabaseUnavailableError: The store does not answer.
         """
         queue = self._store.queue()
         with self._text:
@@ -114,7 +114,7 @@ class Measuring:
         while not self._stop.is_set():
             try:
                 self.measure()
-            except StoreUnavailableError as error:
+            except DatabaseUnavailableError as error:
                 log.warning("quality_not_measured", error=str(error))
             except BaseException as error:  # noqa: BLE001 - the thread's owner raises it, in `check`
                 self._failure = error

@@ -58,7 +58,7 @@ def run(settings: Settings, plan: Plan, *, say: Callable[[str], None]) -> None:
         BrokerUnreachableError: No broker answered at the start.
         TopicsMissingError: `review` or `reviewed` does not exist.
         NotAuthorizedError: This user may not read `review` or write `reviewed`.
-        StoreUnavailableError: The store cannot be opened.
+        DatabaseUnavailableError: The store cannot be opened.
     """
     topics = settings.topics
     with listen(plan.host, plan.port) as listening:

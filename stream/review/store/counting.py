@@ -6,8 +6,8 @@ from typing import Any
 
 from sqlalchemy import Connection, select, tuple_
 
+from stream.database.inserting import upsert
 from stream.review.store.changes import Published
-from stream.review.store.database.inserting import upsert
 from stream.review.store.database.tables import items, places, reports, slices, totals
 from stream.review.store.likeness import digest
 

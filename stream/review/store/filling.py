@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 from sqlalchemy import Connection, bindparam, func, select, update
 
+from stream.database.inserting import Row, insert, insert_new, upsert
 from stream.review.store import likeness
 from stream.review.store.changes import Answered, Change, Decided, Published, Reported
 from stream.review.store.counting import count
-from stream.review.store.database.inserting import Row, insert, insert_new, upsert
 from stream.review.store.database.tables import answers, items, positions, prints, reports, terms
 from stream.review.store.facts import Item
 from stream.review.store.standing import Asked, Opinion, standing

@@ -7,10 +7,11 @@ from typing import Self
 
 from sqlalchemy import Connection, select, text
 
+from stream.database.database import Database
 from stream.review.store import allowing, figures, leasing, reading
 from stream.review.store.changes import Answered, Change
 from stream.review.store.counting import forget_place, unmatched
-from stream.review.store.database.database import Database, open_database
+from stream.review.store.database.database import open_store_database
 from stream.review.store.database.tables import positions
 from stream.review.store.facts import Claim, Complaint, Given, Item, Lapsed, Neighbour, Pace, Queue, TooMany
 from stream.review.store.figures import Drawn, Total
@@ -30,7 +31,7 @@ class Store:
     """
     Everything that the console asks of the queue. All methods may be called from several threads and several processes.
 
-    Times come from the store's clock. Every method raises `StoreUnavailableError` when the database does not answer within its bound.
+    Times come from the store's clock. Every method raises `DatabaseUnavailableError` when the database does not answer within its bound.
     """
 
     def __init__(self, database: Database, clock: Callable[[], int], second_opinion_rate: float) -> None:
@@ -137,7 +138,7 @@ class Store:
 
     def admit_report(self, caller: str, event_id: str) -> TooMany | None:
         """Count a report of this caller (an address or a name) on this event; a refusal if there were too many within the hour."""
-        with self._database.filling() as connection:
+        with self._database.alone() as connection:
             return allowing.admit_report(connection, caller, event_id, self._clock())
 
     def hold_for_saving(self, event_id: str, token: str) -> Claim | Lapsed:
@@ -172,7 +173,7 @@ class Store:
             changes: In any order; one that is known already changes nothing.
             reached: The next offset by topic and partition.
         """
-        with self._database.filling() as connection:
+        with self._database.alone() as connection:
             fill(connection, changes, reached, self._second_opinion_rate)
 
     def positions(self) -> dict[tuple[str, int], int]:
@@ -188,12 +189,12 @@ class Store:
 
     def forget_place(self, event_id: str) -> None:
         """The decision that `unmatched` told of is not there any more."""
-        with self._database.filling() as connection:
+        with self._database.alone() as connection:
             forget_place(connection, event_id)
 
     def prune(self, before_ms: int) -> int:
         """Forget decisions that were published before a moment; answers and reports stay. How many items went."""
-        with self._database.filling() as connection:
+        with self._database.alone() as connection:
             return prune(connection, before_ms)
 
     def close(self) -> None:
@@ -222,7 +223,7 @@ def open_store(url: str, *, clock: Callable[[], int] = unix_ms, second_opinion_r
         second_opinion_rate: The part of the answers on which a second person is asked, 0 to 1.
 
     Raises:
-        StoreUrlError: The URL is of another kind.
-        StoreUnavailableError: The database cannot be had.
+        DatabaseUrlError: The URL is of another kind.
+        DatabaseUnavailableError: The database cannot be had.
     """
-    return Store(open_database(url), clock, second_opinion_rate)
+    return Store(open_store_database(url), clock, second_opinion_rate)

@@ -6,11 +6,11 @@ from stream.contract.answers import OFF_SUBJECT, Answer, read_answer
 from stream.contract.record import Record
 from stream.contract.refusal import Refusal
 from stream.contract.reports import Report, read_report
+from stream.database.database import DatabaseUnavailableError
 from stream.kafka.errors import BrokerSilentError
 from stream.kafka.producer import TooLateError, UndeliveredError
 from stream.review.saving import Saved, Saving, Unsaved
 from stream.review.store.allowing import OF_A_CALLER
-from stream.review.store.database.database import StoreUnavailableError
 from stream.review.store.facts import Claim, Lapsed, TooMany
 from stream.review.store.leasing import SAVING_MS
 from stream.review.store.store import Store
@@ -190,7 +190,7 @@ def test_a_store_that_fails_after_the_brokers_word_loses_nothing(
 
         def fail(*_: object) -> None:
             msg = "the disk is full"
-            raise StoreUnavailableError(msg)
+            raise DatabaseUnavailableError(msg)
 
         broken.setattr(store, "mark", fail)
         assert isinstance(saving.save("a", claim.token, "other"), Saved)

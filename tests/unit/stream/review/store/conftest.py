@@ -1,38 +1,20 @@
-"""The two databases behind the store; every test of the contract runs on both."""
+"""Stores on the two kinds of database; every test of the contract runs on both."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from stream.review.store.store import Store, open_store
-from tests.postgres import Postgres, postgres
 from tests.unit.stream.review.store.making import NO_SECOND, Clock
 
 Open = Callable[..., Store]
 """Opens the test's database, again and again if asked; `second_opinion_rate` is 0 unless it is given."""
 
 
-@pytest.fixture(scope="session")
-def server() -> Iterator[Postgres]:
-    """One PostgreSQL for the tests of this process."""
-    with postgres() as running:
-        yield running
-
-
 @pytest.fixture
 def clock() -> Clock:
     """The time of every store of the test."""
     return Clock()
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/store.db"
-    server: Postgres = request.getfixturevalue("server")
-    return server.fresh()
 
 
 @pytest.fixture

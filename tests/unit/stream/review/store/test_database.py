@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from stream.review.store.database.database import StoreUnavailableError, StoreUrlError, open_database
+from stream.database.database import DatabaseUnavailableError, DatabaseUrlError
+from stream.review.store.database.database import open_store_database
 from stream.review.store.database.tables import about, items
 from stream.review.store.store import open_store
 from tests.postgres import Postgres
@@ -19,7 +20,7 @@ PASSWORD = "secret-of-tests"  # noqa: S105 - shown to be in no message
 @pytest.mark.parametrize("url", ["mysql://u:secret-of-tests@h/d", "sqlite://", "sqlite:///:memory:", "postgresql+:/x://"])
 def test_another_kind_of_url_is_refused(url: str) -> None:
     """The message says which kinds there are."""
-    with pytest.raises(StoreUrlError, match="sqlite:///FILE") as refused:
+    with pytest.raises(DatabaseUrlError, match="sqlite:///FILE") as refused:
         open_store(url)
     assert PASSWORD not in str(refused.value)
 
@@ -35,7 +36,7 @@ def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
     """It is not overwritten."""
     path = tmp_path / "notes.txt"
     path.write_text("not a database, and long enough to be read as a page of one" * 20, encoding="utf-8")
-    with pytest.raises(StoreUnavailableError, match="not a database"):
+    with pytest.raises(DatabaseUnavailableError, match="not a database"):
         open_store(str(path))
     assert path.read_text(encoding="utf-8").startswith("not a database")
 
@@ -43,13 +44,13 @@ def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     """The next step names the option."""
     (tmp_path / "file").touch()
-    with pytest.raises(StoreUnavailableError, match="--store"):
+    with pytest.raises(DatabaseUnavailableError, match="--store"):
         open_store(str(tmp_path / "file" / "store.db"))
 
 
 def test_a_server_that_is_away_is_told(tmp_path: Path) -> None:
     """The message has the address and the reason, and not the password."""
-    with pytest.raises(StoreUnavailableError, match="Next:") as refused:
+    with pytest.raises(DatabaseUnavailableError, match="Next:") as refused:
         open_store(f"postgresql://tester:{PASSWORD}@/store?host={tmp_path}")
     assert PASSWORD not in str(refused.value)
     assert "tester" in str(refused.value)
@@ -58,7 +59,7 @@ def test_a_server_that_is_away_is_told(tmp_path: Path) -> None:
 def test_a_database_that_is_not_there_is_told(server: Postgres) -> None:
     """PostgreSQL's own words are in the message."""
     url = server.fresh().replace("/store_", "/gone_")
-    with pytest.raises(StoreUnavailableError, match="does not exist") as refused:
+    with pytest.raises(DatabaseUnavailableError, match="does not exist") as refused:
         open_store(url)
     assert PASSWORD not in str(refused.value)
 
@@ -68,7 +69,7 @@ def test_a_store_of_another_version_is_made_anew(opened: Open, url: str) -> None
     store = opened()
     store.fill([review("a")], {("review", 0): 1})
     assert opened().positions() == {("review", 0): 1}
-    database = open_database(url)
+    database = open_store_database(url)
     with database.writing() as connection:
         connection.execute(update(about).values(value="0"))
     database.close()
@@ -79,7 +80,7 @@ def test_a_store_of_another_version_is_made_anew(opened: Open, url: str) -> None
 def test_consoles_that_start_together_make_one_store(url: str) -> None:
     """Neither finds half of the tables, and none is dropped that another has filled."""
     with ThreadPoolExecutor(4) as threads:
-        databases = list(threads.map(open_database, [url] * 4))
+        databases = list(threads.map(open_store_database, [url] * 4))
     for database in databases:
         with database.writing() as connection:
             connection.execute(items.select())
