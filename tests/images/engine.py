@@ -18,7 +18,8 @@ from pathlib import Path
 
 from stream.broker.jars import get_jars
 from stream.broker.rung import RungUnavailable
-from tests.images.compose import ASK_SECONDS, BUILD_SECONDS, ROOT, EngineError, cache_folder, compose_program, run_to_end
+from tests.go.programs import ASK_SECONDS, BUILD_SECONDS, ROOT, EngineError, run_to_end
+from tests.images.compose import compose_program, images_cache
 
 # What podman needs beside itself: the runtime that works on every cgroup layout, networks with names, and what makes base images.
 PROGRAMS = ("podman", "runc", "iptables", "debootstrap", "go")
@@ -107,7 +108,7 @@ def engine(folder: Path) -> Iterator[Engine]:
 
 @contextmanager
 def _podman(folder: Path) -> Iterator[Engine]:
-    cache = cache_folder()
+    cache = images_cache()
     (cache / "networks").mkdir(parents=True, exist_ok=True)
     RUN_ROOT.mkdir(mode=0o700, exist_ok=True)
     with (cache / "lock").open("w", encoding="utf-8") as lock:

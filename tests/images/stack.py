@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from stream.broker.ports import free_ports
-from tests.images.compose import ROOT, EngineError
+from tests.go.programs import ROOT, EngineError
 from tests.images.engine import Engine, health_checks
 
 UP_SECONDS, DOWN_SECONDS, ASK_SECONDS = 3600.0, 900.0, 900.0

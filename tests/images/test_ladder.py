@@ -12,7 +12,7 @@ from stream.contract.record import Record
 from stream.kafka import admin, producer
 from stream.kafka.reading import reader
 from stream.settings.settings import Settings
-from tests.images.compose import ROOT
+from tests.go.programs import ROOT
 from tests.images.engine import Engine
 from tests.waiting import HANG_SECONDS, until
 
