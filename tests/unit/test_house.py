@@ -19,7 +19,7 @@ MOST_FILES = 12
 MOST_LINES = 300
 
 # A path from the project's root in backticks, a bare Python file in backticks, and the target of a relative link.
-PATH = re.compile(r"`((?:\.ci|benchmarks|docs|model_export|monitoring|requirements|stream|tests)/[\w./*-]+)`")
+PATH = re.compile(r"`((?:\.ci|benchmarks|deploy|docs|model_export|monitoring|requirements|stream|tests)/[\w./*-]+)`")
 BARE = re.compile(r"`(\w+\.py)`")
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)")
 

@@ -1,0 +1,84 @@
+"""The objects that `kubectl apply -k` would send, as kustomize builds them from `deploy/kubernetes`."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.go.programs import ASK_SECONDS, ROOT, GoProgram, built, cache_folder, run_to_end
+
+MANIFESTS = ROOT / "deploy" / "kubernetes"
+# Folders that can be applied as they are.
+WHOLE = ("base", *sorted(f"overlays/{path.name}" for path in (MANIFESTS / "overlays").iterdir()))
+KUSTOMIZE = GoProgram(
+    name="kustomize",
+    module="sigs.k8s.io/kustomize/kustomize/v5",
+    version="v5.8.1",
+    package="sigs.k8s.io/kustomize/kustomize/v5",
+    imported="sigs.k8s.io/kustomize/kustomize/v5/commands",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pod:
+    """
+    What an object makes pods of.
+
+    Attributes:
+        owner: The object: a Deployment or a Job.
+        labels: The labels of its pods.
+        spec: The `spec` of its pods.
+        environ: What its container finds in its environment; a value that a Secret would give is `secret`.
+    """
+
+    owner: dict[str, Any]
+    labels: dict[str, str]
+    spec: dict[str, Any]
+    environ: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The owner's name."""
+        return str(self.owner["metadata"]["name"])
+
+    @property
+    def container(self) -> dict[str, Any]:
+        """Its one container."""
+        (container,) = self.spec["containers"]
+        return dict(container)
+
+
+@cache
+def objects(folder: str) -> tuple[dict[str, Any], ...]:
+    """
+    The objects of one of `WHOLE`.
+
+    Raises:
+        EngineError: kustomize cannot be had, or does not build them.
+    """
+    program = built(KUSTOMIZE, cache_folder("kubernetes"))
+    # Where PATH has a git, kustomize asks it about the folder; it needs none.
+    text = run_to_end((str(program), "build", str(MANIFESTS / folder)), {"PATH": ""}, ASK_SECONDS, folder=Path("/"))
+    return tuple(yaml.safe_load_all(text))
+
+
+def of_kind(folder: str, kind: str) -> list[dict[str, Any]]:
+    """The objects of one kind."""
+    return [each for each in objects(folder) if each["kind"] == kind]
+
+
+def pods(folder: str) -> Iterator[Pod]:
+    """Everything that makes pods."""
+    maps = {each["metadata"]["name"]: each["data"] for each in of_kind(folder, "ConfigMap")}
+    for owner in (*of_kind(folder, "Deployment"), *of_kind(folder, "Job")):
+        template = owner["spec"]["template"]
+        (container,) = template["spec"]["containers"]
+        # As Kubernetes fills it: maps first, then single variables.
+        environ: dict[str, str] = {}
+        for source in container.get("envFrom", ()):
+            environ |= maps[source["configMapRef"]["name"]]
+        environ |= {each["name"]: each.get("value", "secret") for each in container.get("env", ())}
+        yield Pod(owner=owner, labels=template["metadata"]["labels"], spec=template["spec"], environ=environ)

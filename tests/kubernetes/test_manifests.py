@@ -1,0 +1,192 @@
+"""The manifests of `deploy/kubernetes`: an API server takes them, and what they say fits together and fits the code."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import yaml
+
+from stream.cli.main import app
+from stream.settings.loading import load
+from tests.go.programs import ROOT
+from tests.kubernetes.rendered import WHOLE, Pod, objects, of_kind, pods
+from tests.kubernetes.schemas import VERSIONS, keda_kafka_names, problems
+
+pytestmark = [pytest.mark.kubernetes, pytest.mark.parametrize("folder", WHOLE)]
+
+PAGE = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
+
+
+def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    """Whether a selector by labels takes a pod."""
+    assert selector.keys() <= {"matchLabels"}
+    return selector.get("matchLabels", {}).items() <= labels.items()
+
+
+def parse(words: list[str]) -> str:
+    """The verb of a command line of tagstream, whose options exist and have values that they take."""
+    command, words = typer.main.get_command(app), list(words)
+    with command.make_context("tagstream", words) as context:
+        verb = words.pop(0)
+        found = command.get_command(context, verb)
+        assert found is not None, f"tagstream has no verb {verb}"
+        found.make_context(verb, words, parent=context)
+    return verb
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_api_server_takes_every_object(folder: str, version: str) -> None:
+    """By its own schema and KEDA's, and no field is unknown."""
+    assert {f"{each['kind']} {each['metadata']['name']}": problems(each, version) for each in objects(folder)} == {
+        f"{each['kind']} {each['metadata']['name']}": [] for each in objects(folder)
+    }
+
+
+def test_every_container_finds_settings_that_it_can_use(folder: str, tmp_path: Path) -> None:
+    """A container with a setting that is unknown or out of range does not start."""
+    for pod in pods(folder):
+        settings = load(pod.environ, folder=tmp_path).settings
+        assert settings.log_format == "json"
+        assert settings.brokers == pod.environ["TAGSTREAM_BROKERS"]
+
+
+def test_every_container_runs_a_command_that_exists(folder: str) -> None:
+    """Verb, options and their values."""
+    assert {parse(pod.container["args"]) for pod in pods(folder)} >= {"worker", "doctor"}
+
+
+def test_no_pod_can_do_more_than_it_must(folder: str) -> None:
+    """Not root, nothing to be gained, nothing to be written, no token of Kubernetes, a bound on memory."""
+    for pod in pods(folder):
+        assert pod.spec["securityContext"] == {
+            "runAsNonRoot": True,
+            "runAsUser": 10001,
+            "runAsGroup": 10001,
+            "fsGroup": 10001,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }
+        assert pod.container["securityContext"] == {
+            "readOnlyRootFilesystem": True,
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert pod.spec["automountServiceAccountToken"] is False
+        assert pod.container["resources"]["limits"].keys() == {"memory"}
+
+
+def test_a_container_has_the_memory_that_it_has_under_compose(folder: str) -> None:
+    """One figure for both: the tests with images run with Compose's."""
+    for pod in pods(folder):
+        service = COMPOSE[pod.name.removeprefix("tagstream-")]
+        assert pod.container["resources"]["limits"]["memory"].removesuffix("i") == service["mem_limit"].upper()
+
+
+def test_a_pod_is_killed_only_after_its_own_bound(folder: str, tmp_path: Path) -> None:
+    """What stops first is the worker itself, which says what it waited for."""
+    for pod in pods(folder):
+        if pod.container["args"][0] == "worker":
+            own = load(pod.environ, folder=tmp_path).settings.shutdown_timeout_seconds
+            assert pod.spec["terminationGracePeriodSeconds"] >= own + 5
+
+
+def test_there_are_no_more_workers_than_partitions(folder: str, tmp_path: Path) -> None:
+    """A worker more would have nothing to read; and the number has one owner."""
+    (worker,) = (pod for pod in pods(folder) if pod.name == "tagstream-worker")
+    partitions = load(worker.environ, folder=tmp_path).settings.topic_partitions
+    scaled = of_kind(folder, "ScaledObject")
+    for each in scaled:
+        assert each["spec"]["scaleTargetRef"]["name"] == worker.name
+        assert 1 <= each["spec"]["minReplicaCount"] <= each["spec"]["maxReplicaCount"] == partitions
+    assert ("replicas" in worker.owner["spec"]) == (not scaled)
+    assert worker.owner["spec"].get("replicas", 0) <= partitions
+
+
+def test_keda_asks_for_the_lag_of_the_workers_group(folder: str, tmp_path: Path) -> None:
+    """Every name is one that KEDA's source declares, and every variable is in the worker's environment."""
+    (worker,) = (pod for pod in pods(folder) if pod.name == "tagstream-worker")
+    for each in of_kind(folder, "ScaledObject"):
+        (trigger,) = each["spec"]["triggers"]
+        assert trigger["metadata"].keys() - keda_kafka_names() == set()
+        named = {key: name for key, name in trigger["metadata"].items() if key.endswith("FromEnv")}
+        settings = load({name: worker.environ[name] for name in named.values()}, folder=tmp_path).settings
+        assert named.keys() == {"bootstrapServersFromEnv", "consumerGroupFromEnv", "topicFromEnv"}
+        assert settings == load({}, folder=tmp_path).settings.model_copy(update={"brokers": settings.brokers})
+
+
+def test_every_selector_takes_the_pods_that_it_means(folder: str) -> None:
+    """A budget, a rule or a service for pods that do not exist protects nothing."""
+    labels = {pod.name: pod.labels for pod in pods(folder)}
+    for each in (*of_kind(folder, "Deployment"), *of_kind(folder, "PodDisruptionBudget")):
+        taken = [name for name, found in labels.items() if selects(each["spec"]["selector"], found)]
+        assert taken == [each["metadata"]["name"]]
+    for each in of_kind(folder, "Service"):
+        assert [name for name, found in labels.items() if selects({"matchLabels": each["spec"]["selector"]}, found)]
+    for each in of_kind(folder, "NetworkPolicy"):
+        assert [name for name, found in labels.items() if selects(each["spec"]["podSelector"], found)]
+
+
+def test_what_is_not_allowed_is_refused_by_the_network(folder: str) -> None:
+    """Every pod is under the rule that forbids both ways, and what listens has a rule that says who may ask."""
+    (closed,) = (each for each in of_kind(folder, "NetworkPolicy") if each["metadata"]["name"] == "tagstream")
+    assert closed["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    assert "ingress" not in closed["spec"]
+    for pod in pods(folder):
+        assert selects(closed["spec"]["podSelector"], pod.labels)
+        assert {port["containerPort"] for port in pod.container.get("ports", ())} == opened(folder, pod)
+
+
+def opened(folder: str, pod: Pod) -> set[int]:
+    """The ports of a pod at which others may ask: those of pods that a rule names, never everybody."""
+    policies = [each["spec"] for each in of_kind(folder, "NetworkPolicy") if selects(each["spec"]["podSelector"], pod.labels)]
+    rules = [rule for policy in policies for rule in policy.get("ingress", ())]
+    assert all(rule["from"] and all("podSelector" in peer for peer in rule["from"]) for rule in rules)
+    return {port["port"] for rule in rules for port in rule["ports"]}
+
+
+def test_every_probe_asks_a_port_that_is_named(folder: str) -> None:
+    """A probe by an unknown name fails for ever; and liveness never depends on Kafka."""
+    for pod in pods(folder):
+        names = {port["name"] for port in pod.container.get("ports", ())}
+        probes = {key: pod.container[key]["httpGet"] for key in pod.container if key.endswith("Probe")}
+        assert {probe["port"] for probe in probes.values()} <= names
+        assert {key: probe["path"] for key, probe in probes.items()} == (
+            {"startupProbe": "/healthz", "livenessProbe": "/healthz", "readinessProbe": "/readyz"} if names else {}
+        )
+
+
+def test_secrets_are_named_and_never_shipped(folder: str) -> None:
+    """None is in the manifests, and docs/deploy.md has the command that makes each with all its keys."""
+    assert of_kind(folder, "Secret") == []
+    for name, keys in asked_secrets(objects(folder)).items():
+        (command,) = re.findall(rf"kubectl -n tagstream create secret generic {name} (.+)", PAGE.replace("\\\n", ""))
+        assert set(re.findall(r"--from-(?:file|literal)=([\w.-]+)=", command)) == keys
+
+
+def test_no_file_of_a_secret_may_be_read_by_all(folder: str) -> None:
+    """The password of a user is no secret then, and tagstream warns of it."""
+    for pod in pods(folder):
+        assert {volume["secret"]["defaultMode"] for volume in pod.spec["volumes"] if "secret" in volume} <= {0o440}
+
+
+def asked_secrets(value: Any) -> dict[str, set[str]]:
+    """Secret -> the keys of it that a part of a manifest asks for."""
+    found: dict[str, set[str]] = {}
+    match value:
+        case {"secretKeyRef": {"name": name, "key": key}} | {"parameter": _, "name": name, "key": key}:
+            return {name: {key}}
+        case {"secret": {"secretName": name, "items": items}}:
+            return {name: {item["key"] for item in items}}
+        case dict():
+            below = value.values()
+        case list() | tuple():
+            below = value
+        case _:
+            return found
+    for each in below:
+        for name, keys in asked_secrets(each).items():
+            found[name] = found.get(name, set()) | keys
+    return found
