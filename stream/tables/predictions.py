@@ -1,0 +1,187 @@
+"""A table of predictions in SQLite or PostgreSQL: `batch`, `serve` and `tags` write it by one upsert, and it says which decision of an event holds.
+
+Rows may come in any order and any number of times: the table is the same.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import Connection, Select, and_, or_, select
+
+from stream.database.database import Database, Purpose, open_database
+from stream.database.inserting import insert, upsert
+from stream.tables.row import BY_PERSON, PredictionRow
+from stream.tables.schema import NAME, Tables, check, prepare, standing, tables
+
+PREDICTIONS = "predictions"
+TABLE = Purpose(
+    noun="table",
+    option="--table",
+    loss="what was not written is written by the next run",
+    # One program at a time makes the tables.
+    lock=7_260_412,
+)
+# A statement of SQLite takes 32,766 values.
+MOST_NAMED = 10_000
+
+
+class Predictions:
+    """
+    A table of predictions. Safe for threads and for several processes.
+
+    Every method raises `DatabaseUnavailableError` when the database does not answer within its bound.
+    """
+
+    def __init__(self, database: Database, made: Tables) -> None:
+        """Use tables that are there; see `open_predictions`."""
+        self._database = database
+        self._tables = made
+
+    @property
+    def name(self) -> str:
+        """The URL without its password, and the table's name."""
+        return f"{self._database.name}#{self._tables.predictions.name}"
+
+    def upsert(self, rows: Iterable[PredictionRow], reached: Mapping[tuple[str, int], int] | None = None) -> int:
+        """
+        Add decisions in one transaction. Of several with one `prediction_id` the one that was published last stays.
+
+        Args:
+            rows: In any order; one that is there already changes nothing.
+            reached: Where topics are read on, the next offset by topic and partition; only if the table was opened as `followed`.
+
+        Returns:
+            How many rows are new or were replaced.
+        """
+        table = self._tables.predictions
+        # Two writers that lock rows in different orders would wait for each other.
+        found = [asdict(row) for row in sorted(rows, key=lambda row: row.prediction_id)]
+        at = [{"topic": topic, "partition": part, "next_offset": offset} for (topic, part), offset in (reached or {}).items()]
+        with self._database.writing() as connection:
+            changed = _written(connection, table, found) if found else 0
+            upsert(connection, self._tables.positions, sorted(at, key=lambda place: (place["topic"], place["partition"])))
+        return changed
+
+    def newest(self, event_id: str) -> PredictionRow | None:
+        """The decision on an event that holds: the last of a person, else the last of a model."""
+        table = self._tables.predictions
+        order = [column.desc() for column in standing(table)]
+        return self._first(select(table).where(table.c.event_id == event_id).order_by(*order).limit(1))
+
+    def of_event(self, event_id: str) -> list[PredictionRow]:
+        """All decisions on an event; the last one holds."""
+        table = self._tables.predictions
+        return self._all(select(table).where(table.c.event_id == event_id).order_by(*standing(table)))
+
+    def by_text(self, text_hash: str, model_digest: str) -> PredictionRow | None:
+        """The last decision of this model on an event with this text, whichever the event; see `decided_again`."""
+        return self.by_texts([text_hash], model_digest).get(text_hash)
+
+    def by_texts(self, text_hashes: Iterable[str], model_digest: str) -> dict[str, PredictionRow]:
+        """As `by_text`, for several; a text without a decision is absent."""
+        table = self._tables.predictions
+        found: dict[str, PredictionRow] = {}
+        for part in _parts(text_hashes):
+            query = (
+                select(table)
+                .where(table.c.text_hash.in_(part), table.c.model_digest == model_digest, table.c.decider != BY_PERSON)
+                .order_by(table.c.tagged_at, table.c.prediction_id)
+            )
+            found |= {row.text_hash: row for row in self._all(query)}
+        return found
+
+    def known(self, prediction_ids: Iterable[str]) -> set[str]:
+        """Those of these decisions that are in the table."""
+        column = self._tables.predictions.c.prediction_id
+        found: set[str] = set()
+        with self._database.reading() as connection:
+            for part in _parts(prediction_ids):
+                found |= set(connection.execute(select(column).where(column.in_(part))).scalars())
+        return found
+
+    def positions(self) -> dict[tuple[str, int], int]:
+        """The next offset by topic and partition; a partition that was never read has none. Only if opened as `followed`."""
+        at = self._tables.positions
+        with self._database.reading() as connection:
+            rows = connection.execute(select(at.c.topic, at.c.partition, at.c.next_offset)).tuples()
+            return {(topic, partition): offset for topic, partition, offset in rows}
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _first(self, query: Select[Any]) -> PredictionRow | None:
+        return next(iter(self._all(query)), None)
+
+    def _all(self, query: Select[Any]) -> list[PredictionRow]:
+        with self._database.reading() as connection:
+            return [PredictionRow(**row) for row in connection.execute(query).mappings()]
+
+
+def open_predictions(url: str, *, table: str | None = None, followed: bool = False, read_only: bool = False) -> Predictions:
+    """
+    The table of predictions at this URL; it is made if it is not there.
+
+    Args:
+        url: `sqlite:///FILE`, `postgresql://USER:PASSWORD@HOST/NAME` or a path, and perhaps `#NAME` of the table behind it.
+        table: Its name, `predictions` unless this or the URL says another one.
+        followed: Also keep where topics are read on.
+        read_only: Make and write nothing; the table must be there.
+
+    Raises:
+        DatabaseUrlError: The URL is of another kind.
+        DatabaseUnavailableError: The database cannot be had.
+        TableError: A table of this name is another program's, or there is none to read.
+    """
+    address, named = split(url)
+    made = tables(table or named or PREDICTIONS)
+    database = open_database(address, TABLE, read_only=read_only)
+    try:
+        if read_only:
+            with database.reading() as connection:
+                check(connection, made.predictions)
+        else:
+            with database.alone() as connection:
+                prepare(connection, made, followed=followed)
+    except BaseException:
+        database.close()
+        raise
+    return Predictions(database, made)
+
+
+def split(url: str) -> tuple[str, str | None]:
+    """
+    The URL of the database, and the name of the table behind it.
+
+    >>> split("sqlite:///tags.db#mine"), split("postgresql://u@h/d"), split("a#b/c.db")
+    (('sqlite:///tags.db', 'mine'), ('postgresql://u@h/d', None), ('a#b/c.db', None))
+    """
+    address, _, name = url.rpartition("#")
+    return (address, name) if address and NAME.match(name) else (url, None)
+
+
+def _parts(names: Iterable[str]) -> Iterator[list[str]]:
+    """Each name once, as many at a time as a statement takes."""
+    found = list(dict.fromkeys(names))
+    for at in range(0, len(found), MOST_NAMED):
+        yield found[at : at + MOST_NAMED]
+
+
+def _written(connection: Connection, table: Any, rows: Sequence[dict[str, Any]]) -> int:
+    statement = insert(connection, table)
+    new, old = statement.excluded, table.c
+    # A redelivered event gets the same decision, published later, or anew under another threshold.
+    later = or_(new.tagged_at > old.tagged_at, and_(new.tagged_at == old.tagged_at, new.answer > old.answer))
+    values = {column.name: new[column.name] for column in table.columns if not column.primary_key}
+    done = connection.execution_options(preserve_rowcount=True).execute(
+        statement.on_conflict_do_update(index_elements=[old.prediction_id], set_=values, where=later), list(rows)
+    )
+    return done.rowcount

@@ -1,0 +1,127 @@
+"""One decision as a row of a table of predictions: made of an outcome before it is published, or of a record of `tagged` or `review`."""
+
+import hashlib
+from dataclasses import dataclass, field
+
+import msgspec
+
+from model_export.bundle.text import read
+from stream.contract.decisions import Decision
+from stream.contract.events import ContentEvent
+from stream.contract.parsing.typed import milliseconds
+from stream.contract.publication import Publication
+from stream.contract.published import ModelDecision, PublishedDecision, ReviewerDecision
+from stream.contract.refusal import Refusal
+
+BY_PERSON = "reviewer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictionRow:
+    """
+    One decision.
+
+    Attributes:
+        prediction_id: The key: the same event under the same model has one row.
+        event_id: The event's.
+        text_hash: `hash_of_text` of the event.
+        model_digest: `ModelRef.identity` of the model that decided; of a person's decision, the model that the person corrects.
+        destination: `tagged` or `review`: the topic of the decision.
+        tag: The tag.
+        confidence: The probability of the tag, 0 to 1.
+        decider: `model`, `rules` or `reviewer`.
+        version: 0 for a model's decision, from 1 for a person's.
+        decided_at: When it was decided, Unix milliseconds: a person's own time; `tagged_at` of all others.
+        tagged_at: When it was published, Unix milliseconds.
+        answer: The value of its record on the topic, JSON: the event's fields and the decision.
+    """
+
+    prediction_id: str
+    event_id: str
+    text_hash: str
+    model_digest: str
+    destination: str
+    tag: str
+    confidence: float
+    decider: str
+    version: int
+    decided_at: int
+    tagged_at: int
+    # Never in a repr, as in `Record`.
+    answer: str = field(repr=False)
+
+    @property
+    def by_person(self) -> bool:
+        """Has a person decided?"""
+        return self.decider == BY_PERSON
+
+    @property
+    def standing(self) -> tuple[int, int, str]:
+        """Its place among the decisions on one event, in the order of `PublishedDecision.standing`: the greatest holds."""
+        return self.version, self.decided_at, self.prediction_id
+
+    @property
+    def line(self) -> bytes:
+        """The object of `tagstream classify --json`: the record's value with the destination behind it."""
+        return self.answer.encode()[:-1] + b',"destination":"%b"}' % self.destination.encode()
+
+
+def row_of(publication: Publication) -> PredictionRow | None:
+    """The row of an outcome of the pipeline; None for a refusal, which is no decision."""
+    outcome, value = publication.outcome, publication.value or b""
+    if isinstance(outcome, Refusal):
+        return None
+    tagged_at = milliseconds(value[value.rindex(b':"') + 2 : -2].decode())
+    return _row(
+        outcome.event, outcome.decision, publication.destination.value, value, version=0, decided_at=tagged_at, at=tagged_at
+    )
+
+
+def row_of_record(found: PublishedDecision) -> PredictionRow:
+    """The row of a record of `tagged` or `review`."""
+    made, value = found.decision, found.event.record.value or b""
+    at = milliseconds(made.tagged_at)
+    if isinstance(made, ReviewerDecision):
+        decided_at = milliseconds(made.decided_at)
+        return _row(found.event, made, found.door, value, version=made.version, decided_at=decided_at, at=at)
+    return _row(found.event, made, found.door, value, version=0, decided_at=at, at=at)
+
+
+def hash_of_text(title: str, description: str | None) -> str:
+    """
+    SHA-256 of all that a decision takes from an event's text, in hexadecimal: of the text as the model reads it, of whether it
+    was cut, and of the hidden characters in it, which send an event to a person.
+
+    >>> hash_of_text("Attention", "is all you need") == hash_of_text("Attention is", "all you need")
+    True
+    >>> hash_of_text("Att\u200bention", None) == hash_of_text("Attention", None)
+    False
+    """
+    reading = read(title, description)
+    return hashlib.sha256(msgspec.json.encode((reading.text, reading.flags, reading.cut))).hexdigest()
+
+
+def _row(
+    event: ContentEvent,
+    made: Decision | ModelDecision | ReviewerDecision,
+    destination: str,
+    value: bytes,
+    *,
+    version: int,
+    decided_at: int,
+    at: int,
+) -> PredictionRow:
+    return PredictionRow(
+        prediction_id=made.prediction_id,
+        event_id=event.id,
+        text_hash=hash_of_text(event.title, event.description),
+        model_digest=made.model.identity,
+        destination=destination,
+        tag=made.tag,
+        confidence=made.confidence,
+        decider=made.decider,
+        version=version,
+        decided_at=decided_at,
+        tagged_at=at,
+        answer=value.decode(),
+    )

@@ -1,0 +1,147 @@
+"""The table of predictions, its view of the newest decision of each event, and where topics are read on; all of them by the name that a user gives."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    Select,
+    Table,
+    Text,
+    func,
+    inspect,
+    select,
+)
+
+NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,49}$")
+# Compared byte by byte on both databases, so that both give two decisions of one moment the same order.
+WORD = Text().with_variant(Text(collation="C"), "postgresql")
+
+
+class TableError(ValueError):
+    """The table cannot be used: the message says which, why and the next step."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tables:
+    """
+    What belongs to one table of predictions.
+
+    Attributes:
+        predictions: A row for each decision.
+        newest: The name of the view with the decision of each event that holds.
+        positions: The next offset of each partition; only where a program follows topics.
+    """
+
+    predictions: Table
+    newest: str
+    positions: Table
+
+
+def tables(name: str) -> Tables:
+    """
+    The tables with this name.
+
+    Raises:
+        TableError: It is no name of a table.
+    """
+    if not NAME.match(name):
+        msg = f"{name!r} cannot be the name of a table. Next: take letters, digits and _, at most 50, and no digit first."
+        raise TableError(msg)
+    metadata = MetaData()
+    predictions = Table(
+        name,
+        metadata,
+        Column("prediction_id", WORD, primary_key=True),
+        Column("event_id", WORD, nullable=False),
+        Column("text_hash", WORD, nullable=False),
+        Column("model_digest", WORD, nullable=False),
+        Column("destination", WORD, nullable=False),
+        Column("tag", WORD, nullable=False),
+        Column("confidence", Float(53), nullable=False),
+        Column("decider", WORD, nullable=False),
+        Column("version", Integer, nullable=False),
+        Column("decided_at", BigInteger, nullable=False),
+        Column("tagged_at", BigInteger, nullable=False),
+        Column("answer", WORD, nullable=False),
+        Index(f"{name}_event", "event_id"),
+        Index(f"{name}_text", "text_hash", "model_digest"),
+    )
+    positions = Table(
+        f"{name}_positions",
+        metadata,
+        Column("topic", WORD, primary_key=True),
+        Column("partition", Integer, primary_key=True),
+        Column("next_offset", BigInteger, nullable=False),
+    )
+    return Tables(predictions=predictions, newest=f"{name}_newest", positions=positions)
+
+
+def prepare(connection: Connection, made: Tables, *, followed: bool) -> None:
+    """
+    Make what is not there; `positions` only if `followed`.
+
+    Raises:
+        TableError: Something else has one of the names.
+    """
+    wanted = [made.predictions, made.positions] if followed else [made.predictions]
+    made.predictions.metadata.create_all(connection, tables=wanted)
+    for table in wanted:
+        check(connection, table)
+    found = inspect(connection)
+    if found.has_table(made.newest) and made.newest not in found.get_view_names():
+        msg = f"{made.newest} is a table here, and the view of the newest decisions needs that name. Next: give another name."
+        raise TableError(msg)
+    if made.newest not in found.get_view_names():
+        quoted = connection.dialect.identifier_preparer.quote(made.newest)
+        query = _newest(made.predictions).compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
+        connection.exec_driver_sql(f"CREATE VIEW {quoted} AS {query}")
+
+
+def check(connection: Connection, table: Table) -> None:
+    """
+    Is the table of this name one of ours?
+
+    Raises:
+        TableError: There is none, or it has other columns or another key.
+    """
+    found = inspect(connection)
+    if not found.has_table(table.name):
+        msg = f"there is no table {table.name}. Next: fill it, by `tagstream tags` or `tagstream batch`, or give another name."
+        raise TableError(msg)
+    columns = {str(column["name"]) for column in found.get_columns(table.name)}
+    ours = {column.name for column in table.columns}
+    key = found.get_pk_constraint(table.name)["constrained_columns"]
+    if columns == ours and set(key) == {column.name for column in table.primary_key}:
+        return
+    differ = "; ".join(
+        [
+            *([f"it lacks {', '.join(sorted(ours - columns))}"] if ours - columns else []),
+            *([f"it has {', '.join(sorted(columns - ours))} beside them"] if columns - ours else []),
+            *([f"its key is {', '.join(key) or 'none'}"] if columns == ours else []),
+        ]
+    )
+    msg = f"the table {table.name} has not the columns that tagstream writes ({differ}). Next: give another name behind the URL: URL#NAME."
+    raise TableError(msg)
+
+
+def standing(table: Table) -> tuple[Column[int], Column[int], Column[str]]:
+    """The columns of `PredictionRow.standing`."""
+    return table.c.version, table.c.decided_at, table.c.prediction_id
+
+
+def _newest(table: Table) -> Select[Any]:
+    order = [column.desc() for column in standing(table)]
+    place = func.row_number().over(partition_by=table.c.event_id, order_by=order).label("place")
+    ranked = select(*table.c, place).subquery("ranked")
+    columns = [ranked.c[column.name] for column in table.columns]
+    return select(*columns).where(ranked.c.place == 1)

@@ -1,0 +1,146 @@
+"""The rows of any table as events: a page at a time by the table's key, so that neither memory nor the database's patience ends first."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, bindparam, column, func, inspect, select, table, tuple_
+from sqlalchemy.sql.expression import ColumnClause
+from sqlalchemy.types import NullType
+
+from stream.database.database import Database, DatabaseUnavailableError, Purpose, open_database
+from stream.tables.schema import TableError
+
+SOURCE = Purpose(noun="table", option="the URL", loss="nothing was changed in it")
+ROWS_AT_ONCE = 2_000
+# A number of PostgreSQL's type `numeric` keeps its digits. Times are RFC 3339, bytes are base64, and what JSON has no form for is text.
+ENCODER = msgspec.json.Encoder(decimal_format="number", enc_hook=str)
+Key = tuple[Any, ...]
+"""The values of a row's key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableRow:
+    """
+    One row.
+
+    Attributes:
+        key: By which the next page begins; see `after`.
+        value: A JSON object of its columns: the value of an event. An empty cell (NULL) is no field.
+    """
+
+    key: Key
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableSource:
+    """
+    A table that is read.
+
+    Attributes:
+        name: For sentences: the URL without its password, and the table's name.
+        columns: All of the table.
+        key: The columns of its key.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    key: tuple[str, ...]
+    database: Database
+    named: str
+    schema: str | None
+
+    def count(self) -> int | None:
+        """How many rows it has now; None if the database cannot count them within the bound of a statement."""
+        try:
+            with self.database.reading() as connection:
+                return int(connection.execute(select(func.count()).select_from(self._table())).scalar_one())
+        except DatabaseUnavailableError:
+            return None
+
+    def rows(self, names: dict[str, str], after: Key | None = None) -> Iterator[TableRow]:
+        """
+        The rows in the order of the key.
+
+        Args:
+            names: Columns to read, and the field of the event that each becomes.
+            after: The key of the last row that is known; its successors follow. None: from the first.
+
+        Raises:
+            DatabaseUnavailableError: The database does not answer within its bound.
+            TableError: The key of a row is empty.
+        """
+        wanted: list[ColumnClause[Any]] = [column(name) for name in names]
+        key: list[ColumnClause[Any]] = [column(name) for name in self.key]
+        query = select(*key, *wanted).select_from(self._table()).order_by(*key).limit(ROWS_AT_ONCE)
+        fields = tuple(names.values())
+        while True:
+            page = query if after is None else query.where(tuple_(*key) > tuple_(*map(_bound, after)))
+            with self.database.reading() as connection:
+                found = connection.execute(page).all()
+            for row in found:
+                if None in row[: len(key)]:
+                    # SQLite allows it, and then there is no order in which the table could be read on.
+                    msg = f"{self.name} has a row whose key ({', '.join(self.key)}) is empty. Next: give each row a key, or take that row out."
+                    raise TableError(msg)
+                cells = zip(fields, row[len(key) :], strict=True)
+                value = ENCODER.encode({field: cell for field, cell in cells if cell is not None})
+                yield TableRow(key=tuple(row[: len(key)]), value=value)
+            if len(found) < ROWS_AT_ONCE:
+                return
+            after = tuple(found[-1][: len(key)])
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.database.close()
+
+    def _table(self) -> Any:
+        return table(self.named, schema=self.schema)
+
+
+def open_source(url: str, name: str) -> TableSource:
+    """
+    A table to read; nothing in its database is changed.
+
+    Args:
+        url: `sqlite:///FILE`, `postgresql://USER:PASSWORD@HOST/NAME` or a path.
+        name: The table's, perhaps with a schema before it: `news.articles`.
+
+    Raises:
+        DatabaseUrlError: The URL is of another kind.
+        DatabaseUnavailableError: The database cannot be had.
+        TableError: There is no such table, or it has no key.
+    """
+    database = open_database(url, SOURCE, read_only=True)
+    try:
+        with database.reading() as connection:
+            return _found(connection, database, name)
+    except BaseException:
+        database.close()
+        raise
+
+
+def _found(connection: Connection, database: Database, name: str) -> TableSource:
+    schema, _, bare = name.rpartition(".")
+    where = {"schema": schema or None}
+    found, shown = inspect(connection), f"{database.name}#{name}"
+    if not found.has_table(bare, **where):
+        there = ", ".join(found.get_table_names(**where)) or "none"
+        msg = f"there is no table {name} in {database.name} (tables: {there}). Next: name one of them."
+        raise TableError(msg)
+    key = tuple(found.get_pk_constraint(bare, **where)["constrained_columns"])
+    if not key:
+        msg = (
+            f"{shown} has no primary key, and without one it cannot be read page by page. Next: give it one, or write its rows to a "
+            f"file and give that."
+        )
+        raise TableError(msg)
+    columns = tuple(str(one["name"]) for one in found.get_columns(bare, **where))
+    return TableSource(name=shown, columns=columns, key=key, database=database, named=bare, schema=schema or None)
+
+
+def _bound(value: object) -> Any:
+    """A value without a type of ours: the database takes that of the column, also for a key that was kept as text."""
+    return bindparam(None, value, NullType(), unique=True)
