@@ -30,6 +30,15 @@ class ModelDecision(msgspec.Struct, frozen=True, kw_only=True):
     What the model, or the rules, decided: the fields of `tagged`, `review` and `audit` by their names on the wire.
 
     Attributes:
+        tag: The label with the highest probability.
+        tags: Every label that the text is about, `tag` among them; only where the bundle gives it.
+        confidence: The probability of `tag`.
+        probabilities: All labels of the bundle.
+        prediction_id: Made of the event's id, the bundle and the contract's version; the same at every delivery.
+        decider: The model, or the keyword rules.
+        model: The bundle that decided, or the rules.
+        threshold: The confidence below which a person is asked about this tag; above 1 it means always.
+        truncated: The model read only the beginning of the text.
         reasons: Why a person is asked; only on `review`.
         inclusion_probability: On `review` and `audit`; None on `tagged`.
         text_flags: The kinds of hidden characters in the text; only on `review`.
@@ -58,11 +67,17 @@ class ReviewerDecision(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         tag: The person's: a label, or `off_subject`.
         confidence: The model's probability of that tag, 0 for `off_subject`.
+        probabilities: The model's, of all labels of the bundle.
         prediction_id: The id of the answer.
+        decider: A person.
+        model: The bundle that had decided before, or the rules.
+        threshold: The confidence below which a person was asked about the model's tag.
+        truncated: The model had read only the beginning of the text.
         model_tag: What the model, or the rules, had said.
         version: 1 for the first answer on an event, one more for each correction.
         decided_at: When the person decided.
         supersedes: The `prediction_id` of the decision that this one replaces.
+        tagged_at: The time of publication.
     """
 
     tag: str

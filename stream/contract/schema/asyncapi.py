@@ -1,0 +1,193 @@
+"""The AsyncAPI 3 document of the topics: their messages, and what tagstream does with them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from stream.contract.decisions import CONTRACT_VERSION
+from stream.contract.schema.structs import Schema
+from stream.contract.schema.topics import schemas
+
+JSON, BYTES = "application/json", "application/octet-stream"
+_BINDING = "0.5.0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topic:
+    """
+    One channel.
+
+    Attributes:
+        role: Its name among the settings `topics.*`.
+        address: The topic's name unless the settings give another one.
+        description: What lies on it.
+        key: What the key of a record is.
+        actions: What tagstream does with it: `receive`, `send`.
+        value: The name of the value's schema; None where any bytes may come.
+        headers: The headers' schema, or its name.
+    """
+
+    role: str
+    address: str
+    description: str
+    key: str
+    actions: Sequence[Literal["receive", "send"]]
+    value: str | None = None
+    headers: str | Schema | None = None
+
+
+_PRODUCERS_KEY = "The producer's key, any bytes; else the event's id."
+_PRODUCERS_HEADERS: Schema = {
+    "description": "The producer's headers, but for `ce_*` and `content-type`.",
+    "type": "object",
+    "propertyNames": {"not": {"pattern": "^(ce_|[Cc][Oo][Nn][Tt][Ee][Nn][Tt]-[Tt][Yy][Pp][Ee]$)"}},
+}
+TOPICS = (
+    Topic(
+        role="content",
+        address="content",
+        description="The events. `content.write` is the schema for producers; any other field passes through untouched.",
+        key="Any bytes, or none. It chooses the partition, here and for the outcome.",
+        actions=("receive",),
+        value="content.read",
+    ),
+    Topic(
+        role="tagged",
+        address="tagged",
+        description="The decisions that the model is sure of, and those of people.",
+        key=_PRODUCERS_KEY,
+        actions=("send",),
+        value="tagged",
+        headers=_PRODUCERS_HEADERS,
+    ),
+    Topic(
+        role="review",
+        address="review",
+        description="The events that a person is asked about.",
+        key=_PRODUCERS_KEY,
+        actions=("send", "receive"),
+        value="review",
+        headers=_PRODUCERS_HEADERS,
+    ),
+    Topic(
+        role="dlq",
+        address="content.dlq",
+        description="Events that cannot be decided: the producer's key, bytes and headers, then headers that say where and why.",
+        key="The producer's key, any bytes.",
+        actions=("send", "receive"),
+        headers="content.dlq.headers",
+    ),
+    Topic(
+        role="audit",
+        address="audit",
+        description="Copies of decisions on `tagged`, drawn for a blind review.",
+        key=_PRODUCERS_KEY,
+        actions=("send", "receive"),
+        value="audit",
+        headers=_PRODUCERS_HEADERS,
+    ),
+    Topic(
+        role="reviewed",
+        address="reviewed",
+        description="People's answers, kept for ever.",
+        key="As on the decision that the person looked at.",
+        actions=("send", "receive"),
+        value="reviewed",
+    ),
+    Topic(
+        role="reports",
+        address="reports",
+        description="Readers' complaints about tags.",
+        key="The event's id.",
+        actions=("send", "receive"),
+        value="reports",
+    ),
+    Topic(
+        role="drift",
+        address="drift",
+        description="Drift findings.",
+        key="The kind of finding.",
+        actions=("send",),
+        value="drift",
+    ),
+)
+# The topics of which a record that cannot be read becomes a dead letter.
+_WITH_DEAD_LETTERS = frozenset({"content", "reviewed"})
+
+
+def document(names: Mapping[str, str] | None = None, *, only: str | None = None) -> dict[str, Any]:
+    """
+    The AsyncAPI document.
+
+    Args:
+        names: The topics' names by their role, as the settings give them; None for the defaults.
+        only: The role of the one topic that is shown; None for all.
+
+    >>> document({"content": "papers"}, only="content")["channels"]["content"]["address"]
+    'papers'
+    """
+    shown = [topic for topic in TOPICS if only in {None, topic.role}]
+    made = {name: _part(schema) for name, schema in schemas().items()}
+    wanted = {name for topic in shown for name in (topic.value, topic.headers) if isinstance(name, str)}
+    wanted |= {"content.write"} if any(topic.role == "content" for topic in shown) else set()
+    return {
+        "asyncapi": "3.0.0",
+        "id": f"urn:tagstream:contract:{CONTRACT_VERSION}",
+        "info": {
+            "title": "tagstream",
+            "version": f"{CONTRACT_VERSION}.0.0",
+            "description": "Every event of `content` gets exactly one outcome on `tagged`, `review` or `content.dlq`, at least once and with "
+            "the same decision. Fields are added within this version, and none is removed. Readers ignore fields that they do not know.",
+            "license": {"name": "Apache-2.0"},
+            "contact": {"name": "The tagstream authors"},
+            "tags": [{"name": "kafka"}, {"name": "machine-learning"}],
+        },
+        "defaultContentType": JSON,
+        "channels": {topic.role: _channel(topic, (names or {}).get(topic.role, topic.address)) for topic in shown},
+        "operations": {
+            f"{action}{topic.role.capitalize()}": _operation(topic, action) for topic in shown for action in topic.actions
+        },
+        "components": {
+            "messages": {topic.role: _message(topic) for topic in shown},
+            "schemas": {name: schema for name, schema in made.items() if name in wanted},
+        },
+    }
+
+
+def _channel(topic: Topic, address: str) -> dict[str, Any]:
+    return {
+        "address": address,
+        "title": topic.address,
+        "description": topic.description,
+        "messages": {topic.role: {"$ref": f"#/components/messages/{topic.role}"}},
+    }
+
+
+def _operation(topic: Topic, action: str) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "action": action,
+        "title": f"{action} {topic.address}",
+        "channel": {"$ref": f"#/channels/{topic.role}"},
+        "messages": [{"$ref": f"#/channels/{topic.role}/messages/{topic.role}"}],
+    }
+    # AsyncAPI has no word for it yet.
+    return found | {"x-dead-letters": "dlq"} if action == "receive" and topic.role in _WITH_DEAD_LETTERS else found
+
+
+def _message(topic: Topic) -> dict[str, Any]:
+    headers = {"$ref": f"#/components/schemas/{topic.headers}"} if isinstance(topic.headers, str) else topic.headers
+    value: Schema = {"description": "The bytes as they came; null for a tombstone, and for a value that was too large to keep."}
+    return {
+        "name": topic.role,
+        "title": topic.address,
+        "summary": topic.description,
+        "contentType": JSON if topic.value else BYTES,
+        "payload": {"$ref": f"#/components/schemas/{topic.value}"} if topic.value else value,
+        **({"headers": headers} if headers else {}),
+        "bindings": {"kafka": {"key": {"type": "string", "description": topic.key}, "bindingVersion": _BINDING}},
+    }
+
+
+def _part(schema: Schema) -> Schema:
+    """A schema as a part of the document, which has the dialect and a name for all."""
+    return {name: content for name, content in schema.items() if name not in {"$schema", "$id"}}

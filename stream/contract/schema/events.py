@@ -1,0 +1,88 @@
+"""The schemas of `content`: a closed one to write by, an open one to read by; and of an event's fields as they lie on the other topics."""
+
+from typing import Any
+
+from stream.contract.limits import DEFAULT_LIMITS
+from stream.contract.schema.structs import Schema
+
+NOT_BLANK = r"\S"
+# Beyond it, programs that hold numbers as floats change an integer.
+MOST_EXACT = 2**53 - 1
+
+_STRICT = (
+    f"Strict JSON in UTF-8 of at most {DEFAULT_LIMITS.max_bytes} bytes, at most {DEFAULT_LIMITS.max_depth} levels deep: no name twice "
+    f"in an object, no NaN, no U+0000, no half surrogate pair, no number of more than {DEFAULT_LIMITS.max_number_digits} characters. "
+    "No schema can say this; `tagstream contract check` does."
+)
+
+
+def _text(description: str, **bounds: Any) -> Schema:
+    return {"description": description, "type": "string", **bounds}
+
+
+def _optional(description: str) -> Schema:
+    return {"description": description, "type": ["string", "null"]}
+
+
+_TITLE = _text("The text that is classified.", pattern=NOT_BLANK)
+_ID_TEXT = {"type": "string", "minLength": 1, "maxLength": DEFAULT_LIMITS.max_id_characters, "pattern": NOT_BLANK}
+_ID = "Names the event for good: the same id under the same bundle gives the same prediction_id. Without one it is made from the bytes."
+_OTHERS = {
+    "description": _optional("More text, read after the title."),
+    "source": _optional("The producer's name; drift findings say which one changed."),
+    "created_on": _optional("When the content was made; any string, it is not parsed."),
+}
+
+
+def _event(whole_numbers: Schema) -> Schema:
+    ids = {"description": _ID, "anyOf": [_ID_TEXT, whole_numbers, {"type": "null"}]}
+    return {"type": "object", "properties": {"id": ids, "title": _TITLE, **_OTHERS}, "required": ["title"]}
+
+
+def written() -> Schema:
+    """An event as a producer should write it: the fields of the contract and no others, so that a misspelt name is found."""
+    exact = {"type": "integer", "minimum": -MOST_EXACT, "maximum": MOST_EXACT}
+    return {
+        "title": "content, for writing",
+        "description": f"An event for the topic `content`. A producer with fields of its own adds them to its copy. {_STRICT}",
+        **_event(exact),
+        "additionalProperties": False,
+    }
+
+
+def read() -> Schema:
+    """The values that a worker reads as events: any other field passes through, and the event may lie in a CloudEvents envelope."""
+    event = _event({"type": "integer"})
+    data = {"data": event, "data_base64": False}
+    encoded = {"data_base64": {"description": "The bytes of the data, an event in JSON, as base64.", "type": "string"}}
+    return {
+        "title": "content, for reading",
+        "description": f"The value of a record of `content` that becomes a decision. {_STRICT} Beyond it, an integer `id` has no "
+        "fraction and no exponent (`17.0` is refused), and what `data_base64` holds is an event too.",
+        "anyOf": [
+            {"title": "event", **event},
+            _envelope("CloudEvents envelope", data, "data"),
+            _envelope("CloudEvents envelope, data as base64", encoded, "data_base64"),
+        ],
+    }
+
+
+def _envelope(title: str, data: Schema, required: str) -> Schema:
+    """A CloudEvents 1.0 envelope in structured mode. As for the decoder, it has no `title`."""
+    attribute = {"type": "string", "minLength": 1}
+    attributes = {"specversion": {"const": "1.0"}, "id": attribute, "source": attribute, "type": attribute}
+    return {
+        "title": title,
+        "type": "object",
+        "properties": {**attributes, "title": False, **data},
+        "required": [*attributes, required],
+    }
+
+
+def carried() -> Schema:
+    """The event's own fields as they lie on every other topic: with an id, which is a string."""
+    return {
+        "type": "object",
+        "properties": {"id": {"description": _ID, **_ID_TEXT}, "title": _TITLE, **_OTHERS},
+        "required": ["id", "title"],
+    }

@@ -1,0 +1,81 @@
+"""A record's struct as JSON Schema: the fields and bounds by which tagstream itself reads the record, and the words of its docstring."""
+
+import inspect
+import re
+from typing import Any, Literal
+
+import msgspec
+
+Schema = dict[str, Any]
+"""JSON Schema, draft-07, which is the dialect of AsyncAPI 3 too; without references, so that each can be used alone."""
+
+_REFERENCE = "#/"
+# `name: words`, in the part "Attributes" of a docstring; a line that is indented further goes on.
+_ATTRIBUTE = re.compile(r"^(\w+): (.+(?:\n {2,}.+)*)$", re.MULTILINE)
+
+
+def schema_of(struct: type[msgspec.Struct]) -> Schema:
+    """
+    The schema of a struct: the values that msgspec reads as this struct; fields that it does not name are let through.
+
+    >>> class Made(msgspec.Struct):
+    ...     '''Made for this example.'''
+    ...     name: str
+    >>> schema_of(Made)["properties"], schema_of(Made)["required"]
+    ({'name': {'type': 'string'}}, ['name'])
+    """
+    [entry], parts = msgspec.json.schema_components([struct], ref_template=f"{_REFERENCE}{{name}}")
+    found: Schema = _whole(entry, parts)
+    words = described(struct)
+    for name, schema in found["properties"].items():
+        if name in words:
+            found["properties"][name] = {"description": words[name], **schema}
+    return found
+
+
+def described(struct: type[msgspec.Struct]) -> dict[str, str]:
+    """The words of a docstring on each attribute that it describes."""
+    _, _, attributes = inspect.cleandoc(struct.__doc__ or "").partition("Attributes:\n")
+    return {name: " ".join(words.split()) for name, words in _ATTRIBUTE.findall(inspect.cleandoc(attributes))}
+
+
+def required(schema: Schema) -> Schema:
+    """
+    The schema of an optional field where it is there and not null.
+
+    >>> required({"description": "Why.", "anyOf": [{"type": "number"}, {"type": "null"}]})
+    {'description': 'Why.', 'type': 'number'}
+    """
+    kept = {name: content for name, content in schema.items() if name != "anyOf"}
+    forms = [form for form in schema.get("anyOf", [{}]) if form != {"type": "null"}]
+    return {**kept, **forms[0]}
+
+
+def known(values: type, description: str, *, form: Literal["each", "whole"] = "whole") -> Schema:
+    """
+    A string of a closed list of this version, to which new versions may add: a reader must expect one that it does not know.
+
+    Args:
+        values: The list, an enumeration of strings.
+        description: Of the field.
+        form: `each` for an array of them, one or more.
+    """
+    item: Schema = {"type": "string", "x-known-values": [str(value) for value in values]}
+    if form == "whole":
+        return {"description": description, **item}
+    return {"description": description, "type": "array", "minItems": 1, "items": item}
+
+
+def _whole(schema: Any, parts: dict[str, Any]) -> Any:
+    """The schema with each reference replaced by what it names, and without the names and docstrings of Python's classes."""
+    if isinstance(schema, list):
+        return [_whole(item, parts) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _whole(parts[schema["$ref"].removeprefix(_REFERENCE)], parts)
+    if "properties" not in schema:
+        return {name: _whole(content, parts) for name, content in schema.items() if name != "default"}
+    kept = {name: content for name, content in schema.items() if name not in {"title", "description", "properties"}}
+    properties = {name: _whole(content, parts) for name, content in schema["properties"].items()}
+    return {**kept, "properties": properties}

@@ -1,0 +1,217 @@
+"""The JSON Schema of the value of every topic, made from the records by which tagstream reads and writes it."""
+
+from typing import Any
+
+from monitoring.drift.findings import Finding
+from monitoring.vocabulary import Reason, ReviewReason, Stage, TextFlag
+from stream.contract.answers import Answer
+from stream.contract.decisions import CONTRACT_VERSION
+from stream.contract.published import HIDDEN, ModelDecision, ReviewerDecision
+from stream.contract.reports import Report
+from stream.contract.schema import events
+from stream.contract.schema.structs import Schema, known, required, schema_of
+
+DIALECT = "http://json-schema.org/draft-07/schema#"
+# Ours on every decision, so an event's own field of such a name is in `overridden`.
+_ABSENT: Schema = dict.fromkeys(("reasons", "inclusion_probability", "text_flags", "destination"), False)
+
+
+def _joined(event: Schema, ours: Schema, **head: Any) -> Schema:
+    """An event's own fields and ours, in one object."""
+    overridden = {
+        "description": "Fields of the event that have a name of ours, with their values byte for byte.",
+        "type": "object",
+    }
+    return {
+        **head,
+        "type": "object",
+        "properties": {**event["properties"], **ours["properties"], HIDDEN: overridden},
+        "required": [*event["required"], *ours["required"]],
+    }
+
+
+def _decided(*, by: list[str], asked: tuple[str, ...] = (), may: tuple[str, ...] = (), **head: Any) -> Schema:
+    """
+    A decision of the model or of the rules with its event.
+
+    Args:
+        by: The deciders.
+        asked: Fields on why a person is asked that are always there.
+        may: Such fields that are there where they are not empty.
+        head: Title and description.
+    """
+    ours = schema_of(ModelDecision)
+    fields = ours["properties"]
+    fields["decider"] = {"description": "Who decided.", "enum": by}
+    # A field of ours only where the bundle gives it; else a producer's of this name passes through.
+    fields["tags"] = {"description": fields["tags"]["description"]}
+    fields["reasons"] = known(ReviewReason, "Why a person is asked.", form="each")
+    fields["text_flags"] = known(TextFlag, "The kinds of hidden characters in the text.", form="each")
+    fields["inclusion_probability"] = required(fields["inclusion_probability"])
+    kept = {name: schema for name, schema in fields.items() if name not in _ABSENT or name in asked + may}
+    decision = {"properties": {**_ABSENT, **kept}, "required": [*ours["required"], *asked]}
+    return _joined(events.carried(), decision, **head)
+
+
+def tagged() -> Schema:
+    """A decision: of the model, which was sure, or of a person."""
+    by_person = schema_of(ReviewerDecision)
+    by_person["properties"] = {**_ABSENT, **by_person["properties"]}
+    return {
+        "title": "tagged",
+        "description": "The event's own fields, then the decision on it. `tagged_at` is last; all before it is the same at every delivery.",
+        "anyOf": [
+            _decided(by=["model"], title="decided by the model"),
+            _joined(events.carried(), by_person, title="decided by a person"),
+        ],
+    }
+
+
+def review() -> Schema:
+    """A decision on which a person is asked."""
+    return _decided(
+        by=["model", "rules"],
+        asked=("reasons", "inclusion_probability"),
+        may=("text_flags",),
+        title="review",
+        description="As `tagged`, without the promise of being right: a person is asked about it.",
+    )
+
+
+def audit() -> Schema:
+    """A copy of a tagged decision."""
+    return _decided(
+        by=["model"],
+        asked=("inclusion_probability",),
+        title="audit",
+        description="A copy of a decision on `tagged`, drawn for a blind review. It is no outcome of the event.",
+    )
+
+
+def reviewed() -> Schema:
+    """An answer of a person."""
+    answer = schema_of(Answer)
+    return _joined(
+        events.carried(),
+        answer,
+        title="reviewed",
+        description="What a person answered about one event, complete in itself. Workers make a decision on `tagged` of it.",
+    )
+
+
+def reports() -> Schema:
+    """A reader's complaint."""
+    return {
+        "title": "reports",
+        "description": "A reader holds a tag wrong. It brings the event before a reviewer and changes no tag.",
+        **schema_of(Report),
+    }
+
+
+def drift() -> Schema:
+    """A drift finding."""
+    return {"title": "drift", "description": "What has moved in the stream.", **schema_of(Finding)}
+
+
+def dead_letter_headers() -> Schema:
+    """The headers of a dead letter; its value is whatever bytes came."""
+    number = {"type": "string", "pattern": r"^\d+$"}
+    true = {"const": "true"}
+    return {
+        "title": "headers of content.dlq",
+        "description": "The producer's headers, then these, which begin with the last `__streams.errors.exception`: a producer may send "
+        "headers of the same names. Values are UTF-8.",
+        "type": "object",
+        "properties": {
+            "__streams.errors.exception": {
+                "description": "`tagstream.` and the code.",
+                "type": "string",
+                "pattern": r"^tagstream\.[A-Z_0-9]+$",
+            },
+            "__streams.errors.message": {"description": "The fault, without any text of the event.", "type": "string"},
+            "__streams.errors.topic": {"description": "The topic on which the event was read.", "type": "string"},
+            "__streams.errors.partition": {"description": "Its partition there.", **number},
+            "__streams.errors.offset": {"description": "Its offset there.", **number},
+            "x-dlq-stage": known(Stage, "The step at which it failed."),
+            "x-dlq-code": known(Reason, "Why it failed; take one that you do not know for `invalid`."),
+            "x-dlq-attempts": {"description": "How often the event was tried.", **number},
+            "x-dlq-null-key": {"description": "The key was null, though the record's is empty.", **true},
+            "x-dlq-dropped": {"description": "The parts that were too large to keep: value, key, headers.", "type": "string"},
+            "x-dlq-sha256": {
+                "description": "SHA-256 of a value that was too large to keep.",
+                "type": "string",
+                "pattern": "^[0-9a-f]{64}$",
+            },
+            "x-dlq-length": {"description": "Bytes of that value.", **number},
+        },
+        "required": [
+            "__streams.errors.exception",
+            "__streams.errors.message",
+            "__streams.errors.topic",
+            "__streams.errors.partition",
+            "__streams.errors.offset",
+            "x-dlq-stage",
+            "x-dlq-code",
+            "x-dlq-attempts",
+        ],
+    }
+
+
+def classified() -> Schema:
+    """The answer object of the doors without a topic: a decision with its destination, or a rejection."""
+    number = {"type": "integer", "minimum": 0}
+    rejection = {
+        "title": "rejected",
+        "type": "object",
+        "properties": {
+            "destination": {"const": "dlq"},
+            "line": {"description": "The line of the input, from 1.", **number},
+            "row": {"description": "The place among the answers, from 0.", **number},
+            "error": {
+                "type": "object",
+                "properties": {
+                    "stage": known(Stage, "The step at which it failed."),
+                    "code": known(Reason, "Why it failed."),
+                    "message": {"description": "The fault, without any text of the event.", "type": "string"},
+                },
+                "required": ["stage", "code", "message"],
+            },
+        },
+        "required": ["destination", "line", "row", "error"],
+    }
+    model, _ = tagged()["anyOf"]
+    return {
+        "title": "classified",
+        "description": "One object of `tagstream classify --json`: what the stream would publish, and where.",
+        "anyOf": [_towards(model, "tagged"), _towards(review(), "review"), rejection],
+    }
+
+
+def _towards(decision: Schema, destination: str) -> Schema:
+    fields = {**decision["properties"], "destination": {"const": destination}}
+    return {**decision, "properties": fields, "required": [*decision["required"], "destination"]}
+
+
+def schemas() -> dict[str, Schema]:
+    """
+    Every schema by its name: that of its topic, and which part or use where there are two.
+
+    >>> list(schemas())[:3]
+    ['content.write', 'content.read', 'tagged']
+    """
+    made = {
+        "content.write": events.written(),
+        "content.read": events.read(),
+        "tagged": tagged(),
+        "review": review(),
+        "content.dlq.headers": dead_letter_headers(),
+        "audit": audit(),
+        "reviewed": reviewed(),
+        "reports": reports(),
+        "drift": drift(),
+        "classified": classified(),
+    }
+    return {
+        name: {"$schema": DIALECT, "$id": f"urn:tagstream:contract:{CONTRACT_VERSION}:{name}", **schema}
+        for name, schema in made.items()
+    }
