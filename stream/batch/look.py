@@ -11,7 +11,7 @@ import msgspec
 
 from monitoring.vocabulary import Reason
 from stream.batch.rows.row import Row
-from stream.contract.events import decode
+from stream.contract.events import ContentEvent, decode
 from stream.contract.limits import Limits
 from stream.contract.record import Record
 from stream.contract.refusal import Refusal
@@ -86,14 +86,17 @@ class Look:
         key = None if self._key_field is None else key_of(row.value, self._key_field)
         record = Record(key=key, value=row.value)
         found = decode(record, self._limits)
-        if isinstance(found, Refusal):
-            self._hint = self._hint or form(row, found)
-            return record, self._fault(Fault(line=row.line, code=found.reason.value, message=found.message))
-        if self._key_field is not None and key is None:
+        if isinstance(found, ContentEvent) and self._key_field is not None and key is None:
             message = f"the field {self._key_field!r} holds no text and no number to be the key"
             return record, self._fault(Fault(line=row.line, code=NO_KEY, message=message))
-        self._remember(found.id, row.line)
-        return record, None
+        return record, self._noted(row, found)
+
+    def judge(self, row: Row) -> ContentEvent | Refusal:
+        """The event that a worker would read of a row, or why it would read none."""
+        self.rows += 1
+        found = decode(Record(key=None, value=row.value), self._limits)
+        self._noted(row, found)
+        return found
 
     @property
     def form(self) -> str:
@@ -128,6 +131,13 @@ class Look:
             f"({shown}{more}). Consumers take events with one id for one event; rows without an id and with the same bytes have the same id. Next: give each event an id "
             f"of its own."
         )
+
+    def _noted(self, row: Row, found: ContentEvent | Refusal) -> Fault | None:
+        if isinstance(found, Refusal):
+            self._hint = self._hint or form(row, found)
+            return self._fault(Fault(line=row.line, code=found.reason.value, message=found.message))
+        self._remember(found.id, row.line)
+        return None
 
     def _fault(self, fault: Fault) -> Fault:
         self.codes[fault.code] += 1

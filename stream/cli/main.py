@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from stream.cli import classify, config, demo, dlq, drift, model, topic, worker
+from stream.cli.doors import contract
 from stream.cli.exits import EXIT_FAILED, note
 from stream.cli.people import lookup, quality, report, review
 from stream.terminal import output
@@ -43,6 +44,7 @@ for name, group in (
     ("model", model.app),
     ("drift", drift.app),
     ("dlq", dlq.app),
+    ("contract", contract.app),
 ):
     app.add_typer(group, name=name)
 

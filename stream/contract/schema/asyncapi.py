@@ -35,6 +35,11 @@ class Topic:
     value: str | None = None
     headers: str | Schema | None = None
 
+    @property
+    def to_write(self) -> str:
+        """The name of the schema by which a record is written: of its headers where any value may come."""
+        return "content.write" if self.role == "content" else self.value or str(self.headers)
+
 
 _PRODUCERS_KEY = "The producer's key, any bytes; else the event's id."
 _PRODUCERS_HEADERS: Schema = {
