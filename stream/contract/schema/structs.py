@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from enum import StrEnum
 from typing import Any, Literal
 
 import msgspec
@@ -51,7 +52,7 @@ def required(schema: Schema) -> Schema:
     return {**kept, **forms[0]}
 
 
-def known(values: type, description: str, *, form: Literal["each", "whole"] = "whole") -> Schema:
+def known(values: type[StrEnum], description: str, *, form: Literal["each", "whole"] = "whole") -> Schema:
     """
     A string of a closed list of this version, to which new versions may add: a reader must expect one that it does not know.
 
