@@ -19,7 +19,7 @@ MOST_FILES = 12
 MOST_LINES = 300
 
 # A path from the project's root in backticks, a bare Python file in backticks, and the target of a relative link.
-PATH = re.compile(r"`((?:\.ci|benchmarks|deploy|docs|model_export|monitoring|requirements|stream|tests)/[\w./*-]+)`")
+PATH = re.compile(r"`((?:\.ci|benchmarks|deploy|docs|examples|model_export|monitoring|requirements|stream|tests)/[\w./*-]+)`")
 BARE = re.compile(r"`(\w+\.py)`")
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)")
 
@@ -87,7 +87,7 @@ def broken_names(root: Path, page: Path) -> list[str]:
     """Paths, Python files and link targets of a page that do not exist."""
     text = page.read_text(encoding="utf-8")
     paths = [name for name in PATH.findall(text) if not any(root.glob(name.rstrip("/")))]
-    known = {path.name for path in code_files(root, *ROOMS, "tests", "benchmarks")}
+    known = {path.name for path in code_files(root, *ROOMS, "tests", "benchmarks", "examples")}
     bare = [name for name in BARE.findall(text) if name not in known]
     links = [link for link in LINK.findall(text) if not (page.parent / link).exists()]
     return [*paths, *bare, *links]

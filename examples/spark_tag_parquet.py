@@ -1,0 +1,48 @@
+"""
+Tag Parquet files with Spark: reads a file or folder, writes a folder with the answers.
+
+    python examples/spark_tag_parquet.py articles.parquet tagged/ --title headline
+    spark-submit --master spark://HOST:7077 examples/spark_tag_parquet.py hdfs:///articles hdfs:///tagged
+
+Without `spark-submit` it runs on this machine.
+"""
+
+import argparse
+import os
+import sys
+
+from pyspark.sql import SparkSession
+
+from stream.batch.rows.columns import Columns
+from stream.batch.spark import tag
+
+# Spark's own 10,000 rows would be held as text, as columns and as answers at the same time, in every task.
+ROWS_PER_CALL = 1024
+
+
+def main() -> None:
+    """Read, tag, write."""
+    parser = argparse.ArgumentParser(description="Tag Parquet files with Spark.")
+    parser.add_argument("articles", help="a Parquet file, or a folder of them, with a column title")
+    parser.add_argument("tagged", help="a folder that does not exist yet")
+    parser.add_argument("--title", help="the column that has the title, if it is not `title`")
+    parser.add_argument("--description", help="the column that has the description")
+    parser.add_argument("--id", help="the column that has the id")
+    given = parser.parse_args()
+
+    # Spark would start whichever `python3` comes first, and that one may have no tagstream.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    spark = SparkSession.builder.appName("tagstream").getOrCreate()
+    spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", ROWS_PER_CALL)
+    columns = Columns(title=given.title, description=given.description, id=given.id)
+    # A folder that exists is refused: two runs would be mixed in it.
+    tag(spark.read.parquet(given.articles), columns=columns).write.parquet(given.tagged)
+
+    answers = spark.read.parquet(given.tagged)
+    for counted in sorted(answers.groupBy("destination").count().collect()):
+        print(f"{counted['destination']:8} {counted['count']:>10,}")
+    spark.stop()
+
+
+if __name__ == "__main__":
+    main()
