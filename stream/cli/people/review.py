@@ -74,7 +74,7 @@ def review(
     from stream import logs
     from stream.review.console.doors.access import Remembered, proxy
     from stream.review.console.doors.reports import checked_origin
-    from stream.review.console.serving import is_loopback
+    from stream.web.serving import is_loopback
 
     if not (is_loopback(host) or proxy_header or without_login):
         fail(

@@ -13,7 +13,10 @@ from stream.review.console import answering, beside
 from stream.review.console.desk import Desk
 from stream.review.console.doors import reports
 from stream.review.console.doors.access import AccessError
-from stream.review.console.doors.guard import Guard
+from stream.web.guard import Guard, Rules
+
+MAX_BODY_BYTES = 64 * 1024
+MAX_HELD_BYTES = 4 * 1024 * 1024
 
 
 class NotFilledError(Exception):
@@ -58,7 +61,14 @@ def application(desk: Desk, *, names: Iterable[str] = (), origins: Iterable[str]
         return PlainTextResponse(f"{trouble or 'ready'}\n", 200 if trouble is None else 503)
 
     _answer_errors(app, desk)
-    return Guard(app, names=names, cross_site={reports.PATH})
+    rules = Rules(
+        names=names,
+        cross_site={reports.PATH},
+        max_body_bytes=MAX_BODY_BYTES,
+        max_held_bytes=MAX_HELD_BYTES,
+        shorten="shorten the note",
+    )
+    return Guard(app, rules)
 
 
 def _answer_errors(app: FastAPI, desk: Desk) -> None:

@@ -12,11 +12,11 @@ from stream.review.console.app import application
 from stream.review.console.desk import Desk
 from stream.review.console.doors.access import Access
 from stream.review.console.measuring import Measuring
-from stream.review.console.serving import listen, serve, url
 from stream.review.follower import Follower
 from stream.review.saving import Saving
 from stream.review.store.store import open_store
 from stream.settings.settings import Settings
+from stream.web.serving import listen, serve, url
 
 log = logger("tagstream.review")
 FILLING = "The queue is being read from the topics. Next: look again in a moment."

@@ -2,8 +2,8 @@
 
 import pytest
 
+from stream.review.console.app import MAX_BODY_BYTES
 from stream.review.console.doors.access import ProxyError, proxy
-from stream.review.console.doors.guard import MAX_BODY_BYTES
 from stream.review.console.doors.reports import OriginError, checked_origin
 from stream.review.store.allowing import OF_A_CALLER
 from tests.console.review_desk import ReviewDesk, item

@@ -1,0 +1,199 @@
+"""
+The door of a server: a middleware that looks at a request before the application does.
+
+It refuses a name that is not this server's (DNS rebinding), a request that another site sent (CSRF), and a body that is too large or
+that does not arrive. It adds to each answer the headers that keep a browser from running or embedding what is not ours.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from fastapi.datastructures import Headers
+from fastapi.responses import PlainTextResponse, Response
+
+from monitoring.server.hosts import Hosts
+from stream.web.serving import ASGIApp, Message, Receive, Scope, Send
+
+BODY_SECONDS = 10.0
+RETRY_SECONDS = 1
+SAFE_METHODS = frozenset({"GET", "HEAD"})
+POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = tuple(
+    (name.lower().encode(), value.encode())
+    for name, value in {
+        "Content-Security-Policy": POLICY,
+        "Referrer-Policy": "same-origin",
+        "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": "DENY",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+        # A page shows the state of its moment, so that the button Back asks again. An answer may say otherwise of itself.
+        "Cache-Control": "no-store",
+    }.items()
+)
+OTHER_HOST = (
+    "This server does not answer to the name in the request's Host header. Next: use an IP address or localhost, or start it with "
+    "--host-name and that name."
+)
+OTHER_SITE = (
+    "This request came from another site, or its browser does not say from where, so nothing was changed. "
+    "Next: open this server's own page and send it from there."
+)
+TOO_SLOW = f"The request did not arrive within {BODY_SECONDS:g} s, so nothing was changed. Next: send it again."
+
+
+def plain(status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:
+    """A refusal as plain text."""
+    return PlainTextResponse(sentence, status, headers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """
+    The bounds of one server.
+
+    Attributes:
+        names: Names that a request may have as `Host`, beside localhost and addresses; None: any name, where a token guards each request.
+        cross_site: The paths that pages of other sites may post to.
+        programs: Requests that no browser sent are taken; else each must say from where it comes.
+        max_body_bytes: The largest body.
+        max_held_bytes: The most bytes of bodies at once, over all requests that are under way.
+        shorten: The next step of a request that is too large.
+        refusal: Makes the answer of a status, a sentence and headers.
+    """
+
+    names: Iterable[str] | None = ()
+    cross_site: Iterable[str] = ()
+    programs: bool = False
+    max_body_bytes: int
+    max_held_bytes: int
+    shorten: str
+    refusal: Callable[[int, str, dict[str, str]], Response] = plain
+
+
+class TooLargeError(Exception):
+    """More bytes came than `max_body_bytes`."""
+
+
+class GoneError(Exception):
+    """The client went away before its body was here: half a body is no request."""
+
+
+class FullError(Exception):
+    """The requests that are under way hold `max_held_bytes` already."""
+
+
+class Guard:
+    """
+    The middleware. A refused request never reaches the application.
+
+    Bodies are read here, whole and within bounds, and then handed on.
+    """
+
+    def __init__(self, app: ASGIApp, rules: Rules) -> None:
+        """Stand before `app`."""
+        self._app = app
+        self._rules = rules
+        self._hosts = None if rules.names is None else Hosts(rules.names)
+        self._cross_site = frozenset(rules.cross_site)
+        self._held_bytes = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer or hand on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        guarded = _with_headers(send)
+        headers = Headers(scope=scope)
+        if self._hosts is not None and not self._hosts.know(headers.get("host")):
+            await self._rules.refusal(421, OTHER_HOST, {})(scope, receive, guarded)
+        elif not (scope["method"] in SAFE_METHODS or scope["path"] in self._cross_site or self._is_ours(headers)):
+            await self._rules.refusal(403, OTHER_SITE, {})(scope, receive, guarded)
+        else:
+            await self._with_body(scope, receive, guarded)
+
+    def _is_ours(self, headers: Headers) -> bool:
+        by_program = headers.get("sec-fetch-site") is None and headers.get("origin") is None
+        return self._rules.programs if by_program else _same_site(headers)
+
+    async def _with_body(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = bytearray()
+        close = {"Connection": "close"}
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                await self._read(receive, body)
+        except TooLargeError:
+            sentence = f"The request has more than {self._rules.max_body_bytes} bytes, so nothing was changed. Next: {self._rules.shorten}."
+            await self._rules.refusal(413, sentence, close)(scope, receive, send)
+        except FullError:
+            sentence = (
+                "The requests that are under way fill the memory for them, so nothing was changed. Next: send it again later."
+            )
+            await self._rules.refusal(503, sentence, close | {"Retry-After": str(RETRY_SECONDS)})(scope, receive, send)
+        except TimeoutError:
+            await self._rules.refusal(408, TOO_SLOW, close)(scope, receive, send)
+        except GoneError:
+            return
+        else:
+            await self._app(scope, _replayed(bytes(body), receive), send)
+        finally:
+            self._held_bytes -= len(body)
+
+    async def _read(self, receive: Receive, body: bytearray) -> None:
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] != "http.request":
+                raise GoneError
+            part = message.get("body", b"")
+            body += part
+            self._held_bytes += len(part)
+            if len(body) > self._rules.max_body_bytes:
+                raise TooLargeError
+            if self._held_bytes > self._rules.max_held_bytes:
+                raise FullError
+            more = message.get("more_body", False)
+
+
+def _same_site(headers: Headers) -> bool:
+    """
+    Was this sent by a page of this server?
+
+    Every browser of today sends `Sec-Fetch-Site`, and says `none` for what its user typed. An older one sends `Origin` with a form; behind a
+    proxy that ends TLS its scheme is not ours, so that hosts are compared. A request with neither is refused.
+    """
+    fetched = headers.get("sec-fetch-site")
+    if fetched is not None:
+        return fetched in {"same-origin", "none"}
+    origin = headers.get("origin")
+    return origin is not None and urlsplit(origin).netloc.lower() == headers.get("host", "").lower() != ""
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """Gives the body once, then what the server says: that the client has gone."""
+    given = False
+
+    async def replay() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay
+
+
+def _with_headers(send: Send) -> Send:
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            known = {name for name, _ in message["headers"]}
+            message["headers"] = [*message["headers"], *((name, value) for name, value in HEADERS if name not in known)]
+        await send(message)
+
+    return sent

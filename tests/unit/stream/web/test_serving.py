@@ -1,0 +1,130 @@
+"""The server: its socket, its end by a signal, and its end by what is watched."""
+
+import contextlib
+import os
+import signal
+import socket
+import threading
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from stream.web import serving
+from stream.web.serving import AddressError, listen, serve, url
+from tests.waiting import HANG_SECONDS, until
+
+
+async def app(scope: dict[str, object], _receive: object, send: object) -> None:
+    """Answers everything with two bytes."""
+    assert scope["type"] == "http"
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})  # type: ignore[operator]
+    await send({"type": "http.response.body", "body": b"ok"})  # type: ignore[operator]
+
+
+def test_a_taken_port_is_said_with_a_next_step() -> None:
+    """The error names the address, and a way out."""
+    with listen("127.0.0.1", 0) as first, pytest.raises(AddressError, match=r"cannot listen on .* Next: give another --port"):
+        listen("127.0.0.1", first.getsockname()[1])
+
+
+def test_an_address_of_another_machine_is_refused() -> None:
+    """It is no address of this machine."""
+    with pytest.raises(AddressError, match=r"cannot listen on 192\.0\.2\.1"):
+        listen("192.0.2.1", 0)
+
+
+def test_the_address_that_is_said_can_be_opened_here() -> None:
+    """A browser on the same machine cannot open 0.0.0.0."""
+    with listen("0.0.0.0", 0) as everywhere:  # noqa: S104 - closed at once
+        assert url(everywhere) == f"http://127.0.0.1:{everywhere.getsockname()[1]}/"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_in_order(number: signal.Signals) -> None:
+    """`serve` returns, so that store and brokers are closed after it; the signal does not end the process."""
+    answers: list[str] = []
+    with listen("127.0.0.1", 0) as listening:
+
+        def look() -> None:
+            answers.append(until(lambda: httpx.get(url(listening)).text, "the server answers"))
+            os.kill(os.getpid(), number)
+
+        client = threading.Thread(target=look)
+        client.start()
+        serve(app, listening, lambda: None)
+        client.join()
+    assert answers == ["ok"]
+
+
+def test_what_is_watched_ends_it() -> None:
+    """When the follower has ended, no page may be served from a store that nobody fills."""
+
+    def ended() -> None:
+        msg = "the follower has ended"
+        raise RuntimeError(msg)
+
+    with listen("127.0.0.1", 0) as listening, pytest.raises(RuntimeError, match="the follower has ended"):
+        serve(app, listening, ended)
+
+
+def talked(bytes_sent: bytes) -> bytes:
+    """The answers of the server to these bytes, until it closes the connection."""
+    found = bytearray()
+    with listen("127.0.0.1", 0) as listening:
+
+        def talk() -> None:
+            with socket.create_connection(listening.getsockname()[:2], timeout=HANG_SECONDS) as client:
+                client.sendall(bytes_sent)
+                # A connection may be closed by a reset.
+                with contextlib.suppress(ConnectionResetError):
+                    while part := client.recv(65_536):
+                        found.extend(part)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        client = threading.Thread(target=talk)
+        client.start()
+        serve(app, listening, lambda: None)
+        client.join()
+    return bytes(found)
+
+
+@pytest.mark.parametrize(
+    ("sent", "answers"),
+    [
+        (b"", 0),
+        (b"GET / HTT", 0),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: ", 0),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTT", 1),
+    ],
+    ids=["nothing", "half a line", "half a header", "a request and half another one"],
+)
+def test_a_connection_without_a_whole_head_is_closed(monkeypatch: pytest.MonkeyPatch, sent: bytes, answers: int) -> None:
+    """Clients that say nothing, or never finish, would otherwise hold all connections for ever."""
+    monkeypatch.setattr(serving, "HEAD_SECONDS", 0.3)
+    # The pause after a request, which a half request behind it does not end.
+    monkeypatch.setattr(serving, "IDLE_SECONDS", 1)
+    assert talked(sent).count(b"200 OK") == answers
+
+
+def test_the_parts_beside_it_outlive_its_requests() -> None:
+    """What works on requests begins before the first and ends after the last, and hears of the stop before it ends."""
+    steps: list[str] = []
+
+    @contextlib.asynccontextmanager
+    async def beside() -> AsyncIterator[None]:
+        steps.append("begun")
+        yield
+        steps.append("ended")
+
+    with listen("127.0.0.1", 0) as listening:
+
+        def look() -> None:
+            steps.append(until(lambda: httpx.get(url(listening)).text, "the server answers"))
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        client = threading.Thread(target=look)
+        client.start()
+        serve(app, listening, lambda: None, beside=beside, stopping=lambda: steps.append("stopping"))
+        client.join()
+    assert steps == ["begun", "ok", "stopping", "ended"]
