@@ -1,5 +1,8 @@
 """The objects that `kubectl apply -k` would send, as kustomize builds them from `deploy/kubernetes`."""
 
+import os
+import re
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -11,8 +14,13 @@ import yaml
 from tests.go.programs import ASK_SECONDS, ROOT, GoProgram, built, cache_folder, run_to_end
 
 MANIFESTS = ROOT / "deploy" / "kubernetes"
-# Folders that can be applied as they are.
-WHOLE = ("base", *sorted(f"overlays/{path.name}" for path in (MANIFESTS / "overlays").iterdir()))
+# What can be applied: folders as they are, and the base with some components, in the order in which an overlay lists them.
+CHOICES = ("scaling", "review", "user", "scaling+user+scaling-user")
+WHOLE = (
+    "base",
+    *(f"base+{choice}" for choice in CHOICES),
+    *sorted(f"overlays/{path.name}" for path in (MANIFESTS / "overlays").iterdir()),
+)
 KUSTOMIZE = GoProgram(
     name="kustomize",
     module="sigs.k8s.io/kustomize/kustomize/v5",
@@ -50,18 +58,32 @@ class Pod:
         (container,) = self.spec["containers"]
         return dict(container)
 
+    @property
+    def words(self) -> list[str]:
+        """The command line of tagstream in it, its variables filled in; a shell that begins it ends with `exec tagstream "$@"`."""
+        command = self.container.get("command", [])
+        assert not command or (
+            command[:2] == ["sh", "-c"] and command[2].endswith(' exec tagstream "$@"') and len(command) == 4
+        )
+        return [re.sub(r"\$\((\w+)\)", lambda name: self.environ[name[1]], word) for word in self.container["args"]]
+
 
 @cache
 def objects(folder: str) -> tuple[dict[str, Any], ...]:
     """
-    The objects of one of `WHOLE`.
+    The objects of one of `WHOLE`, as kustomize builds them.
 
     Raises:
         EngineError: kustomize cannot be had, or does not build them.
     """
     program = built(KUSTOMIZE, cache_folder("kubernetes"))
-    # Where PATH has a git, kustomize asks it about the folder; it needs none.
-    text = run_to_end((str(program), "build", str(MANIFESTS / folder)), {"PATH": ""}, ASK_SECONDS, folder=Path("/"))
+    base, *components = folder.split("+")
+    with tempfile.TemporaryDirectory(prefix="tagstream-kubernetes-") as overlay:
+        # kustomize takes no absolute path.
+        above = os.path.relpath(MANIFESTS, Path(overlay).resolve())
+        chosen = {"resources": [f"{above}/{base}"], "components": [f"{above}/components/{name}" for name in components]}
+        (Path(overlay) / "kustomization.yaml").write_text(yaml.safe_dump(chosen), encoding="utf-8")
+        text = run_to_end((str(program), "build", overlay), {}, ASK_SECONDS, folder=Path(overlay))
     return tuple(yaml.safe_load_all(text))
 
 

@@ -56,7 +56,7 @@ def test_every_container_finds_settings_that_it_can_use(folder: str, tmp_path: P
 
 def test_every_container_runs_a_command_that_exists(folder: str) -> None:
     """Verb, options and their values."""
-    assert {parse(pod.container["args"]) for pod in pods(folder)} >= {"worker", "doctor"}
+    assert {parse(pod.words) for pod in pods(folder)} >= {"worker", "doctor"}
 
 
 def test_no_pod_can_do_more_than_it_must(folder: str) -> None:
@@ -86,9 +86,12 @@ def test_a_container_has_the_memory_that_it_has_under_compose(folder: str) -> No
 
 
 def test_a_pod_is_killed_only_after_its_own_bound(folder: str, tmp_path: Path) -> None:
-    """What stops first is the worker itself, which says what it waited for."""
+    """As Compose does it; what stops first is the worker itself, which says what it waited for."""
     for pod in pods(folder):
-        if pod.container["args"][0] == "worker":
+        if pod.owner["kind"] == "Deployment":
+            service = COMPOSE[pod.name.removeprefix("tagstream-")]
+            assert f"{pod.spec['terminationGracePeriodSeconds']}s" == service["stop_grace_period"]
+        if pod.words[0] == "worker":
             own = load(pod.environ, folder=tmp_path).settings.shutdown_timeout_seconds
             assert pod.spec["terminationGracePeriodSeconds"] >= own + 5
 
@@ -124,7 +127,9 @@ def test_every_selector_takes_the_pods_that_it_means(folder: str) -> None:
         taken = [name for name, found in labels.items() if selects(each["spec"]["selector"], found)]
         assert taken == [each["metadata"]["name"]]
     for each in of_kind(folder, "Service"):
-        assert [name for name, found in labels.items() if selects({"matchLabels": each["spec"]["selector"]}, found)]
+        assert each["spec"]["selector"].keys() == {"app.kubernetes.io/name"}
+        (pod,) = (pod for pod in pods(folder) if selects({"matchLabels": each["spec"]["selector"]}, pod.labels))
+        assert {port["targetPort"] for port in each["spec"]["ports"]} <= {port["name"] for port in pod.container["ports"]}
     for each in of_kind(folder, "NetworkPolicy"):
         assert [name for name, found in labels.items() if selects(each["spec"]["podSelector"], found)]
 
