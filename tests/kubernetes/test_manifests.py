@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 import yaml
 
-from stream.cli.main import app
 from stream.settings.loading import load
 from tests.go.programs import ROOT
 from tests.kubernetes.rendered import WHOLE, Pod, objects, of_kind, pods
 from tests.kubernetes.schemas import VERSIONS, keda_kafka_names, problems
+from tests.unit.stream.cli.command_lines import parse
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.parametrize("folder", WHOLE)]
 
@@ -25,17 +24,6 @@ def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     """Whether a selector by labels takes a pod."""
     assert selector.keys() <= {"matchLabels"}
     return selector.get("matchLabels", {}).items() <= labels.items()
-
-
-def parse(words: list[str]) -> str:
-    """The verb of a command line of tagstream, whose options exist and have values that they take."""
-    command, words = typer.main.get_command(app), list(words)
-    with command.make_context("tagstream", words) as context:
-        verb = words.pop(0)
-        found = command.get_command(context, verb)
-        assert found is not None, f"tagstream has no verb {verb}"
-        found.make_context(verb, words, parent=context)
-    return verb
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -56,7 +44,7 @@ def test_every_container_finds_settings_that_it_can_use(folder: str, tmp_path: P
 
 def test_every_container_runs_a_command_that_exists(folder: str) -> None:
     """Verb, options and their values."""
-    assert {parse(pod.words) for pod in pods(folder)} >= {"worker", "doctor"}
+    assert {parse(pod.words) for pod in pods(folder)} >= {"tagstream worker", "tagstream doctor"}
 
 
 def test_no_pod_can_do_more_than_it_must(folder: str) -> None:
