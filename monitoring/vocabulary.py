@@ -105,3 +105,11 @@ class DriftKind(StrEnum):
     WORDS = "words"
     LABELS = "labels"
     SOURCES = "sources"
+
+
+class SpanResult(StrEnum):
+    """The end of a span: the receiver took it, it did not, or there was no room for it."""
+
+    EXPORTED = "exported"
+    FAILED = "failed"
+    DROPPED = "dropped"

@@ -15,9 +15,9 @@ import structlog
 
 # Libraries whose lines at info level do not help an operator; their warnings are kept. Faust logs a service under the module of its
 # class, so our subclasses of it log under `stream`. Our own loggers are named `tagstream.*`.
-QUIET = ("aiokafka", "kafka", "faust", "mode", "asyncio", "stream")
+QUIET = ("aiokafka", "kafka", "faust", "mode", "asyncio", "stream", "opentelemetry", "urllib3")
 # Their debug lines contain keys, values and requests, and kafka-python's the password, so no level turns them on.
-NEVER_DEBUG = ("aiokafka", "kafka")
+NEVER_DEBUG = ("aiokafka", "kafka", "opentelemetry", "urllib3")
 # Limits the clients' warnings: while brokers are away they write 60 lines a second, which would rotate earlier lines out of the log.
 REPEATS, REPEAT_SECONDS = 2, 60.0
 # Nodes, offsets and times: messages that differ in them alone are of one kind.

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from monitoring.metrics.answers import AnswerMetrics
 from monitoring.metrics.families import DriftFamilies, FlowFamilies, InputFamilies, PoisonFamilies, PositionFamilies
 from monitoring.metrics.reference import ReferenceGauges
+from monitoring.metrics.traces import TraceMetrics
 from monitoring.observer import Observation, Signals
 from monitoring.record_time import can_be_true
 from monitoring.vocabulary import Destination, DriftKind, DriftScore, DriftSignal, Reason, ReviewReason, SourceKind, TextFlag
@@ -27,6 +28,7 @@ class Metrics:
 
     Attributes:
         answers: Those of reviewers' answers.
+        traces: Those of spans.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Metrics:
         self._inputs = InputFamilies(registry, labels=closed)
         self._drift = DriftFamilies(registry)
         self.answers = AnswerMetrics(registry) if answers is None else answers
+        self.traces = TraceMetrics(registry)
         self._reference = ReferenceGauges(labels=labels)
         registry.register(self._reference)
         self._group_began_ms = -math.inf

@@ -39,6 +39,7 @@ SECTIONS = {
     ),
     "tagstream_reference_": ("Reference of the bundle", "Figures of ordinary traffic, for comparison with the live ones."),
     "tagstream_drift_": ("Drift", "Results of this worker's drift detection."),
+    "tagstream_trace_": ("Traces", "Spans by OpenTelemetry; all zero unless [tracing](tracing.md) is on."),
     "tagstream_answer": ("Answers", "Reviewers' answers on `reviewed`, which become decisions on `tagged`."),
     "tagstream_": ("Flow and decisions", "Events and outcomes, their latency, and the texts."),
 }

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 from stream.doctor import decider, local, remote
 from stream.doctor.findings import Finding, Report, Status
+from stream.doctor.tracing import tracing
 from stream.kafka.credentials import SecurityError
 from stream.kafka.errors import BrokerUnreachableError
 from stream.settings.settings import Settings
@@ -50,5 +51,6 @@ def _checks_without_broker(settings: Settings, severity: Status) -> Iterator[Fin
     yield decider.drift_reference(settings)
     yield local.metrics_port(settings)
     yield local.state_folder(settings)
+    yield from tracing(settings)
     yield from decider.circuit_breaker(settings, opened=severity)
     yield from local.security(settings)

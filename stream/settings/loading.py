@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_settings import EnvSettingsSource
 
 from stream.settings.security import FILES_OF_SECRETS
@@ -21,6 +22,8 @@ from stream.settings.topics import SameNameError
 CONFIG_FILE = "tagstream.toml"
 # Variables with our prefix that are not settings: they choose where settings are read from.
 CONTROL_VARIABLES = frozenset({"TAGSTREAM_CONFIG"})
+# A user in one of these is refused, and what may be a password is not printed.
+ADDRESSES = frozenset({"brokers", "tracing.endpoint"})
 
 # Kinds of pydantic's errors: texts that are no number, and numbers out of range with the name and the words of the bound.
 NUMBERS = {"int_parsing": "a whole number", "float_parsing": "a number"}
@@ -100,6 +103,18 @@ def _model_keys(model: type[BaseModel]) -> Iterator[str]:
             yield from (f"{name}.{key}" for key in _model_keys(field.annotation))
         else:
             yield name
+
+
+def _field(key: str) -> FieldInfo:
+    """The setting of a dotted name."""
+    model: type[BaseModel] = Settings
+    *tables, name = key.split(".")
+    for table in tables:
+        inner = model.model_fields[table].annotation
+        assert isinstance(inner, type)
+        assert issubclass(inner, BaseModel)
+        model = inner
+    return model.model_fields[name]
 
 
 def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
@@ -225,7 +240,7 @@ def _reason(key: str, problem: Mapping[str, Any]) -> str:
     if kind is not None:
         return f"it is empty; unset it, or give {kind}" if problem["input"] == "" else f"it is not {kind}"
     if problem["type"] in BOUNDS:
-        field = Settings.model_fields[key]
+        field = _field(key)
         return "it must be " + " and ".join(
             f"{words} {getattr(bound, name)}"
             for bound in field.metadata
@@ -238,5 +253,5 @@ def _reason(key: str, problem: Mapping[str, Any]) -> str:
 
 def _shown(key: str, value: Any) -> str:
     """The refused value as the error prints it; not the value where it may hold a password."""
-    secret = key in FILES_OF_SECRETS or (key == "brokers" and "@" in str(value))
+    secret = key in FILES_OF_SECRETS or (key in ADDRESSES and "@" in str(value))
     return " (its value is not shown)" if secret else f" = {value!r}"

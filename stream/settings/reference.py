@@ -49,11 +49,13 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
         "known_sources",
     ),
     "Metrics and logs": ("metrics_host", "metrics_port", "metrics_names", "log_level", "log_format"),
+    "Tracing": ("tracing",),
 }
 # What a validator checks and JSON Schema cannot say.
 RANGES = {
     "brokers": "HOST:PORT, comma-separated",
     "metrics_host": "an address of this machine",
+    "tracing.endpoint": "http:// or https://, HOST:PORT, perhaps a path",
     "audit_rates": "LABEL=SHARE, comma-separated",
 }
 # The keywords of JSON Schema that bound a value.

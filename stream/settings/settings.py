@@ -14,6 +14,7 @@ from stream.contract.limits import DEFAULT_LIMITS, Limits
 from stream.settings.rates import rates
 from stream.settings.security import Security
 from stream.settings.topics import Topics
+from stream.settings.tracing import Tracing
 
 PREFIX = "TAGSTREAM_"
 LEAST_WINDOW_EVENTS = 100
@@ -44,6 +45,7 @@ class Settings(BaseSettings):
         description="fixed name of this worker in the group; a restart within the session timeout keeps its partitions",
     )
     topics: Topics = Field(default_factory=lambda: Topics.model_validate({}), description="names of the topics")
+    tracing: Tracing = Field(default_factory=Tracing, description="traces by OpenTelemetry")
     bundle: Path = Field(default=DEFAULT_BUNDLE, description="folder of the model bundle")
     decider: Literal["model", "rules"] = Field(
         default="model",

@@ -1,6 +1,6 @@
 """The parts of the worker's second agent: reviewers' answers on `reviewed` become decisions on `tagged`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from monitoring.health import Progress
@@ -9,6 +9,7 @@ from stream.deliver.crash.guard import DecideOrRefuse, Guard
 from stream.deliver.delivery import Delivery, Send, Transact
 from stream.deliver.fatal import die
 from stream.settings.settings import Settings
+from stream.tracing.parts import Tracing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,10 @@ class Answers:
     decide: DecideOrRefuse
     observer: Observer
     progress: Progress
+
+    def traced(self, tracing: Tracing, topic: str) -> "Answers":
+        """The same with traces around them; `topic` is that of answers."""
+        return replace(self, decide=tracing.deciding(self.decide, topic), observer=tracing.observing(self.observer))
 
     def delivery(self, settings: Settings, guard: Guard, send: Send, transact: Transact | None) -> Delivery:
         """

@@ -25,6 +25,7 @@ from stream.deliver.fatal import end
 from stream.kafka.transactions import Transactions
 from stream.logs import logger
 from stream.settings.settings import Settings
+from stream.tracing.parts import UNTRACED, Tracing
 from stream.worker.answers import Answers
 from stream.worker.drift import DriftObserver
 from stream.worker.faust_app import faust_app, raw_topic
@@ -50,6 +51,7 @@ def build(  # noqa: PLR0913 - parts are named arguments
     drift_topic: bool = True,
     guard: Guard | None = None,
     answers: Answers | None = None,
+    tracing: Tracing = UNTRACED,
 ) -> faust.App:
     """
     The worker's application.
@@ -64,6 +66,7 @@ def build(  # noqa: PLR0913 - parts are named arguments
         drift_topic: Is there a topic for drift findings? Without it they are only logged.
         guard: Remembers which events killed a worker; None for no such memory.
         answers: Turns reviewers' answers into decisions; None where there is no topic of answers.
+        tracing: Puts traces around deciding and observing.
     """
     app = faust_app(settings, idempotent=idempotent)
     app.group_start = GroupStart(told=metrics.group_began)
@@ -77,9 +80,9 @@ def build(  # noqa: PLR0913 - parts are named arguments
     transact = app.transactions.deliver if app.transactions is not None else None
     send = sender(app, settings)
     content = Delivery(
-        decide=pipeline.publications,
+        decide=tracing.deciding(pipeline.publications, settings.topics.content),
         send=send,
-        observer=drift or metrics,
+        observer=tracing.observing(drift or metrics),
         progress=progress,
         settings=settings,
         guard=guard,
@@ -91,6 +94,7 @@ def build(  # noqa: PLR0913 - parts are named arguments
     _declare_agent(app, settings.topics.content, "classify", content)
     topic = None
     if answers is not None:
+        answers = answers.traced(tracing, settings.topics.reviewed)
         topic = AnswersTopic(name=settings.topics.reviewed, progress=answers.progress)
         app.delivery = Deliveries(content, answers.delivery(settings, guard, send, transact))
         _declare_agent(app, topic.name, "answer", app.delivery.answers)

@@ -9,6 +9,7 @@ from stream import logs
 from stream.decide.decider import Decider
 from stream.decide.from_settings import RULES_CONSEQUENCE, decider_of, pipeline_of
 from stream.settings.settings import Settings
+from stream.tracing.from_settings import tracing_of
 from stream.worker import process
 from stream.worker.allocator import limit_fragmentation
 from stream.worker.drift import watch_of
@@ -26,6 +27,7 @@ def main(settings: Settings) -> None:
         TopicsMissingError: A topic does not exist.
         MetricsPortError: The metrics address cannot be bound.
         StateFolderError: `state_folder` was named and cannot be used.
+        TracingUnavailableError: A receiver of traces is set, and OpenTelemetry is not installed.
     """
     limit_fragmentation()
     logs.configure(level=settings.log_level, form=settings.log_format)
@@ -40,7 +42,9 @@ def main(settings: Settings) -> None:
     decider.warm_up(settings.inference_threads)
     announce(decider, metrics)
     pipeline = pipeline_of(settings, decider=decider, observer=metrics)
-    process.run(settings, pipeline=pipeline, metrics=metrics, registry=registry, watch=watch_of(settings, decider))
+    watch = watch_of(settings, decider)
+    with tracing_of(settings, service="tagstream-worker", counted=metrics.traces.counted) as tracing:
+        process.run(settings, pipeline=pipeline, metrics=metrics, registry=registry, watch=watch, tracing=tracing)
 
 
 def announce(decider: Decider, metrics: Metrics) -> None:

@@ -27,6 +27,7 @@ from stream.kafka.transactions import no_transactions
 from stream.logs import logger
 from stream.settings.metrics_address import next_step
 from stream.settings.settings import Settings
+from stream.tracing.parts import UNTRACED, Tracing
 from stream.worker.answers import Answers
 from stream.worker.app import build
 from stream.worker.ending.shutdown import Worker, exit_on_early_stop
@@ -51,6 +52,7 @@ def run(
     registry: CollectorRegistry,
     watch: DriftWatch | None = None,
     answering: Callable[[Limits], DecideOrRefuse] = lambda limits: Answering(limits).publications,
+    tracing: Tracing = UNTRACED,
 ) -> None:
     """
     Run a worker until it is told to stop; does not return normally.
@@ -62,6 +64,7 @@ def run(
         registry: Is served at the metrics address.
         watch: Looks for drift; None for no drift.
         answering: Makes the function that turns reviewers' answers into decisions.
+        tracing: Puts traces around deciding and observing.
 
     Raises:
         SystemExit: The worker has stopped.
@@ -113,6 +116,7 @@ def run(
                 drift_topic=watch is not None and _has_drift_topic(settings, seen),
                 guard=guard,
                 answers=answers,
+                tracing=tracing,
             )
 
             def stopping() -> None:

@@ -25,6 +25,8 @@ OF_A_WORKER = ("stream", "monitoring", "model_export/bundle")
 OF_REVIEWERS = ("stream/review", "stream/database", "stream/tables", "stream/tags", "stream/web", "stream/serve")
 # Loaded by programs that have tables or a cluster, which need the extra `batch`, `ray` or `spark`.
 OF_TABLES = ("stream/batch/arrow.py", "stream/batch/ray.py", "stream/batch/spark.py")
+# Loaded where a receiver of traces is set, which needs the extra `otel`; the other files of the room load everywhere.
+OF_TRACES = tuple(f"stream/tracing/{name}.py" for name in ("batches", "context", "probe", "requests", "spans", "traced"))
 
 
 def normal(name: str) -> str:
@@ -98,7 +100,7 @@ def test_a_worker_loads_with_the_dependencies_alone() -> None:
     undeclared = {
         f"{path}: {module}"
         for path, tree in sources(*OF_A_WORKER)
-        if not any(path.is_relative_to(folder) for folder in (*OF_REVIEWERS, *OF_TABLES))
+        if not any(path.is_relative_to(folder) for folder in (*OF_REVIEWERS, *OF_TABLES, *OF_TRACES))
         for module in imported(at_load(tree))
         if not providers(module) & dependencies()
     }

@@ -46,6 +46,7 @@ VOCABULARY = """
     tagstream_answer_age_seconds
     tagstream_answers_lag_events
     tagstream_answers_expired_total
+    tagstream_trace_spans_total result
     tagstream_inflight_events
     tagstream_committed_lag_events
     tagstream_assigned_partitions

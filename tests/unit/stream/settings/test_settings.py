@@ -10,6 +10,7 @@ from model_export.bundle.bundle import DEFAULT_BUNDLE
 from stream.settings.loading import SettingsError, known_keys, load
 from stream.settings.security import Security
 from stream.settings.settings import Settings
+from stream.settings.tracing import Tracing
 
 # The documented variables, each with a text, its setting, and the value that the text becomes.
 DOCUMENTED: dict[str, tuple[str, str, object]] = {
@@ -30,6 +31,8 @@ DOCUMENTED: dict[str, tuple[str, str, object]] = {
     "TAGSTREAM_TOPICS__DRIFT": ("dr", "topics.drift", "dr"),
     "TAGSTREAM_DATA": ("/data", "data", Path("/data")),
 }
+# Texts for settings that are unset and do not take every text.
+UNSET = {"tracing.endpoint": "http://127.0.0.1:4318"}
 
 
 def at(settings: Settings, key: str) -> Any:
@@ -80,10 +83,10 @@ def test_every_setting_has_a_variable_and_a_description(tmp_path: Path) -> None:
     # Those of `security` depend on each other: tests/unit/stream/settings/test_security.py.
     for key in (key for key in known_keys() if not key.startswith("security.")):
         name, value = "TAGSTREAM_" + key.upper().replace(".", "__"), at(default, key)
-        found = load({name: "1" if value is None else str(value)}, folder=tmp_path)
+        found = load({name: UNSET.get(key, "1") if value is None else str(value)}, folder=tmp_path)
         assert found.origins == {key: f"environment {name}"}
         assert value is None or at(found.settings, key) == value
-    assert all(field.description for model in (Settings, Security) for field in model.model_fields.values())
+    assert all(field.description for model in (Settings, Security, Tracing) for field in model.model_fields.values())
 
 
 def test_the_defaults_are_the_contracts(tmp_path: Path) -> None:

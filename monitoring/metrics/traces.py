@@ -1,0 +1,24 @@
+"""The metric of traces: what became of the spans that were made."""
+
+from prometheus_client import CollectorRegistry, Counter
+
+from monitoring.vocabulary import SpanResult
+
+
+class TraceMetrics:
+    """Counts spans; all stay at zero where no receiver is set."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Register the metric and create every series."""
+        self._spans = Counter(
+            "tagstream_trace_spans",
+            "Spans that the receiver took (exported), that it did not take (failed), or for which there was no room (dropped).",
+            ["result"],
+            registry=registry,
+        )
+        for result in SpanResult:
+            self._spans.labels(result.value)
+
+    def counted(self, result: SpanResult, spans: int) -> None:
+        """So many spans had this result. May be called from any thread."""
+        self._spans.labels(result.value).inc(spans)

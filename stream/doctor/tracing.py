@@ -1,0 +1,52 @@
+"""A check of the receiver of traces."""
+
+import logging
+from collections.abc import Iterator
+
+from stream.doctor.findings import Finding, Status, finding_of
+from stream.settings.settings import Settings
+from stream.tracing.from_settings import TracingUnavailableError, require
+
+PROBE_SECONDS = 3.0
+
+
+def tracing(settings: Settings) -> Iterator[Finding]:
+    """Whether the receiver takes spans; no finding where none is set."""
+    if settings.tracing.endpoint is None:
+        return
+    try:
+        require()
+    except TracingUnavailableError as error:
+        yield finding_of("tracing", Status.FAIL, error)
+        return
+    from stream.tracing.probe import takes_spans
+
+    said = _Said()
+    library = logging.getLogger("opentelemetry")
+    library.addHandler(said)
+    propagates, library.propagate = library.propagate, False
+    try:
+        taken = takes_spans(settings.tracing, seconds=PROBE_SECONDS)
+    finally:
+        library.removeHandler(said)
+        library.propagate = propagates
+    if taken:
+        yield Finding(check="tracing", status=Status.OK, detail=f"{settings.tracing.url} takes spans")
+        return
+    yield Finding(
+        check="tracing",
+        status=Status.WARN,
+        detail=f"{settings.tracing.url} does not take spans, and events go on without: {said.first or 'no reason was given'}",
+        fix="start the receiver, correct TAGSTREAM_TRACING__ENDPOINT or OTEL_EXPORTER_OTLP_HEADERS, or unset the former",
+    )
+
+
+class _Said(logging.Handler):
+    """Keeps the first line that OpenTelemetry logs: its exporter says why it failed nowhere else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.first = self.first or " ".join(record.getMessage().split())
