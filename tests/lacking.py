@@ -14,7 +14,9 @@ import pytest
 
 # Program -> the names that it goes by, and what to say where there is none of them.
 LABEL_STUDIO = Path(__file__).parents[1] / ".label-studio" / "bin" / "python"
+ASYNCAPI = Path(__file__).parents[1] / ".ci" / "asyncapi" / "node_modules" / ".bin" / "asyncapi"
 PROGRAMS: dict[str, tuple[tuple[str, ...], str]] = {
+    "asyncapi": ((str(ASYNCAPI),), "no AsyncAPI command to validate the contract with: run `make asyncapi`"),
     "chromium": (
         ("chromium", "chromium-browser", "google-chrome"),
         "no browser to open pages in: install the package chromium",
