@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from stream.cli import classify, config, demo, dlq, drift, model, topic, worker
-from stream.cli.doors import contract
+from stream.cli.doors import batch, contract
 from stream.cli.exits import EXIT_FAILED, note
 from stream.cli.people import lookup, quality, report, review
 from stream.terminal import output
@@ -28,6 +28,7 @@ app = typer.Typer(
 for verb in (
     worker.worker,
     classify.classify,
+    batch.batch,
     topic.send,
     topic.tail,
     report.report,

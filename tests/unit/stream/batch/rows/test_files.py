@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.batch import argument
-from stream.batch.rows import files
+from stream.batch.rows import csv_rows, files
+from stream.batch.rows.columns import Columns
 from stream.batch.rows.row import RowsError
 from stream.contract.events import ContentEvent, decode
 from tests.fakes import raw
@@ -198,3 +199,43 @@ def test_a_text_becomes_an_event_with_that_title(text: str) -> None:
     event = decode(raw(argument.of_text(text)))
     assert isinstance(event, ContentEvent)
     assert event.title == text
+
+
+BAD_LINES = b"title,n\nimage,1\nwide,2,3\nlat\xe9in,4\nimage,5\n"
+
+
+def test_lines_that_are_no_row_are_given_with_their_fault(tmp_path: Path) -> None:
+    """Who goes on behind them has their line, their bytes and the reason, and the rows between them."""
+    seen: list[int] = []
+    found = list(files.rows_of(str(written(tmp_path, "a.csv", BAD_LINES)), go_on=True, seen=seen.append))
+    assert [(row.line, row.fault and row.fault.code) for row in found] == [
+        (2, None),
+        (3, "not_csv"),
+        (4, "invalid_utf8"),
+        (5, None),
+    ]
+    assert [row.value for row in found[1:3]] == [b"wide,2,3\n", b"lat\xe9in,4\n"]
+    assert sum(seen) == len(BAD_LINES)
+
+
+@pytest.mark.parametrize("rows", [b"title\n" + b'"' + b"x" * 70 + b"\n" * 40, b'{"title":"' + b"x" * 120])
+def test_a_row_does_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: bytes) -> None:
+    """A quote that is not closed, and a line without an end, are given up at a bound."""
+    monkeypatch.setattr(files, "MOST_LINE_BYTES", 100)
+    monkeypatch.setattr(csv_rows, "MOST_ROW_BYTES", 100)
+    with pytest.raises(RowsError, match=r"line \d+: (a row of more|longer) than 100 bytes"):
+        list(files.rows_of(str(written(tmp_path, "a", rows)), go_on=True))
+
+
+def test_a_row_with_two_fields_for_one_is_set_aside(tmp_path: Path) -> None:
+    """Who goes on behind faults gets such a row with its fault."""
+    path = written(tmp_path, "a.jsonl", b'{"Headline":"a","title":"b"}\n{"Headline":"c"}')
+    first, second = files.rows_of(str(path), Columns(title="Headline"), go_on=True)
+    assert first.fault is not None
+    assert (first.fault.code, first.value, second.fault) == ("duplicate_key", b'{"Headline":"a","title":"b"}', None)
+
+
+def test_a_header_has_the_names_of_the_file(tmp_path: Path) -> None:
+    """The header is given as it stands there; JSON Lines have none."""
+    assert files.header_of(str(written(tmp_path, "a.csv", "\n\ufeffTitle,b\n".encode()))) == ["Title", "b"]
+    assert files.header_of(str(written(tmp_path, "a.jsonl", b'{"title":"a"}'))) is None

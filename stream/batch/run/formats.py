@@ -1,0 +1,158 @@
+"""The forms of an output file: CSV and JSON Lines. An output is written in parts, and a part is whole or not there."""
+
+import csv
+import io
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from stream.batch.rows.columns import Columns
+from stream.batch.run.sink import Decided
+from stream.batch.run.source import Chunk, Source
+from stream.contract.parsing.strict_json import Fields
+from stream.decide.answer import answer_of
+
+# A column of the input with a name of ours is kept under this and its name, as in `stream/batch/arrow.py`.
+OVERRIDDEN = "overridden_"
+COLUMNS = (
+    "event_id",
+    "destination",
+    "tag",
+    "tags",
+    "confidence",
+    "probabilities",
+    "prediction_id",
+    "decider",
+    "model_name",
+    "model_version",
+    "model_digest",
+    "model_arithmetic",
+    "threshold",
+    "truncated",
+    "reasons",
+    "inclusion_probability",
+    "text_flags",
+    "tagged_at",
+)
+
+
+class Format(Protocol):
+    """
+    How decisions are written.
+
+    Attributes:
+        suffix: Of a file.
+    """
+
+    suffix: str
+
+    def piece(self, chunk: Chunk, decided: list[Decided]) -> Any:
+        """The decisions of one chunk, as `write` takes them."""
+        ...
+
+    def write(self, part: Path, pieces: list[Any]) -> None:
+        """Write a part: a whole file of this form."""
+        ...
+
+    def join(self, parts: list[Path], out: Path) -> None:
+        """Write the rows of all parts, in order, into one file."""
+        ...
+
+
+class JsonLines:
+    """The line of `classify --json` for each decision. Implements `Format`."""
+
+    suffix = ".jsonl"
+
+    def piece(self, chunk: Chunk, decided: list[Decided]) -> bytes:
+        """As of `Format`."""
+        return b"".join(
+            answer_of(found.publication, line=found.row.line, row=chunk.numbers[found.place]) + b"\n" for found in decided
+        )
+
+    def write(self, part: Path, pieces: list[bytes]) -> None:
+        """As of `Format`."""
+        part.write_bytes(b"".join(pieces))
+
+    def join(self, parts: list[Path], out: Path) -> None:
+        """As of `Format`."""
+        with out.open("wb") as whole:
+            append(parts, whole)
+
+
+class Csv:
+    """
+    The input's columns, then those of the decision. Implements `Format`.
+
+    A cell is text: lists and objects are JSON, numbers have the digits of the JSON answer, and what is absent is empty.
+    """
+
+    suffix = ".csv"
+
+    def __init__(self, source: Source, columns: Columns) -> None:
+        """Take the header from the source."""
+        of_file = columns.of_file
+        self._fields = [of_file.get(name, name) for name in source.columns]
+        kept = [f"{OVERRIDDEN}{name}" if name.lower() in COLUMNS else name for name in source.columns]
+        self._header = _csv([[*kept, *COLUMNS]])
+
+    def piece(self, chunk: Chunk, decided: list[Decided]) -> bytes:
+        """As of `Format`."""
+        del chunk
+        return _csv(self._cells(found) for found in decided)
+
+    def write(self, part: Path, pieces: list[bytes]) -> None:
+        """As of `Format`."""
+        part.write_bytes(b"".join([self._header, *pieces]))
+
+    def join(self, parts: list[Path], out: Path) -> None:
+        """As of `Format`."""
+        with out.open("wb") as whole:
+            whole.write(self._header)
+            append(parts, whole, skip=len(self._header))
+
+    def _cells(self, found: Decided) -> list[str]:
+        outcome = found.outcome
+        published: Fields = msgspec.json.decode(found.publication.value or b"", type=Fields)
+        model: Fields = msgspec.json.decode(published["model"], type=Fields)
+        ours = {
+            **{name: published[name] for name in COLUMNS if name in published and (name != "tags" or outcome.decision.tags)},
+            **{f"model_{name}": value for name, value in model.items()},
+        }
+        return [
+            *(cell_of(found, field) or "" for field in self._fields),
+            outcome.event.id,
+            found.publication.destination.value,
+            *(_text(ours.get(name)) or "" for name in COLUMNS[2:]),
+        ]
+
+
+def append(parts: list[Path], whole: io.BufferedWriter, *, skip: int = 0) -> None:
+    """Append files to one, each without its first bytes."""
+    for part in parts:
+        with part.open("rb") as content:
+            content.seek(skip)
+            shutil.copyfileobj(content, whole)
+
+
+def cell_of(found: Decided, field: str) -> str | None:
+    """A field of the event as text: that of a string, and other values as they are written. None where it is null or absent."""
+    return _text(found.outcome.event.fields.get(field))
+
+
+def _text(raw: msgspec.Raw | None) -> str | None:
+    if raw is None:
+        return None
+    text = bytes(raw).decode()
+    if text.startswith('"'):
+        return str(msgspec.json.decode(raw, type=str))
+    return None if text == "null" else text
+
+
+def _csv(rows: Iterable[Sequence[str]]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()

@@ -1,0 +1,69 @@
+"""`tagstream batch`: a finite set of rows, from files or a table, into files or a table."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from stream.cli.exits import EXIT_FAILED, fail, note
+from stream.cli.options import (
+    BundleFolder,
+    Decider,
+    DescriptionColumn,
+    IdColumn,
+    Json,
+    Threshold,
+    TitleColumn,
+    path,
+    settings,
+)
+
+
+def batch(
+    source: Annotated[
+        str, typer.Argument(help="CSV, JSON Lines or Parquet: a file, a folder, a quoted glob; or URL#TABLE.", metavar="IN")
+    ],
+    out: Annotated[
+        str, typer.Argument(help="A .csv, .jsonl or .parquet file; a folder (with a /); or URL#TABLE.", metavar="OUT")
+    ],
+    form: Annotated[
+        Literal["csv", "jsonl", "parquet"] | None,
+        typer.Option("--format", help="Of the files in a folder; parquet unless given."),
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Begin anew: drop what an earlier run has left, and replace OUT.")
+    ] = False,
+    rejected: Annotated[
+        Path | None,
+        typer.Option(help="File of the rows that are no event; OUT.rejected.jsonl unless given.", metavar="FILE", parser=path),
+    ] = None,
+    json: Json = False,
+    bundle: BundleFolder = None,
+    threshold: Threshold = None,
+    decider: Decider = None,
+    title: TitleColumn = None,
+    description: DescriptionColumn = None,
+    event_id: IdColumn = None,
+) -> None:
+    """Tag all rows of files or of a table, without Kafka. The same command goes on where it was stopped."""
+    chosen = settings(bundle=bundle, confidence_threshold=threshold, decider=decider)
+    from stream.batch.rows.columns import Columns
+    from stream.batch.run.command import Order, run_order
+    from stream.terminal import console
+    from stream.terminal.text import counted
+
+    columns = Columns(title=title, description=description, id=event_id)
+    order = Order(source=source, out=out, columns=columns, form=form, fresh=fresh, rejected=rejected)
+    found = run_order(chosen, order)
+    if json:
+        console.show_json(asdict(found))
+    kept = f", {found.kept} already in the table" if found.kept else ""
+    note(f"{console.visible(out)}: {counted(found.rows, 'row')}: {found.tagged} tagged, {found.review} for review{kept}")
+    if found.rejected:
+        note(f"{counted(found.rejected, 'row')} rejected: {order.side_file} has line, reason and bytes of each")
+    if found.rejected and found.rejected == found.rows:
+        fail(
+            "no row is an event. Next: name the columns by --title, --description and --id, or look at the reasons.",
+            EXIT_FAILED,
+        )

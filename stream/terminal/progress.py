@@ -1,0 +1,99 @@
+"""How far a long run of rows has come: a bar on a terminal, else a line from time to time."""
+
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from stream.terminal.console import err, talk
+
+# Where standard error is no terminal, a line so often: a log that is read, not filled.
+LINE_SECONDS = 10.0
+# The rate is that of the last so many seconds, or a little more.
+RATE_SECONDS = 20.0
+MINUTE, HOUR = 60, 3600
+
+
+@dataclass(slots=True)
+class Rate:
+    """
+    Rows a second over the last seconds.
+
+    Attributes:
+        clock: Gives seconds.
+    """
+
+    clock: Callable[[], float] = time.monotonic
+    _seen: deque[tuple[float, float]] = field(default_factory=deque)
+
+    def at(self, amount: float) -> float:
+        """The rate, now that so much is done in all; 0 until it can be told."""
+        now = self.clock()
+        self._seen.append((now, amount))
+        while len(self._seen) > 2 and now - self._seen[1][0] > RATE_SECONDS:  # noqa: PLR2004 - a rate has two ends
+            self._seen.popleft()
+        then, before = self._seen[0]
+        return (amount - before) / (now - then) if now > then else 0.0
+
+
+Advance = Callable[[int, int, float], None]
+"""Told of the rows so far, how many of them were decided now, and the amount of the input that is done."""
+
+
+@contextlib.contextmanager
+def rows(
+    what: str, *, size: float, say: Callable[[str], None] = talk, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Advance]:
+    """
+    Show how far a run has come: rows, rows a second, and the time that is left.
+
+    Args:
+        what: The work, for a person.
+        size: The amount of the whole input; 0 where it is not known.
+        say: Takes a line, where there is no terminal.
+        clock: Gives seconds.
+    """
+    rate, speed = Rate(clock), Rate(clock)
+    if err.is_terminal:
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[rows]:,} rows  {task.fields[rate]:,.0f} rows/s", markup=False),
+            TimeElapsedColumn(),
+            TextColumn("left", markup=False),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=err, transient=True) as bar:
+            task = bar.add_task(what, total=size or None, rows=0, rate=0.0)
+            yield lambda count, decided, done: bar.update(task, completed=done, rows=count, rate=rate.at(decided))
+        return
+    last = clock()
+
+    def line(count: int, decided: int, done: float) -> None:
+        nonlocal last
+        now_rate, now_speed = rate.at(decided), speed.at(done)
+        if clock() - last < LINE_SECONDS:
+            return
+        last = clock()
+        share = f", {done / size:.0%} of the input" if size else ""
+        left = f", {duration((size - done) / now_speed)} left" if size and now_speed else ""
+        say(f"{what}: {count:,} rows, {now_rate:,.0f} rows/s{share}{left}")
+
+    yield line
+
+
+def duration(seconds: float) -> str:
+    """
+    A time in the units in which a person waits.
+
+    >>> duration(42.4), duration(600), duration(7500)
+    ('42 s', '10 min', '2 h 5 min')
+    """
+    if seconds < MINUTE:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / MINUTE)
+    return f"{minutes} min" if seconds < HOUR else f"{minutes // MINUTE} h {minutes % MINUTE} min"
