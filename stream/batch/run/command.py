@@ -165,7 +165,11 @@ def _sink(order: Order, source: Source, pipeline: Pipeline) -> Iterator[Sink]:
         from stream.tables.predictions import open_predictions
     with open_predictions(order.out) as predictions:
         model = decider.model.identity
-        yield TableOut(predictions, model=model, limits=pipeline.limits, rejected=order.side_file, fresh=order.fresh)
+        table = TableOut(predictions, model=model, limits=pipeline.limits, rejected=order.side_file, fresh=order.fresh)
+        try:
+            yield table
+        finally:
+            table.let_go()
 
 
 def _format(name: FormatName, source: Source, columns: Columns) -> Format:
@@ -217,8 +221,8 @@ def _is_url(argument: str) -> bool:
 
 
 def _table_of(argument: str) -> tuple[str, str]:
-    url, _, name = argument.partition("#")
-    return url, name
+    url, _, name = argument.rpartition("#")
+    return (url, name) if url else (name, "")
 
 
 def _name(argument: str) -> str:

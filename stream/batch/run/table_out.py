@@ -94,3 +94,7 @@ class TableOut:
             else:
                 self._growing.unlink()
                 self._rejected.unlink(missing_ok=True)
+
+    def let_go(self) -> None:
+        """Close the side file, also where the run has not ended."""
+        self._lines.close()

@@ -38,6 +38,7 @@ def test_a_decision_is_found_by_event_text_and_id(predictions: Predictions) -> N
     assert predictions.newest("e-1") == made
     assert predictions.by_text(made.text_hash, made.model_digest) == made
     assert predictions.known([made.prediction_id, "other"]) == {made.prediction_id}
+    assert predictions.known_texts([made.prediction_id, "other"]) == {made.prediction_id: made.text_hash}
     assert made.answer.encode() == record.value
     assert (made.destination, made.tag, made.decider, made.version) == ("review", "mlops", "model", 0)
     assert (made.decided_at, made.tagged_at) == (NOW_MS, NOW_MS)
@@ -48,6 +49,7 @@ def test_what_is_not_there_is_none(predictions: Predictions) -> None:
     assert predictions.newest("e-1") is None
     assert predictions.by_text("0" * 64, "d") is None
     assert predictions.known([]) == set()
+    assert predictions.known_texts([]) == {}
     assert predictions.upsert([]) == 0
     assert predictions.positions() == {}
 
