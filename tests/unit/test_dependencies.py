@@ -24,7 +24,13 @@ OF_A_WORKER = ("stream", "monitoring", "model_export/bundle")
 # Loaded by the verbs of reviewers, of tables and of HTTP alone, which need the extra `review`, `batch` or `http`.
 OF_REVIEWERS = ("stream/review", "stream/database", "stream/tables", "stream/tags", "stream/web", "stream/serve")
 # Loaded by programs that have tables or a cluster, which need the extra `batch`, `ray` or `spark`.
-OF_TABLES = ("stream/batch/arrow.py", "stream/batch/ray.py", "stream/batch/spark.py")
+OF_TABLES = (
+    "stream/batch/arrow.py",
+    "stream/batch/ray.py",
+    "stream/batch/spark.py",
+    "stream/batch/sources/parquet_in.py",
+    "stream/batch/sinks/parquet_out.py",
+)
 # Loaded where a receiver of traces is set, which needs the extra `otel`; the other files of the room load everywhere.
 OF_TRACES = tuple(f"stream/tracing/{name}.py" for name in ("batches", "context", "probe", "requests", "spans", "traced"))
 

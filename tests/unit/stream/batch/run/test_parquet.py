@@ -7,8 +7,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from stream.batch.arrow import ANSWER_SCHEMA, tag_batch
 
+from stream.batch.arrow import ANSWER_SCHEMA, tag_batch
 from stream.batch.rows.columns import Columns
 from stream.batch.rows.row import RowsError
 from stream.batch.run import source as sources
