@@ -10,13 +10,13 @@ from typing import Literal
 from model_export.extras import install
 from stream.batch.rows.columns import Columns
 from stream.batch.run.engine import run
-from stream.batch.run.file_out import FileOut
-from stream.batch.run.files_in import files_of, source_of
-from stream.batch.run.formats import Csv, Format, JsonLines
-from stream.batch.run.sink import Sink
-from stream.batch.run.source import Chunk, Source
-from stream.batch.run.tally import Tally
-from stream.batch.run.work import Paths
+from stream.batch.sinks.file_out import FileOut
+from stream.batch.sinks.formats import Csv, Format, JsonLines
+from stream.batch.sinks.sink import Sink
+from stream.batch.sinks.tally import Tally
+from stream.batch.sinks.work import Paths
+from stream.batch.sources.files_in import files_of, source_of
+from stream.batch.sources.source import Chunk, Source
 from stream.decide.decider import Decider
 from stream.decide.from_settings import pipeline_of
 from stream.decide.pipeline import Pipeline
@@ -140,7 +140,7 @@ def _source(order: Order) -> Iterator[Source]:
         msg = f"{_name(order.source)} names no table. Next: give it behind a #, such as sqlite:///papers.db#papers."
         raise UsageError(msg)
     with _extra():
-        from stream.batch.run.table_in import TableIn
+        from stream.batch.sources.table_in import TableIn
         from stream.tables.source import open_source
     with contextlib.closing(open_source(url, name)) as table:
         yield TableIn(table, order.columns)
@@ -161,7 +161,7 @@ def _sink(order: Order, source: Source, pipeline: Pipeline) -> Iterator[Sink]:
             out.let_go()
         return
     with _extra():
-        from stream.batch.run.table_out import TableOut
+        from stream.batch.sinks.table_out import TableOut
         from stream.tables.predictions import open_predictions
     with open_predictions(order.out) as predictions:
         model = decider.model.identity
@@ -178,7 +178,7 @@ def _format(name: FormatName, source: Source, columns: Columns) -> Format:
     if name == "csv":
         return Csv(source, columns)
     with _extra():
-        from stream.batch.run.parquet_out import Parquet
+        from stream.batch.sinks.parquet_out import Parquet
     return Parquet(source, columns)
 
 

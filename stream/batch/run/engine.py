@@ -7,10 +7,10 @@ go to the side file. At no time are more rows in memory than a chunk, and what t
 import time
 from collections.abc import Callable
 
-from stream.batch.run.rejects import rejected_line
-from stream.batch.run.sink import Decided, Sink
-from stream.batch.run.source import Chunk, Source
-from stream.batch.run.tally import Tally
+from stream.batch.sinks.rejects import rejected_line
+from stream.batch.sinks.sink import Decided, Sink
+from stream.batch.sinks.tally import Tally
+from stream.batch.sources.source import Chunk, Source
 from stream.contract.record import Record
 from stream.contract.refusal import Refusal
 from stream.decide.pipeline import Pipeline

@@ -11,14 +11,14 @@ from stream.batch.classify import classify
 from stream.batch.rows.columns import Columns
 from stream.batch.rows.files import rows_of
 from stream.batch.rows.row import Row, RowsError
-from stream.batch.run import source as sources
 from stream.batch.run.engine import run
-from stream.batch.run.file_out import FileOut
-from stream.batch.run.files_in import LineFiles
-from stream.batch.run.formats import JsonLines
-from stream.batch.run.source import ROWS_AT_ONCE, Chunk, in_chunks
-from stream.batch.run.tally import Tally
-from stream.batch.run.work import Paths
+from stream.batch.sinks.file_out import FileOut
+from stream.batch.sinks.formats import JsonLines
+from stream.batch.sinks.tally import Tally
+from stream.batch.sinks.work import Paths
+from stream.batch.sources import source as sources
+from stream.batch.sources.files_in import LineFiles
+from stream.batch.sources.source import ROWS_AT_ONCE, Chunk, in_chunks
 from stream.decide.pipeline import Pipeline
 
 BAD_CSV = (

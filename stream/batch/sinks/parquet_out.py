@@ -7,9 +7,9 @@ import pyarrow.parquet as pq
 
 from stream.batch.arrow import ANSWER_SCHEMA, answers, output_schema
 from stream.batch.rows.columns import Columns
-from stream.batch.run.formats import cell_of
-from stream.batch.run.sink import Decided
-from stream.batch.run.source import Chunk, Source
+from stream.batch.sinks.formats import cell_of
+from stream.batch.sinks.sink import Decided
+from stream.batch.sources.source import Chunk, Source
 
 COMPRESSION = "zstd"
 

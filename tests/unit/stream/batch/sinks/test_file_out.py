@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 from stream.batch.rows.columns import Columns
-from stream.batch.run import source
 from stream.batch.run.engine import run
-from stream.batch.run.file_out import FileOut
-from stream.batch.run.files_in import LineFiles
-from stream.batch.run.formats import Csv, Format, JsonLines
-from stream.batch.run.sink import BatchError, ChangedError
-from stream.batch.run.tally import Tally
-from stream.batch.run.work import Paths
+from stream.batch.sinks.file_out import FileOut
+from stream.batch.sinks.formats import Csv, Format, JsonLines
+from stream.batch.sinks.sink import BatchError, ChangedError
+from stream.batch.sinks.tally import Tally
+from stream.batch.sinks.work import Paths
+from stream.batch.sources import source
+from stream.batch.sources.files_in import LineFiles
 from stream.decide.pipeline import Pipeline
 
 ROWS = 70

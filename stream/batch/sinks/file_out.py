@@ -9,10 +9,10 @@ from typing import Any
 
 from monitoring.vocabulary import Destination
 from stream.batch.rows.row import Row
-from stream.batch.run.formats import Format, append
-from stream.batch.run.sink import ChangedError, Decided
-from stream.batch.run.source import Chunk
-from stream.batch.run.work import Paths, State, discard, open_work, persist, read_state, write_state, writing
+from stream.batch.sinks.formats import Format, append
+from stream.batch.sinks.sink import ChangedError, Decided
+from stream.batch.sinks.work import Paths, State, discard, open_work, persist, read_state, write_state, writing
+from stream.batch.sources.source import Chunk
 
 # A kill costs the decisions of one part at most; a part is one file of a folder, or one row group of a Parquet file.
 ROWS_A_PART = 10_000

@@ -5,7 +5,7 @@ from typing import Any
 
 from stream.batch.rows.columns import Columns
 from stream.batch.rows.row import Row
-from stream.batch.run.source import Chunk, in_chunks
+from stream.batch.sources.source import Chunk, in_chunks
 from stream.tables.source import TableSource
 
 

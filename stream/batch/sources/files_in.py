@@ -9,7 +9,7 @@ from model_export.extras import install
 from stream.batch.rows.columns import Columns
 from stream.batch.rows.files import CSV_SUFFIXES, JSON_SUFFIXES, header_of, rows_of
 from stream.batch.rows.row import RowsError
-from stream.batch.run.source import Chunk, in_chunks
+from stream.batch.sources.source import Chunk, in_chunks
 
 PARQUET_SUFFIXES = frozenset({".parquet", ".pq"})
 KNOWN = CSV_SUFFIXES | JSON_SUFFIXES | PARQUET_SUFFIXES
@@ -58,7 +58,7 @@ def source_of(files: list[Path], columns: Columns) -> "LineFiles | Any":
         msg = f"{parquet[0]} is Parquet and {other} is not. Next: give files of one kind; a glob such as 'FOLDER/*.parquet' chooses."
         raise RowsError(msg)
     try:
-        from stream.batch.run.parquet_in import ParquetFiles
+        from stream.batch.sources.parquet_in import ParquetFiles
     except ModuleNotFoundError as error:
         msg = f"{parquet[0]} is Parquet, and reading it needs the extra `batch` ({error}). Next: {install('batch')}"
         raise RowsError(msg) from error

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from stream.batch.rows.row import Row
-from stream.batch.run.source import Chunk
-from stream.batch.run.tally import Tally
+from stream.batch.sinks.tally import Tally
+from stream.batch.sources.source import Chunk
 from stream.contract.decisions import NeedsReview, Tagged
 from stream.contract.publication import Publication
 

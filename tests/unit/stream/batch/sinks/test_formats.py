@@ -10,10 +10,10 @@ import pytest
 from stream.batch.rows.columns import Columns
 from stream.batch.rows.row import RowsError
 from stream.batch.run.engine import run
-from stream.batch.run.file_out import FileOut
-from stream.batch.run.files_in import FIELDS, LineFiles, files_of, source_of
-from stream.batch.run.formats import COLUMNS, Csv, JsonLines
-from stream.batch.run.work import Paths
+from stream.batch.sinks.file_out import FileOut
+from stream.batch.sinks.formats import COLUMNS, Csv, JsonLines
+from stream.batch.sinks.work import Paths
+from stream.batch.sources.files_in import FIELDS, LineFiles, files_of, source_of
 from stream.decide.pipeline import Pipeline
 
 

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from monitoring.vocabulary import Destination
-from stream.batch.run.sink import Decided
-from stream.batch.run.source import Chunk
-from stream.batch.run.tally import Tally
-from stream.batch.run.work import writing
+from stream.batch.sinks.sink import Decided
+from stream.batch.sinks.tally import Tally
+from stream.batch.sinks.work import writing
+from stream.batch.sources.source import Chunk
 from stream.contract.decisions import prediction_id
 from stream.contract.events import decode
 from stream.contract.limits import Limits

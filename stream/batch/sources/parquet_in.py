@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from stream.batch.arrow import events_of, output_schema
 from stream.batch.rows.columns import Columns
 from stream.batch.rows.row import Row, RowsError
-from stream.batch.run.source import ROWS_AT_ONCE, Chunk
+from stream.batch.sources.source import ROWS_AT_ONCE, Chunk
 
 
 class ParquetFiles:

@@ -11,14 +11,14 @@ import pytest
 from stream.batch.arrow import ANSWER_SCHEMA, tag_batch
 from stream.batch.rows.columns import Columns
 from stream.batch.rows.row import RowsError
-from stream.batch.run import source as sources
 from stream.batch.run.engine import run
-from stream.batch.run.file_out import FileOut
-from stream.batch.run.files_in import source_of
-from stream.batch.run.formats import COLUMNS, JsonLines
-from stream.batch.run.parquet_out import Parquet
-from stream.batch.run.tally import Tally
-from stream.batch.run.work import Paths
+from stream.batch.sinks.file_out import FileOut
+from stream.batch.sinks.formats import COLUMNS, JsonLines
+from stream.batch.sinks.parquet_out import Parquet
+from stream.batch.sinks.tally import Tally
+from stream.batch.sinks.work import Paths
+from stream.batch.sources import source as sources
+from stream.batch.sources.files_in import source_of
 from stream.decide.pipeline import Pipeline
 
 ROWS = 70
@@ -36,7 +36,7 @@ TABLE = pa.table(
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several chunks a part, and several parts."""
     monkeypatch.setattr(sources, "ROWS_AT_ONCE", 16)
-    monkeypatch.setattr("stream.batch.run.parquet_in.ROWS_AT_ONCE", 16)
+    monkeypatch.setattr("stream.batch.sources.parquet_in.ROWS_AT_ONCE", 16)
 
 
 def tagged(files: list[Path], out: Path, pipeline: Pipeline, columns: Columns | None = None, **given: Any) -> Tally:

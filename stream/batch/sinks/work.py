@@ -14,8 +14,8 @@ from pathlib import Path
 
 import msgspec
 
-from stream.batch.run.sink import BatchError, ChangedError
-from stream.batch.run.tally import Tally
+from stream.batch.sinks.sink import BatchError, ChangedError
+from stream.batch.sinks.tally import Tally
 
 VERSION = 1
 

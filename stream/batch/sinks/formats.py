@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import msgspec
 
 from stream.batch.rows.columns import Columns
-from stream.batch.run.sink import Decided
-from stream.batch.run.source import Chunk, Source
+from stream.batch.sinks.sink import Decided
+from stream.batch.sources.source import Chunk, Source
 from stream.contract.parsing.strict_json import Fields
 from stream.decide.answer import answer_of
 
