@@ -25,8 +25,6 @@ OF_A_WORKER = ("stream", "monitoring", "model_export/bundle")
 OF_REVIEWERS = ("stream/review", "stream/database", "stream/tables", "stream/tags", "stream/web", "stream/serve")
 # Loaded by programs that have tables or a cluster, which need the extra `batch`, `ray` or `spark`.
 OF_TABLES = (
-    "stream/database",
-    "stream/tables",
     "stream/batch/arrow.py",
     "stream/batch/ray.py",
     "stream/batch/spark.py",

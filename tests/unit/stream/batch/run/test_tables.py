@@ -73,7 +73,9 @@ def test_a_kill_at_any_transaction_changes_nothing(
 ) -> None:
     """A run that was killed at each transaction in turn leaves what one run leaves, and decides on no row twice but for the last ones."""
     path = events(tmp_path / "in.jsonl")
-    tally = run_order(chosen, Order(source=str(path), out=f"{url}#wanted", columns=Columns()))
+    tally = run_order(
+        chosen, Order(source=str(path), out=f"{url}#wanted", columns=Columns(), rejected=tmp_path / "wanted.jsonl")
+    )
     assert (tally.rows, tally.rejected, tally.kept) == (40, 10, 0)
     upsert, runs = Predictions.upsert, 0
     order = Order(source=str(path), out=f"{url}#mine", columns=Columns(), rejected=tmp_path / "mine.jsonl")
