@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from stream.cli import classify, config, demo, dlq, drift, model, topic, worker
-from stream.cli.doors import batch, contract
+from stream.cli.doors import batch, contract, tags
 from stream.cli.exits import EXIT_FAILED, note
 from stream.cli.people import lookup, quality, report, review
 from stream.terminal import output
@@ -33,6 +33,7 @@ for verb in (
     topic.tail,
     report.report,
     lookup.lookup,
+    tags.tags,
     quality.quality,
     demo.demo,
     worker.top,

@@ -8,7 +8,7 @@ from stream.cli.exits import EXIT_BROKER, EXIT_FAILED
 from stream.cli.options import Brokers, BundleFolder, Decider, Json, Threshold, finite, not_empty, settings
 
 # The values of stream.kafka.rights.Role, whose import would slow `--help` down.
-Role = Literal["worker", "producer", "consumer", "reviewer", "reporter", "operator", "creator"]
+Role = Literal["worker", "producer", "consumer", "reviewer", "reporter", "tags", "operator", "creator"]
 
 
 def worker(

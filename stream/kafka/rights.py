@@ -39,6 +39,7 @@ class Role(StrEnum):
     CONSUMER = "consumer"
     REVIEWER = "reviewer"
     REPORTER = "reporter"
+    TAGS = "tags"
     OPERATOR = "operator"
     CREATOR = "creator"
 
@@ -87,8 +88,8 @@ def rights(settings: Settings, role: Role) -> list[Right]:
             return found
         case Role.PRODUCER | Role.REPORTER:
             return _topics(_WRITE, topics.content if role is Role.PRODUCER else topics.reports)
-        case Role.CONSUMER:
-            return _topics(_READ, topics.tagged)
+        case Role.CONSUMER | Role.TAGS:
+            return _topics(_READ, topics.tagged, *([topics.review] if role is Role.TAGS else []))
         case Role.REVIEWER:
             # The console's store is rebuilt from all that it reads; the form of a report is served by the console.
             read = (topics.tagged, topics.review, topics.audit, topics.reviewed, topics.reports)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from stream.cli.exits import EXIT_FAILED, fail, note
+from stream.cli.exits import EXIT_FAILED, EXIT_USAGE, fail, note
 from stream.cli.options import Brokers, Json, finite, not_empty, settings
 
 
@@ -20,13 +20,26 @@ def lookup(
     seconds: Annotated[
         float, typer.Option(help="Read for so many seconds at most, the newest records first.", min=1, callback=finite)
     ] = 60.0,
+    table: Annotated[
+        str | None,
+        typer.Option(
+            help="Ask this table of `tagstream tags` or `batch` instead of the topics: sqlite:///FILE or postgresql://..., and #NAME.",
+            metavar="URL",
+            callback=not_empty,
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """
     Show the decisions, answers and dead letters of one event, and which decision holds.
 
-    It reads tagged, review, the dead letters and reviewed.
+    It reads tagged, review, the dead letters and reviewed; or a table, which has the decisions alone, at once.
     """
+    if table is not None:
+        if key is not None or brokers is not None:
+            fail("--table asks no brokers. Next: leave out --key and --brokers, or --table.", EXIT_USAGE)
+        _in_table(table, event_id, as_json=json)
+        return
     chosen = settings(brokers=brokers)
     from stream.cli.show import looked
     from stream.review.lookup import look_up
@@ -41,5 +54,25 @@ def lookup(
     if found.is_empty:
         fail(
             f"no record of the event {event_id!r} was found. Next: is the id right, has the event been sent, and has retention left it?",
+            EXIT_FAILED,
+        )
+
+
+def _in_table(table: str, event_id: str, *, as_json: bool) -> None:
+    from stream.cli.show import looked
+
+    try:
+        from stream.tables.predictions import open_predictions
+    except ModuleNotFoundError as error:
+        from model_export.extras import install
+
+        fail(f"a table needs the extra `batch` ({error}). Next: {install('batch')}", EXIT_USAGE)
+    with open_predictions(table, read_only=True) as predictions:
+        rows, name = predictions.of_event(event_id), predictions.name
+    looked.print_kept(event_id, rows, as_json=as_json)
+    if not rows:
+        fail(
+            f"{name} has no decision on the event {event_id!r}. Next: is the id right, and is the table as new as the topics? "
+            f"`tagstream lookup` without --table asks these.",
             EXIT_FAILED,
         )

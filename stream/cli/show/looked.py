@@ -1,16 +1,21 @@
 """`tagstream lookup` on the terminal: one line for each record of the event, oldest first, then the decision that holds."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from stream.contract.answers import AnsweredEvent, answer_id
 from stream.contract.dead_letter import DeadLetter
-from stream.contract.published import ModelDecision, PublishedDecision
+from stream.contract.published import ModelDecision, PublishedDecision, read_decision
+from stream.contract.record import Record
+from stream.contract.refusal import Refusal
 from stream.review.lookup import Looked
 from stream.terminal.console import show, show_json, visible
+
+if TYPE_CHECKING:
+    from stream.tables.row import PredictionRow
 
 DOOR = 10
 
@@ -26,6 +31,42 @@ def print_looked(looked: Looked, *, as_json: bool) -> None:
         show(visible(f"{'holds':<{DOOR}}{_says(looked.holds)}", limit=1000))
     if looked.pending is not None:
         show(visible(f"{'pending':<{DOOR}}{looked.pending.answer.tag}: answered, and not on tagged yet", limit=1000))
+
+
+def print_kept(event_id: str, rows: Sequence["PredictionRow"], *, as_json: bool) -> None:
+    """
+    Print the decisions of a table on one event, the one that holds last; as JSON one object, with `holds` null where there is none.
+
+    Args:
+        event_id: The event's.
+        rows: In the order of their standing.
+        as_json: Print JSON.
+    """
+    decisions = [_read(row) for row in rows]
+    if as_json:
+        objects = [{"door": one.door, **msgspec.to_builtins(one.decision)} for one in decisions]
+        show_json({"event_id": event_id, "holds": objects[-1] if objects else None, "decisions": objects})
+        return
+    for decision in decisions:
+        show(visible(f"{decision.door:<{DOOR}}{_says(decision)}", limit=1000))
+    if decisions:
+        show(visible(f"{'holds':<{DOOR}}{_says(decisions[-1])}", limit=1000))
+
+
+def _read(row: "PredictionRow") -> PublishedDecision:
+    """
+    The decision of a row.
+
+    Raises:
+        TableError: It is not what tagstream wrote.
+    """
+    found = read_decision(Record(key=None, value=row.answer.encode()))
+    if isinstance(found, Refusal):
+        from stream.tables.schema import TableError
+
+        msg = f"the row {row.prediction_id} holds no decision ({found.message}). Next: drop the table and fill it again."
+        raise TableError(msg)
+    return found
 
 
 def _lines(looked: Looked) -> Iterator[tuple[str, str]]:

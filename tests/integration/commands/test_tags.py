@@ -1,0 +1,155 @@
+"""`tagstream tags` on Apache Kafka: a table of the newest decisions, on both databases, through kills and repetitions."""
+
+import random
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from stream.broker.processes import Process, Processes
+from stream.contract.record import Record
+from stream.kafka import producer
+from stream.kafka.reading.backwards import partition_of
+from stream.settings.settings import Settings
+from stream.tables.predictions import open_predictions
+from stream.tables.row import PredictionRow
+from tests.answering import NOW_MS, audited, decided, shown
+from tests.integration.command_line import Command, lines
+from tests.postgres import Postgres, postgres
+from tests.unit.stream.tables.making import corrected, model, row
+from tests.waiting import until
+
+pytestmark = pytest.mark.broker
+EVENTS = 40
+KILLS = 5
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    """One PostgreSQL for the tests of this file."""
+    with postgres() as running:
+        yield running
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/tags.db"
+    server: Postgres = request.getfixturevalue("server")
+    return server.fresh()
+
+
+def history(seed: int) -> list[Record]:
+    """Decisions of models and people on some events, each perhaps more than once, in no order."""
+    chance = random.Random(seed)  # noqa: S311 - the same at each run
+    records = []
+    for number in range(EVENTS):
+        said = [chance.choice(["mlops", "other", "computer-vision"]) for _ in range(number % 4)]
+        made = corrected(f"e-{seed}-{number}", said)
+        made.append(model(f"e-{seed}-{number}", at_ms=NOW_MS + 1 + number))
+        records += [record for record in made for _ in range(chance.choice([1, 1, 3]))]
+    chance.shuffle(records)
+    return records
+
+
+def write(settings: Settings, records: list[Record]) -> None:
+    """Write records to their topics, each to the partition of its key."""
+    names: dict[str, str] = settings.topics.model_dump()
+    placed = [
+        replace(record, topic=names[record.topic], partition=partition_of(record.key or b"", settings.topic_partitions))
+        for record in records
+    ]
+    with producer.verbatim_sender(settings, idempotent=True) as sender:
+        assert sender.deliver(placed) == [None] * len(placed)
+
+
+def holding(records: list[Record]) -> dict[str, PredictionRow]:
+    """The decision of each event that holds, by the order of the records' own contract."""
+    found: dict[str, Record] = {}
+    for record in sorted(records, key=lambda record: shown(record).standing):
+        found[shown(record).event.id] = record
+    return {event_id: row(record) for event_id, record in found.items()}
+
+
+def newest(url: str, events: dict[str, PredictionRow]) -> dict[str, PredictionRow | None]:
+    """What the table says of these events."""
+    with open_predictions(url) as predictions:
+        return {event_id: predictions.newest(event_id) for event_id in events}
+
+
+def test_the_table_says_what_the_topics_say(tagstream: Command, environ: dict[str, str], settings: Settings, url: str) -> None:
+    """Each event has the decision that `lookup` finds on the topics; a second run reads what is new, and records of no contract are told."""
+    first = history(1)
+    bad = [
+        Record(topic="tagged", key=b"x", value=b"{]"),
+        Record(topic="review", key=None, value=None),
+        replace(audited(decided()), topic="tagged"),
+    ]
+    write(settings, [*first, *bad])
+    done = tagstream("tags", "--table", url, "--once", environ=environ)
+    assert done.returncode == 0, done.stderr.decode()
+    assert f"{len(first) + len(bad)} records read".encode() in done.stderr
+    assert b"3 records left out" in done.stderr
+    assert b"secret-of-tests" not in done.stderr
+    expected = holding(first)
+    assert newest(url, expected) == expected
+
+    event_id = f"e-1-{EVENTS - 1}"
+    [from_topics] = lines(tagstream("lookup", event_id, "--json", environ=environ).stdout)
+    [from_table] = lines(tagstream("lookup", event_id, "--table", url, "--json").stdout)
+    shared = {name: value for name, value in from_topics["holds"].items() if name not in {"topic", "partition", "offset"}}  # type: ignore[attr-defined]
+    assert from_table["holds"] == shared
+    assert len(from_table["decisions"]) == len(from_topics["decisions"])  # type: ignore[arg-type]
+
+    again = history(2)
+    write(settings, again)
+    done = tagstream("tags", "--table", url, "--once", environ=environ)
+    assert f"{len(again)} records read".encode() in done.stderr
+    expected |= holding(again)
+    assert newest(url, expected) == expected
+
+
+def test_a_follower_that_is_killed_reads_on(
+    environ: dict[str, str], settings: Settings, url: str, processes: Processes, tmp_path: Path
+) -> None:
+    """Kill -9 as soon as it has written something, five times, while records arrive: the table is that of one run. SIGTERM ends it with 0."""
+
+    def start() -> Process:
+        argv = [sys.executable, "-m", "stream.cli.main", "tags", "--table", url]
+        return processes.start(argv, env=environ, log_file=tmp_path / "tags.log")
+
+    def reached() -> int:
+        with open_predictions(url, followed=True) as predictions:
+            return sum(predictions.positions().values())
+
+    records: list[Record] = []
+    for seed in range(KILLS):
+        before = reached()
+        fresh = history(seed)
+        write(settings, fresh)
+        records += fresh
+        follower = start()
+        until(lambda: reached() > before, "the follower has written", process=follower, state=reached)  # noqa: B023
+        follower.kill()
+    follower = start()
+    until(lambda: reached() == len(records), "all records are read", process=follower, state=reached)
+    follower.ask_to_end()
+    until(lambda: not follower.running(), "the follower ends", state=follower.output)
+    assert follower.exit_code == 0, follower.output()
+    expected = holding(records)
+    assert newest(url, expected) == expected
+
+
+def test_a_table_of_another_cluster_is_refused(
+    tagstream: Command, environ: dict[str, str], settings: Settings, url: str
+) -> None:
+    """It stands behind the end of a topic, so it would miss what comes next."""
+    with open_predictions(url, followed=True) as predictions:
+        predictions.upsert([row(model())], {(settings.topics.tagged, 0): 1000})
+    done = tagstream("tags", "--table", url, "--once", environ=environ)
+    assert done.returncode == 2
+    assert b"up to 1000, and the topic ends at 0" in done.stderr
+    assert b"Next: give another table by --table" in done.stderr
