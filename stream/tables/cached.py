@@ -20,7 +20,7 @@ def decided_before(
 
     Args:
         predictions: The table.
-        events: In any number; one query asks for all of them.
+        events: In any number.
         decider: Of the pipeline; a decision of another bundle, or under another threshold, is not taken.
     """
     hashes = [hash_of_text(event.title, event.description) for event in events]

@@ -83,13 +83,17 @@ class Predictions:
         """As `by_text`, for several; a text without a decision is absent."""
         table = self._tables.predictions
         found: dict[str, PredictionRow] = {}
-        for part in _parts(text_hashes):
-            query = (
-                select(table)
-                .where(table.c.text_hash.in_(part), table.c.model_digest == model_digest, table.c.decider != BY_PERSON)
-                .order_by(table.c.tagged_at, table.c.prediction_id)
-            )
-            found |= {row.text_hash: row for row in self._all(query)}
+        with self._database.reading() as connection:
+            # One by one: a text may have been decided a million times, and the index leads to the last of them.
+            for text_hash in dict.fromkeys(text_hashes):
+                query = (
+                    select(table)
+                    .where(table.c.text_hash == text_hash, table.c.model_digest == model_digest, table.c.decider != BY_PERSON)
+                    .order_by(table.c.tagged_at.desc(), table.c.prediction_id.desc())
+                    .limit(1)
+                )
+                if (row := connection.execute(query).mappings().first()) is not None:
+                    found[text_hash] = PredictionRow(**row)
         return found
 
     def known(self, prediction_ids: Iterable[str]) -> set[str]:

@@ -74,7 +74,7 @@ def tables(name: str) -> Tables:
         Column("tagged_at", BigInteger, nullable=False),
         Column("answer", WORD, nullable=False),
         Index(f"{name}_event", "event_id"),
-        Index(f"{name}_text", "text_hash", "model_digest"),
+        Index(f"{name}_text", "text_hash", "model_digest", "tagged_at"),
     )
     positions = Table(
         f"{name}_positions",

@@ -141,7 +141,7 @@ def _read_to_ends(
         if behind < before:
             moved = time.monotonic()
         elif time.monotonic() - moved > settings.startup_timeout_seconds:
-            raise unreachable(settings, TimeoutError(f"{behind} records are outstanding"))
+            raise unreachable(settings, TimeoutError(f"records outstanding: {behind}"))
 
 
 def _keep_up(topics: Resumed, predictions: Predictions, followed: Followed, stop: threading.Event) -> None:

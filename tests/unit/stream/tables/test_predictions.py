@@ -83,6 +83,9 @@ def test_another_bundle_decides_the_event_anew(predictions: Predictions, url: st
     assert predictions.newest("e-1") == new
     assert predictions.by_text(old.text_hash, old.model_digest) == old
     assert everything(url, "SELECT event_id, model_digest FROM predictions_newest") == [("e-1", "e" * 64)]
+    later = row(model("e-2", at_ms=NOW_MS + 9))
+    predictions.upsert([later])
+    assert predictions.by_text(old.text_hash, old.model_digest) == later
 
 
 def test_a_persons_decision_is_no_answer_on_the_text(predictions: Predictions) -> None:

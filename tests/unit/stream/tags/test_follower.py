@@ -1,0 +1,153 @@
+"""The follower without brokers: a failure in the middle is tried again and loses nothing, and no wait is without a bound."""
+
+import contextlib
+import threading
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from stream.contract.record import Record
+from stream.database.database import DatabaseUnavailableError
+from stream.kafka.errors import BrokerSilentError
+from stream.kafka.reading.resumed import Place
+from stream.settings.settings import Settings
+from stream.tables.predictions import Predictions, open_predictions
+from stream.tags import follower
+from stream.tags.follower import TableMismatchError, follow
+from tests.unit.stream.tables.making import corrected, model, row
+
+BOUND = Settings(brokers="127.0.0.1:1", startup_timeout_seconds=0.1)
+
+
+class Topics:
+    """A topic of one partition, as `Resumed` shows it; a poll brings one record, then what a test says, and at last nothing."""
+
+    def __init__(self, records: list[Record], *, start: int = 0, silent_from: int | None = None) -> None:
+        """Hold these records; from an offset on the brokers may be silent."""
+        self.records = records
+        self.start = start
+        self.silent_from = len(records) if silent_from is None else silent_from
+        self.positions: dict[Place, int] = {}
+        self.polls = 0
+
+    def partitions(self) -> list[Place]:
+        """One."""
+        return [("tagged", 0)]
+
+    def starts(self) -> dict[Place, int]:
+        """Where retention has come to."""
+        return {("tagged", 0): self.start}
+
+    def ends(self) -> dict[Place, int]:
+        """Behind the records."""
+        return {("tagged", 0): len(self.records)}
+
+    def begin(self, positions: dict[Place, int]) -> None:
+        """Read on."""
+        self.positions = dict(positions)
+
+    def poll(self, _: Collection[str]) -> list[Record]:
+        """The next record."""
+        self.polls += 1
+        at = self.positions["tagged", 0]
+        if at >= self.silent_from:
+            return []
+        self.positions["tagged", 0] = at + 1
+        return [replace(self.records[at], topic="tagged", partition=0, offset=at)]
+
+
+@pytest.fixture
+def predictions(tmp_path: Path) -> Iterator[Predictions]:
+    """An empty table that follows topics."""
+    with open_predictions(f"sqlite:///{tmp_path}/tags.db", followed=True) as opened:
+        yield opened
+
+
+@pytest.fixture
+def topics(monkeypatch: pytest.MonkeyPatch) -> list[Topics]:
+    """What each connection finds, one after the other; the last one again and again."""
+    found: list[Topics] = []
+
+    @contextlib.contextmanager
+    def resumed(*_: object) -> Iterator[Topics]:
+        yield found.pop(0) if len(found) > 1 else found[0]
+
+    monkeypatch.setattr(follower, "resumed", resumed)
+    monkeypatch.setattr(follower.admin, "require", lambda *_, **__: None)
+    monkeypatch.setattr(follower, "AGAIN_SECONDS", 0.0)
+    return found
+
+
+def test_what_was_written_and_left_out_is_counted(predictions: Predictions, topics: list[Topics]) -> None:
+    """A repetition is read and not written; a record of no contract is left out."""
+    records = corrected("e-1", ["other"])
+    topics.append(Topics([*records, records[0], Record(key=None, value=b"{]")]))
+    done = follow(BOUND, predictions, threading.Event(), once=True)
+    assert (done.decisions, done.written, done.unreadable) == (4, 2, 1)
+    assert predictions.newest("e-1") == row(records[1])
+    assert predictions.positions() == {("tagged", 0): 4}
+
+
+def test_a_database_that_fails_in_the_middle_is_tried_again(
+    predictions: Predictions, topics: list[Topics], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record whose write failed is read again from the position in the table."""
+    records = [model(f"e-{number}") for number in range(4)]
+    topics += [Topics(records), Topics(records)]
+    stop = threading.Event()
+    whole = Predictions.upsert
+    calls = iter(range(100))
+
+    def upsert(self: Predictions, rows: object, reached: object = None) -> int:
+        if next(calls) == 2:
+            msg = "the table does not answer"
+            raise DatabaseUnavailableError(msg)
+        done = whole(self, rows, reached)  # type: ignore[arg-type]
+        if self.known([row(records[-1]).prediction_id]):
+            stop.set()
+        return done
+
+    monkeypatch.setattr(Predictions, "upsert", upsert)
+    done = follow(BOUND, predictions, stop)
+    assert done.written == 4
+    assert [predictions.newest(f"e-{number}") for number in range(4)] == [row(record) for record in records]
+
+
+def test_a_failure_is_raised_where_it_runs_once(
+    predictions: Predictions, topics: list[Topics], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever called it sees the exit code."""
+    topics.append(Topics([model()]))
+    monkeypatch.setattr(Predictions, "upsert", lambda *_: (_ for _ in ()).throw(DatabaseUnavailableError("away")))
+    with pytest.raises(DatabaseUnavailableError, match="away"):
+        follow(BOUND, predictions, threading.Event(), once=True)
+
+
+def test_brokers_that_keep_records_back_end_a_single_run(predictions: Predictions, topics: list[Topics]) -> None:
+    """It does not wait for ever for what they do not send; what came before is written."""
+    topics.append(Topics([model("e-1"), model("e-2")], silent_from=1))
+    with pytest.raises(BrokerSilentError, match="records outstanding: 1"):
+        follow(BOUND, predictions, threading.Event(), once=True)
+    assert predictions.newest("e-1") is not None
+    assert predictions.positions() == {("tagged", 0): 1}
+
+
+def test_records_that_retention_took_are_told(
+    predictions: Predictions, topics: list[Topics], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It reads on at the first record that is there."""
+    predictions.upsert([], {("tagged", 0): 1})
+    topics.append(Topics([model(f"e-{number}") for number in range(4)], start=3))
+    done = follow(BOUND, predictions, threading.Event(), once=True)
+    assert (done.decisions, predictions.positions()) == (1, {("tagged", 0): 4})
+    assert "records_gone" in "".join(capsys.readouterr())
+
+
+def test_a_table_that_stands_behind_the_end_is_refused(predictions: Predictions, topics: list[Topics]) -> None:
+    """It would miss what comes next."""
+    predictions.upsert([], {("tagged", 0): 9})
+    topics.append(Topics([model()]))
+    with pytest.raises(TableMismatchError, match="up to 9, and the topic ends at 1"):
+        follow(BOUND, predictions, threading.Event())
