@@ -136,6 +136,8 @@ def test_a_follower_that_is_killed_reads_on(
         follower.kill()
     follower = start()
     until(lambda: reached() == len(records), "all records are read", process=follower, state=reached)
+    # What was killed last may have read everything: a signal must not meet a Python that is still starting.
+    until(lambda: "topics_followed" in follower.output(), "the follower follows", process=follower)
     follower.ask_to_end()
     until(lambda: not follower.running(), "the follower ends", state=follower.output)
     assert follower.exit_code == 0, follower.output()
