@@ -101,16 +101,6 @@ class Predictions:
         return set(self.known_texts(prediction_ids))
 
     def known_texts(self, prediction_ids: Iterable[str]) -> dict[str, str]:
-        """The `text_hash` of those of these decisions that are in the table: an event may have got another text under its id."""
-        table = self._tables.predictions
-        found: dict[str, str] = {}
-        with self._database.reading() as connection:
-            for part in _parts(prediction_ids):
-                query = select(table.c.prediction_id, table.c.text_hash).where(table.c.prediction_id.in_(part))
-                found |= dict(connection.execute(query).tuples().all())
-        return found
-
-    def known_texts(self, prediction_ids: Iterable[str]) -> dict[str, str]:
         """The `text_hash` of those of these decisions that are in the table: an event may keep its id and change its text."""
         table = self._tables.predictions
         found: dict[str, str] = {}
