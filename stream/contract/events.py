@@ -16,6 +16,9 @@ from stream.contract.parsing.strict_json import Fields, checked_object, encoded,
 from stream.contract.record import CUT_HEADERS, UNREADABLE_HEADERS, Headers, Record
 from stream.contract.refusal import Refusal, Refused, invalid, undecodable
 
+# The first byte of a value that a serialiser of a Schema Registry wrote. A frame is taken off before (stream/registry), if one is set.
+FIRST_OF_FRAME = 0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContentEvent:
@@ -56,7 +59,10 @@ def decode(record: Record, limits: Limits = DEFAULT_LIMITS) -> ContentEvent | Re
 
 def _decode(record: Record, limits: Limits) -> ContentEvent:
     value = whole_value(record, limits.max_bytes)
-    checked = checked_object(value, limits)
+    try:
+        checked = checked_object(value, limits)
+    except Refused as refused:
+        raise _seen_framed(value, refused.refusal) from None
     fields = fields_of(value)
     attributes = binary_attributes(record.headers)
     if attributes is not None:
@@ -66,6 +72,16 @@ def _decode(record: Record, limits: Limits) -> ContentEvent:
     event = validated(record, checked, fields, attributes, limits)
     _check_carried(event, limits)
     return event
+
+
+def _seen_framed(value: bytes, refusal: Refusal) -> Refused:
+    """The refusal of bytes that are no JSON; its message says so where they begin as in the frame of a Schema Registry."""
+    hint = (
+        "; the first byte is 0, as in the frame of a Schema Registry: see schema_registry.url"
+        if value[0] == FIRST_OF_FRAME
+        else ""
+    )
+    return Refused(refusal.stage, refusal.reason, refusal.message + hint)
 
 
 def whole_value(record: Record, max_bytes: int) -> bytes:

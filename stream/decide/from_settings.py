@@ -17,6 +17,7 @@ from stream.contract.decisions import ModelRef
 from stream.decide.decider import Decider
 from stream.decide.isolation import PROBE
 from stream.decide.pipeline import Pipeline
+from stream.registry.unframing import unframing_of
 from stream.settings.settings import Settings
 
 RULES_CONSEQUENCE = "no model is loaded; every event goes to review, with the rules' tag as a first guess"
@@ -35,12 +36,15 @@ def pipeline_of(settings: Settings, *, decider: Decider | None = None, observer:
 
     Raises:
         BundleError: The bundle is refused.
+        SecurityError: A file of the Schema Registry's settings cannot be used.
+        RegistryError: A Schema Registry is set, and the extra `registry` is not installed.
     """
     return Pipeline(
         decider=decider_of(settings) if decider is None else decider,
         observer=NullObserver() if observer is None else observer,
         limits=settings.limits,
         attempts=settings.model_attempts,
+        unframe=unframing_of(settings),
     )
 
 

@@ -20,6 +20,9 @@ from stream.decide.draw import Draw
 from stream.decide.isolation import Isolation
 from stream.decide.signals import signals_of
 
+Unframe = Callable[[Sequence[Record]], Sequence[Record | Refusal]]
+"""Each record with its value as JSON, or why it cannot be had; in order. Runs in several threads at once."""
+
 
 class Pipeline:
     """
@@ -32,13 +35,31 @@ class Pipeline:
         draw: Draws the copies for `audit`; None for no copies. A worker sets it before its first batch.
     """
 
-    def __init__(self, *, decider: Decider, observer: Observer, limits: Limits = DEFAULT_LIMITS, attempts: int = 2) -> None:
-        """`attempts` as in `Isolation`; `observer` is told of stages and of a model that raised."""
+    def __init__(
+        self,
+        *,
+        decider: Decider,
+        observer: Observer,
+        limits: Limits = DEFAULT_LIMITS,
+        attempts: int = 2,
+        unframe: Unframe | None = None,
+    ) -> None:
+        """
+        Join the parts.
+
+        Args:
+            decider: See above.
+            observer: Is told of stages, and of a model that raised.
+            limits: See above.
+            attempts: As in `Isolation`.
+            unframe: Takes values out of the frames of a Schema Registry; None where none is set.
+        """
         self.decider = decider
         self.limits = limits
         self.draw: Draw | None = None
         self._observer = observer
         self._attempts = attempts
+        self._unframe = unframe
 
     def decide(self, records: Sequence[Record]) -> list[Outcome]:
         """
@@ -47,7 +68,7 @@ class Pipeline:
         A bad event is a `Refusal` among the others.
 
         Raises:
-            Exception: The machine is broken and nothing was decided; see `Isolation.classify`.
+            Exception: The machine is broken and nothing was decided; see `Isolation.classify`, and `RegistryError`.
         """
         decider = self.decider
         isolation = Isolation(
@@ -57,8 +78,8 @@ class Pipeline:
         # By the place of the record in the batch.
         outcomes: dict[int, Outcome] = {}
         events: dict[int, ContentEvent] = {}
-        for place, record in enumerate(records):
-            found = decode(record, self.limits)
+        for place, record in enumerate(records if self._unframe is None else self._unframe(records)):
+            found = record if isinstance(record, Refusal) else decode(record, self.limits)
             if isinstance(found, Refusal):
                 outcomes[place] = found
             else:

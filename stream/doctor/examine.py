@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from stream.doctor import decider, local, remote
 from stream.doctor.findings import Finding, Report, Status
 from stream.doctor.tracing import tracing
-from stream.kafka.credentials import SecurityError
 from stream.kafka.errors import BrokerUnreachableError
+from stream.settings.secret_files import SecurityError
 from stream.settings.settings import Settings
 
 

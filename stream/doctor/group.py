@@ -9,10 +9,10 @@ from monitoring.limits import OPEN_TRANSACTION_SECONDS
 from monitoring.record_time import can_be_true
 from stream.doctor.findings import Finding, Status, finding_of
 from stream.kafka import admin
-from stream.kafka.credentials import SecurityError
 from stream.kafka.errors import BrokerUnreachableError, NotAuthorizedError, TopicsMissingError
 from stream.kafka.group.look import look
 from stream.kafka.group.standing import Member, Place, Standing, without_a_commit
+from stream.settings.secret_files import SecurityError
 from stream.settings.settings import Settings
 from stream.terminal.text import counted
 

@@ -14,8 +14,9 @@ from stream.deliver.crash.crash_guard import CONSEQUENCE
 from stream.deliver.state_folder import mistaken, stem_of
 from stream.doctor.findings import Finding, Status, finding_of
 from stream.kafka.batches.inflate import missing_codecs
-from stream.kafka.credentials import SecurityError, client_options, warnings
+from stream.kafka.credentials import client_options, warnings
 from stream.settings.metrics_address import is_taken, next_step, own_address
+from stream.settings.secret_files import SecurityError
 from stream.settings.settings import Settings
 
 TRIAL_BYTES = 4096

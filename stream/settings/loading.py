@@ -23,7 +23,7 @@ CONFIG_FILE = "tagstream.toml"
 # Variables with our prefix that are not settings: they choose where settings are read from.
 CONTROL_VARIABLES = frozenset({"TAGSTREAM_CONFIG"})
 # A user in one of these is refused, and what may be a password is not printed.
-ADDRESSES = frozenset({"brokers", "tracing.endpoint"})
+ADDRESSES = frozenset({"brokers", "schema_registry.url", "tracing.endpoint"})
 
 # Kinds of pydantic's errors: texts that are no number, and numbers out of range with the name and the words of the bound.
 NUMBERS = {"int_parsing": "a whole number", "float_parsing": "a number"}

@@ -12,6 +12,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "Brokers and group": ("brokers", "group", "group_instance_id", "session_timeout_seconds"),
     "Topics": ("topics", "topic_partitions", "topic_replication"),
     "Security": ("security",),
+    "Schema registry": ("schema_registry",),
     "Decisions": ("decider", "bundle", "confidence_threshold", "data"),
     "Audits": ("audit_rate", "audit_rates", "audit_salt"),
     "Delivery": (
@@ -56,6 +57,7 @@ RANGES = {
     "brokers": "HOST:PORT, comma-separated",
     "metrics_host": "an address of this machine",
     "tracing.endpoint": "http:// or https://, HOST:PORT, perhaps a path",
+    "schema_registry.url": "http:// or https://, HOST:PORT, perhaps a path; comma-separated",
     "audit_rates": "LABEL=SHARE, comma-separated",
 }
 # The keywords of JSON Schema that bound a value.
@@ -120,7 +122,7 @@ def entries() -> list[Entry]:
 
 def _schema_of(schema: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     table, _, name = key.rpartition(".")
-    properties = schema["$defs"][table.capitalize()]["properties"] if table else schema["properties"]
+    properties = schema["$defs"][table.title().replace("_", "")]["properties"] if table else schema["properties"]
     found: Mapping[str, Any] = properties[name]
     return found
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 DEFAULT_MECHANISM = "SCRAM-SHA-512"
 # `config show` and errors print the value of these only if there is such a file: a password set here by mistake is not shown.
-FILES_OF_SECRETS = frozenset({"security.password_file", "security.key_password_file"})
+FILES_OF_SECRETS = frozenset({"security.password_file", "security.key_password_file", "schema_registry.password_file"})
 
 Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 

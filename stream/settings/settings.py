@@ -12,6 +12,7 @@ from monitoring.drift.thresholds import CHANGE_DELTA, LABELS_PSI, SOURCES_RATIO,
 from monitoring.vocabulary import MAX_SOURCE_CHARACTERS
 from stream.contract.limits import DEFAULT_LIMITS, Limits
 from stream.settings.rates import rates
+from stream.settings.schema_registry import SchemaRegistry
 from stream.settings.security import Security
 from stream.settings.topics import Topics
 from stream.settings.tracing import Tracing
@@ -46,6 +47,7 @@ class Settings(BaseSettings):
     )
     topics: Topics = Field(default_factory=lambda: Topics.model_validate({}), description="names of the topics")
     tracing: Tracing = Field(default_factory=Tracing, description="traces by OpenTelemetry")
+    schema_registry: SchemaRegistry = Field(default_factory=SchemaRegistry, description="where producers' schemas are read")
     bundle: Path = Field(default=DEFAULT_BUNDLE, description="folder of the model bundle")
     decider: Literal["model", "rules"] = Field(
         default="model",

@@ -30,6 +30,7 @@ from stream.contract.record import Record
 from stream.decide.from_settings import decider_of_bundle
 from stream.decide.pipeline import Pipeline
 from stream.deliver.breaker import OF_THE_MODEL
+from stream.registry.frame import OF_FRAMES
 from tests.answering import OF_ANSWERS
 from tests.fakes import LABELS
 from tests.hostile.corpus import HEAVY, LIGHT, SIZE, corpus, hostile, mutated, numbered
@@ -112,7 +113,7 @@ def test_the_corpus_is_the_same_for_everyone_and_has_every_class() -> None:
 def test_every_code_and_every_flag_is_planted() -> None:
     """Every code of `decode` and every flag is the expected result of some record in the corpus."""
     records = [record for _, record in corpus()]
-    assert {code for record in records for code in record.codes} == set(Reason) - OF_THE_MODEL - OF_ANSWERS - {
+    assert {code for record in records for code in record.codes} == set(Reason) - OF_THE_MODEL - OF_ANSWERS - OF_FRAMES - {
         Reason.OUTCOME_TOO_LARGE
     }
     assert {flag for record in records for flag in record.flags or ()} == set(TextFlag)

@@ -37,6 +37,11 @@ DESCRIBED: dict[str, bytes | None] = {
 BEYOND_DECODING = {
     # Decided while the batch is read, before there is a value.
     "unreadable_batch": Stage.DECODE,
+    # Of frames, which are read with a registry: tests/unit/stream/registry.
+    "invalid_frame": Stage.DECODE,
+    "unknown_schema": Stage.DECODE,
+    "unsupported_schema": Stage.DECODE,
+    "invalid_avro": Stage.DECODE,
     "outcome_too_large": Stage.PRODUCE,
     "model_raised": Stage.INFER,
     "crashes_worker": Stage.INFER,

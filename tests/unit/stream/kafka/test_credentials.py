@@ -11,8 +11,9 @@ import pytest
 from stream.doctor.examine import examine
 from stream.doctor.findings import Status
 from stream.kafka import credentials as module
-from stream.kafka.credentials import SecurityError, client_options
+from stream.kafka.credentials import client_options
 from stream.settings.loading import load
+from stream.settings.secret_files import SecurityError
 from stream.settings.security import Security
 from stream.settings.settings import Settings
 from stream.worker.faust_app import credentials

@@ -1,0 +1,170 @@
+"""Asks a Schema Registry over HTTP, within bounds: the only file here that opens a connection.
+
+Two kinds of failure are told apart with care. A registry that does not answer, refuses us or is none is a broken machine: an exception,
+so that no event becomes a dead letter for it. A single schema that the registry does not give is the fault of the event that names it.
+No event may stop the stream, whatever it names, so a 404 or 403 counts as the second kind if the registry answers otherwise.
+"""
+
+import base64
+import contextlib
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import Any
+from urllib.parse import urlsplit
+
+from stream.settings.schema_registry import SchemaRegistry
+from stream.settings.secret_files import secret_in, verifying_context
+
+# Larger than the largest schema of a registry in the cloud (1 MB).
+MOST_BYTES = 2 * 1024 * 1024
+# A connection, and each read from it. Below the bound of a fetch, so that a second address is tried within it.
+ATTEMPT_SECONDS = 5.0
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 1.0
+# The types of schemas that it takes: every registry answers this to every user that it knows.
+TYPES = "/schemas/types"
+OK, MANY_REQUESTS, REQUEST_TIMEOUT, SERVER_ERROR = 200, 429, 408, 500
+NOT_GIVEN = frozenset({403, 404})
+REFUSED = frozenset({401, 403})
+
+
+class RegistryError(Exception):
+    """The Schema Registry does not answer, or not as one; the message says which address, why, and the next step."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotGiven:
+    """The registry works, and does not give what was asked for: `why`, as it stands in a dead letter."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    status: int
+    body: bytes
+
+
+class Client:
+    """One registry at one or several addresses. Safe to call from several threads."""
+
+    def __init__(self, settings: SchemaRegistry) -> None:
+        """
+        Read the files of the settings.
+
+        Raises:
+            SecurityError: A file cannot be used.
+        """
+        self._urls = settings.urls
+        self._user = settings.username
+        tls = any(url.startswith("https:") for url in self._urls)
+        self._tls = verifying_context(settings.ca_file, "schema_registry.ca_file") if tls else None
+        self._headers = {"Accept": "application/vnd.schemaregistry.v1+json, application/json", "User-Agent": "tagstream"}
+        if settings.username is not None and settings.password_file is not None:
+            password = secret_in(settings.password_file, "schema_registry.password_file")
+            user = base64.b64encode(f"{settings.username}:{password}".encode())
+            self._headers["Authorization"] = f"Basic {user.decode('ascii')}"
+
+    def types(self, until: float) -> list[str]:
+        """
+        The types of schemas that the registry knows, as `AVRO`.
+
+        Args:
+            until: On `time.monotonic`: no request begins after it.
+
+        Raises:
+            RegistryError: It does not answer, or not as a Schema Registry.
+        """
+        answer = self._answer(TYPES, until)
+        found = _parsed(answer.body) if answer.status == OK else None
+        if not isinstance(found, list):
+            raise self._refusal(answer.status, TYPES)
+        return [str(name) for name in found]
+
+    def get(self, path: str, until: float) -> Mapping[str, Any] | NotGiven:
+        """
+        The JSON object at a path.
+
+        Raises:
+            RegistryError: The registry does not answer, or not as a Schema Registry.
+        """
+        answer = self._answer(path, until)
+        if answer.status in NOT_GIVEN:
+            # Perhaps the address is wrong, or nothing is allowed to us: then this raises.
+            self.types(until)
+            return NotGiven(why="unknown to it" if answer.status == 404 else "not for our user")  # noqa: PLR2004
+        if answer.status != OK:
+            raise self._refusal(answer.status, path)
+        if len(answer.body) > MOST_BYTES:
+            return NotGiven(why=f"larger than {MOST_BYTES} bytes")
+        found = _parsed(answer.body)
+        if not isinstance(found, dict):
+            raise self._refusal(answer.status, path)
+        return found
+
+    def _answer(self, path: str, until: float) -> _Answer:
+        """The answer of the first address that has one, asked again and again; one that will not change with time."""
+        pause, why = FIRST_PAUSE_SECONDS, "no time was left to ask"
+        while True:
+            for url in self._urls:
+                left = until - time.monotonic()
+                if left <= 0:
+                    break
+                try:
+                    answer = self._ask(url, path, min(left, ATTEMPT_SECONDS), until)
+                except (OSError, HTTPException) as error:
+                    why = f"{url}: {type(error).__name__}: {error}"
+                    continue
+                if answer.status not in {REQUEST_TIMEOUT, MANY_REQUESTS} and answer.status < SERVER_ERROR:
+                    return answer
+                why = f"{url} answers with status {answer.status}"
+            if time.monotonic() + pause >= until:
+                break
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+        msg = (
+            f"the Schema Registry gives no answer in time (schema_registry.timeout_seconds); {why}. No event is lost: start again once it "
+            f"works. Next: tagstream doctor."
+        )
+        raise RegistryError(msg)
+
+    def _ask(self, url: str, path: str, seconds: float, until: float) -> _Answer:
+        address = urlsplit(url)
+        assert address.hostname is not None, "the settings refuse an address without a host"
+        connection = (
+            HTTPConnection(address.hostname, address.port, timeout=seconds)
+            if self._tls is None or address.scheme == "http"
+            else HTTPSConnection(address.hostname, address.port, timeout=seconds, context=self._tls)
+        )
+        with contextlib.closing(connection):
+            connection.request("GET", address.path + path, headers=self._headers)
+            response = connection.getresponse()
+            body = b""
+            while len(body) <= MOST_BYTES and (part := response.read1(64 * 1024)):
+                body += part
+                if time.monotonic() > until:
+                    msg = "the answer does not end"
+                    raise TimeoutError(msg)
+            return _Answer(status=response.status, body=body)
+
+    def _refusal(self, status: int, path: str) -> RegistryError:
+        where = " or ".join(self._urls)
+        if status in REFUSED:
+            user = "a client without a user" if self._user is None else f"user {self._user!r}"
+            step = "check schema_registry.username and the content of schema_registry.password_file"
+            return RegistryError(f"the Schema Registry at {where} refuses {user} (status {status}). Next: {step}.")
+        return RegistryError(
+            f"{where} answers {path} with status {status}, and not as a Schema Registry does. Next: check schema_registry.url, its path too."
+        )
+
+
+def _parsed(body: bytes) -> object:
+    """The JSON value of a body; None if it is none."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None

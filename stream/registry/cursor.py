@@ -1,0 +1,89 @@
+"""The bytes of one Avro value, taken in their order, and a budget for what is made of them. Pure."""
+
+from typing import Any
+
+from monitoring.vocabulary import Reason
+from stream.contract.refusal import Refused, undecodable
+
+# A number of 64 bits has 10 bytes of 7 bits each.
+MOST_VARINT_BYTES = 10
+# The highest bit of a byte: another one follows.
+MORE = 0x80
+
+
+class Cursor:
+    r"""
+    Reads one payload, once. Every method raises `Refused` where the bytes are not what they should be, or end.
+
+    >>> cursor = Cursor(b"\4Hi\3", max_bytes=100)
+    >>> cursor.string(), cursor.long()
+    ('Hi', -2)
+    """
+
+    def __init__(self, payload: bytes, max_bytes: int) -> None:
+        """`max_bytes`: the most that the value may take as JSON."""
+        self._payload = payload
+        self._at = 0
+        self._left = self._max_bytes = max_bytes
+
+    def end(self) -> None:
+        """No byte may be left."""
+        if self._at != len(self._payload):
+            raise wrong(len(self._payload) - self._at, "bytes follow the value")
+
+    def take(self, count: int) -> bytes:
+        """So many bytes."""
+        until = self._at + count
+        if count < 0 or until > len(self._payload):
+            raise undecodable(Reason.INVALID_AVRO, f"the value ends after {len(self._payload)} bytes, in the middle of a field")
+        taken = self._payload[self._at : until]
+        self._at = until
+        return taken
+
+    def long(self) -> int:
+        """A number of Avro's types `int` and `long`: seven bits a byte, the lowest first, signs in zigzag."""
+        found = 0
+        for position in range(MOST_VARINT_BYTES):
+            byte = self.take(1)[0]
+            found |= (byte & ~MORE) << (7 * position)
+            if byte < MORE:
+                return (found >> 1) ^ -(found & 1)
+        raise wrong(MOST_VARINT_BYTES, "bytes of a number say that more follow")
+
+    def boolean(self) -> bool:
+        """One byte, 0 or 1."""
+        byte = self.take(1)[0]
+        if byte > 1:
+            raise wrong(byte, "stands where a boolean is 0 or 1")
+        return byte == 1
+
+    def string(self) -> str:
+        """Its length, then its UTF-8."""
+        try:
+            return self.take(self.long()).decode("utf-8")
+        except UnicodeDecodeError:
+            raise undecodable(Reason.INVALID_UTF8, "a string of the Avro value is not UTF-8") from None
+
+    def block(self) -> int:
+        """The number of items of an array or a map that follow; 0 after the last. A negative one stands before their size."""
+        count = self.long()
+        if count < 0:
+            self.long()
+        return abs(count)
+
+    def spend(self, count: int) -> None:
+        """Count bytes that the JSON will have at least, so that a few bytes cannot become a large value."""
+        self._left -= count
+        if self._left < 0:
+            raise undecodable(Reason.TOO_LARGE, f"as JSON the value has more than {self._max_bytes} bytes, which is the limit")
+
+    def counted(self, value: Any) -> Any:
+        """The same value; if it is a string, it is counted."""
+        if isinstance(value, str):
+            self.spend(len(value))
+        return value
+
+
+def wrong(number: int, what: str) -> Refused:
+    """The bytes are not of their schema."""
+    return undecodable(Reason.INVALID_AVRO, f"{number} {what}")

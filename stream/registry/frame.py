@@ -1,0 +1,79 @@
+"""The two frames of a Schema Registry around a value: the name of its schema before the bytes, or in a header. Pure.
+
+Before the bytes: `00`, and the schema's id in four bytes. In the header `__value_schema_id`: `01`, and the schema's GUID in 16 bytes.
+A header is asked first, as the readers of Confluent do.
+"""
+
+import struct
+import uuid
+from dataclasses import dataclass, field
+
+from monitoring.vocabulary import Reason, Stage
+from stream.contract.events import FIRST_OF_FRAME
+from stream.contract.record import Headers, Record
+from stream.contract.refusal import Refusal
+
+HEADER = "__value_schema_id"
+FIRST_OF_GUID = 1
+ID_BYTES, GUID_BYTES = 5, 17
+
+# The reasons why the value in a frame cannot be had.
+OF_FRAMES = frozenset({Reason.INVALID_FRAME, Reason.UNKNOWN_SCHEMA, Reason.UNSUPPORTED_SCHEMA, Reason.INVALID_AVRO})
+
+SchemaName = int | uuid.UUID
+"""The id or the GUID of a schema in its registry."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Framed:
+    """
+    A value in its frame.
+
+    Attributes:
+        schema: Names the schema that the value was written by.
+        payload: The value without the frame.
+        headers: Those of the record, without the one of the frame: on an outcome, whose value is JSON, it would mislead.
+    """
+
+    schema: SchemaName
+    payload: bytes = field(repr=False)
+    headers: Headers = field(repr=False)
+
+
+def framed(record: Record) -> Framed | Refusal | None:
+    r"""
+    The framed value of a record that has one; None if there is no frame, a refusal if it is broken.
+
+    >>> found = framed(Record(key=None, value=b'\0\0\0\0\7{"title":"Hi"}'))
+    >>> found.schema, found.payload
+    (7, b'{"title":"Hi"}')
+    >>> framed(Record(key=None, value=b'{"title":"Hi"}')) is None
+    True
+    """
+    value = record.value or b""
+    named = next((content for name, content in record.headers if name == HEADER), None)
+    if named is not None or any(name == HEADER for name, _ in record.headers):
+        schema = _named_by(named or b"")
+        if schema is None:
+            return _broken(f"the header {HEADER} has {len(named or b'')} bytes and names no schema")
+        others = tuple((name, content) for name, content in record.headers if name != HEADER)
+        return Framed(schema=schema, payload=value, headers=others)
+    if not value or value[0] != FIRST_OF_FRAME:
+        return None
+    schema = _named_by(value[:ID_BYTES])
+    if schema is None:
+        return _broken(f"the value begins as a frame and ends after {len(value)} bytes")
+    return Framed(schema=schema, payload=value[ID_BYTES:], headers=record.headers)
+
+
+def _named_by(content: bytes) -> SchemaName | None:
+    if len(content) == ID_BYTES and content[0] == FIRST_OF_FRAME:
+        found: int = struct.unpack(">I", content[1:])[0]
+        return found
+    if len(content) == GUID_BYTES and content[0] == FIRST_OF_GUID:
+        return uuid.UUID(bytes=content[1:])
+    return None
+
+
+def _broken(message: str) -> Refusal:
+    return Refusal(stage=Stage.DECODE, reason=Reason.INVALID_FRAME, message=message)

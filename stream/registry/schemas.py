@@ -1,0 +1,183 @@
+"""The schemas of a registry as functions that read values; fetched when first needed, several at once, and kept in bounded memory."""
+
+import threading
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote
+
+from monitoring.vocabulary import Reason, Stage
+from stream.contract.refusal import Refusal
+from stream.registry.avro import Read, SchemaError, reader_of
+from stream.registry.client import Client, NotGiven, RegistryError
+from stream.registry.frame import SchemaName
+
+# Requests at once, so that a batch whose events name many schemas ends within its bound.
+REQUESTS_AT_ONCE = 8
+# An unknown schema is asked for again after this time: somebody may have registered it.
+UNKNOWN_SECONDS = 30.0
+# Other schemas that one schema may need.
+MOST_REFERENCES = 32
+# Registries count in Java's integers; a path with a larger number is not found, as under a wrong address.
+MOST_ID = 2**31 - 1
+
+Kept = TypeVar("Kept")
+
+
+class _Latest(Generic[Kept]):
+    """Keeps so many values, the last ones used."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: OrderedDict[SchemaName, Kept] = OrderedDict()
+
+    def get(self, name: SchemaName) -> Kept | None:
+        found = self._kept.get(name)
+        if found is not None:
+            self._kept.move_to_end(name)
+        return found
+
+    def put(self, name: SchemaName, value: Kept) -> None:
+        self._kept[name] = value
+        self._kept.move_to_end(name)
+        if len(self._kept) > self._most:
+            self._kept.popitem(last=False)
+
+
+class Schemas:
+    """The schemas of one registry. Safe to call from several threads."""
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        seconds: float,
+        most: int,
+        max_bytes: int,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """
+        Keep none yet.
+
+        Args:
+            client: Asks the registry.
+            seconds: The most that all requests for one call of `readers` may take together.
+            most: So many schemas are kept, and so many names of unknown ones.
+            max_bytes: The largest event.
+            monotonic: Gives seconds, by which a refusal grows old.
+        """
+        self._client = client
+        self._seconds = seconds
+        self._max_bytes = max_bytes
+        self._monotonic = monotonic
+        self._known: _Latest[Read] = _Latest(most)
+        # Apart, so that events that name no schema cannot push out those that are needed.
+        self._refused: _Latest[tuple[Refusal, float]] = _Latest(most)
+        self._lock = threading.Lock()
+
+    def readers(self, names: Iterable[SchemaName]) -> dict[SchemaName, Read | Refusal]:
+        """
+        For each name the function that reads its values, or why there is none.
+
+        Raises:
+            RegistryError: The registry did not answer in time, refuses us, or is none.
+        """
+        found: dict[SchemaName, Read | Refusal] = {}
+        missing: list[SchemaName] = []
+        with self._lock:
+            for name in dict.fromkeys(names):
+                kept = self._kept(name)
+                if kept is None:
+                    missing.append(name)
+                else:
+                    found[name] = kept
+        if missing:
+            found |= self._fetched(missing)
+        return found
+
+    def _kept(self, name: SchemaName) -> Read | Refusal | None:
+        read = self._known.get(name)
+        if read is not None:
+            return read
+        refused = self._refused.get(name)
+        return refused[0] if refused is not None and self._monotonic() < refused[1] else None
+
+    def _fetched(self, names: list[SchemaName]) -> dict[SchemaName, Read | Refusal]:
+        until = time.monotonic() + self._seconds
+        pool = ThreadPoolExecutor(min(len(names), REQUESTS_AT_ONCE), thread_name_prefix="schema-registry")
+        try:
+            asked = {name: pool.submit(self._fetch, name, until) for name in names}
+            # The client keeps to the bound; a name server that does not answer keeps to none.
+            wait(asked.values(), timeout=self._seconds)
+            if not all(one.done() for one in asked.values()):
+                msg = (
+                    f"the Schema Registry did not give {len(names)} schemas within {self._seconds:g} s (schema_registry.timeout_seconds). "
+                    f"No event is lost: start again once it works. Next: tagstream doctor."
+                )
+                raise RegistryError(msg)
+            found = {name: one.result() for name, one in asked.items()}
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+        with self._lock:
+            for name, one in found.items():
+                if isinstance(one, Refusal):
+                    self._refused.put(name, (one, self._monotonic() + UNKNOWN_SECONDS))
+                else:
+                    self._known.put(name, one)
+        return found
+
+    def _fetch(self, name: SchemaName, until: float) -> Read | Refusal:
+        if isinstance(name, int) and name > MOST_ID:
+            return _refusal(Reason.UNKNOWN_SCHEMA, f"no registry gives a schema the id {name}")
+        said = f"GUID {name}" if isinstance(name, uuid.UUID) else f"id {name}"
+        path = f"/schemas/guids/{name}" if isinstance(name, uuid.UUID) else f"/schemas/ids/{name}"
+        answer = self._client.get(path, until)
+        if isinstance(answer, NotGiven):
+            return _refusal(Reason.UNKNOWN_SCHEMA, f"the Schema Registry has no schema of {said} for us: it is {answer.why}")
+        # A registry leaves out the type of the first kind of schema that there was.
+        kind = answer.get("schemaType", "AVRO")
+        if kind == "JSON":
+            return _as_it_is
+        if kind != "AVRO":
+            return _refusal(Reason.UNSUPPORTED_SCHEMA, f"the schema of {said} is of another type than AVRO and JSON")
+        try:
+            references: dict[tuple[str, str], str] = {}
+            self._collect(answer, references, until)
+            return reader_of(str(answer.get("schema")), list(references.values()), self._max_bytes)
+        except SchemaError as error:
+            return _refusal(Reason.UNSUPPORTED_SCHEMA, f"the schema of {said} cannot be read: {error}")
+
+    def _collect(self, answer: Mapping[str, Any], found: dict[tuple[str, str], str], until: float) -> None:
+        """
+        The texts of the schemas that a schema refers to, those that others need before them.
+
+        Raises:
+            SchemaError: One is not there, or there are too many.
+        """
+        for reference in answer.get("references") or ():
+            place = str(reference.get("subject")), str(reference.get("version"))
+            if place in found:
+                continue
+            if len(found) >= MOST_REFERENCES:
+                msg = f"it refers to more than {MOST_REFERENCES} others"
+                raise SchemaError(msg)
+            # Before its own references are read, so that a circle ends.
+            found[place] = ""
+            below = self._client.get(f"/subjects/{quote(place[0], safe='')}/versions/{quote(place[1], safe='')}", until)
+            if isinstance(below, NotGiven):
+                msg = f"a schema that it refers to is {below.why}"
+                raise SchemaError(msg)
+            self._collect(below, found, until)
+            del found[place]
+            found[place] = str(below.get("schema"))
+
+
+def _as_it_is(payload: bytes) -> bytes:
+    return payload
+
+
+def _refusal(reason: Reason, message: str) -> Refusal:
+    return Refusal(stage=Stage.DECODE, reason=reason, message=message)

@@ -1,0 +1,72 @@
+"""Takes values out of the frames of a Schema Registry, so that the decoder sees JSON. A record without a frame passes as it is."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from stream.contract.events import whole_value
+from stream.contract.record import Record
+from stream.contract.refusal import Refusal, Refused
+from stream.registry.avro import require_fastavro
+from stream.registry.client import Client
+from stream.registry.frame import Framed, framed
+from stream.registry.schemas import Schemas
+from stream.settings.settings import Settings
+
+
+class Unframing:
+    """Reads the frames of batches; see `Unframe`."""
+
+    def __init__(self, schemas: Schemas, max_bytes: int) -> None:
+        """`schemas` reads payloads; `max_bytes` is the largest value that is looked at."""
+        self._schemas = schemas
+        self._max_bytes = max_bytes
+
+    def __call__(self, records: Sequence[Record]) -> list[Record | Refusal]:
+        """
+        Each record with its value as JSON, or why it cannot be had; in order.
+
+        Raises:
+            RegistryError: A schema is needed, and the registry did not answer in time, refuses us, or is none.
+        """
+        frames = [self._frame(record) for record in records]
+        readers = self._schemas.readers(frame.schema for frame in frames if isinstance(frame, Framed))
+        found: list[Record | Refusal] = []
+        for record, frame in zip(records, frames, strict=True):
+            if not isinstance(frame, Framed):
+                found.append(record if frame is None else frame)
+                continue
+            read = readers[frame.schema]
+            if isinstance(read, Refusal):
+                found.append(read)
+                continue
+            try:
+                found.append(replace(record, value=read(frame.payload), headers=frame.headers))
+            except Refused as refused:
+                found.append(refused.refusal)
+        return found
+
+    def _frame(self, record: Record) -> Framed | Refusal | None:
+        try:
+            whole_value(record, self._max_bytes)
+        except Refused:
+            # The decoder refuses it too, whatever its frame says.
+            return None
+        return framed(record)
+
+
+def unframing_of(settings: Settings) -> Unframing | None:
+    """
+    The unframing of the settings; None if no Schema Registry is set. Asks the registry nothing yet.
+
+    Raises:
+        SecurityError: A file of the settings cannot be used.
+        MissingExtraError: The extra `registry` is not installed.
+    """
+    given = settings.schema_registry
+    if given.url is None:
+        return None
+    require_fastavro()
+    # Together with the model the events stay below the bound after which they are suspected of stopping it.
+    seconds = min(given.timeout_seconds, settings.inference_timeout_seconds / 2)
+    schemas = Schemas(Client(given), seconds=seconds, most=given.cache_schemas, max_bytes=settings.max_event_bytes)
+    return Unframing(schemas, settings.max_event_bytes)

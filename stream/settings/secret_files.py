@@ -1,0 +1,97 @@
+"""Files that settings name: certificates, and secrets, whose content is read and never printed."""
+
+import ssl
+import stat
+from pathlib import Path
+
+from stream.settings.security import shown_path
+
+MAX_PASSWORD_BYTES = 4096
+
+
+class SecurityError(Exception):
+    """A file of the security settings cannot be used: the message says which, why, and the next step."""
+
+    exit_code = 2
+
+
+def secret_in(path: Path, key: str) -> str:
+    """
+    The password in a file, which holds one line and nothing else.
+
+    Args:
+        path: The file.
+        key: The setting that names it, for messages.
+
+    Raises:
+        SecurityError: It is missing or unreadable, others may write to it, or it holds something else.
+    """
+    check_file(path, key, secret=True)
+    try:
+        content = path.read_bytes()
+        text = content.decode("utf-8")
+    except OSError as error:
+        raise unusable(key, path, f"it cannot be read: {error.strerror}", "let the worker's user read it") from error
+    except UnicodeDecodeError:
+        # Not `from error`: that exception holds the bytes.
+        raise unusable(key, path, "it is not UTF-8", "write the password alone into it, as text") from None
+    # Editors and `echo` end a file with a newline that is not part of the password.
+    text = text.removesuffix("\n").removesuffix("\r")
+    if not text or len(content) > MAX_PASSWORD_BYTES or not text.isprintable():
+        problem = "it must hold one line, the password, and nothing else"
+        raise unusable(key, path, problem, "write the password alone into it (`printf %s`)")
+    return text
+
+
+def check_file(path: Path, key: str, *, secret: bool = False) -> None:
+    """
+    Check that there is such a file, and that no stranger may replace its content.
+
+    Args:
+        path: The file.
+        key: The setting that names it, for messages.
+        secret: Its group may not write to it either.
+
+    Raises:
+        SecurityError: There is none, or one may.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise unusable(key, path, error.strerror or "it does not exist", "correct the setting, or mount the file") from error
+    if not stat.S_ISREG(mode):
+        raise unusable(key, path, "it is not a file", "name the file itself, not its folder")
+    strangers = stat.S_IWOTH | (stat.S_IWGRP if secret else 0)
+    if mode & strangers:
+        problem = f"others may write to it (mode {stat.S_IMODE(mode):04o}), and could replace its content by their own"
+        raise unusable(key, path, problem, f"chmod {'0600' if secret else '0644'}")
+
+
+def verifying_context(ca_file: Path | None, key: str) -> ssl.SSLContext:
+    """
+    A context for TLS 1.2 or newer that verifies a server's certificate and host name.
+
+    Args:
+        ca_file: The trusted authorities, as PEM; None for those of the system.
+        key: The setting that names it, for messages.
+
+    Raises:
+        SecurityError: The file cannot be used.
+    """
+    if ca_file is not None:
+        check_file(ca_file, key)
+    try:
+        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=ca_file)
+    except (ssl.SSLError, OSError) as error:
+        problem = "it holds no certificate in PEM"
+        raise unusable(key, ca_file, problem, "give the authority's certificate, as PEM") from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def unusable(key: str, path: Path | None, problem: str, advice: str) -> SecurityError:
+    """The error on a file that a setting names; a secret's file is named only if it exists."""
+    shown = "" if path is None else f" ({shown_path(key, path)})"
+    return SecurityError(
+        f"{key}{shown} cannot be used: {problem}. Next: {advice}; `tagstream config show --sources` says where it was set."
+    )
