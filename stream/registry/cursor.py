@@ -24,7 +24,9 @@ class Cursor:
         """`max_bytes`: the most that the value may take as JSON."""
         self._payload = payload
         self._at = 0
-        self._left = self._max_bytes = max_bytes
+        self._max_bytes = max_bytes
+        # No comma follows the outermost value, which is counted as if one did.
+        self._left = max_bytes + 1
 
     def end(self) -> None:
         """No byte may be left."""
