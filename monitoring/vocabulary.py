@@ -117,3 +117,10 @@ class SpanResult(StrEnum):
     EXPORTED = "exported"
     FAILED = "failed"
     DROPPED = "dropped"
+
+
+class HttpDoor(StrEnum):
+    """The two faces of `tagstream serve`."""
+
+    CLASSIFY = "classify"
+    INFER = "infer"

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
 from monitoring import edges
+from monitoring.metrics.http import HttpMetrics
 from monitoring.metrics.metrics import Metrics
 from monitoring.metrics.quality import QualityMetrics
 
@@ -19,7 +20,7 @@ from monitoring.metrics.quality import QualityMetrics
 LABELS = ("LABEL",)
 HEAD = """# Metrics
 
-Every series that a worker or a review console serves at `/metrics`, besides those of its process (`process_*`, `python_*`).
+Every series that a worker, a review console or `tagstream serve` serves at `/metrics`, besides those of its process (`process_*`, `python_*`).
 Made from the code by `python -m monitoring.metrics.reference_page docs/metrics.md`; a test holds it to be current.
 
 - Base units; ratios are 0 to 1. Counters and histograms of any number of workers may be added up.
@@ -33,6 +34,7 @@ Made from the code by `python -m monitoring.metrics.reference_page docs/metrics.
 """
 SECTIONS = {
     "tagstream_queue_": ("Review queue", "Served by the review console: what waits for people."),
+    "tagstream_http_": ("HTTP service", "Served by `tagstream serve`: requests for decisions, and what waits for the model."),
     "tagstream_quality_": (
         "Live quality",
         "Served by the review console: estimates over its window, see [quality](quality.md). Consoles of one job give the same figures: take `max`, no sum.",
@@ -94,6 +96,7 @@ def _metrics() -> Iterable[Metric]:
     )
     metrics.open_transactions({0: (1, 1.0)})
     QualityMetrics(registry, labels=LABELS)
+    HttpMetrics(registry).started(name="NAME", version="VERSION", digest="DIGEST", most_waiting=0)
     return registry.collect()
 
 

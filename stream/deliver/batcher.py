@@ -23,7 +23,9 @@ WORTH_A_TRIP = 2
 
 class Batcher(Generic[T]):
     """
-    A queue that is filled event by event and emptied in batches, by one producer and one consumer on one event loop.
+    A queue that is filled event by event and emptied in batches, by one consumer on the producers' event loop.
+
+    Several producers may fill it as long as none of them calls `clear`.
 
     >>> async def example():
     ...     batcher = Batcher(limit=2, size=len)
@@ -34,20 +36,21 @@ class Batcher(Generic[T]):
     ['a', 'b']
     """
 
-    def __init__(self, *, limit: int, size: Callable[[T], int], batch_bytes: int = BATCH_BYTES) -> None:
+    def __init__(self, *, limit: int, size: Callable[[T], int], batch_bytes: int = BATCH_BYTES, waiting: int | None = None) -> None:
         """
         Begin with an empty queue.
 
         Args:
-            limit: The most events of a batch, and of the queue.
+            limit: The most events of a batch.
             size: The bytes of an event.
             batch_bytes: A batch gets no further event once it has so many bytes.
+            waiting: The most events of the queue; `limit` unless given.
         """
         self._limit = limit
         self._size = size
         self._batch_bytes = batch_bytes
         self._worth = max(1, limit // WORTH_A_TRIP)
-        self._queue: asyncio.Queue[T] = asyncio.Queue(maxsize=limit)
+        self._queue: asyncio.Queue[T] = asyncio.Queue(maxsize=limit if waiting is None else waiting)
         self._queued_bytes = 0
         self._changed = asyncio.Event()
         self._cleared = 0

@@ -41,8 +41,17 @@ class Inference:
             InferenceTimeoutError: The model did not answer in time.
             DeliveryError: There are not as many publications as events.
         """
+        return await self.publications([record_of(event.message) for event in batch])
+
+    async def publications(self, records: Sequence[Record]) -> list[Publication]:
+        """
+        The publications of records, as `decided`.
+
+        Raises:
+            InferenceTimeoutError: The model did not answer in time.
+            DeliveryError: There are not as many publications as records.
+        """
         seconds = self._seconds
-        records = [record_of(event.message) for event in batch]
         loop = asyncio.get_running_loop()
         waits = True
 
@@ -63,11 +72,11 @@ class Inference:
                     waits = False
         except TimeoutError as error:
             msg = (
-                f"the model did not answer for a batch of {len(batch)} events within {seconds:g} s (inference_timeout_seconds)"
+                f"the model did not answer for a batch of {len(records)} events within {seconds:g} s (inference_timeout_seconds)"
             )
             raise InferenceTimeoutError(msg) from error
-        if len(publications) != len(batch):
-            msg = f"{len(batch)} events became {len(publications)} outcomes; every event must become exactly one"
+        if len(publications) != len(records):
+            msg = f"{len(records)} events became {len(publications)} outcomes; every event must become exactly one"
             raise DeliveryError(msg)
         return publications
 

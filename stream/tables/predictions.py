@@ -96,6 +96,15 @@ class Predictions:
                     found[text_hash] = PredictionRow(**row)
         return found
 
+    def by_persons(self, event_ids: Iterable[str]) -> dict[str, PredictionRow]:
+        """The last decision of a person on each of these events; an event on which no person decided is absent."""
+        table = self._tables.predictions
+        found: dict[str, PredictionRow] = {}
+        for part in _parts(event_ids):
+            query = select(table).where(table.c.event_id.in_(part), table.c.decider == BY_PERSON).order_by(*standing(table))
+            found |= {row.event_id: row for row in self._all(query)}
+        return found
+
     def known(self, prediction_ids: Iterable[str]) -> set[str]:
         """Those of these decisions that are in the table."""
         return set(self.known_texts(prediction_ids))

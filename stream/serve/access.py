@@ -1,0 +1,63 @@
+"""
+The one who may ask: everybody on this machine's loopback, else whoever has the token, or whoever the operator's proxy lets through.
+
+It stands before all else, so that a request without the token costs no memory.
+"""
+
+import hmac
+from pathlib import Path
+
+from fastapi.datastructures import Headers
+
+from stream.serve.problems import refusal
+from stream.web.serving import ASGIApp, Receive, Scope, Send
+
+# An orchestrator has no token; no word of an event is there.
+OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
+LEAST_TOKEN_CHARACTERS = 16
+NO_TOKEN = "This request has no token, or another one. Next: send the header `Authorization: Bearer TOKEN`, with the token of --token-file."
+
+
+class TokenError(ValueError):
+    """The file of the token cannot be used: the message says why, and the next step."""
+
+    exit_code = 2
+
+
+def token_in(path: Path) -> str:
+    """
+    The token of a file, without the white space around it.
+
+    Raises:
+        TokenError: The file cannot be read, or has no token that is hard to guess.
+    """
+    try:
+        token = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"--token-file {path} cannot be read ({error}). Next: give a file with one line of ASCII, as `openssl rand -hex 32` prints it."
+        raise TokenError(msg) from error
+    if len(token) < LEAST_TOKEN_CHARACTERS or not token.isprintable() or " " in token:
+        msg = f"--token-file {path} has no token of {LEAST_TOKEN_CHARACTERS} characters or more on one line. Next: openssl rand -hex 32 > {path}"
+        raise TokenError(msg)
+    return token
+
+
+class Token:
+    """A middleware that lets a request through only with the token."""
+
+    def __init__(self, app: ASGIApp, token: str) -> None:
+        """Stand before `app`."""
+        self._app = app
+        self._wanted = f"Bearer {token}".encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand on, or answer 401."""
+        if scope["type"] == "http" and scope["path"] not in OPEN_PATHS and not self._has_token(Headers(scope=scope)):
+            headers = {"WWW-Authenticate": "Bearer", "Connection": "close"}
+            await refusal(401, NO_TOKEN, headers)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _has_token(self, headers: Headers) -> bool:
+        given = headers.get("authorization", "").encode("latin-1", "replace")
+        return hmac.compare_digest(given, self._wanted)

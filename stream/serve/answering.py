@@ -1,0 +1,90 @@
+"""The rows of a request to its answers: the table first, then the model, then the broker. Both faces of the service call this."""
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from monitoring.metrics.http import HttpMetrics
+from stream.contract.record import Headers, Record
+from stream.decide.answer import answer_of
+from stream.serve.cached import Cached
+from stream.serve.deciding import Deciding
+from stream.serve.errors import RequestError
+from stream.serve.publishing import Publishing
+
+REJECTED = b'{"destination":"dlq"'
+TABLE_THREADS = 2
+
+
+class Answering:
+    """One for the process."""
+
+    def __init__(self, deciding: Deciding, publishing: Publishing, metrics: HttpMetrics, cached: Cached | None = None) -> None:
+        """
+        Join the parts.
+
+        Args:
+            deciding: The queue before the model.
+            publishing: The queue before the broker.
+            metrics: Counts rows.
+            cached: Asks a table first; None for no table.
+        """
+        self._deciding = deciding
+        self._publishing = publishing
+        self._metrics = metrics
+        self._cached = cached
+        self._threads = None if cached is None else ThreadPoolExecutor(TABLE_THREADS, thread_name_prefix="table")
+
+    @property
+    def broken(self) -> BaseException | None:
+        """Why the process must end; None while all is well."""
+        return self._deciding.broken or self._publishing.broken
+
+    async def answers(self, values: Sequence[bytes], *, publish: bool = False, headers: Headers = ()) -> list[bytes]:
+        """
+        The answer object of each row, as `tagstream classify --json` prints it.
+
+        Args:
+            values: The bytes of an event each.
+            publish: Send the events that are not rejected to `content`, and wait for the broker's word.
+            headers: Of the records to send.
+
+        Raises:
+            RequestError: There are none: the queue is full, the deadline is over, or the broker does not confirm.
+        """
+        # A record without headers gets its decision: a header of the published one is no part of the event.
+        records = [Record(key=None, value=value) for value in values]
+        known = await self._known(records)
+        places = [place for place, answer in enumerate(known) if answer is None]
+        publications = await self._deciding.decided([records[place] for place in places])
+        made = {
+            place: answer_of(publication, line=place + 1, row=place)
+            for place, publication in zip(places, publications, strict=True)
+        }
+        answers = [made[place] if answer is None else answer for place, answer in enumerate(known)]
+        self._metrics.answered([publication.destination for publication in publications])
+        if not publish:
+            return answers
+        good = [place for place, answer in enumerate(answers) if not answer.startswith(REJECTED)]
+        await self._publish([Record(key=None, value=values[place], headers=headers) for place in good])
+        return answers
+
+    async def _publish(self, records: Sequence[Record]) -> None:
+        try:
+            await self._publishing.publish(records)
+        except RequestError:
+            self._metrics.published(len(records), confirmed=False)
+            raise
+        self._metrics.published(len(records), confirmed=True)
+
+    async def _known(self, records: Sequence[Record]) -> list[bytes | None]:
+        if self._cached is None:
+            return [None] * len(records)
+        found = await asyncio.get_running_loop().run_in_executor(self._threads, self._cached.look, records)
+        self._metrics.looked(found=sum(answer is not None for answer in found.answers), of=len(records), failed=found.failed)
+        return found.answers
+
+    def close(self) -> None:
+        """End the threads that ask the table."""
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)

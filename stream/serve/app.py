@@ -1,0 +1,186 @@
+"""The application of `tagstream serve`: both faces, health, metrics and the page, behind token and guard."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import msgspec
+from fastapi import FastAPI, Query, Request
+from fastapi.responses import HTMLResponse, PlainTextResponse, Response
+
+from monitoring.metrics.http import HttpMetrics
+from monitoring.metrics.quality import CONTENT_TYPE
+from monitoring.vocabulary import HttpDoor
+from stream.contract.decisions import ModelRef
+from stream.contract.record import Headers
+from stream.serve import inference, page
+from stream.serve.access import Token
+from stream.serve.answering import REJECTED, Answering
+from stream.serve.bodies import bounded, check_rows
+from stream.serve.described import describe
+from stream.serve.errors import RequestError
+from stream.serve.problems import answer_errors, json_response, refusal
+from stream.web.guard import Guard, Rules
+from stream.web.serving import ASGIApp, Message, Receive, Scope, Send
+
+MAX_BODY_BYTES = 4 * 1024 * 1024
+# All bodies that are under way. In memory each is there several times: as bytes, events, texts and answers.
+MAX_HELD_BYTES = 32 * 1024 * 1024
+# Of a trace: the stream publishes the headers of an event with its outcome.
+CARRIED_HEADERS = ("traceparent", "tracestate")
+PUBLISHED_HEADER = "Tagstream-Published"
+TITLE = "tagstream serve"
+ABOUT = "Tags machine-learning content by the model of the stream: the same decision, for whoever cannot wait for a topic."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """
+    The parts of the application.
+
+    Attributes:
+        answering: Gives the answers.
+        metrics: Those of the process.
+        model: Decides.
+        labels: Of the model.
+        trouble: Why no request is to be sent here now; None while all is well.
+        most_rows: The most rows of a request.
+        token: The one that every request must bring; None for no token.
+        names: Names that a request may have as `Host`, beside localhost and addresses.
+    """
+
+    answering: Answering
+    metrics: HttpMetrics
+    model: ModelRef
+    labels: Sequence[str]
+    trouble: Callable[[], str | None]
+    most_rows: int
+    token: str | None = None
+    names: Sequence[str] = ()
+
+
+def application(service: Service) -> ASGIApp:
+    """The ASGI application."""
+    # Not FastAPI's own page: it loads script and style from another site.
+    app = FastAPI(title=TITLE, description=ABOUT, docs_url=None, redoc_url=None, redirect_slashes=False)
+    _classify(app, service)
+    _health(app, service)
+    app.include_router(inference.routes(service.answering, service.model, service.labels, most_rows=service.most_rows))
+    answer_errors(app)
+    _page(app)
+    rules = Rules(
+        # A token guards each request, so that the name by which it came says nothing more.
+        names=None if service.token is not None else service.names,
+        programs=True,
+        max_body_bytes=MAX_BODY_BYTES,
+        max_held_bytes=MAX_HELD_BYTES,
+        shorten="send several requests, or use tagstream batch",
+        refusal=refusal,
+    )
+    guarded: ASGIApp = Guard(app, rules)
+    if service.token is not None:
+        guarded = Token(guarded, service.token)
+    return _measured(guarded, service.metrics)
+
+
+def _classify(app: FastAPI, service: Service) -> None:
+    @app.post("/classify", **describe("classify"))
+    async def classify(
+        request: Request,
+        publish: Annotated[
+            bool, Query(description="Send the events that are not rejected to the stream too, and answer when the broker has them.")
+        ] = False,  # noqa: FBT002 - a parameter of the query
+    ) -> Response:
+        body = await bounded(request)
+        values, many = _events(body)
+        check_rows(len(values), service.most_rows)
+        answers = await service.answering.answers(values, publish=publish, headers=_carried(request))
+        headers = {PUBLISHED_HEADER: str(sum(not answer.startswith(REJECTED) for answer in answers))} if publish else None
+        if many:
+            return json_response(b"[%b]" % b",".join(answers), headers=headers)
+        return json_response(answers[0], 422 if answers[0].startswith(REJECTED) else 200, headers)
+
+
+def _events(body: bytes) -> tuple[list[bytes], bool]:
+    """The bytes of each event, and whether they came as an array. All that is no array is one event, which the pipeline may reject."""
+    if not body.lstrip(b" \t\r\n").startswith(b"["):
+        return [body], False
+    try:
+        return [bytes(event) for event in msgspec.json.decode(body, type=list[msgspec.Raw])], True
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise RequestError(400, f"The body begins like an array and is no JSON ({error}), so nothing was decided. Next: correct it.") from error
+
+
+def _carried(request: Request) -> Headers:
+    found = [(name, request.headers.get(name)) for name in CARRIED_HEADERS]
+    return tuple((name, value.encode()) for name, value in found if value is not None)
+
+
+def _health(app: FastAPI, service: Service) -> None:
+    def ready() -> Response:
+        trouble = service.trouble()
+        return PlainTextResponse(f"{trouble or 'ready'}\n", 200 if trouble is None else 503)
+
+    @app.get("/healthz", response_class=PlainTextResponse, **describe("healthz"))
+    async def healthz() -> Response:
+        return PlainTextResponse("alive\n")
+
+    @app.get("/readyz", response_class=PlainTextResponse, **describe("readyz"))
+    async def readyz() -> Response:
+        return ready()
+
+    @app.get("/v2/health/live", **describe("live"))
+    async def live() -> Response:
+        return json_response(b'{"live":true}')
+
+    @app.get("/v2/health/ready", **describe("v2ready"))
+    async def ready_by_protocol() -> Response:
+        trouble = service.trouble()
+        return json_response(b'{"ready":true}') if trouble is None else refusal(503, trouble)
+
+    @app.get("/metrics", response_class=PlainTextResponse, **describe("metrics"))
+    async def metrics() -> Response:
+        return Response(service.metrics.text(), media_type=CONTENT_TYPE)
+
+
+def _page(app: FastAPI) -> None:
+    @app.get("/", include_in_schema=False)
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return HTMLResponse(page.document(app.openapi()))
+
+    @app.get("/docs.css", include_in_schema=False)
+    async def style() -> Response:
+        return Response(page.STYLE, media_type="text/css")
+
+
+def _measured(app: ASGIApp, metrics: HttpMetrics) -> ASGIApp:
+    """Counts the requests for decisions, whoever answers them."""
+
+    async def measured(scope: Scope, receive: Receive, send: Send) -> None:
+        door = _door(scope) if scope["type"] == "http" else None
+        if door is None:
+            await app(scope, receive, send)
+            return
+        started, status = time.perf_counter(), 500
+
+        async def sent(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await app(scope, receive, sent)
+        finally:
+            metrics.request(door, status, time.perf_counter() - started)
+
+    return measured
+
+
+def _door(scope: Scope) -> HttpDoor | None:
+    path: str = scope["path"]
+    if path == "/classify":
+        return HttpDoor.CLASSIFY
+    return HttpDoor.INFER if path.startswith("/v2/models/") and path.endswith("/infer") else None

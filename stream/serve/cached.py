@@ -1,0 +1,94 @@
+"""
+`--table URL`: answers from a table of predictions first, and from the model where the table has none.
+
+What a person decided on an event holds before all else, as long as its text is the same. A model's decision is taken by the text,
+whichever event had it, if it is of the bundle and thresholds of today; else it is made anew. The table is read, never written.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from stream.contract.events import ContentEvent, decode
+from stream.contract.publication import publish_all
+from stream.contract.record import Record
+from stream.database.database import DatabaseUnavailableError
+from stream.decide.answer import answer_of
+from stream.decide.pipeline import Pipeline
+from stream.logs import logger
+from stream.tables.cached import decided_before
+from stream.tables.predictions import Predictions
+from stream.tables.row import hash_of_text
+
+# A table that did not answer is not asked again for so long, or each request would wait for it.
+PAUSE_SECONDS = 10.0
+MARK = "cached"
+log = logger("tagstream.serve")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """
+    The table's answers to the rows of a request.
+
+    Attributes:
+        answers: The answer object of each row; None where the table has none.
+        failed: The table did not answer, so that it has none for any row.
+    """
+
+    answers: list[bytes | None]
+    failed: bool = False
+
+
+class Cached:
+    """Asks a table. Blocks; call it in a thread."""
+
+    def __init__(self, predictions: Predictions, pipeline: Pipeline, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """`pipeline` would decide otherwise: its decider says which decisions are its own. `clock` gives seconds."""
+        self._predictions = predictions
+        self._pipeline = pipeline
+        self._clock = clock
+        self._again_at = -PAUSE_SECONDS
+
+    def look(self, records: Sequence[Record]) -> Found:
+        """The table's answers. A table that does not answer is logged, and costs a decision by the model alone."""
+        nothing: list[bytes | None] = [None] * len(records)
+        if self._clock() < self._again_at:
+            return Found(answers=nothing, failed=True)
+        try:
+            return Found(answers=self._answers(records))
+        except DatabaseUnavailableError as error:
+            self._again_at = self._clock() + PAUSE_SECONDS
+            log.warning("table_does_not_answer", error=str(error), asked_again_in_seconds=PAUSE_SECONDS)
+            return Found(answers=nothing, failed=True)
+
+    def _answers(self, records: Sequence[Record]) -> list[bytes | None]:
+        found: list[bytes | None] = [None] * len(records)
+        decoded = [decode(record, self._pipeline.limits) for record in records]
+        # An object must not name a key twice, so an event with a field of the mark's name is decided.
+        events = {place: event for place, event in enumerate(decoded) if isinstance(event, ContentEvent) and MARK not in event.fields}
+        if not events:
+            return found
+        by_people = self._predictions.by_persons([event.id for event in events.values()])
+        for place, event in list(events.items()):
+            row = by_people.get(event.id)
+            if row is not None and row.text_hash == hash_of_text(event.title, event.description):
+                found[place] = _marked(row.line)
+                del events[place]
+        outcomes = decided_before(self._predictions, list(events.values()), self._pipeline.decider)
+        now_ms = int(time.time() * 1000)
+        for (place, event), outcome in zip(events.items(), outcomes, strict=True):
+            if outcome is not None:
+                (publication,) = publish_all([event.record], [outcome], now_ms, self._pipeline.limits)
+                found[place] = _marked(answer_of(publication, line=place + 1, row=place))
+        return found
+
+
+def _marked(answer: bytes) -> bytes:
+    """
+    The answer, with word that it is from the table.
+
+    >>> _marked(b'{"destination":"tagged"}')
+    b'{"destination":"tagged","cached":true}'
+    """
+    return answer[:-1] + b',"%b":true}' % MARK.encode()

@@ -1,0 +1,36 @@
+"""The requests that get no answer of the model: a status, and a sentence with the next step."""
+
+RETRY_SECONDS = 1
+
+
+class RequestError(Exception):
+    """A request is refused: `status` is HTTP's, the message is for the client, and `headers` go with it."""
+
+    def __init__(self, status: int, sentence: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.headers = headers or {}
+
+
+class BusyError(RequestError):
+    """So many rows wait already that these would not be decided in time."""
+
+    def __init__(self, waiting: int) -> None:
+        sentence = f"{waiting} rows wait for the model, so nothing was decided. Next: send the request again after Retry-After."
+        super().__init__(503, sentence, {"Retry-After": str(RETRY_SECONDS)})
+
+
+class LateError(RequestError):
+    """The decisions were not there within the deadline."""
+
+    def __init__(self, seconds: float) -> None:
+        sentence = f"No decision came within {seconds:g} s (--deadline-seconds). Next: send the request again, with fewer rows."
+        super().__init__(504, sentence, {"Retry-After": str(RETRY_SECONDS)})
+
+
+class BrokenError(RequestError):
+    """The model, or the machine, is broken: the process ends and is to be started again."""
+
+    def __init__(self) -> None:
+        sentence = "The model is broken, and this server ends. Next: send the request again when /readyz says ready."
+        super().__init__(503, sentence, {"Retry-After": str(RETRY_SECONDS)})

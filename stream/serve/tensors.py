@@ -1,0 +1,182 @@
+"""
+Tensors of the Open Inference Protocol v2: text in, text and numbers out, as JSON or by the extension for binary data.
+
+A binary tensor of text is, for each element, its length (4 bytes, little-endian) and its UTF-8 bytes. They stand behind the JSON, whose
+length the header `Inference-Header-Content-Length` gives.
+"""
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from stream.serve.errors import RequestError
+
+LENGTH_HEADER = "inference-header-content-length"
+TEXT, NUMBER = "BYTES", "FP64"
+Parameters = dict[str, str | int | float | bool | None]
+
+
+class Input(msgspec.Struct):
+    """A tensor of a request."""
+
+    name: str
+    shape: list[int]
+    datatype: str
+    data: list[object] | None = None
+    parameters: Parameters = {}
+
+
+class Wanted(msgspec.Struct):
+    """An output that a request names."""
+
+    name: str
+    parameters: Parameters = {}
+
+
+class Request(msgspec.Struct):
+    """The JSON of a request."""
+
+    inputs: list[Input]
+    id: str | None = None
+    outputs: list[Wanted] | None = None
+    parameters: Parameters = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """
+    A tensor of an answer.
+
+    Attributes:
+        name: Its name.
+        datatype: `BYTES` of texts, or `FP64`.
+        shape: Its shape.
+        data: Its elements, row by row.
+    """
+
+    name: str
+    datatype: Literal["BYTES", "FP64"]
+    shape: tuple[int, ...]
+    data: Sequence[bytes] | Sequence[float]
+
+    @property
+    def binary(self) -> bytes:
+        """The elements by the extension for binary data."""
+        if self.datatype == NUMBER:
+            return struct.pack(f"<{len(self.data)}d", *self.data)
+        return b"".join(struct.pack("<I", len(one)) + one for one in self.data if isinstance(one, bytes))
+
+
+def bad(sentence: str) -> RequestError:
+    """A request that is not as the protocol has it."""
+    return RequestError(400, f"{sentence}. Next: see /docs for an example.")
+
+
+def split(body: bytes, length: str | None) -> tuple[Request, bytes]:
+    """
+    The JSON of a request, and the binary data behind it.
+
+    Raises:
+        RequestError: The JSON is not a request, or is not as long as the header says.
+    """
+    size = len(body)
+    if length is not None:
+        if not (length.isascii() and length.isdigit() and int(length) <= size):
+            raise bad(f"The header {LENGTH_HEADER} is no length within the body")
+        size = int(length)
+    try:
+        return msgspec.json.decode(body[:size], type=Request), body[size:]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise bad(f"The body is no request of the Open Inference Protocol ({error})") from error
+
+
+def texts(given: Sequence[Input], binary: bytes) -> dict[str, list[str]]:
+    """
+    The texts of each tensor, by its name.
+
+    Raises:
+        RequestError: A tensor is not one of texts, or has not as many as its shape says.
+    """
+    found: dict[str, list[str]] = {}
+    at = 0
+    for tensor in given:
+        if tensor.datatype != TEXT:
+            raise bad(f"The tensor {tensor.name!r} is of {tensor.datatype!r}, {TEXT} is expected")
+        if tensor.name in found:
+            raise bad(f"The tensor {tensor.name!r} comes twice")
+        size = tensor.parameters.get("binary_data_size")
+        if size is None:
+            found[tensor.name] = _flat(tensor)
+        elif isinstance(size, int) and 0 <= size <= len(binary) - at:
+            found[tensor.name] = _unpacked(tensor.name, binary[at : at + size])
+            at += size
+        else:
+            raise bad(f"The binary data of the tensor {tensor.name!r} is not there")
+        rows = len(found[tensor.name])
+        if tensor.shape not in ([rows], [rows, 1]):
+            raise bad(f"The tensor {tensor.name!r} has {rows} elements, and its shape is neither [{rows}] nor [{rows}, 1]")
+    if at != len(binary):
+        raise bad("There is binary data that belongs to no tensor")
+    return found
+
+
+def _flat(tensor: Input) -> list[str]:
+    found: list[str] = []
+    for element in tensor.data or ():
+        # A tensor of one column may be nested, once.
+        (one,) = element if isinstance(element, list) and len(element) == 1 else (element,)
+        if not isinstance(one, str):
+            raise bad(f"The tensor {tensor.name!r} has an element that is no string")
+        found.append(one)
+    return found
+
+
+def _unpacked(name: str, data: bytes) -> list[str]:
+    found: list[str] = []
+    at = 0
+    while at < len(data):
+        head = data[at : at + 4]
+        size = int.from_bytes(head, "little")
+        text = data[at + 4 : at + 4 + size]
+        if len(head) < 4 or len(text) < size:
+            raise bad(f"The binary data of the tensor {name!r} ends within an element")
+        try:
+            found.append(text.decode())
+        except UnicodeDecodeError as error:
+            raise bad(f"Element {len(found)} of the tensor {name!r} is not UTF-8") from error
+        at += 4 + size
+    return found
+
+
+def response(request: Request, made: Sequence[Output], *, model: str, version: str) -> tuple[bytes, int | None]:
+    """
+    The body of an answer, and the length of its JSON if binary data stands behind it.
+
+    Raises:
+        RequestError: The request names an output that there is not.
+    """
+    by_name = {output.name: output for output in made}
+    wanted = request.outputs or [Wanted(name) for name in by_name]
+    all_binary = request.parameters.get("binary_data_output") is True
+    shown: list[dict[str, object]] = []
+    binary: list[bytes] = []
+    for one in wanted:
+        output = by_name.get(one.name)
+        if output is None:
+            raise bad(f"There is no output {one.name!r}; there are {', '.join(by_name)}")
+        if one.parameters.get("classification"):
+            raise bad("The extension for classification is not here; the output `probabilities` has all of them")
+        head: dict[str, object] = {"name": output.name, "datatype": output.datatype, "shape": output.shape}
+        if one.parameters.get("binary_data", all_binary) is True:
+            binary.append(output.binary)
+            shown.append(head | {"parameters": {"binary_data_size": len(binary[-1])}})
+        else:
+            shown.append(head | {"data": [value.decode() if isinstance(value, bytes) else value for value in output.data]})
+    answer: dict[str, object] = {"model_name": model, "model_version": version, "outputs": shown}
+    if request.id is not None:
+        answer["id"] = request.id
+    body = msgspec.json.encode(answer)
+    return (body + b"".join(binary), len(body)) if binary else (body, None)
