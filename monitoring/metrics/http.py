@@ -2,8 +2,9 @@
 
 from collections import Counter as Tally
 from collections.abc import Sequence
+from typing import Self
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, generate_latest
 
 from monitoring.metrics.families import BATCH_BUCKETS, STAGE_BUCKETS
 from monitoring.observer import NullObserver
@@ -44,7 +45,9 @@ class HttpMetrics(NullObserver):
             "tagstream_http_most_waiting_rows", "Rows that may wait; what comes then is answered with 503.", registry=registry
         )
         self._table = counter("tagstream_http_table_rows", "Rows that were looked up in the table, by result.", "result")
-        self._published = counter("tagstream_http_published_events", "Events sent to the topic content, by the broker's word.", "word")
+        self._published = counter(
+            "tagstream_http_published_events", "Events sent to the topic content, by the broker's word.", "word"
+        )
         self._raised = counter("tagstream_http_model_exceptions", "Calls of the model that raised an exception.")
         self._model = Info("tagstream_http_model", "The bundle that decides.", registry=registry)
         for door in HttpDoor:
@@ -57,6 +60,13 @@ class HttpMetrics(NullObserver):
             self._table.labels(result)
         for word in WORDS:
             self._published.labels(word)
+
+    @classmethod
+    def alone(cls) -> Self:
+        """On a registry of its own, with the figures of the process."""
+        registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        return cls(registry)
 
     def started(self, *, name: str, version: str, digest: str, most_waiting: int) -> None:
         """This bundle decides; so many rows may wait."""
@@ -86,7 +96,7 @@ class HttpMetrics(NullObserver):
         self._table.labels("found").inc(found)
         self._table.labels("failed" if failed else "absent").inc(of - found)
 
-    def published(self, events: int, *, confirmed: bool) -> None:
+    def sent_on(self, events: int, *, confirmed: bool) -> None:
         """Events were sent to `content`; the broker has confirmed all of them, or not all."""
         self._published.labels(WORDS[0] if confirmed else WORDS[1]).inc(events)
 

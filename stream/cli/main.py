@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from stream.cli import classify, config, demo, dlq, drift, model, topic, worker
-from stream.cli.doors import batch, contract, tags
+from stream.cli.doors import batch, contract, serve, tags
 from stream.cli.exits import EXIT_FAILED, note
 from stream.cli.people import lookup, quality, report, review
 from stream.terminal import output
@@ -29,6 +29,7 @@ for verb in (
     worker.worker,
     classify.classify,
     batch.batch,
+    serve.serve,
     topic.send,
     topic.tail,
     report.report,

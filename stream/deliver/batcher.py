@@ -36,7 +36,9 @@ class Batcher(Generic[T]):
     ['a', 'b']
     """
 
-    def __init__(self, *, limit: int, size: Callable[[T], int], batch_bytes: int = BATCH_BYTES, waiting: int | None = None) -> None:
+    def __init__(
+        self, *, limit: int, size: Callable[[T], int], batch_bytes: int = BATCH_BYTES, waiting: int | None = None
+    ) -> None:
         """
         Begin with an empty queue.
 

@@ -71,9 +71,7 @@ class Inference:
                 finally:
                     waits = False
         except TimeoutError as error:
-            msg = (
-                f"the model did not answer for a batch of {len(records)} events within {seconds:g} s (inference_timeout_seconds)"
-            )
+            msg = f"the model did not answer for a batch of {len(records)} events within {seconds:g} s (inference_timeout_seconds)"
             raise InferenceTimeoutError(msg) from error
         if len(publications) != len(records):
             msg = f"{len(records)} events became {len(publications)} outcomes; every event must become exactly one"

@@ -73,9 +73,9 @@ class Answering:
         try:
             await self._publishing.publish(records)
         except RequestError:
-            self._metrics.published(len(records), confirmed=False)
+            self._metrics.sent_on(len(records), confirmed=False)
             raise
-        self._metrics.published(len(records), confirmed=True)
+        self._metrics.sent_on(len(records), confirmed=True)
 
     async def _known(self, records: Sequence[Record]) -> list[bytes | None]:
         if self._cached is None:

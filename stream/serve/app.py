@@ -88,9 +88,10 @@ def _classify(app: FastAPI, service: Service) -> None:
     @app.post("/classify", **describe("classify"))
     async def classify(
         request: Request,
-        publish: Annotated[
-            bool, Query(description="Send the events that are not rejected to the stream too, and answer when the broker has them.")
-        ] = False,  # noqa: FBT002 - a parameter of the query
+        publish: Annotated[  # noqa: FBT002 - a parameter of the query
+            bool,
+            Query(description="Send the events that are not rejected to the stream too, and answer when the broker has them."),
+        ] = False,
     ) -> Response:
         body = await bounded(request)
         values, many = _events(body)
@@ -109,7 +110,9 @@ def _events(body: bytes) -> tuple[list[bytes], bool]:
     try:
         return [bytes(event) for event in msgspec.json.decode(body, type=list[msgspec.Raw])], True
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise RequestError(400, f"The body begins like an array and is no JSON ({error}), so nothing was decided. Next: correct it.") from error
+        raise RequestError(
+            400, f"The body begins like an array and is no JSON ({error}), so nothing was decided. Next: correct it."
+        ) from error
 
 
 def _carried(request: Request) -> Headers:

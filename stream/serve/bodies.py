@@ -14,7 +14,9 @@ async def bounded(request: Request) -> bytes:
     """
     encoding = request.headers.get("content-encoding", "identity")
     if encoding.lower() != "identity":
-        raise RequestError(415, f"The body is encoded as {encoding}. Next: send it uncompressed.", {"Accept-Encoding": "identity"})
+        raise RequestError(
+            415, f"The body is encoded as {encoding}. Next: send it uncompressed.", {"Accept-Encoding": "identity"}
+        )
     return await request.body()
 
 
@@ -26,4 +28,6 @@ def check_rows(rows: int, most: int) -> None:
         RequestError: It has more rows than may wait.
     """
     if rows > most:
-        raise RequestError(413, f"The request has {rows} rows, {most} are the most. Next: send several requests, or use tagstream batch.")
+        raise RequestError(
+            413, f"The request has {rows} rows, {most} are the most. Next: send several requests, or use tagstream batch."
+        )

@@ -66,7 +66,9 @@ class Cached:
         found: list[bytes | None] = [None] * len(records)
         decoded = [decode(record, self._pipeline.limits) for record in records]
         # An object must not name a key twice, so an event with a field of the mark's name is decided.
-        events = {place: event for place, event in enumerate(decoded) if isinstance(event, ContentEvent) and MARK not in event.fields}
+        events = {
+            place: event for place, event in enumerate(decoded) if isinstance(event, ContentEvent) and MARK not in event.fields
+        }
         if not events:
             return found
         by_people = self._predictions.by_persons([event.id for event in events.values()])

@@ -49,7 +49,9 @@ class Deciding:
             cannot be taken out of its thread.
     """
 
-    def __init__(self, decide: Decide, settings: Settings, *, most_waiting: int, deadline_seconds: float, counts: Counts) -> None:
+    def __init__(
+        self, decide: Decide, settings: Settings, *, most_waiting: int, deadline_seconds: float, counts: Counts
+    ) -> None:
         """
         Begin with an empty queue.
 
@@ -77,7 +79,9 @@ class Deciding:
         self._dispatcher = asyncio.create_task(self._dispatch())
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Decide no more; the threads are not waited for."""
         tasks = {self._dispatcher, *self._running}
         for task in tasks:

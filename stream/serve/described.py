@@ -103,7 +103,9 @@ _PATHS: dict[str, dict[str, Any]] = {
         "description": "Each answer is the object of `tagstream classify --json`. An event that is rejected is answered by its reason: "
         "status 422 where it came alone, and in its place in an array.",
         "responses": {
-            200: _json("The answer, or an array of answers in the order of the events.", {"anyOf": [ANSWER_SCHEMA, _MANY]}, DECISION),
+            200: _json(
+                "The answer, or an array of answers in the order of the events.", {"anyOf": [ANSWER_SCHEMA, _MANY]}, DECISION
+            ),
             422: _json("The one event is rejected.", ANSWER_SCHEMA, REJECTION),
             **_refusals(*COMMON, *REFUSED),
         },
@@ -117,7 +119,10 @@ _PATHS: dict[str, dict[str, Any]] = {
         "responses": {200: _json("The outputs.", OBJECT), **_refusals(*COMMON, 404, *REFUSED)},
         "openapi_extra": _body(INFER_SCHEMA, INFER),
     },
-    "server": {"summary": "Name and version of the server", "responses": {200: _json("The server.", OBJECT), **_refusals(*COMMON)}},
+    "server": {
+        "summary": "Name and version of the server",
+        "responses": {200: _json("The server.", OBJECT), **_refusals(*COMMON)},
+    },
     "model": {
         "summary": "Inputs, outputs and labels of the model",
         "responses": {200: _json("The model.", OBJECT), **_refusals(*COMMON, 404)},

@@ -17,8 +17,8 @@ from stream.contract.decisions import ModelRef
 from stream.serve import tensors
 from stream.serve.answering import Answering
 from stream.serve.bodies import bounded, check_rows
-from stream.serve.errors import RequestError
 from stream.serve.described import describe
+from stream.serve.errors import RequestError
 from stream.serve.problems import json_response
 from stream.serve.tensors import NUMBER, TEXT, Output
 
@@ -103,12 +103,12 @@ def _events(columns: Mapping[str, list[str]], most_rows: int) -> list[bytes]:
     """The event of each row. An empty description or id is none: a tensor has an element for every row."""
     titles = columns.get(TITLE)
     if titles is None:
-        raise tensors.bad("There is no tensor `title`")
+        tensors.bad("There is no tensor `title`")
     strange = columns.keys() - {TITLE, *OPTIONAL}
     if strange:
-        raise tensors.bad(f"There is no input {min(strange)!r}; there are {', '.join((TITLE, *OPTIONAL))}")
+        tensors.bad(f"There is no input {min(strange)!r}; there are {', '.join((TITLE, *OPTIONAL))}")
     if len({len(column) for column in columns.values()}) > 1:
-        raise tensors.bad("The tensors have different numbers of rows")
+        tensors.bad("The tensors have different numbers of rows")
     check_rows(len(titles), most_rows)
     rows: list[dict[str, Any]] = [{TITLE: title} for title in titles]
     for name in OPTIONAL:
@@ -134,5 +134,3 @@ def _outputs(answers: Sequence[bytes], labels: Sequence[str]) -> list[Output]:
         Output(name="destination", datatype="BYTES", shape=rows, data=[one.destination.encode() for one in found]),
         Output(name="answer", datatype="BYTES", shape=rows, data=answers),
     ]
-
-

@@ -34,7 +34,11 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
         for one in operation.get("parameters", ())
     )
     given = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example")
-    asked = "" if given is None else f"<pre>curl http://127.0.0.1:8091{escape(path)} -d '{escape(json.dumps(given, indent=2))}'</pre>"
+    asked = (
+        ""
+        if given is None
+        else f"<pre>curl http://127.0.0.1:8091{escape(path)} -d '{escape(json.dumps(given, indent=2))}'</pre>"
+    )
     answers = "".join(
         f"<tr><td>{escape(status)}</td><td>{escape(answer['description'])}</td></tr>"
         for status, answer in operation["responses"].items()

@@ -77,7 +77,9 @@ class Publishing:
         self._task = asyncio.create_task(self._run())
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Close the connection; what is under way is over, since every request has its answer."""
         self._task.cancel()
         await asyncio.wait({self._task})
@@ -109,7 +111,9 @@ class Publishing:
             sentence = f"An event is too large for the topic {self._topic}, so it was not published. Next: shorten it."
             raise RequestError(413, sentence)
         if failures:
-            raise RequestError(503, UNCONFIRMED.format(count=len(failures), all=len(events), why=failures[0]), {"Retry-After": "1"})
+            raise RequestError(
+                503, UNCONFIRMED.format(count=len(failures), all=len(events), why=failures[0]), {"Retry-After": "1"}
+            )
 
     async def _run(self) -> None:
         while True:

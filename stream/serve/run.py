@@ -7,8 +7,6 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry
-
 from monitoring.metrics.http import HttpMetrics
 from stream.decide.from_settings import pipeline_of
 from stream.deliver import fatal
@@ -78,7 +76,7 @@ def run(settings: Settings, plan: Plan, *, say: Callable[[str], None]) -> None:
         TableError: There is no such table.
     """
     token = None if plan.token_file is None else token_in(plan.token_file)
-    metrics = HttpMetrics(CollectorRegistry())
+    metrics = HttpMetrics.alone()
     with contextlib.ExitStack() as opened:
         listening = opened.enter_context(listen(plan.host, plan.port))
         pipeline = pipeline_of(settings, observer=metrics)

@@ -8,13 +8,15 @@ length the header `Inference-Header-Content-Length` gives.
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NoReturn
 
 import msgspec
 
 from stream.serve.errors import RequestError
 
 LENGTH_HEADER = "inference-header-content-length"
+# The bytes of the length before each element.
+LENGTH_BYTES = 4
 TEXT, NUMBER = "BYTES", "FP64"
 Parameters = dict[str, str | int | float | bool | None]
 
@@ -70,9 +72,14 @@ class Output:
         return b"".join(struct.pack("<I", len(one)) + one for one in self.data if isinstance(one, bytes))
 
 
-def bad(sentence: str) -> RequestError:
-    """A request that is not as the protocol has it."""
-    return RequestError(400, f"{sentence}. Next: see /docs for an example.")
+def bad(sentence: str) -> NoReturn:
+    """
+    Refuse a request that is not as the protocol has it.
+
+    Raises:
+        RequestError: Always.
+    """
+    raise RequestError(400, f"{sentence}. Next: see /docs for an example.")
 
 
 def split(body: bytes, length: str | None) -> tuple[Request, bytes]:
@@ -85,12 +92,12 @@ def split(body: bytes, length: str | None) -> tuple[Request, bytes]:
     size = len(body)
     if length is not None:
         if not (length.isascii() and length.isdigit() and int(length) <= size):
-            raise bad(f"The header {LENGTH_HEADER} is no length within the body")
+            bad(f"The header {LENGTH_HEADER} is no length within the body")
         size = int(length)
     try:
         return msgspec.json.decode(body[:size], type=Request), body[size:]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise bad(f"The body is no request of the Open Inference Protocol ({error})") from error
+        bad(f"The body is no request of the Open Inference Protocol ({error})")
 
 
 def texts(given: Sequence[Input], binary: bytes) -> dict[str, list[str]]:
@@ -104,9 +111,9 @@ def texts(given: Sequence[Input], binary: bytes) -> dict[str, list[str]]:
     at = 0
     for tensor in given:
         if tensor.datatype != TEXT:
-            raise bad(f"The tensor {tensor.name!r} is of {tensor.datatype!r}, {TEXT} is expected")
+            bad(f"The tensor {tensor.name!r} is of {tensor.datatype!r}, {TEXT} is expected")
         if tensor.name in found:
-            raise bad(f"The tensor {tensor.name!r} comes twice")
+            bad(f"The tensor {tensor.name!r} comes twice")
         size = tensor.parameters.get("binary_data_size")
         if size is None:
             found[tensor.name] = _flat(tensor)
@@ -114,12 +121,12 @@ def texts(given: Sequence[Input], binary: bytes) -> dict[str, list[str]]:
             found[tensor.name] = _unpacked(tensor.name, binary[at : at + size])
             at += size
         else:
-            raise bad(f"The binary data of the tensor {tensor.name!r} is not there")
+            bad(f"The binary data of the tensor {tensor.name!r} is not there")
         rows = len(found[tensor.name])
         if tensor.shape not in ([rows], [rows, 1]):
-            raise bad(f"The tensor {tensor.name!r} has {rows} elements, and its shape is neither [{rows}] nor [{rows}, 1]")
+            bad(f"The tensor {tensor.name!r} has {rows} elements, and its shape is neither [{rows}] nor [{rows}, 1]")
     if at != len(binary):
-        raise bad("There is binary data that belongs to no tensor")
+        bad("There is binary data that belongs to no tensor")
     return found
 
 
@@ -129,7 +136,7 @@ def _flat(tensor: Input) -> list[str]:
         # A tensor of one column may be nested, once.
         (one,) = element if isinstance(element, list) and len(element) == 1 else (element,)
         if not isinstance(one, str):
-            raise bad(f"The tensor {tensor.name!r} has an element that is no string")
+            bad(f"The tensor {tensor.name!r} has an element that is no string")
         found.append(one)
     return found
 
@@ -138,16 +145,16 @@ def _unpacked(name: str, data: bytes) -> list[str]:
     found: list[str] = []
     at = 0
     while at < len(data):
-        head = data[at : at + 4]
+        head = data[at : at + LENGTH_BYTES]
         size = int.from_bytes(head, "little")
-        text = data[at + 4 : at + 4 + size]
-        if len(head) < 4 or len(text) < size:
-            raise bad(f"The binary data of the tensor {name!r} ends within an element")
+        text = data[at + LENGTH_BYTES : at + LENGTH_BYTES + size]
+        if len(head) < LENGTH_BYTES or len(text) < size:
+            bad(f"The binary data of the tensor {name!r} ends within an element")
         try:
             found.append(text.decode())
-        except UnicodeDecodeError as error:
-            raise bad(f"Element {len(found)} of the tensor {name!r} is not UTF-8") from error
-        at += 4 + size
+        except UnicodeDecodeError:
+            bad(f"Element {len(found)} of the tensor {name!r} is not UTF-8")
+        at += LENGTH_BYTES + size
     return found
 
 
@@ -166,9 +173,9 @@ def response(request: Request, made: Sequence[Output], *, model: str, version: s
     for one in wanted:
         output = by_name.get(one.name)
         if output is None:
-            raise bad(f"There is no output {one.name!r}; there are {', '.join(by_name)}")
+            bad(f"There is no output {one.name!r}; there are {', '.join(by_name)}")
         if one.parameters.get("classification"):
-            raise bad("The extension for classification is not here; the output `probabilities` has all of them")
+            bad("The extension for classification is not here; the output `probabilities` has all of them")
         head: dict[str, object] = {"name": output.name, "datatype": output.datatype, "shape": output.shape}
         if one.parameters.get("binary_data", all_binary) is True:
             binary.append(output.binary)

@@ -1,0 +1,79 @@
+"""`tagstream serve`: decisions by HTTP."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stream.cli.exits import EXIT_USAGE, fail
+from stream.cli.options import Brokers, BundleFolder, Decider, Threshold, finite, not_empty, path, settings
+
+MOST_PORT = 65535
+
+
+def serve(
+    brokers: Brokers = None,
+    bundle: BundleFolder = None,
+    threshold: Threshold = None,
+    decider: Decider = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.", callback=not_empty)] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=MOST_PORT)] = 8091,
+    host_name: Annotated[
+        list[str] | None,
+        typer.Option("--host-name", help="Host name by which clients ask; addresses and localhost need none. May be repeated."),
+    ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="File with the token that each request must bring: Authorization: Bearer TOKEN.", parser=path, metavar="FILE"
+        ),
+    ] = None,
+    behind_proxy: Annotated[
+        bool, typer.Option("--behind-proxy", help="Listen beyond this machine without a token: a proxy lets clients through.")
+    ] = False,
+    table: Annotated[
+        str | None,
+        typer.Option(
+            help="Table of predictions that is asked before the model: sqlite:///FILE or postgresql://...", callback=not_empty
+        ),
+    ] = None,
+    queue_rows: Annotated[
+        int, typer.Option(help="Rows that may wait for the model; more are answered with 503.", min=1, max=100_000)
+    ] = 1024,
+    deadline_seconds: Annotated[
+        float, typer.Option(help="Most seconds that a request waits for its decisions.", min=0.1, max=300, callback=finite)
+    ] = 10.0,
+) -> None:
+    """
+    Decide by HTTP until stopped: POST /classify, and the Open Inference Protocol v2.
+
+    The address that it says has a page with examples. It needs no broker, unless a request says ?publish=true.
+    """
+    chosen = settings(brokers=brokers, bundle=bundle, confidence_threshold=threshold, decider=decider)
+    try:
+        from stream.serve import run
+    except ModuleNotFoundError as error:
+        from model_export.extras import install
+
+        fail(f"the service needs the extra `http` ({error}). Next: {install('http')}", EXIT_USAGE)
+    from stream import logs
+    from stream.terminal import console
+    from stream.web.serving import is_loopback
+
+    if not (is_loopback(host) or token_file or behind_proxy):
+        fail(
+            f"on {host} whoever reaches the service could use it, and write events with ?publish=true. Next: give --token-file, keep "
+            f"--host 127.0.0.1, or say --behind-proxy if a proxy lets clients through.",
+            EXIT_USAGE,
+        )
+    plan = run.Plan(
+        host=host,
+        port=port,
+        names=host_name or (),
+        token_file=token_file,
+        table=table,
+        most_waiting=queue_rows,
+        deadline_seconds=deadline_seconds,
+    )
+    logs.configure(level=chosen.log_level, form=chosen.log_format)
+    run.run(chosen, plan, say=console.talk)

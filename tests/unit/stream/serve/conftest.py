@@ -1,0 +1,122 @@
+"""The application of `tagstream serve` in this process, over the keyword classifier, with a broker that keeps what it is sent."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import httpx
+
+from monitoring.metrics.http import HttpMetrics
+from stream.contract.publication import Publication
+from stream.contract.record import Record
+from stream.decide.pipeline import Pipeline
+from stream.kafka.producer import UndeliveredError
+from stream.serve.answering import Answering
+from stream.serve.app import Service, application
+from stream.serve.cached import Cached
+from stream.serve.deciding import Deciding
+from stream.serve.publishing import Publishing
+from stream.settings.settings import Settings
+from tests.fakes import deciding
+from tests.waiting import HANG_SECONDS
+
+T = TypeVar("T")
+MOST_WAITING = 8
+
+
+@dataclass
+class Broker:
+    """Stands in for the sender: keeps every record, and answers each with `word`."""
+
+    word: UndeliveredError | None = None
+    raises: Exception | None = None
+    records: list[Record] = field(default_factory=list)
+
+    def deliver(self, records: Sequence[Record]) -> list[UndeliveredError | None]:
+        """Take them all."""
+        self.records.extend(records)
+        return [self.word] * len(records)
+
+    @contextlib.contextmanager
+    def sender(self) -> Iterator["Broker"]:
+        """Connect, or raise."""
+        if self.raises is not None:
+            raise self.raises
+        yield self
+
+
+@dataclass
+class Served:
+    """The application and its parts."""
+
+    app: Any
+    client: httpx.AsyncClient
+    metrics: HttpMetrics
+    broker: Broker
+    answering: Answering
+
+
+@contextlib.asynccontextmanager
+async def served(
+    *,
+    pipeline: Pipeline | None = None,
+    decide: Callable[[Sequence[Record]], list[Publication]] | None = None,
+    broker: Broker | None = None,
+    cached: Cached | None = None,
+    token: str | None = None,
+    deadline_seconds: float = HANG_SECONDS,
+    most_waiting: int = MOST_WAITING,
+    inference_timeout_seconds: float = HANG_SECONDS,
+) -> AsyncIterator[Served]:
+    """A service, and a client on this machine."""
+    metrics = HttpMetrics.alone()
+    made = Pipeline(decider=deciding(), observer=metrics) if pipeline is None else pipeline
+    settings = Settings(inference_threads=1, batch_max_events=4, inference_timeout_seconds=inference_timeout_seconds)
+    queue = Deciding(
+        decide or made.publications, settings, most_waiting=most_waiting, deadline_seconds=deadline_seconds, counts=metrics
+    )
+    kept = Broker() if broker is None else broker
+    sender: Callable[[], AbstractContextManager[Broker]] = kept.sender
+    publishing = Publishing(sender, "content", wait_seconds=HANG_SECONDS)
+    answering = Answering(queue, publishing, metrics, cached)
+    service = Service(
+        answering=answering,
+        metrics=metrics,
+        model=made.decider.model,
+        labels=made.decider.labels,
+        trouble=lambda: None if answering.broken is None else "it is broken",
+        most_rows=most_waiting,
+        token=token,
+    )
+    app = application(service)
+    transport = httpx.ASGITransport(app)
+    async with queue, publishing, httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8091") as client:
+        yield Served(app, client, metrics, kept, answering)
+    answering.close()
+
+
+def run(scenario: Callable[[Served], Awaitable[T]], **parts: Any) -> T:
+    """The result of a scenario with a service of these parts."""
+
+    async def whole() -> T:
+        async with served(**parts) as service:
+            return await scenario(service)
+
+    return asyncio.run(asyncio.wait_for(whole(), HANG_SECONDS))
+
+
+def ask(method: str, path: str, parts: dict[str, Any] | None = None, **more: Any) -> httpx.Response:
+    """The answer to one request."""
+
+    async def scenario(service: Served) -> httpx.Response:
+        return await service.client.request(method, path, **more)
+
+    return run(scenario, **(parts or {}))
+
+
+def without_clock(answer: bytes) -> bytes:
+    """The answer up to the clock reading."""
+    return answer.partition(b',"tagged_at"')[0]

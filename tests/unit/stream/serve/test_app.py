@@ -1,0 +1,248 @@
+"""Both faces of the service: the objects of `classify --json`, tensors, refusals with sentences, health and the page."""
+
+import asyncio
+import json
+
+import httpx
+import pytest
+
+from monitoring.observer import NullObserver
+from stream.batch.classify import classify
+from stream.batch.rows.row import Row
+from stream.decide.pipeline import Pipeline
+from stream.kafka.errors import BrokerAbsentError
+from stream.kafka.producer import TooLargeError, UndeliveredError
+from stream.serve.app import MAX_BODY_BYTES
+from tests.fakes import deciding
+from tests.unit.stream.serve.conftest import MOST_WAITING, Broker, Served, ask, run, without_clock
+from tests.waiting import until
+
+EVENTS = [
+    b'{"id": 6, "title": "A translation of texts", "views": 12345678901234567890}',
+    b'{"title": "maybe an image", "description": "of a cat"}',
+    b'{"id": "no title"}',
+    b'{"title": "NaN", "x": NaN}',
+]
+INFER = {"inputs": [{"name": "title", "datatype": "BYTES", "shape": [2], "data": ["A translation", "maybe an image"]}]}
+
+
+def by_classify(events: list[bytes]) -> list[bytes]:
+    """The lines of `classify --json`."""
+    pipeline = Pipeline(decider=deciding(), observer=NullObserver())
+    return [found.line for found in classify(pipeline, [Row(line, event) for line, event in enumerate(events, start=1)])]
+
+
+def test_an_array_is_answered_by_the_lines_of_classify() -> None:
+    """Byte by byte but for the clock: decisions, numbers beyond a float, and rejections in their place."""
+    found = ask("POST", "/classify", content=b"[%b]" % b" ,\n".join(EVENTS[:3]))
+    assert found.status_code == 200
+    lines = by_classify(EVENTS[:3])
+    assert found.content.count(b"12345678901234567890") == 1
+    answers = json.loads(found.content)
+    assert [one["destination"] for one in answers] == ["tagged", "review", "dlq"]
+    for line in lines:
+        assert without_clock(line) in found.content
+    assert lines[2] in found.content
+
+
+@pytest.mark.parametrize(
+    ("event", "status"), [(EVENTS[0], 200), (EVENTS[1], 200), (EVENTS[2], 422), (EVENTS[3], 422), (b"", 422)]
+)
+def test_one_event_is_answered_by_one_object(event: bytes, status: int) -> None:
+    """A rejected one by its reason, with a status that a client sees."""
+    found = ask("POST", "/classify", content=event)
+    assert found.status_code == status
+    assert without_clock(found.content) == without_clock(by_classify([event])[0])
+
+
+def test_an_empty_array_has_no_answers() -> None:
+    """That is no error: nothing was asked."""
+    assert ask("POST", "/classify", content=b" [ ] ").json() == []
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        (b"[", 400),
+        (b"[1,]", 400),
+        (b"[" * 100_000, 400),
+        (b'[{"title": "a"}' + b', {"title": "a"}' * MOST_WAITING + b"]", 413),
+        (b" " * (MAX_BODY_BYTES + 1), 413),
+    ],
+    ids=["an open array", "half an element", "too deep", "too many rows", "too large"],
+)
+def test_what_is_no_request_is_refused_with_a_sentence(content: bytes, status: int) -> None:
+    """The sentence ends with the next step."""
+    found = ask("POST", "/classify", content=content)
+    assert found.status_code == status
+    assert "Next: " in found.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "status"),
+    [
+        ("GET", "/nothing", {}, 404),
+        ("GET", "/classify", {}, 405),
+        ("POST", "/classify?publish=perhaps", {}, 400),
+        ("POST", "/classify", {"Content-Encoding": "gzip"}, 415),
+        ("POST", "/classify", {"Host": "evil.example"}, 421),
+        ("POST", "/classify", {"Origin": "https://evil.example"}, 403),
+        ("GET", "/v2/models/other", {}, 404),
+        ("GET", "/v2/models/m/versions/9", {}, 404),
+        ("POST", "/v2/models/m/versions/9/infer", {}, 404),
+    ],
+)
+def test_every_refusal_is_one_object(method: str, path: str, headers: dict[str, str], status: int) -> None:
+    """`{"error": SENTENCE}`, as the Open Inference Protocol has it."""
+    found = ask(method, path, headers=headers, content=b"{}" if method == "POST" else b"")
+    assert found.status_code == status
+    assert list(found.json()) == ["error"]
+    assert "Next: " in found.json()["error"]
+    assert (found.headers.get("allow") == "POST") == (status == 405)
+
+
+def test_tensors_have_the_figures_of_the_objects() -> None:
+    """Each output is a field of the answer object, and `answer` is the object itself."""
+    found = ask("POST", "/v2/models/m/infer", json=INFER | {"id": "q"}).json()
+    assert (found["model_name"], found["model_version"], found["id"]) == ("m", "1", "q")
+    outputs = {one["name"]: one for one in found["outputs"]}
+    answers = [json.loads(one) for one in outputs["answer"]["data"]]
+    for name in ("tag", "confidence", "prediction_id", "destination"):
+        assert outputs[name]["data"] == [one[name] for one in answers]
+    assert outputs["probabilities"]["shape"] == [2, 4]
+    assert outputs["probabilities"]["data"] == [share for one in answers for share in one["probabilities"].values()]
+    same = [b'{"title":"A translation"}', b'{"title":"maybe an image"}']
+    assert [without_clock(one.encode()) for one in outputs["answer"]["data"]] == [
+        without_clock(one) for one in by_classify(same)
+    ]
+
+
+def test_a_rejected_row_does_not_spoil_its_neighbours() -> None:
+    """Its destination says it, and its answer why."""
+    tensors = [
+        {"name": "title", "datatype": "BYTES", "shape": [2, 1], "data": [["image"], [" "]]},
+        {"name": "id", "datatype": "BYTES", "shape": [2], "data": ["", "b"]},
+    ]
+    asked = {"inputs": tensors, "outputs": [{"name": "destination"}, {"name": "tag"}, {"name": "answer"}]}
+    found = ask("POST", "/v2/models/m/versions/1/infer", json=asked).json()
+    destination, tag, answer = (one["data"] for one in found["outputs"])
+    assert (destination, tag) == (["tagged", "dlq"], ["computer-vision", ""])
+    assert json.loads(answer[1])["error"]["code"] == "missing_title"
+
+
+@pytest.mark.parametrize(
+    ("path", "part"),
+    [
+        ("/v2", '"tagstream"'),
+        ("/v2/models/m", '"probabilities"'),
+        ("/v2/models/m/versions/1", '"digest"'),
+        ("/v2/models/m/ready", "true"),
+        ("/v2/models/m/versions/1/ready", "true"),
+        ("/v2/health/live", "true"),
+        ("/v2/health/ready", "true"),
+        ("/healthz", "alive"),
+        ("/readyz", "ready"),
+        ("/docs", "curl http://127.0.0.1:8091/classify"),
+        ("/", "Open Inference Protocol"),
+        ("/docs.css", "font"),
+        ("/metrics", "tagstream_http_requests_total"),
+    ],
+)
+def test_what_can_be_read(path: str, part: str) -> None:
+    """Health, the model's names and shapes, the page and the metrics."""
+    found = ask("GET", path)
+    assert found.status_code == 200
+    assert part in found.text
+
+
+def test_the_page_has_every_path_and_loads_nothing_from_elsewhere() -> None:
+    """Its policy forbids it, and no link leads out."""
+
+    async def scenario(service: Served) -> tuple[str, dict[str, object]]:
+        return (await service.client.get("/docs")).text, (await service.client.get("/openapi.json")).json()["paths"]
+
+    page, paths = run(scenario)
+    assert all(path in page for path in paths)
+    assert "http://" not in page.replace("http://127.0.0.1:8091", "")
+    assert "https://" not in page
+
+
+def test_published_events_go_to_the_topic_as_they_came() -> None:
+    """The same bytes, with the trace that the request carries; a rejected one is not sent."""
+
+    async def scenario(service: Served) -> tuple[httpx.Response, Broker]:
+        content = b"[%b]" % b",".join(EVENTS[:3])
+        found = await service.client.post("/classify?publish=true", content=content, headers={"traceparent": "00-a-b-01"})
+        return found, service.broker
+
+    found, broker = run(scenario)
+    assert (found.status_code, found.headers["tagstream-published"]) == (200, "2")
+    assert [record.value for record in broker.records] == EVENTS[:2]
+    assert {(record.topic, record.key, record.headers) for record in broker.records} == {
+        ("content", None, (("traceparent", b"00-a-b-01"),))
+    }
+
+
+@pytest.mark.parametrize(
+    ("broker", "status", "part"),
+    [
+        (Broker(word=UndeliveredError("no word")), 503, "not confirmed 1 of 1 events (no word)"),
+        (Broker(word=TooLargeError("large")), 413, "too large for the topic content"),
+        (Broker(raises=BrokerAbsentError("nothing listens at x:1. Next: start it")), 503, "(nothing listens at x:1.)"),
+    ],
+)
+def test_an_event_without_the_brokers_word_is_no_success(broker: Broker, status: int, part: str) -> None:
+    """The client is told, and may send it again: the same event gets the same decision."""
+    found = ask("POST", "/classify?publish=true", {"broker": broker}, content=EVENTS[0])
+    assert found.status_code == status
+    assert part in found.json()["error"]
+
+
+def test_a_broker_that_comes_back_is_used() -> None:
+    """The producer is made anew at the next request."""
+
+    async def scenario(service: Served) -> list[int]:
+        found = [await service.client.post("/classify?publish=true", content=EVENTS[0])]
+        service.broker.raises = None
+        found.append(await service.client.post("/classify?publish=true", content=EVENTS[0]))
+        return [one.status_code for one in found]
+
+    assert run(scenario, broker=Broker(raises=BrokerAbsentError("away"))) == [503, 200]
+
+
+def test_a_client_of_the_broker_that_breaks_ends_the_service() -> None:
+    """An unknown error is no state to go on in: readiness fails, and the owner ends the process."""
+
+    async def scenario(service: Served) -> tuple[BaseException | None, int]:
+        waiting = asyncio.create_task(service.client.post("/classify?publish=true", content=EVENTS[0]))
+        await asyncio.to_thread(until, lambda: service.answering.broken, "the client of the broker has broken")
+        waiting.cancel()
+        return service.answering.broken, (await service.client.get("/readyz")).status_code
+
+    broken, status = run(scenario, broker=Broker(raises=ZeroDivisionError("a bug")))
+    assert isinstance(broken, ZeroDivisionError)
+    assert status == 503
+
+
+def test_requests_rows_and_events_are_counted() -> None:
+    """By face and status, by destination, by the broker's word."""
+
+    async def scenario(service: Served) -> str:
+        await service.client.post("/classify?publish=true", content=b"[%b]" % b",".join(EVENTS[:3]))
+        await service.client.post("/classify", content=b"[")
+        await service.client.post("/v2/models/m/infer", json=INFER)
+        return service.metrics.text().decode()
+
+    found = run(scenario)
+    for line in (
+        'tagstream_http_requests_total{door="classify",status="200"} 1.0',
+        'tagstream_http_requests_total{door="classify",status="400"} 1.0',
+        'tagstream_http_requests_total{door="infer",status="200"} 1.0',
+        'tagstream_http_rows_total{destination="tagged"} 2.0',
+        'tagstream_http_rows_total{destination="review"} 2.0',
+        'tagstream_http_rows_total{destination="dlq"} 1.0',
+        'tagstream_http_published_events_total{word="confirmed"} 2.0',
+        "tagstream_http_batch_rows_count 2.0",
+        "tagstream_http_waiting_rows 0.0",
+    ):
+        assert line in found

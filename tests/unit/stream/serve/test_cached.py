@@ -1,0 +1,141 @@
+"""`--table`: answers from a table first, marked as such; what is stale, or on another text, is decided anew."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from monitoring.observer import NullObserver
+from stream.contract.record import Record
+from stream.database.database import DatabaseUnavailableError
+from stream.decide.pipeline import Pipeline
+from stream.serve.cached import PAUSE_SECONDS, Cached
+from stream.tables.predictions import Predictions, open_predictions
+from stream.tables.row import PredictionRow, row_of
+from tests.fakes import deciding
+from tests.unit.stream.serve.conftest import Served, ask, run, without_clock
+
+EVENT = b'{"id":"a","title":"An image","n":1.50}'
+SAME_TEXT = b'{"id":"b","title":"An image"}'
+PIPELINE = Pipeline(decider=deciding(), observer=NullObserver())
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Iterator[Predictions]:
+    """A table with the decision on `EVENT`."""
+    with open_predictions(f"sqlite:///{tmp_path}/table.db") as made:
+        made.upsert([row_of_event(EVENT)])
+        yield made
+
+
+def row_of_event(event: bytes, pipeline: Pipeline = PIPELINE) -> PredictionRow:
+    """The row of an event's decision."""
+    (publication,) = pipeline.publications([Record(key=None, value=event)])
+    row = row_of(publication)
+    assert row is not None
+    return row
+
+
+def asked(table: Predictions, *events: bytes, pipeline: Pipeline = PIPELINE) -> list[dict[str, Any]]:
+    """The answers."""
+    parts = {"pipeline": pipeline, "cached": Cached(table, pipeline)}
+    answers: list[dict[str, Any]] = ask("POST", "/classify", parts, content=b"[%b]" % b",".join(events)).json()
+    return answers
+
+
+@pytest.mark.parametrize("event", [EVENT, SAME_TEXT, b'{"title":"An image","description":""}'])
+def test_the_same_text_is_answered_from_the_table(table: Predictions, event: bytes) -> None:
+    """By the id or by the text: the very bytes that the model's answer would have, and word that they are from the table."""
+    found = ask("POST", "/classify", {"cached": Cached(table, PIPELINE)}, content=event)
+    fresh = ask("POST", "/classify", content=event)
+    assert found.content.endswith(b',"cached":true}')
+    assert without_clock(found.content) == without_clock(fresh.content)
+    assert b"cached" not in fresh.content
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        b'{"id":"a","title":"A translation"}',
+        b'{"id":"a","title":"An im\xe2\x80\x8bage"}',
+        b'{"id":"a","cached":1,"title":"An image"}',
+    ],
+)
+def test_another_text_is_decided(table: Predictions, event: bytes) -> None:
+    """Also with the same id, also where a hidden character alone is new; and an answer never names a key twice."""
+    (answer,) = asked(table, event)
+    assert answer.get("cached") in {None, 1}
+
+
+@pytest.mark.parametrize("threshold", [0.1, 0.999])
+def test_another_threshold_is_stale(table: Predictions, threshold: float) -> None:
+    """The decision would be another one today."""
+    (answer,) = asked(table, EVENT, pipeline=Pipeline(decider=deciding(threshold=threshold), observer=NullObserver()))
+    assert "cached" not in answer
+    assert answer["threshold"] == threshold
+
+
+def test_another_bundle_is_stale(table: Predictions) -> None:
+    """It is decided anew by the bundle of today."""
+    model = type(PIPELINE.decider.model)(name="m", version="2", digest="e" * 64)
+    (answer,) = asked(table, EVENT, pipeline=Pipeline(decider=deciding(model=model), observer=NullObserver()))
+    assert "cached" not in answer
+    assert answer["model"]["version"] == "2"
+
+
+def test_what_a_person_decided_holds(table: Predictions) -> None:
+    """For its own event and text alone; another event with the text gets the model's decision."""
+    row = row_of_event(EVENT)
+    answer = json.loads(row.answer) | {"tag": "mlops", "decider": "reviewer"}
+    person = replace(
+        row,
+        prediction_id="5a6b1f0e-6f4c-5a53-8f5e-0f6f7d3c9f10",
+        tag="mlops",
+        decider="reviewer",
+        version=1,
+        answer=json.dumps(answer),
+    )
+    table.upsert([person])
+    own, other, changed = asked(table, EVENT, SAME_TEXT, b'{"id":"a","title":"A translation"}')
+    assert (own["tag"], own["decider"], own["cached"], own["destination"]) == ("mlops", "reviewer", True, "tagged")
+    assert (other["tag"], other["decider"], other["cached"]) == ("computer-vision", "model", True)
+    assert (changed["tag"], changed["decider"]) == ("natural-language-processing", "model")
+
+
+def test_rejected_and_unknown_rows_keep_their_place(table: Predictions) -> None:
+    """Rows from the table stand between rows from the model."""
+    answers = asked(table, b'{"x":1}', EVENT, b'{"id":"c","title":"A translation"}', SAME_TEXT, b"1")
+    assert [answer["destination"] for answer in answers] == ["dlq", "tagged", "tagged", "tagged", "dlq"]
+    assert [answer.get("id") for answer in answers] == [None, "a", "c", "b", None]
+    assert [answer.get("cached") for answer in answers] == [None, True, None, True, None]
+    assert (answers[4]["line"], answers[4]["row"]) == (5, 4)
+
+
+def test_a_table_that_is_away_costs_the_table_alone(table: Predictions, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model answers; the table is left alone for a while, then asked again; the metrics say it."""
+    now = [0.0]
+    calls = []
+
+    def away(*_: object) -> dict[str, PredictionRow]:
+        calls.append(1)
+        msg = "away"
+        raise DatabaseUnavailableError(msg)
+
+    cached = Cached(table, PIPELINE, clock=lambda: now[0])
+    with monkeypatch.context() as patched:
+        patched.setattr(Predictions, "by_persons", away)
+
+        async def scenario(service: Served) -> tuple[list[httpx.Response], str]:
+            found = [await service.client.post("/classify", content=EVENT) for _ in range(3)]
+            return found, service.metrics.text().decode()
+
+        found, metrics = run(scenario, cached=cached)
+    assert [one.status_code for one in found] == [200] * 3
+    assert len(calls) == 1
+    assert 'tagstream_http_table_rows_total{result="failed"} 3.0' in metrics
+    now[0] = PAUSE_SECONDS
+    assert ask("POST", "/classify", {"cached": cached}, content=EVENT).json()["cached"] is True
