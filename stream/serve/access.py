@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fastapi.datastructures import Headers
 
-from stream.serve.problems import refusal
+from stream.serve.faces.problems import refusal
 from stream.web.serving import ASGIApp, Receive, Scope, Send
 
 # An orchestrator has no token; no word of an event is there.

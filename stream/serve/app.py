@@ -14,13 +14,13 @@ from monitoring.metrics.quality import CONTENT_TYPE
 from monitoring.vocabulary import HttpDoor
 from stream.contract.decisions import ModelRef
 from stream.contract.record import Headers
-from stream.serve import inference, page
 from stream.serve.access import Token
 from stream.serve.answering import REJECTED, Answering
-from stream.serve.bodies import bounded, check_rows
-from stream.serve.described import describe
 from stream.serve.errors import RequestError
-from stream.serve.problems import answer_errors, json_response, refusal
+from stream.serve.faces import inference, page
+from stream.serve.faces.bodies import bounded, check_rows
+from stream.serve.faces.described import describe
+from stream.serve.faces.problems import answer_errors, json_response, refusal
 from stream.web.guard import Guard, Rules
 from stream.web.serving import ASGIApp, Message, Receive, Scope, Send
 

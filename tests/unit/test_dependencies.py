@@ -21,13 +21,8 @@ NOT_IMPORTED = {"cramjam"}
 STUBS = {"_typeshed"}
 # A worker's rooms: what these import as they are loaded must be installed without an extra.
 OF_A_WORKER = ("stream", "monitoring", "model_export/bundle")
-<<<<<<< HEAD
 # Loaded by the verbs of reviewers, of tables and of HTTP alone, which need the extra `review`, `batch` or `http`.
 OF_REVIEWERS = ("stream/review", "stream/database", "stream/tables", "stream/tags", "stream/web", "stream/serve")
-=======
-# Loaded by the verbs of servers alone, which need the extra `review` or `http`.
-OF_REVIEWERS = ("stream/review", "stream/web", "stream/serve")
->>>>>>> 387466a (tagstream serve: decisions by HTTP, with the bytes of classify --json)
 # Loaded by programs that have tables or a cluster, which need the extra `batch`, `ray` or `spark`.
 OF_TABLES = (
     "stream/batch/arrow.py",

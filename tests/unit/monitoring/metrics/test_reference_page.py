@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from monitoring.metrics.reference_page import main, page
+from tests.unit.monitoring.metrics.test_http import documented_of_a_service
 from tests.unit.monitoring.metrics.test_metrics import documented
 from tests.unit.monitoring.metrics.test_quality import documented_of_a_console
 
@@ -18,7 +19,7 @@ def test_every_metric_is_on_the_page_once() -> None:
     """Each metric is on the page once, by the name that a query uses."""
     rows = [line.split("`")[1] for line in page().splitlines() if line.startswith("| `")]
     assert len(rows) == len(set(rows))
-    assert set(rows) == set(documented()) | set(documented_of_a_console())
+    assert set(rows) == set(documented()) | set(documented_of_a_console()) | set(documented_of_a_service())
 
 
 def test_a_closed_set_is_written_out() -> None:

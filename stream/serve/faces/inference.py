@@ -14,13 +14,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from stream.contract.decisions import ModelRef
-from stream.serve import tensors
 from stream.serve.answering import Answering
-from stream.serve.bodies import bounded, check_rows
-from stream.serve.described import describe
 from stream.serve.errors import RequestError
-from stream.serve.problems import json_response
-from stream.serve.tensors import NUMBER, TEXT, Output
+from stream.serve.faces import tensors
+from stream.serve.faces.bodies import bounded, check_rows
+from stream.serve.faces.described import describe
+from stream.serve.faces.problems import json_response
+from stream.serve.faces.tensors import NUMBER, TEXT, Output
 
 TITLE, OPTIONAL = "title", ("description", "id")
 OCTETS = "application/octet-stream"
