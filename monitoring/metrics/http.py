@@ -7,6 +7,7 @@ from typing import Self
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, generate_latest
 
 from monitoring.metrics.families import BATCH_BUCKETS, STAGE_BUCKETS
+from monitoring.metrics.traces import TraceMetrics
 from monitoring.observer import NullObserver
 from monitoring.vocabulary import Destination, HttpDoor
 
@@ -17,10 +18,16 @@ WORDS = ("confirmed", "unconfirmed")
 
 
 class HttpMetrics(NullObserver):
-    """The series of one server on one registry. Implements `Observer`; of a pipeline it counts the exceptions of the model."""
+    """
+    The series of one server on one registry. Implements `Observer`; of a pipeline it counts the exceptions of the model.
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        """Register every metric and create every series."""
+    Attributes:
+        traces: Those of spans.
+    """
+
+    def __init__(self, registry: CollectorRegistry, traces: TraceMetrics | None = None) -> None:
+        """Register every metric and create every series. `traces` are on the same registry; None makes them."""
+        self.traces = TraceMetrics(registry) if traces is None else traces
         self._registry = registry
 
         def counter(name: str, text: str, *names: str) -> Counter:

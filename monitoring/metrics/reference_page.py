@@ -96,7 +96,7 @@ def _metrics() -> Iterable[Metric]:
     )
     metrics.open_transactions({0: (1, 1.0)})
     QualityMetrics(registry, labels=LABELS)
-    HttpMetrics(registry).started(name="NAME", version="VERSION", digest="DIGEST", most_waiting=0)
+    HttpMetrics(registry, metrics.traces).started(name="NAME", version="VERSION", digest="DIGEST", most_waiting=0)
     return registry.collect()
 
 

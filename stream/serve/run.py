@@ -20,6 +20,7 @@ from stream.serve.app import Service, application
 from stream.serve.deciding import Deciding
 from stream.serve.publishing import Publishing, Sender
 from stream.settings.settings import Settings
+from stream.tracing.from_settings import tracing_of
 from stream.web.serving import STOP_SECONDS, listen, serve, url
 
 MOST_CONNECTIONS = 4096
@@ -82,6 +83,7 @@ def run(settings: Settings, plan: Plan, *, say: Callable[[str], None]) -> None:
         pipeline = pipeline_of(settings, observer=metrics)
         decider = pipeline.decider
         decider.warm_up(settings.inference_threads)
+        tracing = opened.enter_context(tracing_of(settings, service="tagstream-serve", counted=metrics.traces.counted))
         cached = None
         if plan.table is not None:
             # Imported here: it needs the extra `batch` or `review`, which a service without a table does without.
@@ -142,7 +144,14 @@ def run(settings: Settings, plan: Plan, *, say: Callable[[str], None]) -> None:
         say(f"the service: {url(listening)}docs")
         log.info("serve_starting", address=url(listening), model=decider.model.name, version=decider.model.version)
         try:
-            serve(application(service), listening, watch, connections=_connections(), beside=beside, stopping=stopping)
+            serve(
+                tracing.requests(application(service)),
+                listening,
+                watch,
+                connections=_connections(),
+                beside=beside,
+                stopping=stopping,
+            )
         except BaseException as error:
             if answering.broken is None:
                 raise

@@ -17,6 +17,7 @@ tagstream_http_table_rows_total result
 tagstream_http_published_events_total word
 tagstream_http_model_exceptions_total
 tagstream_http_model_info name version digest
+tagstream_trace_spans_total result
 """
 
 
