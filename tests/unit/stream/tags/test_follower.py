@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from stream.contract.record import Record
 from stream.database.database import DatabaseUnavailableError
@@ -134,15 +135,14 @@ def test_brokers_that_keep_records_back_end_a_single_run(predictions: Prediction
     assert predictions.positions() == {("tagged", 0): 1}
 
 
-def test_records_that_retention_took_are_told(
-    predictions: Predictions, topics: list[Topics], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_records_that_retention_took_are_told(predictions: Predictions, topics: list[Topics]) -> None:
     """It reads on at the first record that is there."""
     predictions.upsert([], {("tagged", 0): 1})
     topics.append(Topics([model(f"e-{number}") for number in range(4)], start=3))
-    done = follow(BOUND, predictions, threading.Event(), once=True)
+    with capture_logs() as told:
+        done = follow(BOUND, predictions, threading.Event(), once=True)
     assert (done.decisions, predictions.positions()) == (1, {("tagged", 0): 4})
-    assert "records_gone" in "".join(capsys.readouterr())
+    assert [one["records"] for one in told if one["event"] == "records_gone"] == [2]
 
 
 def test_a_table_that_stands_behind_the_end_is_refused(predictions: Predictions, topics: list[Topics]) -> None:
