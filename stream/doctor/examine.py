@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 from stream.doctor import decider, local, remote
 from stream.doctor.findings import Finding, Report, Status
+from stream.doctor.registry import schema_registry
 from stream.doctor.tracing import tracing
 from stream.kafka.errors import BrokerUnreachableError
 from stream.settings.secret_files import SecurityError
@@ -51,6 +52,7 @@ def _checks_without_broker(settings: Settings, severity: Status) -> Iterator[Fin
     yield decider.drift_reference(settings)
     yield local.metrics_port(settings)
     yield local.state_folder(settings)
+    yield from schema_registry(settings)
     yield from tracing(settings)
     yield from decider.circuit_breaker(settings, opened=severity)
     yield from local.security(settings)

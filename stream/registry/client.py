@@ -25,6 +25,7 @@ ATTEMPT_SECONDS = 5.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 1.0
 # The types of schemas that it takes: every registry answers this to every user that it knows.
 TYPES = "/schemas/types"
+NEXT = "Next: see that it runs and that schema_registry.url is its address, then start again; `tagstream doctor` asks it too."
 OK, MANY_REQUESTS, REQUEST_TIMEOUT, SERVER_ERROR = 200, 429, 408, 500
 NOT_GIVEN = frozenset({403, 404})
 REFUSED = frozenset({401, 403})
@@ -126,10 +127,7 @@ class Client:
                 break
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-        msg = (
-            f"the Schema Registry gives no answer in time (schema_registry.timeout_seconds); {why}. No event is lost: start again once it "
-            f"works. Next: tagstream doctor."
-        )
+        msg = f"the Schema Registry gives no answer in time (schema_registry.timeout_seconds); {why}. No event is lost. {NEXT}"
         raise RegistryError(msg)
 
     def _ask(self, url: str, path: str, seconds: float, until: float) -> _Answer:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from monitoring.vocabulary import Reason, Stage
 from stream.contract.refusal import Refusal
 from stream.registry.avro import Read, SchemaError, reader_of
-from stream.registry.client import Client, NotGiven, RegistryError
+from stream.registry.client import NEXT, Client, NotGiven, RegistryError
 from stream.registry.frame import SchemaName
 
 # Requests at once, so that a batch whose events name many schemas ends within its bound.
@@ -115,7 +115,7 @@ class Schemas:
             if not all(one.done() for one in asked.values()):
                 msg = (
                     f"the Schema Registry did not give {len(names)} schemas within {self._seconds:g} s (schema_registry.timeout_seconds). "
-                    f"No event is lost: start again once it works. Next: tagstream doctor."
+                    f"No event is lost. {NEXT}"
                 )
                 raise RegistryError(msg)
             found = {name: one.result() for name, one in asked.items()}
@@ -138,7 +138,7 @@ class Schemas:
         if isinstance(answer, NotGiven):
             return _refusal(Reason.UNKNOWN_SCHEMA, f"the Schema Registry has no schema of {said} for us: it is {answer.why}")
         # A registry leaves out the type of the first kind of schema that there was.
-        kind = answer.get("schemaType", "AVRO")
+        kind = answer.get("schemaType") or "AVRO"
         if kind == "JSON":
             return _as_it_is
         if kind != "AVRO":
@@ -158,6 +158,9 @@ class Schemas:
             SchemaError: One is not there, or there are too many.
         """
         for reference in answer.get("references") or ():
+            if not isinstance(reference, Mapping):
+                msg = "what it refers to has no name"
+                raise SchemaError(msg)
             place = str(reference.get("subject")), str(reference.get("version"))
             if place in found:
                 continue

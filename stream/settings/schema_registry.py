@@ -97,6 +97,10 @@ def _is_address(text: str) -> bool:
             and bool(found.hostname)
             and found.port != 0
             and not (found.query or found.fragment)
+            # As it goes into a request.
+            and text.isascii()
+            and text.isprintable()
+            and " " not in text
         )
     except ValueError:
         return False

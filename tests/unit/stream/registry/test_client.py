@@ -194,10 +194,11 @@ def test_a_schema_may_refer_to_others(registry: Registry) -> None:
     [
         lambda registry: registry.register("s", AVRO, references=[reference("nowhere")]),
         lambda registry: registry.register("s", AVRO, references=[reference("s")]),
+        lambda registry: registry.register("s", AVRO, references=["s"]),  # type: ignore[list-item]
         lambda registry: registry.register("s", "no schema"),
         lambda registry: registry.register("s", "{}", "OTHER"),
     ],
-    ids=["a reference to nowhere", "a circle", "no schema", "another type"],
+    ids=["a reference to nowhere", "a circle", "no object", "no schema", "another type"],
 )
 def test_a_schema_that_cannot_be_read_is_the_events_fault(registry: Registry, given: Callable[[Registry], int]) -> None:
     """It has a code of its own; the circle ends, and its schema is read without it."""

@@ -25,6 +25,8 @@ def given(folder: Path, **values: Any) -> SchemaRegistry:
         ({"url": "ftp://registry"}, "is not http:// or https://"),
         ({"url": "http://"}, "is not http:// or https://"),
         ({"url": "http://registry:0x50"}, "is not http:// or https://"),
+        ({"url": "http://registry/two words"}, "is not http:// or https://"),
+        ({"url": "http://r\u00e9gistre"}, "is not http:// or https://"),
         ({"url": "http://registry?a=b"}, "is not http:// or https://"),
         ({"url": "https://registry,"}, "is not http:// or https://"),
         ({"url": f"https://w:{SECRET}@registry"}, "a user in an address would be printed"),

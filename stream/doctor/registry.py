@@ -1,0 +1,36 @@
+"""A check of the Schema Registry."""
+
+import time
+from collections.abc import Iterator
+
+from stream.doctor.findings import Finding, Status, finding_of
+from stream.registry.avro import MissingExtraError, require_fastavro
+from stream.registry.client import Client, RegistryError
+from stream.settings.secret_files import SecurityError
+from stream.settings.settings import Settings
+
+# The types of schemas by which a worker reads values.
+READ = ("AVRO", "JSON")
+
+
+def schema_registry(settings: Settings) -> Iterator[Finding]:
+    """Whether the registry answers, and as one, to our user; no finding where none is set."""
+    given = settings.schema_registry
+    if given.url is None:
+        return
+    try:
+        require_fastavro()
+        types = Client(given).types(time.monotonic() + given.timeout_seconds)
+    except (MissingExtraError, SecurityError, RegistryError) as error:
+        yield finding_of("schema registry", Status.FAIL, error)
+        return
+    known = [name for name in READ if name in types]
+    detail = f"{given.url} answers, and has schemas of {' and '.join(known) or 'no type that a worker reads'}"
+    yield Finding(check="schema registry", status=Status.OK if known else Status.WARN, detail=detail)
+    if given.username is not None and given.insecure_password_without_tls:
+        yield Finding(
+            check="schema registry",
+            status=Status.WARN,
+            detail="the password can be read on the network (schema_registry.insecure_password_without_tls)",
+            fix="give the registry TLS, and an https address in TAGSTREAM_SCHEMA_REGISTRY__URL",
+        )
