@@ -18,9 +18,9 @@ from tests.go.programs import ROOT, EngineError
 from tests.images.engine import Engine, health_checks
 
 UP_SECONDS, DOWN_SECONDS, ASK_SECONDS = 3600.0, 900.0, 900.0
-SERVICES = ("kafka", "topics", "worker", "prometheus", "producer", "postgres", "review")
+SERVICES = ("kafka", "topics", "worker", "prometheus", "producer", "postgres", "review", "serve")
 # Grafana's image cannot be had where none can be pulled.
-PROFILES = ("core", "observability", "demo", "review")
+PROFILES = ("core", "observability", "demo", "review", "http")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +32,7 @@ class Stack:
     kafka_port: int
     prometheus_port: int
     review_port: int
+    serve_port: int
     environ: Mapping[str, str]
 
     def compose(self, *words: str, seconds: float = ASK_SECONDS, **variables: str) -> str:
@@ -97,16 +98,17 @@ def stack(engine: Engine, image: str) -> Iterator[Stack]:
     Raises:
         EngineError: It does not come up; the message has the end of what its services wrote.
     """
-    kafka, prometheus, review = free_ports(3)
+    kafka, prometheus, review, serve = free_ports(4)
     password = Path(tempfile.mkdtemp(prefix="tagstream-password-")) / "review-password"
     password.write_text(secrets.token_hex(24), encoding="utf-8")
-    ports = {"KAFKA_PORT": str(kafka), "PROMETHEUS_PORT": str(prometheus), "REVIEW_PORT": str(review)}
+    ports = {"KAFKA_PORT": str(kafka), "PROMETHEUS_PORT": str(prometheus), "REVIEW_PORT": str(review), "SERVE_PORT": str(serve)}
     running = Stack(
         engine=engine,
         project=f"tagstream-test-{secrets.token_hex(3)}",
         kafka_port=kafka,
         prometheus_port=prometheus,
         review_port=review,
+        serve_port=serve,
         environ={**engine.environ, **ports, "IMAGE": image, "REVIEW_PASSWORD_FILE": str(password), "RATE": "10"},
     )
     try:

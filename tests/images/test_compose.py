@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from queue import SimpleQueue
 
+import httpx
 import msgspec
 import pytest
 
@@ -22,7 +23,7 @@ from tests.waiting import HANG_SECONDS, until
 # The image and its bases are made within the first test's time.
 pytestmark = [pytest.mark.images, pytest.mark.timeout(4 * 3600)]
 
-SHIPPED = ("kafka", "worker", "prometheus", "producer", "postgres", "review")
+SHIPPED = ("kafka", "worker", "prometheus", "producer", "postgres", "review", "serve")
 
 
 def records(running: Stack, topic: str, *, least: int, seconds: float = HANG_SECONDS) -> list[Record]:
@@ -82,6 +83,15 @@ def test_prometheus_scrapes_both_workers_and_both_work(running: Stack) -> None:
         lambda: len(published(running)) == 2 and all(published(running).values()),
         "both workers have published outcomes",
         state=lambda: published(running),
+    )
+
+
+def test_prometheus_scrapes_serve(running: Stack) -> None:
+    """By the service's name."""
+    until(
+        lambda: len(scraped(running, "tagstream-serve")) == 1,
+        "Prometheus scrapes serve",
+        state=lambda: running.prometheus("targets"),
     )
 
 
@@ -154,7 +164,7 @@ def test_every_port_on_this_machine_is_on_loopback(running: Stack) -> None:
     """Grafana's too, which does not run here."""
     services = json.loads(running.compose("config", "--format", "json"))["services"]
     ports = [port for service in services.values() for port in service.get("ports", ())]
-    assert len(ports) == 4
+    assert len(ports) == 5
     assert {port["host_ip"] for port in ports} == {"127.0.0.1"}
     assert not any("ports" in services[name] for name in ("worker", "postgres"))
 
@@ -162,7 +172,7 @@ def test_every_port_on_this_machine_is_on_loopback(running: Stack) -> None:
 def test_every_service_that_stays_has_a_health_check_and_a_pinned_image(running: Stack) -> None:
     """`worker` has its image's own check."""
     services = json.loads(running.compose("config", "--format", "json"))["services"]
-    assert set(services) == {"kafka", "topics", "worker", "prometheus", "grafana", "producer", "postgres", "review"}
+    assert set(services) == {"kafka", "topics", "worker", "prometheus", "grafana", "producer", "postgres", "review", "serve"}
     assert {name for name, service in services.items() if "test" in service.get("healthcheck", {})} == {
         "kafka",
         "prometheus",
@@ -170,6 +180,7 @@ def test_every_service_that_stays_has_a_health_check_and_a_pinned_image(running:
         "producer",
         "postgres",
         "review",
+        "serve",
     }
     assert all(":" in service["image"] and not service["image"].endswith(":latest") for service in services.values())
     assert all(
@@ -219,6 +230,38 @@ def test_an_answer_in_the_console_reaches_tagged(running: Stack) -> None:
     assert int(kept) >= 1
 
 
+def test_serve_answers_as_the_command_does(running: Stack) -> None:
+    """The same bytes before the time, asked for on the port of this machine."""
+    title = "Pruning a vision transformer for phones"
+    answer = asked(running, {"id": "asked-1", "title": title})
+    (serve,) = running.containers("serve")
+    program = f"""
+import subprocess
+event = {json.dumps({"id": "asked-1", "title": title})!r}
+print(subprocess.run(["tagstream", "classify", "--json", "-"], input=event, capture_output=True, text=True, check=True).stdout)
+"""
+    said = running.python(serve, program).strip().encode()
+    assert answer.split(b',"tagged_at"')[0] == said.split(b',"tagged_at"')[0]
+
+
+def test_an_event_that_serve_publishes_is_decided_by_a_worker(running: Stack) -> None:
+    """It is on `tagged` or `review`, as if a producer had sent it."""
+    asked(running, {"id": "asked-and-published", "title": "Feature stores in production"}, "?publish=true")
+
+    def outcomes() -> list[dict[str, str]]:
+        found = [record for topic in ("tagged", "review") for record in records(running, topic, least=10**6, seconds=5.0)]
+        decisions = [msgspec.json.decode(record.value or b"") for record in found]
+        return [decision for decision in decisions if decision["id"] == "asked-and-published"]
+
+    assert until(outcomes, "the event has an outcome", state=lambda: running.log("serve"))
+
+
+def asked(running: Stack, event: dict[str, str], query: str = "") -> bytes:
+    """What `serve` answers to one event."""
+    answer = httpx.post(f"http://127.0.0.1:{running.serve_port}/classify{query}", json=event, timeout=HANG_SECONDS)
+    return answer.raise_for_status().content
+
+
 def test_the_password_of_postgres_is_in_no_environment(running: Stack) -> None:
     """Neither container has it in what an inspection shows."""
     password = Path(running.environ["REVIEW_PASSWORD_FILE"]).read_text(encoding="utf-8")
@@ -249,14 +292,15 @@ def last_run(events: list[dict[str, str]]) -> str:
 
 
 def test_nothing_must_be_killed_when_it_is_stopped(running: Stack) -> None:
-    """SIGTERM reaches each process itself: the producer and the console end with 0, a worker too, or with 1 at its own bound.
+    """SIGTERM reaches each process itself: the producer, the console and `serve` end with 0, a worker too, or with 1 at its own bound.
 
     A worker whose group forms anew while it stops can wait for a coordinator until that bound; see docs/deploy.md.
     """
-    running.compose("stop", "producer", "worker", "review")
-    (producer,), workers, (review,) = (running.containers(name) for name in ("producer", "worker", "review"))
+    running.compose("stop", "producer", "worker", "review", "serve")
+    (producer,), workers, (review,), (serve,) = (running.containers(name) for name in ("producer", "worker", "review", "serve"))
     assert ending(running, producer) == ("exited", 0)
     assert ending(running, review) == ("exited", 0)
+    assert ending(running, serve) == ("exited", 0)
     assert len(workers) == 2
     assert all(ending(running, worker) in {("exited", 0), ("exited", 1)} for worker in workers)
 

@@ -78,7 +78,8 @@ def test_a_pod_is_killed_only_after_its_own_bound(folder: str, tmp_path: Path) -
     for pod in pods(folder):
         if pod.owner["kind"] == "Deployment":
             service = COMPOSE[pod.name.removeprefix("tagstream-")]
-            assert f"{pod.spec['terminationGracePeriodSeconds']}s" == service["stop_grace_period"]
+            before = pod.container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+            assert f"{pod.spec['terminationGracePeriodSeconds'] - before}s" == service["stop_grace_period"]
         if pod.words[0] == "worker":
             own = load(pod.environ, folder=tmp_path).settings.shutdown_timeout_seconds
             assert pod.spec["terminationGracePeriodSeconds"] >= own + 5

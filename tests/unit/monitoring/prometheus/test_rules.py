@@ -257,7 +257,11 @@ def test_the_budget_of_reviews_is_one_number() -> None:
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_the_job_has_the_name_that_the_alerts_look_for(name: str) -> None:
-    """Each configuration names the jobs of workers and of consoles, and loads both rule files."""
+    """Each configuration names the jobs of workers, of consoles and of `serve`, and loads both rule files."""
     configuration = yaml.safe_load((FOLDER / name).read_text(encoding="utf-8"))
-    assert [job["job_name"] for job in configuration["scrape_configs"]] == ["tagstream", "tagstream-review"]
+    assert [job["job_name"] for job in configuration["scrape_configs"]] == [
+        "tagstream",
+        "tagstream-review",
+        "tagstream-serve",
+    ]
     assert configuration["rule_files"] == ["recording.yml", "alerts.yml"]
