@@ -26,7 +26,7 @@ from stream.decide.draw import Draw
 from tests.faults.inputs import Input, by_partition
 from tests.faults.verdict.answered import audited, judge, split
 from tests.faults.verdict.evidence import Door, Evidence, Finding, Sample, Verdict
-from tests.faults.verdict.matching import Matched, Place, decision, digest_of_model, fingerprint, matched, name, place
+from tests.faults.verdict.matching import Matched, Place, decision, digest_of_model, fingerprint, key_of, matched, name, place
 from tests.faults.verdict.offline import Offline
 
 # A finding quotes at most so many cases.
@@ -135,7 +135,7 @@ def _disagree(outcomes: Sequence[Matched]) -> bool:
         return True
     said: defaultdict[str | None, set[tuple[Door, bytes | None, bytes | None]]] = defaultdict(set)
     for outcome in outcomes:
-        said[digest_of_model(outcome)].add((outcome.door, outcome.record.key, decision(outcome)))
+        said[digest_of_model(outcome)].add((outcome.door, key_of(outcome), decision(outcome)))
     return any(len(different) > 1 for different in said.values())
 
 
@@ -205,7 +205,7 @@ def _is_intact(one: Input, outcome: Matched) -> bool:
     planted, record = one.planted, outcome.record
     return (
         decision(outcome) == fingerprint(planted.value)
-        and record.key == planted.key
+        and key_of(outcome) == planted.key
         and record.headers[: len(planted.headers)] == planted.headers
         and bool(dict(record.headers).get("x-dlq-stage"))
     )

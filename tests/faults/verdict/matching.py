@@ -74,6 +74,12 @@ def decision(outcome: Matched) -> bytes | None:
     return fingerprint(value) if letter is None or letter.sha256 is None else letter.sha256.encode()
 
 
+def key_of(outcome: Matched) -> bytes | None:
+    """The key of the event as its outcome says it: a reference to an event without a key has an empty one, and a header for that."""
+    letter = dead_letter.read(outcome.record) if outcome.door is Door.DLQ else None
+    return outcome.record.key if letter is None else letter.key
+
+
 def fingerprint(value: bytes | None) -> bytes | None:
     """The SHA-256 of a value; None for a tombstone."""
     return value if value is None else hashlib.sha256(value).hexdigest().encode()

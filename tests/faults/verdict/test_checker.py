@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from stream.contract.budget import Budget
 from stream.contract.record import Record
-from tests.faults.inputs import SENT_AGAIN, Input, plant
+from tests.faults.inputs import SENT_AGAIN, Input, Planted, plant
 from tests.faults.verdict.checker import check as judged
 from tests.faults.verdict.checker import longest_pause
 from tests.faults.verdict.evidence import Door, Evidence, Verdict
@@ -155,6 +156,24 @@ def test_a_valid_event_among_the_dead_letters_is_found() -> None:
 
     assert "I6" in check(moved).broken
     assert "I1" not in check(moved).broken
+
+
+def test_a_reference_to_an_event_without_a_key_is_intact() -> None:
+    """It has an empty key and a header that says so, since no client sends a record without key and value; without the header I6 breaks."""
+    run = good_run()
+    malformed = Planted(event_id=None, key=None, value=b'{"title": "' + b"word " * 1000, codec="gzip")
+    keyless = Input(planted=malformed, partition=0, offset=4)
+    outcomes = {door: list(records) for door, records in run.outcomes.items()}
+    add(outcomes, published(keyless, budget=Budget(0)))
+    add(outcomes, published(keyless))
+    last = replace(sample(4.0, 4, 6, 4), committed={0: 5, 1: 4})
+    both = replace(run, inputs=[*run.inputs, keyless], outcomes=outcomes, samples=[*run.samples, last], ends={0: 5, 1: 4})
+    reference = outcomes[Door.DLQ][2]
+    unsaid = tuple(one for one in reference.headers if one[0] != "x-dlq-null-key")
+
+    assert (reference.key, reference.value) == (b"", None)
+    assert check(both).broken == []
+    assert check(changed(both, Door.DLQ, 2, replace(reference, headers=unsaid))).broken == ["I3", "I6", "I9"]
 
 
 def test_outcomes_without_a_key_have_no_order() -> None:
