@@ -24,6 +24,8 @@ from stream.decide.pipeline import Pipeline
 # So many rows are decided at once, whatever the size of a record batch: this bounds the memory beside the columns themselves.
 ROWS_AT_ONCE = 256
 AS_THEY_ARE = Columns()
+# As of a database's rows.
+ENCODER = msgspec.json.Encoder(decimal_format="number")
 OVERRIDDEN = "overridden_"
 # The fields in which the decoder expects text.
 TEXT_FIELDS = ("title", "description", "id")
@@ -131,8 +133,8 @@ def events_of(batch: pa.RecordBatch, columns: Columns = AS_THEY_ARE) -> Iterator
     The rows of a record batch as event values, in order.
 
     Text, whole numbers, truth values, lists, structs and maps are JSON's own; a float that JSON has no form for (NaN, an infinity) is
-    null. Dates and times are text as Arrow writes them, `2020-03-03 13:54:31.25`. Bytes are base64, decimals
-    text, and a duration is the number that the column holds.
+    null. Dates and times are text by RFC 3339, in UTC if they have a zone. Decimals are numbers with their digits, bytes are base64, and
+    a duration is the number that the column holds.
 
     Raises:
         RowsError: A column is missing or there twice, or has a type that has no form in JSON.
@@ -198,18 +200,34 @@ def _cells(column: pa.Array, name: str) -> list[msgspec.Raw | None]:
         if pa.types.is_duration(column.type):
             column = column.cast(pa.int64())
         elif pa.types.is_temporal(column.type):
-            column = _without_zeros(column.cast(pa.string()))
+            if getattr(column.type, "tz", None) is not None:
+                # The same moment, and no rules of time zones, which change and are not everywhere the same.
+                column = column.cast(pa.timestamp(column.type.unit, "UTC"))
+            column = _rfc3339(column.cast(pa.string()))
         values = column.to_pylist(maps_as_pydicts="strict")
-        return [None if value is None else msgspec.Raw(msgspec.json.encode(value)) for value in values]
+        return [None if value is None else msgspec.Raw(ENCODER.encode(value)) for value in values]
     except (pa.ArrowException, KeyError, TypeError, ValueError, OverflowError) as error:
         msg = f"column {name!r} ({column.type}) has no form in JSON: {error}. Next: drop it, or cast it to text."
         raise RowsError(msg) from error
 
 
-def _without_zeros(times: pa.Array) -> pa.Array:
-    """Fractions of seconds without the zeros at their end: engines keep the same time in other units, and its text must be the same."""
-    shortened = pc.replace_substring_regex(times, r"(\.[0-9]*[1-9])0+", r"\1")
-    return pc.replace_substring_regex(shortened, r"\.0+([Z+-]|$)", r"\1")
+def _rfc3339(times: pa.Array) -> pa.Array:
+    """
+    Arrow's text of times as RFC 3339, with microseconds or no fraction: engines keep the same time in other units, and its text must be
+    the same, also where it comes from a database.
+
+    >>> _rfc3339(pa.array(["2020-03-03 13:54:31.250", "2020-03-03 13:54:31.000Z"])).to_pylist()
+    ['2020-03-03T13:54:31.250000', '2020-03-03T13:54:31Z']
+    """
+    padding = [(rf"\.([0-9]{{{digits}}})(Z|$)", rf".\1{'0' * (6 - digits)}\2") for digits in range(1, 6)]
+    for pattern, written in (
+        (r"^(\S+) ", r"\1T"),
+        (r"(\.[0-9]*[1-9])0+(Z|$)", r"\1\2"),
+        (r"\.0+(Z|$)", r"\1"),
+        *padding,
+    ):
+        times = pc.replace_substring_regex(times, pattern, written)
+    return times
 
 
 def _names(schema: pa.Schema, columns: Columns) -> list[str]:
