@@ -51,7 +51,8 @@ TOPICS = (
     Topic(
         role="content",
         address="content",
-        description="The events. `content.write` is the schema for producers; any other field passes through untouched.",
+        description="The events. `content.write` is the schema for producers; any other field passes through untouched. Where the workers "
+        "know a Schema Registry, a value may lie in its frame; the schema is then of the JSON in it, or of the JSON that Avro becomes.",
         key="Any bytes, or none. It chooses the partition, here and for the outcome.",
         actions=("receive",),
         value="content.read",

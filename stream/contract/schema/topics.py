@@ -179,16 +179,19 @@ def classified() -> Schema:
         },
         "required": ["destination", "line", "row", "error"],
     }
-    model, _ = tagged()["anyOf"]
+    model, person = tagged()["anyOf"]
     return {
         "title": "classified",
-        "description": "One object of `tagstream classify --json`: what the stream would publish, and where.",
-        "anyOf": [_towards(model, "tagged"), _towards(review(), "review"), rejection],
+        "description": "One object of `tagstream classify --json`, `serve` and `batch`: what the stream would publish, and where. Only "
+        "`serve --table` answers with a person's decision.",
+        "anyOf": [_towards(model, "tagged"), _towards(person, "tagged"), _towards(review(), "review"), rejection],
     }
 
 
 def _towards(decision: Schema, destination: str) -> Schema:
-    fields = {**decision["properties"], "destination": {"const": destination}}
+    # An event's own field of this name passes through, so it is not bound.
+    cached = {"description": "`true`, as the last field, where `serve --table` answers from its table."}
+    fields = {**decision["properties"], "destination": {"const": destination}, "cached": cached}
     return {**decision, "properties": fields, "required": [*decision["required"], "destination"]}
 
 

@@ -27,6 +27,7 @@ from stream.demo.samples import load_events
 from tests.answering import MODEL, NOW_MS, PIPELINE, SURE, UNSURE, answer, audited, decided, reviewed
 from tests.hostile.corpus import corpus
 from tests.unit.stream.demo.demo_records import found_words
+from tests.unit.stream.serve.conftest import ask
 
 DOCS = Path(__file__).parents[5] / "docs" / "contract"
 SCHEMAS = schemas()
@@ -96,7 +97,8 @@ GOOD: dict[str, list[Any]] = {
     "classified": [
         json.loads(answer_of(publication, line=3, row=2))
         for publication in PIPELINE.publications([Record(key=None, value=value) for value in (SURE, UNSURE, b"[]", HIDDEN)])
-    ],
+    ]
+    + [{**parsed(by_person()), "destination": "tagged", "cached": True}],
 }
 
 
@@ -220,6 +222,14 @@ def test_every_outcome_agrees_with_the_schema_of_its_topic() -> None:
                 validators[publication.destination.value].validate(json.loads(publication.value or b""))
             validators["classified"].validate(json.loads(answer_of(publication, line=1, row=0)))
     assert min(seen.values()) > 50, seen
+
+
+def test_the_answers_of_the_service_agree() -> None:
+    """`POST /classify` gives objects of the published schema: decisions, and a rejection."""
+    found = ask("POST", "/classify", content=b"[%b]" % b",".join([SURE, UNSURE, COLLIDING, HIDDEN, b'{"title":" "}']))
+    answers = found.json()
+    assert [answer["destination"] for answer in answers] == ["tagged", "review", "tagged", "review", "dlq"]
+    assert [faults("classified", answer) for answer in answers] == [[]] * len(answers)
 
 
 def test_a_worker_reads_what_the_schema_for_reading_takes() -> None:
