@@ -20,6 +20,7 @@ from stream.decide.from_settings import decider_of
 from stream.deliver.crash.guard import DecideOrRefuse
 from stream.settings.loading import load
 from stream.settings.settings import Settings
+from stream.tracing.from_settings import tracing_of
 from stream.worker.allocator import limit_fragmentation
 from stream.worker.drift import watch_of
 from tests.faults.worker.points import FAILPOINTS_VARIABLE, Arms
@@ -59,7 +60,16 @@ def main() -> None:
         faulty = FaultyAnswering(arms, limits, seconds_per_batch=seconds, full_batch=settings.batch_max_events)
         return faulty.publications
 
-    stream.worker.process.run(settings, pipeline=pipeline, metrics=metrics, registry=registry, watch=watch, answering=answering)
+    with tracing_of(settings, service="tagstream-worker", counted=metrics.traces.counted) as tracing:
+        stream.worker.process.run(
+            settings,
+            pipeline=pipeline,
+            metrics=metrics,
+            registry=registry,
+            watch=watch,
+            answering=answering,
+            tracing=tracing,
+        )
 
 
 def _parts(settings: Settings, arms: Arms, registry: CollectorRegistry) -> tuple[FaultyMetrics, FaultyPipeline]:
