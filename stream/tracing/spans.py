@@ -32,6 +32,8 @@ from stream.settings.tracing import Tracing
 
 # As in the SDK. The queue and the spans that are being sent together have no more.
 MOST_WAITING = 2048
+# The same for spans and their links: a batch has a link to each event, and while a receiver stands still all of them are in memory.
+MOST_PARTS = 16_384
 MOST_AT_ONCE = 512
 # The most events of a batch (`batch_max_events`), each of which is a link.
 MOST_LINKS = 4096
@@ -173,7 +175,7 @@ class _Bounded(BatchSpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         if span.context is None or not span.context.trace_flags.sampled:
             return
-        if self._watched.take():
+        if self._watched.take(_parts(span)):
             super().on_end(span)
         else:
             self._counted(SpanResult.DROPPED, 1)
@@ -186,15 +188,16 @@ class _Watched(SpanExporter):
         self._exporter = exporter
         self._counted = counted
         self._lock = threading.Lock()
-        self._waiting = 0
+        self._waiting = self._parts = 0
         self._taken = True
 
-    def take(self) -> bool:
-        """Whether there is room for one more span; it is then waiting."""
+    def take(self, parts: int) -> bool:
+        """Whether there is room for one more span of so many parts; it is then waiting."""
         with self._lock:
-            if self._waiting >= MOST_WAITING:
+            if self._waiting >= MOST_WAITING or self._parts + parts > MOST_PARTS:
                 return False
             self._waiting += 1
+            self._parts += parts
             return True
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
@@ -204,6 +207,7 @@ class _Watched(SpanExporter):
         finally:
             with self._lock:
                 self._waiting -= len(spans)
+                self._parts -= sum(map(_parts, spans))
             self._told(len(spans), taken=result is SpanExportResult.SUCCESS)
         return result
 
@@ -225,3 +229,8 @@ class _Watched(SpanExporter):
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         return self._exporter.force_flush(timeout_millis)
+
+
+def _parts(span: ReadableSpan) -> int:
+    """The span and its links."""
+    return 1 + len(span.links)

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from stream.settings.tracing import Tracing
 from stream.tracing.context import context_of
-from stream.tracing.spans import MOST_LINKS, MOST_WAITING, Done, Spans
+from stream.tracing.spans import MOST_LINKS, MOST_PARTS, MOST_WAITING, Done, Spans
 from tests.otlp.receiver import Receiver, attributes_of, receiving
 
 CLOSE_SECONDS = 60.0
@@ -163,3 +163,19 @@ def test_a_receiver_that_comes_later_gets_what_comes_then(counts: Counter[str]) 
         spans.close(CLOSE_SECONDS)
         assert [span.name for span in there.spans] == ["late"]
     assert counts == {"failed": 1, "exported": 1}
+
+
+def test_the_links_that_wait_are_bounded_too(receiver: Receiver, counts: Counter[str]) -> None:
+    """A batch has a link to each event: while a receiver stands still, large batches fill the queue before their number does."""
+    receiver.answers.clear()
+    spans = Spans(
+        Tracing(endpoint=receiver.endpoint), service="test", counted=lambda result, n: counts.update({result.value: n})
+    )
+    links = [Link(SpanContext(1, number + 1, is_remote=True, trace_flags=TraceFlags(1))) for number in range(1000)]
+    for _ in range(40):
+        spans.add(done(links=links))
+    room = MOST_PARTS // (1 + len(links))
+    assert counts == {"dropped": 40 - room}
+    receiver.answers.set()
+    spans.close(CLOSE_SECONDS)
+    assert counts == {"dropped": 40 - room, "exported": room}
