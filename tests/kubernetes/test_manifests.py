@@ -42,6 +42,11 @@ def test_every_container_finds_settings_that_it_can_use(folder: str, tmp_path: P
         assert settings.brokers == pod.environ["TAGSTREAM_BROKERS"]
 
 
+def test_no_variable_of_a_service_is_taken_for_a_setting(folder: str) -> None:
+    """Kubernetes would add TAGSTREAM_REVIEW_PORT and the like for each Service, and an unknown setting ends a container."""
+    assert {pod.spec["enableServiceLinks"] for pod in pods(folder)} == {False}
+
+
 def test_every_container_runs_a_command_that_exists(folder: str) -> None:
     """Verb, options and their values."""
     assert {parse(pod.words) for pod in pods(folder)} >= {"tagstream worker", "tagstream doctor"}
