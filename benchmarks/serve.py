@@ -1,0 +1,160 @@
+"""
+Many connections at once at `tagstream serve`, far more rows than it can decide: what is answered, refused and lost, how late, and with how much memory.
+
+python -m benchmarks.serve
+
+Each connection sends its requests one after the other, each with one event of its own. One that is refused (503) is sent again after
+`Retry-After`, as a good client does it. The command ends with 1 if any request had no answer, another answer than its own, or a status
+that is none of 200, 503 and 504 (its deadline was over).
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+
+MIB = 1024
+START_SECONDS = 120.0
+# Against hanging alone.
+MOST_SECONDS = 1800.0
+FILES = 8192
+SENTENCES = (
+    "Attention is all you need for translation",
+    "Detecting small objects in aerial images",
+    "Deploying models on kubernetes without downtime",
+    "A walk along the river on a Sunday",
+)
+
+
+@dataclass
+class Seen:
+    """What the clients saw."""
+
+    statuses: Counter[int] = field(default_factory=Counter)
+    seconds: list[float] = field(default_factory=list)
+    refused_seconds: list[float] = field(default_factory=list)
+    wrong: int = 0
+    broken: Counter[str] = field(default_factory=Counter)
+
+
+async def client(host: str, port: int, name: int, requests: int, seen: Seen) -> None:
+    """One connection."""
+    try:
+        reader, writer = await asyncio.open_connection(host, port)
+        for number in range(requests):
+            event_id = f"{name}-{number}"
+            body = json.dumps({"id": event_id, "title": SENTENCES[(name + number) % len(SENTENCES)]}).encode()
+            head = f"POST /classify HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+            while True:
+                began = time.perf_counter()
+                writer.write(head + body)
+                await writer.drain()
+                status, headers, answer = await answered(reader)
+                took = time.perf_counter() - began
+                seen.statuses[status] += 1
+                if status != HTTPStatus.SERVICE_UNAVAILABLE:
+                    break
+                seen.refused_seconds.append(took)
+                await asyncio.sleep(float(headers["retry-after"]))
+            if status == HTTPStatus.OK:
+                seen.seconds.append(took)
+                seen.wrong += json.loads(answer)["id"] != event_id
+        writer.close()
+    except (OSError, asyncio.IncompleteReadError, KeyError) as error:
+        seen.broken[type(error).__name__] += 1
+
+
+async def answered(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body."""
+    first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)}
+    return int(first.split()[1]), headers, await reader.readexactly(int(headers["content-length"]))
+
+
+async def load(host: str, port: int, connections: int, requests: int) -> Seen:
+    """All connections at once."""
+    seen = Seen()
+    async with asyncio.timeout(MOST_SECONDS):
+        await asyncio.gather(*(client(host, port, name, requests, seen) for name in range(connections)))
+    return seen
+
+
+def peak_mib(pid: int) -> float:
+    """The most resident memory of a process so far."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    return int(found[1]) / MIB if found else 0.0
+
+
+def address(log: Path, process: subprocess.Popen[bytes]) -> tuple[str, int]:
+    """Of the service that has started."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        found = re.search(r"http://([\d.]+):(\d+)/docs", log.read_text(encoding="utf-8"))
+        if found:
+            return found[1], int(found[2])
+        time.sleep(0.1)
+    raise SystemExit(log.read_text(encoding="utf-8"))
+
+
+def share(sorted_seconds: list[float], part: float) -> float:
+    """A quantile in seconds."""
+    return sorted_seconds[min(len(sorted_seconds) - 1, int(part * len(sorted_seconds)))] if sorted_seconds else float("nan")
+
+
+def main() -> int:
+    """Run the load and print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
+    parser.add_argument("--connections", type=int, default=2000)
+    parser.add_argument("--requests", type=int, default=5)
+    parser.add_argument("--queue-rows", type=int, default=1024)
+    options = parser.parse_args()
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(FILES, hard), hard))
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder, "log")
+        command = [sys.executable, "-m", "stream.cli.main", "serve", "--port", "0", "--queue-rows", str(options.queue_rows)]
+        with log.open("wb") as written:
+            process = subprocess.Popen(command, stdout=written, stderr=written)
+        try:
+            host, port = address(log, process)
+            idle = peak_mib(process.pid)
+            began = time.perf_counter()
+            seen = asyncio.run(load(host, port, options.connections, options.requests))
+            took = time.perf_counter() - began
+            peak = peak_mib(process.pid)
+            process.terminate()
+            code = process.wait(START_SECONDS)
+        finally:
+            process.kill()
+    expected = options.connections * options.requests
+    accepted, refused = sorted(seen.seconds), sorted(seen.refused_seconds)
+    late = seen.statuses[HTTPStatus.GATEWAY_TIMEOUT]
+    lost = expected - len(accepted) - late
+    print(
+        f"{options.connections} connections at once, {options.requests} requests each, of one event; {options.queue_rows} rows may wait"
+    )
+    print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores, with the clients of this command")
+    print(
+        f"answered {seen.statuses[200]} of {expected} in {took:.1f} s ({seen.statuses[200] / took:.0f} rows/s), late with 504: {late}, lost {lost}, wrong {seen.wrong}"
+    )
+    print(f"refused with 503: {seen.statuses[503]} ({seen.statuses[503] / sum(seen.statuses.values()):.0%} of what was sent)")
+    print(f"accepted: p50 {share(accepted, 0.5):.3f} s, p99 {share(accepted, 0.99):.3f} s, longest {share(accepted, 1):.3f} s")
+    print(f"refused: p50 {share(refused, 0.5):.3f} s, p99 {share(refused, 0.99):.3f} s")
+    print(f"memory of the service: {idle:.0f} MiB before, {peak:.0f} MiB at its peak")
+    print(f"its exit code after SIGTERM: {code}; connections that broke: {dict(seen.broken) or 'none'}")
+    return 0 if lost == seen.wrong == code == 0 and not seen.broken and set(seen.statuses) <= {200, 503, 504} else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""`tagstream serve` on Apache Kafka: what it publishes, and what it says where the topic is missing."""
+
+import json
+from pathlib import Path
+
+import httpx
+import pytest
+
+from stream.settings.settings import Settings
+from tests.integration.dead_letters.laying import contents
+from tests.serving.running import service
+from tests.waiting import HANG_SECONDS
+
+pytestmark = pytest.mark.broker
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+EVENTS = [b'{"id": 7, "title": "Deploying models", "n": 1.50}', b'{"title": "A walk"}']
+
+
+def test_an_answer_means_that_the_broker_has_the_events(environ: dict[str, str], settings: Settings, tmp_path: Path) -> None:
+    """The events are on `content` byte by byte, with the trace of the request and without a key; a rejected one is not."""
+    with service(tmp_path, **environ) as running:
+        content = b"[%b, {}]" % b", ".join(EVENTS)
+        found = httpx.post(
+            f"{running.url}/classify?publish=true", content=content, headers={"traceparent": TRACE}, timeout=HANG_SECONDS
+        )
+        assert (found.status_code, found.headers["tagstream-published"]) == (200, "2"), found.text
+        records = contents(settings, settings.topics.content)
+        # A second request uses the same producer.
+        again = httpx.post(f"{running.url}/classify?publish=true", content=EVENTS[0], timeout=HANG_SECONDS)
+        assert again.status_code == 200
+    assert sorted(record.value or b"" for record in records) == sorted(EVENTS)
+    assert {(record.key, record.headers) for record in records} == {(None, (("traceparent", TRACE.encode()),))}
+    assert [answer["destination"] for answer in found.json()][2] == "dlq"
+    assert json.loads(again.content)["id"] == "7"
+
+
+def test_a_topic_that_is_missing_is_said(environ: dict[str, str], tmp_path: Path) -> None:
+    """The decision alone does not need it."""
+    with service(tmp_path, **environ | {"TAGSTREAM_TOPICS__CONTENT": "missing-topic"}) as running:
+        found = httpx.post(f"{running.url}/classify?publish=true", content=EVENTS[0], timeout=HANG_SECONDS)
+        assert found.status_code == 503
+        assert "missing-topic" in found.json()["error"]
+        assert httpx.post(f"{running.url}/classify", content=EVENTS[0], timeout=HANG_SECONDS).status_code == 200

@@ -1,0 +1,122 @@
+"""`tagstream serve` as a process: Triton's own client, a stop in the middle of work, a model that hangs, and addresses."""
+
+import json
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import tritonclient.http as triton
+
+from monitoring.observer import NullObserver
+from stream.batch.classify import classify
+from stream.batch.rows.row import Row
+from stream.decide.from_settings import pipeline_of
+from stream.settings.settings import Settings
+from tests.serving.running import ROOT, TINY, service
+from tests.unit.stream.serve.conftest import without_clock
+from tests.waiting import HANG_SECONDS, until
+
+TEXTS = ["Deploying models on kubernetes", "Übersetzung and translation", "A walk"]
+# Of eight requests at once, fewer than may wait.
+ROWS = 100
+MANY = json.dumps([{"id": str(row), "title": f"Deploying model {row}"} for row in range(ROWS)]).encode()
+
+
+def tensor(name: str, elements: list[str], *, binary: bool) -> triton.InferInput:
+    """A tensor of text."""
+    made = triton.InferInput(name, [len(elements)], "BYTES")
+    made.set_data_from_numpy(np.array([one.encode() for one in elements], dtype=np.object_), binary_data=binary)
+    return made
+
+
+@pytest.mark.parametrize("binary", [True, False], ids=["binary", "JSON"])
+def test_the_client_of_triton(tmp_path: Path, binary: bool) -> None:
+    """Health, metadata and inference, as its makers wrote it; the answers are the bytes of `classify --json`."""
+    with service(tmp_path) as running:
+        client = triton.InferenceServerClient(running.url.removeprefix("http://"))
+        assert client.is_server_live()
+        assert client.is_server_ready()
+        assert client.is_model_ready("tiny")
+        assert client.is_model_ready("tiny", "1")
+        assert "binary_tensor_data" in client.get_server_metadata()["extensions"]
+        outputs = [one["name"] for one in client.get_model_metadata("tiny")["outputs"]]
+        ids = ["a", "b", "c"]
+        inputs = [tensor("title", TEXTS, binary=binary), tensor("id", ids, binary=binary)]
+        wanted = [triton.InferRequestedOutput(name, binary_data=binary) for name in outputs]
+        found = client.infer("tiny", inputs, outputs=wanted, request_id="7")
+        # Without named outputs the client asks for all of them, in binary.
+        again = client.infer("tiny", inputs)
+        client.close()
+    assert found.get_response()["id"] == "7"
+    pipeline = pipeline_of(Settings(bundle=TINY), observer=NullObserver())
+    events = [
+        json.dumps({"title": title, "id": event_id}, ensure_ascii=False).encode()
+        for title, event_id in zip(TEXTS, ids, strict=True)
+    ]
+    lines = [one.line for one in classify(pipeline, [Row(1, event) for event in events])]
+    for result in (found, again):
+        answers = [one.encode() if isinstance(one, str) else one for one in result.as_numpy("answer")]
+        assert [without_clock(one) for one in answers] == [without_clock(line) for line in lines]
+        assert result.as_numpy("confidence").tolist() == [json.loads(line)["confidence"] for line in lines]
+        assert result.as_numpy("probabilities").tolist() == [list(json.loads(line)["probabilities"].values()) for line in lines]
+
+
+def test_a_stop_finishes_what_is_under_way(tmp_path: Path) -> None:
+    """SIGTERM while requests are decided: each gets all of its answers, or its connection was never taken; the exit code is 0."""
+    with service(tmp_path) as running, ThreadPoolExecutor(8) as threads:
+
+        def ask(_: int) -> int:
+            try:
+                return len(httpx.post(f"{running.url}/classify", content=MANY, timeout=HANG_SECONDS).json())
+            except (httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError):
+                # Refused, or closed before the server had read the request.
+                return -1
+
+        asked = [threads.submit(ask, at) for at in range(40)]
+        until(lambda: any(one.done() for one in asked), "the first is answered")
+        running.process.send_signal(signal.SIGTERM)
+        found = [one.result() for one in asked]
+        assert running.ended() == 0
+    assert set(found) <= {ROWS, -1}
+    assert ROWS in found
+
+
+def test_a_model_that_hangs_ends_the_process(tmp_path: Path) -> None:
+    """The bound of a batch is over: 503, then code 70, though the thread of the model still hangs."""
+    with service(tmp_path, TAGSTREAM_INFERENCE_TIMEOUT_SECONDS="0.000001") as running:
+        assert httpx.post(f"{running.url}/classify", content=MANY, timeout=HANG_SECONDS).status_code == 503
+        assert running.ended() == 70
+        assert '"serve_ended"' in running.log()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1"])  # noqa: S104 - refused
+def test_another_address_needs_a_token_or_a_proxy(host: str) -> None:
+    """Whoever reaches it could write events."""
+    command = [sys.executable, "-m", "stream.cli.main", "serve", "--host", host, "--bundle", str(TINY)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "Next: give --token-file" in done.stderr
+
+
+def test_a_token_is_asked_for(tmp_path: Path) -> None:
+    """From the file of the option, on every address."""
+    secret = tmp_path / "token"
+    secret.write_text("0123456789abcdef0123456789abcdef\n", encoding="utf-8")
+    with service(tmp_path, "--host", "0.0.0.0", "--token-file", str(secret)) as running:  # noqa: S104 - guarded by the token
+        assert httpx.post(f"{running.url}/classify", content=b"{}").status_code == 401
+        headers = {"Authorization": f"Bearer {secret.read_text(encoding='utf-8').strip()}", "Host": "serve.example"}
+        assert httpx.post(f"{running.url}/classify", content=b'{"title":"a"}', headers=headers).status_code == 200
+
+
+def test_without_a_broker_publishing_fails_and_deciding_does_not(tmp_path: Path) -> None:
+    """503 with a sentence within the bound of the settings; the decision alone needs no broker."""
+    with service(tmp_path, TAGSTREAM_STARTUP_TIMEOUT_SECONDS="1") as running:
+        found = httpx.post(f"{running.url}/classify?publish=true", content=b'{"title":"a"}', timeout=HANG_SECONDS)
+        assert found.status_code == 503
+        assert "127.0.0.1:9" in found.json()["error"]
+        assert httpx.post(f"{running.url}/classify", content=b'{"title":"a"}').status_code == 200
