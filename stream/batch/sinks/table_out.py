@@ -13,7 +13,7 @@ from stream.contract.limits import Limits
 from stream.contract.record import Record
 from stream.contract.refusal import Refusal
 from stream.tables.predictions import Predictions
-from stream.tables.row import PredictionRow, hash_of_text, row_of
+from stream.tables.row import hash_of_text, row_of
 
 
 class TableOut:
@@ -47,20 +47,21 @@ class TableOut:
 
     def missing(self, chunk: Chunk) -> Chunk | None:
         """As of `Sink`."""
-        if self._fresh:
-            return chunk
         texts: dict[int, tuple[str, str]] = {}
+        # Of rows with one id the last one stays, and of those with one text the first one, here as over two chunks.
+        holding: dict[str, int] = {}
         for place, row in enumerate(chunk.rows):
             event = decode(Record(key=None, value=row.value), self._limits)
             if row.fault is None and not isinstance(event, Refusal):
-                texts[place] = prediction_id(event.id, self._model), hash_of_text(event.title, event.description)
-        known = self._predictions.known_texts(name for name, _ in texts.values())
-        wanted = [
-            place for place in range(len(chunk.rows)) if place not in texts or known.get(texts[place][0]) != texts[place][1]
-        ]
-        held = len(chunk.rows) - len(wanted)
-        self.tally.rows += held
-        self.tally.kept += held
+                name, text = prediction_id(event.id, self._model), hash_of_text(event.title, event.description)
+                texts[place] = name, text
+                if name not in holding or texts[holding[name]][1] != text:
+                    holding[name] = place
+        known = {} if self._fresh else self._predictions.known_texts(holding)
+        needed = {place for name, place in holding.items() if known.get(name) != texts[place][1]}
+        wanted = [place for place in range(len(chunk.rows)) if place not in texts or place in needed]
+        self.tally.rows += len(chunk.rows) - len(wanted)
+        self.tally.kept += len(chunk.rows) - len(wanted)
         return chunk.only(wanted) if wanted else None
 
     def put(self, chunk: Chunk, decided: list[Decided], rejected: list[bytes]) -> None:
@@ -71,15 +72,10 @@ class TableOut:
             DatabaseUnavailableError: The database does not answer within its bound.
         """
         del chunk
-        # Of rows with one id and one text the first one stays, as it would over two chunks.
-        rows: dict[str, PredictionRow] = {}
+        rows = [row for found in decided if (row := row_of(found.publication)) is not None]
+        self._predictions.upsert(rows)
         for found in decided:
-            row = row_of(found.publication)
-            before = rows.get(row.prediction_id) if row is not None else None
-            if row is not None and (before is None or before.text_hash != row.text_hash):
-                rows[row.prediction_id] = row
             self.tally.count(found.publication.destination)
-        self._predictions.upsert(rows.values())
         with writing(self._growing):
             self._lines.writelines(rejected)
         for _ in rejected:

@@ -15,7 +15,7 @@ class Tally:
         tagged: Rows that the model is sure of.
         review: Rows that a person should see.
         rejected: Rows that are no event; they are in the side file.
-        kept: Rows whose decision a table held already.
+        kept: Rows for which a table needs no decision: it holds one, or a later row has the id.
     """
 
     rows: int = 0

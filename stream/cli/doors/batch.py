@@ -58,7 +58,7 @@ def batch(
     found = run_order(chosen, order)
     if json:
         console.show_json(asdict(found))
-    kept = f", {found.kept} already in the table" if found.kept else ""
+    kept = f", {found.kept} that the table needs no decision for" if found.kept else ""
     note(f"{console.visible(out)}: {counted(found.rows, 'row')}: {found.tagged} tagged, {found.review} for review{kept}")
     if found.rejected:
         note(f"{counted(found.rejected, 'row')} rejected: {order.side_file} has line, reason and bytes of each")

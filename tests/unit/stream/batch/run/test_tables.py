@@ -112,6 +112,22 @@ def test_a_kill_at_any_transaction_changes_nothing(
     assert sum(written) <= 30 + 4 * runs
 
 
+@pytest.mark.parametrize("fresh", [True, False])
+def test_of_rows_with_one_id_the_last_one_stays(tmp_path: Path, url: str, chosen: Settings, fresh: bool) -> None:
+    """Within a chunk and over two of them, in the first run and in the next: the last text, and the first row that has it."""
+    titles = ["image", "deployment", "deployment", *[f"graph {number}" for number in range(7)], "image", "image", "audio"]
+    rows = [
+        {"id": "a" if number in {0, 1, 2, 10, 11} else str(number), "title": title, "n": number}
+        for number, title in enumerate(titles)
+    ]
+    path = tmp_path / "in.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    for again in (False, True):
+        run_order(chosen, Order(source=str(path), out=url, columns=Columns(), rejected=tmp_path / "bad", fresh=fresh and again))
+        (answer,) = [row[4] for row in held(url) if row[1] == "a"]
+        assert json.loads(f"{answer}}}")["n"] == 10
+
+
 def test_rows_that_are_in_the_table_are_not_decided_again(tmp_path: Path, url: str, chosen: Settings) -> None:
     """The same command behind a run that has ended decides nothing; a corrected text is decided, and --fresh decides all."""
     path = events(tmp_path / "in.jsonl", count=30)
