@@ -93,7 +93,7 @@ def run_order(settings: Settings, order: Order) -> Tally:
         source = stack.enter_context(_source(order))
         pipeline = pipeline_of(settings)
         sink = stack.enter_context(_sink(order, source, pipeline))
-        advance = stack.enter_context(progress.rows(f"tagging {_name(order.source)}", size=source.size))
+        advance = stack.enter_context(progress.rows(f"tagging {shown(order.source)}", size=source.size))
         read = decided = 0
 
         def told(chunk: Chunk, count: int) -> None:
@@ -128,6 +128,17 @@ def form_of(order: Order) -> tuple[FormatName, bool]:
     return found, False
 
 
+def shown(argument: str) -> str:
+    """
+    IN or OUT for a person: a URL without what stands before its host, where a password may be.
+
+    >>> shown("postgresql://me:secret@host/db#papers"), shown("in/a.csv")
+    ('postgresql://host/db#papers', 'in/a.csv')
+    """
+    scheme, separator, rest = argument.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}" if separator else argument
+
+
 @contextlib.contextmanager
 def _source(order: Order) -> Iterator[Source]:
     if not _is_url(order.source):
@@ -137,7 +148,7 @@ def _source(order: Order) -> Iterator[Source]:
         return
     url, name = _table_of(order.source)
     if not name:
-        msg = f"{_name(order.source)} names no table. Next: give it behind a #, such as sqlite:///papers.db#papers."
+        msg = f"{shown(order.source)} names no table. Next: give it behind a #, such as sqlite:///papers.db#papers."
         raise UsageError(msg)
     with _extra():
         from stream.batch.sources.table_in import TableIn
@@ -223,8 +234,3 @@ def _is_url(argument: str) -> bool:
 def _table_of(argument: str) -> tuple[str, str]:
     url, _, name = argument.rpartition("#")
     return (url, name) if url else (name, "")
-
-
-def _name(argument: str) -> str:
-    """An argument without a password, for a person to see."""
-    return argument.rpartition("@")[2] if _is_url(argument) else argument

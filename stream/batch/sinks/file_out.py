@@ -207,7 +207,11 @@ class FileOut:
         shutil.rmtree(whole, ignore_errors=True)
         whole.mkdir()
         for part in parts:
-            os.link(part, whole / part.name)
+            try:
+                os.link(part, whole / part.name)
+            except OSError:
+                # Some file systems have no second names; a disk that is full refuses the copy too.
+                shutil.copyfile(part, whole / part.name)
         return whole
 
     def _side_file(self) -> None:

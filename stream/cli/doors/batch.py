@@ -49,7 +49,7 @@ def batch(
     """Tag all rows of files or of a table, without Kafka. The same command goes on where it was stopped."""
     chosen = settings(bundle=bundle, confidence_threshold=threshold, decider=decider)
     from stream.batch.rows.columns import Columns
-    from stream.batch.run.command import Order, run_order
+    from stream.batch.run.command import Order, run_order, shown
     from stream.terminal import console
     from stream.terminal.text import counted
 
@@ -59,7 +59,7 @@ def batch(
     if json:
         console.show_json(asdict(found))
     kept = f", {found.kept} that the table needs no decision for" if found.kept else ""
-    note(f"{console.visible(out)}: {counted(found.rows, 'row')}: {found.tagged} tagged, {found.review} for review{kept}")
+    note(f"{console.visible(shown(out))}: {counted(found.rows, 'row')}: {found.tagged} tagged, {found.review} for review{kept}")
     if found.rejected:
         note(f"{counted(found.rejected, 'row')} rejected: {order.side_file} has line, reason and bytes of each")
     if found.rejected and found.rejected == found.rows:

@@ -267,6 +267,18 @@ def test_a_disk_that_refuses_is_a_sentence(tmp_path: Path, pipeline: Pipeline, m
     assert tagged(path, out, pipeline).rows == ROWS
 
 
+def test_a_folder_without_second_names_is_copied(tmp_path: Path, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system without hard links gets copies of the parts."""
+    path, out = written(tmp_path), tmp_path / "out"
+
+    def refused(*_: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(os, "link", refused)
+    tagged(path, out, pipeline, folder=True)
+    assert sum(len(file.read_bytes().splitlines()) for file in out.iterdir()) == sum(number % 7 > 0 for number in range(ROWS))
+
+
 def _stopped_behind_a_part(path: Path, out: Path, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that was killed when its state said that the first part is whole."""
     publications = pipeline.publications
