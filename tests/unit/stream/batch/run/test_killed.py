@@ -36,6 +36,10 @@ WORDS = (
 )
 CLOCK = re.compile(rb'"tagged_at":"[^"]*"')
 
+# Ten times what 200,000 rows take on two busy cores; it bounds only what hangs.
+LONG_SECONDS = 10 * HANG_SECONDS
+LONG = (pytest.mark.long, pytest.mark.timeout(4 * LONG_SECONDS))
+
 Reached = Callable[[], int]
 
 
@@ -66,7 +70,7 @@ class Batch:
     def run(self) -> str:
         """A process that runs to its end; its words on standard error."""
         process = self.start()
-        _, said = process.communicate(timeout=HANG_SECONDS)
+        _, said = process.communicate(timeout=LONG_SECONDS)
         assert process.returncode == 0, said.decode()
         return said.decode()
 
@@ -74,7 +78,12 @@ class Batch:
         """Kill a process when so many rows are in the output; how many there are then."""
         process = self.start()
         try:
-            until(lambda: process.poll() is not None or reached() >= rows, f"{rows} rows are written", state=reached)
+            until(
+                lambda: process.poll() is not None or reached() >= rows,
+                f"{rows} rows are written",
+                state=reached,
+                seconds=LONG_SECONDS,
+            )
         finally:
             process.send_signal(signal.SIGKILL)
             _, said = process.communicate(timeout=HANG_SECONDS)
@@ -96,7 +105,7 @@ def moments_of(rows: int, kills: int) -> list[int]:
 
 @pytest.mark.parametrize(
     ("rows", "kills"),
-    [pytest.param(3_000, 3, id="3,000 rows"), pytest.param(200_000, 10, id="200,000 rows", marks=pytest.mark.long)],
+    [pytest.param(3_000, 3, id="3,000 rows"), pytest.param(200_000, 10, id="200,000 rows", marks=LONG)],
 )
 def test_a_table_after_kills_is_that_of_one_run(tmp_path: Path, tiny_bundle_folder: Path, rows: int, kills: int) -> None:
     """At random numbers of rows the process is killed; the table then has the rows of one run, and the side file its lines."""
@@ -116,7 +125,7 @@ def test_a_table_after_kills_is_that_of_one_run(tmp_path: Path, tiny_bundle_fold
 
 @pytest.mark.parametrize(
     ("rows", "kills"),
-    [pytest.param(ROWS_A_PART + 2_000, 1, id="one part"), pytest.param(200_000, 10, id="200,000 rows", marks=pytest.mark.long)],
+    [pytest.param(ROWS_A_PART + 2_000, 1, id="one part"), pytest.param(200_000, 10, id="200,000 rows", marks=LONG)],
 )
 def test_a_file_after_kills_is_that_of_one_run(tmp_path: Path, tiny_bundle_folder: Path, rows: int, kills: int) -> None:
     """A file that was killed at random parts is byte for byte that of one run but for its clocks, and nothing else is left."""
