@@ -70,7 +70,10 @@ class Batch:
     def run(self) -> str:
         """A process that runs to its end; its words on standard error."""
         process = self.start()
-        _, said = process.communicate(timeout=LONG_SECONDS)
+        try:
+            _, said = process.communicate(timeout=LONG_SECONDS)
+        finally:
+            process.kill()
         assert process.returncode == 0, said.decode()
         return said.decode()
 
