@@ -1,6 +1,6 @@
 """Measures `tagstream batch` over a file of any size: rows a second, and the most memory that the process takes.
 
-`python -m benchmarks.batch 100000 1000000` makes CSV files of so many rows, tags each into JSON Lines, and prints a line for each.
+`python -m benchmarks.doors.batch 100000 1000000` makes CSV files of so many rows, tags each into JSON Lines, and prints a line for each.
 With `--bundle tests/data/tiny_bundle` the model takes no time, so that the memory for many rows is soon seen.
 """
 
