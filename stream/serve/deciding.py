@@ -2,10 +2,11 @@
 Micro-batches over requests: the rows of all requests go to the model together, as the events of a worker do.
 
 Rows are counted, never requests: a request of a thousand rows waits and weighs as a thousand of one row. What does not fit into the
-bounded queue is refused at once.
+bounded queue, or would not be decided before its deadline at the present pace, is refused at once.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -16,6 +17,7 @@ from stream.contract.record import Record, memory_bytes
 from stream.deliver.batcher import Batcher
 from stream.deliver.inference import Inference
 from stream.serve.errors import BrokenError, BusyError, LateError
+from stream.serve.pace import Pace
 from stream.settings.settings import Settings
 
 Decide = Callable[[Sequence[Record]], list[Publication]]
@@ -50,7 +52,14 @@ class Deciding:
     """
 
     def __init__(
-        self, decide: Decide, settings: Settings, *, most_waiting: int, deadline_seconds: float, counts: Counts
+        self,
+        decide: Decide,
+        settings: Settings,
+        *,
+        most_waiting: int,
+        deadline_seconds: float,
+        counts: Counts,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """
         Begin with an empty queue.
@@ -61,12 +70,15 @@ class Deciding:
             most_waiting: The most rows that wait for the model.
             deadline_seconds: The most that a request waits for its decisions.
             counts: Is told of the queue.
+            clock: Gives seconds, for the pace of the model.
         """
         self._decide = decide
         self._settings = settings
         self._most_waiting = most_waiting
         self._deadline_seconds = deadline_seconds
         self._counts = counts
+        self._clock = clock
+        self._pace = Pace(threads=settings.inference_threads)
         self._batcher: Batcher[_Row] = Batcher(limit=settings.batch_max_events, size=_size, waiting=most_waiting)
         self._running: set[asyncio.Task[None]] = set()
         self._waiting = 0
@@ -94,14 +106,15 @@ class Deciding:
         The outcome of each row, in order.
 
         Raises:
-            BusyError: The rows do not fit into the queue.
+            BusyError: The rows do not fit into the queue, or those before them will take longer than the deadline.
             LateError: They were not decided within the deadline.
             BrokenError: Nothing is decided any more.
         """
         if self.broken is not None:
             raise BrokenError
-        if self._waiting + len(records) > self._most_waiting:
-            raise BusyError(self._waiting)
+        wait_seconds = self._pace.wait_seconds(self._waiting)
+        if self._waiting + len(records) > self._most_waiting or wait_seconds > self._deadline_seconds:
+            raise BusyError(self._waiting, wait_seconds)
         loop = asyncio.get_running_loop()
         rows = [_Row(record, loop.create_future()) for record in records]
         self._wait(len(rows))
@@ -140,8 +153,10 @@ class Deciding:
         self._free.release()
 
     async def _answer(self, rows: Sequence[_Row]) -> None:
+        begun = self._clock()
         try:
             publications = await self._inference.publications([row.record for row in rows])
+            self._pace.took(self._clock() - begun, rows=len(rows))
         except Exception as error:  # noqa: BLE001 - whatever it is, the machine is broken: the owner ends the process with it
             self.broken = self.broken or error
             publications = []

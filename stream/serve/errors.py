@@ -1,5 +1,7 @@
 """The requests that get no answer of the model: a status, and a sentence with the next step."""
 
+import math
+
 RETRY_SECONDS = 1
 
 
@@ -15,9 +17,10 @@ class RequestError(Exception):
 class BusyError(RequestError):
     """So many rows wait already that these would not be decided in time."""
 
-    def __init__(self, waiting: int) -> None:
+    def __init__(self, waiting: int, wait_seconds: float = 0.0) -> None:
+        """`waiting`: the rows that wait; `wait_seconds`: the time in which they are decided, if it is known."""
         sentence = f"{waiting} rows wait for the model, so nothing was decided. Next: send the request again after Retry-After."
-        super().__init__(503, sentence, {"Retry-After": str(RETRY_SECONDS)})
+        super().__init__(503, sentence, {"Retry-After": str(max(RETRY_SECONDS, math.ceil(wait_seconds / 2)))})
 
 
 class LateError(RequestError):

@@ -74,6 +74,34 @@ def test_rows_are_counted_not_requests() -> None:
     assert max(gate.sizes) == 4
 
 
+def test_rows_that_would_be_late_are_refused_at_once() -> None:
+    """A row took longer than the deadline by the service's clock: behind one that waits the next is 503 with that time, though there is room; an idle queue takes it."""
+    gate = Gate()
+    gate.open.set()
+    now = 0.0
+
+    def decide(records: Sequence[Record]) -> list[Publication]:
+        nonlocal now
+        now += 4 * HANG_SECONDS
+        return gate.decide(records)
+
+    async def scenario(service: Served) -> tuple[list[httpx.Response], httpx.Response]:
+        first = await service.client.post("/classify", content=rows(1))
+        gate.open.clear()
+        gate.entered.clear()
+        waiting = [asyncio.create_task(service.client.post("/classify", content=rows(1)))]
+        await entered(gate)
+        waiting.append(asyncio.create_task(service.client.post("/classify", content=rows(1))))
+        await asyncio.to_thread(until, lambda: b"waiting_rows 1.0" in service.metrics.text(), "a row waits")
+        refused = await service.client.post("/classify", content=rows(1))
+        gate.open.set()
+        return [first, *await asyncio.gather(*waiting)], refused
+
+    answered, refused = run(scenario, decide=decide, clock=lambda: now)
+    assert [found.status_code for found in answered] == [200] * 3
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, str(int(2 * HANG_SECONDS)))
+
+
 def test_an_idle_service_takes_as_many_rows_as_may_wait() -> None:
     """No request that fits is refused because of its own size."""
 
