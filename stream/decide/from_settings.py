@@ -25,7 +25,9 @@ RULES_CONSEQUENCE = "no model is loaded; every event goes to review, with the ru
 RULES_THRESHOLD = 1.0
 
 
-def pipeline_of(settings: Settings, *, decider: Decider | None = None, observer: Observer | None = None) -> Pipeline:
+def pipeline_of(
+    settings: Settings, *, decider: Decider | None = None, observer: Observer | None = None, framed: bool = False
+) -> Pipeline:
     """
     The pipeline of these settings.
 
@@ -33,6 +35,8 @@ def pipeline_of(settings: Settings, *, decider: Decider | None = None, observer:
         settings: Limits on an event, attempts, and the decider if none is given.
         decider: Decides instead of the one that the settings name.
         observer: Told of stages and of a model that raised; None: not observed.
+        framed: Whether values may be in the frame of the Schema Registry that the settings name. Only records of a topic are: a
+            request or a row is JSON, and must not wait for a registry.
 
     Raises:
         BundleError: The bundle is refused.
@@ -44,7 +48,7 @@ def pipeline_of(settings: Settings, *, decider: Decider | None = None, observer:
         observer=NullObserver() if observer is None else observer,
         limits=settings.limits,
         attempts=settings.model_attempts,
-        unframe=unframing_of(settings),
+        unframe=unframing_of(settings) if framed else None,
     )
 
 

@@ -41,7 +41,7 @@ def main(settings: Settings) -> None:
     )
     decider.warm_up(settings.inference_threads)
     announce(decider, metrics)
-    pipeline = pipeline_of(settings, decider=decider, observer=metrics)
+    pipeline = pipeline_of(settings, decider=decider, observer=metrics, framed=True)
     watch = watch_of(settings, decider)
     with tracing_of(settings, service="tagstream-worker", counted=metrics.traces.counted) as tracing:
         process.run(settings, pipeline=pipeline, metrics=metrics, registry=registry, watch=watch, tracing=tracing)

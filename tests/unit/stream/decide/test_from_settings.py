@@ -1,6 +1,7 @@
 """Settings choose between the model and the rules, and the rules tag no event."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,11 +14,14 @@ from prometheus_client import CollectorRegistry
 from model_export.bundle import rules
 from model_export.bundle.bundle import BundleError
 from monitoring.metrics.metrics import Metrics
+from monitoring.vocabulary import Reason
 from stream.batch.classify import classify
 from stream.batch.rows.row import Row
 from stream.contract.decisions import NeedsReview, prediction_id
+from stream.contract.refusal import Refusal
 from stream.decide.from_settings import decider_of, pipeline_of
 from stream.deliver.breaker_file import BreakerFile
+from stream.registry.client import RegistryError
 from stream.settings.settings import Settings
 from stream.worker import main
 from tests.fakes import raw
@@ -48,6 +52,17 @@ def test_the_rules_send_every_event_to_review_at_any_threshold(threshold: float 
     for found in decisions:
         assert set(found.probabilities) == {"computer-vision", "mlops", "natural-language-processing", "other"}
         assert found.confidence == found.probabilities[found.tag] < found.threshold
+
+
+def test_rows_and_requests_never_ask_a_schema_registry() -> None:
+    """Values of a topic may be framed; a row or a request is JSON, so that it ends no service and no batch whose registry is down."""
+    chosen = by_rules(schema_registry={"url": "http://127.0.0.1:1", "timeout_seconds": 1})
+    framed = [raw(b"\x00\x00\x00\x00\x01{}")]
+    (found,) = pipeline_of(chosen).decide(framed)
+    assert isinstance(found, Refusal)
+    assert found.reason is Reason.INVALID_JSON
+    with pytest.raises(RegistryError, match=re.escape("127.0.0.1:1")):
+        pipeline_of(chosen, framed=True).decide(framed)
 
 
 def test_the_rules_name_themselves_and_the_ids_are_theirs() -> None:
