@@ -77,7 +77,11 @@ def reader_of(schema: str, references: Sequence[str] = (), max_bytes: int = 900_
         value = _Reader(cursor, named).value(parsed, 0)
         cursor.end()
         # NaN is written as such, and the decoder refuses it as it refuses it in JSON.
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+        found = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+        # Escapes and letters of several bytes were counted as one byte each.
+        if len(found) > max_bytes:
+            raise cursor.too_large()
+        return found
 
     return read
 
@@ -95,6 +99,12 @@ def _parsed(text: str, named: dict[str, Any]) -> Any:
     except Exception as error:  # noqa: BLE001
         msg = f"it is no Avro schema ({type(error).__name__})"
         raise SchemaError(msg) from None
+
+
+def _size(value: Any) -> int:
+    """The bytes that a value without others in it takes as JSON; of a string the least that it can take."""
+    # Python's names of null, true and false are as long as those of JSON.
+    return len(value) + 2 if isinstance(value, str) else len(repr(value))
 
 
 class _Reader:
@@ -131,12 +141,17 @@ class _Reader:
         if not isinstance(kind, str):
             return self.value(kind, depth + 1)
         if kind in self._plain:
-            # A value, and the comma or bracket after it.
-            self._cursor.spend(2)
-            return self._cursor.counted(self._simple(kind, {} if isinstance(schema, str) else schema))
+            found = self._simple(kind, {} if isinstance(schema, str) else schema)
+            # And the comma or bracket after it.
+            self._cursor.spend(_size(found) + 1)
+            return found
         if kind in self._nested:
+            # Both brackets. The last item has no comma after it, and the one after the whole stands for that.
             self._cursor.spend(2)
-            return self._nested[kind](schema, depth + 1)
+            inside = self._nested[kind](schema, depth + 1)
+            if not inside:
+                self._cursor.spend(1)
+            return inside
         return self.value(self._named[kind], depth + 1)
 
     def _simple(self, kind: str, schema: Mapping[str, Any]) -> Any:
@@ -167,7 +182,8 @@ class _Reader:
         found: dict[str, Any] = {}
         while count := self._cursor.block():
             for _ in range(count):
-                name = self._cursor.counted(self._cursor.string())
+                name = self._cursor.string()
+                self._cursor.spend(_size(name) + 1)
                 if name in found:
                     raise undecodable(Reason.DUPLICATE_KEY, "a map names the same key twice")
                 found[name] = self.value(schema["values"], depth)

@@ -1,7 +1,5 @@
 """The bytes of one Avro value, taken in their order, and a budget for what is made of them. Pure."""
 
-from typing import Any
-
 from monitoring.vocabulary import Reason
 from stream.contract.refusal import Refused, undecodable
 
@@ -9,6 +7,8 @@ from stream.contract.refusal import Refused, undecodable
 MOST_VARINT_BYTES = 10
 # The highest bit of a byte: another one follows.
 MORE = 0x80
+# So many items of arrays and maps may take no byte, as nulls do. All others take one at least.
+MOST_ITEMS_WITHOUT_BYTES = 10_000
 
 
 class Cursor:
@@ -27,6 +27,7 @@ class Cursor:
         self._max_bytes = max_bytes
         # No comma follows the outermost value, which is counted as if one did.
         self._left = max_bytes + 1
+        self._items_left = len(payload) + MOST_ITEMS_WITHOUT_BYTES
 
     def end(self) -> None:
         """No byte may be left."""
@@ -71,19 +72,20 @@ class Cursor:
         count = self.long()
         if count < 0:
             self.long()
+        self._items_left -= abs(count)
+        if self._items_left < 0:
+            raise wrong(abs(count), f"items cannot follow in a value of {len(self._payload)} bytes")
         return abs(count)
 
     def spend(self, count: int) -> None:
         """Count bytes that the JSON will have at least, so that a few bytes cannot become a large value."""
         self._left -= count
         if self._left < 0:
-            raise undecodable(Reason.TOO_LARGE, f"as JSON the value has more than {self._max_bytes} bytes, which is the limit")
+            raise self.too_large()
 
-    def counted(self, value: Any) -> Any:
-        """The same value; if it is a string, it is counted."""
-        if isinstance(value, str):
-            self.spend(len(value))
-        return value
+    def too_large(self) -> Refused:
+        """The value takes more than `max_bytes` as JSON."""
+        return undecodable(Reason.TOO_LARGE, f"as JSON the value has more than {self._max_bytes} bytes, which is the limit")
 
 
 def wrong(number: int, what: str) -> Refused:

@@ -192,8 +192,13 @@ BOMBS: dict[str, tuple[Any, bytes, Reason]] = {
     # Each ended a process or held it for minutes by the native reader, or would fill its memory.
     "a list that is nested 800,000 times": (LIST, b"\x02" * 800_000, Reason.TOO_DEEP),
     "a record in itself": ({"type": "record", "name": "S", "fields": [{"name": "s", "type": "S"}]}, b"", Reason.TOO_DEEP),
-    "a billion nulls in five bytes": (record_of({"type": "array", "items": "null"}), LONG, Reason.TOO_LARGE),
-    "the same with their size": (record_of({"type": "array", "items": "null"}), b"\xfd\xff\xff\xff\x3f\x00", Reason.TOO_LARGE),
+    "a billion nulls in five bytes": (record_of({"type": "array", "items": "null"}), LONG, Reason.INVALID_AVRO),
+    "the same with their size": (
+        record_of({"type": "array", "items": "null"}),
+        b"\xfd\xff\xff\xff\x3f\x00",
+        Reason.INVALID_AVRO,
+    ),
+    "the same in many blocks": (record_of({"type": "array", "items": "null"}), b"\xa0\x9c\x01" * 1000 + b"\x00", Reason.INVALID_AVRO),
     "records of many fields in a byte each": (
         record_of(
             {
@@ -205,7 +210,7 @@ BOMBS: dict[str, tuple[Any, bytes, Reason]] = {
                 },
             }
         ),
-        LONG,
+        b"\xd0\x0f",
         Reason.TOO_LARGE,
     ),
     "long symbols": (
@@ -275,6 +280,25 @@ def test_a_value_at_the_limit_is_read() -> None:
     size = len(json.dumps(value, separators=(",", ":")))
     assert read(schema, written(schema, value), max_bytes=size) == value
     assert refusal(schema, written(schema, value), max_bytes=size // 2) is Reason.TOO_LARGE
+
+
+@given(st.data())
+def test_a_value_is_read_if_and_only_if_its_json_fits(data: st.DataObject) -> None:
+    """Whatever the value is: at its size it is read, and with a byte less it is refused, so no few bytes become more than the limit."""
+    schema, values = data.draw(SCHEMAS)
+    payload = written(schema, data.draw(values))
+    size = len(reader_of(json.dumps(schema))(payload))
+    assert len(reader_of(json.dumps(schema), max_bytes=size)(payload)) == size
+    assert refusal(schema, payload, max_bytes=size - 1) is Reason.TOO_LARGE
+
+
+@pytest.mark.parametrize(("kind", "spelled"), [("null", "null"), ({"type": "record", "name": "V", "fields": []}, "{}")])
+def test_items_without_bytes_are_counted_as_what_they_become(kind: Any, spelled: str) -> None:
+    """A list of nulls and one of empty records: a thousand are read, and no more than fit."""
+    schema, payload = record_of({"type": "array", "items": kind}), b"\xd0\x0f\x00"
+    size = len('{"x":[]}') + 1000 * (len(spelled) + 1) - 1
+    assert len(reader_of(json.dumps(schema), max_bytes=size)(payload)) == size
+    assert refusal(schema, payload, max_bytes=size - 1) is Reason.TOO_LARGE
 
 
 def deep(levels: int) -> tuple[Any, Callable[[], bytes]]:
