@@ -27,8 +27,8 @@ def examine(settings: Settings, *, create_topics: bool, say: Callable[[Finding],
         findings.append(finding)
         say(finding)
 
-    # Topics are created before workers start. Their user may be another one, and an open breaker must not keep workers from
-    # starting: a worker that waits for a person says so on /readyz.
+    # Topics are created before workers start. Their user may be another one, and neither an open breaker nor a Schema
+    # Registry that is down may keep workers from starting: one that waits for a person says so on /readyz.
     severity = Status.WARN if create_topics else Status.FAIL
     for finding in _checks_without_broker(settings, severity):
         note(finding)
@@ -52,7 +52,7 @@ def _checks_without_broker(settings: Settings, severity: Status) -> Iterator[Fin
     yield decider.drift_reference(settings)
     yield local.metrics_port(settings)
     yield local.state_folder(settings)
-    yield from schema_registry(settings)
+    yield from schema_registry(settings, severity)
     yield from tracing(settings)
     yield from decider.circuit_breaker(settings, opened=severity)
     yield from local.security(settings)

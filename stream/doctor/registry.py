@@ -13,8 +13,14 @@ from stream.settings.settings import Settings
 READ = ("AVRO", "JSON")
 
 
-def schema_registry(settings: Settings) -> Iterator[Finding]:
-    """Whether the registry answers, and as one, to our user; no finding where none is set."""
+def schema_registry(settings: Settings, severity: Status) -> Iterator[Finding]:
+    """
+    Whether the registry answers, and as one, to our user; no finding where none is set.
+
+    Args:
+        settings: The settings that a worker would run with.
+        severity: The status of the finding if it does not.
+    """
     given = settings.schema_registry
     if given.url is None:
         return
@@ -22,7 +28,7 @@ def schema_registry(settings: Settings) -> Iterator[Finding]:
         require_fastavro()
         types = Client(given).types(time.monotonic() + given.timeout_seconds)
     except (MissingExtraError, SecurityError, RegistryError) as error:
-        yield finding_of("schema registry", Status.FAIL, error)
+        yield finding_of("schema registry", severity, error)
         return
     known = [name for name in READ if name in types]
     detail = f"{given.url} answers, and has schemas of {' and '.join(known) or 'no type that a worker reads'}"

@@ -8,8 +8,9 @@ No event may stop the stream, whatever it names, so a 404 or 403 counts as the s
 import base64
 import contextlib
 import json
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
@@ -23,6 +24,9 @@ MOST_BYTES = 2 * 1024 * 1024
 # A connection, and each read from it. Below the bound of a fetch, so that a second address is tried within it.
 ATTEMPT_SECONDS = 5.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 1.0
+# An address that gave no answer is asked after the others for so long, and not whether it has what another one lacks: events may
+# name what nobody has, and would wait for it each.
+SILENT_SECONDS = 30.0
 # The types of schemas that it takes: every registry answers this to every user that it knows.
 TYPES = "/schemas/types"
 NEXT = "Next: see that it runs and that schema_registry.url is its address, then start again; `tagstream doctor` asks it too."
@@ -62,6 +66,8 @@ class Client:
         """
         self._urls = settings.urls
         self._user = settings.username
+        # By address: when it last gave no answer.
+        self._silent: dict[str, float] = {}
         tls = any(url.startswith("https:") for url in self._urls)
         self._tls = verifying_context(settings.ca_file, "schema_registry.ca_file") if tls else None
         self._headers = {"Accept": "application/vnd.schemaregistry.v1+json, application/json", "User-Agent": "tagstream"}
@@ -86,9 +92,14 @@ class Client:
             raise self._refusal(answer.status, TYPES)
         return [str(name) for name in found]
 
-    def get(self, path: str, until: float) -> Mapping[str, Any] | NotGiven:
+    def get(self, path: str, until: float, check: Callable[[], object] | None = None) -> Mapping[str, Any] | NotGiven:
         """
-        The JSON object at a path.
+        The JSON object at a path; not given if no address that answers has it.
+
+        Args:
+            path: Begins with a slash.
+            until: On `time.monotonic`: no request begins after it.
+            check: Called before an answer "not given" is believed; raises if this is no registry. `types` unless given.
 
         Raises:
             RegistryError: The registry does not answer, or not as a Schema Registry.
@@ -96,7 +107,10 @@ class Client:
         answer = self._answer(path, until)
         if answer.status in NOT_GIVEN:
             # Perhaps the address is wrong, or nothing is allowed to us: then this raises.
-            self.types(until)
+            if check is None:
+                self.types(until)
+            else:
+                check()
             return NotGiven(why="unknown to it" if answer.status == 404 else "not for our user")  # noqa: PLR2004
         if answer.status != OK:
             raise self._refusal(answer.status, path)
@@ -111,24 +125,38 @@ class Client:
         """The answer of the first address that has one, asked again and again; one that will not change with time."""
         pause, why = FIRST_PAUSE_SECONDS, "no time was left to ask"
         while True:
-            for url in self._urls:
+            # An address that lacks a schema may be a copy that is behind, so the others are asked too.
+            lacking: _Answer | None = None
+            for url in sorted(self._urls, key=self._is_silent):
                 left = until - time.monotonic()
-                if left <= 0:
+                if left <= 0 or (lacking is not None and self._is_silent(url)):
                     break
+                # Time is left afterwards, however many do not answer.
+                seconds = min(left if lacking is None else left / 3, ATTEMPT_SECONDS)
                 try:
-                    answer = self._ask(url, path, min(left, ATTEMPT_SECONDS), until)
+                    answer = self._ask(url, path, seconds, until)
                 except (OSError, HTTPException) as error:
                     why = f"{url}: {type(error).__name__}: {error}"
+                    self._silent[url] = time.monotonic()
                     continue
-                if answer.status not in {REQUEST_TIMEOUT, MANY_REQUESTS} and answer.status < SERVER_ERROR:
+                if answer.status in {REQUEST_TIMEOUT, MANY_REQUESTS} or answer.status >= SERVER_ERROR:
+                    why = f"{url} answers with status {answer.status}"
+                    self._silent[url] = time.monotonic()
+                elif answer.status in NOT_GIVEN:
+                    lacking = lacking or answer
+                elif answer.status == OK or lacking is None:
                     return answer
-                why = f"{url} answers with status {answer.status}"
+            if lacking is not None:
+                return lacking
             if time.monotonic() + pause >= until:
                 break
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
         msg = f"the Schema Registry gives no answer in time (schema_registry.timeout_seconds); {why}. No event is lost. {NEXT}"
         raise RegistryError(msg)
+
+    def _is_silent(self, url: str) -> bool:
+        return time.monotonic() - self._silent.get(url, -math.inf) < SILENT_SECONDS
 
     def _ask(self, url: str, path: str, seconds: float, until: float) -> _Answer:
         address = urlsplit(url)

@@ -6,6 +6,7 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
@@ -17,14 +18,16 @@ from stream.registry.frame import SchemaName
 
 # Requests at once, so that a batch whose events name many schemas ends within its bound.
 REQUESTS_AT_ONCE = 8
-# An unknown schema is asked for again after this time: somebody may have registered it.
-UNKNOWN_SECONDS = 30.0
+# An unknown schema is asked for again after this time: somebody may have registered it. The first time soon: the registry's own
+# copies may not all have it yet.
+FIRST_UNKNOWN_SECONDS, UNKNOWN_SECONDS = 3.0, 30.0
 # Other schemas that one schema may need.
 MOST_REFERENCES = 32
 # Registries count in Java's integers; a path with a larger number is not found, as under a wrong address.
 MOST_ID = 2**31 - 1
 
 Kept = TypeVar("Kept")
+_Get = Callable[[str], Mapping[str, Any] | NotGiven]
 
 
 class _Latest(Generic[Kept]):
@@ -45,6 +48,21 @@ class _Latest(Generic[Kept]):
         self._kept.move_to_end(name)
         if len(self._kept) > self._most:
             self._kept.popitem(last=False)
+
+
+class _Once:
+    """Does something once, whichever thread needs it first; again only if it raised."""
+
+    def __init__(self, do: Callable[[], object]) -> None:
+        self._do = do
+        self._lock = threading.Lock()
+        self._done = False
+
+    def __call__(self) -> None:
+        with self._lock:
+            if not self._done:
+                self._do()
+                self._done = True
 
 
 class Schemas:
@@ -107,34 +125,46 @@ class Schemas:
 
     def _fetched(self, names: list[SchemaName]) -> dict[SchemaName, Read | Refusal]:
         until = time.monotonic() + self._seconds
+        # Names that nobody has would else be two requests each.
+        get = partial(self._client.get, until=until, check=_Once(partial(self._client.types, until)))
         pool = ThreadPoolExecutor(min(len(names), REQUESTS_AT_ONCE), thread_name_prefix="schema-registry")
         try:
-            asked = {name: pool.submit(self._fetch, name, until) for name in names}
+            asked = {name: pool.submit(self._fetch, name, get) for name in names}
             # The client keeps to the bound; a name server that does not answer keeps to none.
             wait(asked.values(), timeout=self._seconds)
-            if not all(one.done() for one in asked.values()):
+            done = {name: one for name, one in asked.items() if one.done()}
+            found = {name: one.result() for name, one in done.items() if one.exception() is None}
+            # What there is is kept though the bound was missed, so that the next call goes on where this one ended.
+            self._keep(found, whole=len(found) == len(names))
+            for one in done.values():
+                one.result()
+            if len(done) < len(names):
                 msg = (
                     f"the Schema Registry did not give {len(names)} schemas within {self._seconds:g} s (schema_registry.timeout_seconds). "
                     f"No event is lost. {NEXT}"
                 )
                 raise RegistryError(msg)
-            found = {name: one.result() for name, one in asked.items()}
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+        return found
+
+    def _keep(self, found: Mapping[SchemaName, Read | Refusal], *, whole: bool) -> None:
+        """`whole`: all that was asked for was found; else a call soon asks for the rest, and must not begin anew."""
         with self._lock:
             for name, one in found.items():
                 if isinstance(one, Refusal):
-                    self._refused.put(name, (one, self._monotonic() + UNKNOWN_SECONDS))
+                    first = whole and self._refused.get(name) is None
+                    seconds = FIRST_UNKNOWN_SECONDS if first else UNKNOWN_SECONDS
+                    self._refused.put(name, (one, self._monotonic() + seconds))
                 else:
                     self._known.put(name, one)
-        return found
 
-    def _fetch(self, name: SchemaName, until: float) -> Read | Refusal:
+    def _fetch(self, name: SchemaName, get: _Get) -> Read | Refusal:
         if isinstance(name, int) and name > MOST_ID:
             return _refusal(Reason.UNKNOWN_SCHEMA, f"no registry gives a schema the id {name}")
         said = f"GUID {name}" if isinstance(name, uuid.UUID) else f"id {name}"
         path = f"/schemas/guids/{name}" if isinstance(name, uuid.UUID) else f"/schemas/ids/{name}"
-        answer = self._client.get(path, until)
+        answer = get(path)
         if isinstance(answer, NotGiven):
             return _refusal(Reason.UNKNOWN_SCHEMA, f"the Schema Registry has no schema of {said} for us: it is {answer.why}")
         # A registry leaves out the type of the first kind of schema that there was.
@@ -145,12 +175,12 @@ class Schemas:
             return _refusal(Reason.UNSUPPORTED_SCHEMA, f"the schema of {said} is of another type than AVRO and JSON")
         try:
             references: dict[tuple[str, str], str] = {}
-            self._collect(answer, references, until)
+            self._collect(answer, references, get)
             return reader_of(str(answer.get("schema")), list(references.values()), self._max_bytes)
         except SchemaError as error:
             return _refusal(Reason.UNSUPPORTED_SCHEMA, f"the schema of {said} cannot be read: {error}")
 
-    def _collect(self, answer: Mapping[str, Any], found: dict[tuple[str, str], str], until: float) -> None:
+    def _collect(self, answer: Mapping[str, Any], found: dict[tuple[str, str], str], get: _Get) -> None:
         """
         The texts of the schemas that a schema refers to, those that others need before them.
 
@@ -169,11 +199,11 @@ class Schemas:
                 raise SchemaError(msg)
             # Before its own references are read, so that a circle ends.
             found[place] = ""
-            below = self._client.get(f"/subjects/{quote(place[0], safe='')}/versions/{quote(place[1], safe='')}", until)
+            below = get(f"/subjects/{quote(place[0], safe='')}/versions/{quote(place[1], safe='')}")
             if isinstance(below, NotGiven):
                 msg = f"a schema that it refers to is {below.why}"
                 raise SchemaError(msg)
-            self._collect(below, found, until)
+            self._collect(below, found, get)
             del found[place]
             found[place] = str(below.get("schema"))
 

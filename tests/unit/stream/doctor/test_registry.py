@@ -11,10 +11,10 @@ from stream.settings.settings import Settings
 from tests.registry.server import Registry, serving
 
 
-def found(**given: Any) -> list[tuple[Status, str, str]]:
+def found(severity: Status = Status.FAIL, **given: Any) -> list[tuple[Status, str, str]]:
     """The findings under these settings."""
     settings = Settings(schema_registry=SchemaRegistry(**given))
-    return [(one.status, one.detail, one.fix) for one in schema_registry(settings)]
+    return [(one.status, one.detail, one.fix) for one in schema_registry(settings, severity)]
 
 
 def test_without_a_registry_there_is_nothing_to_say() -> None:
@@ -40,6 +40,13 @@ def test_a_registry_that_is_down_or_refuses_us_is_a_failure(tmp_path: Path) -> N
         assert (status, "refuses a client without a user" in detail, bool(fix)) == (Status.FAIL, True, True)
     [(status, detail, fix)] = found(url="https://registry", username="w", password_file=tmp_path / "absent")
     assert (status, "password_file" in detail, bool(fix)) == (Status.FAIL, True, True)
+
+
+def test_a_registry_that_is_down_keeps_no_topics_from_being_made() -> None:
+    """Where topics are made, it is a warning: no worker runs yet."""
+    [port] = free_ports(1)
+    [(status, _, fix)] = found(Status.WARN, url=f"http://127.0.0.1:{port}", timeout_seconds=1)
+    assert (status, bool(fix)) == (Status.WARN, True)
 
 
 def test_a_password_without_tls_is_a_warning(tmp_path: Path) -> None:

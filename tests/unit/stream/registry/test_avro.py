@@ -198,7 +198,11 @@ BOMBS: dict[str, tuple[Any, bytes, Reason]] = {
         b"\xfd\xff\xff\xff\x3f\x00",
         Reason.INVALID_AVRO,
     ),
-    "the same in many blocks": (record_of({"type": "array", "items": "null"}), b"\xa0\x9c\x01" * 1000 + b"\x00", Reason.INVALID_AVRO),
+    "the same in many blocks": (
+        record_of({"type": "array", "items": "null"}),
+        b"\xa0\x9c\x01" * 1000 + b"\x00",
+        Reason.INVALID_AVRO,
+    ),
     "records of many fields in a byte each": (
         record_of(
             {

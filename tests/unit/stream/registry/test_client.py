@@ -13,7 +13,7 @@ from monitoring.vocabulary import Reason
 from stream.broker.ports import free_ports
 from stream.contract.refusal import Refusal
 from stream.registry.client import MOST_BYTES, Client, NotGiven, RegistryError
-from stream.registry.schemas import REQUESTS_AT_ONCE, UNKNOWN_SECONDS, Schemas
+from stream.registry.schemas import FIRST_UNKNOWN_SECONDS, REQUESTS_AT_ONCE, UNKNOWN_SECONDS, Schemas
 from stream.settings.schema_registry import SchemaRegistry
 from stream.settings.secret_files import SecurityError
 from tests.registry.server import Registry, serving
@@ -69,6 +69,45 @@ def test_another_address_is_tried_in_turn(registry: Registry) -> None:
     registry.register("s", AVRO)
     found = client(nobody(), registry.url + "/").get("/schemas/ids/1", until())
     assert not isinstance(found, NotGiven)
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_an_address_that_lacks_a_schema_is_not_the_last_word(registry: Registry, status: int) -> None:
+    """It is a copy that is behind, or another server: the next address has the schema."""
+    registry.register("s", AVRO)
+    with serving(Registry()) as behind:
+        behind.override = lambda path: (status, b"{}") if "ids" in path else None
+        found = client(behind.url, registry.url).get("/schemas/ids/1", until())
+        assert not isinstance(found, NotGiven)
+        assert found["schema"] == AVRO
+
+
+def test_an_address_that_is_down_is_not_asked_for_each_invented_id(registry: Registry) -> None:
+    """Else each such event would wait for it, and many of them would stop the stream."""
+    with serving(Registry()) as other:
+        other.override = lambda _: (503, b"{}")
+        asked = client(registry.url, other.url)
+        for number in range(1, 10):
+            assert isinstance(asked.get(f"/schemas/ids/{number}", until()), NotGiven)
+        assert other.asked == ["/schemas/ids/1"]
+
+
+def test_an_address_that_is_down_is_asked_last(registry: Registry) -> None:
+    """The first of two is: it is waited for once, and not before each schema."""
+    registry.register("s", AVRO)
+    with serving(Registry()) as other:
+        other.override = lambda _: (503, b"{}")
+        asked = client(other.url, registry.url)
+        for _ in range(5):
+            assert not isinstance(asked.get("/schemas/ids/1", until()), NotGiven)
+        assert len(other.asked) == 1
+
+
+def test_an_address_that_refuses_us_does_not_make_a_missing_schema_a_failure(registry: Registry) -> None:
+    """The first address is a registry, and it has no such schema."""
+    with serving(Registry()) as other:
+        other.override = lambda _: (401, b"{}")
+        assert client(registry.url, other.url).get("/schemas/ids/1", until()) == NotGiven(why="unknown to it")
 
 
 @pytest.mark.parametrize(
@@ -141,8 +180,16 @@ def test_an_unknown_schema_is_asked_for_again_after_a_while(registry: Registry) 
         assert isinstance(known.readers([1])[1], Refusal)
     # The second request asks whether it is a registry at all.
     assert registry.asked == ["/schemas/ids/1", "/schemas/types"]
+    # Soon the first time, since a registry's copies are behind each other for seconds; then seldom.
+    now[0] = FIRST_UNKNOWN_SECONDS
+    registry.asked.clear()
+    for _ in range(3):
+        assert isinstance(known.readers([1])[1], Refusal)
+    assert registry.asked == ["/schemas/ids/1", "/schemas/types"]
     registry.register("s", AVRO)
-    now[0] = UNKNOWN_SECONDS
+    now[0] += UNKNOWN_SECONDS - 1
+    assert isinstance(known.readers([1])[1], Refusal)
+    now[0] += 1
     assert not isinstance(known.readers([1])[1], Refusal)
 
 
@@ -169,6 +216,28 @@ def test_many_names_are_asked_for_at_once_and_within_one_bound(registry: Registr
     registry.override = lambda _: (503, b"{}")
     with pytest.raises(RegistryError):
         schemas(registry, seconds=SHORT_SECONDS).readers(range(1, 5 * REQUESTS_AT_ONCE))
+
+
+def test_names_that_nobody_has_are_one_request_each(registry: Registry) -> None:
+    """One batch asks once whether this is a registry, not for each of them."""
+    schemas(registry).readers(range(1, 50))
+    assert sorted(registry.asked) == sorted(["/schemas/types", *(f"/schemas/ids/{number}" for number in range(1, 50))])
+
+
+def test_what_was_fetched_is_kept_though_the_bound_was_missed(registry: Registry) -> None:
+    """The next call asks for the rest alone; else a batch of many names would miss the bound for ever."""
+    first = registry.register("s", AVRO)
+    now = [0.0]
+    known = schemas(registry, seconds=SHORT_SECONDS, monotonic=lambda: now[0])
+    registry.override = lambda path: (503, b"{}") if path == "/schemas/ids/3" else None
+    with pytest.raises(RegistryError, match="answers with status 503"):
+        known.readers([first, 2, 3])
+    registry.override = lambda _: None
+    registry.asked.clear()
+    # A worker tries again after a pause.
+    now[0] = FIRST_UNKNOWN_SECONDS
+    assert [isinstance(one, Refusal) for one in known.readers([first, 2, 3]).values()] == [False, True, True]
+    assert registry.asked == ["/schemas/ids/3", "/schemas/types"]
 
 
 def reference(subject: str) -> dict[str, Any]:
