@@ -15,7 +15,16 @@ from tests.go.programs import ASK_SECONDS, ROOT, GoProgram, built, cache_folder,
 
 MANIFESTS = ROOT / "deploy" / "kubernetes"
 # What can be applied: folders as they are, and the base with some components, in the order in which an overlay lists them.
-CHOICES = ("scaling", "review", "serve", "user", "scaling+user+scaling-user")
+CHOICES = (
+    "scaling",
+    "review",
+    "serve",
+    "user",
+    "scaling+user+scaling-user",
+    "schema-registry",
+    "tracing",
+    "serve+serve-table+user+schema-registry+tracing",
+)
 WHOLE = (
     "base",
     *(f"base+{choice}" for choice in CHOICES),

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -136,6 +137,28 @@ def test_what_is_not_allowed_is_refused_by_the_network(folder: str) -> None:
     for pod in pods(folder):
         assert selects(closed["spec"]["podSelector"], pod.labels)
         assert {port["containerPort"] for port in pod.container.get("ports", ())} == opened(folder, pod)
+
+
+def test_every_address_that_a_pod_is_given_is_let_out(folder: str, tmp_path: Path) -> None:
+    """A rule for each port; else the pod waits for answers that never come, and looks as if the other side were down."""
+    for pod in pods(folder):
+        settings = load(pod.environ, folder=tmp_path).settings
+        asked = {int(broker.rpartition(":")[2]) for broker in settings.brokers.split(",")}
+        asked |= {urlsplit(url).port or 443 for url in settings.schema_registry.urls}
+        asked |= {urlsplit(settings.tracing.endpoint).port or 80} if settings.tracing.endpoint else set()
+        asked |= {urlsplit(word.partition("=")[2]).port or 5432 for word in pod.words if "postgresql://" in word}
+        policies = [
+            each["spec"] for each in of_kind(folder, "NetworkPolicy") if selects(each["spec"]["podSelector"], pod.labels)
+        ]
+        rules = [rule for policy in policies for rule in policy.get("egress", ()) if "to" not in rule]
+        assert asked <= {port["port"] for rule in rules for port in rule["ports"]}
+
+
+def test_keda_finds_the_brokers_from_its_own_namespace(folder: str) -> None:
+    """A name without its namespace is found in one alone, and the workers would never be more."""
+    for pod in pods(folder):
+        for broker in pod.environ["TAGSTREAM_BROKERS"].split(","):
+            assert broker.partition(":")[0].endswith(".svc.cluster.local")
 
 
 def opened(folder: str, pod: Pod) -> set[int]:
