@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.engine import URL, Engine, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from model_export.extras import install
 
@@ -16,12 +16,27 @@ from model_export.extras import install
 BUSY_SECONDS = 10
 # The most that one statement of PostgreSQL may take; and a lock of it.
 STATEMENT_MS, LOCK_MS = 30_000, 10_000
+# A host that vanishes sends no word, so that the connection itself must find out: within 25 s where it is idle, 30 s where it was
+# asked. What the URL says of these stands.
+VANISHED = {
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+# "program_limit_exceeded": a value that is too long for an index.
+TOO_LONG = "54000"
 
 
 class DatabaseUnavailableError(Exception):
     """The database cannot be had, or does not answer: the message says which, why and the next step."""
 
     exit_code = 1
+
+
+class DatabaseRefusedError(DatabaseUnavailableError):
+    """The database answers, and does not take a value: the same would be refused again."""
 
 
 class DatabaseUrlError(ValueError):
@@ -55,7 +70,9 @@ class Database:
         """Use an engine; see `open_database`."""
         self._engine = engine
         self._purpose = purpose
-        self.name = engine.url.render_as_string(hide_password=True)
+        # A password may stand in the URL's query too; a host there tells a socket.
+        shown = {name: value for name, value in engine.url.query.items() if name == "host"}
+        self.name = engine.url.set(query=shown).render_as_string(hide_password=True)
         self.is_postgres = engine.dialect.name == "postgresql"
 
     @contextlib.contextmanager
@@ -93,6 +110,12 @@ class Database:
             cause = error.orig if isinstance(error, DBAPIError) else error
             reason = " ".join(str(cause).split())[:300]
             loss = f"; {self._purpose.loss}" if self._purpose.loss else ""
+            if isinstance(error, DataError | IntegrityError) or getattr(cause, "sqlstate", None) == TOO_LONG:
+                msg = (
+                    f"the {self._purpose.noun} {self.name} does not take a value ({type(cause).__name__}: {reason}). Next: see what "
+                    f"was written, and the constraints of the table."
+                )
+                raise DatabaseRefusedError(msg) from error
             msg = (
                 f"the {self._purpose.noun} {self.name} does not answer as it should ({type(cause).__name__}: {reason}). Next: check "
                 f"that the database runs and takes this user{loss}."
@@ -139,8 +162,10 @@ def _parsed(url: str, purpose: Purpose) -> URL:
 
 
 def _postgres(url: URL, purpose: Purpose, *, read_only: bool) -> Engine:
+    given = url.normalized_query
+    # Of two values for one setting the last one holds.
     options = (
-        f"-c statement_timeout={STATEMENT_MS} -c lock_timeout={LOCK_MS} -c idle_in_transaction_session_timeout={STATEMENT_MS}"
+        f"{''.join(f'{one} ' for one in given.get('options', ()))}-c statement_timeout={STATEMENT_MS} -c lock_timeout={LOCK_MS} -c idle_in_transaction_session_timeout={STATEMENT_MS}"
         f"{' -c default_transaction_read_only=on' if read_only else ''}"
     )
     try:
@@ -148,7 +173,11 @@ def _postgres(url: URL, purpose: Purpose, *, read_only: bool) -> Engine:
             url,
             pool_pre_ping=True,
             pool_timeout=BUSY_SECONDS,
-            connect_args={"connect_timeout": BUSY_SECONDS, "options": options},
+            connect_args={
+                **{name: value for name, value in VANISHED.items() if name not in given},
+                "connect_timeout": BUSY_SECONDS,
+                "options": options,
+            },
         )
     except ModuleNotFoundError as error:
         msg = f"a {purpose.noun} in PostgreSQL needs the extra `batch` ({error}). Next: {install('batch')}"

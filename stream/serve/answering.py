@@ -2,24 +2,34 @@
 
 import asyncio
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from monitoring.metrics.http import HttpMetrics
 from stream.contract.record import Headers, Record
 from stream.decide.answer import answer_of
-from stream.serve.cached import Cached
 from stream.serve.deciding import Deciding
 from stream.serve.errors import RequestError
+from stream.serve.found import Found, Table, nothing
 from stream.serve.publishing import Publishing
 
 REJECTED = b'{"destination":"dlq"'
 TABLE_THREADS = 2
+# The most that a request waits for the table. The model decides then, and its deadline begins.
+TABLE_SECONDS = 2.0
 
 
 class Answering:
     """One for the process."""
 
-    def __init__(self, deciding: Deciding, publishing: Publishing, metrics: HttpMetrics, cached: Cached | None = None) -> None:
+    def __init__(
+        self,
+        deciding: Deciding,
+        publishing: Publishing,
+        metrics: HttpMetrics,
+        cached: Table | None = None,
+        *,
+        table_seconds: float = TABLE_SECONDS,
+    ) -> None:
         """
         Join the parts.
 
@@ -28,11 +38,14 @@ class Answering:
             publishing: The queue before the broker.
             metrics: Counts rows.
             cached: Asks a table first; None for no table.
+            table_seconds: The most that a request waits for it.
         """
         self._deciding = deciding
         self._publishing = publishing
         self._metrics = metrics
         self._cached = cached
+        self._table_seconds = table_seconds
+        self._stuck: set[Future[Found]] = set()
         self._threads = None if cached is None else ThreadPoolExecutor(TABLE_THREADS, thread_name_prefix="table")
 
     @property
@@ -78,11 +91,27 @@ class Answering:
         self._metrics.sent_on(len(records), confirmed=True)
 
     async def _known(self, records: Sequence[Record]) -> list[bytes | None]:
-        if self._cached is None:
+        if self._cached is None or self._threads is None:
             return [None] * len(records)
-        found = await asyncio.get_running_loop().run_in_executor(self._threads, self._cached.look, records)
+        found = await self._looked(self._cached, self._threads, records)
         self._metrics.looked(found=sum(answer is not None for answer in found.answers), of=len(records), failed=found.failed)
         return found.answers
+
+    async def _looked(self, cached: Table, threads: ThreadPoolExecutor, records: Sequence[Record]) -> Found:
+        # A connection to a host that has vanished holds its thread until the connection's own bounds end it; nobody waits behind it.
+        self._stuck = {job for job in self._stuck if not job.done()}
+        if self._stuck or cached.is_paused:
+            return nothing(records)
+        job = threads.submit(cached.look, records)
+        try:
+            async with asyncio.timeout(self._table_seconds):
+                return await asyncio.wrap_future(job)
+        except TimeoutError:
+            # A job that has not begun can be cancelled, and says nothing of the table.
+            if not job.cancel() and not job.done():
+                self._stuck.add(job)
+                cached.pause(f"no answer within {self._table_seconds:g} s")
+            return nothing(records)
 
     def close(self) -> None:
         """End the threads that ask the table."""

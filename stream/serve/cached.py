@@ -7,7 +7,6 @@ whichever event had it, if it is of the bundle and thresholds of today; else it 
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from stream.contract.events import ContentEvent, decode
 from stream.contract.publication import publish_all
@@ -16,6 +15,7 @@ from stream.database.database import DatabaseUnavailableError
 from stream.decide.answer import answer_of
 from stream.decide.pipeline import Pipeline
 from stream.logs import logger
+from stream.serve.found import Found, nothing
 from stream.tables.cached import decided_before
 from stream.tables.predictions import Predictions
 from stream.tables.row import hash_of_text
@@ -24,20 +24,6 @@ from stream.tables.row import hash_of_text
 PAUSE_SECONDS = 10.0
 MARK = "cached"
 log = logger("tagstream.serve")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """
-    The table's answers to the rows of a request.
-
-    Attributes:
-        answers: The answer object of each row; None where the table has none.
-        failed: The table did not answer, so that it has none for any row.
-    """
-
-    answers: list[bytes | None]
-    failed: bool = False
 
 
 class Cached:
@@ -52,15 +38,23 @@ class Cached:
 
     def look(self, records: Sequence[Record]) -> Found:
         """The table's answers. A table that does not answer is logged, and costs a decision by the model alone."""
-        nothing: list[bytes | None] = [None] * len(records)
-        if self._clock() < self._again_at:
-            return Found(answers=nothing, failed=True)
+        if self.is_paused:
+            return nothing(records)
         try:
             return Found(answers=self._answers(records))
         except DatabaseUnavailableError as error:
-            self._again_at = self._clock() + PAUSE_SECONDS
-            log.warning("table_does_not_answer", error=str(error), asked_again_in_seconds=PAUSE_SECONDS)
-            return Found(answers=nothing, failed=True)
+            self.pause(str(error))
+            return nothing(records)
+
+    @property
+    def is_paused(self) -> bool:
+        """Is the table left alone for now?"""
+        return self._clock() < self._again_at
+
+    def pause(self, error: str) -> None:
+        """Leave the table alone for a while, because of this."""
+        self._again_at = self._clock() + PAUSE_SECONDS
+        log.warning("table_does_not_answer", error=error, asked_again_in_seconds=PAUSE_SECONDS)
 
     def _answers(self, records: Sequence[Record]) -> list[bytes | None]:
         found: list[bytes | None] = [None] * len(records)

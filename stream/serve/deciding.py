@@ -81,6 +81,7 @@ class Deciding:
         self._pace = Pace(threads=settings.inference_threads)
         self._batcher: Batcher[_Row] = Batcher(limit=settings.batch_max_events, size=_size, waiting=most_waiting)
         self._running: set[asyncio.Task[None]] = set()
+        self._queued: set[asyncio.Future[Publication]] = set()
         self._waiting = 0
         self.broken: BaseException | None = None
 
@@ -118,6 +119,7 @@ class Deciding:
         loop = asyncio.get_running_loop()
         rows = [_Row(record, loop.create_future()) for record in records]
         self._wait(len(rows))
+        self._queued.update(row.found for row in rows)
         for row in rows:
             # Never waits: there is room for all.
             await self._batcher.put(row)
@@ -137,6 +139,7 @@ class Deciding:
             await self._batcher.worth_a_trip(lambda: bool(self._running))
             taken = await self._batcher.next_batch()
             self._wait(-len(taken))
+            self._queued.difference_update(row.found for row in taken)
             rows = [row for row in taken if not row.found.done()]
             if not rows:
                 self._free.release()
@@ -160,6 +163,10 @@ class Deciding:
         except Exception as error:  # noqa: BLE001 - whatever it is, the machine is broken: the owner ends the process with it
             self.broken = self.broken or error
             publications = []
+            # A model that is broken would let those that wait for it wait in vain.
+            for found in self._queued:
+                if not found.done():
+                    found.set_exception(BrokenError())
         for row, publication in zip(rows, publications, strict=False):
             if not row.found.done():
                 row.found.set_result(publication)

@@ -32,8 +32,8 @@ class LateError(RequestError):
 
 
 class BrokenError(RequestError):
-    """The model, or the machine, is broken: the process ends and is to be started again."""
+    """The model, the broker's client or the machine is broken: the process ends and is to be started again."""
 
     def __init__(self) -> None:
-        sentence = "The model is broken, and this server ends. Next: send the request again when /readyz says ready."
+        sentence = "The model or the broker's client is broken, and this server ends. Next: send the request again when /readyz says ready."
         super().__init__(503, sentence, {"Retry-After": str(RETRY_SECONDS)})

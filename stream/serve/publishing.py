@@ -17,12 +17,14 @@ from stream.deliver.batcher import Batcher
 from stream.kafka.errors import BrokerUnreachableError, NotAuthorizedError, TopicsMissingError
 from stream.kafka.producer import CONFIRM_SECONDS, TooLargeError, UndeliveredError
 from stream.logs import logger
-from stream.serve.errors import BusyError, RequestError
+from stream.serve.errors import RETRY_SECONDS, BrokenError, BusyError, RequestError
+from stream.settings.secret_files import SecurityError
 
 MOST_WAITING = 1024
 MOST_AT_ONCE = 256
 # To make a producer and to ask for partitions is bounded by `startup_timeout_seconds` each.
 MARGIN_SECONDS = 5
+RETRY = {"Retry-After": str(RETRY_SECONDS)}
 log = logger("tagstream.serve")
 UNCONFIRMED = (
     "The broker has not confirmed {count} of {all} events ({why}), so it is not known whether they are in the stream. Next: send the "
@@ -67,6 +69,7 @@ class Publishing:
         self.most_seconds = 2 * (2 * wait_seconds + CONFIRM_SECONDS + MARGIN_SECONDS)
         self._batcher: Batcher[_Event] = Batcher(limit=MOST_AT_ONCE, size=_size, waiting=MOST_WAITING)
         self._waiting = 0
+        self._unsent: set[asyncio.Future[UndeliveredError | None]] = set()
         self._sender: Sender | None = None
         self._opened = ExitStack()
         self.broken: BaseException | None = None
@@ -92,12 +95,18 @@ class Publishing:
 
         Raises:
             RequestError: An event is too large for the topic, or the broker has not confirmed it in time.
+            BrokenError: Nothing is sent any more.
         """
+        if self.broken is not None:
+            raise BrokenError
         if self._waiting + len(records) > MOST_WAITING:
             raise BusyError(self._waiting)
         loop = asyncio.get_running_loop()
         events = [_Event(_addressed(record, self._topic), loop.create_future()) for record in records]
         self._waiting += len(events)
+        for event in events:
+            self._unsent.add(event.sent)
+            event.sent.add_done_callback(self._unsent.discard)
         for event in events:
             await self._batcher.put(event)
         try:
@@ -105,15 +114,13 @@ class Publishing:
                 found = await asyncio.gather(*(event.sent for event in events))
         except TimeoutError as error:
             sentence = UNCONFIRMED.format(count="some", all=len(events), why=f"no word within {self.most_seconds:g} s")
-            raise RequestError(503, sentence) from error
+            raise RequestError(503, sentence, RETRY) from error
         failures = [error for error in found if error is not None]
         if any(isinstance(error, TooLargeError) for error in failures):
             sentence = f"An event is too large for the topic {self._topic}, so it was not published. Next: shorten it."
             raise RequestError(413, sentence)
         if failures:
-            raise RequestError(
-                503, UNCONFIRMED.format(count=len(failures), all=len(events), why=failures[0]), {"Retry-After": "1"}
-            )
+            raise RequestError(503, UNCONFIRMED.format(count=len(failures), all=len(events), why=failures[0]), RETRY)
 
     async def _run(self) -> None:
         while True:
@@ -124,6 +131,10 @@ class Publishing:
                 results = await asyncio.get_running_loop().run_in_executor(self._thread, self._deliver, records)
             except Exception as error:  # noqa: BLE001 - no error of a broker: the owner ends the process with it
                 self.broken = error
+                # Those that wait in the queue too: nobody takes them any more.
+                for sent in list(self._unsent):
+                    if not sent.done():
+                        sent.set_exception(BrokenError())
                 return
             for event, result in zip(events, results, strict=True):
                 if not event.sent.done():
@@ -134,7 +145,7 @@ class Publishing:
             if self._sender is None:
                 self._sender = self._opened.enter_context(self._make())
             return self._sender.deliver(records)
-        except (BrokerUnreachableError, NotAuthorizedError, TopicsMissingError) as error:
+        except (BrokerUnreachableError, NotAuthorizedError, TopicsMissingError, SecurityError) as error:
             log.warning("broker_not_reached", error=str(error))
             # The next step is the operator's, not the client's.
             return [UndeliveredError(str(error).partition(" Next:")[0])] * len(records)

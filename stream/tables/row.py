@@ -14,6 +14,8 @@ from stream.contract.published import ModelDecision, PublishedDecision, Reviewer
 from stream.contract.refusal import Refusal
 
 BY_PERSON = "reviewer"
+# An index takes values of some 2,700 bytes. A digest of ours has 64 characters, or 129 with the arithmetic behind it.
+MOST_DIGEST_CHARACTERS = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +27,8 @@ class PredictionRow:
         prediction_id: The key: the same event under the same model has one row.
         event_id: The event's.
         text_hash: `hash_of_text` of the event.
-        model_digest: `ModelRef.identity` of the model that decided; of a person's decision, the model that the person corrects.
+        model_digest: `ModelRef.identity` of the model that decided; of a person's decision, the model that the person corrects. One
+            that is longer than any of ours is its SHA-256.
         destination: `tagged` or `review`: the topic of the decision.
         tag: The tag.
         confidence: The probability of the tag, 0 to 1.
@@ -115,7 +118,7 @@ def _row(
         prediction_id=made.prediction_id,
         event_id=event.id,
         text_hash=hash_of_text(event.title, event.description),
-        model_digest=made.model.identity,
+        model_digest=_bounded(made.model.identity),
         destination=destination,
         tag=made.tag,
         confidence=made.confidence,
@@ -125,3 +128,13 @@ def _row(
         tagged_at=at,
         answer=value.decode(),
     )
+
+
+def _bounded(digest: str) -> str:
+    """
+    A digest that fits into an index, whoever wrote the record.
+
+    >>> _bounded("e" * 64) == "e" * 64, len(_bounded("e" * 100_000))
+    (True, 64)
+    """
+    return digest if len(digest) <= MOST_DIGEST_CHARACTERS else hashlib.sha256(digest.encode()).hexdigest()

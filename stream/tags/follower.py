@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from stream.contract.published import read_decision
 from stream.contract.record import Record
 from stream.contract.refusal import Refusal
-from stream.database.database import DatabaseUnavailableError
+from stream.database.database import DatabaseRefusedError, DatabaseUnavailableError
 from stream.kafka import admin
 from stream.kafka.errors import BrokerUnreachableError, unreachable
 from stream.kafka.reading.resumed import Place, Resumed, resumed
@@ -45,7 +45,7 @@ class Followed:
     Attributes:
         decisions: Records that were read.
         written: Rows that were new or were replaced.
-        unreadable: Records that were left out because they are not of the contract.
+        unreadable: Records that were left out because they are not of the contract, or the database does not take them.
     """
 
     decisions: int = 0
@@ -169,23 +169,39 @@ def _behind(topics: Resumed, ends: dict[Place, int]) -> int:
 def _read(topics: Resumed, predictions: Predictions, followed: Followed) -> None:
     before = dict(topics.positions)
     records = topics.poll(_names(before))
-    rows = list(_rows(records, followed))
+    read = list(_rows(records, followed))
     moved = {place: offset for place, offset in topics.positions.items() if offset != before[place]}
-    if rows or moved:
-        followed.written += predictions.upsert(rows, moved)
+    if read or moved:
+        try:
+            followed.written += predictions.upsert([row for _, row in read], moved)
+        except DatabaseRefusedError:
+            # One of them would keep all others out of the table for ever.
+            for record, row in read:
+                _write_alone(predictions, record, row, followed)
+            followed.written += predictions.upsert([], moved)
     followed.decisions += len(records)
+
+
+def _write_alone(predictions: Predictions, record: Record, row: PredictionRow, followed: Followed) -> None:
+    try:
+        followed.written += predictions.upsert([row])
+    except DatabaseRefusedError as error:
+        _leave_out(record, str(error), followed)
 
 
 def _names(places: Iterable[Place]) -> Collection[str]:
     return {topic for topic, _ in places}
 
 
-def _rows(records: Iterable[Record], followed: Followed) -> Iterable[PredictionRow]:
+def _rows(records: Iterable[Record], followed: Followed) -> Iterable[tuple[Record, PredictionRow]]:
     for record in records:
         found = read_decision(record)
         if not isinstance(found, Refusal) and found.door in ROLES:
-            yield row_of_record(found)
+            yield record, row_of_record(found)
             continue
-        why = found.message if isinstance(found, Refusal) else "it is a copy for an audit"
-        followed.unreadable += 1
-        log.warning("record_left_out", topic=record.topic, partition=record.partition, offset=record.offset, why=why)
+        _leave_out(record, found.message if isinstance(found, Refusal) else "it is a copy for an audit", followed)
+
+
+def _leave_out(record: Record, why: str, followed: Followed) -> None:
+    followed.unreadable += 1
+    log.warning("record_left_out", topic=record.topic, partition=record.partition, offset=record.offset, why=why)

@@ -127,7 +127,7 @@ class _Bounded(H11Protocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._write = self.loop.call_later(WRITE_SECONDS, self.transport.abort)
+        self._look_at_reader()
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -140,6 +140,14 @@ class _Bounded(H11Protocol):
         if self._write is not None:
             self._write.cancel()
         super().connection_lost(exc)
+
+    def _look_at_reader(self, before: int | None = None) -> None:
+        """Look again after `WRITE_SECONDS`, as long as the client has taken something of what `before` waited for it."""
+        left = self.transport.get_write_buffer_size()
+        if before is not None and left >= before:
+            self.transport.abort()
+        else:
+            self._write = self.loop.call_later(WRITE_SECONDS, self._look_at_reader, left)
 
     def _disarm(self) -> None:
         if self._head is not None:

@@ -15,6 +15,8 @@ import msgspec
 from stream.serve.errors import RequestError
 
 LENGTH_HEADER = "inference-header-content-length"
+# A body has fewer bytes than a number of so many digits says.
+MOST_DIGITS = 9
 # The bytes of the length before each element.
 LENGTH_BYTES = 4
 TEXT, NUMBER = "BYTES", "FP64"
@@ -91,7 +93,7 @@ def split(body: bytes, length: str | None) -> tuple[Request, bytes]:
     """
     size = len(body)
     if length is not None:
-        if not (length.isascii() and length.isdigit() and int(length) <= size):
+        if not (len(length) <= MOST_DIGITS and length.isascii() and length.isdigit() and int(length) <= size):
             bad(f"The header {LENGTH_HEADER} is no length within the body")
         size = int(length)
     try:

@@ -7,9 +7,18 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from stream.database.database import Database, DatabaseUnavailableError, DatabaseUrlError, Purpose, open_database
+from stream.database.database import (
+    Database,
+    DatabaseRefusedError,
+    DatabaseUnavailableError,
+    DatabaseUrlError,
+    Purpose,
+    open_database,
+)
+from tests.postgres import Postgres
 
 TABLE = Purpose(noun="table", option="--table", loss="what was lost is made again", lock=1)
+VANISHING = "&keepalives_interval=7&options=-c%20work_mem%3D5MB%20-c%20statement_timeout%3D0"
 
 
 def filled(url: str) -> None:
@@ -87,3 +96,39 @@ def test_transactions_alone_wait_for_each_other(url: str) -> None:
         assert connection.execute(text("SELECT max(id) FROM notes")).scalar() == 1 + len(databases)
     for database in databases:
         database.close()
+
+
+@pytest.mark.parametrize("place", ["tagstream:secret@h/d", "h/d?user=tagstream&password=secret&sslpassword=secret"])
+def test_no_password_is_shown(place: str) -> None:
+    """Wherever it stands in the URL."""
+    database = open_database(f"postgresql://{place}", TABLE)
+    assert "secret" not in database.name
+    assert "h/d" in database.name
+    database.close()
+
+
+def test_a_postgres_that_vanishes_is_found_out(server: Postgres) -> None:
+    """The connection itself has bounds, what the URL says of them stands, and its own options hold beside ours."""
+    database = open_database(f"{server.fresh()}{VANISHING}", TABLE)
+    with database.reading() as connection:
+        shown = {name: connection.execute(text(f"SHOW {name}")).scalar() for name in ("statement_timeout", "work_mem")}
+        given = connection.connection.driver_connection.info.get_parameters()  # type: ignore[union-attr]
+    database.close()
+    assert shown == {"statement_timeout": "30s", "work_mem": "5MB"}
+    assert {name: given[name] for name in ("keepalives_idle", "keepalives_interval", "tcp_user_timeout")} == {
+        "keepalives_idle": "10",
+        "keepalives_interval": "7",
+        "tcp_user_timeout": "30000",
+    }
+
+
+def test_a_value_that_is_refused_is_told_from_a_database_that_is_away(url: str) -> None:
+    """Whoever writes may go on without it."""
+    filled(url)
+    database = open_database(url, TABLE)
+    with pytest.raises(DatabaseRefusedError, match="does not take a value"), database.writing() as connection:
+        connection.execute(text("INSERT INTO notes VALUES (1, 'again')"))
+    with pytest.raises(DatabaseUnavailableError) as missing, database.reading() as connection:
+        connection.execute(text("SELECT * FROM gone"))
+    database.close()
+    assert not isinstance(missing.value, DatabaseRefusedError)

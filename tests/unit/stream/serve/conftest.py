@@ -71,6 +71,7 @@ async def served(
     most_waiting: int = MOST_WAITING,
     inference_timeout_seconds: float = HANG_SECONDS,
     clock: Callable[[], float] = lambda: 0.0,
+    table_seconds: float = HANG_SECONDS,
 ) -> AsyncIterator[Served]:
     """A service, and a client on this machine. By its own clock the model takes no time, so that no slow machine has rows refused."""
     metrics = HttpMetrics.alone()
@@ -87,7 +88,7 @@ async def served(
     kept = Broker() if broker is None else broker
     sender: Callable[[], AbstractContextManager[Broker]] = kept.sender
     publishing = Publishing(sender, "content", wait_seconds=HANG_SECONDS)
-    answering = Answering(queue, publishing, metrics, cached)
+    answering = Answering(queue, publishing, metrics, cached, table_seconds=table_seconds)
     service = Service(
         answering=answering,
         metrics=metrics,

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import threading
+from collections.abc import Sequence
 
 import httpx
 import pytest
@@ -9,13 +11,15 @@ import pytest
 from monitoring.observer import NullObserver
 from stream.batch.classify import classify
 from stream.batch.rows.row import Row
+from stream.contract.record import Record
 from stream.decide.pipeline import Pipeline
 from stream.kafka.errors import BrokerAbsentError
 from stream.kafka.producer import TooLargeError, UndeliveredError
 from stream.serve.app import MAX_BODY_BYTES
+from stream.settings.secret_files import SecurityError
 from tests.fakes import deciding
 from tests.unit.stream.serve.conftest import MOST_WAITING, Broker, Served, ask, run, without_clock
-from tests.waiting import until
+from tests.waiting import HANG_SECONDS, until
 
 EVENTS = [
     b'{"id": 6, "title": "A translation of texts", "views": 12345678901234567890}',
@@ -188,6 +192,7 @@ def test_published_events_go_to_the_topic_as_they_came() -> None:
     [
         (Broker(word=UndeliveredError("no word")), 503, "not confirmed 1 of 1 events (no word)"),
         (Broker(word=TooLargeError("large")), 413, "too large for the topic content"),
+        (Broker(raises=SecurityError("the file ca.pem is missing. Next: put it there")), 503, "(the file ca.pem is missing.)"),
         (Broker(raises=BrokerAbsentError("nothing listens at x:1. Next: start it")), 503, "(nothing listens at x:1.)"),
     ],
 )
@@ -211,17 +216,32 @@ def test_a_broker_that_comes_back_is_used() -> None:
 
 
 def test_a_client_of_the_broker_that_breaks_ends_the_service() -> None:
-    """An unknown error is no state to go on in: readiness fails, and the owner ends the process."""
+    """An unknown error is no state to go on in: who asked, who waits and who asks later get 503, and the owner ends the process."""
+    entered, free = threading.Event(), threading.Event()
 
-    async def scenario(service: Served) -> tuple[BaseException | None, int]:
-        waiting = asyncio.create_task(service.client.post("/classify?publish=true", content=EVENTS[0]))
-        await asyncio.to_thread(until, lambda: service.answering.broken, "the client of the broker has broken")
-        waiting.cancel()
-        return service.answering.broken, (await service.client.get("/readyz")).status_code
+    class Breaks(Broker):
+        def deliver(self, records: Sequence[Record]) -> list[UndeliveredError | None]:
+            entered.set()
+            assert free.wait(HANG_SECONDS)
+            msg = f"a bug with {len(records)}"
+            raise ZeroDivisionError(msg)
 
-    broken, status = run(scenario, broker=Broker(raises=ZeroDivisionError("a bug")))
+    async def scenario(service: Served) -> tuple[BaseException | None, list[int]]:
+        waiting = [asyncio.create_task(service.client.post("/classify?publish=true", content=EVENTS[0]))]
+        assert await asyncio.to_thread(entered.wait, HANG_SECONDS)
+        waiting.append(asyncio.create_task(service.client.post("/classify?publish=true", content=EVENTS[0])))
+        # It is decided, and then waits for the broker.
+        await asyncio.to_thread(
+            until, lambda: b'rows_total{destination="tagged"} 2.0' in service.metrics.text(), "it is decided"
+        )
+        free.set()
+        found = [(await one).status_code for one in waiting]
+        found.append((await service.client.post("/classify?publish=true", content=EVENTS[0])).status_code)
+        return service.answering.broken, [*found, (await service.client.get("/readyz")).status_code]
+
+    broken, statuses = run(scenario, broker=Breaks())
     assert isinstance(broken, ZeroDivisionError)
-    assert status == 503
+    assert statuses == [503] * 4
 
 
 def test_requests_rows_and_events_are_counted() -> None:

@@ -1,6 +1,9 @@
 """`--table`: answers from a table first, marked as such; what is stale, or on another text, is decided anew."""
 
 import json
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +21,7 @@ from stream.tables.predictions import Predictions, open_predictions
 from stream.tables.row import PredictionRow, row_of
 from tests.fakes import deciding
 from tests.unit.stream.serve.conftest import Served, ask, run, without_clock
+from tests.waiting import HANG_SECONDS
 
 EVENT = b'{"id":"a","title":"An image","n":1.50}'
 SAME_TEXT = b'{"id":"b","title":"An image"}'
@@ -139,3 +143,40 @@ def test_a_table_that_is_away_costs_the_table_alone(table: Predictions, monkeypa
     assert 'tagstream_http_table_rows_total{result="failed"} 3.0' in metrics
     now[0] = PAUSE_SECONDS
     assert ask("POST", "/classify", {"cached": cached}, content=EVENT).json()["cached"] is True
+
+
+def test_a_table_that_says_nothing_holds_up_nobody(table: Predictions, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model answers; as long as the question is stuck in its thread no other request asks, even after the pause."""
+    now = [0.0]
+    free, calls = threading.Event(), []
+    whole = Predictions.by_persons
+
+    def stuck(self: Predictions, ids: list[str]) -> dict[str, PredictionRow]:
+        calls.append(1)
+        assert free.wait(HANG_SECONDS)
+        return whole(self, ids)
+
+    monkeypatch.setattr(Predictions, "by_persons", stuck)
+
+    async def scenario(service: Served) -> tuple[list[httpx.Response], dict[str, Any]]:
+        found = [await service.client.post("/classify", content=EVENT)]
+        found.append(await service.client.post("/classify", content=EVENT))
+        now[0] += 2 * PAUSE_SECONDS
+        found.append(await service.client.post("/classify", content=EVENT))
+        free.set()
+        while "cached" not in (last := (await service.client.post("/classify", content=EVENT)).json()):
+            pass
+        return found, last
+
+    found, last = run(scenario, cached=Cached(table, PIPELINE, clock=lambda: now[0]), table_seconds=0.05)
+    assert [(one.status_code, "cached" in one.json()) for one in found] == [(200, False)] * 3
+    assert last["cached"] is True
+    # One was stuck, and one was asked when it was over.
+    assert len(calls) >= 2
+
+
+def test_a_service_without_a_table_needs_no_library_of_databases() -> None:
+    """The extra `http` alone starts it."""
+    program = "import sys; sys.modules['sqlalchemy'] = None; import stream.serve.run"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, timeout=HANG_SECONDS)
+    assert done.returncode == 0, done.stderr.decode()

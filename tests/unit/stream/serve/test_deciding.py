@@ -165,6 +165,27 @@ def test_a_broken_machine_is_no_rejection(error: Exception | None) -> None:
     assert isinstance(broken, MemoryError if error is not None else DeliveryError)
 
 
+def test_rows_that_wait_for_a_broken_model_are_told_at_once() -> None:
+    """They do not go to the model, where each batch may wait for its whole bound."""
+    gate = Gate()
+
+    def decide(records: Sequence[Record]) -> list[Publication]:
+        gate.decide(records)
+        msg = "no more"
+        raise MemoryError(msg)
+
+    async def scenario(service: Served) -> list[int]:
+        waiting = [asyncio.create_task(service.client.post("/classify", content=rows(1)))]
+        await entered(gate)
+        waiting.append(asyncio.create_task(service.client.post("/classify", content=rows(3))))
+        await asyncio.to_thread(until, lambda: b"waiting_rows 3.0" in service.metrics.text(), "three rows wait")
+        gate.open.set()
+        return [found.status_code for found in await asyncio.gather(*waiting)]
+
+    assert run(scenario, decide=decide) == [503, 503]
+    assert gate.sizes == [1]
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=12))
 def test_every_request_gets_its_own_answers(counts: list[int]) -> None:

@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +10,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from stream.contract.record import Record
-from stream.database.database import DatabaseUnavailableError
+from stream.database.database import DatabaseRefusedError, DatabaseUnavailableError
 from stream.kafka.errors import BrokerSilentError
 from stream.kafka.reading.resumed import Place
 from stream.settings.settings import Settings
 from stream.tables.predictions import Predictions, open_predictions
+from stream.tables.row import PredictionRow
 from stream.tags import follower
 from stream.tags.follower import TableMismatchError, follow
 from tests.unit.stream.tables.making import corrected, model, row
@@ -57,6 +58,14 @@ class Topics:
             return []
         self.positions["tagged", 0] = at + 1
         return [replace(self.records[at], topic="tagged", partition=0, offset=at)]
+
+
+class AtOnce(Topics):
+    """A poll brings all records together."""
+
+    def poll(self, names: Collection[str]) -> list[Record]:
+        """The records."""
+        return [record for _ in self.records for record in super(AtOnce, self).poll(names)]
 
 
 @pytest.fixture
@@ -151,3 +160,30 @@ def test_a_table_that_stands_behind_the_end_is_refused(predictions: Predictions,
     topics.append(Topics([model()]))
     with pytest.raises(TableMismatchError, match="up to 9, and the topic ends at 1"):
         follow(BOUND, predictions, threading.Event())
+
+
+def test_a_row_that_the_database_refuses_keeps_no_other_out(
+    predictions: Predictions, topics: list[Topics], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is left out, told and counted; the rows beside it are written, and the follower reads on behind them."""
+    records = [model(f"e-{number}") for number in range(3)]
+    topics.append(AtOnce(records))
+    refused = row(records[1])
+    whole = Predictions.upsert
+
+    def upsert(self: Predictions, rows: Iterable[PredictionRow], reached: Mapping[Place, int] | None = None) -> int:
+        found = list(rows)
+        if refused in found:
+            msg = "it does not take a value"
+            raise DatabaseRefusedError(msg)
+        return whole(self, found, reached)
+
+    monkeypatch.setattr(Predictions, "upsert", upsert)
+    with capture_logs() as told:
+        done = follow(BOUND, predictions, threading.Event(), once=True)
+    assert (done.decisions, done.written, done.unreadable) == (3, 2, 1)
+    assert [predictions.newest(f"e-{number}") is None for number in range(3)] == [False, True, False]
+    assert predictions.positions() == {("tagged", 0): 3}
+    assert [(one["offset"], one["why"]) for one in told if one["event"] == "record_left_out"] == [
+        (1, "it does not take a value")
+    ]

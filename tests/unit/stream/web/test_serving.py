@@ -1,14 +1,18 @@
 """The server: its socket, its end by a signal, and its end by what is watched."""
 
+import asyncio
 import contextlib
 import os
 import signal
 import socket
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import httpx
 import pytest
+import uvicorn
+from uvicorn.server import ServerState
 
 from stream.web import serving
 from stream.web.serving import AddressError, listen, serve, url
@@ -128,3 +132,50 @@ def test_the_parts_beside_it_outlive_its_requests() -> None:
         serve(app, listening, lambda: None, beside=beside, stopping=lambda: steps.append("stopping"))
         client.join()
     assert steps == ["begun", "ok", "stopping", "ended"]
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """A loop that only notes what is to happen later."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.later: list[Callable[[], object]] = []
+
+    def call_later(self, _: float, callback: Callable[..., object], *args: Any, **__: Any) -> asyncio.TimerHandle:  # type: ignore[override]
+        """Note it."""
+        self.later.append(lambda: callback(*args))
+        return asyncio.TimerHandle(0, callback, args, self)
+
+
+class Slow(asyncio.Transport):
+    """A connection of which so many bytes wait for the client."""
+
+    waits = 100
+    aborted = False
+
+    def get_write_buffer_size(self) -> int:
+        """The bytes."""
+        return self.waits
+
+    def abort(self) -> None:
+        """Note it."""
+        self.aborted = True
+
+
+def test_a_slow_reader_is_cut_only_when_it_takes_nothing() -> None:
+    """As long as less waits at each look, the answer goes on."""
+    loop, transport = Loop(), Slow()
+    config = uvicorn.Config(app, log_config=None)
+    config.load()
+    protocol = serving._Bounded(config, ServerState(), {}, _loop=loop)
+    protocol.connection_made(transport)
+    loop.later.clear()
+    protocol.pause_writing()
+    for waits in (90, 1):
+        transport.waits = waits
+        loop.later.pop()()
+        assert not transport.aborted
+    loop.later.pop()()
+    loop.close()
+    assert transport.aborted
+    assert not loop.later
