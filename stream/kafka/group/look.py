@@ -61,8 +61,10 @@ def look(settings: Settings) -> Standing:
 
 def _group(settings: Settings, topic: str) -> tuple[str, tuple[Member, ...], Mapping[int, int]]:
     """State and members of the group, and its offsets by partition."""
+    until, tries_left = time.monotonic() + settings.startup_timeout_seconds, COORDINATOR_TRIES
     with admin(settings) as client:
-        for tries_left in reversed(range(COORDINATOR_TRIES)):
+        while True:
+            tries_left -= 1
             try:
                 found = client.list_group_offsets([settings.group])[settings.group]
                 described = client.describe_groups([settings.group])[settings.group]
@@ -71,11 +73,12 @@ def _group(settings: Settings, topic: str) -> tuple[str, tuple[Member, ...], Map
                 right = Right(resource=Resource.GROUP, name=settings.group, operations=(Operation.DESCRIBE,))
                 raise NotAuthorizedError(missing(settings, right, ())) from error
             except CoordinatorNotAvailableError:
-                if not tries_left:
+                if tries_left <= 0:
                     # A cluster makes its offsets topic for its first group: until then no group has members or offsets.
                     return "Dead", (), {}
             except (CoordinatorLoadInProgressError, NotCoordinatorError):
-                if not tries_left:
+                # The coordinator is being found: a broker that is new, or a busy one, takes its time.
+                if tries_left <= 0 and time.monotonic() > until:
                     raise
             time.sleep(COORDINATOR_SECONDS)
     members = tuple(_member(one, topic) for one in described["members"])
