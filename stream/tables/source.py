@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, column, func, inspect, select, table, tuple_
+from sqlalchemy import Connection, Select, bindparam, column, func, inspect, select, table, tuple_
 from sqlalchemy.sql.expression import ColumnClause
 from sqlalchemy.types import NullType
 
@@ -13,7 +13,10 @@ from stream.database.database import Database, DatabaseUnavailableError, Purpose
 from stream.tables.schema import TableError
 
 SOURCE = Purpose(noun="table", option="the URL", loss="nothing was changed in it")
+# A page ends by its rows, or by their bytes where they are large; the driver fetches a few of them at a time.
 ROWS_AT_ONCE = 2_000
+BYTES_AT_ONCE = 4 * 1024 * 1024
+FETCHED_ROWS = 16
 # A number of PostgreSQL's type `numeric` keeps its digits. Times are RFC 3339, bytes are base64, and what JSON has no form for is text.
 ENCODER = msgspec.json.Encoder(decimal_format="number", enc_hook=str)
 Key = tuple[Any, ...]
@@ -78,23 +81,37 @@ class TableSource:
         fields = tuple(names.values())
         while True:
             page = query if after is None else query.where(tuple_(*key) > tuple_(*map(_bound, after)))
-            with self.database.reading() as connection:
-                found = connection.execute(page).all()
+            found, is_last = self._page(page, len(key), fields)
             for row in found:
-                if None in row[: len(key)]:
+                if None in row.key:
                     # SQLite allows it, and then there is no order in which the table could be read on.
                     msg = f"{self.name} has a row whose key ({', '.join(self.key)}) is empty. Next: give each row a key, or take that row out."
                     raise TableError(msg)
-                cells = zip(fields, row[len(key) :], strict=True)
-                value = ENCODER.encode({field: cell for field, cell in cells if cell is not None})
-                yield TableRow(key=tuple(row[: len(key)]), value=value)
-            if len(found) < ROWS_AT_ONCE:
+                yield row
+            if is_last:
                 return
-            after = tuple(found[-1][: len(key)])
+            after = found[-1].key
 
     def close(self) -> None:
         """Close all connections."""
         self.database.close()
+
+    def _page(self, page: Select[Any], keys: int, fields: tuple[str, ...]) -> tuple[list[TableRow], bool]:
+        """The rows of a page, and whether the table ends with them. No transaction is open while they are used."""
+        found: list[TableRow] = []
+        weight = 0
+        with (
+            self.database.reading() as connection,
+            connection.execute(page, execution_options={"yield_per": FETCHED_ROWS}) as rows,
+        ):
+            for row in rows:
+                cells = zip(fields, row[keys:], strict=True)
+                value = ENCODER.encode({field: cell for field, cell in cells if cell is not None})
+                found.append(TableRow(key=tuple(row[:keys]), value=value))
+                weight += len(value)
+                if weight >= BYTES_AT_ONCE:
+                    return found, False
+        return found, len(found) < ROWS_AT_ONCE
 
     def _table(self) -> Any:
         return table(self.named, schema=self.schema)

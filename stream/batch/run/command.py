@@ -3,13 +3,13 @@
 import contextlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from model_export.extras import install
 from stream.batch.rows.columns import Columns
 from stream.batch.run.engine import run
+from stream.batch.run.order import FormatName, Order, UsageError, is_url, shown, table_of
+from stream.batch.run.places import check_places
 from stream.batch.sinks.file_out import FileOut
 from stream.batch.sinks.formats import Csv, Format, JsonLines
 from stream.batch.sinks.sink import Sink
@@ -23,7 +23,6 @@ from stream.decide.pipeline import Pipeline
 from stream.settings.settings import Settings
 from stream.terminal import progress
 
-FormatName = Literal["csv", "jsonl", "parquet"]
 SUFFIXES: dict[str, FormatName] = {
     ".csv": "csv",
     ".jsonl": "jsonl",
@@ -31,46 +30,6 @@ SUFFIXES: dict[str, FormatName] = {
     ".parquet": "parquet",
     ".pq": "parquet",
 }
-PREDICTIONS = "predictions"
-
-
-class UsageError(Exception):
-    """The arguments do not say what to read or where to write: the message says why and the next step."""
-
-    exit_code = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """
-    What is to be done.
-
-    Attributes:
-        source: A file, a folder, a glob, or `URL#TABLE`.
-        out: A file, a folder, or `URL#TABLE`; without a table its name is `predictions`.
-        columns: The names of the input for fields of the event.
-        form: Of the files of a folder; None: by the suffix of a file, Parquet in a folder.
-        fresh: Begin anew, whatever an earlier run has left.
-        rejected: The side file; None: named after the output.
-    """
-
-    source: str
-    out: str
-    columns: Columns
-    form: FormatName | None = None
-    fresh: bool = False
-    rejected: Path | None = None
-
-    @property
-    def side_file(self) -> Path:
-        """The file of the rows that are no event."""
-        if self.rejected is not None:
-            return self.rejected
-        return (
-            Path(f"{_table_of(self.out)[1] or PREDICTIONS}.rejected.jsonl")
-            if _is_url(self.out)
-            else Paths(Path(self.out)).rejected
-        )
 
 
 def run_order(settings: Settings, order: Order) -> Tally:
@@ -90,7 +49,10 @@ def run_order(settings: Settings, order: Order) -> Tally:
         TableError: A table is not there, or is another program's.
     """
     with contextlib.ExitStack() as stack:
-        source = stack.enter_context(_source(order))
+        files = [] if is_url(order.source) else files_of(order.source)
+        form, is_folder = ("", False) if is_url(order.out) else form_of(order)
+        check_places(order, files, f".{form}" if is_folder else None)
+        source = stack.enter_context(_source(order, files))
         pipeline = pipeline_of(settings)
         sink = stack.enter_context(_sink(order, source, pipeline))
         advance = stack.enter_context(progress.rows(f"tagging {shown(order.source)}", size=source.size))
@@ -110,12 +72,15 @@ def form_of(order: Order) -> tuple[FormatName, bool]:
     The form of an output of files, and whether it is a folder.
 
     Raises:
-        UsageError: The suffix is none that can be written, or `form` says something else.
+        UsageError: It has no name, its suffix is none that can be written, or `form` says something else.
 
     >>> form_of(Order(source="a.csv", out="b.jsonl", columns=Columns())), form_of(Order(source="a.csv", out="b", columns=Columns()))
     (('jsonl', False), ('parquet', True))
     """
     path = Path(order.out)
+    if path.name in {"", ".."}:
+        msg = f"OUT is {order.out!r}, and that names no new file or folder. Next: give one, such as tagged.csv or tagged/."
+        raise UsageError(msg)
     if order.out.endswith("/") or path.is_dir() or not path.suffix:
         return order.form or "parquet", True
     found = SUFFIXES.get(path.suffix.lower())
@@ -128,25 +93,12 @@ def form_of(order: Order) -> tuple[FormatName, bool]:
     return found, False
 
 
-def shown(argument: str) -> str:
-    """
-    IN or OUT for a person: a URL without what stands before its host, where a password may be.
-
-    >>> shown("postgresql://me:secret@host/db#papers"), shown("in/a.csv")
-    ('postgresql://host/db#papers', 'in/a.csv')
-    """
-    scheme, separator, rest = argument.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}" if separator else argument
-
-
 @contextlib.contextmanager
-def _source(order: Order) -> Iterator[Source]:
-    if not _is_url(order.source):
-        files = files_of(order.source)
-        _refuse_own_output(order, files)
+def _source(order: Order, files: list[Path]) -> Iterator[Source]:
+    if not is_url(order.source):
         yield source_of(files, order.columns)
         return
-    url, name = _table_of(order.source)
+    url, name = table_of(order.source)
     if not name:
         msg = f"{shown(order.source)} names no table. Next: give it behind a #, such as sqlite:///papers.db#papers."
         raise UsageError(msg)
@@ -160,7 +112,7 @@ def _source(order: Order) -> Iterator[Source]:
 @contextlib.contextmanager
 def _sink(order: Order, source: Source, pipeline: Pipeline) -> Iterator[Sink]:
     decider = pipeline.decider
-    if not _is_url(order.out):
+    if not is_url(order.out):
         name, folder = form_of(order)
         form = _format(name, source, order.columns)
         paths = Paths(Path(order.out), order.rejected)
@@ -206,18 +158,6 @@ def _identity(decider: Decider, pipeline: Pipeline, source: Source, order: Order
     }
 
 
-def _refuse_own_output(order: Order, files: list[Path]) -> None:
-    if _is_url(order.out):
-        return
-    out = Path(order.out).absolute()
-    beside = Paths(out)
-    for file in files:
-        path = file.absolute()
-        if path in {out, beside.rejected} or out in path.parents or beside.work in path.parents:
-            msg = f"{file} is in the input and is the output, or in it. Next: write to another place."
-            raise UsageError(msg)
-
-
 @contextlib.contextmanager
 def _extra() -> Iterator[None]:
     try:
@@ -225,12 +165,3 @@ def _extra() -> Iterator[None]:
     except ModuleNotFoundError as error:
         msg = f"Parquet files and tables need the extra `batch` ({error}). Next: {install('batch')}"
         raise UsageError(msg) from error
-
-
-def _is_url(argument: str) -> bool:
-    return "://" in argument
-
-
-def _table_of(argument: str) -> tuple[str, str]:
-    url, _, name = argument.rpartition("#")
-    return (url, name) if url else (name, "")

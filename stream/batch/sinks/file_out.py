@@ -9,6 +9,7 @@ from typing import Any
 
 from monitoring.vocabulary import Destination
 from stream.batch.rows.row import Row
+from stream.batch.sinks import side_file
 from stream.batch.sinks.formats import Format, append
 from stream.batch.sinks.sink import ChangedError, Decided
 from stream.batch.sinks.work import Paths, State, discard, open_work, persist, read_state, write_state, writing
@@ -56,6 +57,8 @@ class FileOut:
         """
         out = paths.out
         self._paths, self._form, self._folder, self._rows_a_part = paths, form, folder, rows_a_part
+        if fresh:
+            self._look_at_what_goes()
         self.complete = not fresh and not self._paths.work.exists() and out.exists()
         self._held = -1 if self.complete else self._hold(fresh=fresh)
         try:
@@ -138,6 +141,13 @@ class FileOut:
             held = open_work(self._paths)
         return held
 
+    def _look_at_what_goes(self) -> None:
+        """A folder goes with all that is in it, so that only one that a batch made may be replaced."""
+        out = self._paths.out
+        if out.is_dir() and not self._paths.summary.exists() and any(out.iterdir()):
+            msg = f"{out} is a folder with files in it, and no batch made it. Next: give another name, or move it away."
+            raise ChangedError(msg)
+
     def _begun(self, identity: dict[str, str]) -> State:
         """The state of an earlier run of this command; a new one where there is none."""
         state = read_state(self._paths.summary if self.complete else self._paths.state)
@@ -217,10 +227,9 @@ class FileOut:
     def _side_file(self) -> None:
         found = [rejects for number in range(self._state.parts) if (rejects := self._paths.rejects(number)).exists()]
         if not found:
-            self._paths.rejected.unlink(missing_ok=True)
+            side_file.remove(self._paths.rejected)
             return
-        joined = self._paths.work / "rejected.jsonl"
-        with joined.open("wb") as whole:
+        # Beside its place: a side file that has a name of its own may be on another disk than the folder of work.
+        with side_file.grow(self._paths.rejected) as whole:
             append(found, whole)
-        persist(joined)
-        joined.replace(self._paths.rejected)
+            side_file.put(self._paths.rejected, whole)

@@ -5,7 +5,7 @@ import io
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import msgspec
 
@@ -130,7 +130,7 @@ class Csv:
         ]
 
 
-def append(parts: list[Path], whole: io.BufferedWriter, *, skip: int = 0) -> None:
+def append(parts: list[Path], whole: BinaryIO, *, skip: int = 0) -> None:
     """Append files to one, each without its first bytes."""
     for part in parts:
         with part.open("rb") as content:

@@ -55,6 +55,8 @@ class Parquet:
 
     def _columns(self, chunk: Chunk, decided: list[Decided]) -> pa.Table:
         if chunk.table is not None:
-            return pa.Table.from_batches([chunk.table], schema=self._kept).take([one.place for one in decided])
+            # With a type: without one, no place is an array of nulls, and `take` has none for them.
+            places = pa.array([one.place for one in decided], type=pa.int64())
+            return pa.Table.from_batches([chunk.table], schema=self._kept).take(places)
         cells = [[cell_of(one, field) for one in decided] for field in self._fields]
         return pa.Table.from_arrays([pa.array(column, type=pa.string()) for column in cells], schema=self._kept)

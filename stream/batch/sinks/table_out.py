@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from monitoring.vocabulary import Destination
+from stream.batch.sinks import side_file
 from stream.batch.sinks.sink import Decided
 from stream.batch.sinks.tally import Tally
 from stream.batch.sinks.work import writing
@@ -37,12 +38,13 @@ class TableOut:
             limits: Those of the pipeline.
             rejected: The side file; each run writes it anew, since each run reads all rows.
             fresh: Decide on all rows again.
+
+        Raises:
+            BatchError: Another run writes this side file, or it cannot be written.
         """
         self._predictions, self._model, self._limits, self._fresh = predictions, model, limits, fresh
         self._rejected = rejected
-        self._growing = rejected.with_name(f"{rejected.name}.new")
-        with writing(self._growing):
-            self._lines = self._growing.open("wb")
+        self._lines = side_file.grow(rejected)
         self.tally = Tally()
 
     def missing(self, chunk: Chunk) -> Chunk | None:
@@ -76,7 +78,7 @@ class TableOut:
         self._predictions.upsert(rows)
         for found in decided:
             self.tally.count(found.publication.destination)
-        with writing(self._growing):
+        with writing(side_file.beside(self._rejected)):
             self._lines.writelines(rejected)
         for _ in rejected:
             self.tally.count(Destination.DLQ)
@@ -84,12 +86,11 @@ class TableOut:
     def finish(self) -> None:
         """As of `Sink`."""
         with writing(self._rejected):
-            self._lines.close()
             if self.tally.rejected:
-                self._growing.replace(self._rejected)
+                side_file.put(self._rejected, self._lines)
             else:
-                self._growing.unlink()
-                self._rejected.unlink(missing_ok=True)
+                side_file.remove(self._rejected)
+        self.let_go()
 
     def let_go(self) -> None:
         """Close the side file, also where the run has not ended."""

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from stream.batch.arrow import events_of, output_schema
 from stream.batch.rows.columns import Columns
 from stream.batch.rows.row import Row, RowsError
-from stream.batch.sources.source import ROWS_AT_ONCE, Chunk
+from stream.batch.sources.source import BYTES_AT_ONCE, ROWS_AT_ONCE, Chunk
 
 
 class ParquetFiles:
@@ -43,12 +43,35 @@ class ParquetFiles:
         for file in self._files:
             line = 1
             with _reading(file), pq.ParquetFile(file) as content:
-                for batch in content.iter_batches(batch_size=ROWS_AT_ONCE):
-                    rows = [Row(number, value) for number, value in enumerate(events_of(batch, self._columns), start=line)]
-                    line += len(rows)
-                    done += len(rows)
-                    if rows:
-                        yield Chunk(source=str(file), rows=rows, done=done, table=batch.replace_schema_metadata(None))
+                # Few rows at a time where they are large: what the file says of them is compressed, so that each batch is looked at too.
+                for read in content.iter_batches(batch_size=_rows_at_once(content.metadata)):
+                    for batch in _in_bounds(read):
+                        rows = [Row(number, value) for number, value in enumerate(events_of(batch, self._columns), start=line)]
+                        line += len(rows)
+                        done += len(rows)
+                        if rows:
+                            yield Chunk(source=str(file), rows=rows, done=done, table=batch.replace_schema_metadata(None))
+
+
+def _rows_at_once(metadata: pq.FileMetaData) -> int:
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    largest = max((group.total_byte_size // max(group.num_rows, 1) for group in groups), default=0)
+    return min(ROWS_AT_ONCE, max(1, BYTES_AT_ONCE // max(largest, 1)))
+
+
+def _in_bounds(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """The batch, or its halves, until each has no more than the bytes that are decided at once."""
+    if batch.num_rows < 2 or sum(map(_bytes, batch.columns)) <= BYTES_AT_ONCE:  # noqa: PLR2004 - a half has a row
+        yield batch
+        return
+    half = batch.num_rows // 2
+    yield from _in_bounds(batch.slice(0, half))
+    yield from _in_bounds(batch.slice(half))
+
+
+def _bytes(column: pa.Array) -> int:
+    # The values of a dictionary are in memory once, however few rows there are.
+    return int(column.indices.nbytes if isinstance(column, pa.DictionaryArray) else column.nbytes)
 
 
 class _reading:  # noqa: N801 - a verb, as a context manager made by a function would have

@@ -49,7 +49,8 @@ def batch(
     """Tag all rows of files or of a table, without Kafka. The same command goes on where it was stopped."""
     chosen = settings(bundle=bundle, confidence_threshold=threshold, decider=decider)
     from stream.batch.rows.columns import Columns
-    from stream.batch.run.command import Order, run_order, shown
+    from stream.batch.run.command import run_order
+    from stream.batch.run.order import Order, shown
     from stream.terminal import console
     from stream.terminal.text import counted
 

@@ -4,6 +4,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -59,6 +60,29 @@ def test_each_row_comes_once_in_the_order_of_the_key(url: str, count: int) -> No
     for number, key in enumerate(keys):
         assert titles(found, key) == expected[number + 1 :]
         assert titles(found, json.loads(json.dumps(key))) == expected[number + 1 :]
+    found.close()
+
+
+def test_a_page_ends_by_its_bytes(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of large rows a page holds few, and each comes once."""
+    write(
+        url,
+        "CREATE TABLE texts (id INTEGER PRIMARY KEY, title TEXT)",
+        *(f"INSERT INTO texts VALUES ({nr}, '{'x' * 100}')" for nr in range(9)),  # noqa: S608 - our own numbers
+    )
+    monkeypatch.setattr(source, "BYTES_AT_ONCE", 250)
+    pages: list[int] = []
+    page = TableSource._page
+
+    def counted(self: TableSource, *given: Any) -> Any:
+        found = page(self, *given)
+        pages.append(len(found[0]))
+        return found
+
+    monkeypatch.setattr(TableSource, "_page", counted)
+    found = open_source(url, "texts")
+    assert [row.key for row in found.rows({"title": "title"})] == [(number,) for number in range(9)]
+    assert pages == [3, 3, 3, 0]
     found.close()
 
 

@@ -9,7 +9,8 @@ from sqlalchemy import text
 
 from stream.batch.rows.columns import Columns
 from stream.batch.rows.row import RowsError
-from stream.batch.run.command import Order, UsageError, run_order
+from stream.batch.run.command import run_order
+from stream.batch.run.order import Order, UsageError
 from stream.batch.sinks.tally import Tally
 from stream.batch.sources import source
 from stream.database.database import Purpose, open_database

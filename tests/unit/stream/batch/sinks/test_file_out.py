@@ -14,6 +14,7 @@ import pytest
 
 from stream.batch.rows.columns import Columns
 from stream.batch.run.engine import run
+from stream.batch.sinks import side_file
 from stream.batch.sinks.file_out import FileOut
 from stream.batch.sinks.formats import Csv, Format, JsonLines
 from stream.batch.sinks.sink import BatchError, ChangedError
@@ -210,6 +211,59 @@ def test_a_file_of_others_is_not_replaced(tmp_path: Path, pipeline: Pipeline) ->
     assert out.read_bytes() == b"mine"
     tagged(path, out, pipeline, fresh=True)
     assert len(out.read_bytes().splitlines()) == sum(number % 7 > 0 for number in range(ROWS))
+
+
+def test_a_folder_of_others_is_not_replaced(tmp_path: Path, pipeline: Pipeline) -> None:
+    """Not even when begun anew: it would go with all that is in it. An empty one is taken."""
+    path, out = written(tmp_path), tmp_path / "out"
+    out.mkdir()
+    (out / "mine").write_bytes(b"mine")
+    with pytest.raises(ChangedError, match="a folder with files in it, and no batch made it"):
+        tagged(path, out, pipeline, folder=True, fresh=True)
+    assert (out / "mine").read_bytes() == b"mine"
+    (out / "mine").unlink()
+    assert tagged(path, out, pipeline, folder=True, fresh=True).rows == ROWS
+    assert tagged(path, out, pipeline, folder=True, fresh=True).rows == ROWS
+
+
+def test_a_file_of_others_in_the_place_of_the_side_file_stays(tmp_path: Path, pipeline: Pipeline) -> None:
+    """A run without a rejected row takes away no file but a side file."""
+    path, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    path.write_bytes(b'{"id":"a","title":"deployment"}')
+    rows, mine = LineFiles([path], Columns()), tmp_path / "mine.jsonl"
+    mine.write_bytes(b"mine")
+    run(pipeline, rows, FileOut(Paths(out, mine), JsonLines(), IDENTITY, folder=False))
+    assert mine.read_bytes() == b"mine"
+
+
+def test_a_side_file_on_another_disk_grows_beside_its_place(
+    tmp_path: Path, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is never moved from one folder into another, which another file system refuses."""
+    path, out, bad = written(tmp_path), tmp_path / "out.jsonl", tmp_path / "other" / "bad.jsonl"
+    bad.parent.mkdir()
+    replace = pathlib.Path.replace
+
+    def within(self: Path, target: Path) -> Path:
+        if target == bad and self.parent != bad.parent:
+            raise OSError(18, "Invalid cross-device link")
+        return replace(self, target)
+
+    monkeypatch.setattr(pathlib.Path, "replace", within)
+    run(pipeline, LineFiles([path], Columns()), FileOut(Paths(out, bad), JsonLines(), IDENTITY, folder=False))
+    assert len(bad.read_bytes().splitlines()) == ROWS // 7
+    assert [file.name for file in bad.parent.iterdir()] == ["bad.jsonl"]
+
+
+def test_two_runs_do_not_write_one_side_file(tmp_path: Path) -> None:
+    """The second one is told, and the first one loses nothing."""
+    with side_file.grow(tmp_path / "bad.jsonl") as held:
+        held.write(b"{}")
+        with pytest.raises(BatchError, match=r"another batch is writing .*bad.jsonl"):
+            side_file.grow(tmp_path / "bad.jsonl")
+        side_file.put(tmp_path / "bad.jsonl", held)
+    side_file.grow(tmp_path / "bad.jsonl").close()
+    assert (tmp_path / "bad.jsonl").read_bytes() == b"{}"
 
 
 @pytest.mark.parametrize("folder", [True, False])

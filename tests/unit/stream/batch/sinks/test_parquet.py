@@ -100,6 +100,24 @@ def test_a_part_without_a_decision_is_one_too(tmp_path: Path, pipeline: Pipeline
     assert pq.read_table(tmp_path / "none.parquet").schema == pq.read_table(tmp_path / "out.parquet").schema
 
 
+def test_a_chunk_of_parquet_without_a_decision_is_one_too(tmp_path: Path, pipeline: Pipeline) -> None:
+    """Where a file of Parquet has no event, in a chunk or at all, its columns and types are kept."""
+    pq.write_table(TABLE.set_column(1, "title", pa.nulls(ROWS, pa.string())), tmp_path / "in.parquet")
+    assert tagged([tmp_path / "in.parquet"], tmp_path / "out.parquet", pipeline).rejected == ROWS
+    assert pq.read_table(tmp_path / "out.parquet").num_rows == 0
+
+
+def test_large_rows_of_parquet_are_decided_in_smaller_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chunk ends by its bytes, also where the file is far smaller than its rows, and the rows are those of the file, each once."""
+    monkeypatch.setattr("stream.batch.sources.parquet_in.BYTES_AT_ONCE", 20_000)
+    title = pa.array(["x" * 5_000 if 20 <= number < 40 else "x" for number in range(ROWS)])
+    pq.write_table(pa.table({"id": range(ROWS), "title": title, "kind": title.dictionary_encode()}), tmp_path / "in.parquet")
+    chunks = list(source_of([tmp_path / "in.parquet"], Columns()).chunks())
+    assert [row.line for chunk in chunks for row in chunk.rows] == list(range(1, ROWS + 1))
+    assert max(sum(len(json.loads(row.value)["title"]) for row in chunk.rows) for chunk in chunks) <= 20_000
+    assert all(chunk.table.num_rows == len(chunk.rows) for chunk in chunks)
+
+
 def test_a_run_goes_on_amid_a_file(tmp_path: Path, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """The parts that were whole are kept, and the output is that of one run."""
     pq.write_table(TABLE, tmp_path / "in.parquet")

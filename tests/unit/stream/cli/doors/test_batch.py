@@ -8,7 +8,8 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from stream.batch.run.command import UsageError
+from stream.batch.rows.columns import Columns
+from stream.batch.run.order import Order, UsageError
 from stream.batch.sinks.sink import ChangedError
 from stream.cli import main
 
@@ -34,7 +35,8 @@ def test_each_input_goes_into_each_output(folder: Path, tiny_bundle_folder: Path
     done = batch(tiny_bundle_folder, given, out, "--json")
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout) == {"rows": 3, "tagged": 1, "review": 1, "rejected": 1, "kept": 0}
-    side = "mine.rejected.jsonl" if "#" in out else f"{out.rstrip('/')}.rejected.jsonl"
+    side = Order(source=given, out=out, columns=Columns()).side_file.name
+    assert side == f"{out.rstrip('/')}.rejected.jsonl" or "#" in out
     assert f"1 row rejected: {side} has line, reason and bytes of each" in done.stderr
     assert json.loads((folder / side).read_bytes())["line"] == 3
 
@@ -67,6 +69,9 @@ def test_an_input_without_an_event_fails(folder: Path, tiny_bundle_folder: Path)
         (["in", "in/papers.csv"], "is in the input and is the output"),
         (["in", "in/"], "is in the input and is the output"),
         (["sqlite:///tags.db", "out.csv"], "names no table"),
+        (["in", "."], "names no new file or folder"),
+        (["in", "", "--fresh"], "names no new file or folder"),
+        (["in", "in/papers.csv/.."], "names no new file or folder"),
     ],
 )
 def test_arguments_that_cannot_be_meant_are_refused(
