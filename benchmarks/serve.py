@@ -38,7 +38,7 @@ SENTENCES = (
 
 @dataclass
 class Seen:
-    """What the clients saw."""
+    """The answers as the clients saw them."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)

@@ -1,7 +1,7 @@
 """What tests of several rooms share."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from stream.contract.decisions import ModelRef
 from stream.decide.pipeline import Pipeline
 from tests.fakes import deciding
 from tests.lacking import program, skipped_line
+from tests.postgres import Postgres, postgres
 
 REPORT = "report"
 OWN_BROKERS = "own brokers"
@@ -27,6 +28,22 @@ TINY_BUNDLE = Path(__file__).parent / "data" / "tiny_bundle"
 # Where a change is judged (.ci/run) the examples are the same each time: who looks for new ones is who can look into them.
 settings.register_profile("tagstream", deadline=None, derandomize=bool(os.environ.get("SAME_EXAMPLES")))
 settings.load_profile("tagstream")
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Postgres]:
+    """One PostgreSQL for the tests of this process."""
+    with postgres() as running:
+        yield running
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/tests.db"
+    server: Postgres = request.getfixturevalue("server")
+    return server.fresh()
 
 
 @pytest.fixture

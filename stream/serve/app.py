@@ -13,7 +13,6 @@ from monitoring.metrics.http import HttpMetrics
 from monitoring.metrics.quality import CONTENT_TYPE
 from monitoring.vocabulary import HttpDoor
 from stream.contract.decisions import ModelRef
-from stream.contract.record import Headers
 from stream.serve.access import Token
 from stream.serve.answering import REJECTED, Answering
 from stream.serve.errors import RequestError
@@ -21,14 +20,13 @@ from stream.serve.faces import inference, page
 from stream.serve.faces.bodies import bounded, check_rows
 from stream.serve.faces.described import describe
 from stream.serve.faces.problems import answer_errors, json_response, refusal
+from stream.tracing.carried import carried
 from stream.web.guard import Guard, Rules
 from stream.web.serving import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 # All bodies that are under way. In memory each is there several times: as bytes, events, texts and answers.
 MAX_HELD_BYTES = 32 * 1024 * 1024
-# Of a trace: the stream publishes the headers of an event with its outcome.
-CARRIED_HEADERS = ("traceparent", "tracestate")
 PUBLISHED_HEADER = "Tagstream-Published"
 TITLE = "tagstream serve"
 ABOUT = "Tags machine-learning content by the model of the stream: the same decision, for whoever cannot wait for a topic."
@@ -96,7 +94,7 @@ def _classify(app: FastAPI, service: Service) -> None:
         body = await bounded(request)
         values, many = _events(body)
         check_rows(len(values), service.most_rows)
-        answers = await service.answering.answers(values, publish=publish, headers=_carried(request))
+        answers = await service.answering.answers(values, publish=publish, headers=carried(request.headers.raw))
         headers = {PUBLISHED_HEADER: str(sum(not answer.startswith(REJECTED) for answer in answers))} if publish else None
         if many:
             return json_response(b"[%b]" % b",".join(answers), headers=headers)
@@ -113,11 +111,6 @@ def _events(body: bytes) -> tuple[list[bytes], bool]:
         raise RequestError(
             400, f"The body begins like an array and is no JSON ({error}), so nothing was decided. Next: correct it."
         ) from error
-
-
-def _carried(request: Request) -> Headers:
-    found = [(name, request.headers.get(name)) for name in CARRIED_HEADERS]
-    return tuple((name, value.encode()) for name, value in found if value is not None)
 
 
 def _health(app: FastAPI, service: Service) -> None:

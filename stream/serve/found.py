@@ -1,4 +1,4 @@
-"""What a table says of the rows of a request. Needs no database's library: a service without a table does without."""
+"""The answers of a table to the rows of a request. This module needs no database's library: a service without a table does without."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,5 +39,5 @@ class Table(Protocol):
 
 
 def nothing(records: Sequence[Record]) -> Found:
-    """What a table that does not answer has for these rows."""
+    """The result for these rows of a table that does not answer."""
     return Found(answers=[None] * len(records), failed=True)

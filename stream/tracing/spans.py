@@ -75,7 +75,7 @@ class Done:
 
 
 class Spans:
-    """Where spans go. For any number of threads."""
+    """The exporter of spans. Any number of threads may use it."""
 
     def __init__(self, tracing: Tracing, *, service: str, counted: Counted, export_seconds: float | None = None) -> None:
         """
@@ -139,7 +139,7 @@ def _below(parent: SpanContext | None) -> Context:
 
 
 def _resource(service: str) -> Resource:
-    """Who sends: the variables of OpenTelemetry win over our own words."""
+    """The name of the sender: the variables of OpenTelemetry win over our own words."""
     ours = {
         SERVICE_NAME: service,
         SERVICE_VERSION: version("tagstream"),

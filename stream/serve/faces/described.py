@@ -1,4 +1,4 @@
-"""What `/openapi.json` and `/docs` say of each path: sentences, schemas and examples."""
+"""The description of each path in `/openapi.json` and `/docs`: sentences, schemas and examples."""
 
 from typing import Any
 

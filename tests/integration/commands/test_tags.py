@@ -2,7 +2,6 @@
 
 import random
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,29 +16,12 @@ from stream.tables.predictions import open_predictions
 from stream.tables.row import PredictionRow
 from tests.answering import NOW_MS, audited, decided, shown
 from tests.integration.command_line import Command, lines
-from tests.postgres import Postgres, postgres
 from tests.unit.stream.tables.making import corrected, model, row
 from tests.waiting import until
 
 pytestmark = pytest.mark.broker
 EVENTS = 40
 KILLS = 3
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Postgres]:
-    """One PostgreSQL for the tests of this file."""
-    with postgres() as running:
-        yield running
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/tags.db"
-    server: Postgres = request.getfixturevalue("server")
-    return server.fresh()
 
 
 def history(seed: int) -> list[Record]:
