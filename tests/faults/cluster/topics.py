@@ -30,6 +30,8 @@ def fresh_environment(bootstrap: str, test: str, *, partitions: int = 6) -> dict
         "TAGSTREAM_LOG_FORMAT": "json",
         "TAGSTREAM_BATCH_MAX_EVENTS": "32",
         "TAGSTREAM_INFERENCE_THREADS": "2",
+        # Three brokers that share two busy cores can take minutes to say who coordinates a group.
+        "TAGSTREAM_STARTUP_TIMEOUT_SECONDS": str(HANG_SECONDS),
         # The session is long enough for a worker that gets no core for some seconds; these tests look for other faults.
         "TAGSTREAM_SESSION_TIMEOUT_SECONDS": "30",
         "TAGSTREAM_SHUTDOWN_TIMEOUT_SECONDS": "120",
@@ -42,6 +44,8 @@ def fault_environment(bootstrap: str, test: str, *, partitions: int = 6, replica
     """The same with a short session and short watchdogs, for workers that faults will strike."""
     return {
         **fresh_environment(bootstrap, test, partitions=partitions),
+        # A worker that starts while all brokers are struck ends, and is started again.
+        "TAGSTREAM_STARTUP_TIMEOUT_SECONDS": "30",
         "TAGSTREAM_SESSION_TIMEOUT_SECONDS": "6",
         "TAGSTREAM_TOPIC_REPLICATION": str(replication),
         "TAGSTREAM_INFERENCE_TIMEOUT_SECONDS": str(INFERENCE_TIMEOUT_SECONDS),

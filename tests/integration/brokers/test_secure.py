@@ -97,7 +97,7 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
         for user, (key, operation) in LACKING.items():
             cluster.allow(user, all_but(settings, key, operation))
         created = command("doctor", "--create-topics", environ=found.environ(Role.CREATOR))
-        assert created.returncode == 0, created
+        assert created.returncode == 0, created.stdout.decode() + created.stderr.decode()
         yield found
 
 
@@ -119,7 +119,7 @@ def command(*words: str, environ: Mapping[str, str], stdin: bytes = b"") -> subp
         cwd=ROOT,
         input=stdin,
         capture_output=True,
-        timeout=HANG_SECONDS,
+        timeout=2 * HANG_SECONDS,
         check=False,
     )
 
