@@ -35,6 +35,7 @@ LONGEST_FIRST = (
     "test_hostile",
     "test_demo",
     "test_see_it",
+    "test_doors",
     "test_replay",
     "test_too_large",
 )
