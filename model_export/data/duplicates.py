@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 SIMILARITY_LIMIT = 0.8
@@ -56,6 +56,38 @@ def split_near_duplicates(
         )
         (repeated if near else kept).append(row)
     return kept, repeated
+
+
+def similar_pairs(texts: Sequence[str], limit: float = SIMILARITY_LIMIT) -> Iterator[tuple[int, int]]:
+    """
+    Pairs of texts of which one is at least `limit` similar (0 to 1) to the other, as places, the earlier one first.
+
+    Of texts with the same words only the first is compared with others, and the rest are paired with it: every text still
+    hangs together with all that it repeats.
+
+    >>> list(similar_pairs(["my card is lost", "is my card lost?", "I lost my phone"]))
+    [(0, 1)]
+    """
+    first: dict[frozenset[str], int] = {}
+    for place, text in enumerate(texts):
+        words = word_set(text)
+        if words in first:
+            yield first[words], place
+        else:
+            first[words] = place
+    frequency = Counter(word for words in first for word in words)
+    by_word: defaultdict[str, list[tuple[frozenset[str], int]]] = defaultdict(list)
+    for words, place in first.items():
+        prefix = _prefix(words, frequency, limit)
+        near = {
+            other
+            for word in prefix
+            for others, other in by_word[word]
+            if limit * len(words) <= len(others) <= len(words) / limit and similarity(words, others) >= limit
+        }
+        yield from ((other, place) for other in sorted(near))
+        for word in prefix:
+            by_word[word].append((words, place))
 
 
 def _prefix(words: frozenset[str], frequency: Mapping[str, int], limit: float) -> list[str]:

@@ -17,6 +17,7 @@ class Row:
         title: The title alone.
         register: One of `corpus.REGISTERS`, for authored rows only.
         tags: Every label that it carries, `tag` among them; empty where it carries `tag` alone.
+        columns: Further columns of a user's file, as name and value; figures can be sliced by them.
     """
 
     text: str
@@ -27,3 +28,4 @@ class Row:
     title: str = ""
     register: str | None = None
     tags: tuple[str, ...] = ()
+    columns: tuple[tuple[str, str], ...] = ()

@@ -116,7 +116,7 @@ def split(
     parts["train"] = [replace(row, tag="other") if row.topic in madewithml.SOUND_ROWS else row for row in parts["train"]]
     for row in plain:
         parts["unlabelled" if row.tag == NOT_ML else "train"].append(row)
-    parts["unlabelled"].extend(_titles(parts["train"]))
+    parts["unlabelled"].extend(titles(parts["train"]))
     removed = 0
     for part, guarded in (
         ("corpus_test", holdout),
@@ -156,7 +156,7 @@ def _pairs(rows: Sequence[Row], parts: Mapping[str, Sequence[Row]], holdout: Seq
     return {part: found for part, found in kept.items() if found}
 
 
-def _titles(rows: Sequence[Row]) -> list[Row]:
+def titles(rows: Sequence[Row]) -> list[Row]:
     """
     The titles of described rows, as unlabelled texts: the label of a whole text need not fit its title alone.
 

@@ -1,0 +1,127 @@
+"""Read a user's own labelled rows: CSV with a header, JSON Lines, or Parquet."""
+
+import hashlib
+from pathlib import Path
+
+from model_export.bundle.text import compose, is_described
+from model_export.data.own.columns import OwnColumns
+from model_export.data.own.parquet import of_parquet
+from model_export.data.own.rows import OwnDataError, OwnRow, OwnRows
+from model_export.data.own.tables import Table, of_csv, of_json_lines, refuse
+from model_export.data.row import Row
+
+OWN = "own"
+TRAIN, CALIBRATION, TEST = "train", "calibration", "test"
+# The names that other programs give the parts.
+SPLITS = {
+    "train": TRAIN,
+    "training": TRAIN,
+    "calibration": CALIBRATION,
+    "validation": CALIBRATION,
+    "valid": CALIBRATION,
+    "val": CALIBRATION,
+    "dev": CALIBRATION,
+    "test": TEST,
+    "holdout": TEST,
+}
+JSON_SUFFIXES = frozenset({".jsonl", ".ndjson", ".json"})
+PARQUET_SUFFIX, PARQUET_START = ".parquet", b"PAR1"
+# The rows are held in memory, and a training set of texts is far below it.
+MOST_BYTES = 1024**3
+AS_THEY_ARE = OwnColumns()
+
+
+def read_own(path: Path, columns: OwnColumns = AS_THEY_ARE) -> OwnRows:
+    """
+    Read every row of a file.
+
+    Args:
+        path: CSV with a header, JSON Lines or Parquet; the ending of the name says which, and where it does not, the beginning
+            of the file.
+        columns: The file's names for the fields.
+
+    Raises:
+        OwnDataError: The file cannot be read, lacks a column or a row, or a line is no row; the message names the lines.
+    """
+    name = str(path)
+    try:
+        raw = _bytes(path)
+    except OSError as error:
+        msg = f"{name} cannot be read: {error.strerror}. Next: give a CSV, JSON Lines or Parquet file that exists."
+        raise OwnDataError(msg) from error
+    table = _table(path, raw)
+    if not table.records:
+        msg = f"{name} holds no rows. Next: give a file with a header and a row a line, or JSON Lines."
+        raise OwnDataError(msg)
+    fields = columns.of_file(name, table.columns)
+    _refuse_unknown_splits(name, table, fields)
+    return OwnRows(
+        name=name,
+        unit=table.unit,
+        rows=tuple(_row(line, record, fields, columns.slices) for line, record in table.records),
+        digests={path.name: hashlib.sha256(raw).hexdigest()},
+    )
+
+
+def _bytes(path: Path) -> bytes:
+    if path.is_file() and path.stat().st_size > MOST_BYTES:
+        msg = f"{path} has more than {MOST_BYTES:,} bytes, and its rows must fit into memory. Next: give fewer rows."
+        raise OwnDataError(msg)
+    return path.read_bytes()
+
+
+def _table(path: Path, raw: bytes) -> Table:
+    suffix, name = path.suffix.lower(), str(path)
+    if suffix == PARQUET_SUFFIX or raw.startswith(PARQUET_START):
+        return of_parquet(path)
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        msg = f"{name}, line {line}: not UTF-8 (byte {error.start} of the file). Next: convert the file to UTF-8."
+        raise OwnDataError(msg) from error
+    if suffix in JSON_SUFFIXES or (suffix != ".csv" and text.lstrip().startswith("{")):
+        return of_json_lines(name, text)
+    return of_csv(name, text)
+
+
+def _refuse_unknown_splits(name: str, table: Table, fields: dict[str, str]) -> None:
+    column = fields.get("split")
+    if column is None:
+        return
+    known = f"none of {', '.join(SPLITS)}"
+    refuse(
+        name,
+        [
+            (line, f"its {column} is {record.get(column, '')!r}, {known}")
+            for line, record in table.records
+            if _split(record.get(column, "")) is None
+        ],
+        table.unit,
+    )
+
+
+def _split(value: str) -> str | None:
+    return SPLITS.get(value.strip().lower())
+
+
+def _row(line: int, record: dict[str, str], fields: dict[str, str], slices: tuple[str, ...]) -> OwnRow:
+    def field(name: str) -> str:
+        return record.get(fields[name], "") if name in fields else ""
+
+    title, description, group = field("title"), field("description"), field("group")
+    text = compose(title, description or None)
+    return OwnRow(
+        line=line,
+        row=Row(
+            text=text,
+            tag=field("tag"),
+            source=field("source") or OWN,
+            topic=f"group:{group}" if group else f"text:{hashlib.sha256(text.encode()).hexdigest()[:16]}",
+            described=is_described(description),
+            title=title,
+            columns=tuple((column, record.get(column, "")) for column in slices),
+        ),
+        id=field("id"),
+        split=_split(field("split")),
+    )

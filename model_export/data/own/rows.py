@@ -1,0 +1,78 @@
+"""The rows of a user's own file, each with the place where an editor finds it, and the error for a file that cannot be used."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from model_export.data.row import Row
+
+# A sentence names so many lines; the rest are counted.
+MOST_LINES_NAMED = 10
+
+
+class OwnDataError(Exception):
+    """A file of the user's cannot be learned from or measured on: the message has the file, the line, the reason and the next step."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnRow:
+    """
+    One row of a file.
+
+    Attributes:
+        line: The line on which it begins, from 1, blank ones counted; of Parquet the number of the row, from 1.
+        row: Its text and label. The topic is its group, or a hash of its text where the file names no groups.
+        id: Its id; empty where the file has none.
+        split: The part that the file gives it, `train`, `calibration` or `test`; None where the file gives none.
+    """
+
+    line: int
+    row: Row
+    id: str = ""
+    split: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnRows:
+    """
+    All rows of a file, in its order.
+
+    Attributes:
+        name: The file, as sentences call it.
+        unit: The unit of `OwnRow.line`: `line`, or `row` of Parquet.
+        rows: The rows.
+        digests: The SHA-256 of the file, by its name; a manifest keeps it.
+    """
+
+    name: str
+    unit: str
+    rows: tuple[OwnRow, ...]
+    digests: dict[str, str]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The different labels, in alphabetical order; a row without one counts for none."""
+        return tuple(sorted({own.row.tag for own in self.rows if own.row.tag}))
+
+    def at(self, rows: Iterable[OwnRow]) -> str:
+        """The place of some rows as a sentence names it: file and lines."""
+        return f"{self.name}, {places([own.line for own in rows], self.unit)}"
+
+
+def places(lines: Sequence[int], unit: str = "line") -> str:
+    """
+    Line numbers as a sentence names them: the first ten, then how many more there are.
+
+    >>> places([3]), places([3, 9, 12])
+    ('line 3', 'lines 3, 9 and 12')
+    >>> places(range(1, 14), "row")
+    'rows 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 3 more'
+    """
+    named = [str(line) for line in lines[:MOST_LINES_NAMED]]
+    more = len(lines) - len(named)
+    if more:
+        return f"{unit}s {', '.join(named)} and {more:,} more"
+    if len(named) == 1:
+        return f"{unit} {named[0]}"
+    return f"{unit}s {', '.join(named[:-1])} and {named[-1]}"

@@ -1,0 +1,219 @@
+"""
+A user's rows in their parts: learned from, calibrated on, measured on.
+
+    left out      rows without a text or a label, repeats of a row before them, and rows that (nearly) repeat a row that their part
+                  must not have seen; `Division.left_out` has each
+    by column     where the file has `split`, it decides
+    by hash       else a hash of the topic does, label by label: 70 % train, 15 % calibration, 15 % test, and with a gold set,
+                  which then is the test, 82 % and 18 %
+
+Rows that nearly repeat each other, and rows of one group, have one topic and fall into one part: nothing is lost, and no
+part knows another one's answers. Only across a `split` column or into the gold set can they be found on both sides.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from model_export.data.duplicates import split_near_duplicates
+from model_export.data.own import repeats
+from model_export.data.own.read import CALIBRATION, TEST, TRAIN
+from model_export.data.own.rows import OwnDataError, OwnRow, OwnRows
+from model_export.data.row import Row
+from model_export.data.splits import CALIBRATION_SHARE, TRAIN_SHARE, Splits, titles
+
+
+class Why(StrEnum):
+    """Reasons to leave a row out."""
+
+    EMPTY_TEXT = "empty text"
+    EMPTY_LABEL = "empty label"
+    REPEATED = "repeated"
+    IN_GOLD = "in the gold set"
+    NEAR_GOLD = "nearly in the gold set"
+    NEAR_PART = "nearly in another part"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Division:
+    """
+    The parts of a user's rows.
+
+    Attributes:
+        splits: The parts; every row's topic is that of all rows that must stay together with it.
+        left_out: The rows that are in no part, by the reason.
+    """
+
+    splits: Splits
+    left_out: dict[Why, tuple[OwnRow, ...]]
+
+
+def split_own(rows: OwnRows, gold: OwnRows | None = None, *, base: Splits | None = None) -> Splits:
+    """
+    The parts of a user's rows; see `divide`.
+
+    Args:
+        rows: The rows to learn from.
+        gold: Rows that are only ever measured on; they become `holdout`.
+        base: Rows of tagstream's own, of which those with labels of the user's join the parts.
+
+    Raises:
+        OwnDataError: As `divide`.
+    """
+    return divide(rows, gold, base=base).splits
+
+
+def divide(rows: OwnRows, gold: OwnRows | None = None, *, base: Splits | None = None) -> Division:
+    """
+    Put every row into its part, or say why it is in none; arguments as of `split_own`.
+
+    Raises:
+        OwnDataError: There is a gold set, and the rows have a test part too; or no row of `base` has a label of the user's.
+    """
+    left_out: defaultdict[Why, list[OwnRow]] = defaultdict(list)
+    usable = _usable(rows.rows, left_out)
+    golden = [own for own in gold.rows if own.row.text.strip() and own.row.tag.strip()] if gold else []
+    usable = _outside(usable, golden, left_out)
+    parts = _parts(rows, _with_topics(usable), with_gold=gold is not None)
+    for part, guarding in ((CALIBRATION, (TEST,)), (TRAIN, (TEST, CALIBRATION))):
+        guarded = [own for other in guarding for own in parts[other]]
+        parts[part], near = split_near_duplicates(parts[part], guarded, key=_text)
+        left_out[Why.NEAR_PART] += near
+    digests = rows.digests | (gold.digests if gold else {})
+    made = _splits(parts, golden, digests, removed=sum(len(left_out[why]) for why in (Why.NEAR_GOLD, Why.NEAR_PART)))
+    return Division(
+        splits=made if base is None else _with_base(made, base, rows),
+        left_out={why: tuple(left_out[why]) for why in Why if left_out[why]},
+    )
+
+
+def _usable(rows: Iterable[OwnRow], left_out: dict[Why, list[OwnRow]]) -> list[OwnRow]:
+    """The rows with text and label, of those with the same text and label the first."""
+    kept: dict[tuple[str, str], OwnRow] = {}
+    for own in rows:
+        if not own.row.text.strip():
+            left_out[Why.EMPTY_TEXT].append(own)
+        elif not own.row.tag.strip():
+            left_out[Why.EMPTY_LABEL].append(own)
+        elif kept.setdefault((repeats.folded(own.row.text), own.row.tag), own) is not own:
+            left_out[Why.REPEATED].append(own)
+    return list(kept.values())
+
+
+def _outside(rows: list[OwnRow], golden: Sequence[OwnRow], left_out: dict[Why, list[OwnRow]]) -> list[OwnRow]:
+    """The rows that the gold set neither has nor nearly has."""
+    if not golden:
+        return rows
+    same = {repeats.folded(own.row.text) for own in golden}
+    left_out[Why.IN_GOLD] += [own for own in rows if repeats.folded(own.row.text) in same]
+    others = [own for own in rows if repeats.folded(own.row.text) not in same]
+    kept, near = split_near_duplicates(others, golden, key=_text)
+    left_out[Why.NEAR_GOLD] += near
+    return kept
+
+
+def _with_topics(rows: Sequence[OwnRow]) -> list[OwnRow]:
+    """The rows in the file's order, each with the topic of its cluster: the least of its rows' topics."""
+    found = []
+    for cluster in repeats.clusters(rows):
+        topic = min(own.row.topic for own in cluster)
+        found += [replace(own, row=replace(own.row, topic=topic)) for own in cluster]
+    return sorted(found, key=lambda own: own.line)
+
+
+def _parts(rows: OwnRows, usable: Sequence[OwnRow], *, with_gold: bool) -> dict[str, list[OwnRow]]:
+    if all(own.split is None for own in usable):
+        return _by_hash(usable, (CALIBRATION,) if with_gold else (CALIBRATION, TEST))
+    parts: dict[str, list[OwnRow]] = {TRAIN: [], CALIBRATION: [], TEST: []}
+    for own in usable:
+        parts[own.split or TRAIN].append(own)
+    if with_gold and parts[TEST]:
+        msg = (
+            f"{rows.at(parts[TEST])}: these rows are the test part, and a gold set is given too. Next: measure on one of them: "
+            f"leave --gold out, or give these rows another part."
+        )
+        raise OwnDataError(msg)
+    if not parts[CALIBRATION]:
+        parts |= _by_hash(parts[TRAIN], (CALIBRATION,)) | {TEST: parts[TEST]}
+    return parts
+
+
+def _by_hash(rows: Sequence[OwnRow], held_back: Sequence[str]) -> dict[str, list[OwnRow]]:
+    """
+    Hold back the topics of each label whose hash is lowest, so that labels keep their shares; a topic counts for the label
+    of its first row. A label of as many topics as there are parts has one in each.
+    """
+    by_topic: defaultdict[str, list[OwnRow]] = defaultdict(list)
+    for own in rows:
+        by_topic[own.row.topic].append(own)
+    by_label: defaultdict[str, list[str]] = defaultdict(list)
+    for topic, members in by_topic.items():
+        by_label[members[0].row.tag].append(topic)
+    # With a gold set nothing is held back to test on: the shares of the other two stay in proportion.
+    share = CALIBRATION_SHARE if TEST in held_back else CALIBRATION_SHARE / (CALIBRATION_SHARE + TRAIN_SHARE)
+    part_of: dict[str, str] = {}
+    for topics in by_label.values():
+        sizes = {topic: len(by_topic[topic]) for topic in topics}
+        for place, part in enumerate(held_back):
+            left = sorted(sizes.keys() - part_of.keys(), key=lambda topic: hashlib.sha256(topic.encode()).digest())
+            # The parts still to come, and training, need a topic each.
+            spare = len(left) - (len(held_back) - place)
+            part_of |= dict.fromkeys(_of_about(share * sum(sizes.values()), left, sizes)[: max(spare, 0)], part)
+    parts: dict[str, list[OwnRow]] = {TRAIN: [], CALIBRATION: [], TEST: []}
+    for own in rows:
+        parts[part_of.get(own.row.topic, TRAIN)].append(own)
+    return parts
+
+
+def _of_about(wanted: float, topics: Sequence[str], sizes: Mapping[str, int]) -> list[str]:
+    """Topics in their order with about as many rows as wanted together; the smallest one where each is too large."""
+    found, taken = [], 0.0
+    for topic in topics:
+        if taken + sizes[topic] / 2 <= wanted:
+            found.append(topic)
+            taken += sizes[topic]
+    return found or sorted(topics, key=lambda topic: sizes[topic])[:1]
+
+
+def _splits(parts: dict[str, list[OwnRow]], golden: Sequence[OwnRow], digests: dict[str, str], *, removed: int) -> Splits:
+    train, calibration, test = (tuple(own.row for own in parts[part]) for part in (TRAIN, CALIBRATION, TEST))
+    return Splits(
+        train=train,
+        calibration=calibration,
+        holdout=tuple(own.row for own in golden) or test,
+        corpus_test=(),
+        unlabelled=tuple(titles(train)),
+        near_duplicates_removed=removed,
+        digests=digests,
+    )
+
+
+def _with_base(own: Splits, base: Splits, rows: OwnRows) -> Splits:
+    """The parts with the rows of `base` that have a label of the user's and nearly repeat none of the user's guarded rows."""
+    labels = set(rows.labels)
+    unseen = [*own.calibration, *own.holdout]
+    added: dict[str, tuple[Row, ...]] = {}
+    removed = 0
+    for part in ("train", "calibration", "corpus_test", "unlabelled"):
+        of_labels = [row for row in getattr(base, part) if row.tag in labels]
+        kept, near = split_near_duplicates(of_labels, unseen, key=lambda row: row.text)
+        added[part] = tuple(kept)
+        removed += len(near)
+    if not added["train"]:
+        msg = f"{rows.name} has none of tagstream's own labels ({', '.join(base.labels)}). Next: leave --base-corpus out."
+        raise OwnDataError(msg)
+    return replace(
+        own,
+        train=(*own.train, *added["train"]),
+        calibration=(*own.calibration, *added["calibration"]),
+        corpus_test=added["corpus_test"],
+        unlabelled=(*own.unlabelled, *added["unlabelled"]),
+        near_duplicates_removed=own.near_duplicates_removed + removed,
+        digests=own.digests | base.digests,
+    )
+
+
+def _text(own: OwnRow) -> str:
+    return own.row.text

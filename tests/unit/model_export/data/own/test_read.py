@@ -1,0 +1,131 @@
+"""A user's file is read row by row with the line of each, and everything in it that cannot be read is said."""
+
+import csv
+import io
+import json
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_export.data.own.columns import OwnColumns
+from model_export.data.own.read import read_own
+from model_export.data.own.rows import OwnDataError, OwnRows
+from model_export.data.own.tables import of_csv, of_json_lines
+
+# Without surrogates, which UTF-8 does not have.
+TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
+
+
+def read(folder: Path, text: str | bytes, name: str = "rows.csv", columns: OwnColumns | None = None) -> OwnRows:
+    """Read this content of a file."""
+    path = folder / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return read_own(path, columns or OwnColumns())
+
+
+@given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=8))
+def test_every_text_survives_csv_with_the_line_of_its_row(cells: list[tuple[str, str]]) -> None:
+    """Commas, quotes and line ends in cells change no text, and a row's line is the one on which it begins."""
+    written = io.StringIO(newline="")
+    writer = csv.writer(written, quoting=csv.QUOTE_ALL)
+    writer.writerow(["title", "tag"])
+    lines = []
+    for row in cells:
+        # Every line end of a cell is one, be it CR, LF or both.
+        lines.append(len(io.StringIO(written.getvalue(), newline="").readlines()) + 1)
+        writer.writerow(row)
+    table = of_csv("rows.csv", written.getvalue())
+    assert [(line, (record["title"], record["tag"])) for line, record in table.records] == list(zip(lines, cells, strict=True))
+
+
+@given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=8), st.integers(0, 3))
+def test_every_text_survives_json_lines(cells: list[tuple[str, str]], blank: int) -> None:
+    """A row's line counts the blank ones above it."""
+    lines = [json.dumps({"title": title, "tag": tag}) for title, tag in cells]
+    table = of_json_lines("rows.jsonl", "\n" * blank + "\n".join(lines))
+    wanted = [(number + blank, {"title": title, "tag": tag}) for number, (title, tag) in enumerate(cells, start=1)]
+    assert table.records == wanted
+
+
+def test_the_forms_give_the_same_rows(tmp_path: Path) -> None:
+    """CSV with a byte order mark and Windows line ends, JSON Lines and Parquet; an id that is a number is its digits."""
+    records = [
+        {"id": 7, "title": "Refund", "description": "I paid twice", "label": "billing"},
+        {"id": 8, "title": "Login", "description": None, "label": "access"},
+    ]
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.Table.from_pylist(records), path)
+    forms = [
+        read(tmp_path, "\ufeffid,title,description,label\r\n7,Refund,I paid twice,billing\r\n8,Login,,access\r\n"),
+        read(tmp_path, "\n".join(map(json.dumps, records)), "rows.jsonl"),
+        read_own(path),
+    ]
+    assert [[(own.id, own.row) for own in form.rows] for form in forms[1:]] == [[(o.id, o.row) for o in forms[0].rows]] * 2
+    assert [[own.line for own in form.rows] for form in forms] == [[2, 3], [1, 2], [1, 2]]
+    assert [form.unit for form in forms] == ["line", "line", "row"]
+    first, second = (own.row for own in forms[0].rows)
+    assert (first.text, first.tag, first.described) == ("Refund I paid twice", "billing", True)
+    assert (second.text, second.described, second.source) == ("Login", False, "own")
+
+
+def test_columns_are_named_by_option(tmp_path: Path) -> None:
+    """The title, label, group, source and slices can have any names; a group is the topic."""
+    columns = OwnColumns(title="subject", tag="queue", group="customer", source="channel", slices=("region",))
+    found = read(tmp_path, "subject,queue,customer,channel,region\nHi,sales,c1,chat,EU\n", columns=columns)
+    row = found.rows[0].row
+    assert (row.text, row.tag, row.topic, row.source, row.columns) == ("Hi", "sales", "group:c1", "chat", (("region", "EU"),))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("rows.csv", "title,label\nHi,a\nHi,a,b\n\nonly\n", "line 3: 3 cells where the header has 2; quote cells that hold commas; line 5"),
+        ("rows.csv", 'title,tag\nHi,a\n"open,a\nHi,b\n', "line 3: a quote is opened and not closed"),
+        ("rows.csv", 'title,tag\n"Hi"x,a\n', "line 2: not CSV"),
+        ("rows.csv", b"title,tag\nHi,a\n\xff,b\n", "rows.csv, line 3: not UTF-8 (byte 15 of the file). Next: convert"),
+        ("rows.csv", "title,topic\nHi,a\n", "no column 'tag' (columns: title, topic). Next: name the column: --tag NAME."),
+        ("rows.csv", "title;tag\nHi;a\n", "Next: separate the columns by commas, not by ';'."),
+        ("rows.csv", "title,tag,tag\nHi,a,b\n", "has the column 'tag' twice"),
+        ("rows.csv", "title,tag,split\nHi,a,train\nHi,b,later\n", "line 3: its split is 'later', none of train, "),
+        ("rows.csv", "title,tag\n", "holds no rows"),
+        ("rows.csv", "", "holds no rows"),
+        ("rows.jsonl", '{"title": "Hi", "tag": "a"}\n[1]\n{"title": 1.5, "tag": "a"}', "line 2: no JSON object of texts: an object was"),
+        ("rows.jsonl", '{"title": "Hi"', "line 1: no JSON object of texts: Expecting"),
+        ("rows.jsonl", '{"tag": "a", "tag": "b"}', "line 1: no JSON object of texts: 'tag' is there twice"),
+        ("rows.jsonl", '{"title": "\\ud800", "tag": "b"}', "line 1: no JSON object of texts: 'title' holds half a character"),
+        ("rows.jsonl", "[" * 100_000, "line 1: no JSON object"),
+        ("rows.parquet", b"PAR1 and nothing", "cannot be read as Parquet"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_is_said_with_its_line(name: str, content: str | bytes, said: str, tmp_path: Path) -> None:
+    """The error has the lines, the reason and the next step, and ends the command with code 2."""
+    with pytest.raises(OwnDataError) as error:
+        read(tmp_path, content, name)
+    assert said in str(error.value)
+    assert "Next: " in str(error.value)
+    assert error.value.exit_code == 2
+
+
+def test_the_first_ten_faults_are_said_and_the_rest_counted(tmp_path: Path) -> None:
+    """A long list of faults stays a sentence."""
+    with pytest.raises(OwnDataError, match=r"; and 3 more\. Next: correct lines 2, .* 11 and 3 more; nothing was written"):
+        read(tmp_path, "title,tag\n" + "a,b,c\n" * 13)
+
+
+def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
+    """A missing file and a folder are sentences."""
+    for path in (tmp_path / "none.csv", tmp_path):
+        with pytest.raises(OwnDataError, match=r"cannot be read: .* Next: give a CSV"):
+            read_own(path)
+
+
+def test_parquet_without_pyarrow_says_how_to_have_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The extra is named."""
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(OwnDataError, match=r"needs pyarrow\. Next: .*\[batch\]"):
+        read(tmp_path, b"PAR1", "rows.parquet")
