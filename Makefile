@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo label-studio asyncapi kubernetes test unit broker faults faults-long fuzz soak check fix bench drift-bench bench-monitoring see-it-long images-test lock clean
+.PHONY: help setup demo label-studio asyncapi kubernetes test unit broker faults faults-long fuzz soak check fix bench bench-peers drift-bench bench-monitoring see-it-long images-test lock clean
 
 help: ## print this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -103,6 +103,9 @@ fix: .venv/.dev ## format and repair what can be repaired
 bench: .venv/.dev ## throughput beside a bare Faust agent and raw aiokafka
 	$(BIN)/python -m benchmarks.throughput
 
+bench-peers: .venv/.dev ## the worker beside aiokafka, FastStream and Faust: writes docs/performance.md (25 minutes, Java; TAGSTREAM_DATA=FOLDER)
+	$(BIN)/python -m benchmarks.peers
+
 bench-monitoring: .venv/.dev ## what metrics and drift detection cost beside the model
 	$(BIN)/python -m benchmarks.monitoring
 
@@ -112,7 +115,7 @@ drift-bench: .venv/.dev ## false alarms and delays of every drift detector, the 
 LOCK := $(BIN)/uv pip compile -q $(LOCK_FLAGS) --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock"
 lock: ## resolve the locks anew; a version that still fits is kept (LOCK_FLAGS=--upgrade takes the newest)
 	$(BIN)/python -m pip install --quiet uv
-	$(LOCK) pyproject.toml --extra embedded --extra dev --extra export --extra review --extra http --extra batch --extra ray --extra spark --extra registry --extra otel -o requirements/dev.lock
+	$(LOCK) pyproject.toml --extra embedded --extra dev --extra export --extra review --extra http --extra batch --extra ray --extra spark --extra registry --extra otel --extra bench -o requirements/dev.lock
 	$(LOCK) pyproject.toml --extra embedded --extra review --extra http --extra registry --extra otel -o requirements/run.lock -c requirements/dev.lock
 	echo "label-studio-sdk==2.1.2" | $(LOCK) - -o requirements/label-studio.lock
 	echo "kubernetes-validate==1.37.0" | $(LOCK) --no-deps - -o requirements/kubernetes.lock

@@ -22,6 +22,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.peers.figures import span_of
 from stream.broker import broker
 from stream.kafka import admin, producer
 from stream.kafka.reading import reader
@@ -102,9 +103,7 @@ def _rate(settings: Settings, events: int, process: "subprocess.Popen[bytes]") -
             why = "ended" if process.poll() is not None else f"wrote {len(stamps)} of {events} in {ARM_TIMEOUT_SECONDS} s"
             msg = f"the arm {why}: no rate. Next: run `python -m benchmarks.arms` by hand with the same environment."
             raise RuntimeError(msg)
-    stamps.sort()
-    warm = stamps[len(stamps) // 10 :]
-    return len(warm) * 1000 / max(1, warm[-1] - warm[0])
+    return span_of(stamps).per_second
 
 
 def run(*, events: int, rounds: int, arms: list[str], console: Console) -> list[Rate]:

@@ -1,0 +1,268 @@
+"""Measures tagstream beside what others would run, and writes docs/performance.md.
+
+    python -m benchmarks.peers [--quick] [--part saturation|open-loop|roofline|growth|start] [--rounds 5] [--arms tagstream,aiokafka]
+
+With TAGSTREAM_DATA the texts are Made With ML's, else the authored corpus. The model of the other arms is made once, into build/peers.
+Every arm's outcomes are counted and its labels compared with its own model's: if an arm lost events or wrote other labels, the page stays
+as it is and the exit code is 1. Absolute figures mean something on a machine that does nothing else; its load stands on the page.
+"""
+
+import argparse
+import os
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from benchmarks.peers import growth, open_loop, page, roofline, running, saturation, texts
+from benchmarks.peers.running import Bench
+from benchmarks.peers.saturation import BAD, BASELINE, KINDS, References, Trial
+from benchmarks.peers.texts import Material
+from model_export.bundle.bundle import DEFAULT_BUNDLE, read
+from stream.broker import broker
+
+PARTS = ("saturation", "start", "open-loop", "roofline", "growth")
+LIBRARIES = ("onnxruntime", "aiokafka", "faststream", "faust-streaming", "transformers", "torch")
+MODELS = page.ROOT / "build" / "peers"
+SAMPLE = 2000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """How much is measured; `quick` shows that all parts work, and its figures are rough."""
+
+    rounds: int
+    seconds: float
+    shares: Sequence[float]
+    rate_seconds: float
+    partitions: Sequence[int]
+    backlogs: Sequence[int]
+    growth_events: int
+    growth_rounds: int
+    starts: int
+
+
+FULL = Size(
+    rounds=5,
+    seconds=10,
+    shares=open_loop.SHARES,
+    rate_seconds=25,
+    partitions=(4, 40, 400),
+    backlogs=(10_000, 100_000, 1_000_000),
+    growth_events=6000,
+    growth_rounds=2,
+    starts=5,
+)
+QUICK = Size(
+    rounds=1,
+    seconds=2,
+    shares=(0.3, 0.9),
+    rate_seconds=5,
+    partitions=(4, 40),
+    backlogs=(2000, 20_000),
+    growth_events=1500,
+    growth_rounds=1,
+    starts=1,
+)
+
+
+def say(line: str) -> None:
+    """Print at once."""
+    print(line, flush=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What stands above each block: machine, versions, texts, load."""
+
+    name: str
+    material: Material
+    tokens: float
+
+    def line(self) -> str:
+        """One sentence for a block, with the load of this moment."""
+        info = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        versions = ", ".join(f"{library} {version(library)}" for library in LIBRARIES)
+        return (
+            f"{self.name} of {datetime.now(UTC):%Y-%m-%d}: {roofline.processor(info)} ({roofline.kind_of(roofline.flags(info))}), "
+            f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} with everything that was measured; Python {sys.version.split()[0]}, "
+            f"{versions}; texts: {self.material.name}, {self.tokens:.1f} tokens in the mean."
+        )
+
+
+def tokens(material: Material) -> float:
+    """The mean number of tokens of the texts that are sent, special ones included, cut where the bundle cuts."""
+    bundle = read(DEFAULT_BUNDLE)
+    tokenizer = Tokenizer.from_buffer(bundle.tokenizer)
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(bundle.manifest.max_length)
+    drawn = [event.title for event, _ in texts.events(material, SAMPLE)]
+    return statistics.fmean(len(found.ids) for found in tokenizer.encode_batch(drawn))
+
+
+def event_bytes(material: Material) -> float:
+    """The mean bytes of an input record: key and value."""
+    return statistics.fmean(len(texts.value_of(event)) + len(event.id) for event, _ in texts.events(material, SAMPLE))
+
+
+class Comparison:
+    """The parts in their order; each gives its block, and reasons why figures are void."""
+
+    def __init__(
+        self, *, bench: Bench, surroundings: Surroundings, size: Size, arms: Sequence[str], saturated: float | None
+    ) -> None:
+        """`saturated`: events a second that the shares of the open loop are of; measured unless given."""
+        self._about, self._size, self._arms, self._saturated = surroundings, size, arms, saturated
+        self._trial = Trial(bench=bench, material=surroundings.material, references=References(bench.model), say=say)
+        self.blocks: dict[str, str] = {}
+        self.faults: list[str] = []
+        self.points: list[open_loop.Point] = []
+
+    def saturation(self) -> None:
+        """Every arm, and the million that follows from ours."""
+        runs = saturation.run(
+            self._trial,
+            arms=self._arms,
+            rounds=self._size.rounds,
+            seconds=self._size.seconds,
+        )
+        self.faults += saturation.faults(runs)
+        if self.faults:
+            return
+        medians = saturation.medians(runs)
+        self._saturated = self._saturated or medians[BASELINE].per_second
+        self.blocks["saturation"] = page.saturation_block(medians, runs, self._about.line())
+        self.blocks["million"] = page.million_block(medians[BASELINE], self._about.line(), event_bytes(self._about.material))
+
+    def start(self) -> None:
+        """The worker's start."""
+        found, faults = growth.start(
+            self._trial,
+            events=500,
+            rounds=self._size.starts,
+        )
+        self.faults += faults
+        self.blocks["start"] = page.start_block(found, self._about.line())
+
+    def open_loop(self) -> None:
+        """The worker at shares of its saturation."""
+        if self._saturated is None:
+            runs = saturation.run(
+                self._trial,
+                arms=[BASELINE],
+                rounds=1,
+                seconds=self._size.seconds,
+            )
+            self._saturated = saturation.medians(runs)[BASELINE].per_second
+        self.points = open_loop.run(
+            self._trial,
+            arm=BASELINE,
+            saturated=self._saturated,
+            shares=self._size.shares,
+            seconds=self._size.rate_seconds,
+        )
+        self.faults += open_loop.faults(self.points, BASELINE)
+        self.blocks["open-loop"] = page.open_loop_block(self.points, self._about.line())
+
+    def roofline(self) -> None:
+        """The session beside the processor's peak."""
+        found = roofline.run(rounds=10 * self._size.rounds)
+        say(f"{found.kind}: {found.share:.2f} of {found.peak / 1e9:.0f} G multiplications/s")
+        self.blocks["roofline"] = page.roofline_block(found, self._about.line())
+
+    def growth(self) -> None:
+        """Partitions, backlogs, two workers."""
+        found = growth.run(
+            self._trial,
+            partitions=self._size.partitions,
+            backlogs=self._size.backlogs,
+            events=self._size.growth_events,
+            rounds=self._size.growth_rounds,
+        )
+        self.faults += found.faults
+        self.blocks["growth"] = page.growth_block(found, self._about.line())
+
+
+def finish(comparison: Comparison, path: Path, picture: Path) -> int:
+    """Write the page, or say why it is not written. The exit code."""
+    for fault in comparison.faults:
+        say(f"void: {fault}")
+    if comparison.faults:
+        say(
+            "an arm did other work than the rest, so nothing was written. Next: see the reasons above; start the arm alone by --arms."
+        )
+        return 1
+    page.write(comparison.blocks, path)
+    if comparison.points:
+        page.draw(comparison.points, picture)
+    say(f"{path} has what was measured: {', '.join(comparison.blocks)}")
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure the parts that were asked for."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.peers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="few events: to see that everything works")
+    parser.add_argument("--part", action="append", choices=PARTS, help="this part alone; may be given again")
+    parser.add_argument("--rounds", type=int, help="rounds of the table of saturation that count")
+    parser.add_argument(
+        "--arms", default=",".join(KINDS), help=f"of the table of saturation: some of {', '.join({**KINDS, **BAD})}"
+    )
+    parser.add_argument(
+        "--saturated", type=float, help="events a second that the open loop's shares are of; measured by default"
+    )
+    parser.add_argument("--page", type=Path, default=page.PAGE, help="the page to write")
+    parser.add_argument("--picture", type=Path, default=page.PICTURE, help="the picture to write")
+    chosen = parser.parse_args(arguments)
+    arms = chosen.arms.split(",")
+    if not set(arms) <= {*KINDS, *BAD} or BASELINE not in arms:
+        parser.error(f"--arms takes some of {', '.join({**KINDS, **BAD})}, {BASELINE} among them")
+    size = QUICK if chosen.quick else FULL
+    size = size if chosen.rounds is None else replace(size, rounds=chosen.rounds)
+    return measure(chosen.part or PARTS, size=size, arms=arms, chosen=chosen)
+
+
+def measure(parts: Sequence[str], *, size: Size, arms: Sequence[str], chosen: argparse.Namespace) -> int:
+    """Start what the parts need, and run them."""
+    began = time.monotonic()
+    data = os.environ.get("TAGSTREAM_DATA")
+    material = texts.load(Path(data) if data else None)
+    about = Surroundings(name="Quick run" if chosen.quick else "Run", material=material, tokens=tokens(material))
+    with ExitStack() as stack:
+        model = _model(material) if "saturation" in parts and any((KINDS | BAD)[arm].model != "bundle" for arm in arms) else None
+        kafka = stack.enter_context(broker(prefer="kafka"))
+        bench = stack.enter_context(running.bench(kafka.bootstrap, model))
+        comparison = Comparison(bench=bench, surroundings=about, size=size, arms=arms, saturated=chosen.saturated)
+        steps = {
+            "saturation": comparison.saturation,
+            "start": comparison.start,
+            "open-loop": comparison.open_loop,
+            "roofline": comparison.roofline,
+            "growth": comparison.growth,
+        }
+        for part in parts:
+            if not comparison.faults:
+                say(f"part {part}, {time.monotonic() - began:.0f} s after the start")
+                steps[part]()
+    return finish(comparison, chosen.page, chosen.picture)
+
+
+def _model(material: Material) -> Path:
+    """The folder of the rivals' model. Torch is imported for it alone."""
+    from benchmarks.peers import make_rival
+
+    say(f"the other arms' model is in {MODELS}, made there unless it exists (a minute)")
+    return make_rival.made(MODELS, material.parts)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

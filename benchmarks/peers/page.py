@@ -1,0 +1,203 @@
+"""Writes what was measured into `docs/performance.md`: each part has a block between two marks, and no hand edits it."""
+
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.peers.growth import Cost, Growth, Start
+from benchmarks.peers.open_loop import Point
+from benchmarks.peers.roofline import Roofline
+from benchmarks.peers.saturation import BASELINE, KINDS, Run
+
+ROOT = Path(__file__).parents[2]
+PAGE, PICTURE = ROOT / "docs" / "performance.md", ROOT / "docs" / "images" / "performance-open-loop.svg"
+
+# The assumptions of a million events a second, written into its block.
+MILLION = 1_000_000
+BUSY = 0.7
+EUROS_A_CORE_HOUR = 0.04
+BROKER_BYTES_A_SECOND = 100e6
+BROKER_CORES = 8
+REPLICAS = 3
+WORKER_CORES = 2
+PARTITIONS_A_WORKER = 2
+
+
+def replaced(page: str, part: str, block: str) -> str:
+    r"""
+    The page with another block between the marks of a part.
+
+    Raises:
+        ValueError: The page lacks the marks.
+
+    >>> replaced("<!-- start -->\nold\n<!-- /start -->", "start", "new")
+    '<!-- start -->\nnew\n<!-- /start -->'
+    """
+    pattern = re.compile(rf"(<!-- {re.escape(part)} -->\n).*?(\n?<!-- /{re.escape(part)} -->)", re.DOTALL)
+    if not pattern.search(page):
+        msg = f"the page has no marks <!-- {part} --> and <!-- /{part} -->. Next: put them where the block belongs."
+        raise ValueError(msg)
+    return pattern.sub(lambda found: f"{found[1]}{block.strip()}\n{found[2].lstrip()}", page)
+
+
+def write(blocks: dict[str, str], path: Path = PAGE) -> None:
+    """Replace the blocks of the parts that were measured; the others stay."""
+    page = path.read_text(encoding="utf-8")
+    for part, block in blocks.items():
+        page = replaced(page, part, block)
+    path.write_text(page, encoding="utf-8")
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table whose first column is text and whose others are numbers."""
+    lines = [heads, ["---", *["--:"] * (len(heads) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def saturation_block(medians: dict[str, Run], runs: Sequence[Run], about: str) -> str:
+    """The table of the arms."""
+    ours = medians[BASELINE].per_second
+    rows = []
+    for arm, one in medians.items():
+        found = [run.per_second for run in runs if run.counted and run.arm == arm]
+        aim = KINDS[arm].aim
+        rows.append(
+            [
+                KINDS[arm].title,
+                f"{one.per_second:,.0f}",
+                f"{min(found):,.0f} to {max(found):,.0f}",
+                f"{ours / one.per_second:.2f}",
+                "" if aim is None else f">= {aim:g}",
+                f"{one.cpu_us:,.0f}",
+                f"{one.first_seconds:.1f}",
+                f"{one.peak_mib:,.0f}",
+                "" if one.work.f1 is None else f"{one.work.f1:.3f}",
+                f"{one.work.agreement:.3f}",
+            ]
+        )
+    heads = (
+        "arm",
+        "events/s",
+        "least to most",
+        "tagstream over it",
+        "aim",
+        "CPU us an event",
+        "first tag, s",
+        "peak MiB",
+        "F1",
+        "own labels",
+    )
+    return f"{about}\n\n{table(heads, rows)}"
+
+
+def open_loop_block(points: Sequence[Point], about: str) -> str:
+    """The curve as a table, and the link to its picture."""
+    rows = [
+        [
+            f"{one.share:.0%}",
+            f"{one.rate:,.0f}",
+            f"{one.p50_ms:,.0f}",
+            f"{one.p99_ms:,.0f}",
+            f"{one.half_lag:,}",
+            f"{one.end_lag:,}",
+            f"{one.late_ms:.1f}",
+        ]
+        for one in points
+    ]
+    heads = ("of saturation", "events/s", "p50, ms", "p99, ms", "lag at half", "lag at the end", "sender late, p99 ms")
+    link = f"![Delay by rate: median and p99, in milliseconds](images/{PICTURE.name})"
+    return f"{about}\n\n{table(heads, rows)}\n\n{link}"
+
+
+def draw(points: Sequence[Point], path: Path = PICTURE) -> None:
+    """Median and p99 by rate, on a logarithmic axis of milliseconds."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context({"svg.hashsalt": "tagstream", "svg.fonttype": "none", "font.size": 9}):
+        figure = Figure(figsize=(6.4, 3.2), layout="constrained", facecolor="white")
+        FigureCanvasSVG(figure)
+        axes = figure.add_subplot()
+        rates = [one.rate for one in points]
+        axes.plot(rates, [one.p50_ms for one in points], marker="o", color="#0f766e", label="p50")
+        axes.plot(rates, [one.p99_ms for one in points], marker="s", linestyle="--", color="#a84b06", label="p99")
+        axes.set(xlabel="intended events a second", ylabel="delay, ms", yscale="log")
+        axes.grid(color="#dfe1e4", linewidth=0.7)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False)
+        figure.savefig(path, format="svg", metadata={"Date": None})
+
+
+def roofline_block(found: Roofline, about: str) -> str:
+    """The few figures of the processor."""
+    rows = [
+        ["int8 arithmetic", found.kind],
+        ["peak of a product of 1,024, G multiplications/s", f"{found.peak / 1e9:,.0f}"],
+        [f"whole-number multiplications of a text of {found.tokens} tokens, M", f"{found.products.integer / 1e6:,.1f}"],
+        ["floating ones, M", f"{found.products.floating / 1e6:,.1f}"],
+        ["session, us a text (batches of 16, one thread)", f"{found.text_us:,.0f}"],
+        ["share of the peak", f"{found.share:.2f}"],
+    ]
+    return f"{about}\n\n{table(('figure', 'value'), rows)}"
+
+
+def growth_block(found: Growth, about: str) -> str:
+    """Costs by partitions and by backlog, and the two workers."""
+    parts = [about, _costs(found.by_partitions), _costs(found.by_backlog)]
+    if found.scaling is not None:
+        one = found.scaling
+        parts.append(
+            f"One worker on {one.cores} core(s): {one.one:,.0f} events/s; two workers on {one.cores} each: {one.two:,.0f} "
+            f"({one.two / one.one:.2f} times as many). The broker runs on the same cores."
+        )
+    return "\n\n".join(parts)
+
+
+def _costs(costs: Sequence[Cost]) -> str:
+    first = costs[0].cpu_us
+    rows = [
+        [
+            f"{one.partitions} partitions, {one.backlog:,} events",
+            f"{one.cpu_us:,.0f}",
+            f"{one.cpu_us / first - 1:+.1%}",
+            f"{one.per_second:,.0f}",
+        ]
+        for one in costs
+    ]
+    return table(("before the worker", "CPU us an event", "against the first", "events/s"), rows)
+
+
+def start_block(found: Start, about: str) -> str:
+    """The start of one worker."""
+    return (
+        f"{about}\n\nFirst tag {found.first_seconds:.2f} s after the start of the process (median), {found.resident_mib:,.0f} MiB resident "
+        f"after the backlog, {found.peak_mib:,.0f} MiB at the peak."
+    )
+
+
+def million_block(ours: Run, about: str, event_bytes: float) -> str:
+    """
+    A million events a second on paper, from the processor time of one and the bytes of its records.
+
+    Args:
+        ours: The worker at saturation.
+        about: Where the figures come from.
+        event_bytes: Of an input record, in the mean.
+    """
+    cores = round(MILLION * ours.cpu_us / 1e6 / BUSY)
+    workers = math.ceil(cores / WORKER_CORES)
+    written = MILLION * (event_bytes + ours.record_bytes) * REPLICAS
+    brokers = max(REPLICAS, math.ceil(written / BROKER_BYTES_A_SECOND))
+    euros = (workers * WORKER_CORES + brokers * BROKER_CORES) * EUROS_A_CORE_HOUR
+    rows = [
+        [f"cores of workers, {BUSY:.0%} busy", f"{cores:,.0f}"],
+        [f"workers of {WORKER_CORES} cores", f"{workers:,}"],
+        [f"partitions, {PARTITIONS_A_WORKER} a worker", f"{workers * PARTITIONS_A_WORKER:,}"],
+        [f"written by all brokers, {REPLICAS} replicas, GB/s", f"{written / 1e9:,.1f}"],
+        [f"brokers of {BROKER_CORES} cores, {BROKER_BYTES_A_SECOND / 1e6:.0f} MB/s each", f"{brokers:,}"],
+        [f"euros an hour, {EUROS_A_CORE_HOUR} a core", f"{euros:,.0f}"],
+        ["euros per million events", f"{euros / 3600:.4f}"],
+    ]
+    return f"{about}\n\n{table(('on paper', ''), rows)}"

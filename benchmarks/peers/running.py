@@ -1,0 +1,195 @@
+"""Runs an arm as a process beside one broker: its topics, its processor time and memory, and all that it wrote."""
+
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kafka import TopicPartition
+
+from benchmarks.peers import rival, texts
+from benchmarks.throughput import settings_of
+from stream.broker.processes import Process, Processes
+from stream.contract.record import Record
+from stream.kafka import admin, producer
+from stream.kafka.reading import reader
+from stream.settings.loading import load
+from stream.settings.settings import Settings
+
+STOP_SECONDS = 15.0
+LOOK_SECONDS = 0.05
+POLL_SECONDS = 0.25
+# An arm that has written nothing for so long writes nothing any more; the slowest start, of torch, takes some 20 s on a busy machine.
+QUIET_SECONDS = 60.0
+TICKS = os.sysconf("SC_CLK_TCK")
+MIB = 1024
+
+
+class ArmError(Exception):
+    """An arm ended, or wrote nothing: the message has the end of its output."""
+
+
+@dataclass
+class Arm:
+    """
+    An arm that runs.
+
+    Attributes:
+        started_ms: When its process was started, Unix milliseconds.
+        readings: Unix seconds and processor seconds of all its threads so far.
+        peak_mib: The most resident memory so far.
+        resident_mib: The resident memory at the last look.
+    """
+
+    name: str
+    settings: Settings
+    process: Process
+    started_ms: float
+    readings: list[tuple[float, float]] = field(default_factory=list)
+    peak_mib: float = 0.0
+    resident_mib: float = 0.0
+
+    def look(self) -> None:
+        """Read the process' figures, unless it has ended."""
+        try:
+            words = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+            memory = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
+        except (FileNotFoundError, ProcessLookupError):
+            return
+        figures = dict(line.split(":", 1) for line in memory.splitlines())
+        if "VmHWM" in figures:
+            self.readings.append((time.time(), (int(words[11]) + int(words[12])) / TICKS))
+            self.peak_mib = int(figures["VmHWM"].split()[0]) / MIB
+            self.resident_mib = int(figures["VmRSS"].split()[0]) / MIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """What all runs share: the broker's address, the processes, a folder for logs, and that of the rivals' model."""
+
+    bootstrap: str
+    processes: Processes
+    logs: Path
+    model: Path | None = None
+
+    def environment(self, content: str, name: str, partitions: int = 4) -> dict[str, str]:
+        """The environment of an arm that reads `content` and writes to topics of its own, in a group of its own."""
+        added = {"TAGSTREAM_LOG_FORMAT": "json", "TAGSTREAM_TOPIC_PARTITIONS": str(partitions)}
+        shared = {**settings_of(self.bootstrap, content, name), **added}
+        return shared if self.model is None else {**shared, rival.FOLDER: str(self.model)}
+
+    def settings(self, content: str, name: str, *, partitions: int = 4) -> Settings:
+        """The same as settings; the topics exist afterwards."""
+        found = load(self.environment(content, name, partitions)).settings
+        admin.create(found)
+        return found
+
+    @contextmanager
+    def running(self, arm: str, content: str, name: str, *, cores: str = "") -> Iterator[Arm]:
+        """
+        An arm from its start until its end, watched.
+
+        Args:
+            arm: `tagstream` is the shipped worker, others are of `arms.py`.
+            content: The topic to read.
+            name: Of its output topics and its group.
+            cores: Those that it may use, as `taskset -c` takes them; all by default.
+        """
+        settings = self.settings(content, name)
+        with self.process(arm, settings, self.environment(content, name), cores) as found:
+            yield found
+
+    @contextmanager
+    def process(self, arm: str, settings: Settings, environ: Mapping[str, str], cores: str = "") -> Iterator[Arm]:
+        """As `running`, with topics that exist."""
+        module = ["stream.cli.main", "worker"] if arm == "tagstream" else ["benchmarks.peers.arms", arm]
+        pinned = ["/usr/bin/taskset", "-c", cores] if cores else []
+        started = time.time() * 1000
+        process = self.processes.start(
+            [*pinned, sys.executable, "-m", *module],
+            env={**os.environ, **environ},
+            log_file=self.logs / f"{settings.group}.log",
+        )
+        found, over = Arm(arm, settings, process, started), threading.Event()
+
+        def watch() -> None:
+            while not over.wait(LOOK_SECONDS):
+                found.look()
+
+        watching = threading.Thread(target=watch, name=f"watch-{arm}", daemon=True)
+        watching.start()
+        try:
+            yield found
+        finally:
+            over.set()
+            watching.join()
+            process.ask_to_end()
+            if not process.wait(STOP_SECONDS):
+                process.kill()
+
+
+def written(bench_arms: Sequence[Arm], count: int, *, seconds: float) -> list[Record]:
+    """
+    The outcomes of arms in one group, after so many, or after these seconds; until then only offsets are asked for, which costs them nothing.
+
+    Raises:
+        ArmError: An arm ended, or nothing was written for `QUIET_SECONDS`.
+    """
+    settings = bench_arms[0].settings
+    topics = (settings.topics.tagged, settings.topics.review, settings.topics.dlq)
+    deadline = time.monotonic() + seconds
+    with reader.consumer(settings) as client:
+        partitions = [
+            TopicPartition(topic, number) for topic in topics for number in sorted(client.partitions_for_topic(topic) or ())
+        ]
+        client.assign(partitions)
+        seen, heard = 0, time.monotonic()
+        while time.monotonic() < deadline:
+            now = sum(client.end_offsets(partitions).values())
+            if now > seen:
+                seen, heard = now, time.monotonic()
+            ended = [arm for arm in bench_arms if not arm.process.running()]
+            if seen >= count or (seen and time.monotonic() - heard > QUIET_SECONDS / 4):
+                break
+            if ended or time.monotonic() - heard > QUIET_SECONDS:
+                arm = (ended or list(bench_arms))[0]
+                why = "ended" if ended else f"wrote nothing for {QUIET_SECONDS:.0f} s"
+                msg = f"the arm {arm.name} {why} after {seen} of {count} outcomes. Next: see the end of its output: {arm.process.output()[-1500:]}"
+                raise ArmError(msg)
+            time.sleep(POLL_SECONDS)
+        return list(_all(client, partitions))
+
+
+def _all(client: Any, partitions: Sequence[TopicPartition]) -> Iterator[Record]:
+    """Every record that the partitions hold now."""
+    ends = client.end_offsets(partitions)
+    client.seek_to_beginning(*partitions)
+    deadline = time.monotonic() + QUIET_SECONDS
+    while any(client.position(one) < ends[one] for one in partitions):
+        if time.monotonic() > deadline:
+            msg = f"outcomes were not read within {QUIET_SECONDS:.0f} s. Next: see whether the broker runs."
+            raise ArmError(msg)
+        for found in client.poll(timeout_ms=200, max_records=5000).values():
+            yield from (reader.record_of(one) for one in found)
+
+
+def fill(settings: Settings, events: Iterable[texts.Event]) -> None:
+    """Write a backlog."""
+    with producer.sender(settings) as sender:
+        for event in events:
+            sender.send(settings.topics.content, key=event.id.encode(), value=texts.value_of(event))
+        sender.flush()
+
+
+@contextmanager
+def bench(bootstrap: str, model: Path | None = None) -> Iterator[Bench]:
+    """Processes that end with this one; `model` is the folder of the rivals' model."""
+    folder = Path(tempfile.mkdtemp(prefix="tagstream-peers-"))
+    with Processes(grace_seconds=5, remove=folder) as processes:
+        yield Bench(bootstrap=bootstrap, processes=processes, logs=folder, model=model)
