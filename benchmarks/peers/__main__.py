@@ -238,7 +238,9 @@ def measure(parts: Sequence[str], *, size: Size, arms: Sequence[str], chosen: ar
     material = texts.load(Path(data) if data else None)
     about = Surroundings(name="Quick run" if chosen.quick else "Run", material=material, tokens=tokens(material))
     with ExitStack() as stack:
-        model = _model(material) if "saturation" in parts and any((KINDS | BAD)[arm].model != "bundle" for arm in arms) else None
+        model = (
+            _model(material) if "saturation" in parts and any((KINDS | BAD)[arm].model != "bundle" for arm in arms) else None
+        )
         kafka = stack.enter_context(broker(prefer="kafka"))
         bench = stack.enter_context(running.bench(kafka.bootstrap, model))
         comparison = Comparison(bench=bench, surroundings=about, size=size, arms=arms, saturated=chosen.saturated)
