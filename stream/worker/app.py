@@ -32,6 +32,7 @@ from stream.worker.faust_app import faust_app, raw_topic
 from stream.worker.group_start import GroupStart
 from stream.worker.position.position import AnswersTopic, Position
 from stream.worker.producer import drift_sender, sender
+from stream.worker.queued import QueuedStream
 
 log = logger("tagstream.app")
 
@@ -155,7 +156,7 @@ async def _commit(app: faust.App) -> None:
 def _declare_agent(app: faust.App, topic: str, name: str, delivery: Delivery) -> None:
     @app.agent(raw_topic(app, topic), name=name)  # type: ignore[untyped-decorator]
     async def agent(stream: Any) -> None:
-        await delivery.run(stream.noack())
+        await delivery.run(QueuedStream(stream.noack()))
 
 
 def _report_position(app: faust.App, position: Position) -> None:

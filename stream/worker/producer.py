@@ -6,15 +6,28 @@ from typing import Any, cast
 
 import faust
 import faust.transport.drivers.aiokafka as driver
+import faust.transport.producer as base
 
 from stream.contract.publication import Publication
 from stream.settings.settings import Settings
+
+
+class EmptyBuffer(base.ProducerBuffer):  # type: ignore[misc]
+    """Faust's buffer of records that tables send. There are no tables, so no event has to wait for it."""
+
+    async def wait_until_ebb(self) -> None:
+        """Return at once; Faust reads a setting for each event to find out how full the buffer is."""
 
 
 class Producer(driver.Producer):  # type: ignore[misc]
     """Faust sets `acks` and idempotence only in its own exactly-once mode, which we do not use."""
 
     idempotent = True
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.buffer = EmptyBuffer(loop=self.loop, beacon=self.beacon)
+        self.buffer.app = self.app
 
     def _settings_extra(self) -> Mapping[str, Any]:
         return {"acks": "all", "enable_idempotence": self.idempotent}
