@@ -1,6 +1,5 @@
 """A trained network becomes a bundle: export, quantise, prove, calibrate, measure, write. Any step can refuse."""
 
-import logging
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -20,28 +19,37 @@ from model_export.calibrate.temperature import fit_temperature, level_sources
 from model_export.data.row import Row
 from model_export.data.splits import Splits
 from model_export.make import reference
+from model_export.make.evidence import Evidence
+from model_export.make.files import own_rows, two_files
 from model_export.measure import bundle_metrics
-from model_export.onnx import export, ngrams, operators, parity, quantize
+from model_export.onnx import ngrams, parity
 from model_export.train import batches
 from model_export.train.checkpoint import Trained
 from model_export.train.lessons import examples
 from model_export.train.network import TagNetwork
 
-logger = logging.getLogger(__name__)
-
 PARITY_ROWS = 256
-QUANTISE_SEED = 11
+INVARIANCE_SEED = 11
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """The name of a bundle, its promise, and the limits of its gates."""
+    """
+    The name of a bundle, its promise, and the limits of its gates.
+
+    Attributes:
+        golden: Texts of which every machine that loads the bundle must see nearly the same probabilities.
+        level_sources: Every source of calibration rows counts the same for the temperature, however many rows it has.
+    """
 
     name: str = NAME
     version: str = VERSION
     precision: float = PRECISION
     max_length: int = batches.MAX_LENGTH
     limits: parity.Limits = field(default_factory=parity.Limits)
+    golden: tuple[str, ...] = reference.GOLDEN_TEXTS
+    # The authored rows are harder and many more: unweighted, a temperature for them would be too modest for plain ones.
+    level_sources: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,15 +58,6 @@ class Built:
 
     bundle: Bundle
     metrics: bundle_metrics.BundleMetrics
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Networks:
-    """The same network three times: as trained, and as the two files."""
-
-    trained: TagNetwork
-    plain: bytes
-    quantised: bytes
 
 
 def assemble(
@@ -88,14 +87,14 @@ def assemble(
         BundleError: The result does not verify.
     """
     own = batches.load_tokenizer(tokenizer, target.max_length)
-    networks = _export(network, own_rows(splits.train, own), trained.labels)
+    networks = two_files(network, own_rows(splits.train, own), trained.labels)
     train, calibration = (examples(own, rows, trained.labels) for rows in (splits.train, splits.calibration))
     learned = ngrams.learn(networks.quantised, train=train, calibration=calibration, vocabulary=own.get_vocab_size())
     plain, quantised = (ngrams.add(model, learned, trained.labels) for model in (networks.plain, networks.quantised))
     compared = Compared(
         logits=(before := parity.run(plain, calibration.rows), after := parity.run(quantised, calibration.rows)),
         # The n-grams are the same whole numbers in both files: only the network can differ.
-        export=_check_export(networks, calibration.rows, target.limits),
+        export=networks.check(calibration.rows, target.limits),
         quantisation=parity.check_quantised(before, after, target.limits),
     )
     return finish(
@@ -131,17 +130,22 @@ def finish(
         splits: Calibration rows, and gold.
         target: The bundle's name, promise and limits.
     """
-    calibration = batches.encode(tokenizer, [row.text for row in splits.calibration])
-    logits = parity.run(model, calibration)
+    evidence = compared.evidence
+    if evidence is None:
+        logits = parity.run(model, batches.encode(tokenizer, [row.text for row in splits.calibration]))
+    else:
+        logits = evidence.logits
     answers = np.array([trained.labels.index(row.tag) for row in splits.calibration])
-    # The authored rows are harder and many more: unweighted, a temperature for them would be too modest for plain ones.
-    level = level_sources([row.source for row in splits.calibration])
+    level = level_sources([row.source for row in splits.calibration]) if target.level_sources else None
     temperature = fit_temperature(logits, answers, level)
     known_words = strangeness.known_words(row.text for row in splits.train)
     draft = _draft(model, tokenizer.to_str().encode(), trained, target, temperature, known_words)
     with tempfile.TemporaryDirectory(prefix="tagstream-bundle-") as name:
         classifier = OnnxClassifier(_write(Path(name), draft))
-    predictions = classifier.classify([row.text for row in splits.calibration])
+    if evidence is None:
+        predictions = classifier.classify([row.text for row in splits.calibration])
+    else:
+        predictions = evidence.predictions(trained.labels, temperature)
     promised = _promise(draft.manifest, predictions, splits.calibration, target.precision)
     described = reference.describe(
         predictions,
@@ -151,11 +155,15 @@ def finish(
         known_words=known_words,
     )
     metrics = bundle_metrics.measure(
-        classifier, splits, thresholds=promised.asked_below(), limits=strangeness.limits_in(described)
+        classifier,
+        splits,
+        calibration=predictions,
+        thresholds=promised.asked_below(),
+        limits=strangeness.limits_in(described),
     )
     manifest = msgspec.structs.replace(
         promised,
-        golden=_golden(classifier),
+        golden=_golden(classifier, target.golden),
         arithmetic=classifier.arithmetic,
         reference=described,
         metrics=metrics.as_json(),
@@ -191,30 +199,14 @@ def _promise(manifest: Manifest, predictions: Sequence[Prediction], rows: Sequen
     return msgspec.structs.replace(manifest, threshold=together, thresholds=own)
 
 
-def own_rows(rows: Sequence[Row], tokenizer: Tokenizer) -> list[list[int]]:
-    """Tokenised training texts to measure activation ranges on: the same ones each time, drawn from all rows."""
-    generator = np.random.default_rng(QUANTISE_SEED)
-    places = generator.permutation(len(rows))[: quantize.CALIBRATION_TEXTS]
-    return batches.encode(tokenizer, [rows[place].text for place in places])
-
-
-def _export(network: TagNetwork, rows: Sequence[Sequence[int]], labels: Sequence[str]) -> _Networks:
-    final = network.for_export()
-    plain = export.to_onnx(final, labels)
-    logger.info("network_exported bytes=%d", len(plain))
-    quantised = operators.rewrite(quantize.quantize(plain, rows, labels), labels)
-    logger.info("network_quantised bytes=%d", len(quantised))
-    return _Networks(trained=final, plain=plain, quantised=quantised)
-
-
 def _draft(
     model: bytes, tokenizer: bytes, trained: Trained, target: Target, temperature: float, known_words: Sequence[str]
 ) -> _Draft:
     """A bundle that can be loaded, with an empty threshold and without measurements."""
-    rows = batches.encode(batches.load_tokenizer(tokenizer, target.max_length), reference.GOLDEN_TEXTS)
+    rows = batches.encode(batches.load_tokenizer(tokenizer, target.max_length), target.golden)
     golden = tuple(
         GoldenText(text=text, probabilities=score(values.tolist(), temperature))
-        for text, values in zip(reference.GOLDEN_TEXTS, parity.run(model, rows), strict=True)
+        for text, values in zip(target.golden, parity.run(model, rows), strict=True)
     )
     nothing = Threshold(
         confidence=0.0,
@@ -246,23 +238,20 @@ def _draft(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
     """
-    The distances between a trained network, its float32 file and its int8 file.
+    The distances between a trained network, its float32 file and its int8 file, and what is known of the calibration rows.
 
     Attributes:
         logits: Of the float32 and of the int8 file for the same rows, each [rows, labels]; None where only the int8
             file is left, so that the effect of rounding at another threshold cannot be measured.
         export: The trained network against the float32 file.
         quantisation: The float32 file against the int8 file.
+        evidence: What networks say of the calibration rows that have not seen their labels, where this one has; None: it has not.
     """
 
     logits: tuple[parity.Floats, parity.Floats] | None
     export: parity.Difference
     quantisation: parity.Difference
-
-
-def _check_export(networks: _Networks, tokens: Sequence[Sequence[int]], limits: parity.Limits) -> parity.Difference:
-    trained = batches.logits(networks.trained, tokens).double().numpy()
-    return parity.check_export(trained, parity.run(networks.plain, tokens), limits)
+    evidence: Evidence | None = None
 
 
 def _prove(
@@ -281,16 +270,16 @@ def _prove(
     return parity.as_record(
         export=compared.export,
         quantised=compared.quantisation,
-        batch_invariance=invariance.check_invariance(classifier, texts, seed=QUANTISE_SEED),
+        batch_invariance=invariance.check_invariance(classifier, texts, seed=INVARIANCE_SEED),
         **flips,
     )
 
 
-def _golden(classifier: Classifier) -> tuple[GoldenText, ...]:
-    found = classifier.classify(reference.GOLDEN_TEXTS)
+def _golden(classifier: Classifier, texts: Sequence[str]) -> tuple[GoldenText, ...]:
+    found = classifier.classify(texts)
     return tuple(
         GoldenText(text=text, probabilities=tuple(prediction.probabilities.values()))
-        for text, prediction in zip(reference.GOLDEN_TEXTS, found, strict=True)
+        for text, prediction in zip(texts, found, strict=True)
     )
 
 

@@ -114,7 +114,7 @@ def promise(folder: Path, *, bundle: Bundle, model: bytes, training: dict[str, A
     texts = [row.text for row in calibration]
     predictions = classifier.classify(texts)
     _check_same(OnnxClassifier(bundle).classify(texts), predictions)
-    invariance.check_invariance(classifier, texts[: assemble.PARITY_ROWS], seed=assemble.QUANTISE_SEED)
+    invariance.check_invariance(classifier, texts[: assemble.PARITY_ROWS], seed=assemble.INVARIANCE_SEED)
     thresholds = choose_thresholds(predictions, truth(calibration, labels))
     logger.info("label_thresholds_chosen %s", thresholds)
     option = msgspec.structs.replace(option, thresholds=thresholds)

@@ -42,7 +42,7 @@ def refit_bundle(folder: Path, *, bundle: Bundle, splits: Splits, target: Target
     labels = bundle.manifest.labels
     tokenizer = batches.load_tokenizer(bundle.tokenizer, target.max_length)
     train, calibration = (examples(tokenizer, rows, labels) for rows in (splits.train, splits.calibration))
-    fitted = fit_head(heads.embed(bundle.model, train.rows), train, recipe)
+    fitted = fit_head(heads.embed(bundle.model, train.rows), train, recipe, len(labels))
     model = heads.with_head(bundle.model, fitted, labels)
     rows = calibration.rows[: assemble.PARITY_ROWS]
     wanted = heads.embed(bundle.model, rows) @ fitted.weight.T + fitted.bias

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from model_export.bundle.prediction import Classifier
+from model_export.bundle.prediction import Classifier, Prediction
 from model_export.bundle.strangeness import NO_LIMITS, OodLimits
 from model_export.data.row import Row
 from model_export.data.splits import Splits
@@ -27,18 +27,31 @@ class BundleMetrics:
         return parts if self.gate is None else parts | {"out_of_distribution": self.gate.as_json()}
 
 
-def measure(classifier: Classifier, splits: Splits, *, thresholds: Mapping[str, float], limits: OodLimits) -> BundleMetrics:
+def measure(
+    classifier: Classifier,
+    splits: Splits,
+    *,
+    calibration: Sequence[Prediction] | None = None,
+    thresholds: Mapping[str, float],
+    limits: OodLimits,
+) -> BundleMetrics:
     """
     Ask the classifier about every row of the labelled parts and about the rows that are not about machine learning.
 
     Args:
         classifier: The bundle's, as production runs it.
         splits: The rows.
+        calibration: What is said of the calibration rows where it is known; the classifier is asked unless given.
         thresholds: By predicted label, the confidence from which a prediction is published without asking.
         limits: The figures above which a text is strange; without any, the bundle has no gate.
     """
     parts: dict[str, Sequence[Row]] = {part: getattr(splits, part) for part in PARTS if getattr(splits, part)}
-    found = {part: classifier.classify([row.text for row in rows]) for part, rows in parts.items()}
+    found = {
+        part: calibration
+        if part == "calibration" and calibration is not None
+        else classifier.classify([row.text for row in rows])
+        for part, rows in parts.items()
+    }
     evaluations = {
         part: evaluate(found[part], [row.tag for row in rows], labels=classifier.labels, thresholds=thresholds)
         for part, rows in parts.items()

@@ -4,7 +4,8 @@ A head is one `Gemm` with constants in seven bits, as `quantize` writes it. The 
 `multilabel`, is another product of the same rounded vector; its output is `label_logits`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -32,9 +33,19 @@ class HeadError(Exception):
     exit_code = 1
 
 
-def embed(model: bytes, rows: Sequence[Sequence[int]]) -> Floats:
+def _unheard(_rows: int) -> None:
+    """Tell nobody."""
+
+
+def embed(model: bytes, rows: Sequence[Sequence[int]], *, threads: int = 1, told: Callable[[int], None] = _unheard) -> Floats:
     """
     The vectors of tokenised texts that enter the head of an int8 file, [rows, width], in order.
+
+    Args:
+        model: The file.
+        rows: The texts.
+        threads: How many cores to use.
+        told: Told how many texts are done.
 
     Raises:
         HeadError: The file has no head that this module knows.
@@ -43,12 +54,25 @@ def embed(model: bytes, rows: Sequence[Sequence[int]]) -> Floats:
     name = head_of(graph).input[0]
     graph.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", "width"]))
     running = open_session(graph.SerializeToString())
-    parts: dict[int, Floats] = {}
-    for places in batches.by_length(rows, BATCH):
+
+    def vectors(places: list[int]) -> tuple[list[int], npt.NDArray[np.float32]]:
         ids, mask = batches.pad([rows[place] for place in places])
         (found,) = running.run([name], {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})
-        parts.update(zip(places, found.astype(np.float64), strict=True))
-    return np.array([parts[place] for place in range(len(rows))])
+        return places, found
+
+    parts: list[tuple[list[int], npt.NDArray[np.float32]]] = []
+    done = 0
+    with ThreadPoolExecutor(threads, thread_name_prefix="embed") as executor:
+        for part in executor.map(vectors, batches.by_length(rows, BATCH)):
+            parts.append(part)
+            done += len(part[0])
+            told(done)
+    if not parts:
+        return np.empty((0, 0))
+    found = np.empty((len(rows), parts[0][1].shape[1]))
+    for places, values in parts:
+        found[places] = values
+    return found
 
 
 def with_head(model: bytes, head: Head, labels: Sequence[str]) -> bytes:

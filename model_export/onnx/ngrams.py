@@ -24,6 +24,7 @@ from sklearn.linear_model import LogisticRegression
 
 from model_export.calibrate import temperature
 from model_export.onnx import export, parity
+from model_export.train.head import every_label
 from model_export.train.lessons import Examples, drawing_weights
 from model_export.train.tuning import Recipe
 
@@ -132,8 +133,9 @@ def learn(
         recipe: Every number of the procedure.
     """
     recipe = recipe or NgramRecipe()
-    ngrams = fit(train, vocabulary, recipe)
-    ours, theirs = ngrams.logits(calibration.rows), parity.run(model, calibration.rows)
+    theirs = parity.run(model, calibration.rows)
+    ngrams = fit(train, vocabulary, recipe, theirs.shape[1])
+    ours = ngrams.logits(calibration.rows)
     targets, level = np.array(calibration.targets), temperature.level_sources(calibration.sources)
     losses: dict[float, float] = {}
     for share in recipe.shares:
@@ -149,10 +151,10 @@ def learn(
     return Learned(ngrams=ngrams, share=best, record=record)
 
 
-def fit(train: Examples, vocabulary: int, recipe: NgramRecipe) -> Ngrams:
+def fit(train: Examples, vocabulary: int, recipe: NgramRecipe, labels: int) -> Ngrams:
     """
     Logistic regression on the features as the file will compute them, rarities rounded; then its weights are rounded
-    too.
+    too. `labels` is the number of labels.
     """
     counts = _counts(train.rows, vocabulary, recipe.buckets)
     texts = np.asarray((counts > 0).sum(axis=0)).ravel()
@@ -166,12 +168,13 @@ def fit(train: Examples, vocabulary: int, recipe: NgramRecipe) -> Ngrams:
     weights = drawing_weights(train, recipe.source_shares, recipe.class_levelling)
     regression = LogisticRegression(C=recipe.strength, max_iter=recipe.iterations)
     regression.fit(scaled.tocsr(), train.targets, sample_weight=(weights / weights.mean()).double().numpy())
-    column = regression.coef_ * np.sqrt(squared[used])
+    lines = every_label(regression, labels)
+    column = lines.weight * np.sqrt(squared[used])
     step = float(np.abs(column).max()) / INT8_MAX
     table = np.zeros((vocabulary + recipe.buckets, len(column) + 1), dtype=np.int8)
     table[used, :-1] = np.round(column / step).T
     table[:, -1] = squared
-    return Ngrams(table=table, vocabulary=vocabulary, step=step, bias=tuple(regression.intercept_.tolist()))
+    return Ngrams(table=table, vocabulary=vocabulary, step=step, bias=tuple(lines.bias.tolist()))
 
 
 def _counts(rows: Sequence[Sequence[int]], vocabulary: int, buckets: int) -> sparse.csr_matrix:

@@ -6,7 +6,7 @@ rest correct the teacher's mistakes. The rounding of the int8 file is on during 
 afterwards changes very little.
 """
 
-import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -17,10 +17,7 @@ from model_export.train import batches
 from model_export.train.lessons import Examples, Lessons, lesson_weights, soft_loss
 from model_export.train.network import Pooling, TagNetwork
 from model_export.train.rounding import rounded_activations
-
-logger = logging.getLogger(__name__)
-
-LOG_EVERY = 50
+from model_export.train.work import NO_WORK, Moving, Work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +45,7 @@ class StudentRecipe:
     max_gradient: float = 1.0
 
 
-def distil(teacher: TagNetwork, train: Examples, lessons: Lessons, recipe: StudentRecipe) -> TagNetwork:
+def distil(teacher: TagNetwork, train: Examples, lessons: Lessons, recipe: StudentRecipe, work: Work = NO_WORK) -> TagNetwork:
     """
     Train a student.
 
@@ -57,6 +54,7 @@ def distil(teacher: TagNetwork, train: Examples, lessons: Lessons, recipe: Stude
         train: Labelled texts.
         lessons: The same texts, then the texts without a label, with the label probabilities of each.
         recipe: Every number of the procedure.
+        work: Keeps its steps, and is told of them.
     """
     torch.manual_seed(recipe.seed)
     rows = lessons.rows
@@ -72,18 +70,21 @@ def distil(teacher: TagNetwork, train: Examples, lessons: Lessons, recipe: Stude
     schedule = get_linear_schedule_with_warmup(optimiser, round(steps * recipe.warmup_share), steps)
     weights = lesson_weights(train, lessons, recipe.source_shares, recipe.class_levelling, recipe.unlabelled_share)
     student.train()
+
+    def loss_of(drawn: Sequence[int]) -> Tensor:
+        with batches.fast():
+            found = student.embed(*batches.pad([rows[place] for place in drawn])).float()
+        return _loss(student.head(found), found, wanted[drawn], vectors[drawn], lessons.targets[drawn], recipe)
+
     with rounded_activations(student):
-        for step, drawn in enumerate(batches.plan(rows, weights, size=recipe.batch_rows, steps=steps, seed=recipe.seed)):
-            with batches.fast():
-                found = student.embed(*batches.pad([rows[place] for place in drawn])).float()
-            loss = _loss(student.head(found), found, wanted[drawn], vectors[drawn], lessons.targets[drawn], recipe)
-            torch.autograd.backward(loss)
-            nn.utils.clip_grad_norm_(student.parameters(), recipe.max_gradient)
-            optimiser.step()
-            schedule.step()
-            optimiser.zero_grad()
-            if step % LOG_EVERY == 0:
-                logger.info("step_done step=%d of=%d loss=%.4f", step, steps, float(loss.detach()))
+        work.descend(
+            "student",
+            student,
+            Moving(optimiser=optimiser, schedule=schedule, max_gradient=recipe.max_gradient),
+            plan=batches.plan(rows, weights, size=recipe.batch_rows, steps=steps, seed=recipe.seed),
+            loss_of=loss_of,
+            steps=steps,
+        )
     return student.eval()
 
 

@@ -2,10 +2,14 @@
 
 from dataclasses import dataclass, field
 
+import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from model_export.calibrate.temperature import Floats
 from model_export.train.lessons import Examples, drawing_weights
+
+# The logit of a label that no training row has.
+NEVER = -20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,9 +37,25 @@ class Head:
     bias: Floats
 
 
-def fit_head(vectors: Floats, train: Examples, recipe: HeadRecipe) -> Head:
-    """Logistic regression on the vectors of the training texts, drawn in the recipe's shares."""
+def fit_head(vectors: Floats, train: Examples, recipe: HeadRecipe, labels: int) -> Head:
+    """Logistic regression on the vectors of the training texts, drawn in the recipe's shares; `labels` is the number of labels."""
     weights = drawing_weights(train, recipe.source_shares, recipe.class_levelling)
     regression = LogisticRegression(C=recipe.strength, max_iter=recipe.iterations)
     regression.fit(vectors, train.targets, sample_weight=(weights / weights.mean()).double().numpy())
-    return Head(weight=regression.coef_, bias=regression.intercept_)
+    return every_label(regression, labels)
+
+
+def every_label(regression: LogisticRegression, labels: int) -> Head:
+    """
+    A fitted regression as one line a label: two labels share a line there, and a label without rows has none.
+
+    >>> fitted = LogisticRegression().fit([[-1.0], [1.0]], [0, 2])
+    >>> every_label(fitted, 3).weight.round(2).ravel().tolist(), float(every_label(fitted, 3).bias[1])
+    ([-0.34, 0.0, 0.34], -20.0)
+    """
+    weight, bias = regression.coef_, regression.intercept_
+    if len(weight) == 1:
+        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+    head = Head(weight=np.zeros((labels, weight.shape[1])), bias=np.full(labels, NEVER))
+    head.weight[regression.classes_], head.bias[regression.classes_] = weight, bias
+    return head

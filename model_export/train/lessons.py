@@ -56,6 +56,7 @@ def lessons_of(
     train: Examples,
     unlabelled: Sequence[list[int]] = (),
     *,
+    labels: int,
     advice: tuple[Tensor, Tensor] | None = None,
     advice_share: float = 0.5,
 ) -> Lessons:
@@ -65,10 +66,10 @@ def lessons_of(
     Args:
         train: The labelled texts.
         unlabelled: Tokenised texts without a label.
+        labels: The number of labels.
         advice: Probabilities of every label for the labelled and for the unlabelled texts; None without an adviser.
         advice_share: The weight of an opinion beside a label, 0 to 1.
     """
-    labels = max(train.targets) + 1 if advice is None else advice[0].shape[1]
     certain = nn.functional.one_hot(torch.tensor(train.targets), labels).float()
     known, others = certain, torch.zeros(len(unlabelled), labels)
     if advice is not None:
@@ -87,6 +88,16 @@ def lesson_weights(
     rest = len(lessons.rows) - lessons.labelled
     each = float(known.sum()) * unlabelled / (1 - unlabelled) / max(1, rest)
     return torch.cat([known, torch.full((rest,), each)])
+
+
+def natural_shares(train: Examples) -> dict[str, float]:
+    """
+    The shares of draws by source with which every row counts the same.
+
+    >>> natural_shares(Examples(rows=[[1]] * 3, targets=[0, 0, 0], sources=["mail", "mail", "chat"]))
+    {'mail': 2.0, 'chat': 1.0}
+    """
+    return {source: float(rows) for source, rows in Counter(train.sources).items()}
 
 
 def drawing_weights(train: Examples, shares: Mapping[str, float], levelling: float) -> Tensor:

@@ -8,18 +8,20 @@ Kumar et al. 2022), lower layers move less, and the tuned weights are averaged w
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import get_linear_schedule_with_warmup
 
 from model_export.calibrate.temperature import fit_temperature, level_sources, log_loss
 from model_export.train import batches
 from model_export.train.head import HeadRecipe, fit_head
-from model_export.train.lessons import Examples, Lessons, lesson_weights, lessons_of, soft_loss
+from model_export.train.lessons import Examples, Lessons, lesson_weights, soft_loss
 from model_export.train.network import TagNetwork
+from model_export.train.work import NO_WORK, Moving, Work
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +58,14 @@ class Tuned:
     losses: dict[str, float]
 
 
-def tune(network: TagNetwork, train: Examples, calibration: Examples, recipe: Recipe, lessons: Lessons | None = None) -> Tuned:
+def tune(
+    network: TagNetwork,
+    train: Examples,
+    calibration: Examples,
+    recipe: Recipe,
+    lessons: Lessons,
+    work: Work = NO_WORK,
+) -> Tuned:
     """
     Fit the head, tune all layers, and choose how much of the tuning to keep.
 
@@ -65,7 +74,8 @@ def tune(network: TagNetwork, train: Examples, calibration: Examples, recipe: Re
         train: The rows to learn from.
         calibration: The rows that choose the share of tuning.
         recipe: Every number of the procedure.
-        lessons: Targets of labelled and unlabelled texts; the labels of `train` alone by default.
+        lessons: Targets of labelled and unlabelled texts.
+        work: Keeps the steps of tuning, and is told of them.
     """
     torch.manual_seed(recipe.seed)
     first = HeadRecipe(
@@ -73,7 +83,7 @@ def tune(network: TagNetwork, train: Examples, calibration: Examples, recipe: Re
     )
     probe(network, train, first)
     base = {name: value.clone() for name, value in network.state_dict().items()}
-    run_epochs(network, train, lessons or lessons_of(train), recipe)
+    run_epochs(network, train, lessons, recipe, work)
     tuned = {name: value.clone() for name, value in network.state_dict().items()}
     losses: dict[float, float] = {}
     for share in recipe.tuned_shares:
@@ -87,13 +97,13 @@ def tune(network: TagNetwork, train: Examples, calibration: Examples, recipe: Re
 
 def probe(network: TagNetwork, train: Examples, recipe: HeadRecipe) -> None:
     """Fit the head of a network in place; the encoder does not change."""
-    head = fit_head(batches.embed(network, train.rows).double().numpy(), train, recipe)
+    head = fit_head(batches.embed(network, train.rows).double().numpy(), train, recipe, network.shape.labels)
     with torch.no_grad():
         network.head.weight.copy_(torch.from_numpy(head.weight))
         network.head.bias.copy_(torch.from_numpy(head.bias))
 
 
-def run_epochs(network: TagNetwork, train: Examples, lessons: Lessons, recipe: Recipe) -> None:
+def run_epochs(network: TagNetwork, train: Examples, lessons: Lessons, recipe: Recipe, work: Work = NO_WORK) -> None:
     """
     Tune every layer but the word embeddings.
 
@@ -108,17 +118,20 @@ def run_epochs(network: TagNetwork, train: Examples, lessons: Lessons, recipe: R
         train, lessons, recipe.source_shares, recipe.class_levelling, recipe.unlabelled_share if taught else 0.0
     )
     network.train()
-    for step, drawn in enumerate(batches.plan(lessons.rows, weights, size=recipe.batch_rows, steps=steps, seed=recipe.seed)):
+
+    def loss_of(drawn: Sequence[int]) -> Tensor:
         with batches.fast():
             logits = network(*batches.pad([lessons.rows[place] for place in drawn]))
-        loss = soft_loss(logits.float(), lessons.targets[drawn], recipe.label_smoothing)
-        torch.autograd.backward(loss)
-        nn.utils.clip_grad_norm_(network.parameters(), recipe.max_gradient)
-        optimiser.step()
-        schedule.step()
-        optimiser.zero_grad()
-        if step % 50 == 0:
-            logger.info("step_done step=%d of=%d loss=%.4f", step, steps, float(loss.detach()))
+        return soft_loss(logits.float(), lessons.targets[drawn], recipe.label_smoothing)
+
+    work.descend(
+        "teacher",
+        network,
+        Moving(optimiser=optimiser, schedule=schedule, max_gradient=recipe.max_gradient),
+        plan=batches.plan(lessons.rows, weights, size=recipe.batch_rows, steps=steps, seed=recipe.seed),
+        loss_of=loss_of,
+        steps=steps,
+    )
     network.eval()
 
 

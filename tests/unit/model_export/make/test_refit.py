@@ -59,9 +59,9 @@ def test_the_head_learns_what_its_rows_say() -> None:
     generator = np.random.default_rng(5)
     vectors = np.concatenate([generator.normal(size=(60, 4)) + 3, generator.normal(size=(60, 4)) - 3, np.full((5, 4), 3.0)])
     train = Examples(rows=[], targets=[0] * 60 + [1] * 60 + [1] * 5, sources=["corpus"] * 120 + ["rumour"] * 5)
-    found = fit_head(vectors, train, HeadRecipe(source_shares={"corpus": 1.0, "rumour": 0.0}))
-    # Two labels have one line between them: positive is the second.
-    assert float(vectors[0] @ found.weight[0] + found.bias[0]) < 0 < float(vectors[100] @ found.weight[0] + found.bias[0])
+    found = fit_head(vectors, train, HeadRecipe(source_shares={"corpus": 1.0, "rumour": 0.0}), labels=2)
+    logits = vectors @ found.weight.T + found.bias
+    assert (logits.argmax(axis=1)[:120] == train.targets[:120]).all()
 
 
 def test_a_file_without_such_a_head_is_refused(model: bytes) -> None:

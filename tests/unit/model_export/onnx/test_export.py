@@ -164,7 +164,7 @@ def test_student_moves_toward_its_teacher() -> None:
     """A student of one layer learns the vectors of a teacher of two."""
     teacher, some = network(), examples(64)
     recipe = StudentRecipe(layers=(0,), epochs=8, learning_rate=3e-3, batch_rows=16)
-    student = distil(teacher, some, lessons_of(some, rows(16, seed=8)), recipe)
+    student = distil(teacher, some, lessons_of(some, rows(16, seed=8), labels=4), recipe)
     wanted = batches.embed(teacher, some.rows)
     before, after = (float((batches.embed(net, some.rows) - wanted).square().sum()) for net in (teacher.shallow([0]), student))
     assert after < before
@@ -174,7 +174,7 @@ def test_an_opinion_is_learned_where_there_is_no_label() -> None:
     """A text without a label moves toward the label that the adviser gives it."""
     some, silent = examples(64), [[1, 7, 7, 2]]
     opinion = torch.tensor([[0.0, 0.0, 0.0, 1.0]])
-    lessons = lessons_of(some, silent, advice=(torch.full((64, 4), 0.25), opinion))
+    lessons = lessons_of(some, silent, labels=4, advice=(torch.full((64, 4), 0.25), opinion))
     recipe = tuning.Recipe(epochs=6, batch_rows=16, unlabelled_share=0.5, learning_rate=3e-3, label_smoothing=0.0)
     net = network()
     before = float(torch.softmax(batches.logits(net, silent), dim=-1)[0, 3])
@@ -197,7 +197,7 @@ def test_the_tuning_draws_unlabelled_texts_only_where_somebody_judged_them(
     monkeypatch.setattr(batches, "plan", spy)
     some, silent = examples(64), rows(16, seed=8)
     advice = (torch.full((64, 4), 0.25), torch.full((16, 4), 0.25)) if judged else None
-    lessons = lessons_of(some, silent, advice=advice)
+    lessons = lessons_of(some, silent, labels=4, advice=advice)
     tuning.run_epochs(network(), some, lessons, tuning.Recipe(epochs=1, batch_rows=16, unlabelled_share=0.25))
     share = float(drawn[0][lessons.labelled :].sum() / drawn[0].sum())
     assert share == pytest.approx(0.25 if judged else 0.0, abs=1e-6)
@@ -207,12 +207,15 @@ def test_label_and_opinion_share_a_target() -> None:
     """Half a label and half an opinion: each target still adds up to one."""
     some = Examples(rows=[[1], [2]], targets=[0, 1], sources=["corpus", "corpus"])
     advice = (torch.tensor([[0.2, 0.8], [0.5, 0.5]]), torch.zeros(0, 2))
-    assert torch.allclose(lessons_of(some, advice=advice).targets, torch.tensor([[0.6, 0.4], [0.25, 0.75]]))
+    assert torch.allclose(lessons_of(some, labels=2, advice=advice).targets, torch.tensor([[0.6, 0.4], [0.25, 0.75]]))
 
 
 def test_tuning_keeps_the_share_that_loses_least() -> None:
     """The chosen share is the one with the smallest calibration loss, and the network has its weights."""
-    tuned = tuning.tune(network(), examples(96), examples(32), tuning.Recipe(epochs=1, batch_rows=16))
+    some = examples(96)
+    tuned = tuning.tune(
+        network(), some, examples(32), tuning.Recipe(epochs=1, batch_rows=16), lessons_of(some, labels=len(LABELS))
+    )
     assert tuned.losses[str(tuned.tuned_share)] == min(tuned.losses.values())
     assert tuning.balanced_loss(tuned.network, examples(32)) == pytest.approx(min(tuned.losses.values()), abs=1e-6)
 

@@ -103,7 +103,7 @@ def test_heads_are_found_behind_a_reader(model: bytes) -> None:
 
 def test_it_learns_words_and_the_order_of_pairs() -> None:
     """The reader labels unseen texts by their words and by the order of pairs."""
-    found = ngrams.fit(planted(400, 5), VOCABULARY, RECIPE)
+    found = ngrams.fit(planted(400, 5), VOCABULARY, RECIPE, len(LABELS))
     unseen = planted(100, 6)
     assert (found.logits(unseen.rows).argmax(axis=1) == unseen.targets).mean() > 0.97
 
@@ -115,8 +115,8 @@ def test_what_too_few_texts_have_says_nothing() -> None:
     for row in train.rows:
         row[:] = [5 if token == rare else token for token in row]
     train.rows[0].extend([rare] * 3)
-    assert not ngrams.fit(train, VOCABULARY, RECIPE).table[rare].any()
-    assert ngrams.fit(train, VOCABULARY, NgramRecipe(buckets=BUCKETS, least_texts=1)).table[rare].any()
+    assert not ngrams.fit(train, VOCABULARY, RECIPE, len(LABELS)).table[rare].any()
+    assert ngrams.fit(train, VOCABULARY, NgramRecipe(buckets=BUCKETS, least_texts=1), len(LABELS)).table[rare].any()
 
 
 def test_calibration_rows_say_how_much_it_counts(model: bytes) -> None:
@@ -126,7 +126,9 @@ def test_calibration_rows_say_how_much_it_counts(model: bytes) -> None:
     shuffled = Examples(
         rows=train.rows, targets=np.random.default_rng(1).permutation(train.targets).tolist(), sources=train.sources
     )
-    certain = ngrams.add(model, Learned(ngrams=ngrams.fit(train, VOCABULARY, RECIPE), share=1.0, record={}), LABELS)
+    certain = ngrams.add(
+        model, Learned(ngrams=ngrams.fit(train, VOCABULARY, RECIPE, len(LABELS)), share=1.0, record={}), LABELS
+    )
     unheard = ngrams.learn(certain, train=shuffled, calibration=calibration, vocabulary=VOCABULARY, recipe=RECIPE)
     assert unheard.share == 0.0
     assert unheard.record["calibration_losses"]["0.0"] < unheard.record["calibration_losses"]["0.5"]

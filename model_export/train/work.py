@@ -1,0 +1,179 @@
+"""The work of a long training: finished stages stay on disk, so that a stopped training goes on; and somebody is told how far it is.
+
+A stage is a function of the rows, the recipe and the code, and its file lies in a folder that is named after a digest of the three.
+Tuning is one long stage: its weights, the optimiser's state and the random numbers are kept from time to time, and a training that goes
+on from there computes the same bits as one that was never stopped.
+"""
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import torch
+from torch import Tensor, nn
+
+from model_export.train.network import TagNetwork
+
+logger = logging.getLogger(__name__)
+
+KEEP_EVERY = 100
+LOG_EVERY = 50
+DIGEST_CHARACTERS = 16
+LIBRARIES = ("torch", "transformers", "tokenizers", "onnx", "onnxscript", "onnxruntime", "scikit-learn", "numpy")
+
+T = TypeVar("T")
+Tell = Callable[[str, int, int], None]
+"""Told of the stage's name, of the steps that are done, and of all its steps."""
+
+
+def _silent(_stage: str, _done: int, _of: int) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moving:
+    """
+    Moves the parameters of a network, a step at a time.
+
+    Attributes:
+        optimiser: Changes them by their gradients.
+        schedule: Changes the optimiser's rate.
+        max_gradient: The largest norm of the gradient.
+    """
+
+    optimiser: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LRScheduler
+    max_gradient: float
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """
+    Keeps the finished stages of a training, and says how far it is.
+
+    Attributes:
+        folder: Where finished stages are kept; None: nowhere.
+        tell: Told how far a stage is.
+    """
+
+    folder: Path | None = None
+    tell: Tell = _silent
+
+    def within(self, *parts: object) -> "Work":
+        """The same with a folder of its own for this input: these values, the code and the libraries."""
+        if self.folder is None:
+            return self
+        digest = hashlib.sha256(msgspec.json.encode([_code(), *parts])).hexdigest()[:DIGEST_CHARACTERS]
+        return Work(self.folder / digest, self.tell)
+
+    def stage(self, name: str, make: Callable[[], T], *, save: Callable[[Path, T], None], load: Callable[[Path], T]) -> T:
+        """
+        The result of a stage, from its file if an earlier run has finished it.
+
+        Args:
+            name: The name of its file.
+            make: Computes it.
+            save: Writes it to a file. The file gets its name once it is whole.
+            load: Reads it back, to the same bits.
+        """
+        if self.folder is None:
+            return make()
+        path = self.folder / name
+        if path.is_file():
+            logger.info("stage_kept stage=%s", name)
+            return load(path)
+        made = make()
+        self._write(path, lambda unfinished: save(unfinished, made))
+        return made
+
+    def descend(
+        self,
+        name: str,
+        network: TagNetwork,
+        moving: Moving,
+        *,
+        plan: Iterable[Sequence[int]],
+        loss_of: Callable[[Sequence[int]], Tensor],
+        steps: int,
+    ) -> None:
+        """
+        Tune a network in place, from the last kept step on if an earlier run was stopped.
+
+        Args:
+            name: The stage's name.
+            network: The network.
+            moving: Moves its parameters.
+            plan: The rows of every step. It is drawn from its beginning in any case, so that its random numbers are the same.
+            loss_of: The loss of the rows of a step, with its gradient.
+            steps: The number of steps of the plan.
+        """
+        kept = self.folder / f"{name}.steps" if self.folder is not None else None
+        first = _resume(kept, network, moving) if kept is not None and kept.is_file() else 0
+        for step, drawn in enumerate(plan):
+            if step < first:
+                continue
+            loss = loss_of(drawn)
+            torch.autograd.backward(loss)
+            nn.utils.clip_grad_norm_(network.parameters(), moving.max_gradient)
+            moving.optimiser.step()
+            moving.schedule.step()
+            moving.optimiser.zero_grad()
+            self.tell(name, step + 1, steps)
+            if step % LOG_EVERY == 0:
+                logger.info("step_done step=%d of=%d loss=%.4f", step, steps, float(loss.detach()))
+            if kept is not None and (step + 1) % KEEP_EVERY == 0:
+                self._write(kept, partial(_keep, done=step + 1, network=network, moving=moving))
+
+    @staticmethod
+    def _write(path: Path, save: Callable[[Path], None]) -> None:
+        """A rename is atomic, so that a stage is whole or not there."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f"{path.name}.partial")
+        save(unfinished)
+        unfinished.replace(path)
+
+
+NO_WORK = Work()
+
+
+def _keep(path: Path, done: int, network: nn.Module, moving: Moving) -> None:
+    state = {
+        "done": done,
+        "network": network.state_dict(),
+        "optimiser": moving.optimiser.state_dict(),
+        "schedule": moving.schedule.state_dict(),
+        "random": torch.get_rng_state(),
+    }
+    torch.save(state, path)
+
+
+def _resume(path: Path, network: nn.Module, moving: Moving) -> int:
+    """Put everything back to the kept step, and return its number; no code of the file is run."""
+    state = torch.load(path, weights_only=True)
+    network.load_state_dict(state["network"])
+    moving.optimiser.load_state_dict(state["optimiser"])
+    moving.schedule.load_state_dict(state["schedule"])
+    torch.set_rng_state(state["random"])
+    logger.info("tuning_goes_on from=%d", state["done"])
+    return int(state["done"])
+
+
+def libraries() -> dict[str, str]:
+    """The versions of the libraries that decide what a training computes."""
+    return {name: version(name) for name in LIBRARIES}
+
+
+@cache
+def _code() -> str:
+    """A digest of the code that makes bundles, and of the libraries' versions."""
+    found = hashlib.sha256(repr(libraries()).encode())
+    root = Path(__file__).parents[1]
+    for path in sorted(root.rglob("*.py")):
+        found.update(f"{path.relative_to(root)}\n".encode() + path.read_bytes())
+    return found.hexdigest()
