@@ -28,8 +28,9 @@ def similarity(left: frozenset[str], right: frozenset[str]) -> float:
     >>> similarity(frozenset("ab"), frozenset("bc"))
     0.3333333333333333
     """
-    union = len(left | right)
-    return len(left & right) / union if union else 1.0
+    common = len(left & right)
+    union = len(left) + len(right) - common
+    return common / union if union else 1.0
 
 
 def split_near_duplicates(

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from stream.cli.exits import EXIT_USAGE, fail, note
+from stream.cli.models.look import look
 from stream.cli.options import Brokers, BundleFolder, Json, finite, not_empty, path, settings
 
 app = typer.Typer(help="Make and inspect model bundles.", no_args_is_help=True, rich_markup_mode=None)
@@ -163,6 +164,9 @@ def calibrate(
     if json:
         fail("--json shows what answers have earned. Next: give --reviewed, or leave --json out.", EXIT_USAGE)
     making.calibrate(chosen, folder=out, precision=precision)
+
+
+app.command("look")(look)
 
 
 @app.command("evaluate")

@@ -5,9 +5,8 @@ from pathlib import Path
 
 from model_export.bundle.text import compose, is_described
 from model_export.data.own.columns import OwnColumns
-from model_export.data.own.parquet import of_parquet
 from model_export.data.own.rows import OwnDataError, OwnRow, OwnRows
-from model_export.data.own.tables import Table, of_csv, of_json_lines, refuse
+from model_export.data.own.tables import Table, of_csv, of_json_lines, of_parquet, refuse
 from model_export.data.row import Row
 
 OWN = "own"

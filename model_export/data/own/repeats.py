@@ -25,9 +25,18 @@ def folded(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def clusters(rows: Sequence[OwnRow]) -> list[list[OwnRow]]:
+def near_pairs(rows: Sequence[OwnRow]) -> list[tuple[OwnRow, OwnRow]]:
+    """Pairs of rows that nearly repeat each other, so many that all which hang together are connected."""
+    return [(rows[left], rows[right]) for left, right in similar_pairs([own.row.text for own in rows])]
+
+
+def clusters(rows: Sequence[OwnRow], pairs: Sequence[tuple[OwnRow, OwnRow]]) -> list[list[OwnRow]]:
     """
-    The rows in groups: those of one topic, those that nearly repeat each other, and all that hang together by either.
+    The rows in groups: those of one topic, those of one pair, and all that hang together by either.
+
+    Args:
+        rows: The rows; no two have the same line.
+        pairs: Pairs of them.
 
     Returns:
         Every row in one group; groups and rows in the file's order.
@@ -43,8 +52,9 @@ def clusters(rows: Sequence[OwnRow]) -> list[list[OwnRow]]:
     first: dict[str, int] = {}
     for place, own in enumerate(rows):
         parent[root(place)] = root(first.setdefault(own.row.topic, place))
-    for left, right in similar_pairs([own.row.text for own in rows]):
-        high, low = sorted((root(left), root(right)), reverse=True)
+    place_of = {own.line: place for place, own in enumerate(rows)}
+    for left, right in pairs:
+        high, low = sorted((root(place_of[left.line]), root(place_of[right.line])), reverse=True)
         parent[high] = low
     found: defaultdict[int, list[OwnRow]] = defaultdict(list)
     for place, own in enumerate(rows):

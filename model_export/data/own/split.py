@@ -44,10 +44,14 @@ class Division:
     Attributes:
         splits: The parts; every row's topic is that of all rows that must stay together with it.
         left_out: The rows that are in no part, by the reason.
+        topics: The topic of every row that is in a part, by its line; of the rows to learn from, not of the gold set.
+        near: Pairs of rows that nearly repeat each other and are in one part; all rows that hang together are connected by pairs.
     """
 
     splits: Splits
     left_out: dict[Why, tuple[OwnRow, ...]]
+    topics: dict[int, str]
+    near: tuple[tuple[OwnRow, OwnRow], ...]
 
 
 def split_own(rows: OwnRows, gold: OwnRows | None = None, *, base: Splits | None = None) -> Splits:
@@ -76,16 +80,21 @@ def divide(rows: OwnRows, gold: OwnRows | None = None, *, base: Splits | None = 
     usable = _usable(rows.rows, left_out)
     golden = [own for own in gold.rows if own.row.text.strip() and own.row.tag.strip()] if gold else []
     usable = _outside(usable, golden, left_out)
-    parts = _parts(rows, _with_topics(usable), with_gold=gold is not None)
-    for part, guarding in ((CALIBRATION, (TEST,)), (TRAIN, (TEST, CALIBRATION))):
+    near = repeats.near_pairs(usable)
+    parts = _parts(rows, _with_topics(usable, near), with_gold=gold is not None)
+    # Where a hash divides the topics, no row has a near repeat in another part.
+    by_column = any(own.split for own in usable)
+    for part, guarding in ((CALIBRATION, (TEST,)), (TRAIN, (TEST, CALIBRATION))) if by_column else ():
         guarded = [own for other in guarding for own in parts[other]]
-        parts[part], near = split_near_duplicates(parts[part], guarded, key=_text)
-        left_out[Why.NEAR_PART] += near
+        parts[part], known = split_near_duplicates(parts[part], guarded, key=_text)
+        left_out[Why.NEAR_PART] += known
     digests = rows.digests | (gold.digests if gold else {})
     made = _splits(parts, golden, digests, removed=sum(len(left_out[why]) for why in (Why.NEAR_GOLD, Why.NEAR_PART)))
     return Division(
         splits=made if base is None else _with_base(made, base, rows),
         left_out={why: tuple(left_out[why]) for why in Why if left_out[why]},
+        topics={own.line: own.row.topic for part in parts.values() for own in part},
+        near=tuple(near),
     )
 
 
@@ -114,10 +123,10 @@ def _outside(rows: list[OwnRow], golden: Sequence[OwnRow], left_out: dict[Why, l
     return kept
 
 
-def _with_topics(rows: Sequence[OwnRow]) -> list[OwnRow]:
+def _with_topics(rows: Sequence[OwnRow], near: Sequence[tuple[OwnRow, OwnRow]]) -> list[OwnRow]:
     """The rows in the file's order, each with the topic of its cluster: the least of its rows' topics."""
     found = []
-    for cluster in repeats.clusters(rows):
+    for cluster in repeats.clusters(rows, near):
         topic = min(own.row.topic for own in cluster)
         found += [replace(own, row=replace(own.row, topic=topic)) for own in cluster]
     return sorted(found, key=lambda own: own.line)

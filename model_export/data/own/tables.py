@@ -1,14 +1,18 @@
-"""Records of a CSV or JSON Lines file: text by column, with the line on which each begins.
+"""Records of a CSV, JSON Lines or Parquet file: text by column, with the line on which each begins.
 
-Every line that is no record is found before anything is refused, so that a file is corrected once.
+Every line that is no record is found before anything is refused, so that a file is corrected once. pyarrow comes with the
+extra `batch`, and is imported where it is used.
 """
 
 import csv
+import importlib.util
 import io
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from model_export import extras
 from model_export.data.own.rows import MOST_LINES_NAMED, OwnDataError, places
 
 # As in `stream.batch.rows.csv_rows`: the limit is one of the process.
@@ -84,6 +88,34 @@ def of_json_lines(name: str, text: str) -> Table:
             faults.append((line, f"no JSON object of texts: {error}"))
     refuse(name, faults)
     return Table(columns=tuple(dict.fromkeys(column for _, record in records for column in record)), records=records)
+
+
+def of_parquet(path: Path) -> Table:
+    """
+    The records of a Parquet file; the place of a record is its number, from 1.
+
+    Raises:
+        OwnDataError: pyarrow is not installed, the file is no Parquet, or a value is neither text nor a whole number.
+    """
+    if importlib.util.find_spec("pyarrow") is None:
+        msg = f"{path} is Parquet, which needs pyarrow. Next: {extras.install('batch')}, or give CSV or JSON Lines."
+        raise OwnDataError(msg)
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        msg = f"{path} cannot be read as Parquet ({error}). Next: give a Parquet file that exists and is whole."
+        raise OwnDataError(msg) from error
+    records, faults = [], []
+    for number, record in enumerate(table.to_pylist(), start=1):
+        try:
+            records.append((number, as_text(record)))
+        except ValueError as error:
+            faults.append((number, str(error)))
+    refuse(str(path), faults, "row")
+    return Table(columns=tuple(table.column_names), records=records, unit="row")
 
 
 def as_text(record: object) -> dict[str, str]:
