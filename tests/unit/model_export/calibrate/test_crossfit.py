@@ -1,0 +1,58 @@
+"""Cross-fitting: every row is scored by a model that has seen neither it nor its group, and the certificate stays true."""
+
+import numpy as np
+import pytest
+
+from model_export.calibrate.crossfit import cross_fit
+from model_export.calibrate.errors import CalibrationError
+
+
+def test_every_row_is_scored_once_by_a_model_without_its_group() -> None:
+    """The model is the list of rows that it learned from: none has the group of the row that it scores."""
+    generator = np.random.default_rng(3)
+    groups = [f"topic {place}" for place in generator.integers(0, 30, 200)]
+    targets = generator.integers(0, 3, 200)
+    scored: list[int] = []
+
+    def score(learned: np.ndarray, places: np.ndarray) -> np.ndarray:
+        assert not {groups[place] for place in learned} & {groups[place] for place in places}
+        assert set(targets[learned].tolist()) == {0, 1, 2}
+        scored.extend(places.tolist())
+        return np.repeat(places[:, None].astype(float), 3, axis=1)
+
+    found = cross_fit(groups, targets, fit=lambda places: places, score=score, folds=5)
+    assert sorted(scored) == list(range(200))
+    assert found[:, 0].tolist() == list(range(200))
+
+
+def test_a_label_with_few_groups_gets_fewer_folds() -> None:
+    """A label of two groups is cross-fitted in two folds."""
+    groups = [*map(str, range(40)), "a", "a", "b"]
+    targets = np.array([0] * 40 + [1] * 3)
+    fitted: list[int] = []
+
+    def fit(places: np.ndarray) -> int:
+        fitted.append(len(places))
+        return 0
+
+    cross_fit(groups, targets, fit=fit, score=lambda _, places: np.zeros((len(places), 2)))
+    assert len(fitted) == 2
+
+
+@pytest.mark.parametrize("groups", [["a", "b", "c", "c"], []])
+def test_a_label_of_one_group_is_refused(groups: list[str]) -> None:
+    """A label that only one group has cannot be learned without it."""
+    targets = np.array([0, 0, 1, 1])[: len(groups)]
+    with pytest.raises(CalibrationError, match=r"two groups or more of every label.*Next: give more rows"):
+        cross_fit(groups, targets, fit=lambda places: places, score=lambda _, places: np.zeros((len(places), 2)))
+
+
+def test_logits_that_are_no_numbers_are_refused() -> None:
+    """A model that gives NaN is refused, and not calibrated."""
+    with pytest.raises(CalibrationError, match="no finite logits"):
+        cross_fit(
+            list("abcd"),
+            np.array([0, 0, 1, 1]),
+            fit=lambda places: places,
+            score=lambda _, places: np.full((len(places), 2), np.nan),
+        )
