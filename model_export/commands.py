@@ -3,7 +3,7 @@
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from model_export.bundle import bundle
 from model_export.bundle.bundle import Bundle
 from model_export.bundle.classifier import OnnxClassifier
 from model_export.bundle.invariance import Invariance, check_invariance
-from model_export.bundle.manifest import PRECISION
+from model_export.bundle.promise.promise import Promise
 from model_export.data import splits as data
 from model_export.data.corpus import CORPUS
 
@@ -33,7 +33,7 @@ class BundleOptions:
         data_folder: The folder with `dataset.csv` and `holdout.csv`; without it the authored corpus alone is used.
         corpus_folder: The folder with the authored corpus.
         answers: A file of rows that people's answers gave; they are learned from too.
-        target_precision: The share right, 0 to 1, that the thresholds reach on the calibration rows.
+        promise: The share right that the thresholds reach on the calibration rows, and of what.
         multilabel: Add the second head, which gives a decision its `tags`; only `train` and `refit` look at it.
     """
 
@@ -41,7 +41,7 @@ class BundleOptions:
     data_folder: Path | None
     corpus_folder: Path = CORPUS
     answers: Path | None = None
-    target_precision: float = PRECISION
+    promise: Promise = field(default_factory=Promise)
     multilabel: bool = False
 
     def splits(self) -> data.Splits:
@@ -58,7 +58,7 @@ class BundleOptions:
         # This module needs PyTorch, which a worker does not have; `verify` and `inspect` must do without.
         from model_export.make.assemble import Target
 
-        return Target(precision=self.target_precision)
+        return Target(promise=self.promise)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +88,7 @@ class Made:
             f"{manifest.name} {manifest.version}, digest {self.bundle.digest[:12]}, in {self.bundle.path}",
             f"{len(self.bundle.model) / 1e6:.1f} MB, made in {self.seconds / 60:.1f} minutes",
             f"temperature {manifest.temperature}",
-            f"precision {threshold.precision:.4f} on {threshold.coverage:.1%} of calibration rows from {threshold.confidence} on",
+            threshold.sentence(),
             *(found.sentence(label) for label, found in manifest.thresholds.items()),
             *(found.as_text(part) for part, found in self.metrics.evaluations.items()),
         ]
@@ -187,7 +187,7 @@ def calibrate(options: BundleOptions, *, source: Path) -> Made:
 
     started = time.monotonic()
     kept, splits = bundle.read(source), options.splits()
-    return _made(recalibrate_bundle(options.folder, bundle=kept, splits=splits, precision=options.target_precision), started)
+    return _made(recalibrate_bundle(options.folder, bundle=kept, splits=splits, asked=options.promise), started)
 
 
 def _make(options: BundleOptions, make: Callable[[Path], "Built"], splits: data.Splits) -> Made:

@@ -57,6 +57,7 @@ class OnnxClassifier:
         """
         self._bundle = bundle
         self._labels = bundle.manifest.labels
+        self._offsets = bundle.manifest.offsets()
         # An older bundle has no list.
         self._known_words = frozenset(bundle.manifest.reference.get("known_words", ()))
         self._outputs = _outputs(bundle)
@@ -126,6 +127,7 @@ class OnnxClassifier:
             logits.tolist(),
             labels=self._labels,
             temperature=manifest.temperature,
+            offsets=self._offsets,
             tokens=len(encoding.ids),
             truncated=bool(encoding.overflowing),
             unfamiliar=unfamiliar_share(text, self._known_words) if self._known_words else 0.0,

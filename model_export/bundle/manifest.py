@@ -1,22 +1,53 @@
 """The manifest of a bundle, `bundle.json`: its fields, its one canonical form, and the rules that its values obey."""
 
-from typing import Annotated, Any
+import math
+from typing import Any
 
 import msgspec
 
+from model_export.bundle.promise.promise import (
+    ALWAYS_ASK,
+    MOST_LABELS,
+    LabelThreshold,
+    Prior,
+    Rows,
+    Share,
+    Threshold,
+    Trade,
+    is_sound,
+    reaches,
+)
 from monitoring.vocabulary import OFF_SUBJECT
+
+# Thresholds are a part of the manifest, and are imported from here.
+__all__ = [
+    "ALWAYS_ASK",
+    "FORMAT",
+    "MANIFEST",
+    "MODEL",
+    "MOST_LABELS",
+    "NAME",
+    "PRECISION",
+    "TOKENIZER",
+    "VERSION",
+    "GoldenText",
+    "LabelThreshold",
+    "Manifest",
+    "Multilabel",
+    "Prior",
+    "Reference",
+    "Threshold",
+    "Trade",
+    "parse",
+    "render",
+]
 
 FORMAT = 1
 MANIFEST, MODEL, TOKENIZER = "bundle.json", "model.onnx", "tokenizer.json"
 # The name and version of a new bundle and the precision that its thresholds promise, unless the maker says otherwise.
 NAME, VERSION, PRECISION = "tagstream-minilm", "2026.11.6", 0.95
-# The threshold of a label that the model never decides alone: the smallest published number above every confidence.
-ALWAYS_ASK = 1.0001
-# A certificate that needs more labelled rows than this is out of reach.
-MOST_LABELS = 100_000
-
-Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Rows = Annotated[int, msgspec.Meta(ge=0)]
+# The shares of a prior are rounded.
+SHARES_TOLERANCE = 1e-3
 
 
 class GoldenText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -24,84 +55,6 @@ class GoldenText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     text: str
     probabilities: tuple[float, ...]
-
-
-class Threshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """
-    One confidence for all labels together and the evidence for it. A bundle without `thresholds` routes by it.
-
-    Attributes:
-        confidence: At and above it the model decides, 0 to 1.
-        target_precision: The share of right decisions that was asked for.
-        precision: The share of right decisions among the calibration rows at `confidence` or more.
-        precision_lower_bound: The one-sided exact binomial bound of that share, at `bound_level`.
-        bound_level: The level of the bound, 0 to 1.
-        coverage: The share of the calibration rows at `confidence` or more.
-        rows: The number of calibration rows.
-    """
-
-    confidence: float
-    target_precision: float
-    precision: float
-    precision_lower_bound: float
-    bound_level: float
-    coverage: float
-    rows: int
-
-
-class LabelThreshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """
-    The threshold of one predicted label and its certificate.
-
-    Attributes:
-        confidence: At and above it the model decides, below it a person is asked; `ALWAYS_ASK` where a person is always asked.
-        target_precision: The share of right decisions that was asked for.
-        precision: The share of right decisions among the `rows`; None if there are none.
-        precision_lower_bound: The one-sided exact binomial bound of that share.
-        bound_level: The level of the bound, for this label alone. The certificates of all labels hold together at the level
-            `1 - labels * (1 - bound_level)`.
-        rows: The number of calibration rows with this predicted label at `confidence` or more.
-        label_rows: The number of calibration rows with this predicted label at any confidence.
-        certified: The bound reaches the target. If not, `confidence` is that of all labels together and promises nothing for this one.
-        labels_needed: How many more rows with this predicted label must be labelled to certify the target, if their precision
-            stays as it is; None where it is certified, or where `MOST_LABELS` rows would not be enough.
-    """
-
-    confidence: Annotated[float, msgspec.Meta(ge=0, le=ALWAYS_ASK)]
-    target_precision: Share
-    precision: Share | None
-    precision_lower_bound: Share
-    bound_level: Share
-    rows: Rows
-    label_rows: Rows
-    certified: bool
-    labels_needed: Annotated[int, msgspec.Meta(gt=0)] | None = None
-
-    def sentence(self, label: str) -> str:
-        """The certificate of `label` in words, or why there is none."""
-        where = f"{self.rows} calibration rows at {self.confidence} or more"
-        if self.certified:
-            return (
-                f"{label}: from confidence {self.confidence} on, a precision of {self.target_precision} is certified. "
-                f"Of {where}, {self.precision:.4f} are right; with {self.bound_level:.2%} certainty the precision "
-                f"is {self.precision_lower_bound:.4f} or more"
-            )
-        needed = (
-            f"{self.labels_needed:,} more labels of {label} needed"
-            if self.labels_needed is not None
-            else f"not even {MOST_LABELS:,} more labels of {label} would do, if they are like these"
-        )
-        return f"{label}: {self.target_precision} is not certified: {needed}. Until then {self._meanwhile(where)}"
-
-    def _meanwhile(self, where: str) -> str:
-        if self.confidence == ALWAYS_ASK:
-            return "a person is asked about all of it: too little of it is right where all labels together are"
-        seen = (
-            "there are no calibration rows so sure"
-            if self.precision is None
-            else f"{self.precision:.4f} of {where} are right, at least {self.precision_lower_bound:.4f}"
-        )
-        return f"its threshold {self.confidence}, that of all labels, is no promise: {seen}"
 
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,7 +101,8 @@ class Multilabel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 # Defaults are not written, so that a bundle without an option, or from before thresholds by label, keeps its bytes and its digest.
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """
-    The content of `bundle.json`. Probabilities are softmax(logits / temperature), rounded to four decimals.
+    The content of `bundle.json`. Probabilities are softmax(logits / temperature + prior.offsets), rounded to four decimals; a bundle
+    without `prior` has no offsets, and expects labels as often as its training rows have them.
 
     `arithmetic` is a digest of the golden texts' logits on the machine that made the bundle; see `OnnxClassifier.arithmetic`.
     """
@@ -169,6 +123,14 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     thresholds: dict[str, LabelThreshold] = {}
     multilabel: Multilabel | None = None
     arithmetic: str | None = None
+    prior: Prior | None = None
+    trade: tuple[Trade, ...] = ()
+
+    def offsets(self) -> tuple[float, ...]:
+        """The offset of each label's logit, in label order; 0 without a prior."""
+        return (
+            tuple(self.prior.offsets[label] for label in self.labels) if self.prior is not None else (0.0,) * len(self.labels)
+        )
 
     def asked_below(self) -> dict[str, float]:
         """The confidence below which a person is asked, by predicted label: its own threshold, or that of all labels if it has none."""
@@ -225,11 +187,21 @@ def _rules(manifest: Manifest) -> dict[str, bool]:
         "a label's threshold must lie in 0 to 1, or be 1.0001": all(
             found.confidence <= 1 or found.confidence == ALWAYS_ASK for found in thresholds.values()
         ),
-        "a certificate must be borne out by its own bound": all(map(_is_sound, thresholds.values())),
+        "a certificate must be borne out by its own bound": all(map(is_sound, thresholds.values()))
+        and (not manifest.threshold.certified or reaches(manifest.threshold)),
         "golden needs at least one text": bool(golden),
         "golden probabilities must be one a label": all(len(text.probabilities) == len(labels) for text in golden),
         "files must be exactly model.onnx and tokenizer.json": set(manifest.files) == {MODEL, TOKENIZER},
     }
+    prior = manifest.prior
+    if prior is not None:
+        rules |= {
+            "prior.shares must be one a label, over 0, and 1 together": set(prior.shares) == set(labels)
+            and min(prior.shares.values()) > 0
+            and abs(sum(prior.shares.values()) - 1) < SHARES_TOLERANCE,
+            "prior.offsets must be one finite number a label": set(prior.offsets) == set(labels)
+            and all(map(math.isfinite, prior.offsets.values())),
+        }
     option = manifest.multilabel
     if option is not None:
         rules |= {
@@ -240,11 +212,3 @@ def _rules(manifest: Manifest) -> dict[str, bool]:
             ),
         }
     return rules
-
-
-def _is_sound(found: LabelThreshold) -> bool:
-    """There is a precision only if there are rows, and a certificate only if the bound reaches the target."""
-    if (found.precision is None) != (found.rows == 0) or found.rows > found.label_rows:
-        return False
-    reached = found.rows > 0 and found.precision_lower_bound >= round(found.target_precision, 6)
-    return not found.certified or (reached and found.labels_needed is None)

@@ -56,17 +56,23 @@ class Classifier(Protocol):
         ...
 
 
-def score(logits: Sequence[float], temperature: float) -> tuple[float, ...]:
+def score(logits: Sequence[float], temperature: float, offsets: Sequence[float] = ()) -> tuple[float, ...]:
     """
-    Calibrated probabilities as they are published: softmax(logits / temperature), rounded to four decimals.
+    Calibrated probabilities as they are published: softmax(logits / temperature + offsets), rounded to four decimals.
+
+    `offsets` are those of the bundle's prior (`manifest.Prior`), one a label; none without a prior.
 
     It computes with plain floats, one row at a time, since the last digit of a vectorised exponential may depend on the row's place in
     the batch.
 
     >>> score([2.0, 0.0], 1.0)
     (0.8808, 0.1192)
+    >>> score([2.0, 0.0], 1.0, [-2.0, 0.0])
+    (0.5, 0.5)
     """
     scaled = [value / temperature for value in logits]
+    if offsets:
+        scaled = [value + offset for value, offset in zip(scaled, offsets, strict=True)]
     top = max(scaled)
     exponentials = [math.exp(value - top) for value in scaled]
     total = math.fsum(exponentials)
@@ -92,6 +98,7 @@ def predict(
     tokens: int,
     truncated: bool,
     unfamiliar: float = 0.0,
+    offsets: Sequence[float] = (),
 ) -> Prediction:
     """
     Turn the logits of one text into its prediction.
@@ -102,7 +109,7 @@ def predict(
     if not all(map(math.isfinite, logits)):
         msg = "the network gave a score that is not a finite number"
         raise ValueError(msg)
-    probabilities = score(logits, temperature)
+    probabilities = score(logits, temperature, offsets)
     confidence = max(probabilities)
     return Prediction(
         label=labels[probabilities.index(confidence)],

@@ -16,14 +16,15 @@ TEMPERATURE_RANGE = (0.05, 20.0)
 ECE_BINS = 15
 
 
-def fit_temperature(logits: Floats, targets: Ints, weights: Floats | None = None) -> float:
+def fit_temperature(logits: Floats, targets: Ints, weights: Floats | None = None, offsets: Floats | None = None) -> float:
     """
-    The temperature whose softmax(logits / temperature) has the smallest log loss (Guo et al. 2017), to four decimals.
+    The temperature whose softmax(logits / temperature + offsets) has the smallest log loss (Guo et al. 2017), to four decimals.
 
     Args:
         logits: Shape (rows, labels).
         targets: The index of each row's label, shape (rows,).
         weights: The weight of each row, shape (rows,); all alike by default.
+        offsets: Of a prior (`prior.Prior`), shape (labels,); none by default.
 
     Raises:
         CalibrationError: There are no rows.
@@ -33,14 +34,16 @@ def fit_temperature(logits: Floats, targets: Ints, weights: Floats | None = None
         raise CalibrationError(msg)
     low, high = np.log(TEMPERATURE_RANGE)
     found = minimize_scalar(
-        lambda log: log_loss(logits, targets, float(np.exp(log)), weights), bounds=(low, high), method="bounded"
+        lambda log: log_loss(logits, targets, float(np.exp(log)), weights, offsets), bounds=(low, high), method="bounded"
     )
     return round(float(np.exp(found.x)), 4)
 
 
-def log_loss(logits: Floats, targets: Ints, temperature: float, weights: Floats | None = None) -> float:
+def log_loss(
+    logits: Floats, targets: Ints, temperature: float, weights: Floats | None = None, offsets: Floats | None = None
+) -> float:
     """Mean negative log probability of the right label."""
-    logged = log_softmax(logits / temperature, axis=1)
+    logged = log_softmax(logits / temperature + (0.0 if offsets is None else offsets), axis=1)
     return float(-np.average(logged[np.arange(len(targets)), targets], weights=weights))
 
 

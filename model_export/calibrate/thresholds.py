@@ -1,15 +1,18 @@
 """The confidence below which a person is asked: one for all labels together, and one of each label's own.
 
-Confidences depend on the temperature, whose fit weighs the sources of rows; here every row counts once.
+Confidences depend on the temperature, whose fit weighs the sources of rows; here a row counts by how often rows of its label are
+expected, and once where the rows are as expected.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from model_export.bundle.manifest import ALWAYS_ASK, LabelThreshold, Threshold
-from model_export.calibrate.certificate import BOUND_LEVEL, Bools, grid_counts, labels_needed, lower_bound, lowest_certified
+from model_export.calibrate.certificate import BOUND_LEVEL, GRID, first_rows, grid_counts, labels_needed, lowest_certified
 from model_export.calibrate.errors import CalibrationError
+from model_export.calibrate.joint import Decided, proofs
 from model_export.calibrate.temperature import Floats
 
 # A label without a certificate goes by the threshold of all labels together, unless its own share right there is short
@@ -17,7 +20,9 @@ from model_export.calibrate.temperature import Floats
 MOST_SHORT = 0.05
 
 
-def choose_threshold(confidences: Sequence[float], correct: Sequence[bool], *, target_precision: float) -> Threshold:
+def choose_threshold(
+    confidences: Sequence[float], correct: Sequence[bool], *, target_precision: float, weights: Floats | None = None
+) -> Threshold:
     """
     The smallest confidence at and above which the share right reaches the target, with its evidence.
 
@@ -25,26 +30,28 @@ def choose_threshold(confidences: Sequence[float], correct: Sequence[bool], *, t
         confidences: Published, rounded confidences of the calibration rows.
         correct: Whether each row's label was right.
         target_precision: The share right that is asked for, 0 to 1.
+        weights: How much each row counts; all alike by default.
 
     Raises:
         CalibrationError: No confidence reaches the target.
     """
-    confidence, right = np.asarray(confidences, dtype=np.float64), np.asarray(correct, dtype=np.bool_)
-    for candidate in np.unique(confidence):
-        kept = confidence >= candidate
-        rows, hits = int(kept.sum()), int(right[kept].sum())
-        if hits >= target_precision * rows:
+    decided = _decided(None, confidences, correct, weights)
+    total, largest = float(decided.weight.sum()), float(decided.weight.max(initial=1.0))
+    for candidate in np.unique(decided.confidence):
+        kept = decided.take(decided.confidence >= candidate)
+        mass, hits = float(kept.weight.sum()), float(kept.weight[kept.right].sum())
+        if hits >= target_precision * mass:
             return Threshold(
                 confidence=float(candidate),
                 target_precision=target_precision,
-                precision=round(hits / rows, 6),
-                precision_lower_bound=round(lower_bound(hits, rows), 6),
+                precision=round(hits / mass, 6),
+                precision_lower_bound=round(kept.bound(1.0 - BOUND_LEVEL, largest), 6),
                 bound_level=BOUND_LEVEL,
-                coverage=round(rows / len(confidence), 6),
-                rows=len(confidence),
+                coverage=round(mass / total, 6),
+                rows=len(decided.confidence),
             )
     msg = (
-        f"no confidence reaches precision {target_precision} on {len(confidence)} calibration rows: the most confident "
+        f"no confidence reaches precision {target_precision} on {len(decided.confidence)} calibration rows: the most confident "
         f"of them are wrong too often. Next: give more or cleaner labels, or ask for less (--target-precision)."
     )
     raise CalibrationError(msg)
@@ -58,6 +65,7 @@ def choose_thresholds(
     labels: Sequence[str],
     target_precision: float,
     pooled: float,
+    weights: Floats | None = None,
 ) -> dict[str, LabelThreshold]:
     """
     The threshold of every predicted label, certified where the rows allow it.
@@ -72,38 +80,86 @@ def choose_thresholds(
         labels: All labels; each gets an equal part of the error level, 1 - `BOUND_LEVEL`.
         target_precision: The share right that is asked for, 0 to 1.
         pooled: The confidence that keeps the target on all labels together.
+        weights: How much each row counts; all alike by default. Weighted rows are bet on (`betting`), the others tested exactly.
     """
-    given, confidence, right = np.asarray(said), np.asarray(confidences, dtype=np.float64), np.asarray(correct, dtype=np.bool_)
+    numbers = {label: number for number, label in enumerate(labels)}
+    decided = _decided([numbers[label] for label in said], confidences, correct, weights)
     risk = (1.0 - BOUND_LEVEL) / len(labels)
+    largest = float(decided.weight.max(initial=1.0))
     return {
         label: _label_threshold(
-            confidence[given == label], right[given == label], target=target_precision, risk=risk, pooled=pooled
+            decided.take(decided.said == number), target=target_precision, risk=risk, pooled=pooled, largest=largest
         )
-        for label in labels
+        for label, number in numbers.items()
     }
 
 
-def _label_threshold(confidence: Floats, right: Bools, *, target: float, risk: float, pooled: float) -> LabelThreshold:
-    rows, wrong = grid_counts(confidence, right)
-    certified = lowest_certified(rows, wrong, len(confidence), target=target, risk=risk)
-    chosen = certified if certified is not None else _uncertified(confidence, right, target=target, pooled=pooled)
-    kept = confidence >= chosen
-    count, hits = int(kept.sum()), int(right[kept].sum())
+def label_threshold(
+    own: Decided, confidence: float, *, target: float, risk: float, certified: bool, largest: float
+) -> LabelThreshold:
+    """
+    The record of a label's threshold with its evidence.
+
+    Args:
+        own: The calibration rows with this predicted label.
+        confidence: The threshold.
+        target: The share right that is asked for.
+        risk: The probability with which the bound may be too high.
+        certified: The rows prove the target there.
+        largest: The largest weight of any row.
+    """
+    kept = own.take(own.confidence >= confidence)
+    seen = kept.precision()
+    bound = kept.bound(risk, largest)
+    needed = None
+    if not certified:
+        rows, wrong = grid_counts(own.confidence, own.right)
+        needed = labels_needed(rows, wrong, len(own.right), target=target, risk=risk)
     return LabelThreshold(
-        confidence=chosen,
+        confidence=confidence,
         target_precision=target,
-        precision=round(hits / count, 6) if count else None,
-        precision_lower_bound=round(lower_bound(hits, count, 1.0 - risk), 6),
+        precision=None if seen is None else round(seen, 6),
+        # The search for a bound by bets stops a hair below a target that is proved.
+        precision_lower_bound=round(max(bound, target) if certified else bound, 6),
         bound_level=round(1.0 - risk, 6),
-        rows=count,
-        label_rows=len(confidence),
-        certified=certified is not None,
-        labels_needed=None if certified is not None else labels_needed(rows, wrong, len(confidence), target=target, risk=risk),
+        rows=len(kept.right),
+        label_rows=len(own.right),
+        certified=certified,
+        labels_needed=needed,
     )
 
 
-def _uncertified(confidence: Floats, right: Bools, *, target: float, pooled: float) -> float:
-    kept = confidence >= pooled
+def _label_threshold(own: Decided, *, target: float, risk: float, pooled: float, largest: float) -> LabelThreshold:
+    found = _lowest(own, target=target, risk=risk, largest=largest)
+    chosen = found if found is not None else _uncertified(own, target=target, pooled=pooled)
+    return label_threshold(own, chosen, target=target, risk=risk, certified=found is not None, largest=largest)
+
+
+def _lowest(own: Decided, *, target: float, risk: float, largest: float) -> float | None:
+    """The lowest confidence of the grid that the label's walk reaches."""
+    rows, wrong = grid_counts(own.confidence, own.right)
+    if not own.weighted:
+        return lowest_certified(rows, wrong, len(own.right), target=target, risk=risk)
+    proof = proofs(own.take(np.argsort(-own.confidence, kind="stable")), rows, target=target, largest=largest)
+    start = int((rows >= float(first_rows(np.asarray(len(own.right)), target=target, risk=risk))).argmax())
+    steps = int(np.append(proof[start:] >= -math.log(risk), False).argmin())
+    return GRID[start + steps - 1] if steps else None
+
+
+def _uncertified(own: Decided, *, target: float, pooled: float) -> float:
+    seen = own.take(own.confidence >= pooled).precision()
     # Rounded, so that 18 of 20 are not less than 0.95 less 0.05.
-    hides = kept.any() and float(right[kept].mean()) < round(target - MOST_SHORT, 6)
+    hides = seen is not None and seen < round(target - MOST_SHORT, 6)
     return ALWAYS_ASK if hides else pooled
+
+
+def _decided(
+    said: Sequence[int] | None, confidences: Sequence[float], correct: Sequence[bool], weights: Floats | None
+) -> Decided:
+    rows = len(confidences)
+    return Decided(
+        said=np.asarray(said if said is not None else np.zeros(rows), dtype=np.int64),
+        confidence=np.asarray(confidences, dtype=np.float64),
+        right=np.asarray(correct, dtype=np.bool_),
+        weight=weights if weights is not None else np.ones(rows),
+    )

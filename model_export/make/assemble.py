@@ -12,13 +12,13 @@ from tokenizers import Tokenizer
 from model_export.bundle import bundle, invariance, strangeness
 from model_export.bundle.bundle import Bundle
 from model_export.bundle.classifier import OnnxClassifier
-from model_export.bundle.manifest import FORMAT, NAME, PRECISION, VERSION, GoldenText, Manifest, Threshold
-from model_export.bundle.prediction import Classifier, Prediction, score
-from model_export.calibrate import thresholds
-from model_export.calibrate.temperature import fit_temperature, level_sources
+from model_export.bundle.manifest import FORMAT, NAME, VERSION, GoldenText, Manifest, Prior, Threshold
+from model_export.bundle.prediction import Classifier, score
+from model_export.bundle.promise.promise import Promise
+from model_export.calibrate.temperature import Floats
 from model_export.data.row import Row
 from model_export.data.splits import Splits
-from model_export.make import reference
+from model_export.make import promise, reference
 from model_export.make.evidence import Evidence
 from model_export.make.files import own_rows, two_files
 from model_export.measure import bundle_metrics
@@ -37,6 +37,8 @@ class Target:
     """
     The name of a bundle, its promise, and the limits of its gates.
 
+    It expects every label equally often (`balanced`), or as often as the training rows have it; or by `prior`, if that is given.
+
     Attributes:
         golden: Texts of which every machine that loads the bundle must see nearly the same probabilities.
         level_sources: Every source of calibration rows counts the same for the temperature, however many rows it has.
@@ -44,7 +46,9 @@ class Target:
 
     name: str = NAME
     version: str = VERSION
-    precision: float = PRECISION
+    promise: Promise = field(default_factory=Promise)
+    balanced: bool = True
+    prior: Prior | None = None
     max_length: int = batches.MAX_LENGTH
     limits: parity.Limits = field(default_factory=parity.Limits)
     golden: tuple[str, ...] = reference.GOLDEN_TEXTS
@@ -135,18 +139,17 @@ def finish(
         logits = parity.run(model, batches.encode(tokenizer, [row.text for row in splits.calibration]))
     else:
         logits = evidence.logits
-    answers = np.array([trained.labels.index(row.tag) for row in splits.calibration])
-    level = level_sources([row.source for row in splits.calibration]) if target.level_sources else None
-    temperature = fit_temperature(logits, answers, level)
+    prior = target.prior or promise.prior_of(splits.train, trained.labels, balanced=target.balanced)
+    temperature = promise.temperature(logits, splits.calibration, trained.labels, prior, level=target.level_sources)
     known_words = strangeness.known_words(row.text for row in splits.train)
-    draft = _draft(model, tokenizer.to_str().encode(), trained, target, temperature, known_words)
+    draft = _draft(model, tokenizer.to_str().encode(), trained, target, temperature, prior, known_words)
     with tempfile.TemporaryDirectory(prefix="tagstream-bundle-") as name:
-        classifier = OnnxClassifier(_write(Path(name), draft))
+        classifier = OnnxClassifier(draft.write(Path(name)))
     if evidence is None:
         predictions = classifier.classify([row.text for row in splits.calibration])
     else:
-        predictions = evidence.predictions(trained.labels, temperature)
-    promised = _promise(draft.manifest, predictions, splits.calibration, target.precision)
+        predictions = evidence.predictions(trained.labels, temperature, draft.manifest.offsets())
+    promised = promise.keep(draft.manifest, predictions, splits.calibration, target.promise)
     described = reference.describe(
         predictions,
         trained.labels,
@@ -169,7 +172,7 @@ def finish(
         metrics=metrics.as_json(),
         parity=_prove(compared, classifier, splits.calibration, promised, target),
     )
-    written = _write(folder, replace(draft, manifest=manifest))
+    written = replace(draft, manifest=manifest).write(folder)
     OnnxClassifier(written)
     return Built(bundle=written, metrics=metrics)
 
@@ -182,30 +185,24 @@ class _Draft:
     model: bytes
     tokenizer: bytes
 
-
-def _promise(manifest: Manifest, predictions: Sequence[Prediction], rows: Sequence[Row], precision: float) -> Manifest:
-    """The manifest with its thresholds: one for all labels together, and each label's own with its certificate."""
-    confidences = [found.confidence for found in predictions]
-    right = [found.label == row.tag for found, row in zip(predictions, rows, strict=True)]
-    together = thresholds.choose_threshold(confidences, right, target_precision=precision)
-    own = thresholds.choose_thresholds(
-        [found.label for found in predictions],
-        confidences,
-        right,
-        labels=manifest.labels,
-        target_precision=precision,
-        pooled=together.confidence,
-    )
-    return msgspec.structs.replace(manifest, threshold=together, thresholds=own)
+    def write(self, folder: Path) -> Bundle:
+        return bundle.write(folder, manifest=self.manifest, model=self.model, tokenizer=self.tokenizer)
 
 
 def _draft(
-    model: bytes, tokenizer: bytes, trained: Trained, target: Target, temperature: float, known_words: Sequence[str]
+    model: bytes,
+    tokenizer: bytes,
+    trained: Trained,
+    target: Target,
+    temperature: float,
+    prior: Prior,
+    known_words: Sequence[str],
 ) -> _Draft:
     """A bundle that can be loaded, with an empty threshold and without measurements."""
     rows = batches.encode(batches.load_tokenizer(tokenizer, target.max_length), target.golden)
+    offsets = tuple(prior.offsets[label] for label in trained.labels)
     golden = tuple(
-        GoldenText(text=text, probabilities=score(values.tolist(), temperature))
+        GoldenText(text=text, probabilities=score(values.tolist(), temperature, offsets))
         for text, values in zip(target.golden, parity.run(model, rows), strict=True)
     )
     nothing = Threshold(
@@ -231,6 +228,7 @@ def _draft(
         parity={},
         training=trained.record,
         files={},
+        prior=prior,
     )
     return _Draft(manifest=manifest, model=model, tokenizer=tokenizer)
 
@@ -248,7 +246,7 @@ class Compared:
         evidence: What networks say of the calibration rows that have not seen their labels, where this one has; None: it has not.
     """
 
-    logits: tuple[parity.Floats, parity.Floats] | None
+    logits: tuple[Floats, Floats] | None
     export: parity.Difference
     quantisation: parity.Difference
     evidence: Evidence | None = None
@@ -265,7 +263,10 @@ def _prove(
     flips: dict[str, object] = {}
     if compared.logits is not None:
         below = list(manifest.asked_below().values())
-        share = parity.routing_flips(*compared.logits, temperature=manifest.temperature, thresholds=below)
+        # The offsets come after the division by the temperature.
+        moved = np.array(manifest.offsets()) * manifest.temperature
+        before, after = (logits + moved for logits in compared.logits)
+        share = parity.routing_flips(before, after, temperature=manifest.temperature, thresholds=below)
         flips["routing_flips"] = parity.check_flips(share, target.limits)
     return parity.as_record(
         export=compared.export,
@@ -281,7 +282,3 @@ def _golden(classifier: Classifier, texts: Sequence[str]) -> tuple[GoldenText, .
         GoldenText(text=text, probabilities=tuple(prediction.probabilities.values()))
         for text, prediction in zip(texts, found, strict=True)
     )
-
-
-def _write(folder: Path, draft: _Draft) -> Bundle:
-    return bundle.write(folder, manifest=draft.manifest, model=draft.model, tokenizer=draft.tokenizer)

@@ -24,13 +24,14 @@ class Evidence:
     truncated: Sequence[bool]
     unfamiliar: Sequence[float]
 
-    def predictions(self, labels: Sequence[str], temperature: float) -> list[Prediction]:
-        """The rows as a bundle with this temperature would predict them."""
+    def predictions(self, labels: Sequence[str], temperature: float, offsets: Sequence[float] = ()) -> list[Prediction]:
+        """The rows as a bundle with this temperature, and these offsets of a prior, would predict them."""
         return [
             predict(
                 logits.tolist(),
                 labels=labels,
                 temperature=temperature,
+                offsets=offsets,
                 tokens=tokens,
                 truncated=truncated,
                 unfamiliar=unfamiliar,

@@ -12,6 +12,7 @@ import msgspec
 
 from model_export.bundle.bundle import Bundle
 from model_export.bundle.manifest import Multilabel
+from model_export.bundle.promise.promise import Promise
 from model_export.data.splits import Splits
 from model_export.make import assemble, multilabel
 from model_export.make.assemble import Built, Compared, Target
@@ -23,7 +24,7 @@ SUFFIX = "-calibrated"
 logger = logging.getLogger(__name__)
 
 
-def recalibrate_bundle(folder: Path, *, bundle: Bundle, splits: Splits, precision: float, version: str | None = None) -> Built:
+def recalibrate_bundle(folder: Path, *, bundle: Bundle, splits: Splits, asked: Promise, version: str | None = None) -> Built:
     """
     Fit the temperature, choose and certify the thresholds, describe the reference and measure, on the rows of today.
 
@@ -35,7 +36,7 @@ def recalibrate_bundle(folder: Path, *, bundle: Bundle, splits: Splits, precisio
         folder: Where the new bundle goes.
         bundle: The one whose network is kept.
         splits: The rows, from `splits.load`.
-        precision: The share right that the thresholds shall reach.
+        asked: The promise that the thresholds shall keep.
         version: The new bundle's version; the old one's with `SUFFIX` unless given.
 
     Raises:
@@ -45,8 +46,8 @@ def recalibrate_bundle(folder: Path, *, bundle: Bundle, splits: Splits, precisio
     bundle = _with_operators(bundle, splits)
     option = bundle.manifest.multilabel
     if option is None:
-        return _recalibrated(folder, bundle.model, bundle=bundle, splits=splits, precision=precision, version=version)
-    return _with_option(folder, option, bundle=bundle, splits=splits, precision=precision, version=version)
+        return _recalibrated(folder, bundle.model, bundle=bundle, splits=splits, asked=asked, version=version)
+    return _with_option(folder, option, bundle=bundle, splits=splits, asked=asked, version=version)
 
 
 def _with_operators(bundle: Bundle, splits: Splits) -> Bundle:
@@ -69,12 +70,12 @@ def _with_option(
     *,
     bundle: Bundle,
     splits: Splits,
-    precision: float,
+    asked: Promise,
     version: str | None,
 ) -> Built:
     single = heads.without_label_head(bundle.model, bundle.manifest.labels)
     with tempfile.TemporaryDirectory(prefix="tagstream-single-") as name:
-        built = _recalibrated(Path(name), single, bundle=bundle, splits=splits, precision=precision, version=version)
+        built = _recalibrated(Path(name), single, bundle=bundle, splits=splits, asked=asked, version=version)
         written = multilabel.promise(folder, bundle=built.bundle, model=bundle.model, training=option.training, splits=splits)
     return replace(built, bundle=written)
 
@@ -85,7 +86,7 @@ def _recalibrated(
     *,
     bundle: Bundle,
     splits: Splits,
-    precision: float,
+    asked: Promise,
     version: str | None,
 ) -> Built:
     """The bundle of `model`, which has the first head alone."""
@@ -93,7 +94,8 @@ def _recalibrated(
     target = Target(
         name=old.name,
         version=version or old.version.removesuffix(SUFFIX) + SUFFIX,
-        precision=precision,
+        promise=asked,
+        prior=old.prior,
         max_length=old.max_length,
     )
     compared = Compared(

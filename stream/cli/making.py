@@ -10,6 +10,7 @@ import msgspec
 from model_export import commands, extras
 from model_export.bundle.bundle import DEFAULT_BUNDLE, Bundle
 from model_export.bundle.bundle import read as read_bundle
+from model_export.bundle.promise.promise import Promise
 from model_export.commands import BundleOptions
 from model_export.data import madewithml
 from stream import logs
@@ -32,7 +33,7 @@ def train(
     folder: Path,
     everything: bool,
     checkpoint: Path | None,
-    precision: float,
+    promise: Promise,
     corpus_only: bool,
     multilabel: bool,
     seed: int | None = None,
@@ -64,7 +65,7 @@ def train(
             folder=folder / "bundle" if everything else folder,
             data_folder=rows,
             answers=answers,
-            target_precision=precision,
+            promise=promise,
             multilabel=multilabel,
         ),
         checkpoint=checkpoint,
@@ -104,13 +105,13 @@ def _report_on_all(folder: Path, *, data_folder: Path | None, checkpoint: Path) 
         console.show("\n".join(f"  {part}" for part in reproduction.reproduced(measured, SHIPPED)))
 
 
-def export(settings: Settings, *, checkpoint: Path, folder: Path, precision: float) -> None:
+def export(settings: Settings, *, checkpoint: Path, folder: Path, promise: Promise) -> None:
     """Make a bundle of a checkpoint, and print its figures."""
     require_export()
     logs.configure(level="info", form="console")
     logging.getLogger("onnx_ir").setLevel(logging.WARNING)
     made = commands.export(
-        BundleOptions(folder=folder, data_folder=data_folder(settings), target_precision=precision), checkpoint=checkpoint
+        BundleOptions(folder=folder, data_folder=data_folder(settings), promise=promise), checkpoint=checkpoint
     )
     console.show(made.as_text())
 
@@ -119,7 +120,7 @@ def refit(
     settings: Settings,
     *,
     folder: Path,
-    precision: float,
+    promise: Promise,
     multilabel: bool,
     keep_head: bool,
     answers: Path | None = None,
@@ -132,7 +133,7 @@ def refit(
             folder=folder,
             data_folder=data_folder(settings),
             answers=answers,
-            target_precision=precision,
+            promise=promise,
             multilabel=multilabel,
         ),
         source=settings.bundle,
@@ -141,12 +142,12 @@ def refit(
     console.show(made.as_text())
 
 
-def calibrate(settings: Settings, *, folder: Path, precision: float) -> None:
+def calibrate(settings: Settings, *, folder: Path, promise: Promise) -> None:
     """Calibrate the settings' bundle anew, and print the figures of the new bundle."""
     require_export()
     logs.configure(level="info", form="console")
     made = commands.calibrate(
-        BundleOptions(folder=folder, data_folder=data_folder(settings), target_precision=precision),
+        BundleOptions(folder=folder, data_folder=data_folder(settings), promise=promise),
         source=settings.bundle,
     )
     console.show(made.as_text())

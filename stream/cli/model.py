@@ -2,13 +2,16 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from stream.cli.exits import EXIT_USAGE, fail, note
 from stream.cli.models.look import look
 from stream.cli.options import Brokers, BundleFolder, Json, finite, not_empty, path, settings
+
+if TYPE_CHECKING:
+    from model_export.bundle.promise.promise import Promise
 
 app = typer.Typer(help="Make and inspect model bundles.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -58,6 +61,27 @@ Precision = Annotated[
     float, typer.Option(help="Share of published decisions that must be right.", min=0.5, max=1.0, callback=finite)
 ]
 
+PromiseOption = Annotated[
+    Literal["overall", "per-label", "both"],
+    typer.Option(help="Promise the precision of all published decisions together, of each label, or of both."),
+]
+Floor = Annotated[
+    float,
+    typer.Option(
+        help="With --promise overall: the precision that no label may be seen to miss.", min=0.0, max=1.0, callback=finite
+    ),
+]
+Budget = Annotated[
+    float | None,
+    typer.Option(
+        help="Let people see this share of events, and certify the precision that this buys.",
+        metavar="0..1",
+        min=0.0,
+        max=1.0,
+        callback=finite,
+    ),
+]
+
 
 @app.command("train")
 def train(
@@ -69,6 +93,9 @@ def train(
     data: DataFolder = None,
     checkpoint: Checkpoint = None,
     precision: Precision = 0.95,
+    promise: PromiseOption = "overall",
+    floor: Floor = 0.9,
+    review_budget: Budget = None,
     corpus_only: Annotated[bool, typer.Option("--corpus-only", help="Train on the authored corpus alone.")] = False,
     multilabel: MultilabelOption = False,
     seed: Annotated[int | None, typer.Option(help="Random seed; the shipped bundle's unless given.", min=0)] = None,
@@ -83,7 +110,7 @@ def train(
         folder=folder,
         everything=everything,
         checkpoint=checkpoint,
-        precision=precision,
+        promise=_promise(promise, precision, floor, review_budget),
         corpus_only=corpus_only,
         multilabel=multilabel,
         seed=seed,
@@ -97,12 +124,17 @@ def export(
     folder: OutFolder,
     data: DataFolder = None,
     precision: Precision = 0.95,
+    promise: PromiseOption = "overall",
+    floor: Floor = 0.9,
+    review_budget: Budget = None,
 ) -> None:
     """Make a bundle of a trained network. Needs the extra `export`."""
     from stream.cli import making
 
     _note_replaced(folder)
-    making.export(settings(data=data), checkpoint=checkpoint, folder=folder, precision=precision)
+    making.export(
+        settings(data=data), checkpoint=checkpoint, folder=folder, promise=_promise(promise, precision, floor, review_budget)
+    )
 
 
 @app.command("refit")
@@ -111,6 +143,9 @@ def refit(
     data: DataFolder = None,
     bundle: BundleFolder = None,
     precision: Precision = 0.95,
+    promise: PromiseOption = "overall",
+    floor: Floor = 0.9,
+    review_budget: Budget = None,
     multilabel: MultilabelOption = False,
     keep_head: Annotated[bool, typer.Option("--keep-head", help="Keep the head too, and fit only the n-grams.")] = False,
     answers: Answers = None,
@@ -125,7 +160,14 @@ def refit(
     chosen = settings(data=data, bundle=bundle)
     _refuse_no_bundles([chosen.bundle])
     _note_replaced(folder)
-    making.refit(chosen, folder=folder, precision=precision, multilabel=multilabel, keep_head=keep_head, answers=answers)
+    making.refit(
+        chosen,
+        folder=folder,
+        promise=_promise(promise, precision, floor, review_budget),
+        multilabel=multilabel,
+        keep_head=keep_head,
+        answers=answers,
+    )
 
 
 @app.command("calibrate")
@@ -134,6 +176,9 @@ def calibrate(
     folder: BundleArgument = None,
     data: DataFolder = None,
     precision: Precision = 0.95,
+    promise: PromiseOption = "overall",
+    floor: Floor = 0.9,
+    review_budget: Budget = None,
     reviewed: Annotated[
         str | None,
         typer.Option(
@@ -163,7 +208,7 @@ def calibrate(
         return
     if json:
         fail("--json shows what answers have earned. Next: give --reviewed, or leave --json out.", EXIT_USAGE)
-    making.calibrate(chosen, folder=out, precision=precision)
+    making.calibrate(chosen, folder=out, promise=_promise(promise, precision, floor, review_budget))
 
 
 app.command("look")(look)
@@ -210,6 +255,14 @@ def inspect(folder: BundleArgument = None, json: Json = False) -> None:
     from stream.cli import making
 
     making.inspect(settings(bundle=folder), as_json=json)
+
+
+def _promise(
+    kind: Literal["overall", "per-label", "both"], precision: float, floor: float, review_budget: float | None
+) -> "Promise":
+    from model_export.bundle.promise.promise import Promise
+
+    return Promise(kind=kind, precision=precision, floor=floor, review_budget=review_budget)
 
 
 def _refuse_no_bundles(folders: Iterable[Path]) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from model_export.bundle.bundle import DEFAULT_BUNDLE, read
 from model_export.bundle.classifier import OnnxClassifier
+from model_export.bundle.promise.promise import Promise
 from model_export.data.splits import Splits
 
 ROWS = 150
@@ -29,7 +30,7 @@ def test_a_bundle_is_refitted(fewer: Splits, tmp_path: Path, keeps_head: bool) -
     old = read(DEFAULT_BUNDLE)
     labels = old.manifest.labels
     again = refit.teach_ngrams if keeps_head else refit.refit_bundle
-    built = again(tmp_path, bundle=old, splits=fewer, target=Target(version="taught", precision=0.5))
+    built = again(tmp_path, bundle=old, splits=fewer, target=Target(version="taught", promise=Promise(precision=0.5)))
 
     made = read(tmp_path)
     assert made.digest == built.bundle.digest != old.digest

@@ -15,6 +15,7 @@ from model_export.bundle.bundle import LABELS_METADATA_KEY
 from model_export.bundle.classifier import OnnxClassifier
 from model_export.bundle.invariance import ParityError
 from model_export.bundle.onnx_graph import STANDARD_DOMAINS, summarise
+from model_export.bundle.promise.promise import Promise
 from model_export.calibrate import temperature
 from model_export.data.madewithml import LABELS
 from model_export.data.row import Row
@@ -272,7 +273,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
         trained=Trained(labels=LABELS, record={"seed": 0}),
         tokenizer=tokenizer().to_str().encode(),
         splits=splits(),
-        target=assemble.Target(precision=0.5, limits=parity.Limits(quantised_agreement=0.5, quantised_flips=0.9)),
+        target=assemble.Target(
+            promise=Promise(kind="both", precision=0.5), limits=parity.Limits(quantised_agreement=0.5, quantised_flips=0.9)
+        ),
     )
 
 
@@ -317,7 +320,7 @@ def test_a_bundle_is_calibrated_anew_with_its_network_and_tokenizer(built: Built
     out.
     """
     old = built.bundle
-    changed = recalibrate_bundle(tmp_path, bundle=old, splits=splits(), precision=0.9).bundle
+    changed = recalibrate_bundle(tmp_path, bundle=old, splits=splits(), asked=Promise(kind="both", precision=0.9)).bundle
     assert changed.manifest.files == old.manifest.files
     assert changed.digest != old.digest
     assert changed.manifest.temperature == old.manifest.temperature
@@ -326,7 +329,7 @@ def test_a_bundle_is_calibrated_anew_with_its_network_and_tokenizer(built: Built
     assert changed.manifest.training["calibrated"]["bundle"] == old.digest
     assert changed.manifest.training["seed"] == old.manifest.training["seed"]
     assert changed.manifest.parity == {name: kept for name, kept in old.manifest.parity.items() if name != "routing_flips"}
-    again = recalibrate_bundle(tmp_path, bundle=changed, splits=splits(), precision=0.9).bundle
+    again = recalibrate_bundle(tmp_path, bundle=changed, splits=splits(), asked=Promise(kind="both", precision=0.9)).bundle
     assert again.manifest.version == changed.manifest.version
 
 
@@ -334,7 +337,7 @@ def test_a_second_head_is_kept_when_a_bundle_is_calibrated_anew(built: Built, tm
     """The second head and its record stay, the thresholds of both heads are new, and the classifier gives the same `tags`."""
     both = multilabel.add_to(tmp_path / "both", bundle=built.bundle, splits=splits())
     option = both.manifest.multilabel
-    made = recalibrate_bundle(tmp_path / "new", bundle=both, splits=splits(), precision=0.9).bundle
+    made = recalibrate_bundle(tmp_path / "new", bundle=both, splits=splits(), asked=Promise(kind="both", precision=0.9)).bundle
     assert made.manifest.files == both.manifest.files
     assert {found.target_precision for found in made.manifest.thresholds.values()} == {0.9}
     assert made.manifest.training["calibrated"]["bundle"] == both.digest

@@ -8,6 +8,7 @@ import pytest
 from model_export import commands
 from model_export.bundle import bundle
 from model_export.bundle.manifest import PRECISION
+from model_export.bundle.promise.promise import Promise
 from model_export.data import madewithml
 from stream.cli import making, model
 from stream.settings.settings import Settings
@@ -61,7 +62,7 @@ def test_all_puts_teacher_student_and_rivals_beside_the_bundle(monkeypatch: pyte
             folder=tmp_path,
             everything=True,
             checkpoint=None,
-            precision=0.9,
+            promise=Promise(precision=0.9),
             corpus_only=True,
             multilabel=False,
         )

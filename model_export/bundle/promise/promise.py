@@ -1,0 +1,194 @@
+"""The promise of a bundle in its manifest: thresholds with their certificates, the prior, and the other bargains."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+# The threshold of a label that the model never decides alone: the smallest published number above every confidence.
+ALWAYS_ASK = 1.0001
+# A certificate that needs more labelled rows than this is out of reach.
+MOST_LABELS = 100_000
+# The precision below which no label may be seen, unless the maker says otherwise, where the promise is about all labels together.
+FLOOR = 0.90
+
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Rows = Annotated[int, msgspec.Meta(ge=0)]
+PromiseKind = Literal["per-label", "overall", "both"]
+PriorSource = Literal["balanced", "rows", "given", "labels", "decisions"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promise:
+    """
+    The promise that is asked of a bundle.
+
+    Attributes:
+        kind: About each label (`per-label`), about all published decisions together (`overall`), or about both.
+        precision: The share right that is to be proved, 0 to 1.
+        floor: The share right below which no label may be seen where the promise is `overall`; `both` takes `precision`.
+        review_budget: The share of events that people can look at, 0 to 1. It chooses one confidence for all labels, and the
+            precision follows; None where the precision chooses.
+    """
+
+    kind: PromiseKind = "overall"
+    precision: float = 0.95
+    floor: float = FLOOR
+    review_budget: float | None = None
+
+    @property
+    def least(self) -> float:
+        """The precision below which no label may be seen."""
+        return self.precision if self.kind == "both" else min(self.floor, self.precision)
+
+
+# Defaults are not written: a bundle from before promises about all labels keeps its bytes.
+class Threshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """
+    One confidence for all labels together and the evidence for it. A bundle without `thresholds` routes by it.
+
+    Attributes:
+        confidence: At and above it the model decides, 0 to 1.
+        target_precision: The share of right decisions that was asked for.
+        precision: The share of right decisions among the calibration rows at `confidence` or more; where `certified`, among
+            those that the `thresholds` publish, weighted to the bundle's prior.
+        precision_lower_bound: The one-sided bound of that share, at `bound_level`.
+        bound_level: The level of the bound, 0 to 1.
+        coverage: The share of the same rows, of all calibration rows.
+        rows: The number of calibration rows.
+        promise: The precision is promised of every label (`per-label`), of all published decisions together (`overall`), or of
+            both. A promise per label makes none here.
+        certified: The bound of all published decisions together reaches the target.
+        floor: The precision that no label may be seen to miss, where the promise is about all of them; None otherwise.
+        review_budget: The share of events for people, 0 to 1, that chose the confidence; None where the target chose it.
+    """
+
+    confidence: float
+    target_precision: float
+    precision: float
+    precision_lower_bound: float
+    bound_level: float
+    coverage: float
+    rows: int
+    promise: PromiseKind = "per-label"
+    certified: bool = False
+    floor: Share | None = None
+    review_budget: Share | None = None
+
+    def sentence(self) -> str:
+        """The promise about all published decisions together, in words."""
+        seen = f"{self.precision:.4f} of the {self.coverage:.1%} of calibration rows that are published"
+        if not self.certified:
+            return f"all labels: nothing is certified of all published decisions together; {seen} are right"
+        asked = (
+            f"a precision of {self.target_precision} is certified for all published decisions together"
+            if self.review_budget is None
+            else f"people see {self.review_budget:.0%} of events, and that buys a certified precision of {self.target_precision}"
+        )
+        floor = "" if self.floor is None else f". No label is seen below {self.floor}"
+        return (
+            f"all labels: {asked}. {seen} are right; with {self.bound_level:.2%} certainty the precision is "
+            f"{self.precision_lower_bound:.4f} or more{floor}"
+        )
+
+
+class LabelThreshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """
+    The threshold of one predicted label and its certificate.
+
+    Attributes:
+        confidence: At and above it the model decides, below it a person is asked; `ALWAYS_ASK` where a person is always asked.
+        target_precision: The share of right decisions that was asked for.
+        precision: The share of right decisions among the `rows`; None if there are none.
+        precision_lower_bound: The one-sided exact binomial bound of that share.
+        bound_level: The level of the bound, for this label alone. The certificates of all labels hold together at the level
+            `1 - labels * (1 - bound_level)`.
+        rows: The number of calibration rows with this predicted label at `confidence` or more.
+        label_rows: The number of calibration rows with this predicted label at any confidence.
+        certified: The bound reaches the target. If not, `confidence` is that of all labels together and promises nothing for this one.
+        labels_needed: How many more rows with this predicted label must be labelled to certify the target, if their precision
+            stays as it is; None where it is certified, or where `MOST_LABELS` rows would not be enough.
+    """
+
+    confidence: Annotated[float, msgspec.Meta(ge=0, le=ALWAYS_ASK)]
+    target_precision: Share
+    precision: Share | None
+    precision_lower_bound: Share
+    bound_level: Share
+    rows: Rows
+    label_rows: Rows
+    certified: bool
+    labels_needed: Annotated[int, msgspec.Meta(gt=0)] | None = None
+
+    def sentence(self, label: str) -> str:
+        """The certificate of `label` in words, or why there is none."""
+        where = f"{self.rows} calibration rows at {self.confidence} or more"
+        if self.certified:
+            return (
+                f"{label}: from confidence {self.confidence} on, a precision of {self.target_precision} is certified. "
+                f"Of {where}, {self.precision:.4f} are right; with {self.bound_level:.2%} certainty the precision "
+                f"is {self.precision_lower_bound:.4f} or more"
+            )
+        needed = (
+            f"{self.labels_needed:,} more labels of {label} needed"
+            if self.labels_needed is not None
+            else f"not even {MOST_LABELS:,} more labels of {label} would do, if they are like these"
+        )
+        return f"{label}: {self.target_precision} is not certified: {needed}. Until then {self._meanwhile(where)}"
+
+    def _meanwhile(self, where: str) -> str:
+        if self.confidence == ALWAYS_ASK:
+            return "a person is asked about all of it: too little of it is right where all labels together are"
+        seen = (
+            "there are no calibration rows so sure"
+            if self.precision is None
+            else f"{self.precision:.4f} of {where} are right, at least {self.precision_lower_bound:.4f}"
+        )
+        return f"its threshold {self.confidence}, that of all labels, is no promise: {seen}"
+
+
+class Prior(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """
+    How often each label is expected, before a text is read.
+
+    Attributes:
+        shares: The expected share of each label; together 1.
+        offsets: The number that is added to each label's logit after the division by the temperature, in natural logarithms. It
+            takes out what the network learned about shares from its training rows, and puts `shares` in.
+        source: Where the shares come from: every label alike (`balanced`), the training rows (`rows`), given ones, other labelled
+            rows (`labels`), unlabelled decisions.
+        record: The evidence for shares that were estimated.
+    """
+
+    shares: dict[str, Share]
+    offsets: dict[str, float]
+    source: PriorSource
+    record: dict[str, Any] = {}
+
+
+class Trade(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """
+    A precision that could be promised for all published decisions together, and its price.
+
+    Attributes:
+        target_precision: The precision.
+        confidence: The confidence from which decisions would be published; None where it cannot be certified.
+        published: The share of calibration rows, weighted to the bundle's prior, that would be published.
+    """
+
+    target_precision: Share
+    confidence: float | None
+    published: Share
+
+
+def is_sound(found: LabelThreshold) -> bool:
+    """There is a precision only if there are rows, and a certificate only if the bound reaches the target."""
+    if (found.precision is None) != (found.rows == 0) or found.rows > found.label_rows:
+        return False
+    reached = found.rows > 0 and reaches(found)
+    return not found.certified or (reached and found.labels_needed is None)
+
+
+def reaches(found: LabelThreshold | Threshold) -> bool:
+    """The bound reaches the target."""
+    return found.precision_lower_bound >= round(found.target_precision, 6)

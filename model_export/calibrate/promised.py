@@ -1,0 +1,145 @@
+"""The thresholds of a bundle by the kind of its promise: of each label, of all published decisions together, or by a budget."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from model_export.bundle.manifest import ALWAYS_ASK, LabelThreshold, Threshold, Trade
+from model_export.bundle.promise.promise import Promise
+from model_export.calibrate import joint
+from model_export.calibrate.certificate import BOUND_LEVEL
+from model_export.calibrate.joint import GRID, Decided
+from model_export.calibrate.temperature import Floats
+from model_export.calibrate.thresholds import choose_threshold, choose_thresholds, label_threshold
+
+# The precisions whose price is listed beside that of the promised one.
+TRADE_TARGETS = (0.80, 0.85, 0.90, 0.925, 0.95, 0.96, 0.97, 0.98, 0.99)
+RISK = 1.0 - BOUND_LEVEL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promised:
+    """The thresholds that keep a promise as well as the rows allow, and what other promises would cost."""
+
+    threshold: Threshold
+    thresholds: dict[str, LabelThreshold]
+    trade: tuple[Trade, ...]
+
+
+def promised(decided: Decided, labels: Sequence[str], asked: Promise) -> Promised:
+    """
+    Choose and certify the thresholds of a bundle.
+
+    Args:
+        decided: The calibration rows, of which no network that scored them has seen one.
+        labels: The labels, in the order of the numbers in `decided`.
+        asked: The promise.
+
+    Raises:
+        CalibrationError: No confidence reaches the precision, not even to the eye.
+    """
+    trade = _trade(decided, labels, asked)
+    if asked.review_budget is not None:
+        return _of_vector(
+            decided, labels, asked, joint.budgeted(decided, reviews=asked.review_budget, labels=len(labels)), trade
+        )
+    if asked.kind != "per-label":
+        found = joint.choose(decided, len(labels), target=asked.precision, floor=asked.least, risk=RISK)
+        if found is not None:
+            return _of_vector(decided, labels, asked, found.thresholds, trade, risk=found.risk)
+    together = choose_threshold(
+        decided.confidence.tolist(), decided.right.tolist(), target_precision=asked.precision, weights=_weights(decided)
+    )
+    if asked.kind == "per-label":
+        own = choose_thresholds(
+            [labels[number] for number in decided.said.tolist()],
+            decided.confidence.tolist(),
+            decided.right.tolist(),
+            labels=labels,
+            target_precision=asked.precision,
+            pooled=together.confidence,
+            weights=_weights(decided),
+        )
+        return Promised(threshold=together, thresholds=own, trade=trade)
+    return _uncertified(decided, labels, asked, together.confidence, trade)
+
+
+def _of_vector(
+    decided: Decided,
+    labels: Sequence[str],
+    asked: Promise,
+    vector: Sequence[float],
+    trade: tuple[Trade, ...],
+    risk: float = RISK,
+    *,
+    certified: bool = True,
+) -> Promised:
+    """The record of one threshold a label, fixed or found by the joint walk."""
+    largest = float(decided.weight.max(initial=1.0))
+    shown = decided.take(joint.kept(decided, vector))
+    bound = shown.bound(risk, largest) if len(shown.right) else 0.0
+    # A budget buys the precision that its own bound proves.
+    target = asked.precision if asked.review_budget is None else int(bound * 1e4) / 1e4
+    shared = [confidence for confidence in vector if confidence != ALWAYS_ASK]
+    total = float(decided.weight.sum())
+    together = Threshold(
+        confidence=min(shared, default=1.0),
+        target_precision=target,
+        precision=round(shown.precision() or 0.0, 6),
+        precision_lower_bound=round(max(bound, target) if certified else bound, 6),
+        bound_level=round(1.0 - risk, 6),
+        coverage=round(float(shown.weight.sum()) / total, 6) if total else 0.0,
+        rows=len(decided.right),
+        promise=asked.kind,
+        certified=certified and bool(len(shown.right)),
+        floor=asked.least if asked.review_budget is None else None,
+        review_budget=asked.review_budget,
+    )
+    grid = np.repeat(np.asarray(GRID)[:, None], len(labels), axis=1)
+    own = {}
+    for number, label in enumerate(labels):
+        rows = decided.take(decided.said == number)
+        level = RISK / len(labels)
+        spent = joint.walk(rows, grid, target=asked.least, risk=level)
+        where = GRID.index(vector[number]) if vector[number] in GRID else None
+        proved = where is not None and bool(spent[where] > 0)
+        own[label] = label_threshold(
+            rows,
+            vector[number],
+            target=asked.least,
+            risk=float(spent[where]) if where is not None and proved else level,
+            certified=proved,
+            largest=largest,
+        )
+    return Promised(threshold=together, thresholds=own, trade=trade)
+
+
+def _uncertified(
+    decided: Decided, labels: Sequence[str], asked: Promise, confidence: float, trade: tuple[Trade, ...]
+) -> Promised:
+    """The confidence at which the target is seen; a person is asked about all of a label that is seen below the floor there."""
+    vector = []
+    for number in range(len(labels)):
+        seen = decided.take((decided.said == number) & (decided.confidence >= confidence)).precision()
+        vector.append(ALWAYS_ASK if seen is not None and seen < round(asked.least, 6) else confidence)
+    return _of_vector(decided, labels, asked, vector, trade, certified=False)
+
+
+def _trade(decided: Decided, labels: Sequence[str], asked: Promise) -> tuple[Trade, ...]:
+    targets = sorted({*TRADE_TARGETS, asked.precision} - {1.0})
+    found = []
+    for target in targets:
+        each = joint.choose(decided, len(labels), target=target, floor=min(asked.floor, target), risk=RISK)
+        found.append(
+            Trade(
+                target_precision=target,
+                confidence=None if each is None else each.confidence,
+                published=0.0 if each is None else round(each.published, 6),
+            )
+        )
+    return tuple(found)
+
+
+def _weights(decided: Decided) -> Floats | None:
+    return decided.weight if decided.weighted else None
