@@ -23,6 +23,8 @@ from model_export.bundle.manifest import MANIFEST, MODEL, TOKENIZER, Manifest
 # Far above what a network for tagging needs; the manifest and the tokenizer are parsed, which takes several times their size.
 MAX_BYTES = {MODEL: 512 * 1024 * 1024, TOKENIZER: 64 * 1024 * 1024, MANIFEST: 16 * 1024 * 1024}
 LABELS_METADATA_KEY = "tagstream.labels"
+# A file with this entry gives a text the same logits at any padding, so that texts of different length may share a run.
+PADDING_METADATA_KEY, ANY_PADDING = "tagstream.padding", "any"
 DEFAULT_BUNDLE = Path(__file__).parents[1] / "bundles" / "default"
 
 

@@ -1,8 +1,10 @@
 """Runs the network of a bundle: texts to predictions.
 
-A prediction must not depend on the other texts of its batch, or a redelivered event could get another decision. So the padded length of
-a text depends on this text alone (its tokens, rounded up to `LENGTH_STEP`), and texts share a run only if their padded lengths are
-equal. The rows of a run are independent arithmetic; the bundle's export gate has shown that they are the same in any batch.
+A prediction must not depend on the other texts of its batch, or a redelivered event could get another decision. A network whose sums
+over tokens are exact (model_export/onnx/sums.py) gives a text the same logits at any padding, and its file says so: texts of similar
+length share a run, padded to the longest of them. In an older file, the padded length of a text depends on this text alone (its
+tokens, rounded up to `LENGTH_STEP`), and texts share a run only if their padded lengths are equal. The rows of a run are independent
+arithmetic; the bundle's export gate has shown that they are the same in any batch.
 """
 
 import hashlib
@@ -23,12 +25,15 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime as ort
 from tokenizers import Encoding, Tokenizer
 
-from model_export.bundle.bundle import Bundle, BundleError
+from model_export.bundle.bundle import ANY_PADDING, PADDING_METADATA_KEY, Bundle, BundleError
 from model_export.bundle.prediction import Prediction, add_tags, predict
 from model_export.bundle.strangeness import unfamiliar_share
 
 LENGTH_STEP = 8
-ROWS_PER_RUN = 16
+# Of a run, padding included: its activations fit into the cache of a core, and more tokens take no less time each.
+TOKENS_PER_RUN = 256
+# The time of a run that does not depend on its size is that of about so many tokens.
+TOKENS_OF_A_RUN = 16
 GOLDEN_TOLERANCE = 0.02
 ARITHMETIC_DIGITS = 12
 # The longest wait for the other threads' batch, which takes some tenths of a second unless the machine is overloaded.
@@ -63,6 +68,7 @@ class OnnxClassifier:
         self._outputs = _outputs(bundle)
         self._tokenizer = _tokenizer(bundle)
         self._session = _session(bundle)
+        self._any_padding = self._session.get_modelmeta().custom_metadata_map.get(PADDING_METADATA_KEY) == ANY_PADDING
         self.arithmetic = self._check_golden()
 
     def warm_up(self, threads: int) -> None:
@@ -75,13 +81,14 @@ class OnnxClassifier:
         """
         longest = self._bundle.manifest.max_length
         lengths = [longest >> halvings for halvings in range(longest.bit_length()) if longest >> halvings >= LENGTH_STEP]
+        rows = [max(1, TOKENS_PER_RUN // length) for length in lengths]
         together = threading.Barrier(threads)
 
         def decide() -> None:
-            for length in lengths:
+            for length, several in zip(lengths, rows, strict=True):
                 together.wait(WARM_UP_SECONDS)
-                # The longest text is truncated, since the model adds two tokens.
-                self.classify(["memory " * length] * ROWS_PER_RUN)
+                # The longest text is truncated; in the others, the model adds two tokens.
+                self.classify(["memory " * (length if length == longest else length - 2)] * several)
 
         with ThreadPoolExecutor(threads, thread_name_prefix="warm-up") as executor:
             for done in [executor.submit(decide) for _ in range(threads)]:
@@ -110,16 +117,38 @@ class OnnxClassifier:
 
     def _logits(self, encodings: Sequence[Encoding]) -> list[tuple[Logits, ...]]:
         """Of every text, in order: the logits, and those of the second head if there is one."""
-        by_length: defaultdict[int, list[int]] = defaultdict(list)
-        for position, encoding in enumerate(encodings):
-            by_length[padded_length(len(encoding.ids), self._bundle.manifest.max_length)].append(position)
         found: dict[int, tuple[Logits, ...]] = {}
-        for length, positions in by_length.items():
-            for start in range(0, len(positions), ROWS_PER_RUN):
-                rows = positions[start : start + ROWS_PER_RUN]
-                inputs = _inputs([encodings[row].ids for row in rows], length)
-                found |= zip(rows, zip(*self._session.run(self._outputs, inputs), strict=True), strict=True)
+        for rows in self._runs([len(encoding.ids) for encoding in encodings]):
+            inputs = self._inputs([encodings[row].ids for row in rows])
+            found |= zip(rows, zip(*self._session.run(self._outputs, inputs), strict=True), strict=True)
         return [found[position] for position in range(len(encodings))]
+
+    def _runs(self, lengths: Sequence[int]) -> list[list[int]]:
+        """The texts that share a run, as positions in `lengths`."""
+        if self._any_padding:
+            return cut_into_runs(lengths)
+        equal: defaultdict[int, list[int]] = defaultdict(list)
+        for position, length in enumerate(lengths):
+            equal[self._padded(length)].append(position)
+        return [
+            [positions[place] for place in run]
+            for length, positions in equal.items()
+            for run in cut_into_runs([length] * len(positions))
+        ]
+
+    def _inputs(self, rows: Sequence[list[int]]) -> dict[str, Ids]:
+        """The network's inputs, [rows, length]: token ids padded with 0, and a mask that is 1 where there is a token."""
+        length = self._padded(max(map(len, rows)))
+        ids: Ids = np.zeros((len(rows), length), dtype=np.int64)
+        mask: Ids = np.zeros((len(rows), length), dtype=np.int64)
+        for row, tokens in enumerate(rows):
+            ids[row, : len(tokens)] = tokens
+            mask[row, : len(tokens)] = 1
+        return {"input_ids": ids, "attention_mask": mask}
+
+    def _padded(self, tokens: int) -> int:
+        """The length of a run whose longest text has this many tokens."""
+        return tokens if self._any_padding else padded_length(tokens, self._bundle.manifest.max_length)
 
     def _prediction(self, text: str, encoding: Encoding, logits: Logits, label_logits: Logits | None = None) -> Prediction:
         manifest = self._bundle.manifest
@@ -159,7 +188,7 @@ class OnnxClassifier:
 
 def padded_length(tokens: int, max_length: int) -> int:
     """
-    The length to which a text of this many tokens is padded: a function of the text alone.
+    The length to which a text of this many tokens is padded in a file whose logits depend on it: a function of the text alone.
 
     >>> [padded_length(n, 128) for n in (3, 8, 9, 128)]
     [8, 8, 16, 128]
@@ -167,14 +196,33 @@ def padded_length(tokens: int, max_length: int) -> int:
     return min(-(-tokens // LENGTH_STEP) * LENGTH_STEP, max_length)
 
 
-def _inputs(rows: Sequence[list[int]], length: int) -> dict[str, Ids]:
-    """The network's inputs, [rows, length]: token ids padded with 0, and a mask that is 1 where there is a token."""
-    ids: Ids = np.zeros((len(rows), length), dtype=np.int64)
-    mask: Ids = np.zeros((len(rows), length), dtype=np.int64)
-    for row, tokens in enumerate(rows):
-        ids[row, : len(tokens)] = tokens
-        mask[row, : len(tokens)] = 1
-    return {"input_ids": ids, "attention_mask": mask}
+def cut_into_runs(lengths: Sequence[int]) -> list[list[int]]:
+    """
+    Put texts of these lengths into runs, each padded to its longest text, so that all together take the least time.
+
+    The time of a run is that of its tokens, padding included, and of `TOKENS_OF_A_RUN` more; it has at most `TOKENS_PER_RUN` tokens,
+    or one text. In the order of length, every best cut of the first texts ends in one run behind a best cut of fewer.
+
+    >>> cut_into_runs([5, 60, 6, 61, 5])
+    [[3, 1], [2, 0, 4]]
+    """
+    order = sorted(range(len(lengths)), key=lambda position: -lengths[position])
+    least, begin = [0], [0]
+    for end in range(1, len(order) + 1):
+        best, start = None, end - 1
+        for first in range(end - 1, -1, -1):
+            tokens = (end - first) * lengths[order[first]]
+            if tokens > TOKENS_PER_RUN and end - first > 1:
+                break
+            if best is None or least[first] + tokens + TOKENS_OF_A_RUN < best:
+                best, start = least[first] + tokens + TOKENS_OF_A_RUN, first
+        least.append(best or 0)
+        begin.append(start)
+    runs, end = [], len(order)
+    while end:
+        runs.append(order[begin[end] : end])
+        end = begin[end]
+    return runs[::-1]
 
 
 def _outputs(bundle: Bundle) -> list[str]:
@@ -208,6 +256,8 @@ def open_session(model: bytes) -> ort.InferenceSession:
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.load_model_format", "ONNX")
+    # The runtime would keep a plan of memory for every shape that it has seen, and there are a thousand.
+    options.enable_mem_pattern = False
     options.log_severity_level = 3
     return ort.InferenceSession(
         model,

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from model_export.bundle.prediction import Classifier
 
 BATCH_SIZES = (2, 7, 16, 33, 64)
+# Texts of about one length share a run, which is padded to the longest of them.
+NEIGHBOURS = 3
 
 
 class ParityError(Exception):
@@ -27,7 +29,8 @@ class Invariance:
 
 def check_invariance(classifier: Classifier, texts: Sequence[str], *, seed: int) -> Invariance:
     """
-    Classify texts alone, then in batches of several sizes in shuffled orders; every digit must stay the same.
+    Classify texts alone, then in batches of several sizes in shuffled orders, then each beside the two of next length, so that the
+    padding of every text differs; every digit must stay the same.
 
     The energy, from the raw logits and rounded to four decimals, shows differences that the rounded probabilities hide.
 
@@ -36,21 +39,24 @@ def check_invariance(classifier: Classifier, texts: Sequence[str], *, seed: int)
     """
     alone = [classifier.classify([text])[0] for text in texts]
     shuffler = random.Random(seed)  # noqa: S311 - a shuffle that repeats, not a secret
-    worst_probability = worst_energy = 0.0
+    orders = []
     for size in BATCH_SIZES:
         order = list(range(len(texts)))
         shuffler.shuffle(order)
-        for start in range(0, len(order), size):
-            places = order[start : start + size]
-            for place, found in zip(places, classifier.classify([texts[place] for place in places]), strict=True):
-                gaps = [abs(found.probabilities[label] - alone[place].probabilities[label]) for label in classifier.labels]
-                gaps += [abs(found.label_scores[label] - score) for label, score in alone[place].label_scores.items()]
-                worst_probability = max(worst_probability, *gaps)
-                worst_energy = max(worst_energy, abs(found.energy - alone[place].energy))
+        orders += [order[start : start + size] for start in range(0, len(order), size)]
+    by_length = sorted(range(len(texts)), key=lambda place: alone[place].tokens)
+    orders += [by_length[start : start + NEIGHBOURS] for start in range(len(texts))]
+    worst_probability = worst_energy = 0.0
+    for places in orders:
+        for place, found in zip(places, classifier.classify([texts[place] for place in places]), strict=True):
+            gaps = [abs(found.probabilities[label] - alone[place].probabilities[label]) for label in classifier.labels]
+            gaps += [abs(found.label_scores[label] - score) for label, score in alone[place].label_scores.items()]
+            worst_probability = max(worst_probability, *gaps)
+            worst_energy = max(worst_energy, abs(found.energy - alone[place].energy))
     if worst_probability or worst_energy:
         msg = f"a prediction depends on its batch: a probability moves by {worst_probability}, an energy by {worst_energy}"
         raise refused(msg)
-    return Invariance(rows=len(texts), arrangements=len(BATCH_SIZES) + 1, max_probability=0.0, max_energy=0.0)
+    return Invariance(rows=len(texts), arrangements=len(BATCH_SIZES) + 2, max_probability=0.0, max_energy=0.0)
 
 
 def refused(why: str) -> ParityError:

@@ -1,6 +1,7 @@
 """Calibrate and measure a bundle anew: weights and tokenizer stay to the byte.
 
-A network from before `operators` gets its operators, so that its decisions no longer depend on the width of the processor.
+A network with older operators gets those of `operators`: its decisions depend neither on the width of the processor nor on
+the padding of a text.
 """
 
 import logging

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import onnx
 import torch
 
-from model_export.bundle.bundle import LABELS_METADATA_KEY
+from model_export.bundle.bundle import ANY_PADDING, LABELS_METADATA_KEY, PADDING_METADATA_KEY
 from model_export.bundle.onnx_graph import STANDARD_DOMAINS
 from model_export.train.network import TagNetwork
 
@@ -54,9 +54,14 @@ def to_onnx(network: TagNetwork, labels: Sequence[str]) -> bytes:
     return finish(exported.model_proto, labels)
 
 
-def finish(model: onnx.ModelProto, labels: Sequence[str]) -> bytes:
+def finish(model: onnx.ModelProto, labels: Sequence[str], *, any_padding: bool = False) -> bytes:
     """
     Remove all that the runtime does not need from the file, name its axes, and write the labels into it.
+
+    Args:
+        model: The graph.
+        labels: The labels in the order of the logits.
+        any_padding: A text's logits do not depend on its padding, see `sums.py`. A file that says so already goes on to.
 
     Raises:
         ExportError: The graph needs an operator outside the ONNX standard, or is not valid ONNX.
@@ -76,8 +81,11 @@ def finish(model: onnx.ModelProto, labels: Sequence[str]) -> bytes:
     for value in (*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
         value.ClearField("metadata_props")
     _name_axes(model)
+    any_padding = any_padding or any(entry.key == PADDING_METADATA_KEY for entry in model.metadata_props)
     del model.metadata_props[:]
     model.metadata_props.add(key=LABELS_METADATA_KEY, value="\n".join(labels))
+    if any_padding:
+        model.metadata_props.add(key=PADDING_METADATA_KEY, value=ANY_PADDING)
     _check(model)
     return bytes(model.SerializeToString(deterministic=True))
 

@@ -11,14 +11,13 @@ Integer products are exact on every processor. Floating point differs between pr
 docs/decisions/0013-one-arithmetic.md has the measurements.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
-import onnx
 from onnx import helper, numpy_helper
 
-from model_export.onnx import export
+from model_export.onnx import attention, export, products, sums
+from model_export.onnx.graph import Graph
 
 # The names of the nodes and constants of this module begin with it.
 PREFIX = "attention."
@@ -36,14 +35,22 @@ def rewrite(model: bytes, labels: Sequence[str]) -> bytes:
     Raises:
         ExportError: The result is not valid ONNX.
     """
-    graph = _Graph(export.load(model))
-    changed = [_gelu_in_one(graph), _softmax_in_parts(graph), _scaled_before_the_product(graph)]
+    graph = Graph(export.load(model))
+    changed = [
+        _gelu_in_one(graph),
+        _softmax_in_parts(graph),
+        _scaled_before_the_product(graph),
+        attention.turn(graph),
+        sums.exact_totals(graph),
+        sums.exact_mean(graph),
+        products.with_biases(graph),
+    ]
     if not any(changed):
         return model
-    return export.finish(graph.finished(), labels)
+    return export.finish(graph.finished(), labels, any_padding=sums.all_exact(graph))
 
 
-def _gelu_in_one(graph: "_Graph") -> bool:
+def _gelu_in_one(graph: Graph) -> bool:
     """`Gelu` instead of its five nodes: x * (0.5 * (1 + erf(x / sqrt(2))))."""
     found = False
     for divide in graph.of("Div"):
@@ -57,7 +64,7 @@ def _gelu_in_one(graph: "_Graph") -> bool:
     return found
 
 
-def _softmax_in_parts(graph: "_Graph") -> bool:
+def _softmax_in_parts(graph: Graph) -> bool:
     """`Softmax` of the last axis in its parts: powers = exp(scores - largest), powers / sum(powers)."""
     found = False
     for softmax in graph.of("Softmax"):
@@ -76,7 +83,7 @@ def _softmax_in_parts(graph: "_Graph") -> bool:
     return found
 
 
-def _scaled_before_the_product(graph: "_Graph") -> bool:
+def _scaled_before_the_product(graph: Graph) -> bool:
     """The division of the scores by the root of a head's width, as part of the scale of the rounded queries."""
     found = False
     for product in graph.of("MatMul"):
@@ -93,65 +100,3 @@ def _scaled_before_the_product(graph: "_Graph") -> bool:
         product.output[0] = chain[0].output[0]
         graph.take_out(chain[0])
     return found
-
-
-class _Graph:
-    """A graph under change: nodes are taken out, and others are put in their places."""
-
-    def __init__(self, model: onnx.ModelProto) -> None:
-        self.model = model
-        self.nodes: list[onnx.NodeProto] = list(model.graph.node)
-        self.constants = {constant.name: constant for constant in model.graph.initializer}
-
-    def maker(self, value: str) -> onnx.NodeProto | None:
-        return next((node for node in self.nodes if value in node.output), None)
-
-    def users(self, value: str) -> list[onnx.NodeProto]:
-        return [node for node in self.nodes if value in node.input]
-
-    def chain(self, start: onnx.NodeProto, *operators: str) -> list[onnx.NodeProto] | None:
-        """The nodes behind `start`, one for each of these operators, if each has only this use for its input's value."""
-        found, node = [], start
-        for operator in operators:
-            users = self.users(node.output[0])
-            if [user.op_type for user in users] != [operator]:
-                return None
-            node = users[0]
-            found.append(node)
-        return found
-
-    def of(self, operator: str) -> Iterator[onnx.NodeProto]:
-        return iter([node for node in self.nodes if node.op_type == operator])
-
-    def number(self, name: str) -> float | None:
-        """The value of a constant that is a single number."""
-        constant = self.constants.get(name)
-        if constant is None or len(constant.dims) > 0:
-            return None
-        return float(numpy_helper.to_array(constant))
-
-    def put(self, place: onnx.NodeProto, *nodes: onnx.NodeProto) -> None:
-        """Put nodes in the place of another."""
-        at = next(index for index, node in enumerate(self.nodes) if node is place)
-        self.nodes[at : at + 1] = nodes
-
-    def take_out(self, *nodes: onnx.NodeProto) -> None:
-        self.nodes = [node for node in self.nodes if not any(node is gone for gone in nodes)]
-
-    def keep(self, name: str, value: npt.NDArray[np.generic]) -> str:
-        """Keep a constant under this name."""
-        self.constants[name] = numpy_helper.from_array(value, name)
-        return name
-
-    def finished(self) -> onnx.ModelProto:
-        """The model, without constants that no node uses any more."""
-        used = {name for node in self.nodes for name in node.input}
-        graph = self.model.graph
-        del graph.node[:]
-        graph.node.extend(self.nodes)
-        del graph.initializer[:]
-        graph.initializer.extend(constant for name, constant in self.constants.items() if name in used)
-        for entry in self.model.opset_import:
-            # Of the operators in these files, none changed its meaning between 18 and 20.
-            entry.version = max(entry.version, export.OPSET)
-        return self.model

@@ -168,7 +168,7 @@ import sys
 from pathlib import Path
 from model_export.bundle.bundle import read
 from stream.worker.allocator import limit_fragmentation
-from model_export.bundle.classifier import ROWS_PER_RUN, OnnxClassifier
+from model_export.bundle.classifier import OnnxClassifier
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
@@ -179,7 +179,7 @@ if sys.argv[2] == "warm":
     classifier.warm_up(1)
 before = resident()
 for words in range(1, 130, 8):
-    classifier.classify(["word " * words] * ROWS_PER_RUN)
+    classifier.classify(["word " * words] * 16)
 print(resident() - before)
 """
 
