@@ -1,5 +1,6 @@
 """The closed lists that metrics, logs, headers and topics share. Their values are part of the outside contract."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 # Longer names of producers are cut to this length before they are compared.
@@ -124,3 +125,14 @@ class HttpDoor(StrEnum):
 
     CLASSIFY = "classify"
     INFER = "infer"
+
+
+def few(names: Sequence[str], most: int = 10) -> str:
+    """
+    Names for a sentence, however many there are.
+
+    >>> few(["access", "billing", "bug"], 2), few(["access", "billing"], 2)
+    ('access, billing and 1 more', 'access, billing')
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

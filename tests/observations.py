@@ -1,6 +1,7 @@
 """Seeded observations of a stream that can drift, on a clock of its own: for tests of what people look at."""
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -30,10 +31,13 @@ class Stream:
         now: The stream's clock, Unix seconds; it stands still except in `run`.
     """
 
-    def __init__(self, *, seed: int = 7, digest: str = DIGEST, start: float = 1_764_000_000.0) -> None:
-        """A worker that has just loaded its bundle."""
+    def __init__(
+        self, *, seed: int = 7, digest: str = DIGEST, start: float = 1_764_000_000.0, labels: Sequence[str] = LABELS
+    ) -> None:
+        """A worker that has just loaded its bundle. The first of other labels are the most frequent."""
         self.registry = CollectorRegistry()
-        self.metrics = Metrics(self.registry, labels=LABELS, topic="content", known_sources=("arxiv",))
+        self._labels = labels
+        self.metrics = Metrics(self.registry, labels=labels, topic="content", known_sources=("arxiv",))
         self.now = start
         self._random = random.Random(seed)  # noqa: S311
         self.metrics.model_loaded(
@@ -41,8 +45,8 @@ class Stream:
             version="1.2.0",
             digest=digest,
             now=start,
-            thresholds=dict.fromkeys(LABELS, THRESHOLD),
-            reference=reference(),
+            thresholds=dict.fromkeys(labels, THRESHOLD),
+            reference=reference(labels),
         )
         self.metrics.position(partitions=6, lag=0, inflight=0, last_commit=None, oldest_seconds=0.0)
 
@@ -68,7 +72,7 @@ class Stream:
         return Observation(destination=Destination.DLQ, created_ms=self._created(), rejection=reason)
 
     def _decided(self, *, drifted: bool) -> Observation:
-        label, confidence, signals = decision(self._random, drifted=drifted)
+        label, confidence, signals = decision(self._random, drifted=drifted, labels=self._labels)
         sure = confidence >= THRESHOLD
         return Observation(
             destination=Destination.TAGGED if sure else Destination.REVIEW,
@@ -80,10 +84,11 @@ class Stream:
         )
 
 
-def decision(random_: random.Random, *, drifted: bool = False) -> tuple[str, float, Signals]:
+def decision(random_: random.Random, *, drifted: bool = False, labels: Sequence[str] = LABELS) -> tuple[str, float, Signals]:
     """Label, confidence and signals of one event."""
     mix = DRIFTED if drifted else MIX
-    label = random_.choices(LABELS, [mix[one] for one in LABELS])[0]
+    weights = [mix[one] for one in LABELS] if labels == LABELS else [1 / place for place in range(1, len(labels) + 1)]
+    label = random_.choices(labels, weights)[0]
     confidence = random_.betavariate(*((3.2, 1.9) if drifted else (9, 1.1)))
     energy = random_.gauss(-2.4 if drifted else -5.5, 1.1)
     per_word = max(1.0, random_.gauss(1.9 if drifted else 1.38, 0.2))
@@ -103,15 +108,15 @@ def decision(random_: random.Random, *, drifted: bool = False) -> tuple[str, flo
     )
 
 
-def reference() -> dict[str, Any]:
+def reference(labels: Sequence[str] = LABELS) -> dict[str, Any]:
     """A bundle's reference, of the stream before it drifts."""
     random_ = random.Random(1)  # noqa: S311
-    rows = [decision(random_) for _ in range(REFERENCE_ROWS)]
+    rows = [decision(random_, labels=labels) for _ in range(REFERENCE_ROWS)]
     confidences = [confidence for _, confidence, _ in rows]
     signals = [one for _, _, one in rows]
     return {
         "rows": len(rows),
-        "label_ratio": {label: sum(found == label for found, _, _ in rows) / len(rows) for label in LABELS},
+        "label_ratio": {label: sum(found == label for found, _, _ in rows) / len(rows) for label in labels},
         "confidence_cdf": cdf(confidences, edges.CONFIDENCE),
         "energy_cdf": cdf([one.energy for one in signals], edges.ENERGY),
         "tokens_cdf": cdf([float(one.tokens) for one in signals], edges.TOKENS),

@@ -1,21 +1,46 @@
 """Keyword rules: the simplest baseline for a model, and a worker's replacement for it when a person sets `decider = rules`.
 
 They need no network, no tokenizer and no runtime, and a person can apply them by hand. Their tag is a first guess for a person, never a
-decision (stream/decide/decider.py).
+decision (stream/decide/decider.py). A file of rules is TOML; `rules.toml` beside this file is that of the shipped labels, and whoever has
+labels of their own writes one for them:
+
+    version = 1                   counted up with each change, since it is in every decision
+    otherwise = "how-to"          the label of a text without any of the words
+    [words]
+    billing = ["invoice*", "paid"]    whole words, any case; a trailing * stands for any ending; no word: []
+    how-to = []
 """
 
 import hashlib
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
+import msgspec
+
+from model_export.bundle.bundle import BundleError
 from model_export.bundle.prediction import SCORE_DECIMALS, Prediction
 from model_export.bundle.text import MOST_CHARACTERS
+from monitoring.vocabulary import few
 
 RULES = Path(__file__).parent / "rules.toml"
 NAME = "keyword-rules"
-NOTHING_FOUND = "other"
+
+
+class RulesError(BundleError):
+    """The file holds no rules that could decide; the message gives the fault and the next step."""
+
+    exit_code = 2
+
+
+class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The content of a file of rules."""
+
+    words: dict[str, tuple[Annotated[str, msgspec.Meta(min_length=1)], ...]]
+    version: Annotated[int, msgspec.Meta(ge=1)]
+    otherwise: str = "other"
 
 
 class RulesClassifier:
@@ -23,7 +48,7 @@ class RulesClassifier:
     Implements `Classifier`: the label with the most words found in the text; in a tie, the first label of the file.
 
     A probability is the label's share of the words found, with one added to each label, so that one word alone gives little confidence
-    and no label is ever certain. `version` and `digest` (SHA-256 of the file) identify the rules.
+    and no label is ever certain. `version` and `digest` (SHA-256 of the file) identify the rules; `words` has them by label.
     """
 
     def __init__(self, path: Path = RULES) -> None:
@@ -31,16 +56,26 @@ class RulesClassifier:
         Read the rules.
 
         Raises:
-            OSError: The file cannot be read: the installation is broken.
+            RulesError: The file cannot be read, or holds no rules.
         """
-        raw = path.read_bytes()
-        table = tomllib.loads(raw.decode())
-        words: Mapping[str, Sequence[str]] = table["words"]
-        self.version = str(table["version"])
+        try:
+            raw = path.read_bytes()
+            rules = msgspec.convert(tomllib.loads(raw.decode()), type=Rules)
+        except OSError as error:
+            raise _refused(path, f"it cannot be read: {error.strerror}") from error
+        except (ValueError, msgspec.ValidationError) as error:
+            raise _refused(path, f"{error}") from error
+        if len(rules.words) < 2 or rules.otherwise not in rules.words:  # noqa: PLR2004 - a choice needs two
+            fault = f"words need two labels or more, and otherwise ({rules.otherwise!r}) must be one of them"
+            raise _refused(path, fault)
+        self.path = path
+        self.version = str(rules.version)
         self.digest = hashlib.sha256(raw).hexdigest()
         # In the order of the bundles, which is the order of probabilities on the topic.
-        self.labels = tuple(sorted(words))
-        self._patterns = {label: [_pattern(word) for word in words[label]] for label in words}
+        self.labels = tuple(sorted(rules.words))
+        self.words = rules.words
+        self._otherwise = rules.otherwise
+        self._patterns = {label: [_pattern(word) for word in words] for label, words in rules.words.items()}
 
     def classify(self, texts: Sequence[str]) -> list[Prediction]:
         """
@@ -51,11 +86,33 @@ class RulesClassifier:
         """
         return [self._one(text) for text in texts]
 
+    def check_labels(self, labels: Sequence[str], *, of: Path) -> None:
+        """
+        Hold the rules to the labels of a bundle.
+
+        Args:
+            labels: The bundle's.
+            of: Its folder, for the message.
+
+        Raises:
+            RulesError: The rules have other labels.
+        """
+        if set(labels) == set(self.labels):
+            return
+        unknown, silent = sorted(set(self.labels) - set(labels)), sorted(set(labels) - set(self.labels))
+        parts = [f"the rules have {few(unknown, 5)}, which the bundle {of} has not"] if unknown else []
+        parts += [f"{few(silent, 5)} of the bundle {of} {'has' if len(silent) == 1 else 'have'} no rules"] if silent else []
+        msg = (
+            f"the rules in {self.path} do not fit: {'; '.join(parts)}. A guess would be a tag that nobody here knows. Next: "
+            f"`tagstream model rules {of} > rules.toml` writes a file to fill in, and TAGSTREAM_RULES=rules.toml puts it to use."
+        )
+        raise RulesError(msg)
+
     def _one(self, text: str) -> Prediction:
         read = text[:MOST_CHARACTERS]
         hits = {label: sum(one.search(read) is not None for one in each) for label, each in self._patterns.items()}
         total = sum(hits.values())
-        best = max(hits, key=lambda label: hits[label]) if total else NOTHING_FOUND
+        best = max(hits, key=lambda label: hits[label]) if total else self._otherwise
         shares = {label: round((hits[label] + 1) / (total + len(hits)), SCORE_DECIMALS) for label in self.labels}
         return Prediction(
             label=best,
@@ -66,6 +123,39 @@ class RulesClassifier:
             tokens=len(read.split()),
             truncated=len(text) > MOST_CHARACTERS,
         )
+
+
+def draft(labels: Sequence[str]) -> str:
+    """
+    A file of rules for these labels, to be filled in.
+
+    >>> print(draft(["billing", "how to"]), end="")
+    # Words that speak for each label: whole words, any case; a trailing * stands for any ending.
+    version = 1
+    otherwise = "billing"
+    <BLANKLINE>
+    [words]
+    "billing" = []
+    "how to" = []
+    """
+    quoted = [msgspec.json.encode(label).decode() for label in labels]
+    return "\n".join(
+        [
+            "# Words that speak for each label: whole words, any case; a trailing * stands for any ending.",
+            "version = 1",
+            f"otherwise = {quoted[0]}",
+            "",
+            "[words]",
+            *(f"{label} = []" for label in quoted),
+            "",
+        ]
+    )
+
+
+def _refused(path: Path, fault: str) -> RulesError:
+    return RulesError(
+        f"{path} holds no keyword rules: {fault}. Next: compare it with `tagstream model rules`, which writes an empty one."
+    )
 
 
 def _pattern(word: str) -> re.Pattern[str]:

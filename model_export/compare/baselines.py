@@ -37,8 +37,10 @@ def rivals(train: Sequence[Row], labels: Sequence[str]) -> dict[str, Rival]:
     Raises:
         BaseModelError: The base model of the frozen head is missing.
     """
+    rules = RulesClassifier()
     return {
-        "rules": RulesClassifier().classify,
+        # Rules for other labels would be wrong about every row.
+        **({"rules": rules.classify} if set(rules.labels) == set(labels) else {}),
         "tfidf": tfidf(train, labels),
         "frozen head": frozen_head(train, labels),
     }

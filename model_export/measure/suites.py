@@ -20,6 +20,7 @@ from model_export.bundle.prediction import Classifier
 from model_export.bundle.text import compose
 from model_export.calibrate.intervals import Interval, wilson
 from model_export.data.madewithml import DataError
+from monitoring.vocabulary import few
 
 SUITES = Path(__file__).parents[1] / "suites"
 EXPECTATIONS = ("minimum", "breadth", "direction")
@@ -90,7 +91,7 @@ def run(classifier: Classifier, folder: Path = SUITES) -> tuple[GroupReport, ...
         found = classifier.classify([compose(case.title, case.description) for case in cases])
         for case, prediction in zip(cases, found, strict=True):
             if case.tag not in classifier.labels:
-                msg = f"{folder / suite}.jsonl expects {case.tag!r}, which is no label. Next: name one of {', '.join(classifier.labels)}."
+                msg = f"{folder / suite}.jsonl expects {case.tag!r}, which is no label. Next: name one of {few(classifier.labels)}."
                 raise DataError(msg)
             text = f"{case.title} - {case.description}" if case.description else case.title
             outcomes[suite, case.group].append((f"{text} ({prediction.label}, not {case.tag})", prediction.label == case.tag))

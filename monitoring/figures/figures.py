@@ -4,7 +4,7 @@ Plain records.
 `compute` fills them. Their field names are those of `/snapshot.json` and of `tagstream top --json`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -123,6 +123,36 @@ class LabelFigures:
     reference: float | None
     psi_term: float | None
     confidence: float | None
+
+
+# A list of tags is whole up to this number; a longer one is cut to the LEADING ones, since nobody reads 77 bars.
+WHOLE, LEADING = 12, 10
+
+
+def leading(labels: Sequence[LabelFigures]) -> tuple[LabelFigures, ...]:
+    """
+    The labels for a list that people read: all of a few, else those with the largest share and one line for the others together.
+
+    A share counts whether it is of the decisions or of the reference, so that a label that has vanished is seen. The line of the others
+    has the sum of their shares and of their PSI terms, and no confidence.
+    """
+    if len(labels) <= WHOLE:
+        return tuple(labels)
+    order = sorted(labels, key=lambda one: -max(one.share or 0.0, one.reference or 0.0))
+    rest = order[LEADING:]
+
+    def together(figures: Iterable[float | None]) -> float | None:
+        known = [figure for figure in figures if figure is not None]
+        return sum(known) if known else None
+
+    others = LabelFigures(
+        label=f"{len(rest)} more",
+        share=together(one.share for one in rest),
+        reference=together(one.reference for one in rest),
+        psi_term=together(one.psi_term for one in rest),
+        confidence=None,
+    )
+    return (*order[:LEADING], others)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

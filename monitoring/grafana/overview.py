@@ -1,7 +1,7 @@
 """The board Overview, for the engineer on call: do events get through, and in time?"""
 
 from monitoring import limits
-from monitoring.grafana.panels import Limit, Panel, Query
+from monitoring.grafana.panels import Limit, Panel, Query, most
 
 # The freshness target: at most this share of the events is older than STALE_SECONDS when the outcome is published.
 STALE_BUDGET = 0.01
@@ -90,12 +90,13 @@ _FLOW = (
     ),
     Panel(
         title="Decisions by label",
-        shows="Decisions of the model that were published to `tagged` or `review`, by predicted label.",
+        shows="Decisions of the model that were published to `tagged` or `review`, by predicted label; the ten most frequent.",
         then="If one label takes over or disappears, look at the label mix on Quality.",
         unit="eps",
         queries=(
             Query(
-                f'sum by (label) (rate(tagstream_predictions_total{{{_JOB}, label=~"$label"}}[$__rate_interval]))', "{{label}}"
+                most(f'sum by (label) (rate(tagstream_predictions_total{{{_JOB}, label=~"$label"}}[$__rate_interval]))'),
+                "{{label}}",
             ),
         ),
         stacked=True,

@@ -32,6 +32,20 @@ class Query:
     legend: str
 
 
+# A panel by label draws this many at each moment, so that a bundle with 77 labels stays readable; the variable $label picks others.
+MOST_LABELS = 10
+
+
+def most(expr: str) -> str:
+    """The labels with the largest values."""
+    return f"topk({MOST_LABELS}, {expr})"
+
+
+def least(expr: str) -> str:
+    """The labels with the smallest values."""
+    return f"bottomk({MOST_LABELS}, {expr})"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
     """

@@ -3,20 +3,20 @@
 Its figures are those of the review console (job tagstream-review). Every console gives the same ones, so `max` takes one of them.
 """
 
-from monitoring.grafana.panels import Limit, Panel, Query
+from monitoring.grafana.panels import Limit, Panel, Query, least
 
 _PUBLISHED = 'scope="published"'
 
 
 def _by_label(figure: str, bound: str) -> str:
     chosen = f'{_PUBLISHED}, figure="{figure}", bound="{bound}", label=~"$label"'
-    return f"max by (label) (tagstream_quality_label_ratio{{{chosen}}})"
+    return least(f"max by (label) (tagstream_quality_label_ratio{{{chosen}}})")
 
 
 def _label_panel(figure: str, shows: str) -> Panel:
     return Panel(
         title=f"{figure.capitalize()} by label",
-        shows=f"{shows} Each label has three lines: the estimate, and the ends of its 95 % interval. A label with under 30 answers has none.",
+        shows=f"{shows} Each label has three lines: the estimate, and the ends of its 95 % interval. A label with under 30 answers has none. The ten lowest.",
         then="If a label lies below the others, read its contradicted audits, and raise its threshold by `tagstream model calibrate`.",
         unit="percentunit",
         queries=tuple(Query(_by_label(figure, bound), f"{{{{label}}}} {bound}") for bound in ("value", "low", "high")),

@@ -2,7 +2,7 @@
 
 from monitoring import limits
 from monitoring.grafana.against_reference import against_reference
-from monitoring.grafana.panels import Limit, Panel, Query
+from monitoring.grafana.panels import Limit, Panel, Query, least, most
 
 _JOB = 'job="$job"'
 _ONE = f'{_JOB}, label=~"$label"'
@@ -25,8 +25,8 @@ _BLIND = """
 **Limits of the estimate**
 
 The estimate is the mean of the calibrated confidence: the share that the model itself expects to get right.
-It falls when inputs become harder. It is **blind to labels that change meaning**: if people begin to use *mlops* for texts
-that they used to call *other*, the model stays as confident as before, the line stays flat, and the accuracy falls.
+It falls when inputs become harder. It is **blind to labels that change meaning**: if people begin to use one tag for texts
+that they used to give another one, the model stays as confident as before, the line stays flat, and the accuracy falls.
 It is also blind to texts of an unfamiliar kind on which the model is confident and wrong.
 Only a sample of decisions that people check shows such errors. Never report this line as the accuracy.
 """
@@ -44,12 +44,12 @@ LABELS = (
     ),
     Panel(
         title="Label mix and reference",
-        shows="Share of each label among the decisions of one hour; dashed is its share in the bundle's reference.",
+        shows="Share of each label among the decisions of one hour; dashed is its share in the bundle's reference. The ten largest of each.",
         then="If a share moves, take its example ids from `tagstream drift tail` and check whether they come from one producer or all.",
         unit="percentunit",
         queries=(
-            Query(f"job_label:tagstream_predictions:share1h{{{_ONE}}}", "{{label}}"),
-            Query(f"max by (label) (tagstream_reference_label_ratio{{{_ONE}}})", "{{label}} reference"),
+            Query(most(f"job_label:tagstream_predictions:share1h{{{_ONE}}}"), "{{label}}"),
+            Query(most(f"max by (label) (tagstream_reference_label_ratio{{{_ONE}}})"), "{{label}} reference"),
         ),
         width=12,
         height=9,
@@ -67,10 +67,10 @@ LABELS = (
     ),
     Panel(
         title="PSI by label",
-        shows="The term of each label in the index. The highest term is the label whose share moved most, in either direction.",
+        shows="The ten largest terms of labels in the index. The highest term is the label whose share moved most, in either direction.",
         then="Look up the highest label in Label mix and reference to see whether its share grew or shrank.",
         unit="short",
-        queries=(Query(f"job_label:tagstream_prediction_drift:psi_term1h{{{_ONE}}}", "{{label}}"),),
+        queries=(Query(most(f"job_label:tagstream_prediction_drift:psi_term1h{{{_ONE}}}"), "{{label}}"),),
         stacked=True,
     ),
     Panel(
@@ -129,10 +129,10 @@ CONFIDENCE = (
     ),
     Panel(
         title="Estimated accuracy by predicted label",
-        shows="Mean calibrated confidence of one hour, by predicted label. It, too, is blind to labels that change meaning.",
+        shows="Mean calibrated confidence of one hour, by predicted label, the ten lowest. It, too, is blind to labels that change meaning.",
         then="Take the example ids of the lowest label from `tagstream drift tail` and read those events.",
         unit="percentunit",
-        queries=(Query(f"job_label:tagstream_accuracy_estimate:cbpe1h{{{_ONE}}}", "{{label}}"),),
+        queries=(Query(least(f"job_label:tagstream_accuracy_estimate:cbpe1h{{{_ONE}}}"), "{{label}}"),),
         low=None,
         high=1,
     ),

@@ -3,7 +3,7 @@
 The queue and the reviewers' answers are on the board People.
 """
 
-from monitoring.grafana.panels import Panel, Query
+from monitoring.grafana.panels import Panel, Query, least, most
 
 _JOB = 'job="$job"'
 _ONE = f'{_JOB}, label=~"$label"'
@@ -51,27 +51,29 @@ _SHARES = (
     Panel(
         title="Confidence threshold",
         shows="Decisions below this confidence go to a person, by predicted label: the lowest and the highest threshold among the workers. "
-        "Above 100 %, all decisions of the label do.",
+        "Above 100 %, all decisions of the label do. The ten highest.",
         then="If a label has two lines, workers run with different settings or bundles: make them the same.",
         unit="percentunit",
         queries=(
-            Query(f"min by (label) (tagstream_confidence_threshold_ratio{{{_ONE}}})", "{{label}} lowest"),
-            Query(f"max by (label) (tagstream_confidence_threshold_ratio{{{_ONE}}})", "{{label}} highest"),
+            Query(most(f"min by (label) (tagstream_confidence_threshold_ratio{{{_ONE}}})"), "{{label}} lowest"),
+            Query(most(f"max by (label) (tagstream_confidence_threshold_ratio{{{_ONE}}})"), "{{label}} highest"),
         ),
         high=1,
     ),
     Panel(
         title="The least sure tenth, by label",
-        shows="The 10 % quantile of the confidence, by predicted label. Dashed is the threshold below which a decision goes to a person.",
+        shows="The 10 % quantile of the confidence, by predicted label; the ten lowest. Dashed is the threshold below which a decision goes to a person.",
         then="If a label sinks below its threshold, it fills the review: read its events with `tagstream tail review`.",
         unit="percentunit",
         queries=(
             Query(
-                "histogram_quantile(0.1, sum by (label, le)"
-                f" (rate(tagstream_confidence_ratio_bucket{{{_ONE}}}[$__rate_interval])))",
+                least(
+                    "histogram_quantile(0.1, sum by (label, le)"
+                    f" (rate(tagstream_confidence_ratio_bucket{{{_ONE}}}[$__rate_interval])))"
+                ),
                 "{{label}}",
             ),
-            Query(f"max by (label) (tagstream_confidence_threshold_ratio{{{_ONE}}})", "{{label}} threshold limit"),
+            Query(most(f"max by (label) (tagstream_confidence_threshold_ratio{{{_ONE}}})"), "{{label}} threshold limit"),
         ),
         high=1,
     ),

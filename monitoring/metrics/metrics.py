@@ -17,7 +17,8 @@ from monitoring.observer import Observation, Signals
 from monitoring.record_time import can_be_true
 from monitoring.vocabulary import Destination, DriftKind, DriftScore, DriftSignal, Reason, ReviewReason, SourceKind, TextFlag
 
-# Labels that the bundle does not have are counted under this one, so that the label set stays closed.
+# Labels that the bundle does not have would be counted under this one, so that the label set stays closed. Its series is not made
+# before that: a page of a bundle without such a label has no line of it.
 UNKNOWN_LABEL = "other"
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -50,11 +51,10 @@ class Metrics:
             known_sources: The expected producers; if empty, every producer that gives a name is known.
             answers: On the same registry; None makes them.
         """
-        closed = (*labels, UNKNOWN_LABEL)
-        self._flow = FlowFamilies(registry, labels=closed, topic=topic)
+        self._flow = FlowFamilies(registry, labels=labels, topic=topic)
         self._position = PositionFamilies(registry)
         self._poison = PoisonFamilies(registry)
-        self._inputs = InputFamilies(registry, labels=closed)
+        self._inputs = InputFamilies(registry, labels=labels)
         self._drift = DriftFamilies(registry)
         self.answers = AnswerMetrics(registry) if answers is None else answers
         self.traces = TraceMetrics(registry)

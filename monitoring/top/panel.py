@@ -11,8 +11,9 @@ from rich.text import Text
 
 from monitoring import limits
 from monitoring.figures.alarms import Alarm, Tier, alarms
-from monitoring.figures.figures import Figures, Measure
+from monitoring.figures.figures import Figures, Measure, leading
 from monitoring.top.cells import QUIET, bar, cut, ends, fitted
+from monitoring.vocabulary import few
 
 TWO_COLUMNS = 76
 GAP = 3
@@ -136,15 +137,16 @@ def _side_by_side(figures: Figures, width: int, left: Block, right: Block) -> li
 
 def _tags(figures: Figures, width: int) -> list[Text]:
     lines = [ends(Text(" tags", style="bold"), Text("now   ref.", style=QUIET), width)]
-    room = max(len(label.label) for label in figures.labels) if figures.labels else 0
+    shown = leading(figures.labels)
+    room = max(len(label.label) for label in shown) if shown else 0
     names = min(room, max(12, width // 2 - 2))
     columns = max(4, width - names - 16)
-    most = max([0.1, *(max(label.share or 0, label.reference or 0) for label in figures.labels)])
-    for label in figures.labels:
+    most = max([0.1, *(max(label.share or 0, label.reference or 0) for label in shown)])
+    for label in shown:
         drawn = bar(label.share, label.reference, most, columns, "cyan")
         shares = f" {_percent(label.share):>6} {_percent(label.reference):>6}"
         lines += _named(label.label, names, Text.assemble(drawn, shares))
-    return lines if figures.labels else [*lines, Text(" no decision yet", style=QUIET)]
+    return lines if shown else [*lines, Text(" no decision yet", style=QUIET)]
 
 
 def _distances(figures: Figures, width: int) -> list[Text]:
@@ -183,7 +185,7 @@ def asked_below(thresholds: Mapping[str, float]) -> str:
     'a person below 0.90 to 0.95, always: nlp'
     """
     reachable = sorted({_score(value) for value in thresholds.values() if value <= 1})
-    always = ", ".join(plain(label) for label, value in sorted(thresholds.items()) if value > 1)
+    always = few([plain(label) for label, value in sorted(thresholds.items()) if value > 1], 3)
     below = " to ".join(dict.fromkeys((reachable[0], reachable[-1]))) if reachable else DASH
     return f"a person below {below}{f', always: {always}' if always else ''}"
 

@@ -21,6 +21,7 @@ from stream.settings.settings import Settings
 DECIDING = (
     "bundle",
     "decider",
+    "rules",
     "confidence_threshold",
     "model_attempts",
     "max_event_bytes",

@@ -265,6 +265,22 @@ def _promise(
     return Promise(kind=kind, precision=precision, floor=floor, review_budget=review_budget)
 
 
+@app.command("rules")
+def rules(
+    folder: BundleArgument = None,
+    file: Annotated[
+        Path | None, typer.Option("--rules", help="Check this file of keyword rules.", metavar="FILE", parser=path)
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Check keyword rules for a bundle's labels; without --rules, print an empty file of rules to fill in."""
+    from stream.cli import making
+
+    if json and file is None:
+        fail("--json shows what a file of rules has. Next: give --rules FILE, or leave --json out.", EXIT_USAGE)
+    making.rules(settings(bundle=folder, rules=file), check=file is not None, as_json=json)
+
+
 def _refuse_no_bundles(folders: Iterable[Path]) -> None:
     """Refuse a mistyped folder at once, before data is downloaded."""
     from model_export import commands

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
+from monitoring.vocabulary import few
 from stream.contract.decisions import Tagged
 from stream.contract.publication import Publication, audit_copy
 from stream.contract.record import weight
@@ -78,7 +79,7 @@ def draw_of(settings: Settings, labels: Collection[str]) -> Draw:
     unknown = sorted(settings.audit_rate_by_label.keys() - set(labels))
     if unknown:
         msg = (
-            f"audit_rates names the label {unknown[0]!r}, and the bundle has {', '.join(sorted(labels))}. "
+            f"audit_rates names the label {unknown[0]!r}, and the bundle has {few(sorted(labels))}. "
             f"Next: correct TAGSTREAM_AUDIT_RATES."
         )
         raise UnknownLabelError(msg)

@@ -58,8 +58,9 @@ def decider_of(settings: Settings) -> Decider:
 
     Raises:
         BundleError: The bundle is refused; the message names the rules as a way to keep events flowing to people.
+        RulesError: The rules are refused, or have other labels than the bundle.
     """
-    return _rules() if settings.decider == "rules" else _model(settings)
+    return _rules(settings) if settings.decider == "rules" else _model(settings)
 
 
 def _model(settings: Settings) -> Decider:
@@ -72,7 +73,7 @@ def _model(settings: Settings) -> Decider:
     except BundleError as error:
         msg = (
             f"{error} Until then TAGSTREAM_DECIDER=rules keeps the stream flowing to people: without a model, every event to "
-            f"{settings.topics.review}."
+            f"{settings.topics.review}{'' if settings.rules else ' (labels of your own need TAGSTREAM_RULES, too)'}."
         )
         raise BundleError(msg) from error
     found = decider_of_bundle(bundle, classifier, threshold=settings.confidence_threshold, arithmetic=classifier.arithmetic)
@@ -110,7 +111,29 @@ def decider_of_bundle(
     )
 
 
-def _rules() -> Decider:
-    classifier = rules.RulesClassifier()
+def rules_of(settings: Settings, bundle: Bundle | None) -> rules.RulesClassifier:
+    """
+    The keyword rules that the settings name.
+
+    Args:
+        settings: Name a file of rules; else those for the shipped labels are taken.
+        bundle: That of the settings, whose labels the rules must have; None where it is lost or refused, so that nothing is known of them.
+
+    Raises:
+        RulesError: The rules are refused, or have other labels than the bundle.
+    """
+    classifier = rules.RulesClassifier(settings.rules or rules.RULES)
+    if bundle is not None:
+        classifier.check_labels(bundle.manifest.labels, of=settings.bundle)
+    return classifier
+
+
+def _rules(settings: Settings) -> Decider:
+    try:
+        bundle = read(settings.bundle)
+    except BundleError:
+        # The rules are for this hour too.
+        bundle = None
+    classifier = rules_of(settings, bundle)
     model = ModelRef(name=rules.NAME, version=classifier.version, digest=classifier.digest)
     return Decider(classifier=classifier, model=model, threshold=RULES_THRESHOLD, kind="rules")

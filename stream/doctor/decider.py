@@ -6,10 +6,12 @@ from datetime import UTC, datetime
 from model_export.bundle.bundle import BundleError
 from model_export.bundle.bundle import read as read_bundle
 from model_export.bundle.manifest import LabelThreshold
+from model_export.bundle.rules import RulesError
 from monitoring.drift import baseline
+from monitoring.vocabulary import few
 from stream.contract.decisions import ModelRef
 from stream.decide.decider import Decider, release_of
-from stream.decide.from_settings import RULES_CONSEQUENCE, decider_of
+from stream.decide.from_settings import RULES_CONSEQUENCE, decider_of, rules_of
 from stream.deliver.breaker_file import BreakerFile
 from stream.doctor.findings import Finding, Status, finding_of
 from stream.settings.settings import Settings
@@ -19,8 +21,13 @@ def decider(settings: Settings) -> Iterator[Finding]:
     """The model's bundle; under the rules a warning, and whether the bundle would verify, which is the way back."""
     if settings.decider == "model":
         yield _bundle(settings, refused=Status.FAIL)
+        yield from _no_fallback(settings)
         return
-    rules = decider_of(settings).model
+    try:
+        rules = decider_of(settings).model
+    except RulesError as error:
+        yield finding_of("decider", Status.FAIL, error)
+        return
     bundle = _bundle(settings.model_copy(update={"decider": "model"}), refused=Status.WARN)
     yield Finding(
         check="decider",
@@ -29,6 +36,17 @@ def decider(settings: Settings) -> Iterator[Finding]:
         fix=f"TAGSTREAM_DECIDER=model {'now: the bundle verifies' if bundle.status is Status.OK else 'once the bundle verifies'}",
     )
     yield bundle
+
+
+def _no_fallback(settings: Settings) -> Iterator[Finding]:
+    """A warning where `decider = rules` would not start: the day on which the rules are needed is late to find that out."""
+    try:
+        rules_of(settings, read_bundle(settings.bundle))
+    except RulesError as error:
+        yield finding_of("rules", Status.WARN, error)
+    except BundleError:
+        # A finding of the check `bundle` already.
+        return
 
 
 def _bundle(settings: Settings, *, refused: Status) -> Finding:
@@ -62,7 +80,7 @@ def thresholds_in_words(decider: Decider, certificates: Mapping[str, LabelThresh
         return f"threshold {threshold} for every tag (setting confidence_threshold)"
     if not certificates:
         return f"threshold {decider.threshold}"
-    own = ", ".join(f"{label} {decider.asked_below(label)}" for label in certificates)
+    own = few([f"{label} {decider.asked_below(label)}" for label in certificates])
     certified = sum(found.certified for found in certificates.values())
     return f"thresholds {own} ({certified} of {len(certificates)} certified)"
 

@@ -4,7 +4,7 @@ TAGSTREAM_IMAGES=FOLDER keeps the screenshots that the documentation shows.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page
 from monitoring.health import Verdict
 from monitoring.server.application import application
 from monitoring.server.server import serve
+from tests.foreign.labels import MANY
 from tests.legibility import CONTRASTS, LEAST_CONTRAST, SCHEMES, SIZES
 from tests.observations import DIGEST, LABELS, Stream, reference
 from tests.waiting import until
@@ -40,9 +41,9 @@ class Worker:
         rate: Events a second.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, labels: Sequence[str] = LABELS) -> None:
         """Ready, calm."""
-        self.stream = Stream()
+        self.stream = Stream(labels=labels)
         self.verdict = READY
         self.drift = 0.0
         self.seconds = 15.0
@@ -55,9 +56,9 @@ class Worker:
 
 
 @pytest.fixture
-def worker() -> Worker:
-    """A worker that has just started."""
-    return Worker()
+def worker(request: pytest.FixtureRequest) -> Worker:
+    """A worker that has just started; a test may ask for other labels."""
+    return Worker(getattr(request, "param", LABELS))
 
 
 @pytest.fixture
@@ -268,3 +269,24 @@ def test_an_unknown_lag_is_called_unknown(page: Page, address: str, worker: Work
     worker.stream.run = lambda *_, **__: None  # type: ignore[method-assign]
     page.goto(address)
     page.locator("#tile-lag", has_text="unknown").wait_for()
+
+
+@pytest.mark.parametrize("worker", [MANY], indirect=True, ids=["77"])
+@pytest.mark.parametrize("width", [1440, 390])
+def test_of_77_tags_ten_are_shown_until_someone_asks_for_all(page: Page, address: str, width: int) -> None:
+    """Ten bars and one for the others; a button shows all of them, and the page is not wider than the window either way."""
+    page.set_viewport_size({"width": width, "height": 900})
+    look(page, address)
+    polls(page, 2)
+    assert page.locator("#labels tbody tr").count() == 11
+    assert text(page, "#labels tbody tr:last-child th") == "67 more"
+    folder = os.environ.get("TAGSTREAM_IMAGES")
+    if folder:
+        page.screenshot(path=Path(folder) / f"page-77-{width}.png", full_page=True)
+    page.click("#every")
+    assert page.locator("#labels tbody tr").count() == len(MANY)
+    polls(page, 1)
+    assert page.locator("#labels tbody tr").count() == len(MANY), "the next figures leave the choice as it is"
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.click("#every")
+    assert page.locator("#labels tbody tr").count() == 11

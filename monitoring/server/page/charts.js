@@ -30,6 +30,8 @@ function span(value) {
   return value < 7200 ? `${(value / 60).toFixed(0)} min` : `${(value / 3600).toFixed(0)} h`;
 }
 const title = (name) => name.replaceAll("_", " ");
+/** Names for a sentence, however many there are. */
+const few = (names) => names.slice(0, LEADING).join(", ") + (names.length > LEADING ? ` and ${names.length - LEADING} more` : "");
 
 // ---- charts
 
@@ -129,7 +131,7 @@ function confidence(found) {
     svg("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": label }, ...parts),
     html("figcaption", {},
       below ? key(svg("line", { class: "threshold", x1: 1, x2: 25, y1: 5, y2: 5 }), below) : null,
-      always.length ? html("span", {}, `always sent to a person: ${always.join(", ")}`) : null,
+      always.length ? html("span", {}, `always sent to a person: ${few(always)}`) : null,
       key(svg("rect", { class: "live", x: 3, width: 20, y: 0, height: 10, rx: 2 }), `now, mean ${text(found.mean, (v) => v.toFixed(3))}`),
       key(svg("line", { class: "reference", x1: 1, x2: 25, y1: 5, y2: 5 }), "reference")));
 }
@@ -155,8 +157,23 @@ function table(heads, rows) {
 const cell = (kind, ...children) => html("td", { class: kind }, ...children);
 const head = (words) => html("th", { scope: "row" }, words);
 
-function labels(found) {
-  if (!found.length) return $("labels").replaceChildren(html("p", { class: "quiet" }, "No decision yet."));
+const WHOLE = 12, LEADING = 10;
+let everyTag = false;
+
+/** The tags with the largest share, now or in the reference, and the others as one; see `leading` in monitoring/figures/figures.py. */
+function leading(found) {
+  const size = (one) => Math.max(one.share ?? 0, one.reference ?? 0);
+  const order = [...found].sort((one, other) => size(other) - size(one));
+  const rest = order.slice(LEADING);
+  const sum = (name) => rest.map((one) => one[name]).filter(known).reduce((a, b) => (a ?? 0) + b, null);
+  return [...order.slice(0, LEADING), { label: `${rest.length} more`, share: sum("share"), reference: sum("reference"), psi_term: sum("psi_term") }];
+}
+
+function labels(all) {
+  if (!all.length) return $("labels").replaceChildren(html("p", { class: "quiet" }, "No decision yet."));
+  const found = everyTag || all.length <= WHOLE ? all : leading(all);
+  $("every").hidden = all.length <= WHOLE;
+  $("every").textContent = everyTag ? `Show the ${LEADING} most frequent` : `Show all ${all.length} tags`;
   const most = Math.max(0.1, ...found.flatMap((one) => [one.share ?? 0, one.reference ?? 0]));
   $("labels").replaceChildren(table(
     [["tag", ""], ["mark: reference", "wide"], ["now", "number"], ["reference", "number"], ["PSI", "number spare"], ["confidence", "number spare"]],

@@ -137,6 +137,10 @@ $("pause").addEventListener("click", () => {
   $("pause").textContent = paused ? "Go on" : "Pause";
   if (paused) state("paused", "Paused", "");
 });
+$("every").addEventListener("click", () => {
+  everyTag = !everyTag;
+  draw();
+});
 new ResizeObserver(draw).observe($("main"));
 setInterval(ask, POLL_MS);
 ask();

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from model_export.bundle.bundle import BundleError, read
-from monitoring.vocabulary import OFF_SUBJECT
+from monitoring.vocabulary import OFF_SUBJECT, few
 from stream.contract.record import Record
 from stream.settings.settings import Settings
 
@@ -66,7 +66,7 @@ def unknown_label(settings: Settings, tag: str) -> str | None:
     if tag in manifest.labels:
         return None
     near = difflib.get_close_matches(tag.lower(), manifest.labels, n=1)
-    meant = f"the nearest one is {near[0]}" if near else f"it has {', '.join(manifest.labels)}"
+    meant = f"the nearest one is {near[0]}" if near else f"it has {few(manifest.labels)}"
     return f"the bundle {manifest.name} {manifest.version} has no label {tag!r}; {meant}"
 
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from monitoring.figures.compute import figures
+from monitoring.figures.figures import LabelFigures, leading
 from monitoring.figures.history import History
 from monitoring.figures.snapshot import of_families
 from monitoring.health import STARTING, Verdict
@@ -25,6 +26,7 @@ from monitoring.top.workers import AddressError, address, ask, get
 from stream.cli import main
 from stream.settings.metrics_address import NoPortError, own_address
 from stream.settings.settings import Settings
+from tests.foreign.labels import MANY
 from tests.observations import LABELS, Stream
 
 READY = Verdict(ready=True, why="6 partitions")
@@ -358,3 +360,27 @@ def test_an_empty_worker_shows_dashes() -> None:
 def test_what_another_machine_says_cannot_move_the_cursor() -> None:
     """Control characters in names from other machines are replaced."""
     assert panel.plain("a\x1b[2Jb\n") == "a?[2Jb?"
+
+
+def test_of_77_labels_ten_are_shown_and_the_others_are_one_line() -> None:
+    """The ten with the largest share, then how many more there are with the sum of their shares; none is lost from the sum."""
+    made = Stream(labels=MANY)
+    made.run(200)
+    found = of(made).figures
+    shown = leading(found.labels)
+    assert [one.label for one in shown[-1:]] == ["67 more"]
+    assert len(shown) == 11
+    assert sum(one.share or 0 for one in shown) == pytest.approx(1)
+    assert sum(one.reference or 0 for one in shown) == pytest.approx(1)
+    assert min(one.share or 0 for one in shown[:10]) >= max(one.share or 0 for one in found.labels if one not in shown) - 0.05
+    lines = drawn(of(made), 80)
+    assert sum("67 more" in line for line in lines) == 1
+    assert len(lines) < 50
+
+
+def test_a_label_that_has_vanished_is_among_the_ten() -> None:
+    """Its share of the reference counts too: a tag that nobody gets any more is news."""
+    gone = LabelFigures(label="gone", share=0.0, reference=0.4, psi_term=1.0, confidence=None)
+    rest = [LabelFigures(label=f"{n}", share=0.05, reference=0.03, psi_term=0.0, confidence=0.9) for n in range(20)]
+    assert "gone" in {one.label for one in leading([*rest, gone])}
+    assert leading(rest[:12]) == tuple(rest[:12])

@@ -25,6 +25,7 @@ from stream.registry.client import RegistryError
 from stream.settings.settings import Settings
 from stream.worker import main
 from tests.fakes import raw
+from tests.foreign import bundles as foreign
 from tests.waiting import HANG_SECONDS
 
 EVENTS = (
@@ -32,6 +33,7 @@ EVENTS = (
     b'{"id":"b","title":"A walk along the river"}',
 )
 NOWHERE = Path("/nonexistent/bundle")
+TICKETS = Path(__file__).parents[4] / "examples" / "tickets"
 
 
 def by_rules(**knobs: Any) -> Settings:
@@ -131,3 +133,24 @@ def test_the_models_open_breaker_waits_while_the_rules_stand_in(tmp_path: Path) 
     BreakerFile(model, release="1 model").write("the model failed on 600 of the last 1000 events")
     assert BreakerFile(stand_in, release="1 rules").why() is None
     assert BreakerFile(model, release="1 model").why() == "the model failed on 600 of the last 1000 events"
+
+
+def test_rules_have_the_labels_of_the_bundle_or_do_not_start(tmp_path: Path) -> None:
+    """A guess with a label of somebody else would be news to everybody; a file with the bundle's labels decides."""
+    folder = foreign.write(tmp_path / "bundle").path
+    with pytest.raises(
+        rules.RulesError, match=r"the rules have computer-vision.*Next: `tagstream model rules .*TAGSTREAM_RULES"
+    ):
+        decider_of(by_rules(bundle=folder))
+    own = TICKETS / "rules.toml"
+    found = decider_of(by_rules(bundle=folder, rules=own))
+    assert found.labels == foreign.TICKETS
+    assert decider_of(by_rules(rules=own)).labels == foreign.TICKETS, "the bundle is lost, which is what the rules are for"
+
+
+def test_a_refused_bundle_names_the_file_that_rules_of_ones_own_need() -> None:
+    """With the setting there is nothing to add."""
+    with pytest.raises(BundleError, match=r"labels of your own need TAGSTREAM_RULES, too"):
+        decider_of(Settings(bundle=NOWHERE))
+    with pytest.raises(BundleError, match=r"every event to review\.$"):
+        decider_of(Settings(bundle=NOWHERE, rules=TICKETS / "rules.toml"))

@@ -20,6 +20,7 @@ from stream.doctor.findings import Finding, Status
 from stream.settings.settings import Settings
 from stream.worker.drift import watch_of
 from tests.fakes import KeywordClassifier
+from tests.foreign import bundles as foreign
 
 NO_BROKER = "127.0.0.1:1"
 NO_BUNDLE = Path("/nonexistent/bundle")
@@ -161,3 +162,16 @@ def test_the_doctor_names_the_thresholds_that_a_worker_would_apply(tiny_bundle: 
     )
     wanted = f"threshold {tiny_bundle.manifest.threshold.confidence}"
     assert decider.thresholds_in_words(decider_of_bundle(tiny_bundle, KeywordClassifier()), {}, None) == wanted
+
+
+def test_the_doctor_says_beforehand_that_the_rules_would_not_start(tmp_path: Path) -> None:
+    """A bundle with other labels than the shipped rules has no fallback until it has rules of its own."""
+    folder = foreign.write(tmp_path / "bundle").path
+    bundle, rules = decider.decider(Settings(bundle=folder))
+    assert (bundle.status, rules.check, rules.status) == (Status.OK, "rules", Status.WARN)
+    assert "access, billing, bug, data, feature-request and 2 more of the bundle" in rules.detail
+    assert "TAGSTREAM_RULES" in rules.fix
+    (refused,) = decider.decider(Settings(bundle=folder, decider="rules"))
+    assert (refused.check, refused.status) == ("decider", Status.FAIL)
+    own = Path(__file__).parents[4] / "examples" / "tickets" / "rules.toml"
+    assert [one.check for one in decider.decider(Settings(bundle=folder, rules=own))] == ["bundle"]
