@@ -222,6 +222,7 @@ def evaluate(
     baselines: bool = False,
     against: Sequence[Named] = (),
     checkpoints: Sequence[Named] = (),
+    suite: Path | None = None,
     say: Callable[[str], None],
 ) -> "Measured":
     """
@@ -236,6 +237,7 @@ def evaluate(
         baselines: Train the simpler rivals, in a minute or two, and measure them too.
         against: Other bundles to measure on the same rows.
         checkpoints: Networks in full precision, as `train` keeps them, to measure on the same rows.
+        suite: A file of behaviour cases of one's own, in place of the project's suites.
         say: Called with a sentence before each long step.
 
     Raises:
@@ -266,6 +268,7 @@ def evaluate(
         foreign=gate.foreign(splits),
         digest=read.digest,
         target_precision=read.manifest.threshold.target_precision,
+        suite=suite,
         say=say,
     )
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from model_export.bundle.prediction import Prediction
 from model_export.bundle.strangeness import NO_LIMITS
 from model_export.calibrate import intervals
 from model_export.compare.contestants import Contestant
 from model_export.compare.measured import Measured, ModelReport, PartReport, Published, Versus
+from model_export.data.madewithml import LABELS
 from model_export.data.row import Row
 from model_export.measure import curves, gate, paired, slices, speed, suites
 from model_export.measure.evaluate import evaluate
@@ -23,6 +25,7 @@ def measure(  # noqa: PLR0913 - the models, the rows and the clock
     foreign: Sequence[Row] = (),
     digest: str,
     target_precision: float,
+    suite: Path | None = None,
     rounds: int = speed.ROUNDS,
     say: Callable[[str], None],
 ) -> Measured:
@@ -36,6 +39,7 @@ def measure(  # noqa: PLR0913 - the models, the rows and the clock
         foreign: Rows that are not about machine learning, for the gate.
         digest: Of the bundle.
         target_precision: The share right that its thresholds promise.
+        suite: Behaviour cases of one's own, in place of the project's; these are about the shipped labels, and others are not asked them.
         rounds: Rounds of the measurement of speed.
         say: Called with a sentence before each step, since the whole takes minutes.
 
@@ -58,7 +62,7 @@ def measure(  # noqa: PLR0913 - the models, the rows and the clock
             say(f"measuring {contestant.name}: limits of unusual texts, {len(calibration) + len(foreign)} rows")
         gates[contestant.name] = _gate(contestant, asked[contestant.name], calibration, foreign)
         say(f"measuring {contestant.name}: behaviour suites")
-        behaviour[contestant.name] = suites.run(contestant)
+        behaviour[contestant.name] = _behaviour(contestant, suite)
     texts = speed_texts([row for rows in given.values() for row in rows])
     say(f"measuring speed: {len(texts)} texts, {rounds} rounds, one core, all models in turn")
     speeds = speed.measure({contestant.name: contestant.predict for contestant in contestants}, texts, rounds=rounds, say=say)
@@ -107,6 +111,12 @@ def _part(rows: Sequence[Row], predictions: Sequence[Prediction], contestant: Co
         risk_coverage=curves.risk_coverage(confidences, correct),
         slices=slices.measure(rows, predictions, labels=labels),
     )
+
+
+def _behaviour(contestant: Contestant, suite: Path | None) -> tuple[GroupReport, ...]:
+    if suite is not None:
+        return suites.run_own(contestant, suite)
+    return suites.run(contestant) if set(contestant.labels) == set(LABELS) else ()
 
 
 def _gate(

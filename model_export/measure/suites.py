@@ -5,7 +5,11 @@
     direction    the same title with another decisive word: the label must follow the word
     invariance   the same title with a typo, other case or spelling, synonyms, an address, reordered, decorated: the label must stay
 
-The texts were written for the project. No model is trained or calibrated on them.
+The texts were written for the project. No model is trained or calibrated on them. They are about the shipped labels; for labels of
+one's own `run_own` reads one file, whose lines are of two kinds:
+
+    {"title": "I forgot my password", "tag": "access", "group": "plain"}             it must get this label; may have a description
+    {"title": "Refund, please", "change": "REFUND, PLEASE", "group": "case"}         the change must not change the label
 """
 
 from collections import defaultdict
@@ -28,6 +32,8 @@ INVARIANCE = "invariance"
 
 
 Case = TypeVar("Case", bound=msgspec.Struct)
+# By suite and group: each case in words, and whether it holds.
+Outcomes = dict[tuple[str, str], list[tuple[str, bool]]]
 
 
 class Expectation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -45,6 +51,21 @@ class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     title: str
     change: str
     group: str
+
+
+class OwnCase(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A line of a user's suite: an expectation where it has a `tag`, a change where it has a `change`."""
+
+    title: str
+    group: str = "all"
+    tag: str | None = None
+    change: str | None = None
+    description: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.tag is None) == (self.change is None) or (self.change is not None and self.description is not None):
+            msg = "a case has a title and either a tag, perhaps with a description, or a change of the title"
+            raise ValueError(msg)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +95,27 @@ class GroupReport:
         return {**asdict(self), "passed": self.passed, "interval": self.interval}
 
 
+def run_own(classifier: Classifier, path: Path) -> tuple[GroupReport, ...]:
+    """
+    Put every case of a file of one's own to a classifier.
+
+    Args:
+        classifier: A loaded model.
+        path: JSON Lines of the two kinds.
+
+    Raises:
+        DataError: The file cannot be read, a line of it is no case, or a case expects a label that the classifier lacks.
+    """
+    cases = read_cases(path, OwnCase)
+    expected = [
+        Expectation(title=case.title, tag=case.tag, group=case.group, description=case.description)
+        for case in cases
+        if case.tag is not None
+    ]
+    changes = [Change(title=case.title, change=case.change, group=case.group) for case in cases if case.change is not None]
+    return _reports(_outcomes(classifier, path.stem, expected, path) | _kept(classifier, changes))
+
+
 def run(classifier: Classifier, folder: Path = SUITES) -> tuple[GroupReport, ...]:
     """
     Put every case of every suite to a classifier.
@@ -85,22 +127,39 @@ def run(classifier: Classifier, folder: Path = SUITES) -> tuple[GroupReport, ...
     Raises:
         DataError: A file is missing, a line of it is no case, or a case expects a label that the classifier lacks.
     """
-    outcomes: defaultdict[tuple[str, str], list[tuple[str, bool]]] = defaultdict(list)
+    outcomes: Outcomes = {}
     for suite in EXPECTATIONS:
-        cases = read_cases(folder / f"{suite}.jsonl", Expectation)
-        found = classifier.classify([compose(case.title, case.description) for case in cases])
-        for case, prediction in zip(cases, found, strict=True):
-            if case.tag not in classifier.labels:
-                msg = f"{folder / suite}.jsonl expects {case.tag!r}, which is no label. Next: name one of {few(classifier.labels)}."
-                raise DataError(msg)
-            text = f"{case.title} - {case.description}" if case.description else case.title
-            outcomes[suite, case.group].append((f"{text} ({prediction.label}, not {case.tag})", prediction.label == case.tag))
-    changes = read_cases(folder / f"{INVARIANCE}.jsonl", Change)
+        path = folder / f"{suite}.jsonl"
+        outcomes |= _outcomes(classifier, suite, read_cases(path, Expectation), path)
+    outcomes |= _kept(classifier, read_cases(folder / f"{INVARIANCE}.jsonl", Change))
+    return _reports(outcomes)
+
+
+def _outcomes(classifier: Classifier, suite: str, cases: Sequence[Expectation], path: Path) -> Outcomes:
+    """Whether each text gets its label."""
+    outcomes: defaultdict[tuple[str, str], list[tuple[str, bool]]] = defaultdict(list)
+    found = classifier.classify([compose(case.title, case.description) for case in cases])
+    for case, prediction in zip(cases, found, strict=True):
+        if case.tag not in classifier.labels:
+            msg = f"{path} expects {case.tag!r}, which is no label. Next: name one of {few(classifier.labels)}."
+            raise DataError(msg)
+        text = f"{case.title} - {case.description}" if case.description else case.title
+        outcomes[suite, case.group].append((f"{text} ({prediction.label}, not {case.tag})", prediction.label == case.tag))
+    return outcomes
+
+
+def _kept(classifier: Classifier, changes: Sequence[Change]) -> Outcomes:
+    """Whether each title keeps its label when it is changed."""
+    outcomes: defaultdict[tuple[str, str], list[tuple[str, bool]]] = defaultdict(list)
     before = classifier.classify([compose(case.title, None) for case in changes])
     after = classifier.classify([compose(case.change, None) for case in changes])
     for changed, left, right in zip(changes, before, after, strict=True):
         said = f"{changed.change} ({left.label} became {right.label})"
         outcomes[INVARIANCE, changed.group].append((said, left.label == right.label))
+    return outcomes
+
+
+def _reports(outcomes: Outcomes) -> tuple[GroupReport, ...]:
     return tuple(
         GroupReport(suite=suite, group=group, cases=len(cases), failed=tuple(title for title, holds in cases if not holds))
         for (suite, group), cases in outcomes.items()
@@ -117,7 +176,7 @@ def read_cases(path: Path, kind: type[Case]) -> list[Case]:
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:
-        msg = f"{path} cannot be read: {error.strerror}. Next: install tagstream again; the suites come with it."
+        msg = f"{path} cannot be read: {error.strerror}. Next: name a file that exists; if it is one of tagstream's, install it again."
         raise DataError(msg) from error
     cases = []
     for number, line in enumerate(lines, start=1):
@@ -148,6 +207,10 @@ def totals(reports: Sequence[GroupReport]) -> tuple[GroupReport, ...]:
 
 def as_table(reports: Sequence[GroupReport]) -> str:
     """The suites as a table, and the titles of the cases that do not hold."""
+    if not reports:
+        return (
+            "behaviour: not measured; the suites of tagstream are about its own labels, and --suite FILE has cases for others"
+        )
     lines = [f"  {'suite':<12} {'group':<27} {'holds':>10}  95 %"]
     for report in reports:
         low, high = report.interval

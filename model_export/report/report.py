@@ -74,7 +74,8 @@ def summary(measured: Measured) -> str:
             f"On the {title(part)} ({evaluation.rows} rows) its weighted F1 is {evaluation.weighted_f1:.3f} "
             f"{_bounds(evaluation.weighted_f1_interval)}{_beside(measured, part)}."
         )
-    sentences.append(f"{_cases(measured.bundle)} behaviour cases hold.")
+    if measured.bundle.behaviour:
+        sentences.append(f"{_cases(measured.bundle)} behaviour cases hold.")
     return " ".join(sentences)
 
 

@@ -1,11 +1,12 @@
 """`tagstream demo`: sample events through a whole system."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from stream.cli.exits import note
-from stream.cli.options import DriftAfter, DriftKind, finite, loaded
+from stream.cli.options import DriftAfter, DriftKind, finite, loaded, path
 
 
 def demo(
@@ -18,6 +19,14 @@ def demo(
     rate: Annotated[float, typer.Option(help="Sample events a second.", min=0.1, max=2000, callback=finite)] = 20.0,
     drift: DriftKind = "language",
     drift_after: DriftAfter = 75.0,
+    events: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV or JSON Lines file of events in place of the samples; a column `tag` has what the scripted reviewer answers.",
+            metavar="FILE",
+            parser=path,
+        ),
+    ] = None,
     on_broker: Annotated[
         str | None,
         typer.Option(
@@ -31,8 +40,10 @@ def demo(
 
     TAGSTREAM_BROKERS is not used: a demo touches no broker that it has not started, unless --on-broker names one.
     """
+    from monitoring.vocabulary import few
     from stream.demo.run import Drift
     from stream.demo.run import demo as run
+    from stream.demo.samples import other_labels
     from stream.demo.shifts import Shift
     from stream.terminal.console import Terminal
 
@@ -43,7 +54,20 @@ def demo(
             f"brokers = {chosen.brokers} ({origin}) is not used: a demo starts a broker of its own. To run it there, on topics "
             f"of its own: `tagstream demo --on-broker {chosen.brokers}`"
         )
+    if events is None and (labels := other_labels(chosen)):
+        note(
+            f"the sample events are about machine learning, and the bundle {chosen.bundle} has the labels {few(labels)}: each of them gets one "
+            "of these all the same, and most go to a person. To see your own: `tagstream demo --events FILE`"
+        )
     moves = Drift(shift=Shift(drift), after_seconds=drift_after)
     raise typer.Exit(
-        run(seconds=seconds, rate=rate, settings=chosen, console=Terminal(), on_broker=on_broker is not None, drift=moves)
+        run(
+            seconds=seconds,
+            rate=rate,
+            settings=chosen,
+            console=Terminal(),
+            on_broker=on_broker is not None,
+            drift=moves,
+            events=events,
+        )
     )

@@ -162,6 +162,7 @@ def evaluate(
     baselines: bool,
     against: Sequence[str],
     checkpoints: Sequence[str],
+    suite: Path | None,
     report: Path | None,
     as_json: bool,
 ) -> None:
@@ -175,6 +176,7 @@ def evaluate(
         baselines=baselines,
         against=[named(given) for given in against],
         checkpoints=[named(given) for given in checkpoints],
+        suite=suite,
         say=console.talk,
     )
     if as_json:

@@ -45,6 +45,12 @@ Rivals = Annotated[
         parser=not_empty,
     ),
 ]
+Suite = Annotated[
+    Path | None,
+    typer.Option(
+        help="Behaviour cases of your own, JSON Lines, in place of the suites of tagstream.", metavar="FILE", parser=path
+    ),
+]
 Report = Annotated[
     Path | None, typer.Option(help="Write a report there, in Markdown and in HTML.", metavar="FOLDER", parser=path)
 ]
@@ -223,6 +229,7 @@ def evaluate(
     ] = False,
     against: Against = None,
     checkpoint: Rivals = None,
+    suite: Suite = None,
     report: Report = None,
     json: Json = False,
 ) -> None:
@@ -236,6 +243,7 @@ def evaluate(
         baselines=baselines,
         against=against or (),
         checkpoints=checkpoint or (),
+        suite=suite,
         report=report,
         as_json=json,
     )

@@ -3,7 +3,7 @@
 import itertools
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from monitoring.vocabulary import Destination
 from stream.demo import place, samples
 from stream.demo.interrupt import Interrupt, interrupts
 from stream.demo.ledger import Ledger
+from stream.demo.people.labels import known_labels
 from stream.demo.people.people import People, lacking, people
 from stream.demo.place import Place
 from stream.demo.process import Worker, WorkerError, worker
@@ -26,12 +27,15 @@ from stream.demo.screen.frame import ORDINARY
 from stream.demo.screen.opening import Opening, command
 from stream.demo.screen.summary import print_summary
 from stream.demo.screen.watch import Scene, watch
-from stream.demo.shifts import ABOUT, Shift, shifted
+from stream.demo.shifts import ABOUT, Event, Shift, shifted
 from stream.demo.traffic import Traffic
 from stream.kafka import admin
 from stream.kafka.producer import SendError
 from stream.settings.loading import SettingsError, load
 from stream.settings.settings import Settings
+
+# Events, and the right labels of some of them by title.
+Stock = tuple[list[Event], dict[str, str]]
 
 DRAIN_SECONDS = 20.0
 # At 20 events a second the worker has its reference after half a minute, and compares a window with it every 15 s.
@@ -50,7 +54,7 @@ class Drift:
         return round(self.after_seconds * rate)
 
 
-def demo(
+def demo(  # noqa: PLR0913 - the options of the command
     *,
     seconds: float | None,
     rate: float,
@@ -59,6 +63,7 @@ def demo(
     on_broker: bool = False,
     prefer: str | None = None,
     drift: Drift | None = None,
+    events: Path | None = None,
 ) -> int:
     """
     Run the demo. When it returns or raises, every process that it started has ended.
@@ -73,6 +78,7 @@ def demo(
         on_broker: Run on the brokers of the settings, with topics and a group of the demo's own, which are removed at the end.
         prefer: The only kind of broker to try; see `stream.broker.broker`.
         drift: How and when the stream drifts; None: other languages, after 75 s.
+        events: A file of events in place of the samples, which are about machine learning.
 
     Returns:
         0 if every event and every answer is accounted for, everything ended in order and nothing is left on a named broker, else 1.
@@ -82,6 +88,7 @@ def demo(
         BrokerUnreachableError: The broker did not create the topics, or did not answer a client.
         WorkerError: The worker did not get ready.
         SettingsError: The settings ask for TLS or a user, and the demo is to start its own broker.
+        RowsError: The file of events cannot be used.
         ValueError: `seconds` or `rate` is not more than 0.
     """
     if rate <= 0 or (seconds is not None and seconds <= 0):
@@ -94,9 +101,10 @@ def demo(
             f"it. Next: unset TAGSTREAM_SECURITY__*, or try a cluster with TLS: `{command()} demo --on-broker HOST:PORT`."
         )
         raise SettingsError(msg)
+    stock = (samples.load_events(), known_labels()) if events is None else samples.events_of(events)
     with interrupts() as interrupt, tempfile.TemporaryDirectory(prefix="tagstream-demo-") as folder:
         try:
-            running = _Demo(console, Path(folder), interrupt, drift or Drift())
+            running = _Demo(console, Path(folder), interrupt, drift or Drift(), stock)
             place = running.named(given) if on_broker else running.started(given, prefer)
             return running.run(place, seconds=seconds, rate=rate)
         except KeyboardInterrupt:
@@ -107,8 +115,9 @@ def demo(
 class _Demo:
     """One run, from the first process to the last word. `started` and `named` are the two places for `run`."""
 
-    def __init__(self, console: Console, folder: Path, interrupt: Interrupt, drift: Drift) -> None:
+    def __init__(self, console: Console, folder: Path, interrupt: Interrupt, drift: Drift, stock: Stock) -> None:
         self._console = console
+        self._events, self._labels = stock
         self._drift = drift
         self._folder = folder
         self._interrupt = interrupt
@@ -163,13 +172,13 @@ class _Demo:
             made = admin.create(settings)
         opening.tell("topics", f"{settings.topics.content} and {len(made.made) - 1} more, created")
         opening.tell("group", settings.group)
-        traffic = Traffic(settings, mixed_samples(self._drift, rate), rate=rate)
+        traffic = Traffic(settings, mixed_samples(self._events, self._drift, rate), rate=rate)
         with ExitStack() as stack:
             with opening.step("starting the worker") as say:
                 running = stack.enter_context(worker(settings, self._folder, say))
             opening.tell("worker", f"process {running.pid} is ready")
             lacks = lacking()
-            asked = None if lacks else stack.enter_context(people(settings, traffic.facts.put))
+            asked = None if lacks else stack.enter_context(people(settings, self._labels, traffic.facts.put))
             opening.tell("review", f"{asked.address}/  the console, from the first events on" if asked else f"{lacks}")
             opening.addresses(running.address, settings)
             return self._watched(settings, found.broker, running, traffic, asked, seconds)
@@ -231,9 +240,9 @@ class _Demo:
             pump.run(lambda _: self._interrupt.asked, at_most_seconds=end - healthy, phase=phase)
 
 
-def mixed_samples(drift: Drift, rate: float) -> Iterator[Sample]:
-    """The samples, ordinary until they drift. Those that drift have ids of their own."""
-    events, malformed = samples.load_events(), samples.load_malformed()
+def mixed_samples(events: Sequence[Event], drift: Drift, rate: float) -> Iterator[Sample]:
+    """The events as samples, ordinary until they drift. Those that drift have ids of their own."""
+    malformed = samples.load_malformed()
     yield from itertools.islice(samples.mix(events, malformed), drift.begins(rate))
     yield from samples.mix(shifted(events, drift.shift), malformed, run="later")
 

@@ -11,12 +11,21 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
+from pathlib import Path
 
 import msgspec
 
+from model_export.bundle.bundle import BundleError, read
 from model_export.data.corpus import CORPUS, NOT_ML, CorpusLine
+from model_export.data.madewithml import LABELS
 from model_export.data.splits import part_of_topic
 from monitoring.vocabulary import Reason
+from stream.batch.rows.files import rows_of
+from stream.batch.rows.row import RowsError
+from stream.contract.events import decode
+from stream.contract.record import Record
+from stream.contract.refusal import Refusal
+from stream.settings.settings import Settings
 
 # One in 125: the first comes within seconds, and they stay below the one in a hundred that raises an alarm.
 EVENTS_PER_MALFORMED = 124
@@ -61,6 +70,43 @@ def load_events() -> list[dict[str, str]]:
     events = [*written, *(_event(row, number) for number, row in enumerate(_held_out(), len(written) + 1))]
     random.Random("samples").shuffle(events)  # noqa: S311 - an order, not a secret
     return events
+
+
+def events_of(path: Path) -> tuple[list[dict[str, str]], dict[str, str]]:
+    """
+    The events of a file of one's own, and the labels that its rows may have, by title: the scripted reviewer answers by them.
+
+    Args:
+        path: CSV or JSON Lines, as `tagstream send` takes it. A row with an id that was there before is left out.
+
+    Raises:
+        RowsError: The file cannot be read, has no row, or a row would become a dead letter.
+    """
+    events, labels = {}, {}
+    for row in rows_of(str(path)):
+        found = decode(Record(key=None, value=row.value))
+        if isinstance(found, Refusal):
+            msg = f"line {row.line} of {path} would become a dead letter: {found.message}. Next: correct it, or give another file."
+            raise RowsError(msg)
+        optional = {"description": found.description, "source": found.source}
+        events[found.id] = {"id": found.id, "title": found.title} | {name: value for name, value in optional.items() if value}
+        tag = msgspec.json.decode(found.fields["tag"]) if "tag" in found.fields else None
+        if isinstance(tag, str):
+            labels[" ".join(found.title.split())] = tag
+    if not events:
+        msg = f"{path} has no row. Next: give a file with events."
+        raise RowsError(msg)
+    return list(events.values()), labels
+
+
+def other_labels(settings: Settings) -> tuple[str, ...]:
+    """The labels of the settings' bundle if they are not those of the samples; none where the bundle cannot be read."""
+    try:
+        labels = read(settings.bundle).manifest.labels
+    except BundleError:
+        # The worker of the demo says why.
+        return ()
+    return () if set(labels) == set(LABELS) else labels
 
 
 def load_malformed() -> list[Sample]:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from stream.cli.exits import EXIT_USAGE, fail
-from stream.cli.options import Brokers, not_empty, settings
+from stream.cli.options import Brokers, not_empty, path, settings
 from stream.cli.people import transfer
 from stream.terminal import console as terminal
 
@@ -50,6 +50,10 @@ def review(
         list[str] | None,
         typer.Option(help="Site whose pages may send reports, such as https://news.example. May be repeated."),
     ] = None,
+    guidelines: Annotated[
+        Path | None,
+        typer.Option(help="Markdown file on what each label means, shown beside the answers.", metavar="FILE", parser=path),
+    ] = None,
     without_login: Annotated[
         bool, typer.Option("--without-login", help="Listen beyond this machine without a login: whoever reaches it may answer.")
     ] = False,
@@ -74,6 +78,8 @@ def review(
     from stream import logs
     from stream.review.console.doors.access import Remembered, proxy
     from stream.review.console.doors.reports import checked_origin
+    from stream.review.console.guidelines import NONE
+    from stream.review.console.guidelines import read as read_guidelines
     from stream.web.serving import is_loopback
 
     if not (is_loopback(host) or proxy_header or without_login):
@@ -90,6 +96,7 @@ def review(
         access=access,
         names=host_name or (),
         origins=[checked_origin(origin) for origin in report_origin or ()],
+        guidelines=NONE if guidelines is None else read_guidelines(guidelines),
     )
     logs.configure(level=chosen.log_level, form=chosen.log_format)
     run.run(chosen, plan, say=terminal.talk)

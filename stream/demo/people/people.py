@@ -1,14 +1,13 @@
 """The console of a demo and the script that answers in it, together."""
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from model_export.extras import install
 from stream.demo.people.answers import Given
 from stream.demo.people.console import ReviewConsole, missing
-from stream.demo.people.labels import known_labels
 from stream.demo.people.script import Script
 from stream.settings.settings import Settings
 
@@ -52,17 +51,18 @@ def lacking() -> str | None:
 
 
 @contextmanager
-def people(settings: Settings, given: Callable[[Given], None]) -> Iterator[People]:
+def people(settings: Settings, labels: Mapping[str, str], given: Callable[[Given], None]) -> Iterator[People]:
     """
     Console and script, not started yet; they are ended on exit.
 
     Args:
         settings: Brokers and topics.
+        labels: The right answers that the script knows, by title.
         given: Called in another thread with each answer of the script that is saved.
     """
     with tempfile.TemporaryDirectory(prefix="tagstream-demo-console-") as folder:
         console = ReviewConsole(settings, Path(folder))
-        script = Script(console.address, known_labels(), given)
+        script = Script(console.address, labels, given)
         try:
             yield People(console, script)
         finally:

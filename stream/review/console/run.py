@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
 from monitoring.metrics.quality import QualityMetrics
 from stream.kafka.admin import require
 from stream.kafka.producer import verbatim_sender
@@ -11,6 +13,7 @@ from stream.logs import logger
 from stream.review.console.app import application
 from stream.review.console.desk import Desk
 from stream.review.console.doors.access import Access
+from stream.review.console.guidelines import NONE
 from stream.review.console.measuring import Measuring
 from stream.review.follower import Follower
 from stream.review.saving import Saving
@@ -34,6 +37,7 @@ class Plan:
         access: Who is behind a request.
         names: Host names that requests may have, beside localhost and addresses.
         origins: Sites whose pages may send reports.
+        guidelines: What the labels mean, as HTML; empty where there are none.
     """
 
     store: str
@@ -42,6 +46,7 @@ class Plan:
     access: Access
     names: Sequence[str] = ()
     origins: Sequence[str] = ()
+    guidelines: Markup = NONE
 
 
 def run(settings: Settings, plan: Plan, *, say: Callable[[str], None]) -> None:
@@ -89,6 +94,7 @@ def run(settings: Settings, plan: Plan, *, say: Callable[[str], None]) -> None:
                 measuring=measuring,
                 filled=follower.ready.is_set,
                 trouble=trouble,
+                guidelines=plan.guidelines,
             )
             say(f"the console: {url(listening)}")
             log.info("console_starting", address=url(listening), store=store.name)

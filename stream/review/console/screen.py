@@ -45,6 +45,7 @@ class Screen:
             item=shown,
             saved=last,
             trouble=trouble,
+            guidelines=self._desk.guidelines,
             max_note=MAX_NOTE_CHARACTERS,
         )
 

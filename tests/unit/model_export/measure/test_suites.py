@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from model_export.bundle.classifier import OnnxClassifier
 from model_export.bundle.prediction import Prediction
 from model_export.bundle.text import compose
 from model_export.data import duplicates, lexicon, madewithml
 from model_export.data.corpus import CORPUS, PAIRS, read_corpus
 from model_export.data.madewithml import DataError
 from model_export.measure import suites
+from tests.foreign import bundles as foreign
 
 
 class Keyword:
@@ -143,3 +145,59 @@ def test_nothing_of_the_suites_is_learned_from() -> None:
     learned += [compose(row.title, row.description) for row in lexicon.rows()]
     _, repeated = duplicates.split_near_duplicates(texts, learned, key=str)
     assert repeated == []
+
+
+def own(path: Path, *lines: str) -> Path:
+    """A user's suite of these lines."""
+    file = path / "mine.jsonl"
+    file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return file
+
+
+def test_a_suite_of_ones_own_is_one_file_with_both_kinds_of_cases(tmp_path: Path) -> None:
+    """Expectations stand under the file's name, changes under invariance, each by its group."""
+    found = suites.run_own(
+        Keyword(),
+        own(
+            tmp_path,
+            '{"title": "An image", "tag": "computer-vision", "group": "plain"}',
+            '{"title": "A cat", "description": "in an image", "tag": "other"}',
+            '{"title": "An image", "change": "An imgae", "group": "typo"}',
+        ),
+    )
+    assert {(report.suite, report.group): report.passed for report in found} == {
+        ("mine", "plain"): 1,
+        ("mine", "all"): 0,
+        ("invariance", "typo"): 0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ('{"title": "x"}', "either a tag"),
+        ('{"title": "x", "tag": "other", "change": "y"}', "either a tag"),
+        ('{"title": "x", "change": "y", "description": "z"}', "either a tag"),
+        ('{"title": "x", "tag": "spam"}', "'spam', which is no label"),
+        ("title,tag", "mine.jsonl:2 is no case"),
+    ],
+)
+def test_a_line_that_is_no_case_is_named(tmp_path: Path, line: str, why: str) -> None:
+    """The message has the fault and the next step."""
+    with pytest.raises(DataError, match=r"Next: ") as refused:
+        suites.run_own(Keyword(), own(tmp_path, '{"title": "An image", "tag": "computer-vision"}', line))
+    assert why in str(refused.value)
+
+
+def test_without_a_suite_the_figures_say_that_there_is_none() -> None:
+    """The project's suites are about its own labels; a bundle with others has no figure and no error."""
+    assert "not measured" in suites.as_table(())
+    assert "--suite FILE" in suites.as_table(())
+
+
+def test_the_suite_of_the_tickets_is_one(tmp_path: Path) -> None:
+    """All its lines are cases, and it expects the labels of the tickets alone."""
+    tickets = Path(__file__).parents[4] / "examples" / "tickets" / "suite.jsonl"
+    bundle = foreign.write(tmp_path)
+    reports = suites.run_own(OnnxClassifier(bundle), tickets)
+    assert sum(report.cases for report in reports) == 26

@@ -2,10 +2,14 @@
 
 import itertools
 from collections import Counter
+from pathlib import Path
 
 import msgspec
+import pytest
 
+from model_export.bundle.bundle import DEFAULT_BUNDLE
 from monitoring import limits
+from stream.batch.rows.row import RowsError
 from stream.contract.events import ContentEvent, decode
 from stream.contract.record import Record
 from stream.contract.refusal import Refusal
@@ -13,6 +17,8 @@ from stream.demo import samples
 from stream.demo.run import Drift, mixed_samples
 from stream.demo.samples import Sample
 from stream.demo.shifts import Shift
+from stream.settings.settings import Settings
+from tests.foreign import bundles as foreign
 from tests.unit.stream.demo.demo_records import MALFORMED
 
 
@@ -74,8 +80,43 @@ def test_a_new_round_brings_new_ids() -> None:
 
 def test_the_stream_is_ordinary_and_then_drifts_under_other_ids() -> None:
     """The drift begins after the given seconds, and no id comes twice."""
-    mixed = list(itertools.islice(mixed_samples(Drift(shift=Shift.NO_DESCRIPTION, after_seconds=10), 20), 400))
+    mixed = list(
+        itertools.islice(mixed_samples(samples.load_events(), Drift(shift=Shift.NO_DESCRIPTION, after_seconds=10), 20), 400)
+    )
     described = ["description" in msgspec.json.decode(sample.value) for sample in mixed if sample.code is None]
     assert any(described[:198])
     assert not any(described[199:])
     assert len({sample.key for sample in mixed}) == len(mixed)
+
+
+TICKETS = Path(__file__).parents[4] / "examples" / "tickets"
+
+
+def test_events_of_a_file_of_ones_own_take_the_place_of_the_samples() -> None:
+    """Their ids, texts and sources stay; the labels that rows have are what the reviewer answers."""
+    events, labels = samples.events_of(TICKETS / "gold.csv")
+    assert len(events) == len(labels) == 140
+    assert set(labels.values()) == set(foreign.TICKETS)
+    assert {event["source"] for event in events} == {"email", "web-form", "chat"}
+    assert all(event["id"].startswith("T-3") for event in events)
+    assert sum("description" in event for event in events) == 98
+    unlabelled, none = samples.events_of(TICKETS / "events.jsonl")
+    assert (len(unlabelled), none) == (60, {})
+
+
+def test_a_file_that_the_stream_would_refuse_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    """The line and the reason are named."""
+    file = tmp_path / "mine.jsonl"
+    file.write_text('{"title": "A"}\n{"titel": "B"}\n')
+    with pytest.raises(RowsError, match=r"line 2 of .*mine\.jsonl would become a dead letter: .*Next: "):
+        samples.events_of(file)
+    file.write_text("\n")
+    with pytest.raises(RowsError, match=r"has no row"):
+        samples.events_of(file)
+
+
+def test_a_bundle_with_other_labels_than_the_samples_is_known(tmp_path: Path) -> None:
+    """The demo says so; a bundle that cannot be read is the worker's to name."""
+    assert samples.other_labels(Settings(bundle=DEFAULT_BUNDLE)) == ()
+    assert samples.other_labels(Settings(bundle=tmp_path / "none")) == ()
+    assert samples.other_labels(Settings(bundle=foreign.write(tmp_path / "own").path)) == foreign.TICKETS

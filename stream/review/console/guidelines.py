@@ -1,0 +1,61 @@
+"""The guidelines of the labels, beside the answers: a Markdown file of the user's, rendered once when the console starts."""
+
+from pathlib import Path
+
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+NONE = Markup()
+MOST_BYTES = 256 * 1024
+# A page has one heading of the first level and some of the second already.
+LEVELS_BELOW = 2
+LEAST_IMPORTANT = 6
+
+
+class GuidelinesError(Exception):
+    """The file cannot be shown; the message gives the fault and the next step."""
+
+    exit_code = 2
+
+
+def read(path: Path) -> Markup:
+    """
+    The guidelines as HTML: CommonMark with tables. HTML in the file is shown as text, and pictures are left out.
+
+    Raises:
+        GuidelinesError: The file cannot be read, is not UTF-8, is empty, or is larger than 256 KiB.
+    """
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MOST_BYTES + 1)
+        text = raw.decode()
+    except OSError as error:
+        raise _refused(path, f"cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise _refused(path, f"is not UTF-8 at byte {error.start}") from error
+    if len(raw) > MOST_BYTES or not text.strip():
+        raise _refused(path, f"is larger than {MOST_BYTES:,} bytes" if text.strip() else "is empty")
+    return rendered(text)
+
+
+def rendered(text: str) -> Markup:
+    r"""
+    Markdown as HTML for a page of the console.
+
+    >>> print(rendered("# Labels\n`bug` is <b>not</b> a wish."), end="")
+    <h3>Labels</h3>
+    <p><code>bug</code> is &lt;b&gt;not&lt;/b&gt; a wish.</p>
+    """
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
+    tokens = parser.parse(text)
+    for token in tokens:
+        # A column's alignment would be a style of its own, which the policy of the pages forbids.
+        token.attrs.pop("style", None)
+        if token.tag.startswith("h") and token.tag[1:].isdigit():
+            token.tag = f"h{min(int(token.tag[1:]) + LEVELS_BELOW, LEAST_IMPORTANT)}"
+    # Everything of the file is escaped by the renderer, which writes no tag that the file has written.
+    return Markup(parser.renderer.render(tokens, parser.options, {}))  # noqa: S704
+
+
+def _refused(path: Path, fault: str) -> GuidelinesError:
+    return GuidelinesError(f"the guidelines {path} {fault}. Next: give a Markdown file, or leave --guidelines out.")

@@ -1,0 +1,65 @@
+"""The guidelines of a user's labels, beside the answers."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.review.console import guidelines
+from stream.review.console.guidelines import GuidelinesError
+from tests.console.review_desk import ReviewDesk, item
+from tests.foreign.labels import MANY, TICKETS
+from tests.unit.stream.review.console.conftest import client_of
+
+FILE = Path(__file__).parents[5] / "examples" / "tickets" / "guidelines.md"
+
+
+def test_they_stand_beside_the_answers_of_a_bundle_with_other_labels(queue: ReviewDesk) -> None:
+    """Each label is a button and a row of the table; without a file nothing speaks of guidelines."""
+    queue.add(item("T-1", "App crashes", tag="bug", labels=TICKETS))
+    page = client_of(queue, guidelines=guidelines.read(FILE)).get("/").text
+    for label in TICKETS:
+        assert f'<button name="tag" value="{label}"' in page
+        assert f"<td><code>{label}</code></td>" in page
+    assert "Guidelines" not in client_of(queue).get("/").text
+
+
+def test_77_labels_are_all_there_the_first_nine_with_keys(queue: ReviewDesk) -> None:
+    """In the bundle's order, in columns."""
+    queue.add(item("T-1", "Where is my card?", tag="card-arrival", labels=MANY))
+    page = client_of(queue).get("/").text
+    assert page.count('<button name="tag"') == 78
+    assert 'class="choices many"' in page
+    assert all(f'data-key="{key}"' in page for key in range(10))
+
+
+@given(st.text(max_size=80).filter(str.strip))
+def test_no_text_of_the_file_becomes_a_tag_that_it_has_written(text: str) -> None:
+    """Script, style and pictures of a file are shown as text or not at all."""
+    shown = guidelines.rendered(
+        f"<script>{text}</script> ![x](http://elsewhere.example/{text})\n\n[a](javascript:alert(1)) {text}"
+    )
+    lowered = shown.lower()
+    assert "<script" not in lowered
+    assert "<img" not in lowered
+    assert 'href="javascript' not in lowered
+
+
+def test_a_table_with_aligned_columns_has_no_style_of_its_own() -> None:
+    """The policy of the pages forbids one, and the browser would complain."""
+    shown = guidelines.rendered("| a | b |\n|:--|--:|\n| 1 | 2 |")
+    assert "<td>1</td>" in shown
+    assert "style" not in shown
+
+
+@pytest.mark.parametrize(
+    ("content", "why"), [(None, "cannot be read"), (b"", "is empty"), (b"\xff", "is not UTF-8"), (b"a" * 300_000, "is larger")]
+)
+def test_a_file_that_cannot_be_shown_is_refused(tmp_path: Path, content: bytes | None, why: str) -> None:
+    """Before the console starts, with the next step."""
+    file = tmp_path / "guidelines.md"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(GuidelinesError, match=rf"{why}.*Next: give a Markdown file"):
+        guidelines.read(file)
