@@ -83,12 +83,11 @@ class Made:
     def as_text(self) -> str:
         """The figures as lines of text."""
         manifest = self.bundle.manifest
-        threshold = manifest.threshold
         lines = [
             f"{manifest.name} {manifest.version}, digest {self.bundle.digest[:12]}, in {self.bundle.path}",
             f"{len(self.bundle.model) / 1e6:.1f} MB, made in {self.seconds / 60:.1f} minutes",
             f"temperature {manifest.temperature}",
-            threshold.sentence(),
+            manifest.threshold.sentence(),
             *(found.sentence(label) for label, found in manifest.thresholds.items()),
             *(found.as_text(part) for part, found in self.metrics.evaluations.items()),
         ]
@@ -254,9 +253,8 @@ def evaluate(
     splits = data.load(data_folder)
     models = [contestants.of_bundle(read, splits.labels)]
     models += [contestants.of_bundle(bundle.read(other.path), splits.labels, other.name) for other in against]
-    for given in checkpoints:
-        name = given.name or given.path.stem
-        models.append(contestants.of_checkpoint(name, given.path, bundle=read, calibration=splits.calibration))
+    for path, name in ((given.path, given.name or given.path.stem) for given in checkpoints):
+        models.append(contestants.of_checkpoint(name, path, bundle=read, calibration=splits.calibration))
     contestants.distinct(models)
     if baselines:
         say(f"training the simpler rivals on {len(splits.train)} rows")
@@ -282,13 +280,12 @@ def verify(folder: Path) -> Verified:
         ParityError: A prediction depends on its neighbours.
     """
     verified = bundle.read(folder)
-    classifier = OnnxClassifier(verified)
     texts = [text.text for text in verified.manifest.golden]
     return Verified(
         digest=verified.digest,
         labels=verified.manifest.labels,
         golden_texts=len(texts),
-        invariance=check_invariance(classifier, texts, seed=VERIFY_SEED),
+        invariance=check_invariance(OnnxClassifier(verified), texts, seed=VERIFY_SEED),
         model_bytes=len(verified.model),
     )
 

@@ -11,13 +11,11 @@ from model_export import commands, extras
 from model_export.bundle.bundle import DEFAULT_BUNDLE, Bundle
 from model_export.bundle.bundle import read as read_bundle
 from model_export.bundle.promise.promise import Promise
-from model_export.bundle.rules import draft
 from model_export.commands import BundleOptions
 from model_export.data import madewithml
 from monitoring.vocabulary import few
 from stream import logs
 from stream.cli.show.bundle import print_bundle
-from stream.decide.from_settings import rules_of
 from stream.settings.settings import Settings
 from stream.terminal import console
 
@@ -219,31 +217,6 @@ def verify(settings: Settings, *, as_json: bool) -> None:
         f"{verified.model_bytes / 1e6:.1f} MB, labels {few(verified.labels)}; {verified.golden_texts} golden texts agree; "
         "no prediction depends on its batch"
     )
-
-
-def rules(settings: Settings, *, check: bool, as_json: bool) -> None:
-    """
-    Print an empty file of keyword rules for the labels of the settings' bundle; with `check`, hold the settings' file to them.
-
-    Raises:
-        BundleError: The bundle is refused.
-        RulesError: The file is refused, or has other labels than the bundle.
-    """
-    bundle = commands.inspect(settings.bundle)
-    if not check:
-        console.show(draft(bundle.manifest.labels).removesuffix("\n"))
-        return
-    found = rules_of(settings, bundle)
-    if as_json:
-        console.show_json({"version": found.version, "digest": found.digest, "words": found.words})
-        return
-    silent = [label for label, words in found.words.items() if not words]
-    console.show(
-        f"{found.path}: rules version {found.version}, digest {found.digest[:12]}, for the {len(found.labels)} labels of {settings.bundle}"
-    )
-    if silent:
-        console.talk(f"no words, so never guessed but as `otherwise`: {few(silent)}")
-    console.talk("to put them to use: TAGSTREAM_DECIDER=rules TAGSTREAM_RULES=FILE; every event then goes to people")
 
 
 def inspect(settings: Settings, *, as_json: bool) -> None:

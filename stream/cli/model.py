@@ -8,6 +8,7 @@ import typer
 
 from stream.cli.exits import EXIT_USAGE, fail, note
 from stream.cli.models.look import look
+from stream.cli.models.rules import rules
 from stream.cli.options import Brokers, BundleFolder, Json, finite, not_empty, path, settings
 
 if TYPE_CHECKING:
@@ -218,6 +219,7 @@ def calibrate(
 
 
 app.command("look")(look)
+app.command("rules")(rules)
 
 
 @app.command("evaluate")
@@ -271,22 +273,6 @@ def _promise(
     from model_export.bundle.promise.promise import Promise
 
     return Promise(kind=kind, precision=precision, floor=floor, review_budget=review_budget)
-
-
-@app.command("rules")
-def rules(
-    folder: BundleArgument = None,
-    file: Annotated[
-        Path | None, typer.Option("--rules", help="Check this file of keyword rules.", metavar="FILE", parser=path)
-    ] = None,
-    json: Json = False,
-) -> None:
-    """Check keyword rules for a bundle's labels; without --rules, print an empty file of rules to fill in."""
-    from stream.cli import making
-
-    if json and file is None:
-        fail("--json shows what a file of rules has. Next: give --rules FILE, or leave --json out.", EXIT_USAGE)
-    making.rules(settings(bundle=folder, rules=file), check=file is not None, as_json=json)
 
 
 def _refuse_no_bundles(folders: Iterable[Path]) -> None:

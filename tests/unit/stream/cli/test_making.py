@@ -12,6 +12,7 @@ from model_export.bundle.promise.promise import Promise
 from model_export.bundle.rules import RulesError
 from model_export.data import madewithml
 from stream.cli import making, model
+from stream.cli.models.rules import rules
 from stream.settings.settings import Settings
 from stream.terminal import console
 from tests.foreign import bundles as foreign
@@ -80,12 +81,12 @@ def test_all_puts_teacher_student_and_rivals_beside_the_bundle(monkeypatch: pyte
 def test_rules_are_drafted_filled_in_and_checked(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Without --rules the command prints a file for the bundle's labels; what it prints passes its own check."""
     folder = foreign.write(tmp_path / "bundle").path
-    making.rules(Settings(bundle=folder), check=False, as_json=False)
+    rules(folder)
     file = tmp_path / "rules.toml"
     file.write_text(capfd.readouterr().out)
-    making.rules(Settings(bundle=folder, rules=file), check=True, as_json=False)
+    rules(folder, file)
     shown = capfd.readouterr()
     assert "for the 7 labels of" in shown.out
     assert "no words, so never guessed but as `otherwise`: access, billing, bug" in shown.err
     with pytest.raises(RulesError, match="which the bundle"):
-        making.rules(Settings(rules=file), check=True, as_json=True)
+        rules(file=file, json=True)
