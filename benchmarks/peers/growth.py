@@ -96,9 +96,11 @@ def run(trial: Trial, *, partitions: Sequence[int], backlogs: Sequence[int], eve
 
 
 def _run(trial: Trial, found: Backlog, name: str, events: int) -> Run:
+    expected = found.expected(trial.references, "bundle")
     with trial.bench.running(BASELINE, found.topic, name) as arm:
-        records = running.written([arm], min(events, len(found.texts)), seconds=20 * running.QUIET_SECONDS)
-        work = saturation.work_of(records, found, found.expected(trial.references, "bundle"), whole=events >= len(found.texts))
+        whole = events >= len(found.texts)
+        records = running.written([arm], events, seconds=20 * running.QUIET_SECONDS, whole=whole)
+        work = saturation.work_of(records, found, expected, whole=whole)
         return saturation.measured(arm, records, work, counted=True)
 
 
@@ -123,9 +125,9 @@ def _scaling(trial: Trial, events: int, rounds: int) -> tuple[Scaling | None, li
     for number in range(rounds):
         for workers in (1, 2):
             name = f"growth-{workers}-workers-{number}"
-            settings = trial.bench.settings(found.topic, name)
             environ = trial.bench.environment(found.topic, name)
             with ExitStack() as stack:
+                settings = stack.enter_context(trial.bench.outputs(found.topic, name))
                 arms = [
                     stack.enter_context(trial.bench.process(BASELINE, settings, environ, ",".join(map(str, half))))
                     for half in cores[:workers]
@@ -142,12 +144,13 @@ def _scaling(trial: Trial, events: int, rounds: int) -> tuple[Scaling | None, li
 def start(trial: Trial, *, events: int, rounds: int) -> tuple[Start, list[str]]:
     """Start a worker on a small backlog, again and again; medians, and the reasons why they are void."""
     found = saturation.backlog(trial, events, "start")
+    expected = found.expected(trial.references, "bundle")
     starts: list[Start] = []
     runs: list[Run] = []
     for number in range(rounds):
         with trial.bench.running(BASELINE, "start", f"start-{number}") as arm:
             records = running.written([arm], events, seconds=running.QUIET_SECONDS)
-            work = saturation.work_of(records, found, found.expected(trial.references, "bundle"))
+            work = saturation.work_of(records, found, expected)
             runs.append(saturation.measured(arm, records, work, counted=True))
             starts.append(Start(first_seconds=runs[-1].first_seconds, peak_mib=arm.peak_mib, resident_mib=arm.resident_mib))
         trial.say(

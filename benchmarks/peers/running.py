@@ -25,6 +25,7 @@ from stream.settings.settings import Settings
 STOP_SECONDS = 15.0
 LOOK_SECONDS = 0.05
 POLL_SECONDS = 0.25
+SETTLE_SECONDS = 1.0
 # An arm that has written nothing for so long writes nothing any more; the slowest start, of torch, takes some 20 s on a busy machine.
 QUIET_SECONDS = 60.0
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -78,36 +79,50 @@ class Bench:
     logs: Path
     model: Path | None = None
 
-    def environment(self, content: str, name: str, partitions: int = 4) -> dict[str, str]:
+    def environment(self, content: str, name: str) -> dict[str, str]:
         """The environment of an arm that reads `content` and writes to topics of its own, in a group of its own."""
-        added = {"TAGSTREAM_LOG_FORMAT": "json", "TAGSTREAM_TOPIC_PARTITIONS": str(partitions)}
-        shared = {**settings_of(self.bootstrap, content, name), **added}
+        shared = {**settings_of(self.bootstrap, content, name), "TAGSTREAM_LOG_FORMAT": "json"}
         return shared if self.model is None else {**shared, rival.FOLDER: str(self.model)}
 
-    def settings(self, content: str, name: str, *, partitions: int = 4) -> Settings:
-        """The same as settings; the topics exist afterwards."""
-        found = load(self.environment(content, name, partitions)).settings
-        admin.create(found)
-        return found
+    def settings(self, content: str, name: str) -> Settings:
+        """The same as settings."""
+        return load(self.environment(content, name)).settings
+
+    def fill(self, topic: str, partitions: int, events: Iterable[texts.Event]) -> None:
+        """Write a backlog into a topic that is made for it."""
+        settings = self.settings(topic, f"fill-{topic}")
+        with admin.admin(settings) as client:
+            made = {topic: {"num_partitions": partitions, "replication_factor": 1}}
+            client.create_topics(made, timeout_ms=admin.CREATE_SECONDS * 1000, wait_for_metadata=True)
+        fill(settings, events)
 
     @contextmanager
-    def running(self, arm: str, content: str, name: str, *, cores: str = "") -> Iterator[Arm]:
+    def outputs(self, content: str, name: str) -> Iterator[Settings]:
+        """Output topics of these names, which go afterwards: hundreds of runs would leave thousands of partitions to the broker."""
+        settings = self.settings(content, name)
+        made = admin.create(settings).made
+        try:
+            yield settings
+        finally:
+            with admin.admin(settings) as client:
+                client.delete_topics([topic for topic in made if topic != content], timeout_ms=admin.CREATE_SECONDS * 1000)
+
+    @contextmanager
+    def running(self, arm: str, content: str, name: str) -> Iterator[Arm]:
         """
         An arm from its start until its end, watched.
 
         Args:
             arm: `tagstream` is the shipped worker, others are of `arms.py`.
-            content: The topic to read.
+            content: The topic to read; made with four partitions unless it exists.
             name: Of its output topics and its group.
-            cores: Those that it may use, as `taskset -c` takes them; all by default.
         """
-        settings = self.settings(content, name)
-        with self.process(arm, settings, self.environment(content, name), cores) as found:
+        with self.outputs(content, name) as settings, self.process(arm, settings, self.environment(content, name)) as found:
             yield found
 
     @contextmanager
     def process(self, arm: str, settings: Settings, environ: Mapping[str, str], cores: str = "") -> Iterator[Arm]:
-        """As `running`, with topics that exist."""
+        """As `running`, with topics that exist; `cores` are those that it may use, as `taskset -c` takes them, all by default."""
         module = ["stream.cli.main", "worker"] if arm == "tagstream" else ["benchmarks.peers.arms", arm]
         pinned = ["/usr/bin/taskset", "-c", cores] if cores else []
         started = time.time() * 1000
@@ -134,9 +149,15 @@ class Bench:
                 process.kill()
 
 
-def written(bench_arms: Sequence[Arm], count: int, *, seconds: float) -> list[Record]:
+def written(bench_arms: Sequence[Arm], count: int, *, seconds: float, whole: bool = True) -> list[Record]:
     """
-    The outcomes of arms in one group, after so many, or after these seconds; until then only offsets are asked for, which costs them nothing.
+    The outcomes of arms in one group. Until all are there only offsets are asked for, which takes no time from the arms.
+
+    Args:
+        bench_arms: They write to the same topics.
+        count: So many outcomes are waited for.
+        seconds: At most so long.
+        whole: These are all: what still comes in the second after them, an outcome written again, is read too.
 
     Raises:
         ArmError: An arm ended, or nothing was written for `QUIET_SECONDS`.
@@ -155,9 +176,13 @@ def written(bench_arms: Sequence[Arm], count: int, *, seconds: float) -> list[Re
             if now > seen:
                 seen, heard = now, time.monotonic()
             ended = [arm for arm in bench_arms if not arm.process.running()]
-            if seen >= count or (seen and time.monotonic() - heard > QUIET_SECONDS / 4):
+            quiet = time.monotonic() - heard
+            if seen >= count and (quiet > SETTLE_SECONDS or not whole):
                 break
-            if ended or time.monotonic() - heard > QUIET_SECONDS:
+            # Some are missing, and an arm that has written goes on at once: no more will come.
+            if seen and quiet > QUIET_SECONDS / 4:
+                break
+            if ended or quiet > QUIET_SECONDS:
                 arm = (ended or list(bench_arms))[0]
                 why = "ended" if ended else f"wrote nothing for {QUIET_SECONDS:.0f} s"
                 msg = f"the arm {arm.name} {why} after {seen} of {count} outcomes. Next: see the end of its output: {arm.process.output()[-1500:]}"

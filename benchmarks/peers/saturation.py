@@ -159,8 +159,7 @@ class Backlog:
 def backlog(trial: Trial, count: int, topic: str, *, partitions: int = 4) -> Backlog:
     """Write the first so many events to a topic of their own."""
     drawn = list(texts.events(trial.material, count))
-    settings = trial.bench.settings(topic, f"fill-{topic}", partitions=partitions)
-    running.fill(settings, (event for event, _ in drawn))
+    trial.bench.fill(topic, partitions, (event for event, _ in drawn))
     return Backlog(
         topic=topic,
         texts={event.id: event.title for event, _ in drawn},
