@@ -4,11 +4,12 @@
 
 With TAGSTREAM_DATA the texts are Made With ML's, else the authored corpus. The model of the other arms is made once, into build/peers.
 Every arm's outcomes are counted and its labels compared with its own model's: if an arm lost events or wrote other labels, the page stays
-as it is and the exit code is 1. Absolute figures mean something on a machine that does nothing else; its load stands on the page.
+as it is and the exit code is 1. Absolute figures mean something on a machine that does nothing else; what other programs had stands on the page.
 """
 
 import argparse
 import os
+import platform
 import statistics
 import sys
 import time
@@ -29,9 +30,12 @@ from model_export.bundle.bundle import DEFAULT_BUNDLE, read
 from stream.broker import broker
 
 PARTS = ("saturation", "start", "open-loop", "roofline", "growth")
-LIBRARIES = ("onnxruntime", "aiokafka", "faststream", "faust-streaming", "transformers", "torch")
+OURS = ("onnxruntime", "aiokafka", "faust-streaming")
+THEIRS = ("faststream", "transformers", "torch")
 MODELS = page.ROOT / "build" / "peers"
 SAMPLE = 2000
+# Above this share of other programs a warning is printed; the share stands on the page in any case.
+QUIET = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,21 +84,46 @@ def say(line: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What stands above each block: machine, versions, texts, load."""
+    """
+    What stands above each block.
+
+    Attributes:
+        name: Of the run.
+        material: The texts.
+        tokens: Of a text, in the mean.
+        others: The share of the processor, 0 to 1, that other programs had before the run began.
+    """
 
     name: str
     material: Material
     tokens: float
+    others: float
 
-    def line(self) -> str:
-        """One sentence for a block, with the load of this moment."""
+    def line(self, *libraries: str) -> str:
+        """A sentence on machine, texts and the versions of these libraries."""
         info = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-        versions = ", ".join(f"{library} {version(library)}" for library in LIBRARIES)
+        versions = ", ".join(f"{library} {version(library)}" for library in libraries)
         return (
-            f"{self.name} of {datetime.now(UTC):%Y-%m-%d}: {roofline.processor(info)} ({roofline.kind_of(roofline.flags(info))}), "
-            f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} with everything that was measured; Python {sys.version.split()[0]}, "
-            f"{versions}; texts: {self.material.name}, {self.tokens:.1f} tokens in the mean."
+            f"{self.name} of {datetime.now(UTC):%Y-%m-%d}: {roofline.processor(info)}, {os.cpu_count()} cores, of which other programs "
+            f"had {self.others:.0%} before the run; Python {platform.python_version()}, {versions}; {self.material.name}, "
+            f"{self.tokens:.1f} tokens in the mean."
         )
+
+
+def processor_ticks() -> tuple[int, int]:
+    """Busy and all ticks of all cores since the machine's start, stolen ones among the busy."""
+    first = Path("/proc/stat").read_text(encoding="utf-8").splitlines()[0]
+    ticks = [int(word) for word in first.split()[1:9]]
+    idle = ticks[3] + ticks[4]
+    return sum(ticks) - idle, sum(ticks)
+
+
+def share_of_others(seconds: float = 3.0) -> float:
+    """The share of the processor that is taken while this program sleeps, 0 to 1."""
+    busy, every = processor_ticks()
+    time.sleep(seconds)
+    busy_then, every_then = processor_ticks()
+    return (busy_then - busy) / max(1, every_then - every)
 
 
 def tokens(material: Material) -> float:
@@ -127,55 +156,39 @@ class Comparison:
 
     def saturation(self) -> None:
         """Every arm, and the million that follows from ours."""
-        runs = saturation.run(
-            self._trial,
-            arms=self._arms,
-            rounds=self._size.rounds,
-            seconds=self._size.seconds,
-        )
+        runs = saturation.run(self._trial, arms=self._arms, rounds=self._size.rounds, seconds=self._size.seconds)
         self.faults += saturation.faults(runs)
         if self.faults:
             return
         medians = saturation.medians(runs)
         self._saturated = self._saturated or medians[BASELINE].per_second
-        self.blocks["saturation"] = page.saturation_block(medians, runs, self._about.line())
-        self.blocks["million"] = page.million_block(medians[BASELINE], self._about.line(), event_bytes(self._about.material))
+        self.blocks["saturation"] = page.saturation_block(medians, runs, self._about.line(*OURS, *THEIRS))
+        self.blocks["million"] = page.million_block(
+            medians[BASELINE], self._about.line(*OURS), event_bytes(self._about.material)
+        )
 
     def start(self) -> None:
         """The worker's start."""
-        found, faults = growth.start(
-            self._trial,
-            events=500,
-            rounds=self._size.starts,
-        )
+        found, faults = growth.start(self._trial, events=500, rounds=self._size.starts)
         self.faults += faults
-        self.blocks["start"] = page.start_block(found, self._about.line())
+        self.blocks["start"] = page.start_block(found, self._about.line(*OURS))
 
     def open_loop(self) -> None:
         """The worker at shares of its saturation."""
         if self._saturated is None:
-            runs = saturation.run(
-                self._trial,
-                arms=[BASELINE],
-                rounds=1,
-                seconds=self._size.seconds,
-            )
+            runs = saturation.run(self._trial, arms=[BASELINE], rounds=1, seconds=self._size.seconds)
             self._saturated = saturation.medians(runs)[BASELINE].per_second
         self.points = open_loop.run(
-            self._trial,
-            arm=BASELINE,
-            saturated=self._saturated,
-            shares=self._size.shares,
-            seconds=self._size.rate_seconds,
+            self._trial, arm=BASELINE, saturated=self._saturated, shares=self._size.shares, seconds=self._size.rate_seconds
         )
         self.faults += open_loop.faults(self.points, BASELINE)
-        self.blocks["open-loop"] = page.open_loop_block(self.points, self._about.line())
+        self.blocks["open-loop"] = page.open_loop_block(self.points, self._about.line(*OURS))
 
     def roofline(self) -> None:
         """The session beside the processor's peak."""
         found = roofline.run(rounds=10 * self._size.rounds)
         say(f"{found.kind}: {found.share:.2f} of {found.peak / 1e9:.0f} G multiplications/s")
-        self.blocks["roofline"] = page.roofline_block(found, self._about.line())
+        self.blocks["roofline"] = page.roofline_block(found, self._about.line("onnxruntime"))
 
     def growth(self) -> None:
         """Partitions, backlogs, two workers."""
@@ -187,7 +200,7 @@ class Comparison:
             rounds=self._size.growth_rounds,
         )
         self.faults += found.faults
-        self.blocks["growth"] = page.growth_block(found, self._about.line())
+        self.blocks["growth"] = page.growth_block(found, self._about.line(*OURS))
 
 
 def finish(comparison: Comparison, path: Path, picture: Path) -> int:
@@ -228,7 +241,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--arms takes some of {', '.join({**KINDS, **BAD})}, {BASELINE} among them")
     size = QUICK if chosen.quick else FULL
     size = size if chosen.rounds is None else replace(size, rounds=chosen.rounds)
-    return measure(chosen.part or PARTS, size=size, arms=arms, chosen=chosen)
+    try:
+        return measure(chosen.part or PARTS, size=size, arms=arms, chosen=chosen)
+    except running.ArmError as error:
+        say(f"nothing was written: {error}")
+        return 1
 
 
 def measure(parts: Sequence[str], *, size: Size, arms: Sequence[str], chosen: argparse.Namespace) -> int:
@@ -236,7 +253,10 @@ def measure(parts: Sequence[str], *, size: Size, arms: Sequence[str], chosen: ar
     began = time.monotonic()
     data = os.environ.get("TAGSTREAM_DATA")
     material = texts.load(Path(data) if data else None)
-    about = Surroundings(name="Quick run" if chosen.quick else "Run", material=material, tokens=tokens(material))
+    name = "Quick run" if chosen.quick else "Run"
+    about = Surroundings(name=name, material=material, tokens=tokens(material), others=share_of_others())
+    if about.others > QUIET:
+        say(f"other programs have {about.others:.0%} of the processor: only ratios will mean something, and these little")
     with ExitStack() as stack:
         model = (
             _model(material) if "saturation" in parts and any((KINDS | BAD)[arm].model != "bundle" for arm in arms) else None

@@ -114,28 +114,33 @@ def _cost(partitions: int, backlog: int, runs: Sequence[Run]) -> Cost:
 
 
 def _scaling(trial: Trial, events: int, rounds: int) -> tuple[Scaling | None, list[str]]:
-    """One worker on half of the cores, then two; each in its own group, by rounds. None where there is one core."""
+    """
+    One worker on half of the cores, then two, by rounds; None where there is one core.
+
+    The events are written once the workers hold their partitions, so that sharing them out is not measured.
+    """
     cores = halves(sorted(os.sched_getaffinity(0)))
     if cores is None:
         return None, []
-    found = saturation.backlog(trial, 2 * events, "growth-two", partitions=SCALING_PARTITIONS)
-    expected = found.expected(trial.references, "bundle")
     rates: dict[int, list[float]] = {1: [], 2: []}
     reasons: list[str] = []
     for number in range(rounds):
         for workers in (1, 2):
-            name = f"growth-{workers}-workers-{number}"
-            environ = trial.bench.environment(found.topic, name)
+            found = Backlog.of(trial.material, workers * events, f"growth-{workers}-workers-{number}")
+            expected = found.expected(trial.references, "bundle")
+            filling = trial.bench.topic(found.topic, SCALING_PARTITIONS)
+            environ = trial.bench.environment(found.topic, found.topic)
             with ExitStack() as stack:
-                settings = stack.enter_context(trial.bench.outputs(found.topic, name))
+                settings = stack.enter_context(trial.bench.outputs(found.topic, found.topic))
                 arms = [
                     stack.enter_context(trial.bench.process(BASELINE, settings, environ, ",".join(map(str, half))))
                     for half in cores[:workers]
                 ]
-                records = running.written(arms, 2 * events, seconds=20 * running.QUIET_SECONDS)
+                running.share_partitions(arms)
+                running.fill(filling, found.events())
+                records = running.written(arms, len(expected), seconds=20 * running.QUIET_SECONDS)
             work = saturation.work_of(records, found, expected)
-            # A group that a second worker joins gives events away that it may have decided: at least once.
-            reasons += [f"{workers} workers: {reason}" for reason in work.faults(1.0) if "again" not in reason]
+            reasons += [f"{workers} workers: {reason}" for reason in work.faults(1.0)]
             rates[workers].append(figures.span_of([record.timestamp_ms for record in records]).per_second)
             trial.say(f"round {number}  {workers} workers, {len(cores[0])} cores each: {rates[workers][-1]:.0f} events/s")
     return Scaling(cores=len(cores[0]), one=statistics.median(rates[1]), two=statistics.median(rates[2])), reasons

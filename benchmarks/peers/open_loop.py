@@ -137,8 +137,8 @@ def run(trial: Trial, *, arm: str, saturated: float, shares: Sequence[float], se
         after = list(times(rate, seconds, seed=number))
         topic = f"open-{number}"
         settings = trial.bench.settings(topic, topic)
-        events = [event for event, _ in texts.events(trial.material, len(after) + WAKE_EVENTS)]
-        whole = Backlog(topic=topic, texts={event.id: event.title for event in events}, gold={})
+        whole = Backlog.of(trial.material, len(after) + WAKE_EVENTS, topic)
+        events = list(whole.events())
         expected = whole.expected(trial.references, kind.model)
         with trial.bench.running(arm, topic, topic) as started:
             # The arm has joined its group and warmed up before the first intended time.

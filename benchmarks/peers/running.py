@@ -1,6 +1,7 @@
 """Runs an arm as a process beside one broker: its topics, its processor time and memory, and all that it wrote."""
 
 import os
+import shutil
 import sys
 import tempfile
 import threading
@@ -18,6 +19,7 @@ from benchmarks.throughput import settings_of
 from stream.broker.processes import Process, Processes
 from stream.contract.record import Record
 from stream.kafka import admin, producer
+from stream.kafka.group.look import look
 from stream.kafka.reading import reader
 from stream.settings.loading import load
 from stream.settings.settings import Settings
@@ -88,13 +90,13 @@ class Bench:
         """The same as settings."""
         return load(self.environment(content, name)).settings
 
-    def fill(self, topic: str, partitions: int, events: Iterable[texts.Event]) -> None:
-        """Write a backlog into a topic that is made for it."""
-        settings = self.settings(topic, f"fill-{topic}")
+    def topic(self, name: str, partitions: int) -> Settings:
+        """An empty topic to read; the settings of a program that fills it."""
+        settings = self.settings(name, f"fill-{name}")
         with admin.admin(settings) as client:
-            made = {topic: {"num_partitions": partitions, "replication_factor": 1}}
+            made = {name: {"num_partitions": partitions, "replication_factor": 1}}
             client.create_topics(made, timeout_ms=admin.CREATE_SECONDS * 1000, wait_for_metadata=True)
-        fill(settings, events)
+        return settings
 
     @contextmanager
     def outputs(self, content: str, name: str) -> Iterator[Settings]:
@@ -124,7 +126,7 @@ class Bench:
     def process(self, arm: str, settings: Settings, environ: Mapping[str, str], cores: str = "") -> Iterator[Arm]:
         """As `running`, with topics that exist; `cores` are those that it may use, as `taskset -c` takes them, all by default."""
         module = ["stream.cli.main", "worker"] if arm == "tagstream" else ["benchmarks.peers.arms", arm]
-        pinned = ["/usr/bin/taskset", "-c", cores] if cores else []
+        pinned = [taskset(), "-c", cores] if cores else []
         started = time.time() * 1000
         process = self.processes.start(
             [*pinned, sys.executable, "-m", *module],
@@ -147,6 +149,20 @@ class Bench:
             process.ask_to_end()
             if not process.wait(STOP_SECONDS):
                 process.kill()
+
+
+def taskset() -> str:
+    """
+    The program that gives a process some cores.
+
+    Raises:
+        ArmError: There is none.
+    """
+    found = shutil.which("taskset")
+    if found is None:
+        msg = "there is no `taskset`, which gives each of two workers cores of its own. Next: install util-linux, or leave out --part growth."
+        raise ArmError(msg)
+    return found
 
 
 def written(bench_arms: Sequence[Arm], count: int, *, seconds: float, whole: bool = True) -> list[Record]:
@@ -202,6 +218,23 @@ def _all(client: Any, partitions: Sequence[TopicPartition]) -> Iterator[Record]:
             raise ArmError(msg)
         for found in client.poll(timeout_ms=200, max_records=5000).values():
             yield from (reader.record_of(one) for one in found)
+
+
+def share_partitions(arms: Sequence[Arm]) -> None:
+    """
+    Wait until every one of these workers holds partitions.
+
+    Raises:
+        ArmError: After `QUIET_SECONDS` one of them has none.
+    """
+    deadline = time.monotonic() + QUIET_SECONDS
+    while time.monotonic() < deadline:
+        found = look(arms[0].settings)
+        if found.state == "Stable" and sum(bool(member.partitions) for member in found.members) == len(arms):
+            return
+        time.sleep(POLL_SECONDS)
+    msg = f"{len(arms)} workers do not share the partitions after {QUIET_SECONDS:.0f} s. Next: see the end of its output: {arms[0].process.output()[-1500:]}"
+    raise ArmError(msg)
 
 
 def fill(settings: Settings, events: Iterable[texts.Event]) -> None:

@@ -1,16 +1,17 @@
 """The table of saturation: every arm reads the first events of one backlog as fast as it can, in interleaved rounds."""
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 from benchmarks.peers import figures, running, texts
 from benchmarks.peers.figures import Work
 from benchmarks.peers.rival import WEIGHTS, Rival
 from benchmarks.peers.running import Arm, Bench
-from benchmarks.peers.texts import Material
+from benchmarks.peers.texts import Event, Material
 from model_export.bundle.bundle import DEFAULT_BUNDLE, read
 from model_export.bundle.classifier import OnnxClassifier
 from stream.contract.record import Record, weight
@@ -151,6 +152,20 @@ class Backlog:
     texts: Mapping[str, str]
     gold: Mapping[str, str]
 
+    @classmethod
+    def of(cls, material: Material, count: int, topic: str) -> Self:
+        """The first so many events."""
+        drawn = list(texts.events(material, count))
+        return cls(
+            topic=topic,
+            texts={event.id: event.title for event, _ in drawn},
+            gold={event.id: row.tag for event, row in drawn if texts.is_gold(event.id)},
+        )
+
+    def events(self) -> Iterator[Event]:
+        """Them, in their order."""
+        return (Event(id=name, title=text) for name, text in self.texts.items())
+
     def expected(self, references: References, kind: str) -> dict[str, str]:
         """The label of every event by the model of this kind."""
         return dict(zip(self.texts, references.labels(kind, list(self.texts.values())), strict=True))
@@ -158,13 +173,9 @@ class Backlog:
 
 def backlog(trial: Trial, count: int, topic: str, *, partitions: int = 4) -> Backlog:
     """Write the first so many events to a topic of their own."""
-    drawn = list(texts.events(trial.material, count))
-    trial.bench.fill(topic, partitions, (event for event, _ in drawn))
-    return Backlog(
-        topic=topic,
-        texts={event.id: event.title for event, _ in drawn},
-        gold={event.id: row.tag for event, row in drawn if texts.is_gold(event.id)},
-    )
+    found = Backlog.of(trial.material, count, topic)
+    running.fill(trial.bench.topic(topic, partitions), found.events())
+    return found
 
 
 def work_of(records: Sequence[Record], found: Backlog, expected: Mapping[str, str], *, whole: bool = True) -> Work:
@@ -229,13 +240,14 @@ def faults(runs: Sequence[Run]) -> list[str]:
 
 
 def medians(runs: Sequence[Run]) -> dict[str, Run]:
-    """For each arm the median of every figure over its counted rounds."""
+    """For each arm, in the table's order, the median of every figure over its counted rounds, and the work of the worst of them."""
     names = ("per_second", "cpu_us", "first_seconds", "peak_mib", "record_bytes")
-    by_arm: dict[str, list[Run]] = {}
-    for one in runs:
-        if one.counted:
-            by_arm.setdefault(one.arm, []).append(one)
+    by_arm = {arm: [one for one in runs if one.counted and one.arm == arm] for arm in KINDS | BAD}
     return {
-        arm: replace(found[0], **{name: statistics.median(getattr(one, name) for one in found) for name in names})
+        arm: replace(
+            min(found, key=lambda one: one.work.agreement),
+            **{name: statistics.median(getattr(one, name) for one in found) for name in names},
+        )
         for arm, found in by_arm.items()
+        if found
     }

@@ -244,6 +244,19 @@ def test_medians_are_of_counted_rounds() -> None:
     assert saturation.medians(runs)["tagstream"].per_second == 1000.0
 
 
+def test_arms_stand_in_the_table_s_order_with_their_worst_work() -> None:
+    """Every second round begins with the last arm; the share of own labels is the least of all rounds."""
+    worse = Work(lost=0, repeated=0, foreign=0, agreement=0.97, f1=0.8)
+    found = saturation.medians([a_run("faststream", WHOLE), a_run("tagstream", WHOLE), a_run("faststream", worse)])
+    assert list(found) == ["tagstream", "faststream"]
+    assert found["faststream"].work == worse
+
+
+def test_a_busy_machine_is_measured() -> None:
+    """The share of other programs is one, however short the look."""
+    assert 0 <= command.share_of_others(0.1) <= 1
+
+
 def test_two_workers_have_cores_of_their_own() -> None:
     """An odd core stays free; one core is not enough."""
     assert growth.halves([3, 5, 8]) == ([3], [5])
@@ -261,7 +274,7 @@ def test_a_million_events_a_second_on_paper() -> None:
 
 def comparison(arms_given: Sequence[str]) -> command.Comparison:
     """One without broker."""
-    about = command.Surroundings(name="Run", material=material(2, 2), tokens=20.0)
+    about = command.Surroundings(name="Run", material=material(2, 2), tokens=20.0, others=0.0)
     bench = command.Bench(bootstrap="", processes=None, logs=Path())  # type: ignore[arg-type]
     return command.Comparison(bench=bench, surroundings=about, size=command.QUICK, arms=arms_given, saturated=None)
 
