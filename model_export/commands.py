@@ -170,13 +170,14 @@ def refit(options: BundleOptions, *, source: Path, keep_head: bool = False) -> M
     return _make(options, make, splits)
 
 
-def calibrate(options: BundleOptions, *, source: Path) -> Made:
+def calibrate(options: BundleOptions, *, source: Path, version: str | None = None) -> Made:
     """
     Keep network and tokenizer of a bundle; fit the temperature, choose the thresholds and measure anew.
 
     Args:
-        options: The new bundle; its version is the old one with `-calibrated`.
+        options: The new bundle.
         source: The folder of the old bundle.
+        version: The new bundle's version; the old one's with `-calibrated` unless given.
 
     Raises:
         BundleError: The old bundle is refused.
@@ -186,7 +187,8 @@ def calibrate(options: BundleOptions, *, source: Path) -> Made:
 
     started = time.monotonic()
     kept, splits = bundle.read(source), options.splits()
-    return _made(recalibrate_bundle(options.folder, bundle=kept, splits=splits, asked=options.promise), started)
+    made = recalibrate_bundle(options.folder, bundle=kept, splits=splits, asked=options.promise, version=version)
+    return _made(made, started)
 
 
 def _make(options: BundleOptions, make: Callable[[Path], "Built"], splits: data.Splits) -> Made:

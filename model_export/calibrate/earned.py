@@ -93,7 +93,7 @@ def reached(
     """The threshold of every label after `earn`, without its certificate: quick, for simulations."""
     risk = (1.0 - BOUND_LEVEL) / len(present)
     return {
-        label: _reached(_of_label(evidence, label), present=kept, start=start[label], target=target_precision, risk=risk)[1]
+        label: _reached(of_label(evidence, label), present=kept, start=start[label], target=target_precision, risk=risk)[1]
         for label, kept in present.items()
     }
 
@@ -116,13 +116,13 @@ def earn(
     """
     risk = (1.0 - BOUND_LEVEL) / len(present)
     return {
-        label: _earn(_of_label(evidence, label), present=kept, start=start[label], target=target_precision, risk=risk)
+        label: _earn(of_label(evidence, label), present=kept, start=start[label], target=target_precision, risk=risk)
         for label, kept in present.items()
     }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Sorted:
+class Sorted:
     """The answers on one predicted label that a threshold decides about, the surest first."""
 
     confidence: Floats
@@ -150,10 +150,11 @@ class _Sorted:
         return int(self.answers.count.sum())
 
 
-def _of_label(evidence: Evidence, label: str) -> _Sorted:
+def of_label(evidence: Evidence, label: str) -> Sorted:
+    """The answers about one predicted label."""
     chosen = np.flatnonzero((evidence.said == label) & evidence.publishable)
     order = chosen[np.argsort(-evidence.confidence[chosen], kind="stable")]
-    return _Sorted(
+    return Sorted(
         confidence=evidence.confidence[order],
         answers=Answers(
             right=evidence.right[order],
@@ -164,17 +165,17 @@ def _of_label(evidence: Evidence, label: str) -> _Sorted:
     )
 
 
-def _earn(given: _Sorted, *, present: LabelThreshold, start: float, target: float, risk: float) -> Earned:
+def _earn(given: Sorted, *, present: LabelThreshold, start: float, target: float, risk: float) -> Earned:
     verdict, confidence = _reached(given, present=present, start=start, target=target, risk=risk)
     if verdict == "earned":
         return Earned(verdict=verdict, answers=given.rows, threshold=_certified(given, confidence, target=target, risk=risk))
     if verdict == "withdrawn":
-        return Earned(verdict=verdict, answers=given.rows, threshold=_always_ask(given, target=target, risk=risk))
+        return Earned(verdict=verdict, answers=given.rows, threshold=always_ask(given, target=target, risk=risk))
     times = betting.times_needed(given.above(start), target=target, risk=WALK_PART * risk)
     return Earned(verdict=verdict, answers=given.rows, threshold=present, times_needed=times)
 
 
-def _reached(given: _Sorted, *, present: LabelThreshold, start: float, target: float, risk: float) -> tuple[Verdict, float]:
+def _reached(given: Sorted, *, present: LabelThreshold, start: float, target: float, risk: float) -> tuple[Verdict, float]:
     found = _walked(given, start=start, target=target, risk=WALK_PART * risk)
     if found is not None:
         return "earned", found
@@ -186,7 +187,7 @@ def _reached(given: _Sorted, *, present: LabelThreshold, start: float, target: f
     return ("withdrawn", ALWAYS_ASK) if refuted else ("kept", present.confidence)
 
 
-def _walked(given: _Sorted, *, start: float, target: float, risk: float) -> float | None:
+def _walked(given: Sorted, *, start: float, target: float, risk: float) -> float | None:
     """The confidence that the walk reaches from `start` downward; None where it does not begin."""
     steps = [start, *(confidence for confidence in given.grid() if confidence < start)]
     wealth = betting.log_wealth(given.answers, target=target, places=given.places(steps))
@@ -194,7 +195,7 @@ def _walked(given: _Sorted, *, start: float, target: float, risk: float) -> floa
     return steps[int(reached) - 1] if reached else None
 
 
-def _anywhere(given: _Sorted, *, target: float, risk: float) -> float | None:
+def _anywhere(given: Sorted, *, target: float, risk: float) -> float | None:
     """The lowest confidence of the grid that is proved although all are looked at."""
     grid = given.grid()
     wealth = betting.log_wealth(given.answers, target=target, places=given.places(grid))
@@ -202,7 +203,7 @@ def _anywhere(given: _Sorted, *, target: float, risk: float) -> float | None:
     return grid[int(proved[-1])] if len(proved) else None
 
 
-def _certified(given: _Sorted, confidence: float, *, target: float, risk: float) -> LabelThreshold:
+def _certified(given: Sorted, confidence: float, *, target: float, risk: float) -> LabelThreshold:
     above = given.above(confidence)
     mass = above.weight * above.count
     return LabelThreshold(
@@ -217,7 +218,8 @@ def _certified(given: _Sorted, confidence: float, *, target: float, risk: float)
     )
 
 
-def _always_ask(given: _Sorted, *, target: float, risk: float) -> LabelThreshold:
+def always_ask(given: Sorted, *, target: float, risk: float) -> LabelThreshold:
+    """The record of a label about which a person is always asked."""
     return LabelThreshold(
         confidence=ALWAYS_ASK,
         target_precision=target,

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from model_export.bundle.manifest import ALWAYS_ASK, LabelThreshold, Threshold
+from model_export.calibrate import betting
 from model_export.calibrate.certificate import BOUND_LEVEL, GRID, first_rows, grid_counts, labels_needed, lowest_certified
 from model_export.calibrate.errors import CalibrationError
 from model_export.calibrate.joint import Decided, proofs
@@ -111,10 +112,7 @@ def label_threshold(
     kept = own.take(own.confidence >= confidence)
     seen = kept.precision()
     bound = kept.bound(risk, largest)
-    needed = None
-    if not certified:
-        rows, wrong = grid_counts(own.confidence, own.right)
-        needed = labels_needed(rows, wrong, len(own.right), target=target, risk=risk)
+    needed = None if certified else _needed(own, kept, target=target, risk=risk, largest=largest)
     return LabelThreshold(
         confidence=confidence,
         target_precision=target,
@@ -133,6 +131,15 @@ def _label_threshold(own: Decided, *, target: float, risk: float, pooled: float,
     found = _lowest(own, target=target, risk=risk, largest=largest)
     chosen = found if found is not None else _uncertified(own, target=target, pooled=pooled)
     return label_threshold(own, chosen, target=target, risk=risk, certified=found is not None, largest=largest)
+
+
+def _needed(own: Decided, kept: Decided, *, target: float, risk: float, largest: float) -> int | None:
+    """How many further rows of the label would certify it, if they are like these."""
+    if own.weighted and len(kept.right):
+        times = betting.times_needed(kept.answers(largest), target=target, risk=risk)
+        return None if times is None else max(1, math.ceil((times - 1.0) * len(own.right)))
+    rows, wrong = grid_counts(own.confidence, own.right)
+    return labels_needed(rows, wrong, len(own.right), target=target, risk=risk)
 
 
 def _lowest(own: Decided, *, target: float, risk: float, largest: float) -> float | None:

@@ -14,6 +14,7 @@ from model_export.bundle.manifest import ALWAYS_ASK, Manifest
 from model_export.bundle.strangeness import limits_in
 from model_export.calibrate.earned import Earned, Evidence, earn
 from model_export.calibrate.errors import CalibrationError
+from model_export.calibrate.together import ALL, earn_together
 from model_export.data.splits import Splits
 from model_export.measure import bundle_metrics
 
@@ -29,7 +30,7 @@ class Gain:
 
     Attributes:
         bundle: The bundle that was written.
-        verdicts: By label.
+        verdicts: By label; one on `together.ALL` where the promise is about all published decisions together.
         before: The share of events, 0 to 1, that the old thresholds publish; an estimate from the answers.
         after: The same for the new thresholds.
         answers: How many answers it rests on.
@@ -94,17 +95,27 @@ def earn_bundle(folder: Path, *, bundle: Bundle, evidence: Evidence, splits: Spl
             "Next: `tagstream model calibrate` without --reviewed gives each label its own."
         )
         raise CalibrationError(msg)
-    # Where the walk of each label begins is fixed once, before the first answer: the thresholds of the first bundle.
-    start = record.get("start") or {label: found.confidence for label, found in manifest.thresholds.items()}
-    verdicts = earn(evidence, present=manifest.thresholds, start=start, target_precision=precision)
-    own = {label: found.threshold for label, found in verdicts.items()}
+    # Where a walk begins is fixed once, before the first answer: the thresholds of the first bundle.
+    fixed = record.get("start") or {}
+    together = manifest.threshold
+    if together.promise == "per-label":
+        start = {label: fixed.get(label, found.confidence) for label, found in manifest.thresholds.items()}
+        verdicts = earn(evidence, present=manifest.thresholds, start=start, target_precision=precision)
+        own = {label: found.threshold for label, found in verdicts.items()}
+    else:
+        start = {ALL: fixed.get(ALL, together.confidence)}
+        earned_together = earn_together(
+            evidence, threshold=together, present=manifest.thresholds, start=start[ALL], target_precision=precision
+        )
+        verdicts, own = {ALL: earned_together.verdict}, earned_together.thresholds
+        together = earned_together.threshold
     less = [
         label for label, found in verdicts.items() if found.verdict == "kept" and found.threshold.target_precision < precision
     ]
     if less:
         msg = (
             f"the answers do not prove {precision} for {', '.join(less)}, whose present threshold promises less. Next: give "
-            f"--precision {min(manifest.thresholds[label].target_precision for label in less)}, or more answers."
+            f"--precision {min(verdicts[label].threshold.target_precision for label in less)}, or more answers."
         )
         raise CalibrationError(msg)
     old, new = manifest.asked_below(), {label: found.confidence for label, found in own.items()}
@@ -124,6 +135,7 @@ def earn_bundle(folder: Path, *, bundle: Bundle, evidence: Evidence, splits: Spl
     made = msgspec.structs.replace(
         manifest,
         version=f"{manifest.version.partition(SUFFIX)[0]}{SUFFIX}{number}",
+        threshold=together,
         thresholds=own,
         metrics=metrics.as_json(),
         training={**manifest.training, EARNED: earned},

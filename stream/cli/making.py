@@ -143,13 +143,14 @@ def refit(
     console.show(made.as_text())
 
 
-def calibrate(settings: Settings, *, folder: Path, promise: Promise) -> None:
+def calibrate(settings: Settings, *, folder: Path, promise: Promise, version: str | None = None) -> None:
     """Calibrate the settings' bundle anew, and print the figures of the new bundle."""
     require_export()
     logs.configure(level="info", form="console")
     made = commands.calibrate(
         BundleOptions(folder=folder, data_folder=data_folder(settings), promise=promise),
         source=settings.bundle,
+        version=version,
     )
     console.show(made.as_text())
 

@@ -195,6 +195,10 @@ def calibrate(
         ),
     ] = None,
     brokers: Brokers = None,
+    version: Annotated[
+        str | None,
+        typer.Option(help="Version of the new bundle; the old one's with -calibrated unless given.", parser=not_empty),
+    ] = None,
     json: Json = False,
 ) -> None:
     """
@@ -215,7 +219,7 @@ def calibrate(
         return
     if json:
         fail("--json shows what answers have earned. Next: give --reviewed, or leave --json out.", EXIT_USAGE)
-    making.calibrate(chosen, folder=out, promise=_promise(promise, precision, floor, review_budget))
+    making.calibrate(chosen, folder=out, promise=_promise(promise, precision, floor, review_budget), version=version)
 
 
 app.command("look")(look)
