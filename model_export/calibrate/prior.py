@@ -66,6 +66,11 @@ def learned_by(prior: Prior, labels: Sequence[str]) -> Floats:
     return _proportions(np.exp(logged - logged.max()))
 
 
+def in_order(values: Mapping[str, float], labels: Sequence[str]) -> Floats:
+    """Numbers by label as an array in label order."""
+    return np.array([values[label] for label in labels])
+
+
 def shares_of(targets: Ints, labels: int) -> Floats:
     """
     The share of each label among rows, one row more of each: a label that no row has stays possible.

@@ -91,7 +91,8 @@ def _of_vector(
         bound_level=round(1.0 - risk, 6),
         coverage=round(float(shown.weight.sum()) / total, 6) if total else 0.0,
         rows=len(decided.right),
-        promise=asked.kind,
+        # A budget is about all decisions together.
+        promise="both" if asked.kind == "both" else "overall",
         certified=certified and bool(len(shown.right)),
         floor=asked.least if asked.review_budget is None else None,
         review_budget=asked.review_budget,

@@ -41,6 +41,7 @@ class Target:
 
     Attributes:
         golden: Texts of which every machine that loads the bundle must see nearly the same probabilities.
+        known_words: The words of the texts that the network learned from; those of the training rows unless given.
         level_sources: Every source of calibration rows counts the same for the temperature, however many rows it has.
     """
 
@@ -54,6 +55,7 @@ class Target:
     golden: tuple[str, ...] = reference.GOLDEN_TEXTS
     # The authored rows are harder and many more: unweighted, a temperature for them would be too modest for plain ones.
     level_sources: bool = True
+    known_words: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +143,8 @@ def finish(
         logits = evidence.logits
     prior = target.prior or promise.prior_of(splits.train, trained.labels, balanced=target.balanced)
     temperature = promise.temperature(logits, splits.calibration, trained.labels, prior, level=target.level_sources)
-    known_words = strangeness.known_words(row.text for row in splits.train)
+    own = target.known_words
+    known_words = list(own) if own is not None else strangeness.known_words(row.text for row in splits.train)
     draft = _draft(model, tokenizer.to_str().encode(), trained, target, temperature, prior, known_words)
     with tempfile.TemporaryDirectory(prefix="tagstream-bundle-") as name:
         classifier = OnnxClassifier(draft.write(Path(name)))

@@ -98,7 +98,7 @@ def earn_bundle(folder: Path, *, bundle: Bundle, evidence: Evidence, splits: Spl
     # Where a walk begins is fixed once, before the first answer: the thresholds of the first bundle.
     fixed = record.get("start") or {}
     together = manifest.threshold
-    if together.promise == "per-label":
+    if together.promise is None:
         start = {label: fixed.get(label, found.confidence) for label, found in manifest.thresholds.items()}
         verdicts = earn(evidence, present=manifest.thresholds, start=start, target_precision=precision)
         own = {label: found.threshold for label, found in verdicts.items()}

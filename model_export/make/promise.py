@@ -1,6 +1,6 @@
 """Temperature, prior and thresholds of a bundle from the logits of its calibration rows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
@@ -48,8 +48,8 @@ def temperature(logits: Floats, rows: Sequence[Row], labels: Sequence[str], prio
     targets = _targets(rows, labels)
     weights = level_sources([row.source for row in rows]) if level else None
     if prior.source != "rows" and len(rows):
-        weights = priors.row_weights(targets, _in_order(prior.shares, labels), weights)
-    return fit_temperature(logits, targets, weights, _in_order(prior.offsets, labels))
+        weights = priors.row_weights(targets, priors.in_order(prior.shares, labels), weights)
+    return fit_temperature(logits, targets, weights, priors.in_order(prior.offsets, labels))
 
 
 def keep(manifest: Manifest, predictions: Sequence[Prediction], rows: Sequence[Row], asked: Promise) -> Manifest:
@@ -74,7 +74,7 @@ def decided(predictions: Sequence[Prediction], rows: Sequence[Row], labels: Sequ
     targets = _targets(rows, labels)
     weights = np.ones(len(rows))
     if prior is not None and prior.source != "rows":
-        weights = priors.row_weights(targets, _in_order(prior.shares, labels))
+        weights = priors.row_weights(targets, priors.in_order(prior.shares, labels))
     return Decided(
         said=np.array([labels.index(found.label) for found in predictions], dtype=np.int64),
         confidence=np.array([found.confidence for found in predictions]),
@@ -85,7 +85,3 @@ def decided(predictions: Sequence[Prediction], rows: Sequence[Row], labels: Sequ
 
 def _targets(rows: Sequence[Row], labels: Sequence[str]) -> Ints:
     return np.array([labels.index(row.tag) for row in rows], dtype=np.int64)
-
-
-def _in_order(values: Mapping[str, float], labels: Sequence[str]) -> Floats:
-    return np.array([values[label] for label in labels])

@@ -6,22 +6,29 @@ the padding of a text.
 
 import logging
 import tempfile
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from model_export.bundle.bundle import Bundle
-from model_export.bundle.manifest import Multilabel
-from model_export.bundle.promise.promise import Promise
+from model_export.bundle.classifier import OnnxClassifier
+from model_export.bundle.manifest import Manifest, Multilabel
+from model_export.bundle.promise.promise import PriorSource, Promise
+from model_export.calibrate import prior as priors
+from model_export.calibrate.errors import CalibrationError
+from model_export.calibrate.temperature import Floats
+from model_export.data.decisions import read_decisions
 from model_export.data.splits import Splits
-from model_export.make import assemble, multilabel
+from model_export.make import assemble, multilabel, promise
 from model_export.make.assemble import Built, Compared, Target
 from model_export.onnx import heads, operators, parity
 from model_export.train import batches
 from model_export.train.checkpoint import Trained
 
-SUFFIX = "-calibrated"
+SUFFIX, ADAPTED = "-calibrated", "-adapted"
 logger = logging.getLogger(__name__)
 
 
@@ -49,6 +56,125 @@ def recalibrate_bundle(folder: Path, *, bundle: Bundle, splits: Splits, asked: P
     if option is None:
         return _recalibrated(folder, bundle.model, bundle=bundle, splits=splits, asked=asked, version=version)
     return _with_option(folder, option, bundle=bundle, splits=splits, asked=asked, version=version)
+
+
+def adapt_bundle(folder: Path, *, bundle: Bundle, stream: "Stream", splits: Splits, asked: Promise) -> Built:
+    """
+    The same network for a stream whose labels come as often as `stream` says: prior, temperature and thresholds are new.
+
+    The certificate is earned again, on the calibration rows weighted to the new shares.
+
+    Args:
+        folder: Where the new bundle goes.
+        bundle: The one whose network is kept. Without a prior, `splits.train` says which shares it learned.
+        stream: The shares, or the evidence for them.
+        splits: The rows; the network has not seen those of `calibration`.
+        asked: The promise that the thresholds shall keep.
+
+    Raises:
+        CalibrationError: The shares cannot be identified, or the rows were learned from, or the promise cannot be kept.
+        ParityError: As `recalibrate_bundle`.
+    """
+    manifest = bundle.manifest
+    if "quick" in manifest.training and set(splits.digests.values()) & set(_learned_files(manifest)):
+        msg = (
+            "these rows were learned from: `train --quick` fits its head to all of them, so the network's word on them proves "
+            "nothing. Next: give --data with labelled rows that it has not seen."
+        )
+        raise CalibrationError(msg)
+    labels = manifest.labels
+    if manifest.prior is None and not splits.train:
+        msg = (
+            "the bundle does not say which shares of labels it expects, and its training rows are not there to count. Next: give the "
+            "--data that it was trained on, or calibrate it first (`tagstream model calibrate`)."
+        )
+        raise CalibrationError(msg)
+    before = manifest.prior or promise.prior_of(splits.train, labels, balanced=False)
+    found = stream.shares(bundle, splits, priors.in_order(before.shares, labels))
+    new = priors.make(
+        labels, learned=priors.learned_by(before, labels), wanted=found.shares, source=found.source, record=found.record
+    )
+    changed = msgspec.structs.replace(bundle, manifest=msgspec.structs.replace(manifest, prior=new))
+    version = manifest.version.removesuffix(ADAPTED) + ADAPTED
+    return recalibrate_bundle(folder, bundle=changed, splits=splits, asked=asked, version=version)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shares:
+    """Shares in label order, where they come from, and the evidence for a manifest."""
+
+    shares: Floats
+    source: PriorSource
+    record: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """
+    What is known of a stream; one of the three.
+
+    Attributes:
+        given: The share of each label.
+        tags: The labels of rows that were drawn from the stream.
+        decisions: A file of the bundle's decisions on the stream.
+    """
+
+    given: Mapping[str, float] | None = None
+    tags: Sequence[str] | None = None
+    decisions: Path | None = None
+
+    def shares(self, bundle: Bundle, splits: Splits, assumed: Floats) -> Shares:
+        """
+        The shares of the stream.
+
+        Args:
+            bundle: The bundle that decided.
+            splits: The calibration rows show which labels its network confuses.
+            assumed: The shares that its probabilities expect, in label order.
+
+        Raises:
+            CalibrationError: The shares are not identified, or a row has a label that the bundle lacks.
+            OwnDataError: The file is no file of the bundle's decisions.
+        """
+        labels = bundle.manifest.labels
+        if self.given is not None:
+            return Shares(shares=priors.checked(self.given, labels), source="given", record={})
+        if self.tags is not None:
+            unknown = sorted(set(self.tags) - set(labels))
+            if unknown or not self.tags:
+                what = f"the label {unknown[0]!r} is not one of the bundle's" if unknown else "there are no labelled rows"
+                msg = f"{what}. Next: give rows labelled with {', '.join(labels)}."
+                raise CalibrationError(msg)
+            targets = np.array([labels.index(tag) for tag in self.tags], dtype=np.int64)
+            return Shares(shares=priors.shares_of(targets, len(labels)), source="labels", record={"rows": len(self.tags)})
+        if self.decisions is None:
+            msg = "nothing is known of the stream. Next: give --prior, --from-labels or --from-decisions."
+            raise CalibrationError(msg)
+        found = priors.estimate(
+            read_decisions(self.decisions, labels, bundle.digest),
+            assumed,
+            rows=np.array(
+                [
+                    list(one.probabilities.values())
+                    for one in OnnxClassifier(bundle).classify([row.text for row in splits.calibration])
+                ]
+            ).reshape(-1, len(labels)),
+            targets=np.array([labels.index(row.tag) for row in splits.calibration], dtype=np.int64),
+        )
+        return Shares(shares=found.shares, source="decisions", record=priors.as_record(found, labels))
+
+
+def unseen(rows: Splits, manifest: Manifest) -> Splits:
+    """A user's rows to calibrate on: all of them, or the calibration part where the network has learned from the rest of the file."""
+    if set(rows.digests.values()) & set(_learned_files(manifest)):
+        return rows
+    return replace(rows, train=(), calibration=(*rows.train, *rows.calibration))
+
+
+def _learned_files(manifest: Manifest) -> list[str]:
+    data = manifest.training.get("data")
+    found = data.get("sha256") if isinstance(data, dict) else None
+    return list(found.values()) if isinstance(found, dict) else []
 
 
 def _with_operators(bundle: Bundle, splits: Splits) -> Bundle:
@@ -98,6 +224,9 @@ def _recalibrated(
         promise=asked,
         prior=old.prior,
         max_length=old.max_length,
+        golden=tuple(text.text for text in old.golden),
+        # Rows that were only given to calibrate do not say which words the network has learned from.
+        known_words=None if splits.train else tuple(old.reference.get("known_words", ())),
     )
     compared = Compared(
         logits=None,

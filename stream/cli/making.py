@@ -220,11 +220,11 @@ def verify(settings: Settings, *, as_json: bool) -> None:
     )
 
 
-def inspect(settings: Settings, *, as_json: bool) -> None:
+def inspect(settings: Settings, *, as_json: bool, events_a_day: int = 10_000) -> None:
     """Print a bundle: a short text, or the whole manifest as JSON."""
     bundle: Bundle = commands.inspect(settings.bundle)
     if not as_json:
-        print_bundle(bundle)
+        print_bundle(bundle, events_a_day)
         return
     shown = {"digest": bundle.digest, **msgspec.to_builtins(bundle.manifest)}
     console.show_json(shown)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from stream.cli.exits import EXIT_USAGE, fail, note
+from stream.cli.models.adapt import adapt
 from stream.cli.models.look import look
 from stream.cli.models.rules import rules
 from stream.cli.options import Brokers, BundleFolder, Json, finite, not_empty, path, settings
@@ -224,6 +225,7 @@ def calibrate(
 
 app.command("look")(look)
 app.command("rules")(rules)
+app.command("adapt")(adapt)
 
 
 @app.command("evaluate")
@@ -264,11 +266,15 @@ def verify(folder: BundleArgument = None, json: Json = False) -> None:
 
 
 @app.command("inspect")
-def inspect(folder: BundleArgument = None, json: Json = False) -> None:
-    """Show a bundle: labels, training data, thresholds and limits; with --json the whole manifest."""
+def inspect(
+    folder: BundleArgument = None,
+    events_a_day: Annotated[int, typer.Option(help="Count the reviews of a stream of so many events.", min=1)] = 10_000,
+    json: Json = False,
+) -> None:
+    """Show a bundle: labels, training data, thresholds, limits and their price; with --json the whole manifest."""
     from stream.cli import making
 
-    making.inspect(settings(bundle=folder), as_json=json)
+    making.inspect(settings(bundle=folder), as_json=json, events_a_day=events_a_day)
 
 
 def _promise(

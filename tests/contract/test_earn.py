@@ -3,14 +3,16 @@
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from model_export.bundle.bundle import DEFAULT_BUNDLE, Bundle, read
 from model_export.bundle.classifier import OnnxClassifier
-from model_export.bundle.manifest import ALWAYS_ASK
+from model_export.bundle.manifest import ALWAYS_ASK, LabelThreshold, Threshold
 from model_export.calibrate.earned import Evidence
 from model_export.calibrate.errors import CalibrationError
+from model_export.calibrate.together import ALL
 from model_export.data.corpus import CORPUS, read_corpus
 from model_export.data.splits import Splits
 from model_export.make.earn import earn_bundle, lineage
@@ -21,8 +23,45 @@ LABELS = ("computer-vision", "mlops", "natural-language-processing", "other")
 
 @pytest.fixture(scope="module")
 def shipped() -> Bundle:
-    """The shipped bundle."""
-    return read(DEFAULT_BUNDLE)
+    """The network of the shipped bundle with a promise of each label at 0.98 or more."""
+    bundle = read(DEFAULT_BUNDLE)
+    own = LabelThreshold(
+        confidence=0.98,
+        target_precision=0.95,
+        precision=0.99,
+        precision_lower_bound=0.955,
+        bound_level=0.9875,
+        rows=150,
+        label_rows=400,
+        certified=True,
+    )
+    together = msgspec.structs.replace(bundle.manifest.threshold, promise=None, certified=False, floor=None)
+    manifest = msgspec.structs.replace(bundle.manifest, threshold=together, thresholds=dict.fromkeys(LABELS, own))
+    return msgspec.structs.replace(bundle, manifest=manifest)
+
+
+@pytest.fixture(scope="module")
+def overall(shipped: Bundle) -> Bundle:
+    """The same network with one promise about all labels: from 0.85 on, `other` from 0.95 on."""
+    together = Threshold(
+        confidence=0.85,
+        target_precision=0.95,
+        precision=0.97,
+        precision_lower_bound=0.951,
+        bound_level=0.96,
+        coverage=0.7,
+        rows=1800,
+        promise="overall",
+        certified=True,
+        floor=0.9,
+    )
+    own = {
+        label: msgspec.structs.replace(found, confidence=0.95 if label == "other" else 0.85, target_precision=0.9)
+        for label, found in shipped.manifest.thresholds.items()
+    }
+    return msgspec.structs.replace(
+        shipped, manifest=msgspec.structs.replace(shipped.manifest, threshold=together, thresholds=own)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -63,10 +102,10 @@ def test_the_answers_lower_the_thresholds_and_nothing_else(shipped: Bundle, spli
     assert made.manifest.version == f"{shipped.manifest.version}-earned.1"
     assert set(made.manifest.asked_below().values()) == {0.41}
     assert all(found.certified for found in made.manifest.thresholds.values())
-    assert (gain.before, gain.after) == (pytest.approx(5 / 16), pytest.approx(0.75))
-    assert "75.0% of events, 31.2% before, by 9,600 answers" in gain.as_text()
+    assert (gain.before, gain.after) == (pytest.approx(0.25), pytest.approx(0.75))
+    assert "75.0% of events, 25.0% before, by 9,600 answers" in gain.as_text()
     assert lineage(made.manifest, made.digest) == (shipped.digest, made.digest)
-    assert "thresholds: earned from 9,600 answers, published 75.0%, 31.2% before" in "\n".join(show._lines(made))
+    assert "thresholds: earned from 9,600 answers, published 75.0%, 25.0% before" in "\n".join(show._lines(made))
     assert OnnxClassifier(made).classify(["deploy a model"]) == OnnxClassifier(shipped).classify(["deploy a model"])
 
 
@@ -114,3 +153,43 @@ def test_a_precision_that_the_kept_labels_do_not_promise_is_refused(shipped: Bun
     some = replace(given, count=np.where(given.said == "mlops", 5, 6000))
     with pytest.raises(CalibrationError, match=r"do not prove 0\.97 for mlops"):
         earn_bundle(tmp_path, bundle=shipped, evidence=some, splits=splits, precision=0.97)
+
+
+def test_a_promise_about_all_labels_is_earned_by_one_walk(overall: Bundle, splits: Splits, tmp_path: Path) -> None:
+    """The shared confidence falls for all labels but the stricter one; the bundle still promises all of them together."""
+    gain = earn_bundle(
+        tmp_path,
+        bundle=overall,
+        evidence=evidence({0.99: True, 0.9: True, 0.8: True, 0.4: False}),
+        splits=splits,
+        precision=0.95,
+    )
+    made = read(tmp_path).manifest
+    assert gain.verdicts[ALL].verdict == "earned"
+    assert made.asked_below() == {label: 0.95 if label == "other" else 0.41 for label in LABELS}
+    assert (made.threshold.promise, made.threshold.certified, made.threshold.confidence) == ("overall", True, 0.41)
+    assert made.threshold.precision_lower_bound >= 0.95
+    assert all(found.certified and found.target_precision == 0.9 for found in made.thresholds.values())
+    assert made.training["earned"]["start"] == {ALL: 0.85}
+    assert "all labels: earned from confidence 0.41 on" in gain.as_text()
+
+
+def test_a_label_that_is_proved_to_miss_the_floor_is_left_to_people(overall: Bundle, splits: Splits, tmp_path: Path) -> None:
+    """One label is wrong in a fifth; the others carry the promise, and it is still held back."""
+    given = evidence({0.99: True, 0.9: True, 0.8: True})
+    bad = (given.said == "mlops") & (given.confidence == 0.99)
+    wrong = replace(given, right=given.right & ~bad, count=np.where(bad, 100, given.count * 2))
+    wrong = replace(wrong, count=np.where((wrong.said == "mlops") & ~bad, 200, wrong.count))
+    made = earn_bundle(tmp_path, bundle=overall, evidence=wrong, splits=splits, precision=0.95).bundle.manifest
+    assert made.thresholds["mlops"].confidence == ALWAYS_ASK
+    assert made.threshold.certified
+    assert made.thresholds["computer-vision"].confidence < 0.85
+
+
+def test_a_promise_about_all_labels_that_is_disproved_is_withdrawn(overall: Bundle, splits: Splits, tmp_path: Path) -> None:
+    """Most answers say that it is wrong: a person is asked about everything, and nothing is certified."""
+    gain = earn_bundle(tmp_path, bundle=overall, evidence=evidence({0.99: False}), splits=splits, precision=0.95)
+    made = gain.bundle.manifest
+    assert gain.verdicts[ALL].verdict == "withdrawn"
+    assert set(made.asked_below().values()) == {ALWAYS_ASK}
+    assert not made.threshold.certified

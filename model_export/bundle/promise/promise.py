@@ -56,8 +56,8 @@ class Threshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
         bound_level: The level of the bound, 0 to 1.
         coverage: The share of the same rows, of all calibration rows.
         rows: The number of calibration rows.
-        promise: The precision is promised of every label (`per-label`), of all published decisions together (`overall`), or of
-            both. A promise per label makes none here.
+        promise: The precision is promised of all published decisions together (`overall`), or of each label too (`both`); None where
+            it is promised of each label alone.
         certified: The bound of all published decisions together reaches the target.
         floor: The precision that no label may be seen to miss, where the promise is about all of them; None otherwise.
         review_budget: The share of events for people, 0 to 1, that chose the confidence; None where the target chose it.
@@ -70,7 +70,7 @@ class Threshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     bound_level: float
     coverage: float
     rows: int
-    promise: PromiseKind = "per-label"
+    promise: Literal["overall", "both"] | None = None
     certified: bool = False
     floor: Share | None = None
     review_budget: Share | None = None

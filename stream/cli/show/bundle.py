@@ -19,10 +19,18 @@ USES = {
     "holdout": "held out",
 }
 
+PRIORS = {
+    "balanced": "every label equally often",
+    "rows": "as often as the training rows have them",
+    "given": "as somebody said",
+    "labels": "by labelled rows of a stream",
+    "decisions": "by decisions on a stream",
+}
 
-def print_bundle(bundle: Bundle) -> None:
-    """Print a bundle as a short text; `--json` has the whole manifest."""
-    for line in _lines(bundle):
+
+def print_bundle(bundle: Bundle, events_a_day: int = 10_000) -> None:
+    """Print a bundle as a short text, with the reviews that a stream of so many events would take; `--json` has the whole manifest."""
+    for line in (*_lines(bundle), *_trade(bundle.manifest, events_a_day)):
         console.show(console.visible(line, limit=len(line)))
 
 
@@ -42,6 +50,11 @@ def _lines(bundle: Bundle) -> Iterator[str]:
     if manifest.multilabel is not None:
         scores = ", ".join(f"{label} {score}" for label, score in manifest.multilabel.thresholds.items())
         yield _named("tags", f"says what else a text is about, from these scores on: {scores}")
+    if manifest.prior is not None:
+        shares = ", ".join(f"{label} {share:.1%}" for label, share in manifest.prior.shares.items())
+        yield _named("expects", f"{shares} ({PRIORS[manifest.prior.source]})")
+    if manifest.threshold.promise is not None:
+        yield _named("promises", manifest.threshold.sentence())
     yield _named("asks", "a person below this confidence in the label that the model gives:")
     for label, confidence in manifest.asked_below().items():
         shown = "always" if confidence == ALWAYS_ASK else f"{confidence}"
@@ -49,6 +62,22 @@ def _lines(bundle: Bundle) -> Iterator[str]:
         why = own.sentence(label) if own is not None else f"{label}: no certificate; this is the threshold of all labels"
         yield f"  {shown:<8}{why}"
     yield from _ood(manifest)
+
+
+def _trade(manifest: Manifest, events_a_day: int) -> Iterator[str]:
+    """The precisions that could be promised of all published decisions together, and how many events a day people would see."""
+    if not manifest.trade:
+        return
+    yield _named("trade", f"what other precisions of all published decisions would cost, at {events_a_day:,} events a day:")
+    for each in manifest.trade:
+        reviews = f"{round((1.0 - each.published) * events_a_day):,} reviews a day"
+        price = (
+            f"published {each.published:6.1%} from confidence {each.confidence} on, {reviews}"
+            if each.confidence is not None
+            else "cannot be certified with these calibration rows"
+        )
+        chosen = " (chosen)" if each.target_precision == manifest.threshold.target_precision else ""
+        yield f"  {each.target_precision:<8}{price}{chosen}"
 
 
 def _ood(manifest: Manifest) -> Iterator[str]:

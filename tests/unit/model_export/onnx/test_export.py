@@ -1,9 +1,11 @@
 """A tiny random transformer through the real path: export, quantise, bundle, classify."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -16,13 +18,14 @@ from model_export.bundle.classifier import OnnxClassifier
 from model_export.bundle.invariance import ParityError
 from model_export.bundle.onnx_graph import STANDARD_DOMAINS, summarise
 from model_export.bundle.promise.promise import Promise
-from model_export.calibrate import temperature
+from model_export.calibrate import prior, temperature
+from model_export.calibrate.errors import CalibrationError
 from model_export.data.madewithml import LABELS
 from model_export.data.row import Row
 from model_export.data.splits import Splits
 from model_export.make import assemble, build, multilabel
 from model_export.make.assemble import Built
-from model_export.make.recalibrate import recalibrate_bundle
+from model_export.make.recalibrate import Stream, adapt_bundle, recalibrate_bundle, unseen
 from model_export.onnx import export, parity, quantize
 from model_export.train import batches, checkpoint, rounding, tuning
 from model_export.train.checkpoint import CheckpointError, Trained
@@ -331,6 +334,52 @@ def test_a_bundle_is_calibrated_anew_with_its_network_and_tokenizer(built: Built
     assert changed.manifest.parity == {name: kept for name, kept in old.manifest.parity.items() if name != "routing_flips"}
     again = recalibrate_bundle(tmp_path, bundle=changed, splits=splits(), asked=Promise(kind="both", precision=0.9)).bundle
     assert again.manifest.version == changed.manifest.version
+
+
+def test_a_bundle_is_adapted_to_other_shares(built: Built, tmp_path: Path) -> None:
+    """The network stays to the byte; the prior is the given one, and the same text is called by the common label more often."""
+    old, labels = built.bundle, built.bundle.manifest.labels
+    given = dict(zip(labels, (0.7, 0.1, 0.1, 0.1), strict=True))
+    made = adapt_bundle(tmp_path, bundle=old, stream=Stream(given=given), splits=splits(), asked=Promise(precision=0.5)).bundle
+    assert made.manifest.files == old.manifest.files
+    assert made.manifest.version == f"{old.manifest.version}-adapted"
+    new, before = made.manifest.prior, old.manifest.prior
+    assert new is not None
+    assert before is not None
+    assert (new.shares, new.source, before.source) == (given, "given", "balanced")
+    assert new.offsets[labels[0]] - before.offsets[labels[0]] > 1.0
+    assert prior.learned_by(new, labels) == pytest.approx(prior.learned_by(before, labels), abs=1e-4)
+    texts = [row.text for row in splits().calibration]
+    common = [sum(found.label == labels[0] for found in OnnxClassifier(each).classify(texts)) for each in (old, made)]
+    assert common[0] <= common[1]
+
+
+@pytest.mark.parametrize(
+    ("stream", "why"),
+    [
+        (Stream(tags=("foreign",)), "'foreign' is not one of the bundle's"),
+        (Stream(tags=()), "there are no labelled rows"),
+        (Stream(), "nothing is known of the stream"),
+    ],
+)
+def test_a_stream_that_is_not_known_adapts_nothing(built: Built, tmp_path: Path, stream: Stream, why: str) -> None:
+    """The refusal says which labels are wanted, and nothing is written."""
+    with pytest.raises(CalibrationError, match=why):
+        adapt_bundle(tmp_path / "new", bundle=built.bundle, stream=stream, splits=splits(), asked=Promise())
+    assert not (tmp_path / "new").exists()
+
+
+def test_rows_that_a_quick_head_learned_adapt_nothing(built: Built, tmp_path: Path) -> None:
+    """A head that was fitted to every row says nothing honest about them."""
+    rows = replace(splits(), digests={"rows.csv": "ab" * 32})
+    training = {"quick": {}, "data": rows.as_record()}
+    bundle = msgspec.structs.replace(built.bundle, manifest=msgspec.structs.replace(built.bundle.manifest, training=training))
+    given = Stream(given=dict.fromkeys(LABELS, 0.25))
+    with pytest.raises(CalibrationError, match="these rows were learned from"):
+        adapt_bundle(tmp_path / "new", bundle=bundle, stream=given, splits=rows, asked=Promise())
+    assert unseen(rows, bundle.manifest) == rows
+    others = unseen(replace(rows, digests={"other.csv": "cd" * 32}), bundle.manifest)
+    assert (others.train, len(others.calibration)) == ((), len(rows.train) + len(rows.calibration))
 
 
 def test_a_second_head_is_kept_when_a_bundle_is_calibrated_anew(built: Built, tmp_path: Path) -> None:
