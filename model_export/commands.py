@@ -33,7 +33,7 @@ class BundleOptions:
         data_folder: The folder with `dataset.csv` and `holdout.csv`; without it the authored corpus alone is used.
         corpus_folder: The folder with the authored corpus.
         answers: A file of rows that people's answers gave; they are learned from too.
-        promise: The share right that the thresholds reach on the calibration rows, and of what.
+        promise: The precision of the thresholds, and of what.
         multilabel: Add the second head, which gives a decision its `tags`; only `train` and `refit` look at it.
     """
 
@@ -85,8 +85,7 @@ class Made:
         manifest = self.bundle.manifest
         lines = [
             f"{manifest.name} {manifest.version}, digest {self.bundle.digest[:12]}, in {self.bundle.path}",
-            f"{len(self.bundle.model) / 1e6:.1f} MB, made in {self.seconds / 60:.1f} minutes",
-            f"temperature {manifest.temperature}",
+            f"{len(self.bundle.model) / 1e6:.1f} MB, made in {self.seconds / 60:.1f} minutes, temperature {manifest.temperature}",
             manifest.threshold.sentence(),
             *(found.sentence(label) for label, found in manifest.thresholds.items()),
             *(found.as_text(part) for part, found in self.metrics.evaluations.items()),
@@ -180,8 +179,7 @@ def calibrate(options: BundleOptions, *, source: Path, version: str | None = Non
         version: The new bundle's version; the old one's with `-calibrated` unless given.
 
     Raises:
-        BundleError: The old bundle is refused.
-        DataError, ParityError, CalibrationError: As `train`.
+        BundleError, DataError, ParityError, CalibrationError: As `refit`.
     """
     from model_export.make.recalibrate import recalibrate_bundle
 
@@ -229,8 +227,8 @@ def evaluate(
     """
     Measure a bundle on the gold parts (`holdout` if there is a data folder, and `corpus_test`), the behaviour suites and the clock.
 
-    The classifier is the one that production uses, so these are the figures of the stream. The gate for foreign texts
-    is also measured on the calibration rows, which chose it, and on the rows that are not about machine learning.
+    The classifier is production's. The gate for foreign texts is also measured on the calibration rows, which chose it, and on
+    the rows that are not about machine learning.
 
     Args:
         folder: The bundle.

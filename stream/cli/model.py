@@ -2,18 +2,16 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from stream.cli.exits import EXIT_USAGE, fail, note
 from stream.cli.models.adapt import adapt
 from stream.cli.models.look import look
+from stream.cli.models.promise import Budget, Floor, PromiseOption, promise_of
 from stream.cli.models.rules import rules
 from stream.cli.options import Brokers, BundleFolder, Json, finite, not_empty, path, settings
-
-if TYPE_CHECKING:
-    from model_export.bundle.promise.promise import Promise
 
 app = typer.Typer(help="Make and inspect model bundles.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -69,27 +67,6 @@ Precision = Annotated[
     float, typer.Option(help="Share of published decisions that must be right.", min=0.5, max=1.0, callback=finite)
 ]
 
-PromiseOption = Annotated[
-    Literal["overall", "per-label", "both"],
-    typer.Option(help="Promise the precision of all published decisions together, of each label, or of both."),
-]
-Floor = Annotated[
-    float,
-    typer.Option(
-        help="With --promise overall: the precision that no label may be seen to miss.", min=0.0, max=1.0, callback=finite
-    ),
-]
-Budget = Annotated[
-    float | None,
-    typer.Option(
-        help="Let people see this share of events, and certify the precision that this buys.",
-        metavar="0..1",
-        min=0.0,
-        max=1.0,
-        callback=finite,
-    ),
-]
-
 
 @app.command("train")
 def train(
@@ -118,7 +95,7 @@ def train(
         folder=folder,
         everything=everything,
         checkpoint=checkpoint,
-        promise=_promise(promise, precision, floor, review_budget),
+        promise=promise_of(promise, precision, floor, review_budget),
         corpus_only=corpus_only,
         multilabel=multilabel,
         seed=seed,
@@ -141,7 +118,7 @@ def export(
 
     _note_replaced(folder)
     making.export(
-        settings(data=data), checkpoint=checkpoint, folder=folder, promise=_promise(promise, precision, floor, review_budget)
+        settings(data=data), checkpoint=checkpoint, folder=folder, promise=promise_of(promise, precision, floor, review_budget)
     )
 
 
@@ -171,7 +148,7 @@ def refit(
     making.refit(
         chosen,
         folder=folder,
-        promise=_promise(promise, precision, floor, review_budget),
+        promise=promise_of(promise, precision, floor, review_budget),
         multilabel=multilabel,
         keep_head=keep_head,
         answers=answers,
@@ -220,7 +197,7 @@ def calibrate(
         return
     if json:
         fail("--json shows what answers have earned. Next: give --reviewed, or leave --json out.", EXIT_USAGE)
-    making.calibrate(chosen, folder=out, promise=_promise(promise, precision, floor, review_budget), version=version)
+    making.calibrate(chosen, folder=out, promise=promise_of(promise, precision, floor, review_budget), version=version)
 
 
 app.command("look")(look)
@@ -275,14 +252,6 @@ def inspect(
     from stream.cli import making
 
     making.inspect(settings(bundle=folder), as_json=json, events_a_day=events_a_day)
-
-
-def _promise(
-    kind: Literal["overall", "per-label", "both"], precision: float, floor: float, review_budget: float | None
-) -> "Promise":
-    from model_export.bundle.promise.promise import Promise
-
-    return Promise(kind=kind, precision=precision, floor=floor, review_budget=review_budget)
 
 
 def _refuse_no_bundles(folders: Iterable[Path]) -> None:
