@@ -54,7 +54,7 @@ class Settings(BaseSettings):
         description="model, or rules: keyword rules guess a tag, no model is loaded, and every event goes to review",
     )
     rules: Path | None = Field(
-        default=None, description="file of the keyword rules for decider = rules; the rules for the shipped labels unless set"
+        default=None, description="file of the keyword rules, where they decide; the rules for the shipped labels unless set"
     )
     data: Path | None = Field(default=None, description="folder with dataset.csv and holdout.csv; downloaded unless set")
     confidence_threshold: float | None = Field(
