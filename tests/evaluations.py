@@ -9,6 +9,7 @@ from model_export.compare.contestants import Contestant
 from model_export.data.corpus import REGISTERS
 from model_export.data.madewithml import LABELS
 from model_export.data.row import Row
+from model_export.measure import slices
 
 # A name that is markup in HTML, mathematics in a plot, and a table's border in Markdown.
 NASTY = '<b>$x_1$|"&amp;'
@@ -54,6 +55,39 @@ def model(name: str, *, every: int, kind: str = contestants.RIVAL) -> Contestant
         asked_below=dict.fromkeys(LABELS, 0.8),
         limits=OodLimits(energy=-0.5) if kind == contestants.BUNDLE else NO_LIMITS,
         megabytes=18.1 if kind == contestants.BUNDLE else None,
+    )
+
+
+def of_many_labels(count: int) -> measured.Measured:
+    """A bundle of so many foreign labels, with every fifth row of a label given as the next one."""
+    labels = tuple(f"queue {number:03}" for number in range(count))
+    rows = [
+        Row(text=f"{number} {label}", tag=label, source="own", topic=label) for label in labels for number in range(5)
+    ]  # fmt: skip
+
+    def predict(texts: Sequence[str]) -> list[Prediction]:
+        told = [(labels.index(text[2:]) + (text[0] == "0")) % count for text in texts]
+        return [
+            Prediction(label=labels[label], confidence=0.9, probabilities={}, energy=-1.0, tokens=5, truncated=False)
+            for label in told
+        ]
+
+    bundle = Contestant(
+        name="tickets 1",
+        kind=contestants.BUNDLE,
+        labels=labels,
+        predict=predict,
+        asked_below=dict.fromkeys(labels, 0.8),
+        limits=OodLimits(energy=-0.5),
+    )
+    return measuring.measure(
+        [bundle],
+        {"gold": rows},
+        digest="0123456789abcdef" * 4,
+        target_precision=0.95,
+        kinds=slices.of_own(rows),
+        rounds=1,
+        say=lambda _: None,
     )
 
 

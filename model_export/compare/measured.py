@@ -15,6 +15,7 @@ from model_export.measure.suites import GroupReport
 # The parts of the data that are measured on, by their name in the record: the name in a report, and a description.
 PARTS = {
     "holdout": ("holdout", "Made With ML's gold rows, never learned from and never used to choose"),
+    "gold": ("gold set", "labelled rows of your own"),
     "corpus_test": ("corpus test", "authored rows on topics that training never saw"),
 }
 BETTER, WORSE, UNDECIDED = "better", "worse", "not told apart"

@@ -14,6 +14,7 @@ from model_export.data.row import Row
 from model_export.measure import curves, gate, paired, slices, speed, suites
 from model_export.measure.evaluate import evaluate
 from model_export.measure.gate import Gate
+from model_export.measure.slices import Slice
 from model_export.measure.suites import GroupReport
 
 
@@ -27,6 +28,7 @@ def measure(  # noqa: PLR0913 - the models, the rows and the clock
     target_precision: float,
     suite: Path | None = None,
     rounds: int = speed.ROUNDS,
+    kinds: Sequence[Slice] = slices.SLICES,
     say: Callable[[str], None],
 ) -> Measured:
     """
@@ -41,6 +43,7 @@ def measure(  # noqa: PLR0913 - the models, the rows and the clock
         target_precision: The share right that its thresholds promise.
         suite: Behaviour cases of one's own, in place of the project's; these are about the shipped labels, and others are not asked them.
         rounds: Rounds of the measurement of speed.
+        kinds: The slices that every part is cut into.
         say: Called with a sentence before each step, since the whole takes minutes.
 
     Raises:
@@ -78,7 +81,7 @@ def measure(  # noqa: PLR0913 - the models, the rows and the clock
                 kind=each.kind,
                 megabytes=each.megabytes,
                 parts={
-                    part: replace(_part(rows, asked[each.name][part], each, labels), versus=versus[part].get(each.name))
+                    part: replace(_part(rows, asked[each.name][part], each, labels, kinds), versus=versus[part].get(each.name))
                     for part, rows in given.items()
                 },
                 behaviour=behaviour[each.name],
@@ -101,7 +104,13 @@ def speed_texts(rows: Sequence[Row], texts: int = speed.TEXTS) -> list[str]:
     return [rows[place * len(rows) // wanted].text for place in range(wanted)]
 
 
-def _part(rows: Sequence[Row], predictions: Sequence[Prediction], contestant: Contestant, labels: Sequence[str]) -> PartReport:
+def _part(
+    rows: Sequence[Row],
+    predictions: Sequence[Prediction],
+    contestant: Contestant,
+    labels: Sequence[str],
+    kinds: Sequence[Slice],
+) -> PartReport:
     confidences = [prediction.confidence for prediction in predictions]
     correct = [prediction.label == row.tag for prediction, row in zip(predictions, rows, strict=True)]
     return PartReport(
@@ -109,7 +118,7 @@ def _part(rows: Sequence[Row], predictions: Sequence[Prediction], contestant: Co
         published=_published(predictions, correct, contestant.asked_below),
         reliability=curves.reliability(confidences, correct),
         risk_coverage=curves.risk_coverage(confidences, correct),
-        slices=slices.measure(rows, predictions, labels=labels),
+        slices=slices.measure(rows, predictions, labels=labels, slices=kinds),
     )
 
 

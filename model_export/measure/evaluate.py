@@ -16,6 +16,8 @@ from model_export.measure.curves import risk_coverage
 BOOTSTRAP_DRAWS = 1000
 BOOTSTRAP_SEED = 7
 INTERVAL = (2.5, 97.5)
+# A row of more counts is not read: the most frequent mistakes of each label are named in its place.
+MOST_COLUMNS, MISTAKES_NAMED = 12, 3
 COVERAGES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
@@ -82,7 +84,7 @@ class Evaluation:
             f"  {'label':<28} {'precision':>9} {'recall':>7} {'F1':>7}  {'95 %':<16} {'rows':>5} {'from':>7} {'publ.':>5} {'right':>7}   given as",
         ]
         for report, given in zip(self.classes, self.confusion, strict=True):
-            counts = " ".join(f"{count:>4}" for count in given)
+            counts = self._given(report.label, given)
             least, most = report.f1_interval
             right = "-" if report.published_precision is None else f"{report.published_precision:.4f}"
             lines.append(
@@ -90,6 +92,23 @@ class Evaluation:
                 f"{report.rows:>5} {report.threshold:>7.4f} {report.published:>5} {right:>7}   {counts}"
             )
         return "\n".join(lines)
+
+    def _given(self, label: str, given: Sequence[int]) -> str:
+        names = [report.label for report in self.classes]
+        if len(names) <= MOST_COLUMNS:
+            return " ".join(f"{count:>4}" for count in given)
+        return ", ".join(f"{other} {count}" for count, other in mistakes(label, names, given)[:MISTAKES_NAMED])
+
+
+def mistakes(label: str, labels: Sequence[str], given: Sequence[int]) -> list[tuple[int, str]]:
+    """
+    The labels that rows of `label` were given in error, with how many, the most frequent first.
+
+    >>> mistakes("b", ["a", "b", "c", "d"], [1, 9, 4, 0])
+    [(4, 'c'), (1, 'a')]
+    """
+    found = [(count, other) for other, count in zip(labels, given, strict=True) if count and other != label]
+    return sorted(found, key=lambda each: (-each[0], each[1]))
 
 
 def evaluate(
@@ -159,12 +178,11 @@ def bootstrap_interval(truth: Ints, found: Ints) -> tuple[float, float]:
 
 def _weighted_f1(truth: Ints, found: Ints) -> float:
     # scikit-learn's own costs milliseconds a call, too much for a thousand redraws.
-    total = 0.0
-    for label in np.unique(truth):
-        hits = float(((truth == label) & (found == label)).sum())
-        members = float((truth == label).sum())
-        total += members * 2 * hits / (members + float((found == label).sum()))
-    return total / len(truth)
+    labels = int(max(truth.max(), found.max())) + 1
+    members, given = (np.bincount(each, minlength=labels) for each in (truth, found))
+    hits = np.bincount(truth[truth == found], minlength=labels)
+    f1 = 2 * hits / np.maximum(members + given, 1)
+    return float((members * f1).sum()) / len(truth)
 
 
 def _f1(truth: Ints, found: Ints, average: str) -> float:

@@ -1,6 +1,7 @@
 """Slices: kinds of rows that an average hides, as named predicates, and the figures of a classifier on each."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
@@ -14,6 +15,8 @@ from model_export.data.row import Row
 # Below this many rows an interval is wider than most differences that would change a decision.
 FEW_ROWS = 30
 SHORT_WORDS = 6
+# A column of more values is cut into the most frequent ones; a table of more rows is not read.
+MOST_VALUES = 20
 LENGTHS = ((1, 6), (7, 15), (16, 25), (26, 40), (41, None))
 LLM_TERMS = re.compile(
     r"\b(?:llms?|llmops|(?:large |small )?language models?|(?:chat)?gpt(?:-?\d\w*)?|rag|retrieval[- ]augmented|prompt(?:s|ing)?"
@@ -99,6 +102,31 @@ SLICES = (
     *(Slice(group="register", name=register, holds=_of_register(register)) for register in REGISTERS),
 )
 
+# The kinds of text that any rows can have; the others are about machine learning or the project's own corpus.
+TEXT_SLICES = tuple(kind for kind in SLICES if kind.group in {"text", "length"} and kind.holds is not has_llm_terms)
+
+
+def of_own(rows: Sequence[Row]) -> tuple[Slice, ...]:
+    """The slices of a user's rows: kinds of text, sources where there are two or more, and the values of further columns."""
+    sources = tuple(row.source for row in rows)
+    kinds = list(TEXT_SLICES)
+    if len(set(sources)) > 1:
+        kinds += [Slice(group="source", name=value, holds=_of_source(value)) for value in _most_frequent(sources)]
+    for place, (column, _) in enumerate(rows[0].columns if rows else ()):
+        values = [row.columns[place][1] for row in rows]
+        kinds += [
+            Slice(group=column, name=value or "(empty)", holds=_of_column(column, value)) for value in _most_frequent(values)
+        ]
+    return tuple(kinds)
+
+
+def _most_frequent(values: Sequence[str]) -> list[str]:
+    return sorted(value for value, _ in Counter(values).most_common(MOST_VALUES))
+
+
+def _of_column(column: str, value: str) -> Callable[[Row], bool]:
+    return lambda row: (column, value) in row.columns
+
 
 def measure(
     rows: Sequence[Row], predictions: Sequence[Prediction], *, labels: Sequence[str], slices: Sequence[Slice] = SLICES
@@ -145,12 +173,17 @@ def _measure(kind: Slice, rows: Sequence[Row], predictions: Sequence[Prediction]
 
 def as_table(title: str, reports: Sequence[SliceReport]) -> str:
     """The slices of one part as a table; slices of few rows are marked."""
-    lines = [f"slices of {title}", f"  {'':<10} {'slice':<26} {'rows':>5} {'right':>7}  {'95 %':<16} {'weighted F1':>11}  95 %"]
+    group = max([10, *(len(report.group) for report in reports)])
+    name = max([26, *(len(report.name) for report in reports)])
+    lines = [
+        f"slices of {title}",
+        f"  {'':<{group}} {'slice':<{name}} {'rows':>5} {'right':>7}  {'95 %':<16} {'weighted F1':>11}  95 %",
+    ]
     for report in reports:
         (low, high), (least, most) = report.interval, report.f1_interval
         note = f"   few rows (under {FEW_ROWS})" if report.few else ""
         lines.append(
-            f"  {report.group:<10} {report.name:<26} {report.rows:>5} {report.accuracy:>7.3f}  [{low:.3f}, {high:.3f}]   "
+            f"  {report.group:<{group}} {report.name:<{name}} {report.rows:>5} {report.accuracy:>7.3f}  [{low:.3f}, {high:.3f}]   "
             f"{report.weighted_f1:>11.3f}  [{least:.3f}, {most:.3f}]{note}"
         )
     return "\n".join(lines)

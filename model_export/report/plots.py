@@ -5,9 +5,10 @@ They are drawn at the width of a phone, so they need no magnifying. The same rec
 """
 
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from model_export.compare.measured import Measured, PartReport, title
+from model_export.measure.evaluate import MOST_COLUMNS, mistakes
 from model_export.measure.slices import FEW_ROWS
 from model_export.report.picture import (
     LIGHT,
@@ -23,6 +24,8 @@ from model_export.report.picture import (
 )
 
 STRONGEST_CELL = 0.45
+# The cells of more labels are too small to read; the most frequent mistakes are drawn in their place.
+MOST_MISTAKES = 15
 
 
 def draw(measured: Measured) -> dict[str, Picture]:
@@ -140,6 +143,8 @@ def _risk_coverage(measured: Measured, part: str) -> Picture:
 def _confusion(measured: Measured, part: str) -> Picture:
     """The labels that the rows of each label were given."""
     counts, labels = measured.bundle.parts[part].evaluation.confusion, measured.labels
+    if len(labels) > MOST_COLUMNS:
+        return _mistakes(measured, part)
     figure, axes = axes_of(4.0, grid=False)
     for row, given in enumerate(counts):
         for column, count in enumerate(given):
@@ -167,6 +172,31 @@ def _confusion(measured: Measured, part: str) -> Picture:
         f"confusion-{part}",
         f"Confusion matrix on the {title(part)}: rows by their label, columns by the label given; {right} of {sum(map(sum, counts))} are on the "
         f"diagonal. Percentages are of the row.",
+    )
+
+
+def _mistakes(measured: Measured, part: str) -> Picture:
+    """The most frequent pairs of a label and the label given in error, as bars."""
+    counts, labels = measured.bundle.parts[part].evaluation.confusion, measured.labels
+    wrong = [
+        (count, f"{label}, given as {other}")
+        for label, given in zip(labels, counts, strict=True)
+        for count, other in mistakes(label, labels, given)
+    ]
+    shown = sorted(wrong, key=lambda each: (-each[0], each[1]))[:MOST_MISTAKES]
+    figure, axes = axes_of(0.9 + 0.27 * max(len(shown), 1))
+    axes.barh(range(len(shown)), [count for count, _ in shown], height=0.6, color=LIGHT["other-4"])
+    if shown:
+        name_rows(axes, [said for _, said in shown])
+        axes.set_xlim(0, shown[0][0] + 1)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("rows")
+    total = sum(count for count, _ in wrong)
+    return picture_of(
+        figure,
+        f"confusion-{part}",
+        f"Mistakes on the {title(part)}: the {len(shown)} most frequent of {len(wrong)} pairs of a label and the label given, "
+        f"{sum(count for count, _ in shown)} of {total} rows that are wrong.",
     )
 
 

@@ -4,6 +4,7 @@ import importlib.util
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -13,11 +14,15 @@ from model_export.bundle.bundle import read as read_bundle
 from model_export.bundle.promise.promise import Promise
 from model_export.commands import BundleOptions
 from model_export.data import madewithml
+from model_export.data.own.columns import OwnColumns
 from monitoring.vocabulary import few
 from stream import logs
 from stream.cli.show.bundle import print_bundle
 from stream.settings.settings import Settings
 from stream.terminal import console
+
+if TYPE_CHECKING:
+    from model_export.compare.measured import Measured
 
 SHIPPED = "shipped"
 
@@ -178,6 +183,38 @@ def evaluate(
         suite=suite,
         say=console.talk,
     )
+    _show(measured, report=report, as_json=as_json)
+
+
+def evaluate_own(
+    settings: Settings,
+    *,
+    data: Path,
+    columns: OwnColumns,
+    against: Sequence[str],
+    suite: Path | None,
+    report: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure a bundle, and others beside it, on a file of the user's rows; with `report`, write pages about it too."""
+    require_export()
+    if report is not None:
+        _require_plots()
+    from model_export.compare.own import evaluate_own as measure
+    from model_export.data.own.read import read_own
+
+    others = [named(given) for given in against]
+    measured = measure(
+        settings.bundle,
+        read_own(data, columns),
+        against=[(other.path, other.name) for other in others],
+        suite=suite,
+        say=console.talk,
+    )
+    _show(measured, report=report, as_json=as_json)
+
+
+def _show(measured: "Measured", *, report: Path | None, as_json: bool) -> None:
     if as_json:
         for record in measured.records():
             console.show_json(record)

@@ -1,6 +1,5 @@
 """`tagstream model`: make, measure and inspect bundles."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +7,8 @@ import typer
 
 from stream.cli.exits import EXIT_USAGE, fail, note
 from stream.cli.models.adapt import adapt
+from stream.cli.models.evaluate import evaluate
+from stream.cli.models.folders import BundleArgument, refuse_no_bundles
 from stream.cli.models.look import look
 from stream.cli.models.promise import Budget, Floor, PromiseOption, promise_of
 from stream.cli.models.rules import rules
@@ -27,33 +28,7 @@ TrainFolder = Annotated[
     ),
 ]
 OutFolder = Annotated[Path, typer.Argument(help="Folder to write the bundle to.", metavar="FOLDER", parser=path)]
-BundleArgument = Annotated[
-    Path | None,
-    typer.Argument(help="Folder of the bundle; that of the settings unless given.", metavar="FOLDER", parser=path),
-]
 Checkpoint = Annotated[Path | None, typer.Option(help="Keep the trained network in this file.", metavar="FILE", parser=path)]
-Against = Annotated[
-    list[str] | None,
-    typer.Option(help="Measure this bundle on the same rows; can be repeated.", metavar="[NAME=]FOLDER", parser=not_empty),
-]
-Rivals = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--checkpoint",
-        help="Measure this network, which `train --checkpoint` kept, on the same rows; can be repeated.",
-        metavar="[NAME=]FILE",
-        parser=not_empty,
-    ),
-]
-Suite = Annotated[
-    Path | None,
-    typer.Option(
-        help="Behaviour cases of your own, JSON Lines, in place of the suites of tagstream.", metavar="FILE", parser=path
-    ),
-]
-Report = Annotated[
-    Path | None, typer.Option(help="Write a report there, in Markdown and in HTML.", metavar="FOLDER", parser=path)
-]
 MultilabelOption = Annotated[
     bool, typer.Option("--multilabel", help="Add a second head, which gives every label that a text is about (`tags`).")
 ]
@@ -143,7 +118,7 @@ def refit(
     from stream.cli import making
 
     chosen = settings(data=data, bundle=bundle)
-    _refuse_no_bundles([chosen.bundle])
+    refuse_no_bundles([chosen.bundle])
     _note_replaced(folder)
     making.refit(
         chosen,
@@ -188,7 +163,7 @@ def calibrate(
     from stream.cli import making
 
     chosen = settings(data=data, bundle=folder, brokers=brokers)
-    _refuse_no_bundles([chosen.bundle])
+    refuse_no_bundles([chosen.bundle])
     _note_replaced(out)
     if reviewed is not None:
         from stream.cli.people import earning
@@ -203,35 +178,7 @@ def calibrate(
 app.command("look")(look)
 app.command("rules")(rules)
 app.command("adapt")(adapt)
-
-
-@app.command("evaluate")
-def evaluate(
-    folder: BundleArgument = None,
-    data: DataFolder = None,
-    baselines: Annotated[
-        bool, typer.Option("--baselines", help="Train and measure simpler models too: keyword rules, TF-IDF, a frozen encoder.")
-    ] = False,
-    against: Against = None,
-    checkpoint: Rivals = None,
-    suite: Suite = None,
-    report: Report = None,
-    json: Json = False,
-) -> None:
-    """Measure a bundle on rows that it was not trained on. Needs the extra `export`."""
-    from stream.cli import making
-
-    chosen = settings(data=data, bundle=folder)
-    _refuse_no_bundles([chosen.bundle, *(making.named(other).path for other in against or ())])
-    making.evaluate(
-        chosen,
-        baselines=baselines,
-        against=against or (),
-        checkpoints=checkpoint or (),
-        suite=suite,
-        report=report,
-        as_json=json,
-    )
+app.command("evaluate")(evaluate)
 
 
 @app.command("verify")
@@ -252,14 +199,6 @@ def inspect(
     from stream.cli import making
 
     making.inspect(settings(bundle=folder), as_json=json, events_a_day=events_a_day)
-
-
-def _refuse_no_bundles(folders: Iterable[Path]) -> None:
-    """Refuse a mistyped folder at once, before data is downloaded."""
-    from model_export import commands
-
-    for folder in folders:
-        commands.inspect(folder)
 
 
 def _note_replaced(folder: Path) -> None:

@@ -23,7 +23,7 @@ class OwnColumns:
         group: Rows of one group fall into the same part, as the messages of one person should.
         source: The kind of text; figures can be sliced by it.
         id: The id of the row.
-        slices: Further columns that figures are sliced by.
+        slices: Further columns that figures are sliced by; a field's name stands for its column.
     """
 
     title: str | None = None
@@ -61,7 +61,7 @@ class OwnColumns:
             elif given is not None or field.name in REQUIRED:
                 raise _missing(name, names[0], field.name, there)
         for column in self.slices:
-            if column not in there:
+            if column not in there and column not in found:
                 raise _missing(name, column, "slice", there)
         return found
 

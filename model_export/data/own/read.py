@@ -119,7 +119,7 @@ def _row(line: int, record: dict[str, str], fields: dict[str, str], slices: tupl
             topic=f"group:{group}" if group else f"text:{hashlib.sha256(text.encode()).hexdigest()[:16]}",
             described=is_described(description),
             title=title,
-            columns=tuple((column, record.get(column, "")) for column in slices),
+            columns=tuple((column, record.get(fields.get(column, column), "")) for column in slices),
         ),
         id=field("id"),
         split=_split(field("split")),

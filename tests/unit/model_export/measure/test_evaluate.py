@@ -115,3 +115,15 @@ def test_the_curve_does_not_depend_on_the_order_of_the_rows(pairs: list[tuple[in
     ]
     assert curves[0].tolist() == pytest.approx(curves[1].tolist())
     assert curves[0][-1] == pytest.approx(sum(hit for _, hit in pairs) / len(pairs))
+
+
+def test_of_many_labels_the_most_frequent_mistakes_are_named() -> None:
+    """A row of 77 counts cannot be read; of 12 it can."""
+    labels = [f"label {number}" for number in range(77)]
+    predictions = [given(label) for label in ["label 1", "label 2", "label 2", "label 3", "label 4", "label 0"]]
+    found = evaluate.evaluate(predictions, ["label 0"] * 6, labels=labels, thresholds=dict.fromkeys(labels, 0.5))
+    line = next(line for line in found.as_text("gold").splitlines() if line.startswith("  label 0 "))
+    assert line.endswith("   label 2 2, label 1 1, label 3 1")
+    assert max(map(len, found.as_text("gold").splitlines())) < 180
+    few = evaluate.evaluate(predictions, ["label 0"] * 6, labels=labels[:12], thresholds=dict.fromkeys(labels, 0.5))
+    assert "   1    1    2    1    1    0 " in few.as_text("gold")

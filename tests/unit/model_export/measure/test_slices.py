@@ -109,3 +109,35 @@ def test_unequal_lengths_are_an_error() -> None:
     """Predictions for only some of the rows are refused."""
     with pytest.raises(ValueError, match="one a row"):
         slices.measure([row("a")], [], labels=madewithml.LABELS)
+
+
+def test_rows_of_a_user_are_sliced_by_their_sources_and_columns() -> None:
+    """One source is no slice, an empty cell is one, and nothing is said of machine learning."""
+    rows = [
+        Row(text="a GPT", tag="x", source=source, topic="", columns=(("region", region),))
+        for source, region in (("mail", "EU"), ("web", "US"), ("web", ""))
+    ]
+    kinds = slices.of_own(rows)
+    holding = {
+        (kind.group, kind.name): [kind.holds(row) for row in rows] for kind in kinds if kind.group not in {"text", "length"}
+    }
+    assert holding == {
+        ("source", "mail"): [True, False, False],
+        ("source", "web"): [False, True, True],
+        ("region", "(empty)"): [False, False, True],
+        ("region", "EU"): [True, False, False],
+        ("region", "US"): [False, True, False],
+    }
+    assert "terms of language models" not in {kind.name for kind in kinds}
+    assert {kind.group for kind in slices.of_own(rows[1:2] * 2)} == {"text", "length", "region"}
+
+
+def test_a_column_of_many_values_is_cut_into_the_most_frequent() -> None:
+    """An id taken for a column does not make a table of ten thousand rows."""
+    rows = [
+        Row(text="a", tag="x", source="own", topic="", columns=(("id", value),))
+        for value in ["often", "often", *map(str, range(50))]
+    ]
+    names = [kind.name for kind in slices.of_own(rows) if kind.group == "id"]
+    assert len(names) == slices.MOST_VALUES
+    assert "often" in names

@@ -17,7 +17,7 @@ from model_export.report import plots, report
 from stream.cli import making
 from stream.cli.main import app
 from stream.settings.settings import Settings
-from tests.evaluations import NASTY, evaluation
+from tests.evaluations import NASTY, evaluation, of_many_labels
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 
@@ -143,6 +143,21 @@ def test_record_lies_beside_the_report(folder: Path, found: measured.Measured) -
     assert lines == [json.loads(msgspec.json.encode(each)) for each in found.records()]
 
 
+def test_a_report_on_many_foreign_labels_names_the_mistakes() -> None:
+    """The picture has bars in the place of 77 times 77 cells, and nothing is said of suites and rows that were not asked."""
+    found = of_many_labels(77)
+    pictures = plots.draw(found)
+    said = pictures["confusion-gold"].sentence
+    assert said.startswith(
+        "Mistakes on the gold set: the 15 most frequent of 77 pairs of a label and the label given, 15 of 77 rows"
+    )
+    assert "queue 000, given as queue 001" in pictures["confusion-gold"].svg
+    text = report.as_markdown(found, pictures)
+    assert "Gold set: 385 rows; labelled rows of your own." in text
+    assert "0 of 0" not in text
+    assert "machine learning" not in text
+
+
 def test_bundle_alone_has_a_report_without_rivals() -> None:
     """A bundle that is measured alone gets no section and no sentence about other models."""
     alone = evaluation(others=False)
@@ -163,7 +178,7 @@ def test_missing_extras_are_a_sentence(
     """A missing package is named with its installation, before the measurement begins."""
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == missing else real(name, *rest))
-    wanted: dict[str, Any] = {"baselines": False, "against": (), "checkpoints": (), "as_json": False}
+    wanted: dict[str, Any] = {"baselines": False, "against": (), "checkpoints": (), "suite": None, "as_json": False}
     with pytest.raises(making.ExtraMissingError, match=rf"{sentence}.*-m pip install -e '\.\[export\]'"):
         making.evaluate(Settings(), report=tmp_path if folder_given else None, **wanted)
 
