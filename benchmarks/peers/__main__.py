@@ -3,8 +3,8 @@
     python -m benchmarks.peers [--quick] [--part saturation|open-loop|roofline|growth|start] [--rounds 5] [--arms tagstream,aiokafka]
 
 With TAGSTREAM_DATA the texts are Made With ML's, else the authored corpus. The model of the other arms is made once, into build/peers.
-Every arm's outcomes are counted and its labels compared with its own model's: if an arm lost events or wrote other labels, the page stays
-as it is and the exit code is 1. Absolute figures mean something on a machine that does nothing else; what other programs had stands on the page.
+Every arm's outcomes are counted and its labels compared with its own model's: if an arm lost events or wrote other labels, that part of
+the page stays as it is and the exit code is 1. Absolute figures mean something on a machine that does nothing else; what other programs had stands on the page.
 """
 
 import argparse
@@ -157,32 +157,31 @@ class Comparison:
     def saturation(self) -> None:
         """Every arm, and the million that follows from ours."""
         runs = saturation.run(self._trial, arms=self._arms, rounds=self._size.rounds, seconds=self._size.seconds)
-        self.faults += saturation.faults(runs)
-        if self.faults:
+        if self._void(saturation.faults(runs)):
             return
         medians = saturation.medians(runs)
-        self._saturated = self._saturated or medians[BASELINE].per_second
+        ours = medians[BASELINE]
+        self._saturated = self._saturated or ours.per_second
         self.blocks["saturation"] = page.saturation_block(medians, runs, self._about.line(*OURS, *THEIRS))
-        self.blocks["million"] = page.million_block(
-            medians[BASELINE], self._about.line(*OURS), event_bytes(self._about.material)
-        )
+        self.blocks["million"] = page.million_block(ours, self._about.line(*OURS), event_bytes(self._about.material))
 
     def start(self) -> None:
         """The worker's start."""
         found, faults = growth.start(self._trial, events=500, rounds=self._size.starts)
-        self.faults += faults
-        self.blocks["start"] = page.start_block(found, self._about.line(*OURS))
+        if not self._void(faults):
+            self.blocks["start"] = page.start_block(found, self._about.line(*OURS))
 
     def open_loop(self) -> None:
         """The worker at shares of its saturation."""
         if self._saturated is None:
-            runs = saturation.run(self._trial, arms=[BASELINE], rounds=1, seconds=self._size.seconds)
+            runs = saturation.run(self._trial, arms=[BASELINE], rounds=1, seconds=self._size.seconds, name="open-full")
             self._saturated = saturation.medians(runs)[BASELINE].per_second
-        self.points = open_loop.run(
+        points = open_loop.run(
             self._trial, arm=BASELINE, saturated=self._saturated, shares=self._size.shares, seconds=self._size.rate_seconds
         )
-        self.faults += open_loop.faults(self.points, BASELINE)
-        self.blocks["open-loop"] = page.open_loop_block(self.points, self._about.line(*OURS))
+        if not self._void(open_loop.faults(points, BASELINE)):
+            self.points = points
+            self.blocks["open-loop"] = page.open_loop_block(points, self._about.line(*OURS))
 
     def roofline(self) -> None:
         """The session beside the processor's peak."""
@@ -199,24 +198,29 @@ class Comparison:
             events=self._size.growth_events,
             rounds=self._size.growth_rounds,
         )
-        self.faults += found.faults
-        self.blocks["growth"] = page.growth_block(found, self._about.line(*OURS))
+        if not self._void(found.faults):
+            self.blocks["growth"] = page.growth_block(found, self._about.line(*OURS))
+
+    def _void(self, faults: Sequence[str]) -> bool:
+        """Keep the reasons why the figures of a part are void; whether there are any."""
+        self.faults += faults
+        return bool(faults)
 
 
 def finish(comparison: Comparison, path: Path, picture: Path) -> int:
-    """Write the page, or say why it is not written. The exit code."""
+    """Write the parts that are whole, and say why others are void. The exit code."""
+    if comparison.blocks:
+        page.write(comparison.blocks, path)
+        say(f"{path} has what was measured: {', '.join(comparison.blocks)}")
+    if comparison.points:
+        page.draw(comparison.points, picture)
     for fault in comparison.faults:
         say(f"void: {fault}")
     if comparison.faults:
         say(
-            "an arm did other work than the rest, so nothing was written. Next: see the reasons above; start the arm alone by --arms."
+            "parts with such a line were not written. Next: run the part again alone (--part), or an arm beside the worker (--arms)"
         )
-        return 1
-    page.write(comparison.blocks, path)
-    if comparison.points:
-        page.draw(comparison.points, picture)
-    say(f"{path} has what was measured: {', '.join(comparison.blocks)}")
-    return 0
+    return int(bool(comparison.faults))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -241,11 +245,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--arms takes some of {', '.join({**KINDS, **BAD})}, {BASELINE} among them")
     size = QUICK if chosen.quick else FULL
     size = size if chosen.rounds is None else replace(size, rounds=chosen.rounds)
-    try:
-        return measure(chosen.part or PARTS, size=size, arms=arms, chosen=chosen)
-    except running.ArmError as error:
-        say(f"nothing was written: {error}")
-        return 1
+    return measure(chosen.part or PARTS, size=size, arms=arms, chosen=chosen)
 
 
 def measure(parts: Sequence[str], *, size: Size, arms: Sequence[str], chosen: argparse.Namespace) -> int:
@@ -272,9 +272,11 @@ def measure(parts: Sequence[str], *, size: Size, arms: Sequence[str], chosen: ar
             "growth": comparison.growth,
         }
         for part in parts:
-            if not comparison.faults:
-                say(f"part {part}, {time.monotonic() - began:.0f} s after the start")
+            say(f"part {part}, {time.monotonic() - began:.0f} s after the start")
+            try:
                 steps[part]()
+            except running.ArmError as error:
+                comparison.faults.append(f"part {part}: {error}")
     return finish(comparison, chosen.page, chosen.picture)
 
 

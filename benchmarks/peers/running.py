@@ -28,6 +28,7 @@ STOP_SECONDS = 15.0
 LOOK_SECONDS = 0.05
 POLL_SECONDS = 0.25
 SETTLE_SECONDS = 1.0
+COMMITTED_SECONDS = 6.0
 # An arm that has written nothing for so long writes nothing any more; the slowest start, of torch, takes some 20 s on a busy machine.
 QUIET_SECONDS = 60.0
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -195,8 +196,8 @@ def written(bench_arms: Sequence[Arm], count: int, *, seconds: float, whole: boo
             quiet = time.monotonic() - heard
             if seen >= count and (quiet > SETTLE_SECONDS or not whole):
                 break
-            # Some are missing, and an arm that has written goes on at once: no more will come.
-            if seen and quiet > QUIET_SECONDS / 4:
+            # Some are missing, and the arm has committed all of its input: no more will come.
+            if seen and quiet > COMMITTED_SECONDS and look(settings).waiting == 0:
                 break
             if ended or quiet > QUIET_SECONDS:
                 arm = (ended or list(bench_arms))[0]

@@ -204,7 +204,7 @@ def measured(arm: Arm, records: Sequence[Record], work: Work, *, counted: bool) 
     )
 
 
-def run(trial: Trial, *, arms: Sequence[str], rounds: int, seconds: float) -> list[Run]:
+def run(trial: Trial, *, arms: Sequence[str], rounds: int, seconds: float, name: str = "full") -> list[Run]:
     """
     All rounds, every second one in the other order, after one that is not counted.
 
@@ -213,16 +213,17 @@ def run(trial: Trial, *, arms: Sequence[str], rounds: int, seconds: float) -> li
         arms: Names in `KINDS` or `BAD`.
         rounds: How many count.
         seconds: About how long one arm decides in one round.
+        name: Begins the names of all topics.
     """
     kinds = {arm: (KINDS | BAD)[arm] for arm in arms}
     counts = {arm: max(len(trial.material.gold), round(seconds / kind.seconds)) for arm, kind in kinds.items()}
-    backlogs = {count: backlog(trial, count, f"content-{count}") for count in set(counts.values())}
+    backlogs = {count: backlog(trial, count, f"{name}-{count}") for count in set(counts.values())}
     expected = {arm: backlogs[counts[arm]].expected(trial.references, kind.model) for arm, kind in kinds.items()}
     found: list[Run] = []
     for number in range(rounds + 1):
         for arm in list(arms) if number % 2 == 0 else list(arms)[::-1]:
             events = backlogs[counts[arm]]
-            with trial.bench.running(arm, events.topic, f"{arm}-{number}") as started:
+            with trial.bench.running(arm, events.topic, f"{name}-{arm}-{number}") as started:
                 records = running.written([started], counts[arm], seconds=20 * seconds + running.QUIET_SECONDS)
                 one = measured(started, records, work_of(records, events, expected[arm]), counted=number > 0)
             found.append(one)

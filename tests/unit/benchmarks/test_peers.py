@@ -324,6 +324,16 @@ def test_good_arms_are_written_into_their_blocks(a_page: Path, monkeypatch: pyte
     assert picture.read_text(encoding="utf-8").count("<svg") == 1
 
 
+def test_a_void_part_takes_no_other_with_it(a_page: Path) -> None:
+    """What is whole is written, and the exit code still is 1."""
+    found = comparison(["tagstream"])
+    found.blocks["start"] = "a start that was measured"
+    found.faults.append("part growth: no broker")
+    assert command.finish(found, a_page, a_page.with_name("picture.svg")) == 1
+    assert "\na start that was measured\n" in a_page.read_text(encoding="utf-8")
+    assert not a_page.with_name("picture.svg").exists()
+
+
 @pytest.mark.parametrize("part", [*command.PARTS, "million"])
 def test_the_page_has_a_place_for_every_part(part: str) -> None:
     """Else a run of an hour would end with an error."""
