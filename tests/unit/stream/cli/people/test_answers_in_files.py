@@ -7,7 +7,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from model_export import commands
-from model_export.bundle.bundle import DEFAULT_BUNDLE
+from model_export.bundle.bundle import DEFAULT_BUNDLE, read
 from model_export.calibrate.errors import CalibrationError
 from model_export.data.splits import Splits
 from stream.cli import main
@@ -57,7 +57,8 @@ def test_answers_about_another_network_earn_nothing_and_it_says_so(
     done = run("model", "calibrate", DEFAULT_BUNDLE, "--out", tmp_path / "new", "--reviewed", answers)
     assert isinstance(done.exception, CalibrationError)
     assert "0 answers prove no other threshold" in str(done.exception)
-    assert "mlops: there are no answers about it, it stays at 0.98" in str(done.exception)
+    present = read(DEFAULT_BUNDLE).manifest.thresholds["mlops"].confidence
+    assert f"mlops: there are no answers about it, it stays at {present}" in str(done.exception)
     assert "left out: answers on 1 event that another network decided" in done.stderr
     assert not (tmp_path / "new").exists()
 
