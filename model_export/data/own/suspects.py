@@ -24,7 +24,8 @@ from model_export.data.row import Row
 FOLDS = 5
 SMOOTHING = 0.1
 # A label is suspected where another one is so many times as probable. Of 3 % planted errors among 4,000 authored rows,
-# 5, 10 and 20 times found 67, 62 and 42 %, and 67, 83 and 92 % of the rows that they named were errors.
+# 5, 10 and 20 times found 68, 63 and 43 %, and 67, 81 and 93 % of the rows that they named were errors
+# (benchmarks/quality/own_rows.py).
 TIMES_AS_PROBABLE = 10.0
 # Models that are hardly better than naming the most frequent label know too little to suspect anything: the share of the
 # way from there to all right that they must have gone.

@@ -2,13 +2,17 @@
 
 import random
 from collections import Counter
+from itertools import combinations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from model_export.data.own.read import read_own
-from model_export.data.own.rows import OwnDataError, OwnRows
+from model_export.data.own.rows import OwnDataError, OwnRow, OwnRows
 from model_export.data.own.split import Why, divide, split_own
+from model_export.data.row import Row
 from model_export.data.splits import Splits
 
 NOUNS = [f"noun{number}" for number in range(400)]
@@ -148,3 +152,34 @@ def test_rows_of_the_base_join_where_labels_are_the_same(tmp_path: Path) -> None
     foreign = Splits(train=(), calibration=(), holdout=(), corpus_test=(), unlabelled=(), near_duplicates_removed=0)
     with pytest.raises(OwnDataError, match=r"none of tagstream's own labels.* Next: leave --base-corpus out"):
         split_own(rows, base=foreign)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["", "one two three", "ONE two  three", "four five six", "one two three four five", "x y"]), st.sampled_from(["", "a", "b"])),
+        min_size=1,
+        max_size=12,
+    ),
+    st.booleans(),
+)  # fmt: skip
+def test_no_row_is_lost_whatever_the_rows_are(drawn: list[tuple[str, str]], with_gold: bool) -> None:
+    """Every row is in one part or left out for one reason, and no part shares a text with another one."""
+    rows = OwnRows(
+        name="rows.csv",
+        unit="line",
+        rows=tuple(
+            OwnRow(line=line, row=Row(text=text, tag=tag, source="own", topic=text))
+            for line, (text, tag) in enumerate(drawn, start=2)
+        ),
+        digests={},
+    )
+    gold = OwnRows(name="gold.csv", unit="line", rows=rows.rows[:1], digests={}) if with_gold else None
+    found = divide(rows, gold)
+    left_out = [own.line for owns in found.left_out.values() for own in owns]
+    assert sorted([*left_out, *found.topics]) == list(range(2, len(drawn) + 2))
+    parts = [found.splits.train, found.splits.calibration, *([] if with_gold else [found.splits.holdout])]
+    assert sum(map(len, parts)) == len(found.topics)
+    texts_of = [
+        {row.text.casefold() for row in part} for part in (found.splits.train, found.splits.calibration, found.splits.holdout)
+    ]
+    assert all(left.isdisjoint(right) for left, right in combinations(texts_of, 2))
