@@ -1,6 +1,7 @@
 """A text's logits are the same bytes beside any neighbours and at any padding, and the file needs few operators for it."""
 
 import collections
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
@@ -13,9 +14,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnxruntime.quantization import quantize_dynamic
 
 from model_export.bundle.bundle import ANY_PADDING, DEFAULT_BUNDLE, PADDING_METADATA_KEY, read
 from model_export.bundle.classifier import open_session
+from model_export.bundle.invariance import ParityError, check_invariance
+from model_export.bundle.prediction import Prediction, predict
 from model_export.onnx import export, heads, operators, parity, quantize, sums
 from model_export.train.network import Shape, TagNetwork
 
@@ -26,18 +30,25 @@ SHAPE = Shape(vocabulary=TOKENS, positions=64, width=32, inner=64, heads=4, laye
 Logits = npt.NDArray[np.float32]
 
 
+@functools.cache
+def plain_of(pooling: str) -> bytes:
+    """A random network's file in float32."""
+    torch.manual_seed(0)
+    network = TagNetwork(SHAPE).eval()
+    if pooling == "first":
+        network = network.shallow([0, 1], "first").eval()
+    return export.to_onnx(network.for_export(), LABELS)
+
+
+@functools.cache
 def file_of(pooling: str) -> tuple[bytes, bytes]:
     """A random network's int8 file before and after `operators.rewrite`; or the shipped one's."""
     if pooling == "shipped":
         bundle = read(DEFAULT_BUNDLE)
         return bundle.model, operators.rewrite(bundle.model, bundle.manifest.labels)
-    torch.manual_seed(0)
-    network = TagNetwork(SHAPE).eval()
-    if pooling == "first":
-        network = network.shallow([0, 1], "first").eval()
     random = np.random.default_rng(1)
     rows = [random.integers(4, TOKENS, size).tolist() for size in random.integers(4, LONGEST, 32)]
-    before = quantize.quantize(export.to_onnx(network.for_export(), LABELS), rows, LABELS)
+    before = quantize.quantize(plain_of(pooling), rows, LABELS)
     return before, operators.rewrite(before, LABELS)
 
 
@@ -69,6 +80,35 @@ def test_neighbours_and_padding_leave_every_byte_as_it_is(files: tuple[bytes, by
             assert row.tobytes() == run(session, [one], len(one))[0].tobytes()
 
     holds()
+
+
+class Reader:
+    """Classifies texts of token numbers, all in one run that is padded to the longest."""
+
+    labels = LABELS
+
+    def __init__(self, model: bytes) -> None:
+        self._session = open_session(model)
+
+    def classify(self, texts: Sequence[str]) -> list[Prediction]:
+        """Predict every text."""
+        rows = [[int(token) for token in text.split()] for text in texts]
+        found = run(self._session, rows, max(map(len, rows)))
+        return [
+            predict(one.tolist(), labels=LABELS, temperature=1.0, tokens=len(row), truncated=False)
+            for one, row in zip(found, rows, strict=True)
+        ]
+
+
+def test_the_gate_lets_exact_sums_through_and_refuses_dynamic_quantisation(tmp_path: Path) -> None:
+    """Scales that are taken from the batch make a text's logits depend on its neighbours, as the gate sees."""
+    (tmp_path / "plain.onnx").write_bytes(plain_of("mean"))
+    quantize_dynamic(tmp_path / "plain.onnx", tmp_path / "dynamic.onnx", op_types_to_quantize=["MatMul"])
+    random = np.random.default_rng(6)
+    texts = [" ".join(map(str, random.integers(4, TOKENS, size))) for size in random.integers(4, LONGEST, 24)]
+    assert check_invariance(Reader(file_of("mean")[1]), texts, seed=1).max_probability == 0
+    with pytest.raises(ParityError, match="depends on its batch"):
+        check_invariance(Reader((tmp_path / "dynamic.onnx").read_bytes()), texts, seed=1)
 
 
 def test_a_file_says_that_padding_does_not_matter(files: tuple[bytes, bytes]) -> None:
