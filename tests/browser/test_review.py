@@ -16,12 +16,14 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Locator, Page
 
 from stream.kafka.producer import TooLateError
+from stream.review.console import guidelines
 from stream.review.console.app import application
 from stream.review.console.desk import Desk
 from stream.review.console.doors.access import COOKIE, Remembered, quoted
 from stream.review.store.facts import Complaint, Door
 from stream.review.store.leasing import LEASE_MS
 from tests.console.review_desk import LABELS, START_MS, ReviewDesk, item
+from tests.foreign.labels import MANY
 from tests.legibility import CONTRASTS, LEAST_CONTRAST, SCHEMES, SIZES
 from tests.waiting import until
 
@@ -47,7 +49,14 @@ def address(queue: ReviewDesk) -> Iterator[str]:
     """Where the console serves."""
     app = application(
         Desk(
-            store=queue.store, saving=queue.saving, access=Remembered(name="ada"), measuring=queue.measuring, now_ms=queue.clock
+            store=queue.store,
+            saving=queue.saving,
+            access=Remembered(name="ada"),
+            measuring=queue.measuring,
+            now_ms=queue.clock,
+            guidelines=guidelines.rendered(
+                "# Labels\n\n| label | content |\n|---|--:|\n| `card-arrival` | A card that has not come. |"
+            ),
         )
     )
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False))
@@ -395,3 +404,21 @@ def test_at_a_zoom_of_200_percent_nothing_is_cut(opened: Open, queue: ReviewDesk
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         cut = "(width) => [...document.querySelectorAll('button, a')].filter((one) => one.getBoundingClientRect().right > width).length"
         assert page.evaluate(cut, width) == 0
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_77_labels_and_their_guidelines_fit(opened: Open, queue: ReviewDesk, width: int) -> None:
+    """The buttons are in a window of their own, the key G opens the guidelines, and axe finds nothing with them open."""
+    queue.add(item("T-1", "Where is my new card?", "I ordered it two weeks ago.", tag="card-arrival", labels=MANY))
+    page = opened(viewport={"width": width, "height": 900})
+    page.goto("/")
+    assert page.locator("button.choice").count() == len(MANY) + 1
+    window = page.locator(".choices").bounding_box()
+    assert window is not None
+    assert window["height"] < 900
+    page.keyboard.press("g")
+    assert page.is_visible(".guidelines table")
+    check(page, width, f"review-77-{width}")
+    page.keyboard.press("g")
+    press(page, "1")
+    assert queue.saved["T-1"].tag == "card-arrival", "the likeliest is the first"

@@ -15,6 +15,7 @@ from stream.review.store.facts import Claim, Complaint, Door, Given, Item, Neigh
 FIRST_CHARACTERS = 900
 DIGITS = "123456789"
 OFF_SUBJECT_KEY = "0"
+MOST_IN_ORDER = 12
 
 
 class _Before(msgspec.Struct, frozen=True):
@@ -109,7 +110,15 @@ def item(claim: Claim, neighbours: Sequence[Neighbour], twins: Sequence[Item], *
 
 
 def _choices(asked: Item, standing_tag: str | None, *, blind: bool) -> tuple[Choice, ...]:
-    """In the bundle's order, so that a label keeps its key from item to item."""
+    """
+    In the bundle's order, so that a label keeps its key from item to item.
+
+    More labels than a person has keys in mind for are in the order of their probability, so that the first nine, which have keys, are
+    the likely ones; not on a blind item, whose order would tell what the model said.
+    """
+    offered = list(asked.probabilities.items())
+    if len(offered) > MOST_IN_ORDER and not blind:
+        offered.sort(key=lambda one: -one[1])
     labels = [
         Choice(
             tag=label,
@@ -119,7 +128,7 @@ def _choices(asked: Item, standing_tag: str | None, *, blind: bool) -> tuple[Cho
             guess=not blind and label == asked.model_tag,
             stands=label == standing_tag,
         )
-        for place, (label, probability) in enumerate(asked.probabilities.items())
+        for place, (label, probability) in enumerate(offered)
     ]
     off = Choice(
         tag=OFF_SUBJECT, name=words.OFF_SUBJECT_NAME, key=OFF_SUBJECT_KEY, stands=standing_tag == OFF_SUBJECT, apart=True

@@ -1,5 +1,6 @@
 """The guidelines of a user's labels, beside the answers."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.review.console import guidelines
+from stream.review.console.doors.access import Remembered
 from stream.review.console.guidelines import GuidelinesError
+from stream.review.store.facts import Door
 from tests.console.review_desk import ReviewDesk, item
 from tests.foreign.labels import MANY, TICKETS
 from tests.unit.stream.review.console.conftest import client_of
@@ -26,9 +29,13 @@ def test_they_stand_beside_the_answers_of_a_bundle_with_other_labels(queue: Revi
 
 
 def test_77_labels_are_all_there_the_first_nine_with_keys(queue: ReviewDesk) -> None:
-    """In the bundle's order, in columns."""
+    """The likeliest first; on a blind item in the bundle's order, which tells nothing."""
+    queue.add(item("T-2", "Was I charged twice?", tag="fee-wrong", labels=MANY), Door.AUDIT)
+    blind = client_of(queue).get("/").text
+    assert re.findall(r'name="tag" value="([^"]+)"', blind)[:-1] == list(MANY)
     queue.add(item("T-1", "Where is my card?", tag="card-arrival", labels=MANY))
-    page = client_of(queue).get("/").text
+    page = client_of(queue, Remembered(name="grace")).get("/").text
+    assert re.findall(r'name="tag" value="([^"]+)"', page)[0] == "card-arrival"
     assert page.count('<button name="tag"') == 78
     assert 'class="choices many"' in page
     assert all(f'data-key="{key}"' in page for key in range(10))
