@@ -6,7 +6,7 @@ from pathlib import Path
 from model_export.bundle.text import compose, is_described
 from model_export.data.own.columns import OwnColumns
 from model_export.data.own.rows import OwnDataError, OwnRow, OwnRows
-from model_export.data.own.tables import Table, of_csv, of_json_lines, of_parquet, refuse
+from model_export.data.own.tables import Table, of_csv, of_json_lines, of_parquet, refuse, text_of
 from model_export.data.row import Row
 
 OWN = "own"
@@ -53,11 +53,12 @@ def read_own(path: Path, columns: OwnColumns = AS_THEY_ARE) -> OwnRows:
         msg = f"{name} holds no rows. Next: give a file with a header and a row a line, or JSON Lines."
         raise OwnDataError(msg)
     fields = columns.of_file(name, table.columns)
-    _refuse_unknown_splits(name, table, fields)
+    records = _texts(name, table, {*fields.values(), *columns.slices})
+    _refuse_unknown_splits(name, table.unit, records, fields)
     return OwnRows(
         name=name,
         unit=table.unit,
-        rows=tuple(_row(line, record, fields, columns.slices) for line, record in table.records),
+        rows=tuple(_row(line, record, fields, columns.slices) for line, record in records),
         digests={path.name: hashlib.sha256(raw).hexdigest()},
     )
 
@@ -84,7 +85,19 @@ def _table(path: Path, raw: bytes) -> Table:
     return of_csv(name, text)
 
 
-def _refuse_unknown_splits(name: str, table: Table, fields: dict[str, str]) -> None:
+def _texts(name: str, table: Table, used: set[str]) -> list[tuple[int, dict[str, str]]]:
+    """The columns that are used, as text; others may hold anything."""
+    records, faults = [], []
+    for line, record in table.records:
+        try:
+            records.append((line, {column: text_of(column, value) for column, value in record.items() if column in used}))
+        except ValueError as error:
+            faults.append((line, str(error)))
+    refuse(name, faults, table.unit)
+    return records
+
+
+def _refuse_unknown_splits(name: str, unit: str, records: list[tuple[int, dict[str, str]]], fields: dict[str, str]) -> None:
     column = fields.get("split")
     if column is None:
         return
@@ -93,10 +106,10 @@ def _refuse_unknown_splits(name: str, table: Table, fields: dict[str, str]) -> N
         name,
         [
             (line, f"its {column} is {record.get(column, '')!r}, {known}")
-            for line, record in table.records
+            for line, record in records
             if _split(record.get(column, "")) is None
         ],
-        table.unit,
+        unit,
     )
 
 

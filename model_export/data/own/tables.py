@@ -26,12 +26,12 @@ class Table:
 
     Attributes:
         columns: Every column that a record can have, in order.
-        records: The line of each record, and its values; a column that a record lacks is not in it.
+        records: The line of each record, and its values as the file has them; a column that a record lacks is not in it.
         unit: The unit of the lines: `line`, or `row` of Parquet.
     """
 
     columns: tuple[str, ...]
-    records: list[tuple[int, dict[str, str]]]
+    records: list[tuple[int, dict[str, Any]]]
     unit: str = "line"
 
 
@@ -44,7 +44,7 @@ def of_csv(name: str, text: str) -> Table:
     """
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: list[str] = []
-    records: list[tuple[int, dict[str, str]]] = []
+    records: list[tuple[int, dict[str, Any]]] = []
     faults: list[tuple[int, str]] = []
     while True:
         line = reader.line_num + 1
@@ -73,19 +73,24 @@ def of_json_lines(name: str, text: str) -> Table:
     The records of JSON Lines: an object a line.
 
     Raises:
-        OwnDataError: A line is no object, or a value is neither text nor a whole number.
+        OwnDataError: A line is no object.
     """
-    records: list[tuple[int, dict[str, str]]] = []
+    records: list[tuple[int, dict[str, Any]]] = []
     faults: list[tuple[int, str]] = []
     for line, raw in enumerate(text.split("\n"), start=1):
         if not raw.strip():
             continue
         try:
-            records.append((line, as_text(json.loads(raw, object_pairs_hook=_once))))
+            value = json.loads(raw, object_pairs_hook=_once)
         except RecursionError:
             faults.append((line, "no JSON object: too deep"))
         except ValueError as error:
-            faults.append((line, f"no JSON object of texts: {error}"))
+            faults.append((line, f"no JSON object: {error}"))
+        else:
+            if isinstance(value, dict):
+                records.append((line, value))
+            else:
+                faults.append((line, "no JSON object"))
     refuse(name, faults)
     return Table(columns=tuple(dict.fromkeys(column for _, record in records for column in record)), records=records)
 
@@ -95,7 +100,7 @@ def of_parquet(path: Path) -> Table:
     The records of a Parquet file; the place of a record is its number, from 1.
 
     Raises:
-        OwnDataError: pyarrow is not installed, the file is no Parquet, or a value is neither text nor a whole number.
+        OwnDataError: pyarrow is not installed, or the file is no Parquet.
     """
     if importlib.util.find_spec("pyarrow") is None:
         msg = f"{path} is Parquet, which needs pyarrow. Next: {extras.install('batch')}, or give CSV or JSON Lines."
@@ -108,30 +113,31 @@ def of_parquet(path: Path) -> Table:
     except (OSError, pa.ArrowException) as error:
         msg = f"{path} cannot be read as Parquet ({error}). Next: give a Parquet file that exists and is whole."
         raise OwnDataError(msg) from error
-    records, faults = [], []
-    for number, record in enumerate(table.to_pylist(), start=1):
-        try:
-            records.append((number, as_text(record)))
-        except ValueError as error:
-            faults.append((number, str(error)))
-    refuse(str(path), faults, "row")
+    records = list(enumerate(table.to_pylist(), start=1))
     return Table(columns=tuple(table.column_names), records=records, unit="row")
 
 
-def as_text(record: object) -> dict[str, str]:
+def text_of(column: str, value: Any) -> str:
     """
-    A record as text by column; null is no value, and a whole number is the text of its digits.
+    A value of a record as text: null is empty, and a whole number is its digits.
 
     Raises:
-        ValueError: It is no object, or a value is something else.
+        ValueError: It is something else.
 
-    >>> as_text({"title": "Refund", "id": 7, "description": None})
-    {'title': 'Refund', 'id': '7'}
+    >>> text_of("title", "Refund"), text_of("id", 7), text_of("description", None)
+    ('Refund', '7', '')
     """
-    if not isinstance(record, dict):
-        msg = "an object was expected"
+    if value is None:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        msg = f"{column!r} is neither text nor a whole number"
         raise ValueError(msg)  # noqa: TRY004 - a fault of the file, not of the caller
-    return {column: _text(column, value) for column, value in record.items() if value is not None}
+    text = str(value)
+    # Half of a surrogate pair, which JSON can name, is no character that a tokenizer takes.
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        msg = f"{column!r} holds half a character"
+        raise ValueError(msg)
+    return text
 
 
 def refuse(name: str, faults: list[tuple[int, str]], unit: str = "line") -> None:
@@ -148,18 +154,6 @@ def refuse(name: str, faults: list[tuple[int, str]], unit: str = "line") -> None
     places_ = places([line for line, _ in faults], unit)
     msg = f"{name} cannot be read. {told}{more}. Next: correct {places_}; nothing was written."
     raise OwnDataError(msg)
-
-
-def _text(column: str, value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        msg = f"{column!r} is neither text nor a whole number"
-        raise ValueError(msg)  # noqa: TRY004 - as above
-    text = str(value)
-    # Half of a surrogate pair, which JSON can name, is no character that a tokenizer takes.
-    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-        msg = f"{column!r} holds half a character"
-        raise ValueError(msg)
-    return text
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

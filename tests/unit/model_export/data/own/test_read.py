@@ -73,6 +73,15 @@ def test_the_forms_give_the_same_rows(tmp_path: Path) -> None:
     assert (second.text, second.described, second.source) == ("Login", False, "own")
 
 
+def test_columns_that_are_not_used_may_hold_anything(tmp_path: Path) -> None:
+    """A score, a list and an object beside the text are left alone."""
+    record = {"title": "Hi", "tag": "a", "score": 0.5, "words": ["Hi"], "by": {"name": "x"}, "done": True}
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.Table.from_pylist([record]), path)
+    for found in (read(tmp_path, json.dumps(record), "rows.jsonl"), read_own(path)):
+        assert [(own.row.text, own.row.tag) for own in found.rows] == [("Hi", "a")]
+
+
 def test_columns_are_named_by_option(tmp_path: Path) -> None:
     """The title, label, group, source and slices can have any names; a group is the topic."""
     columns = OwnColumns(title="subject", tag="queue", group="customer", source="channel", slices=("region",))
@@ -94,10 +103,11 @@ def test_columns_are_named_by_option(tmp_path: Path) -> None:
         ("rows.csv", "title,tag,split\nHi,a,train\nHi,b,later\n", "line 3: its split is 'later', none of train, "),
         ("rows.csv", "title,tag\n", "holds no rows"),
         ("rows.csv", "", "holds no rows"),
-        ("rows.jsonl", '{"title": "Hi", "tag": "a"}\n[1]\n{"title": 1.5, "tag": "a"}', "line 2: no JSON object of texts: an object was"),
-        ("rows.jsonl", '{"title": "Hi"', "line 1: no JSON object of texts: Expecting"),
-        ("rows.jsonl", '{"tag": "a", "tag": "b"}', "line 1: no JSON object of texts: 'tag' is there twice"),
-        ("rows.jsonl", '{"title": "\\ud800", "tag": "b"}', "line 1: no JSON object of texts: 'title' holds half a character"),
+        ("rows.jsonl", '{"title": "Hi", "tag": "a"}\n[1]', "line 2: no JSON object. Next: "),
+        ("rows.jsonl", '{"title": "Hi", "tag": "a"}\n{"title": 1.5, "tag": "a"}', "line 2: 'title' is neither text nor a whole number"),
+        ("rows.jsonl", '{"title": "Hi"', "line 1: no JSON object: Expecting"),
+        ("rows.jsonl", '{"tag": "a", "tag": "b"}', "line 1: no JSON object: 'tag' is there twice"),
+        ("rows.jsonl", '{"title": "\\ud800", "tag": "b"}', "line 1: 'title' holds half a character"),
         ("rows.jsonl", "[" * 100_000, "line 1: no JSON object"),
         ("rows.parquet", b"PAR1 and nothing", "cannot be read as Parquet"),
     ],
