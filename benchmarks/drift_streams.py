@@ -7,7 +7,7 @@ length stay together as they are in life. The rows are those that the model was 
 import math
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -60,7 +60,7 @@ class Pool:
         found = self.sent.get(key)
         if found is None:
             assert seen.signals is not None
-            found = self.sent[key] = replace(seen, signals=replace(seen.signals, source=source))
+            found = self.sent[key] = msgspec.structs.replace(seen, signals=msgspec.structs.replace(seen.signals, source=source))
         return found
 
 

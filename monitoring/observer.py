@@ -1,14 +1,15 @@
 """One outcome in numbers, and the protocol through which the stream reports it; Prometheus is not known here."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
+
+import msgspec
 
 from monitoring.vocabulary import Destination, Reason, ReviewReason, TextFlag
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signals:
+# Structs and no dataclasses: one of each is made for every event, at an eighth of the time.
+class Signals(msgspec.Struct, frozen=True, kw_only=True):
     """
     The inputs of drift detection for one decision.
 
@@ -28,15 +29,18 @@ class Signals:
     energy: float
     tokens: int
     tokens_per_word: float
-    # Never in a repr: an exception or a log line must not carry the text of an event.
-    words: tuple[str, ...] = field(repr=False)
+    words: tuple[str, ...]
     described: bool
     source: str | None
     out_of_distribution: bool
 
+    def __repr__(self) -> str:
+        """All but the words: an exception or a log line must not carry the text of an event."""
+        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__ if name != "words")
+        return f"Signals({shown})"
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observation:
+
+class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """
     One outcome in numbers.
 

@@ -10,6 +10,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from monitoring.metrics.answers import AnswerMetrics
+from monitoring.metrics.bulk import observe_all
 from monitoring.metrics.families import DriftFamilies, FlowFamilies, InputFamilies, PoisonFamilies, PositionFamilies
 from monitoring.metrics.reference import ReferenceGauges
 from monitoring.metrics.traces import TraceMetrics
@@ -127,8 +128,11 @@ class Metrics:
         truncated = 0
         for seen in observations:
             destinations[seen.destination] += 1
-            reasons.update(seen.review_reasons)
-            flags.update(seen.text_flags)
+            # Most events have neither, and an update with nothing costs as much as one with something.
+            if seen.review_reasons:
+                reasons.update(seen.review_reasons)
+            if seen.text_flags:
+                flags.update(seen.text_flags)
             truncated += seen.truncated
             if seen.rejection is not None:
                 rejections[seen.rejection] += 1
@@ -157,15 +161,12 @@ class Metrics:
         for label, values in confidences.items():
             self._flow.predictions.labels(label).inc(len(values))
             self._flow.audits.labels(label).inc(audits[label])
-            histogram = self._inputs.confidence.labels(label)
-            for value in values:
-                histogram.observe(value)
+            observe_all(self._inputs.confidence.labels(label), values)
 
     def _observe_ages(self, created_ms: Sequence[int], now_ms: int) -> None:
         timed = [one for one in created_ms if can_be_true(one, now_ms)]
         fresh = [one for one in timed if one >= self._group_began_ms]
-        for one in fresh:
-            self._flow.age.observe(max(0, now_ms - one) / 1000)
+        observe_all(self._flow.age, [max(0, now_ms - one) / 1000 for one in fresh])
         self._flow.untimed.inc(len(created_ms) - len(timed))
         self._flow.before_group.inc(len(timed) - len(fresh))
 
@@ -173,12 +174,12 @@ class Metrics:
         sources: Tally[SourceKind] = Tally()
         undescribed = strange = 0
         for seen in signals:
-            self._inputs.energy.observe(seen.energy)
-            self._inputs.tokens.observe(seen.tokens)
-            self._inputs.tokens_per_word.observe(seen.tokens_per_word)
             undescribed += not seen.described
             strange += seen.out_of_distribution
             sources[self._kind_of(seen.source)] += 1
+        observe_all(self._inputs.energy, [seen.energy for seen in signals])
+        observe_all(self._inputs.tokens, [seen.tokens for seen in signals])
+        observe_all(self._inputs.tokens_per_word, [seen.tokens_per_word for seen in signals])
         for source, count in sources.items():
             self._inputs.sources.labels(source.value).inc(count)
         self._inputs.undescribed.inc(undescribed)

@@ -62,5 +62,5 @@ def memory_bytes(key: bytes | None, value: bytes | None, headers: Iterable[tuple
     >>> memory_bytes(None, b"four", [("h", b"1")])
     134
     """
-    carried = sum(HEADER_MEMORY_BYTES + len(name) + len(content or b"") for name, content in headers or ())
+    carried = sum(HEADER_MEMORY_BYTES + len(name) + len(content or b"") for name, content in headers) if headers else 0
     return len(key or b"") + len(value or b"") + carried

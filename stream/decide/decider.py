@@ -99,12 +99,10 @@ class Decider:
         return NeedsReview(event=event, decision=decision, reasons=reasons, text_flags=reading.flags, signals=signals)
 
     def _reasons(self, prediction: Prediction, reading: Reading) -> tuple[ReviewReason, ...]:
-        found = {
-            ReviewReason.LOW_CONFIDENCE: self.kind == "rules" or prediction.confidence < self.asked_below(prediction.label),
-            # Ordinary traffic hides nothing in its text: the network's confidence in such a text is not relied on.
-            ReviewReason.OUT_OF_DISTRIBUTION: self.is_strange(prediction) or bool(reading.flags),
-        }
-        return tuple(reason for reason, holds in found.items() if holds)
+        unsure = self.kind == "rules" or prediction.confidence < self.asked_below(prediction.label)
+        # Ordinary traffic hides nothing in its text: the network's confidence in such a text is not relied on.
+        strange = bool(reading.flags) or self.is_strange(prediction)
+        return ((ReviewReason.LOW_CONFIDENCE,) if unsure else ()) + ((ReviewReason.OUT_OF_DISTRIBUTION,) if strange else ())
 
 
 def release_of(digest: str) -> str:

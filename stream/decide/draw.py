@@ -8,6 +8,8 @@ import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
+import msgspec
+
 from monitoring.vocabulary import few
 from stream.contract.decisions import Tagged
 from stream.contract.publication import Publication, audit_copy
@@ -66,7 +68,7 @@ class Draw:
         copy = audit_copy(publication.value or b"", probability)
         if weight(publication.key, copy, publication.headers) > self.most_bytes:
             return publication
-        return replace(publication, audit=copy, observation=replace(publication.observation, audited=True))
+        return replace(publication, audit=copy, observation=msgspec.structs.replace(publication.observation, audited=True))
 
 
 def draw_of(settings: Settings, labels: Collection[str]) -> Draw:

@@ -30,7 +30,7 @@ from stream.deliver.breaker import Breaker
 from stream.deliver.crash.guard import DecideOrRefuse, Guard, Unguarded
 from stream.deliver.fatal import DeliveryError, InferenceTimeoutError, die, fatal
 from stream.deliver.inference import Inference
-from stream.deliver.patience import Patience
+from stream.deliver.patience import Confirmations, Patience
 from stream.deliver.redelivered import Taken
 from stream.deliver.unacknowledged import Unacknowledged
 from stream.deliver.under_way import Turn, UnderWay
@@ -256,9 +256,11 @@ class Delivery:
                     sent = await self._transact([event.message for event in batch], publications)
                     turn.sent.set()
                     return sent
-                confirmations = [self._patience.watched(await self._send(publication)) for publication in publications]
+                confirmations = Confirmations(self._patience)
+                for publication in publications:
+                    confirmations.add(await self._send(publication))
                 turn.sent.set()
-                await asyncio.gather(*confirmations)
+                await confirmations.all()
                 return publications
         except TimeoutError as error:
             seconds = self._settings.produce_timeout_seconds

@@ -14,6 +14,7 @@ from faust.transport.utils import DefaultSchedulingStrategy
 from stream.deliver.deliveries import Deliveries
 from stream.kafka.batches import records
 from stream.kafka.credentials import client_options
+from stream.kafka.partitioner import partition_of
 from stream.kafka.transactions import MAX_BATCH_BYTES, MAX_REQUEST_BYTES, METADATA_MAX_AGE_MS, Transactions
 from stream.settings.settings import Settings
 from stream.worker import producer
@@ -130,6 +131,7 @@ def _producer_options(settings: Settings) -> dict[str, Any]:
         "producer_metadata_max_age_ms": METADATA_MAX_AGE_MS,
         "producer_request_timeout": settings.produce_timeout_seconds,
         "producer_linger": 0.005,
+        "producer_partitioner": partition_of,
         "producer_max_batch_size": MAX_BATCH_BYTES,
         "producer_max_request_size": MAX_REQUEST_BYTES,
     }

@@ -8,7 +8,7 @@ import pytest
 
 from stream.contract.publication import Publication
 from stream.deliver.fatal import DeliveryError
-from stream.deliver.patience import Patience
+from stream.deliver.patience import Confirmations, Patience
 from tests.fakes import FakeBroker, FakeEvent, FakeMessage, Gate
 from tests.unit.stream.deliver.delivering import decided, drive, rig, until
 
@@ -87,11 +87,68 @@ def test_a_confirmation_after_the_bound_has_passed_changes_nothing() -> None:
             try:
                 await asyncio.Event().wait()
             finally:
-                await patience.watched(asyncio.sleep(0))
+                patience.confirmed()
 
     async def scenario() -> None:
         with pytest.raises(TimeoutError):
             await late(Patience(0.01))
+
+    drive(scenario)
+
+
+@pytest.mark.parametrize("early", [0, 1, 2])
+def test_a_batch_is_confirmed_once_its_last_record_is(early: int) -> None:
+    """However many are confirmed while the others are still being sent."""
+
+    async def scenario() -> None:
+        futures = [asyncio.get_running_loop().create_future() for _ in range(4)]
+        confirmations = Confirmations(Patience(SECONDS))
+        for number, future in enumerate(futures):
+            confirmations.add(future)
+            if number < early:
+                future.set_result(None)
+                await asyncio.sleep(0)
+        waiting = asyncio.ensure_future(confirmations.all())
+        for future in futures[early:]:
+            await asyncio.sleep(0)
+            assert not waiting.done()
+            future.set_result(None)
+        await waiting
+
+    drive(scenario)
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_one_record_that_fails_fails_its_batch_at_once(waits: bool) -> None:
+    """The others may never be confirmed."""
+
+    async def scenario() -> None:
+        first, second = (asyncio.get_running_loop().create_future() for _ in range(2))
+        confirmations = Confirmations(Patience(SECONDS))
+        confirmations.add(first)
+        confirmations.add(second)
+        waiting = asyncio.ensure_future(confirmations.all())
+        if waits:
+            await asyncio.sleep(0)
+        second.set_exception(ConnectionError("gone"))
+        with pytest.raises(ConnectionError, match="gone"):
+            await waiting
+
+    drive(scenario)
+
+
+def test_a_bound_that_has_passed_cancels_what_is_not_confirmed() -> None:
+    """As `asyncio.gather` does."""
+
+    async def scenario() -> None:
+        patience = Patience(0.01)
+        future = asyncio.get_running_loop().create_future()
+        confirmations = Confirmations(patience)
+        confirmations.add(future)
+        with pytest.raises(TimeoutError):
+            async with patience.bound():
+                await confirmations.all()
+        assert future.cancelled()
 
     drive(scenario)
 
