@@ -81,7 +81,7 @@ def bare(settings: Settings, *, by_topic: bool) -> None:
     @app.agent(source(app, settings), name="forward")  # type: ignore[untyped-decorator]
     async def agent(stream: Any) -> None:
         stream = stream.noack()
-        batcher: Batcher[Any] = Batcher(limit=settings.batch_max_events)
+        batcher: Batcher[Any] = Batcher(limit=settings.batch_max_events, size=lambda event: len(event.message.value))
         forwarding = asyncio.create_task(forward(stream, batcher))
         try:
             async for event in stream.events():

@@ -76,7 +76,8 @@ def _model(settings: Settings) -> Decider:
             f"{settings.topics.review}{'' if settings.rules else ' (labels of your own need TAGSTREAM_RULES, too)'}."
         )
         raise BundleError(msg) from error
-    found = decider_of_bundle(bundle, classifier, threshold=settings.confidence_threshold, arithmetic=classifier.arithmetic)
+    loaded = bundle.without_files()
+    found = decider_of_bundle(loaded, classifier, threshold=settings.confidence_threshold, arithmetic=classifier.arithmetic)
     return replace(found, warm_up=classifier.warm_up)
 
 

@@ -1,6 +1,7 @@
 """The worker process: reads nothing but its settings, chooses the real parts, and runs them."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
@@ -39,12 +40,18 @@ def main(settings: Settings) -> None:
         topic=settings.topics.content,
         known_sources=settings.known_source_names,
     )
-    decider.warm_up(settings.inference_threads)
     announce(decider, metrics)
     pipeline = pipeline_of(settings, decider=decider, observer=metrics, framed=True)
     watch = watch_of(settings, decider)
-    with tracing_of(settings, service="tagstream-worker", counted=metrics.traces.counted) as tracing:
-        process.run(settings, pipeline=pipeline, metrics=metrics, registry=registry, watch=watch, tracing=tracing)
+    with (
+        tracing_of(settings, service="tagstream-worker", counted=metrics.traces.counted) as tracing,
+        ThreadPoolExecutor(1, thread_name_prefix="warm-up") as beside,
+    ):
+        # While the brokers are asked, which is mostly waiting.
+        warm = beside.submit(decider.warm_up, settings.inference_threads)
+        process.run(
+            settings, pipeline=pipeline, metrics=metrics, registry=registry, watch=watch, tracing=tracing, warm=warm.result
+        )
 
 
 def announce(decider: Decider, metrics: Metrics) -> None:

@@ -44,7 +44,7 @@ class MetricsPortError(Exception):
     exit_code = 2
 
 
-def run(
+def run(  # noqa: PLR0913 - parts are named arguments
     settings: Settings,
     *,
     pipeline: Pipeline,
@@ -53,6 +53,7 @@ def run(
     watch: DriftWatch | None = None,
     answering: Callable[[Limits], DecideOrRefuse] = lambda limits: Answering(limits).publications,
     tracing: Tracing = UNTRACED,
+    warm: Callable[[], object] = lambda: None,
 ) -> None:
     """
     Run a worker until it is told to stop; does not return normally.
@@ -65,6 +66,7 @@ def run(
         watch: Looks for drift; None for no drift.
         answering: Makes the function that turns reviewers' answers into decisions.
         tracing: Puts traces around deciding and observing.
+        warm: Returns when the model has the memory that its largest batches need; called before the group is joined.
 
     Raises:
         SystemExit: The worker has stopped.
@@ -105,6 +107,7 @@ def run(
             metrics=f"http://{settings.metrics_host}:{port}/metrics",
         )
         _wait_while_open(BreakerFile(settings, release=pipeline.decider.release), metrics, progress)
+        warm()
         with contextlib.closing(open_guard(settings, metrics.crash_guard)) as guard:
             app = build(
                 settings,

@@ -409,7 +409,11 @@ def loaded_by(module: str) -> set[str]:
         ),
         ("stream.deliver.delivery", {"torch", "faust", "onnxruntime", "kafka", "aiokafka"}),
         ("model_export.bundle.classifier", {"torch", "transformers", "faust", "kafka", "aiokafka", "onnx"}),
-        ("stream.worker.app", {"torch", "transformers", "onnx", "sklearn"}),
+        (
+            "stream.worker.main",
+            {"torch", "transformers", "onnx", "sklearn", "scipy", "sqlalchemy", "fastapi", "uvicorn", "pyarrow", "fastavro"}
+            | {"opentelemetry", "ray", "pyspark", "httpx", "confluent_kafka"},
+        ),
         ("monitoring.observer", {"prometheus_client"}),
     ],
 )

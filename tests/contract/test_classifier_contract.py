@@ -21,6 +21,8 @@ from model_export.bundle.classifier import OnnxClassifier
 from model_export.bundle.prediction import Classifier, Prediction
 from model_export.bundle.rules import RulesClassifier
 from model_export.onnx import export
+from stream.decide.from_settings import decider_of
+from stream.settings.settings import Settings
 from tests.fakes import LABELS, KeywordClassifier
 from tests.faults.worker.points import Arms
 from tests.faults.worker.poison import PoisonableClassifier
@@ -222,3 +224,12 @@ def test_a_network_in_the_runtimes_own_format_is_refused(tiny_bundle: Bundle, tm
     ort.InferenceSession(own, providers=["CPUExecutionProvider"])
     with pytest.raises(BundleError, match=r"the runtime does not load model\.onnx"):
         OnnxClassifier(msgspec.structs.replace(tiny_bundle, model=own))
+
+
+def test_a_loaded_bundle_keeps_no_bytes_of_its_files(tiny_bundle_folder: Path) -> None:
+    """They are 20 MB of each worker's memory, and the runtime has taken what it needs of them."""
+    decider = decider_of(Settings(bundle=tiny_bundle_folder))
+    assert decider.bundle is not None
+    assert decider.bundle.model + decider.bundle.tokenizer == b""
+    assert decider.classifier._bundle.model == b""  # type: ignore[attr-defined]
+    assert decider.classifier._session._model_bytes is None  # type: ignore[attr-defined]

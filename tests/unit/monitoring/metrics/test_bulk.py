@@ -2,9 +2,14 @@
 
 import pytest
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client.values import ValueClass as MutexValue
 
 from monitoring.metrics.bulk import observe_all
+from monitoring.metrics.metrics import Metrics
+from monitoring.observer import Observation, Signals
+from monitoring.vocabulary import Destination
 
+NOW_MS = 1_700_000_000_000
 BOUNDS = (-2.0, 0.0, 0.5, 1.0, 8.0)
 
 
@@ -30,3 +35,39 @@ def test_all_values_at_once_are_shown_as_one_by_one(values: list[float]) -> None
                 histogram.observe(value)
         shown.append(generate_latest(registry))
     assert shown[0] == shown[1]
+
+
+def test_a_batch_ten_times_as_large_moves_no_more_counters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What metrics cost is a matter of the batch and not of its events."""
+    moved = 0
+    increase = MutexValue.inc
+
+    def counted(value: MutexValue, amount: float) -> None:
+        nonlocal moved
+        moved += 1
+        increase(value, amount)
+
+    seen = Observation(
+        destination=Destination.TAGGED,
+        created_ms=NOW_MS - 40,
+        label="a",
+        confidence=0.9,
+        signals=Signals(
+            event_id="e",
+            energy=-5.0,
+            tokens=8,
+            tokens_per_word=1.25,
+            words=("word",),
+            described=True,
+            source="bench",
+            out_of_distribution=False,
+        ),
+    )
+    metrics = Metrics(CollectorRegistry(), labels=("a", "b"), topic="content")
+    monkeypatch.setattr(MutexValue, "inc", counted)
+    moves = []
+    for events in (64, 640):
+        moved = 0
+        metrics.published([seen] * events, NOW_MS)
+        moves.append(moved)
+    assert moves[0] == moves[1] < 64

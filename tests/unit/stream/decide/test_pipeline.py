@@ -1,7 +1,9 @@
 """The pipeline gives one outcome an event, in order, and bad events become values among the good."""
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 import pytest
@@ -256,3 +258,22 @@ def test_records_that_may_not_be_read_become_dead_letters_undecoded() -> None:
     assert letter.outcome is refusal
     assert letter.value == b'{"title":"a"}'
     assert dict(letter.headers)["x-dlq-attempts"] == b"3"
+
+
+def test_an_event_is_parsed_twice_and_written_in_two_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once strictly, once for the bytes of its fields; then its fields and the decision. More would be work done a second time."""
+    calls: Counter[str] = Counter()
+
+    def counted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            calls[name] += 1
+            return function(*arguments, **options)
+
+        return call
+
+    monkeypatch.setattr(msgspec.json, "decode", counted("decode", msgspec.json.decode))
+    monkeypatch.setattr(msgspec.json, "encode", counted("encode", msgspec.json.encode))
+    monkeypatch.setattr(json.JSONDecoder, "decode", counted("strict", json.JSONDecoder.decode))
+    events = [raw(b'{"id":"%d","title":"deployment"}' % offset, offset=offset) for offset in range(50)]
+    joined(KeywordClassifier()).publications(events)
+    assert calls == {"strict": 50, "decode": 50, "encode": 100}
