@@ -29,6 +29,7 @@ from aiokafka.errors import (
 from aiokafka.protocol.commit import OffsetFetchRequest, OffsetFetchResponse_v3
 from aiokafka.structs import OffsetAndMetadata
 from faust.types import TP
+from faust.types.tuples import ConsumerMessage
 from prometheus_client import CollectorRegistry
 
 from monitoring.health import Progress
@@ -374,16 +375,14 @@ def test_a_faust_without_its_c_extension_is_refused(monkeypatch: pytest.MonkeyPa
         faust_app(Settings(), idempotent=True)
 
 
-def test_content_is_read_as_raw_bytes() -> None:
+@pytest.mark.parametrize(("key", "value"), [(b"k", b"{"), (None, b"\xff\x00"), (b"\xff", None)])
+def test_content_is_read_as_raw_bytes(key: bytes | None, value: bytes | None) -> None:
     """`content` is raw, because a typed topic acknowledges undecodable records and throws them into the agent."""
     app = faust_app(Settings(), idempotent=True)
-    topic = source(app, Settings())
-    assert (topic.key_type, topic.value_type, topic.schema.key_serializer, topic.schema.value_serializer) == (
-        bytes,
-        bytes,
-        "raw",
-        "raw",
-    )
+    headers = [("name", b"\xff")]
+    message = ConsumerMessage("content", 0, 7, 1.0, 0, headers, key, value, None)
+    event = asyncio.run(source(app, Settings()).decode(message, propagate=True))
+    assert (event.key, event.value, event.message, message.headers) == (key, value, message, headers)
 
 
 # --- weight of imports -------------------------------------------------------------------------------------------------
