@@ -7,7 +7,7 @@ observations of the outcomes, so the delivery knows nothing of traces.
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 from opentelemetry.trace import Link, SpanContext, SpanKind
 from opentelemetry.util.types import AttributeValue
@@ -23,7 +23,7 @@ from stream.tracing.parts import DecideOrRefuse
 from stream.tracing.spans import Done, Spans
 
 OPERATION = "process"
-OURS = tuple(field.name for field in fields(Observation))
+OURS = Observation.__struct_fields__
 
 log = logger("tagstream.tracing")
 
@@ -38,8 +38,7 @@ class Batch:
     decided_ns: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TracedObservation(Observation):
+class TracedObservation(Observation, frozen=True, kw_only=True):
     """
     An observation that knows its batch and its place in a trace.
 

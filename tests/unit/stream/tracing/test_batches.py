@@ -105,7 +105,7 @@ def without_trace(headers: Headers) -> Headers:
 
 def figures(observation: Observation) -> dict[str, Any]:
     """The fields of an observation that metrics and drift read."""
-    return {name: getattr(observation, name) for name in Observation.__dataclass_fields__}
+    return {name: getattr(observation, name) for name in Observation.__struct_fields__}
 
 
 def test_a_redelivered_event_gets_the_same_headers(pipeline: Pipeline) -> None:
