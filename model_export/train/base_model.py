@@ -11,6 +11,7 @@ from pathlib import Path
 
 from huggingface_hub import snapshot_download
 from transformers import BertModel
+from transformers.utils import logging
 
 from model_export import extras
 
@@ -49,6 +50,9 @@ def load() -> BaseModel:
     """
     folder = _packaged_folder() or _hub_folder()
     verify(folder)
+    # The weights of a pooling layer, which sentence vectors do not need, are not worth a table on the screen.
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     bert = BertModel.from_pretrained(folder, local_files_only=True, attn_implementation="eager", add_pooling_layer=False)
     return BaseModel(bert=bert.eval(), tokenizer=(folder / TOKENIZER).read_bytes())
 

@@ -1,8 +1,10 @@
 """The linear head of a network: logistic regression on the vectors of a frozen encoder."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 
 from model_export.calibrate.temperature import Floats
@@ -37,7 +39,7 @@ class Head:
     bias: Floats
 
 
-def fit_head(vectors: Floats, train: Examples, recipe: HeadRecipe, labels: int) -> Head:
+def fit_head(vectors: npt.NDArray[np.floating[Any]], train: Examples, recipe: HeadRecipe, labels: int) -> Head:
     """Logistic regression on the vectors of the training texts, drawn in the recipe's shares; `labels` is the number of labels."""
     weights = drawing_weights(train, recipe.source_shares, recipe.class_levelling)
     regression = LogisticRegression(C=recipe.strength, max_iter=recipe.iterations)

@@ -1,4 +1,4 @@
-"""How far a long run of rows has come: a bar on a terminal, else a line from time to time."""
+"""How far a long run of rows, or a work of several stages, has come: a bar on a terminal, else a line from time to time."""
 
 import contextlib
 import time
@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from stream.terminal.console import err, talk
 
@@ -82,6 +82,60 @@ def rows(
         share = f", {done / size:.0%} of the input" if size else ""
         left = f", {duration((size - done) / now_speed)} left" if size and now_speed else ""
         say(f"{what}: {count:,} rows, {now_rate:,.0f} rows/s{share}{left}")
+
+    yield line
+
+
+Tell = Callable[[str, int, int], None]
+"""Told of a stage's name, of the steps that are done, and of all its steps."""
+
+
+@contextlib.contextmanager
+def stages(*, say: Callable[[str], None] = talk, clock: Callable[[], float] = time.monotonic) -> Iterator[Tell]:
+    """
+    Show how far the stages of a long work are, and the time that is left of each.
+
+    Args:
+        say: Takes a line, where there is no terminal: when a stage begins, from time to time, and when it is done.
+        clock: Gives seconds.
+    """
+    if err.is_terminal:
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left", markup=False),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=err) as bar:
+            tasks: dict[str, TaskID] = {}
+
+            def show(stage: str, done: int, of: int) -> None:
+                if stage not in tasks:
+                    tasks[stage] = bar.add_task(stage, total=of)
+                bar.update(tasks[stage], completed=done)
+
+            yield show
+        return
+    began: dict[str, tuple[float, int]] = {}
+    last = clock()
+
+    def line(stage: str, done: int, of: int) -> None:
+        nonlocal last
+        now = clock()
+        if stage not in began:
+            began[stage] = (now, done)
+            say(f"{stage}: begins")
+        elif done < of and now - last < LINE_SECONDS:
+            return
+        elif done < of:
+            start, first = began[stage]
+            left = f", {duration((of - done) * (now - start) / (done - first))} left" if done > first else ""
+            say(f"{stage}: {done:,} of {of:,}{left}")
+        else:
+            say(f"{stage}: done in {duration(now - began[stage][0])}")
+        last = now
 
     yield line
 

@@ -66,3 +66,37 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "1,234 rows" in shown.getvalue()
     assert "rows/s" in shown.getvalue()
     assert not said
+
+
+def test_a_log_of_stages_says_what_begins_what_is_left_and_what_is_done() -> None:
+    """A stage that goes on from a kept step has the time left of its own steps, and nothing is said twice within ten seconds."""
+    clock, said = Clock(), list[str]()
+    with progress.stages(say=said.append, clock=clock) as tell:
+        for step in range(51, 101):
+            tell("teacher", step, 100)
+            clock.now += 1.0
+        tell("student", 0, 1)
+        clock.now += 3.0
+        tell("student", 1, 1)
+    assert said == [
+        "teacher: begins",
+        "teacher: 61 of 100, 39 s left",
+        "teacher: 71 of 100, 29 s left",
+        "teacher: 81 of 100, 19 s left",
+        "teacher: 91 of 100, 9 s left",
+        "teacher: done in 49 s",
+        "student: begins",
+        "student: done in 3 s",
+    ]
+
+
+def test_a_terminal_gets_a_bar_for_each_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every stage has its bar with the share that is done."""
+    shown = io.StringIO()
+    monkeypatch.setattr(progress, "err", Terminal(file=shown, force_terminal=True, width=120))
+    with progress.stages() as tell:
+        tell("teacher", 1, 4)
+        tell("student", 4, 4)
+    assert "teacher" in shown.getvalue()
+    assert "25%" in shown.getvalue()
+    assert "student" in shown.getvalue()

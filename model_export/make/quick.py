@@ -1,0 +1,270 @@
+"""A bundle of a user's labels in minutes: the base encoder as it is, a head for its vectors, and every row calibrates.
+
+The encoder has seen no label, so a head that has not seen a row gives it an honest score. Heads and readers of n-grams are fitted in
+folds, each without a part of the topics; their logits stand for those of the shipped ones, which learn from all rows. The temperature,
+the thresholds with their certificates and the drift reference rest on them.
+"""
+
+import dataclasses
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import torch
+from tokenizers import Tokenizer
+
+from model_export.bundle import strangeness
+from model_export.calibrate import temperature
+from model_export.calibrate.crossfit import cross_fit
+from model_export.calibrate.temperature import Floats, Ints
+from model_export.data.row import Row
+from model_export.data.splits import Splits
+from model_export.make import assemble
+from model_export.make.assemble import Built, Compared, Target
+from model_export.make.evidence import Evidence
+from model_export.make.files import own_rows, two_files
+from model_export.onnx import heads, ngrams, parity
+from model_export.onnx.ngrams import Learned, NgramRecipe, Ngrams
+from model_export.train import base_model, batches
+from model_export.train.base_model import BaseModel
+from model_export.train.checkpoint import Trained
+from model_export.train.head import Head, HeadRecipe, fit_head
+from model_export.train.lessons import Examples, examples, natural_shares
+from model_export.train.network import TagNetwork
+from model_export.train.work import Work, libraries
+
+logger = logging.getLogger(__name__)
+
+Model = TypeVar("Model")
+Vectors = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuickRecipe:
+    """
+    Every number of the procedure.
+
+    The head is fitted harder than that of `HeadRecipe`: this encoder has not memorised the labels. Few buckets keep the file small
+    where labels are many.
+    """
+
+    seed: int = 20261103
+    folds: int = 5
+    threads: int = 2
+    head: HeadRecipe = field(default_factory=lambda: HeadRecipe(strength=10.0, source_shares={}, class_levelling=0.0))
+    ngrams: NgramRecipe = field(
+        default_factory=lambda: NgramRecipe(buckets=1 << 16, source_shares={}, class_levelling=0.0, iterations=200)
+    )
+
+
+class Encoder(msgspec.Struct, frozen=True, kw_only=True):
+    """The int8 file of the base encoder, with a head that nobody fitted, and the distance of its float32 file from the network."""
+
+    model: bytes
+    export: parity.Difference
+
+
+def quick_bundle(
+    folder: Path, *, base: BaseModel, splits: Splits, target: Target, work: Work, recipe: QuickRecipe | None = None
+) -> Built:
+    """
+    Fit a head and a reader to the base encoder, and make a bundle of the three.
+
+    Args:
+        folder: Where the bundle goes; it is written once every gate is passed.
+        base: The encoder and its tokenizer.
+        splits: The rows; training and calibration rows are learned from and calibrate.
+        target: The bundle's name and promise.
+        work: Keeps encoder and vectors, and is told how far they are.
+        recipe: Every number of the procedure.
+
+    Raises:
+        CalibrationError: A label has rows of a single topic, or the promise cannot be kept.
+        ParityError: The exported encoder is not the given one, or predictions depend on their batch.
+    """
+    recipe = recipe or QuickRecipe()
+    torch.set_num_threads(recipe.threads)
+    pool, labels = (*splits.train, *splits.calibration), splits.labels
+    tokenizer = batches.load_tokenizer(base.tokenizer, target.max_length)
+    seen = examples(tokenizer, pool, labels)
+    encoder = _encoder(base, own_rows(pool, tokenizer), seen, labels, target.limits, recipe, work)
+    vectors = work.stage("vectors.npy", lambda: _embed(encoder.model, seen, recipe, work), save=_save_array, load=_load_array)
+    shares = natural_shares(seen)
+    fitting = _Fitting(
+        seen=seen,
+        vectors=vectors,
+        vocabulary=tokenizer.get_vocab_size(),
+        labels=len(labels),
+        head=dataclasses.replace(recipe.head, source_shares=shares),
+        ngrams=dataclasses.replace(recipe.ngrams, source_shares=shares),
+    )
+    logits, share, losses = _judged(fitting, pool, recipe, work)
+    every = np.arange(len(pool))
+    work.tell("head and n-grams of all rows", 0, 1)
+    learned = Learned(ngrams=fitting.reader(every), share=share, record=asdict(recipe.ngrams) | {"share": share} | losses)
+    head = fitting.lines(every)
+    plain = heads.with_head(encoder.model, head, labels)
+    work.tell("head and n-grams of all rows", 1, 1)
+    first = seen.rows[: assemble.PARITY_ROWS]
+    wanted = vectors[: len(first)] @ head.weight.T + head.bias
+    compared = Compared(
+        logits=(wanted, found := parity.run(plain, first)),
+        export=encoder.export,
+        # The head was fitted to the vectors of the int8 file: only its own rounding is left to compare.
+        quantisation=parity.check_quantised(wanted, found, target.limits),
+        evidence=_evidence(logits, pool, tokenizer, seen, recipe),
+    )
+    record: dict[str, object] = {
+        "base_model": {"name": base_model.NAME, "revision": base_model.REVISION, "sha256": base_model.SHA256},
+        "quick": asdict(recipe),
+        "data": splits.as_record(),
+        "libraries": libraries(),
+    }
+    return assemble.finish(
+        folder,
+        model=ngrams.add(plain, learned, labels),
+        compared=compared,
+        trained=Trained(labels=labels, record=ngrams.recorded(record, learned)),
+        tokenizer=tokenizer,
+        splits=replace(splits, train=pool, calibration=pool),
+        target=target,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fitting:
+    """What a head and a reader of some of the rows are fitted to, and what they say of others."""
+
+    seen: Examples
+    vectors: Vectors
+    vocabulary: int
+    labels: int
+    head: HeadRecipe
+    ngrams: NgramRecipe
+
+    def lines(self, places: Ints) -> Head:
+        return fit_head(self.vectors[places], self._some(places), self.head, self.labels)
+
+    def by_lines(self, head: Head, places: Ints) -> Floats:
+        found: Floats = self.vectors[places] @ head.weight.T + head.bias
+        return found
+
+    def reader(self, places: Ints) -> Ngrams:
+        return ngrams.fit(self._some(places), self.vocabulary, self.ngrams, self.labels)
+
+    def by_reader(self, reader: Ngrams, places: Ints) -> Floats:
+        return reader.logits([self.seen.rows[place] for place in places])
+
+    def _some(self, places: Ints) -> Examples:
+        seen = self.seen
+        return Examples(
+            rows=[seen.rows[place] for place in places],
+            targets=[seen.targets[place] for place in places],
+            sources=[seen.sources[place] for place in places],
+        )
+
+
+def _judged(fitting: _Fitting, pool: Sequence[Row], recipe: QuickRecipe, work: Work) -> tuple[Floats, float, dict[str, object]]:
+    """The honest logits of every row, the share of the reader in them that loses least, and the loss at every share."""
+    topics, targets = [row.topic for row in pool], np.array(fitting.seen.targets)
+
+    def judged(what: str, fit: Callable[[Ints], Model], score: Callable[[Model, Ints], Floats]) -> Floats:
+        done = 0
+
+        def told(places: Ints) -> Model:
+            nonlocal done
+            work.tell(what, done, recipe.folds)
+            done += 1
+            return fit(places)
+
+        found = cross_fit(topics, targets, fit=told, score=score, folds=recipe.folds, seed=recipe.seed)
+        work.tell(what, recipe.folds, recipe.folds)
+        return found
+
+    theirs = judged("heads in folds", fitting.lines, fitting.by_lines)
+    ours = judged("n-grams in folds", fitting.reader, fitting.by_reader)
+    losses: dict[float, float] = {}
+    for share in recipe.ngrams.shares:
+        mixed = (1 - share) * theirs + share * ours
+        losses[share] = temperature.log_loss(mixed, targets, temperature.fit_temperature(mixed, targets))
+    best = min(losses, key=lambda share: losses[share])
+    logger.info("ngrams_learned share=%s calibration_losses=%s", best, losses)
+    rounded = {str(share): round(loss, ngrams.LOSS_DECIMALS) for share, loss in losses.items()}
+    return (1 - best) * theirs + best * ours, best, {"calibration_losses": rounded}
+
+
+def _evidence(logits: Floats, pool: Sequence[Row], tokenizer: Tokenizer, seen: Examples, recipe: QuickRecipe) -> Evidence:
+    """The honest logits with the other figures of each text; a text's words are known if a text of another fold has them."""
+    texts = [row.text for row in pool]
+
+    def known(places: Ints) -> frozenset[str]:
+        return frozenset(strangeness.known_words(texts[place] for place in places))
+
+    def unfamiliar(words: frozenset[str], places: Ints) -> Floats:
+        return np.array([[strangeness.unfamiliar_share(texts[place], words)] for place in places])
+
+    shares = cross_fit(
+        [row.topic for row in pool],
+        np.array(seen.targets),
+        fit=known,
+        score=unfamiliar,
+        folds=recipe.folds,
+        seed=recipe.seed,
+    )
+    return Evidence(
+        logits=logits,
+        tokens=[len(row) for row in seen.rows],
+        truncated=[bool(encoding.overflowing) for encoding in tokenizer.encode_batch(texts)],
+        unfamiliar=shares[:, 0].tolist(),
+    )
+
+
+def _encoder(
+    base: BaseModel,
+    ranges: Sequence[Sequence[int]],
+    seen: Examples,
+    labels: Sequence[str],
+    limits: parity.Limits,
+    recipe: QuickRecipe,
+    work: Work,
+) -> Encoder:
+    def make() -> Encoder:
+        work.tell("export of the encoder", 0, 1)
+        torch.manual_seed(recipe.seed)
+        networks = two_files(TagNetwork.from_bert(base.bert, labels=len(labels)), ranges, labels)
+        made = Encoder(model=networks.quantised, export=networks.check(seen.rows[: assemble.PARITY_ROWS], limits))
+        work.tell("export of the encoder", 1, 1)
+        return made
+
+    return work.stage(
+        "encoder.msgpack",
+        make,
+        save=lambda path, made: _write(path, msgspec.msgpack.encode(made)),
+        load=lambda path: msgspec.msgpack.decode(path.read_bytes(), type=Encoder),
+    )
+
+
+def _embed(model: bytes, seen: Examples, recipe: QuickRecipe, work: Work) -> Vectors:
+    total = len(seen.rows)
+    found = heads.embed(model, seen.rows, threads=recipe.threads, told=lambda done: work.tell("vectors", done, total))
+    # The runtime computed single precision, so no bit is lost.
+    return found.astype(np.float32)
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+
+
+def _save_array(path: Path, values: Vectors) -> None:
+    with path.open("wb") as file:
+        np.save(file, values)
+
+
+def _load_array(path: Path) -> Vectors:
+    found: Vectors = np.load(path, allow_pickle=False)
+    return found
