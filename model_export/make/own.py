@@ -11,6 +11,7 @@ from pathlib import Path
 
 from model_export.bundle import bundle
 from model_export.bundle.manifest import MANIFEST, MODEL, TOKENIZER
+from model_export.bundle.promise.promise import Promise
 from model_export.data.row import Row
 from model_export.data.splits import Splits
 from model_export.make import build, quick
@@ -30,7 +31,7 @@ LEAST_STEPS, MOST_EPOCHS = 400, 20
 
 
 def own_bundle(
-    folder: Path, *, splits: Splits, precision: float, fast: bool, work: Work, base: BaseModel | None = None
+    folder: Path, *, splits: Splits, promise: Promise, fast: bool, work: Work, base: BaseModel | None = None
 ) -> Built:
     """
     Train on a user's rows and make a bundle.
@@ -38,7 +39,7 @@ def own_bundle(
     Args:
         folder: Where the bundle goes; its name is the bundle's.
         splits: The rows.
-        precision: The share right, 0 to 1, that the thresholds reach.
+        promise: The promise that the thresholds keep.
         fast: Keep the base encoder as it is, and fit a head alone; else a teacher is tuned, and a student of three layers imitates it.
         work: Keeps the stages, and is told how far they are. Other rows, recipes or code than before start anew.
         base: The pretrained encoder; the project's unless given.
@@ -51,7 +52,7 @@ def own_bundle(
     target = Target(
         name=folder.name,
         version=VERSION,
-        precision=precision,
+        promise=promise,
         golden=golden_texts((*splits.train, *splits.calibration)),
         level_sources=False,
     )

@@ -16,7 +16,6 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import torch
-from tokenizers import Tokenizer
 
 from model_export.bundle import strangeness
 from model_export.calibrate import temperature
@@ -92,6 +91,8 @@ def quick_bundle(
     pool, labels = (*splits.train, *splits.calibration), splits.labels
     tokenizer = batches.load_tokenizer(base.tokenizer, target.max_length)
     seen = examples(tokenizer, pool, labels)
+    # This refuses rows that cannot be judged, before minutes of work.
+    unfamiliar = _unfamiliar(pool, np.array(seen.targets), recipe)
     encoder = _encoder(base, own_rows(pool, tokenizer), seen, labels, target.limits, recipe, work)
     vectors = work.stage("vectors.npy", lambda: _embed(encoder.model, seen, recipe, work), save=_save_array, load=_load_array)
     shares = natural_shares(seen)
@@ -117,7 +118,12 @@ def quick_bundle(
         export=encoder.export,
         # The head was fitted to the vectors of the int8 file: only its own rounding is left to compare.
         quantisation=parity.check_quantised(wanted, found, target.limits),
-        evidence=_evidence(logits, pool, tokenizer, seen, recipe),
+        evidence=Evidence(
+            logits=logits,
+            tokens=[len(row) for row in seen.rows],
+            truncated=[bool(encoding.overflowing) for encoding in tokenizer.encode_batch([row.text for row in pool])],
+            unfamiliar=unfamiliar,
+        ),
     )
     record: dict[str, object] = {
         "base_model": {"name": base_model.NAME, "revision": base_model.REVISION, "sha256": base_model.SHA256},
@@ -198,30 +204,19 @@ def _judged(fitting: _Fitting, pool: Sequence[Row], recipe: QuickRecipe, work: W
     return (1 - best) * theirs + best * ours, best, {"calibration_losses": rounded}
 
 
-def _evidence(logits: Floats, pool: Sequence[Row], tokenizer: Tokenizer, seen: Examples, recipe: QuickRecipe) -> Evidence:
-    """The honest logits with the other figures of each text; a text's words are known if a text of another fold has them."""
+def _unfamiliar(pool: Sequence[Row], targets: Ints, recipe: QuickRecipe) -> list[float]:
+    """The share of words of each text, 0 to 1, that the texts of the other folds do not have."""
     texts = [row.text for row in pool]
 
     def known(places: Ints) -> frozenset[str]:
         return frozenset(strangeness.known_words(texts[place] for place in places))
 
-    def unfamiliar(words: frozenset[str], places: Ints) -> Floats:
+    def share(words: frozenset[str], places: Ints) -> Floats:
         return np.array([[strangeness.unfamiliar_share(texts[place], words)] for place in places])
 
-    shares = cross_fit(
-        [row.topic for row in pool],
-        np.array(seen.targets),
-        fit=known,
-        score=unfamiliar,
-        folds=recipe.folds,
-        seed=recipe.seed,
-    )
-    return Evidence(
-        logits=logits,
-        tokens=[len(row) for row in seen.rows],
-        truncated=[bool(encoding.overflowing) for encoding in tokenizer.encode_batch(texts)],
-        unfamiliar=shares[:, 0].tolist(),
-    )
+    found = cross_fit([row.topic for row in pool], targets, fit=known, score=share, folds=recipe.folds, seed=recipe.seed)
+    shares: list[float] = found[:, 0].tolist()
+    return shares
 
 
 def _encoder(

@@ -5,77 +5,26 @@ from typing import Annotated
 
 import typer
 
-from stream.cli.exits import EXIT_USAGE, fail, note
+from stream.cli.exits import EXIT_USAGE, fail
 from stream.cli.models.adapt import adapt
 from stream.cli.models.evaluate import evaluate
 from stream.cli.models.folders import BundleArgument, refuse_no_bundles
 from stream.cli.models.look import look
+from stream.cli.models.options import Answers, MultilabelOption, Precision, note_replaced
 from stream.cli.models.promise import Budget, Floor, PromiseOption, promise_of
 from stream.cli.models.rules import rules
-from stream.cli.options import Brokers, BundleFolder, Json, finite, not_empty, path, settings
+from stream.cli.models.train import train
+from stream.cli.options import Brokers, BundleFolder, Json, not_empty, path, settings
 
 app = typer.Typer(help="Make and inspect model bundles.", no_args_is_help=True, rich_markup_mode=None)
 
 DataFolder = Annotated[
     Path | None, typer.Option(help="Folder with dataset.csv and holdout.csv.", metavar="FOLDER", parser=path)
 ]
-TrainFolder = Annotated[
-    Path,
-    typer.Argument(
-        help="Folder to write the bundle to; with --all, to write bundle, networks and report to.",
-        metavar="FOLDER",
-        parser=path,
-    ),
-]
 OutFolder = Annotated[Path, typer.Argument(help="Folder to write the bundle to.", metavar="FOLDER", parser=path)]
-Checkpoint = Annotated[Path | None, typer.Option(help="Keep the trained network in this file.", metavar="FILE", parser=path)]
-MultilabelOption = Annotated[
-    bool, typer.Option("--multilabel", help="Add a second head, which gives every label that a text is about (`tags`).")
-]
-Answers = Annotated[
-    Path | None,
-    typer.Option(
-        help="Learn from people's answers too: a file of `tagstream review export --form rows`.", metavar="FILE", parser=path
-    ),
-]
-Precision = Annotated[
-    float, typer.Option(help="Share of published decisions that must be right.", min=0.5, max=1.0, callback=finite)
-]
 
 
-@app.command("train")
-def train(
-    folder: TrainFolder = Path("trained"),
-    everything: Annotated[
-        bool,
-        typer.Option("--all", help="Keep the teacher and the student, train simpler models too, and report on all of them."),
-    ] = False,
-    data: DataFolder = None,
-    checkpoint: Checkpoint = None,
-    precision: Precision = 0.95,
-    promise: PromiseOption = "overall",
-    floor: Floor = 0.9,
-    review_budget: Budget = None,
-    corpus_only: Annotated[bool, typer.Option("--corpus-only", help="Train on the authored corpus alone.")] = False,
-    multilabel: MultilabelOption = False,
-    seed: Annotated[int | None, typer.Option(help="Random seed; the shipped bundle's unless given.", min=0)] = None,
-    answers: Answers = None,
-) -> None:
-    """Train a model, check it, and write its bundle. Needs the extra `export`."""
-    from stream.cli import making
-
-    _note_replaced(folder / "bundle" if everything else folder)
-    making.train(
-        settings(data=data),
-        folder=folder,
-        everything=everything,
-        checkpoint=checkpoint,
-        promise=promise_of(promise, precision, floor, review_budget),
-        corpus_only=corpus_only,
-        multilabel=multilabel,
-        seed=seed,
-        answers=answers,
-    )
+app.command("train")(train)
 
 
 @app.command("export")
@@ -91,7 +40,7 @@ def export(
     """Make a bundle of a trained network. Needs the extra `export`."""
     from stream.cli import making
 
-    _note_replaced(folder)
+    note_replaced(folder)
     making.export(
         settings(data=data), checkpoint=checkpoint, folder=folder, promise=promise_of(promise, precision, floor, review_budget)
     )
@@ -119,7 +68,7 @@ def refit(
 
     chosen = settings(data=data, bundle=bundle)
     refuse_no_bundles([chosen.bundle])
-    _note_replaced(folder)
+    note_replaced(folder)
     making.refit(
         chosen,
         folder=folder,
@@ -164,7 +113,7 @@ def calibrate(
 
     chosen = settings(data=data, bundle=folder, brokers=brokers)
     refuse_no_bundles([chosen.bundle])
-    _note_replaced(out)
+    note_replaced(out)
     if reviewed is not None:
         from stream.cli.people import earning
 
@@ -199,18 +148,3 @@ def inspect(
     from stream.cli import making
 
     making.inspect(settings(bundle=folder), as_json=json, events_a_day=events_a_day)
-
-
-def _note_replaced(folder: Path) -> None:
-    """Name the bundle that will be replaced before the minutes of work begin, so that the user can stop."""
-    from model_export.bundle import bundle
-    from model_export.bundle.manifest import MANIFEST
-
-    if not (folder / MANIFEST).exists():
-        return
-    try:
-        there = bundle.read(folder)
-        what = f"the bundle {there.manifest.name} {there.manifest.version}, digest {there.digest[:12]}"
-    except bundle.BundleError:
-        what = "a bundle that does not verify"
-    note(f"{folder} holds {what}: it is replaced when the new one is done; Ctrl-C until then keeps it")

@@ -7,14 +7,14 @@ from typing import Annotated
 import typer
 
 from stream.cli.exits import EXIT_USAGE, fail
-from stream.cli.models.own import Allow, GroupColumn, SourceColumn, SplitColumn, Strict, TagColumn, columns
+from stream.cli.models.own import Allow, Gold, GroupColumn, SourceColumn, SplitColumn, Strict, TagColumn, columns
 from stream.cli.options import DescriptionColumn, IdColumn, Json, TitleColumn, path
 from stream.terminal import console
 
 
 def look(
     file: Annotated[Path, typer.Argument(help="Labelled rows: CSV, JSON Lines or Parquet.", metavar="FILE", parser=path)],
-    gold: Annotated[Path | None, typer.Option(help="Rows that will only be measured on.", metavar="FILE", parser=path)] = None,
+    gold: Gold = None,
     title: TitleColumn = None,
     description: DescriptionColumn = None,
     tag: TagColumn = None,

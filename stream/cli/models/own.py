@@ -1,10 +1,11 @@
 """Options of the verbs that take labelled rows of the user's own: its columns, and what is refused."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stream.cli.options import not_empty
+from stream.cli.options import not_empty, path
 
 if TYPE_CHECKING:
     from model_export.data.own.columns import OwnColumns
@@ -22,6 +23,19 @@ GroupColumn = Annotated[
 ]
 SourceColumn = Annotated[
     str | None, typer.Option("--source", help="Column of the kind of text.", metavar="NAME", parser=not_empty)
+]
+Gold = Annotated[Path | None, typer.Option(help="Rows that will only be measured on.", metavar="FILE", parser=path)]
+Quick = Annotated[
+    bool, typer.Option("--quick", help="Fit a head to the base encoder, in minutes, instead of tuning the whole network.")
+]
+BaseCorpus = Annotated[
+    bool, typer.Option("--base-corpus", help="Learn from tagstream's own rows too, of those labels that are its own.")
+]
+WorkFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--work", help="Folder that keeps a stopped training; FOLDER.work unless given.", metavar="FOLDER", parser=path
+    ),
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse rows with warnings too, and write nothing.")]
 Allow = Annotated[
