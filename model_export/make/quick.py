@@ -56,9 +56,7 @@ class QuickRecipe:
     folds: int = 5
     threads: int = 2
     head: HeadRecipe = field(default_factory=lambda: HeadRecipe(strength=10.0, source_shares={}, class_levelling=0.0))
-    ngrams: NgramRecipe = field(
-        default_factory=lambda: NgramRecipe(buckets=1 << 16, source_shares={}, class_levelling=0.0, iterations=200)
-    )
+    ngrams: NgramRecipe = field(default_factory=lambda: NgramRecipe(buckets=1 << 16, source_shares={}, class_levelling=0.0))
 
 
 class Encoder(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ import inspect
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from model_export import commands
 from model_export.bundle import bundle
@@ -90,3 +91,22 @@ def test_rules_are_drafted_filled_in_and_checked(tmp_path: Path, capfd: pytest.C
     assert "no words, so never guessed but as `otherwise`: access, billing, bug" in shown.err
     with pytest.raises(RulesError, match="which the bundle"):
         rules(file=file, json=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--quick"], "--quick is for a file of your own rows"),
+        (["--data", "rows.csv", "--multilabel"], "--multilabel is for the shipped model"),
+        (["--data", "rows.csv", "--quick"], "rows.csv cannot be read"),
+    ],
+)
+def test_options_of_the_other_training_and_absent_rows_are_refused_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+) -> None:
+    """The sentence names the option or the file, the exit code is 2, and nothing is written."""
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(model.app, ["train", "out", *arguments])
+    assert getattr(result.exception, "exit_code", result.exit_code) == 2
+    assert said in f"{result.output} {result.exception}"
+    assert list(tmp_path.iterdir()) == []
