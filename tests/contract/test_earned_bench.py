@@ -4,15 +4,28 @@ import numpy as np
 import pytest
 
 from benchmarks.earned import ASKED, Setting, World, by_sight, simulate, world
-from model_export.bundle.bundle import DEFAULT_BUNDLE, read
+from model_export.bundle.manifest import LabelThreshold
+from model_export.data.madewithml import LABELS
 
 MONTHS = 12
 
 
 @pytest.fixture(scope="module")
 def made_up() -> World:
-    """Decisions with the shipped bundle's thresholds: half as often wrong as their confidence says, as a timid model is."""
-    present = read(DEFAULT_BUNDLE).manifest.thresholds
+    """Decisions with strict thresholds of each label: half as often wrong as their confidence says, as a timid model is."""
+    present = {
+        label: LabelThreshold(
+            confidence=0.85 if label == "computer-vision" else 0.98,
+            target_precision=0.95,
+            precision=0.99,
+            precision_lower_bound=0.955,
+            bound_level=0.9875,
+            rows=150,
+            label_rows=400,
+            certified=True,
+        )
+        for label in LABELS
+    }
     generator = np.random.default_rng(5)
     confidences = (0.99 - 0.69 * generator.beta(0.5, 1.3, size=800)).round(2).tolist()
     return world(

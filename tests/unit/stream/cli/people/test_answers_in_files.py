@@ -57,8 +57,8 @@ def test_answers_about_another_network_earn_nothing_and_it_says_so(
     done = run("model", "calibrate", DEFAULT_BUNDLE, "--out", tmp_path / "new", "--reviewed", answers)
     assert isinstance(done.exception, CalibrationError)
     assert "0 answers prove no other threshold" in str(done.exception)
-    present = read(DEFAULT_BUNDLE).manifest.thresholds["mlops"].confidence
-    assert f"mlops: there are no answers about it, it stays at {present}" in str(done.exception)
+    present = read(DEFAULT_BUNDLE).manifest.threshold.confidence
+    assert f"all labels: there are no answers about it, it stays at {present}" in str(done.exception)
     assert "left out: answers on 1 event that another network decided" in done.stderr
     assert not (tmp_path / "new").exists()
 
