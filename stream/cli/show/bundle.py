@@ -10,6 +10,8 @@ from stream.terminal import console
 
 KB, MB = 1e3, 1e6
 SHORT_DIGEST = 12
+# The strictest of the trade: the whole text fits a screen.
+MOST_TRADES = 5
 # The parts of the rows, in the order of their use.
 USES = {
     "train": "learned from",
@@ -68,16 +70,19 @@ def _trade(manifest: Manifest, events_a_day: int) -> Iterator[str]:
     """The precisions that could be promised of all published decisions together, and how many events a day people would see."""
     if not manifest.trade:
         return
-    yield _named("trade", f"what other precisions of all published decisions would cost, at {events_a_day:,} events a day:")
-    for each in manifest.trade:
+    proved = [each for each in manifest.trade if each.confidence is not None]
+    if not proved:
+        yield _named("trade", "no precision of all published decisions together can be certified with these calibration rows")
+        return
+    yield _named(
+        "trade",
+        f"other precisions of all published decisions, at {events_a_day:,} events a day; the rows certify none above "
+        f"{proved[-1].target_precision}:",
+    )
+    for each in proved[-MOST_TRADES:]:
         reviews = f"{round((1.0 - each.published) * events_a_day):,} reviews a day"
-        price = (
-            f"published {each.published:6.1%} from confidence {each.confidence} on, {reviews}"
-            if each.confidence is not None
-            else "cannot be certified with these calibration rows"
-        )
         chosen = " (chosen)" if each.target_precision == manifest.threshold.target_precision else ""
-        yield f"  {each.target_precision:<8}{price}{chosen}"
+        yield f"  {each.target_precision:<8}published {each.published:6.1%} from confidence {each.confidence} on, {reviews}{chosen}"
 
 
 def _ood(manifest: Manifest) -> Iterator[str]:
