@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from model_export.bundle.bundle import BundleError
 from model_export.bundle.bundle import read as read_bundle
-from model_export.bundle.manifest import LabelThreshold
+from model_export.bundle.manifest import LabelThreshold, Threshold
 from model_export.bundle.rules import RulesError
 from monitoring.drift import baseline
 from monitoring.vocabulary import few
@@ -55,8 +55,9 @@ def _bundle(settings: Settings, *, refused: Status) -> Finding:
     except BundleError as error:
         return finding_of("bundle", refused, error)
     model = found.model
-    certificates = found.bundle.manifest.thresholds if found.bundle is not None else {}
-    thresholds = thresholds_in_words(found, certificates, settings.confidence_threshold)
+    manifest = found.bundle.manifest if found.bundle is not None else None
+    certificates, together = (manifest.thresholds, manifest.threshold) if manifest is not None else ({}, None)
+    thresholds = thresholds_in_words(found, certificates, settings.confidence_threshold, together)
     detail = f"{model.name} {model.version}, digest {model.digest[:12]}, {thresholds}, {_golden(model)}"
     return Finding(check="bundle", status=Status.OK, detail=detail)
 
@@ -67,7 +68,12 @@ def _golden(model: ModelRef) -> str:
     return f"golden texts agree within rounding (this processor's arithmetic is {model.arithmetic}, decisions have ids of their own)"
 
 
-def thresholds_in_words(decider: Decider, certificates: Mapping[str, LabelThreshold], threshold: float | None) -> str:
+def thresholds_in_words(
+    decider: Decider,
+    certificates: Mapping[str, LabelThreshold],
+    threshold: float | None,
+    together: Threshold | None = None,
+) -> str:
     """
     The thresholds that a worker applies, and how many of them are certified.
 
@@ -75,12 +81,15 @@ def thresholds_in_words(decider: Decider, certificates: Mapping[str, LabelThresh
         decider: Applies them.
         certificates: The bundle's own thresholds, by label; empty for an older bundle, which has one for all labels.
         threshold: The setting `confidence_threshold`; None if it is not set.
+        together: The bundle's promise about all labels; None without a bundle.
     """
     if threshold is not None:
         return f"threshold {threshold} for every tag (setting confidence_threshold)"
     if not certificates:
         return f"threshold {decider.threshold}"
     own = few([f"{label} {decider.asked_below(label)}" for label in certificates])
+    if together is not None and together.certified:
+        return f"thresholds {own} (precision {together.target_precision} certified of all published together)"
     certified = sum(found.certified for found in certificates.values())
     return f"thresholds {own} ({certified} of {len(certificates)} certified)"
 
