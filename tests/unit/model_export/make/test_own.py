@@ -135,13 +135,13 @@ def noisy(base: BaseModel, tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 def test_seventy_seven_labels_have_a_bundle_the_quick_way(base: BaseModel, tmp_path: Path) -> None:
     """The bundle loads and is right on rows that it has not seen; every other row calibrated it."""
-    rows = splits(77, 7)
+    rows = splits(77, 5)
     built = own_bundle(tmp_path / "bank", splits=rows, promise=PROMISE, fast=True, work=Work(), base=base)
     made = loaded(tmp_path / "bank", rows)
     assert made.digest == built.bundle.digest
     assert (made.manifest.name, made.manifest.version) == ("bank", "1")
     assert made.manifest.threshold.rows == len(rows.train) + len(rows.calibration)
-    assert built.metrics.evaluations["holdout"].accuracy > 0.3
+    assert built.metrics.evaluations["holdout"].accuracy > 0.2
     assert [path.name for path in tmp_path.iterdir()] == ["bank"]
 
 
