@@ -58,8 +58,8 @@ def _replace(graph: Graph, product: _Product, front: list[onnx.NodeProto]) -> No
     into, bias, out = product.into, product.bias, product.added.output[0]
     name = f"{PREFIX}{product.node.output[0]}"
     nodes = [
-        *_bias(graph, bias, step=graph.array(into.input[1]), scales=graph.array(product.weights.input[1])),
-        helper.make_node("Gemm", [_rows(graph, product), product.node.input[1], f"{PREFIX}{bias}"], [name], name=name),
+        *_bias(graph, bias, f"{name}.bias", step=graph.array(into.input[1]), scales=graph.array(product.weights.input[1])),
+        helper.make_node("Gemm", [_rows(graph, product), product.node.input[1], f"{name}.bias"], [name], name=name),
     ]
     if _reads_rows(graph, out):
         for user in graph.users(out):
@@ -73,9 +73,13 @@ def _replace(graph: Graph, product: _Product, front: list[onnx.NodeProto]) -> No
         graph.take_out(into)
 
 
-def _bias(graph: Graph, bias: str, *, step: npt.NDArray[Any], scales: npt.NDArray[Any]) -> list[onnx.NodeProto]:
-    """The bias in units of the integer sum, which is what the runtime adds, and the node that says so in the standard."""
-    name, values = f"{PREFIX}{bias}", graph.array(bias)
+def _bias(graph: Graph, bias: str, name: str, *, step: npt.NDArray[Any], scales: npt.NDArray[Any]) -> list[onnx.NodeProto]:
+    """
+    The bias in units of the integer sum, which is what the runtime adds, and the node that says so in the standard.
+
+    It is named after its product: two products may add the same constant, each in units of its own.
+    """
+    values = graph.array(bias)
     units = (scales * step).astype(np.float32)
     parts = (
         graph.keep(f"{name}.rounded", np.round(values.astype(np.float64) / units).astype(np.int32)),

@@ -63,6 +63,7 @@ def reports(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> dict[str
             module=f"tests.faults.{module}",
             seconds_per_batch=seconds_per_batch,
             faults=faults,
+            max_seconds=3 * HANG_SECONDS,
             patience_seconds=patience_seconds,
             seed="once",
         )

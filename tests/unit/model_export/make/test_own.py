@@ -104,9 +104,10 @@ def base() -> BaseModel:
     )
     bert = BertModel(config, add_pooling_layer=False).eval()
     with torch.no_grad():
-        # The exporter would take fresh biases, which are all zero, for one.
-        for parameter in bert.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.02)
+        # Fresh biases are all zero, and the exporter keeps one constant for all of them: products share it.
+        for name, parameter in bert.named_parameters():
+            if not name.endswith("bias"):
+                parameter.add_(torch.randn_like(parameter) * 0.02)
     return BaseModel(bert=bert, tokenizer=tokenizer.to_str().encode())
 
 
