@@ -37,6 +37,7 @@ class Splits:
     Attributes:
         near_duplicates_removed: Rows left out because they nearly repeat a row that their part must not have seen.
         digests: The SHA-256 of every file, by its name.
+        gold_digests: The same of a user's file that is only measured on.
         pairs: By part (`train`, `calibration`, `corpus_test`), rows of which most carry two labels; they have topics of
             their own.
     """
@@ -48,6 +49,7 @@ class Splits:
     unlabelled: tuple[Row, ...]
     near_duplicates_removed: int
     digests: dict[str, str] = field(default_factory=dict)
+    gold_digests: dict[str, str] = field(default_factory=dict)
     pairs: dict[str, tuple[Row, ...]] = field(default_factory=dict)
 
     @property
@@ -63,7 +65,13 @@ class Splits:
 
     def as_record(self) -> dict[str, object]:
         """The record of these rows in a manifest."""
-        return {"rows": self.counts(), "sha256": self.digests, "near_duplicates_removed": self.near_duplicates_removed}
+        gold = {"gold_sha256": self.gold_digests} if self.gold_digests else {}
+        return {
+            "rows": self.counts(),
+            "sha256": self.digests,
+            **gold,
+            "near_duplicates_removed": self.near_duplicates_removed,
+        }
 
 
 def load(data_folder: Path | None, corpus_folder: Path = CORPUS, answers_file: Path | None = None) -> Splits:

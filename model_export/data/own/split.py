@@ -88,8 +88,13 @@ def divide(rows: OwnRows, gold: OwnRows | None = None, *, base: Splits | None = 
         guarded = [own for other in guarding for own in parts[other]]
         parts[part], known = split_near_duplicates(parts[part], guarded, key=_text)
         left_out[Why.NEAR_PART] += known
-    digests = rows.digests | (gold.digests if gold else {})
-    made = _splits(parts, golden, digests, removed=sum(len(left_out[why]) for why in (Why.NEAR_GOLD, Why.NEAR_PART)))
+    made = _splits(
+        parts,
+        golden,
+        rows.digests,
+        gold.digests if gold else {},
+        removed=sum(len(left_out[why]) for why in (Why.NEAR_GOLD, Why.NEAR_PART)),
+    )
     return Division(
         splits=made if base is None else _with_base(made, base, rows),
         left_out={why: tuple(left_out[why]) for why in Why if left_out[why]},
@@ -186,7 +191,14 @@ def _of_about(wanted: float, topics: Sequence[str], sizes: Mapping[str, int]) ->
     return found or sorted(topics, key=lambda topic: sizes[topic])[:1]
 
 
-def _splits(parts: dict[str, list[OwnRow]], golden: Sequence[OwnRow], digests: dict[str, str], *, removed: int) -> Splits:
+def _splits(
+    parts: dict[str, list[OwnRow]],
+    golden: Sequence[OwnRow],
+    digests: dict[str, str],
+    gold_digests: dict[str, str],
+    *,
+    removed: int,
+) -> Splits:
     train, calibration, test = (tuple(own.row for own in parts[part]) for part in (TRAIN, CALIBRATION, TEST))
     return Splits(
         train=train,
@@ -196,6 +208,7 @@ def _splits(parts: dict[str, list[OwnRow]], golden: Sequence[OwnRow], digests: d
         unlabelled=tuple(titles(train)),
         near_duplicates_removed=removed,
         digests=digests,
+        gold_digests=gold_digests,
     )
 
 

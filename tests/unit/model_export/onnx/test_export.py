@@ -371,7 +371,7 @@ def test_a_stream_that_is_not_known_adapts_nothing(built: Built, tmp_path: Path,
 
 def test_rows_that_a_quick_head_learned_adapt_nothing(built: Built, tmp_path: Path) -> None:
     """A head that was fitted to every row says nothing honest about them."""
-    rows = replace(splits(), digests={"rows.csv": "ab" * 32})
+    rows = replace(splits(), digests={"rows.csv": "ab" * 32}, gold_digests={"gold.csv": "ef" * 32})
     training = {"quick": {}, "data": rows.as_record()}
     bundle = msgspec.structs.replace(built.bundle, manifest=msgspec.structs.replace(built.bundle.manifest, training=training))
     given = Stream(given=dict.fromkeys(LABELS, 0.25))
@@ -380,6 +380,9 @@ def test_rows_that_a_quick_head_learned_adapt_nothing(built: Built, tmp_path: Pa
     assert unseen(rows, bundle.manifest) == rows
     others = unseen(replace(rows, digests={"other.csv": "cd" * 32}), bundle.manifest)
     assert (others.train, len(others.calibration)) == ((), len(rows.train) + len(rows.calibration))
+    # Rows that were only measured on when the bundle was made.
+    gold = unseen(replace(rows, digests=rows.gold_digests), bundle.manifest)
+    assert (gold.train, gold.calibration) == (others.train, others.calibration)
 
 
 def test_a_second_head_is_kept_when_a_bundle_is_calibrated_anew(built: Built, tmp_path: Path) -> None:

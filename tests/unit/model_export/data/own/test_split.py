@@ -122,7 +122,7 @@ def test_the_gold_set_is_the_holdout_and_keeps_its_rows(tmp_path: Path) -> None:
     assert [row.text for row in made.splits.holdout] == found[:2]
     assert (len(made.splits.train), len(made.splits.calibration)) == (32, 8)
     assert {why: [row.line for row in rows] for why, rows in made.left_out.items()} == {Why.IN_GOLD: [42], Why.NEAR_GOLD: [43]}
-    assert made.splits.digests == rows.digests | gold.digests
+    assert (made.splits.digests, made.splits.gold_digests) == (rows.digests, gold.digests)
 
 
 def test_two_test_sets_are_refused(tmp_path: Path) -> None:
