@@ -227,8 +227,7 @@ def evaluate(
     """
     Measure a bundle on the gold parts (`holdout` if there is a data folder, and `corpus_test`), the behaviour suites and the clock.
 
-    The classifier is production's. The gate for foreign texts is also measured on the calibration rows, which chose it, and on
-    the rows that are not about machine learning.
+    The gate for foreign texts is also measured on the calibration rows, which chose it, and on rows not about machine learning.
 
     Args:
         folder: The bundle.
@@ -266,6 +265,7 @@ def evaluate(
         foreign=gate.foreign(splits),
         digest=read.digest,
         target_precision=read.manifest.threshold.target_precision,
+        trade=read.manifest.trade,
         suite=suite,
         say=say,
     )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from model_export.bundle.prediction import Prediction
+from model_export.bundle.promise.promise import Trade
 from model_export.bundle.strangeness import NO_LIMITS, OodLimits
 from model_export.compare import contestants, measured, measuring
 from model_export.compare.contestants import Contestant
@@ -91,6 +92,13 @@ def of_many_labels(count: int) -> measured.Measured:
     )
 
 
+TRADE = (
+    Trade(target_precision=0.9, confidence=0.6, published=0.75),
+    Trade(target_precision=0.95, confidence=0.85, published=0.5),
+    Trade(target_precision=0.99, confidence=None, published=0.0),
+)
+
+
 def evaluation(*, others: bool = True) -> measured.Measured:
     """A bundle, with a much worse model and one called `NASTY` beside it unless told otherwise."""
     models = [model("tagstream-test 1", every=9, kind=contestants.BUNDLE)]
@@ -102,6 +110,7 @@ def evaluation(*, others: bool = True) -> measured.Measured:
         foreign=ROWS[:7],
         digest="0123456789abcdef" * 4,
         target_precision=0.95,
+        trade=TRADE,
         rounds=1,
         say=lambda _: None,
     )

@@ -3,6 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
+from msgspec import to_builtins
+
+from model_export.bundle.promise.promise import Trade
 from model_export.calibrate.intervals import Interval
 from model_export.measure.curves import Bin, RiskCoverage
 from model_export.measure.evaluate import Evaluation
@@ -109,12 +112,19 @@ class Measured:
         labels: Of all models, in the order of every confusion matrix.
         target_precision: The share right that the bundle's thresholds promise.
         models: The bundle first, then the others as they were given.
+        trade: What other promises of the bundle would publish.
     """
 
     digest: str
     labels: tuple[str, ...]
     target_precision: float
     models: tuple[ModelReport, ...]
+    trade: tuple[Trade, ...] = ()
+
+    @property
+    def certified_trade(self) -> tuple[Trade, ...]:
+        """The promises that the calibration rows can certify, from the least to the most precise."""
+        return tuple(each for each in self.trade if each.confidence is not None)
 
     @property
     def bundle(self) -> ModelReport:
@@ -134,6 +144,7 @@ class Measured:
             "digest": self.digest,
             "labels": self.labels,
             "target_precision": self.target_precision,
+            "trade": [to_builtins(each) for each in self.trade],
         }
         for model in self.models:
             for part, found in model.parts.items():

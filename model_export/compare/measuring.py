@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from model_export.bundle.prediction import Prediction
+from model_export.bundle.promise.promise import Trade
 from model_export.bundle.strangeness import NO_LIMITS
 from model_export.calibrate import intervals
 from model_export.compare.contestants import Contestant
@@ -26,6 +27,7 @@ def measure(  # noqa: PLR0913 - the models, the rows and the clock
     foreign: Sequence[Row] = (),
     digest: str,
     target_precision: float,
+    trade: Sequence[Trade] = (),
     suite: Path | None = None,
     rounds: int = speed.ROUNDS,
     kinds: Sequence[Slice] = slices.SLICES,
@@ -41,6 +43,7 @@ def measure(  # noqa: PLR0913 - the models, the rows and the clock
         foreign: Rows that are not about machine learning, for the gate.
         digest: Of the bundle.
         target_precision: The share right that its thresholds promise.
+        trade: The other promises that it could make.
         suite: Behaviour cases of one's own, in place of the project's; these are about the shipped labels, and others are not asked them.
         rounds: Rounds of the measurement of speed.
         kinds: The slices that every part is cut into.
@@ -75,6 +78,7 @@ def measure(  # noqa: PLR0913 - the models, the rows and the clock
         digest=digest,
         labels=labels,
         target_precision=target_precision,
+        trade=tuple(trade),
         models=tuple(
             ModelReport(
                 name=each.name,

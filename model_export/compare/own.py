@@ -46,6 +46,7 @@ def evaluate_own(
         {GOLD: rows},
         digest=read.digest,
         target_precision=read.manifest.threshold.target_precision,
+        trade=read.manifest.trade,
         suite=suite,
         kinds=slices.of_own(rows),
         say=say,

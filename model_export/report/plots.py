@@ -1,5 +1,5 @@
 """
-The pictures of a report: rivals, confusion, reliability, risk by coverage, slices.
+The pictures of a report: rivals, confusion, reliability, risk by coverage, the price of a promise, slices.
 
 They are drawn at the width of a phone, so they need no magnifying. The same record gives the same bytes.
 """
@@ -32,6 +32,8 @@ def draw(measured: Measured) -> dict[str, Picture]:
     """Every picture of a report, by its name."""
     with house_style():
         pictures = [picture for part in measured.bundle.parts for picture in _of_part(measured, part)]
+        if measured.certified_trade:
+            pictures.append(_trade(measured))
     return {picture.name: picture for picture in pictures}
 
 
@@ -137,6 +139,39 @@ def _risk_coverage(measured: Measured, part: str) -> Picture:
         f"Risk by coverage on the {title(part)}, one confidence for all labels. By its own thresholds the bundle answers "
         f"{published.share:.0%} of rows and {published.kept - published.right} of those {published.kept} are wrong (the dot); the band is "
         f"the 95 % interval of its curve.",
+    )
+
+
+def _trade(measured: Measured) -> Picture:
+    """The share of events that people see, by the precision that is certified of the published ones."""
+    found = measured.certified_trade
+    figure, axes = axes_of(3.4)
+    targets, seen = [each.target_precision for each in found], [1.0 - each.published for each in found]
+    axes.plot(targets, seen, "-", color=LIGHT["ours"], linewidth=1.6)
+    chosen = [each.target_precision == measured.target_precision for each in found]
+    for target, share, ours in zip(targets, seen, chosen, strict=True):
+        face = LIGHT["ours"] if ours else LIGHT["card"]
+        axes.plot(target, share, "o", markersize=7, markeredgecolor=LIGHT["ours"], markerfacecolor=face)
+        axes.annotate(
+            f"{share:.0%}",
+            (target, share),
+            xytext=(0, 7),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
+            color=LIGHT["ink"],
+        )
+    axes.set_ylim(0, min(1.1, max(seen) * 1.25 + 0.05))
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.set_xlabel("certified precision of all published decisions")
+    axes.set_ylabel("events that people see")
+    figures = "; ".join(f"{target:.1%} costs {share:.0%}" for target, share in zip(targets, seen, strict=True))
+    return picture_of(
+        figure,
+        "trade",
+        f"The price of a promise, on the calibration rows: the share of events that people see, by the certified precision. {figures}."
+        f"{' The filled dot is the promise of this bundle.' if any(chosen) else ''}",
     )
 
 

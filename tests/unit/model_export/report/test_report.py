@@ -4,6 +4,7 @@ import importlib.util
 import json
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from model_export.report import plots, report
 from stream.cli import making
 from stream.cli.main import app
 from stream.settings.settings import Settings
-from tests.evaluations import NASTY, evaluation, of_many_labels
+from tests.evaluations import NASTY, TRADE, evaluation, of_many_labels
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 
@@ -115,7 +116,7 @@ def test_markdown_tables_have_as_many_cells_in_every_row(folder: Path) -> None:
     for table in tables:
         assert len({len(re.findall(r"(?<!\\)\|", row)) for row in table}) == 1
     pictures = re.findall(r"\]\(([^)]+\.svg)\)", text)
-    assert len(pictures) == 5
+    assert len(pictures) == 6
     assert all((folder / name).is_file() for name in pictures)
 
 
@@ -130,6 +131,16 @@ def test_pictures_are_files_of_their_own_that_follow_light_and_dark(folder: Path
         drawn = re.sub(r"<style>.*?</style>", "", text, flags=re.DOTALL)
         assert re.findall(r"(?:fill|stroke): (#\w+)", drawn) == []
         assert "<text" in drawn
+
+
+def test_the_price_of_a_promise_is_drawn_where_the_rows_certify_one(found: measured.Measured, folder: Path) -> None:
+    """The picture shows what people would see; a bundle whose rows certify nothing has none."""
+    assert "90.0% costs 25%; 95.0% costs 50%. The filled dot" in plots.draw(found)["trade"].sentence
+    assert "99.0%" not in plots.draw(found)["trade"].sentence
+    assert "The price of a promise" in (folder / "report.md").read_text(encoding="utf-8")
+    bare = replace(found, trade=TRADE[2:])
+    assert "trade" not in plots.draw(bare)
+    assert "The price of a promise" not in report.as_markdown(bare, plots.draw(bare))
 
 
 def test_the_same_record_gives_the_same_bytes(found: measured.Measured) -> None:
