@@ -1,7 +1,7 @@
 """One outcome in numbers, and the protocol through which the stream reports it; Prometheus is not known here."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -38,6 +38,10 @@ class Signals(msgspec.Struct, frozen=True, kw_only=True):
         """All but the words: an exception or a log line must not carry the text of an event."""
         shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__ if name != "words")
         return f"Signals({shown})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """As `__repr__`, for the tracebacks that Rich prints."""
+        return [(name, getattr(self, name)) for name in self.__struct_fields__ if name != "words"]
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,7 +8,6 @@ The kernel for `Gelu` alone is twice as fast as the one with a bias, which the r
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +20,8 @@ from model_export.onnx.graph import Graph
 # The names of the nodes and constants of this module begin with it.
 PREFIX = "rows."
 BATCH = f"{PREFIX}batch"
+# The most units of a bias: the sum that it joins stays inside 32 bits.
+MOST_UNITS = 2**30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,14 +52,24 @@ def _product(graph: Graph, node: onnx.NodeProto) -> _Product | None:
         return None
     (added,) = chain
     bias = next((name for name in added.input if name in graph.constants), None)
-    return None if bias is None else _Product(node=node, into=into, weights=weights, added=added, bias=bias)
+    if bias is None or np.abs(graph.array(bias).astype(np.float64) / _units(graph, into, weights)).max() > MOST_UNITS:
+        # A channel whose weights are all next to nothing has units too small for its bias: the addition stays.
+        return None
+    return _Product(node=node, into=into, weights=weights, added=added, bias=bias)
+
+
+def _units(graph: Graph, into: onnx.NodeProto, weights: onnx.NodeProto) -> npt.NDArray[np.float32]:
+    """The size of one unit of the integer sum, by channel."""
+    scales, step = graph.array(weights.input[1]), graph.array(into.input[1])
+    units: npt.NDArray[np.float32] = (scales * step).astype(np.float32)
+    return units
 
 
 def _replace(graph: Graph, product: _Product, front: list[onnx.NodeProto]) -> None:
     into, bias, out = product.into, product.bias, product.added.output[0]
     name = f"{PREFIX}{product.node.output[0]}"
     nodes = [
-        *_bias(graph, bias, f"{name}.bias", step=graph.array(into.input[1]), scales=graph.array(product.weights.input[1])),
+        *_bias(graph, bias, f"{name}.bias", _units(graph, into, product.weights)),
         helper.make_node("Gemm", [_rows(graph, product), product.node.input[1], f"{name}.bias"], [name], name=name),
     ]
     if _reads_rows(graph, out):
@@ -73,14 +84,13 @@ def _replace(graph: Graph, product: _Product, front: list[onnx.NodeProto]) -> No
         graph.take_out(into)
 
 
-def _bias(graph: Graph, bias: str, name: str, *, step: npt.NDArray[Any], scales: npt.NDArray[Any]) -> list[onnx.NodeProto]:
+def _bias(graph: Graph, bias: str, name: str, units: npt.NDArray[np.float32]) -> list[onnx.NodeProto]:
     """
     The bias in units of the integer sum, which is what the runtime adds, and the node that says so in the standard.
 
     It is named after its product: two products may add the same constant, each in units of its own.
     """
     values = graph.array(bias)
-    units = (scales * step).astype(np.float32)
     parts = (
         graph.keep(f"{name}.rounded", np.round(values.astype(np.float64) / units).astype(np.int32)),
         graph.keep(f"{name}.scale", units),

@@ -45,7 +45,7 @@ def test_it_fits_and_can_be_read(browser: Browser, address: str, size: str, sche
     contrasts = page.evaluate(CONTRASTS)
     assert len(contrasts) > 300
     assert [found for found in contrasts if found[1] < LEAST_CONTRAST] == []
-    assert page.locator("figure svg[role=img]").count() == 5
+    assert page.locator("figure svg[role=img]").count() == 6
     assert page.evaluate(SMALLEST) >= LEAST_LETTERS
     assert page.get_by_role("rowheader", name=NASTY, exact=True).count() >= 3
     folder = os.environ.get("TAGSTREAM_IMAGES")

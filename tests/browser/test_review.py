@@ -308,11 +308,11 @@ def test_by_keyboard_alone(opened: Open, queue: ReviewDesk) -> None:
     page.goto("/")
     assert focused(page).inner_text() == "First"
     seen = []
-    for _ in range(8):
+    for _ in range(9):
         page.keyboard.press("Tab")
         seen.append(focused(page).evaluate("one => one.id || one.value || one.textContent"))
         assert focused(page).evaluate("one => getComputedStyle(one).outlineStyle") != "none"
-    assert seen == ["link", *LABELS, "off_subject", "note", "skip"]
+    assert seen == ["link", *LABELS, "off_subject", "Guidelines G", "note", "skip"]
     page.locator("button[value=other]").focus()
     press(page, "Enter")
     assert queue.saved["a"].tag == "other"

@@ -71,7 +71,12 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         first, *others = waited
         if not asyncio.iscoroutine(first):
             return await super().wait_first(*waited, timeout=timeout)
-        stepped = Stepped(first)
+        try:
+            stepped = Stepped(first)
+        except BaseException:
+            for other in others:
+                other.close()
+            raise
         if not stepped.is_done:
             return await super().wait_first(stepped, *others, timeout=timeout)
         for other in others:

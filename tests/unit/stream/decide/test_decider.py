@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.pretty import pretty_repr
 
 from model_export.bundle.manifest import ALWAYS_ASK
 from model_export.bundle.prediction import Prediction
@@ -226,6 +227,7 @@ def test_an_envelope_names_the_source_where_the_event_does_not(own: dict[str, st
 def test_signals_do_not_show_event_text_in_their_repr() -> None:
     """The repr of signals holds no event text, since an outcome may appear in a traceback."""
     assert "hello" not in repr(signals()).lower()
+    assert "hello" not in pretty_repr(signals()).lower()
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.99])

@@ -240,3 +240,21 @@ def test_what_is_raised_in_a_stepped_coroutine_comes_out_of_it_and_a_cancellatio
         assert seen == ["cancelled"]
 
     run(scenario())
+
+
+def test_an_error_of_the_handing_leaves_no_coroutine_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A coroutine that nobody awaits would be a second, misleading error."""
+
+    async def fails() -> None:
+        msg = "no"
+        raise KeyError(msg)
+
+    async def scenario() -> None:
+        rig = Rig(monkeypatch, [])
+        other = asyncio.Event().wait()
+        with pytest.raises(KeyError, match="no"):
+            await rig.consumer.wait_first(fails(), other)
+        with pytest.raises(RuntimeError, match="cannot reuse already awaited coroutine"):
+            other.send(None)
+
+    run(scenario())
