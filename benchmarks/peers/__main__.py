@@ -1,10 +1,10 @@
 """Measures tagstream beside what others would run, and writes docs/performance.md.
 
-    python -m benchmarks.peers [--quick] [--part saturation|open-loop|roofline|growth|start] [--rounds 5] [--arms tagstream,aiokafka]
+    python -m benchmarks.peers [--quick] [--part saturation|open-loop|roofline|growth|start] [--rounds 5] [--seconds 10] [--arms tagstream,aiokafka]
 
 With TAGSTREAM_DATA the texts are Made With ML's, else the authored corpus. The model of the other arms is made once, into build/peers.
-Every arm's outcomes are counted and its labels compared with its own model's: if an arm lost events or wrote other labels, that part of
-the page stays as it is and the exit code is 1. Absolute figures mean something on a machine that does nothing else; what other programs had stands on the page.
+Each part is written when it ends, so that an interruption costs the part that it falls into. Every arm's outcomes are counted and its
+labels compared with its own model's: if an arm lost events or wrote other labels, that part of the page stays as it is and the exit code is 1. Absolute figures mean something on a machine that does nothing else; what other programs had stands on the page.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -33,7 +33,6 @@ PARTS = ("saturation", "start", "open-loop", "roofline", "growth")
 OURS = ("onnxruntime", "aiokafka", "faust-streaming")
 THEIRS = ("faststream", "transformers", "torch")
 MODELS = page.ROOT / "build" / "peers"
-SAMPLE = 2000
 # Above this share of other programs a warning is printed; the share stands on the page in any case.
 QUIET = 0.05
 
@@ -90,55 +89,37 @@ class Surroundings:
     Attributes:
         name: Of the run.
         material: The texts.
-        tokens: Of a text, in the mean.
+        tokens: Of a text in the mean: over the events of the arm with the least, and of the one with the most.
         others: The share of the processor, 0 to 1, that other programs had before the run began.
     """
 
     name: str
     material: Material
-    tokens: float
+    tokens: tuple[float, float]
     others: float
 
     def line(self, *libraries: str) -> str:
         """A sentence on machine, texts and the versions of these libraries."""
         info = Path("/proc/cpuinfo").read_text(encoding="utf-8")
         versions = ", ".join(f"{library} {version(library)}" for library in libraries)
+        means = " to ".join(dict.fromkeys(f"{mean:.1f}" for mean in self.tokens))
         return (
             f"{self.name} of {datetime.now(UTC):%Y-%m-%d}: {roofline.processor(info)}, {os.cpu_count()} cores, of which other programs "
             f"had {self.others:.0%} before the run; Python {platform.python_version()}, {versions}; {self.material.name}, "
-            f"{self.tokens:.1f} tokens in the mean."
+            f"{means} tokens in the mean."
         )
 
 
-def processor_ticks() -> tuple[int, int]:
-    """Busy and all ticks of all cores since the machine's start, stolen ones among the busy."""
-    first = Path("/proc/stat").read_text(encoding="utf-8").splitlines()[0]
-    ticks = [int(word) for word in first.split()[1:9]]
-    idle = ticks[3] + ticks[4]
-    return sum(ticks) - idle, sum(ticks)
-
-
-def share_of_others(seconds: float = 3.0) -> float:
-    """The share of the processor that is taken while this program sleeps, 0 to 1."""
-    busy, every = processor_ticks()
-    time.sleep(seconds)
-    busy_then, every_then = processor_ticks()
-    return (busy_then - busy) / max(1, every_then - every)
-
-
-def tokens(material: Material) -> float:
-    """The mean number of tokens of the texts that are sent, special ones included, cut where the bundle cuts."""
+def tokens(material: Material, counts: Collection[int]) -> tuple[float, float]:
+    """The least and the most mean number of tokens of the first so many events, special ones included, cut where the bundle cuts."""
     bundle = read(DEFAULT_BUNDLE)
     tokenizer = Tokenizer.from_buffer(bundle.tokenizer)
     tokenizer.no_padding()
     tokenizer.enable_truncation(bundle.manifest.max_length)
-    drawn = [event.title for event, _ in texts.events(material, SAMPLE)]
-    return statistics.fmean(len(found.ids) for found in tokenizer.encode_batch(drawn))
-
-
-def event_bytes(material: Material) -> float:
-    """The mean bytes of an input record: key and value."""
-    return statistics.fmean(len(texts.value_of(event)) + len(event.id) for event, _ in texts.events(material, SAMPLE))
+    drawn = [event.title for event, _ in texts.events(material, max(counts))]
+    lengths = [len(found.ids) for found in tokenizer.encode_batch(drawn)]
+    means = [statistics.fmean(lengths[:count]) for count in counts]
+    return min(means), max(means)
 
 
 class Comparison:
@@ -163,7 +144,9 @@ class Comparison:
         ours = medians[BASELINE]
         self._saturated = self._saturated or ours.per_second
         self.blocks["saturation"] = page.saturation_block(medians, runs, self._about.line(*OURS, *THEIRS))
-        self.blocks["million"] = page.million_block(ours, self._about.line(*OURS), event_bytes(self._about.material))
+        self.blocks["million"] = page.million_block(
+            ours, self._about.line(*OURS), texts.event_bytes(self._about.material, ours.events)
+        )
 
     def start(self) -> None:
         """The worker's start."""
@@ -175,6 +158,8 @@ class Comparison:
         """The worker at shares of its saturation."""
         if self._saturated is None:
             runs = saturation.run(self._trial, arms=[BASELINE], rounds=1, seconds=self._size.seconds, name="open-full")
+            if self._void(saturation.faults(runs)):
+                return
             self._saturated = saturation.medians(runs)[BASELINE].per_second
         points = open_loop.run(
             self._trial, arm=BASELINE, saturated=self._saturated, shares=self._size.shares, seconds=self._size.rate_seconds
@@ -207,13 +192,19 @@ class Comparison:
         return bool(faults)
 
 
-def finish(comparison: Comparison, path: Path, picture: Path) -> int:
-    """Write the parts that are whole, and say why others are void. The exit code."""
+def keep(comparison: Comparison, path: Path, picture: Path) -> None:
+    """Write what is whole and was not written yet. The page links to the picture, which goes first."""
+    if comparison.points:
+        page.draw(comparison.points, picture)
+        comparison.points = []
     if comparison.blocks:
         page.write(comparison.blocks, path)
         say(f"{path} has what was measured: {', '.join(comparison.blocks)}")
-    if comparison.points:
-        page.draw(comparison.points, picture)
+        comparison.blocks = {}
+
+
+def finish(comparison: Comparison) -> int:
+    """Say why parts are void. The exit code."""
     for fault in comparison.faults:
         say(f"void: {fault}")
     if comparison.faults:
@@ -232,6 +223,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--part", action="append", choices=PARTS, help="this part alone; may be given again")
     parser.add_argument("--rounds", type=int, help="rounds of the table of saturation that count")
     parser.add_argument(
+        "--seconds",
+        type=float,
+        help="about how long an arm decides in one round of that table, and each rate of the open loop lasts",
+    )
+    parser.add_argument(
         "--arms", default=",".join(KINDS), help=f"of the table of saturation: some of {', '.join({**KINDS, **BAD})}"
     )
     parser.add_argument(
@@ -243,8 +239,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arms = chosen.arms.split(",")
     if not set(arms) <= {*KINDS, *BAD} or BASELINE not in arms:
         parser.error(f"--arms takes some of {', '.join({**KINDS, **BAD})}, {BASELINE} among them")
+    if chosen.seconds is not None and chosen.seconds <= open_loop.SETTLE_SECONDS:
+        parser.error(f"--seconds takes more than {open_loop.SETTLE_SECONDS:g}: the open loop leaves out so many of each rate")
     size = QUICK if chosen.quick else FULL
     size = size if chosen.rounds is None else replace(size, rounds=chosen.rounds)
+    size = size if chosen.seconds is None else replace(size, seconds=chosen.seconds, rate_seconds=chosen.seconds)
     return measure(chosen.part or PARTS, size=size, arms=arms, chosen=chosen)
 
 
@@ -254,7 +253,10 @@ def measure(parts: Sequence[str], *, size: Size, arms: Sequence[str], chosen: ar
     data = os.environ.get("TAGSTREAM_DATA")
     material = texts.load(Path(data) if data else None)
     name = "Quick run" if chosen.quick else "Run"
-    about = Surroundings(name=name, material=material, tokens=tokens(material), others=share_of_others())
+    counts = saturation.counts(material, arms, size.seconds)
+    about = Surroundings(
+        name=name, material=material, tokens=tokens(material, counts.values()), others=roofline.share_of_others()
+    )
     if about.others > QUIET:
         say(f"other programs have {about.others:.0%} of the processor: only ratios will mean something, and these little")
     with ExitStack() as stack:
@@ -275,9 +277,11 @@ def measure(parts: Sequence[str], *, size: Size, arms: Sequence[str], chosen: ar
             say(f"part {part}, {time.monotonic() - began:.0f} s after the start")
             try:
                 steps[part]()
-            except running.ArmError as error:
+            # A ValueError: what an arm wrote gives no figures.
+            except (running.ArmError, ValueError) as error:
                 comparison.faults.append(f"part {part}: {error}")
-    return finish(comparison, chosen.page, chosen.picture)
+            keep(comparison, chosen.page, chosen.picture)
+    return finish(comparison)
 
 
 def _model(material: Material) -> Path:

@@ -34,7 +34,7 @@ class Point:
     Attributes:
         share: Of the saturated rate.
         rate: Events a second that were intended.
-        p50_ms: Of the delays from the intended time to the outcome's timestamp.
+        p50_ms: Of the delays from the intended time to the moment at which the broker appended the outcome.
         p99_ms: The same.
         half_lag: Events outstanding when half of the time was over.
         end_lag: The same at the end.

@@ -2,7 +2,8 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.peers.growth import Cost, Growth, Start
@@ -46,7 +47,19 @@ def write(blocks: dict[str, str], path: Path = PAGE) -> None:
     page = path.read_text(encoding="utf-8")
     for part, block in blocks.items():
         page = replaced(page, part, block)
-    path.write_text(page, encoding="utf-8")
+    with _whole(path) as partial:
+        partial.write_text(page, encoding="utf-8")
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A file beside this one that takes its place in one step, so that an interruption leaves the old one or the new one."""
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -88,7 +101,8 @@ def saturation_block(medians: dict[str, Run], runs: Sequence[Run], about: str) -
         "F1",
         "own labels",
     )
-    return f"{about}\n\n{table(heads, rows)}"
+    rounds = sum(run.counted and run.arm == BASELINE for run in runs)
+    return f"{about} Rounds that count: {rounds}.\n\n{table(heads, rows)}"
 
 
 def open_loop_block(points: Sequence[Point], about: str) -> str:
@@ -127,7 +141,8 @@ def draw(points: Sequence[Point], path: Path = PICTURE) -> None:
         axes.grid(color="#dfe1e4", linewidth=0.7)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)
-        figure.savefig(path, format="svg", metadata={"Date": None})
+        with _whole(path) as partial:
+            figure.savefig(partial, format="svg", metadata={"Date": None})
 
 
 def roofline_block(found: Roofline, about: str) -> str:
@@ -150,7 +165,7 @@ def growth_block(found: Growth, about: str) -> str:
         one = found.scaling
         parts.append(
             f"One worker on {one.cores} core(s): {one.one:,.0f} events/s; two workers on {one.cores} each: {one.two:,.0f} "
-            f"({one.two / one.one:.2f} times as many). The broker runs on the same cores."
+            f"({one.two / one.one:.2f} times as many). Broker and sender run on the same cores."
         )
     return "\n\n".join(parts)
 

@@ -1,4 +1,8 @@
-"""How much of the processor's int8 speed the bundle's network reaches: counted multiplications over a measured peak."""
+"""
+The processor: the share of its int8 speed that the bundle's network reaches, and the share of its time that other programs have.
+
+The first is counted multiplications over a measured peak.
+"""
 
 import statistics
 import time
@@ -91,6 +95,23 @@ def processor(cpuinfo: str) -> str:
     """The name of the processor in the text of /proc/cpuinfo."""
     lines = [line.partition(":") for line in cpuinfo.splitlines()]
     return next((after.strip() for name, _, after in lines if name.strip() in MODEL_NAMES), "unknown processor")
+
+
+def processor_ticks() -> tuple[int, int]:
+    """Busy and all ticks of all cores since the machine's start, stolen ones among the busy."""
+    first = Path("/proc/stat").read_text(encoding="utf-8").splitlines()[0]
+    ticks = [int(word) for word in first.split()[1:9]]
+    idle = ticks[3] + ticks[4]
+    return sum(ticks) - idle, sum(ticks)
+
+
+def share_of_others(seconds: float = 3.0) -> float:
+    """The share of the processor that is taken while this program sleeps, 0 to 1."""
+    busy, every = processor_ticks()
+    time.sleep(seconds)
+    busy_then, every_then = processor_ticks()
+    # The kernel lets its count of waiting for disks fall at times, and then more was busy than passed.
+    return min(1.0, (busy_then - busy) / max(1, every_then - every))
 
 
 def products_of(model: bytes, inputs: Ids) -> Products:

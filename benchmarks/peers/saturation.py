@@ -1,4 +1,4 @@
-"""The table of saturation: every arm reads the first events of one backlog as fast as it can, in interleaved rounds."""
+"""The table of saturation: every arm reads the first events of one sequence as fast as it can, in interleaved rounds."""
 
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -172,7 +172,7 @@ class Backlog:
 
 
 def backlog(trial: Trial, count: int, topic: str, *, partitions: int = 4) -> Backlog:
-    """Write the first so many events to a topic of their own."""
+    """Write the first so many events of the sequence to a topic of their own."""
     found = Backlog.of(trial.material, count, topic)
     running.fill(trial.bench.topic(topic, partitions), found.events())
     return found
@@ -204,6 +204,12 @@ def measured(arm: Arm, records: Sequence[Record], work: Work, *, counted: bool) 
     )
 
 
+def counts(material: Material, arms: Sequence[str], seconds: float) -> dict[str, int]:
+    """How many events each arm decides in one round: about what it can in `seconds`, and never fewer than all gold rows."""
+    kinds = KINDS | BAD
+    return {arm: max(texts.enough(material), round(seconds / kinds[arm].seconds)) for arm in arms}
+
+
 def run(trial: Trial, *, arms: Sequence[str], rounds: int, seconds: float, name: str = "full") -> list[Run]:
     """
     All rounds, every second one in the other order, after one that is not counted.
@@ -215,16 +221,15 @@ def run(trial: Trial, *, arms: Sequence[str], rounds: int, seconds: float, name:
         seconds: About how long one arm decides in one round.
         name: Begins the names of all topics.
     """
-    kinds = {arm: (KINDS | BAD)[arm] for arm in arms}
-    counts = {arm: max(len(trial.material.gold), round(seconds / kind.seconds)) for arm, kind in kinds.items()}
-    backlogs = {count: backlog(trial, count, f"{name}-{count}") for count in set(counts.values())}
-    expected = {arm: backlogs[counts[arm]].expected(trial.references, kind.model) for arm, kind in kinds.items()}
+    sizes = counts(trial.material, arms, seconds)
+    backlogs = {count: backlog(trial, count, f"{name}-{count}") for count in set(sizes.values())}
+    expected = {arm: backlogs[count].expected(trial.references, (KINDS | BAD)[arm].model) for arm, count in sizes.items()}
     found: list[Run] = []
     for number in range(rounds + 1):
         for arm in list(arms) if number % 2 == 0 else list(arms)[::-1]:
-            events = backlogs[counts[arm]]
+            events = backlogs[sizes[arm]]
             with trial.bench.running(arm, events.topic, f"{name}-{arm}-{number}") as started:
-                records = running.written([started], counts[arm], seconds=20 * seconds + running.QUIET_SECONDS)
+                records = running.written([started], sizes[arm], seconds=20 * seconds + running.QUIET_SECONDS)
                 one = measured(started, records, work_of(records, events, expected[arm]), counted=number > 0)
             found.append(one)
             label = f"round {number}{' (warm-up)' if number == 0 else ''}"

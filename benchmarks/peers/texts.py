@@ -2,7 +2,7 @@
 
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from stream.contract.record import Record
 
 SEED = 17
 GOLD, OTHER = "gold", "text"
+# Every second event is a gold row. At most so many different ones: the slowest arm decides each of them once in every round.
+GOLD_ROWS = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,19 +59,36 @@ def load(data_folder: Path | None) -> Material:
 
 def events(material: Material, count: int, *, prefix: str = "") -> Iterator[tuple[Event, Row]]:
     """
-    So many events with their rows: every gold row once, if there is room, the others again and again, in an order that never changes.
+    The first so many events, with their rows, of one sequence that never changes and never ends.
+
+    Gold rows and others take turns, each in an order drawn once, again and again: the mix is the same however many events are taken. A
+    gold row's label counts the first time alone, so that arms with `enough` events or more have their F1 from the same rows.
 
     Args:
         material: The texts.
         count: How many.
         prefix: Before each id, to tell runs on one topic apart.
     """
-    golden = [(GOLD, row) for row in material.gold[:count]]
-    others = [(OTHER, row) for row in itertools.islice(itertools.cycle(material.others), count - len(golden))]
-    mixed = [*golden, *others]
-    random.Random(SEED).shuffle(mixed)  # noqa: S311 - reproducible
-    for number, (kind, row) in enumerate(mixed):
+    golden, others = _drawn(material.gold)[:GOLD_ROWS], _drawn(material.others)
+    turns = itertools.chain.from_iterable(zip(itertools.cycle(golden), itertools.cycle(others), strict=False))
+    for number, row in enumerate(itertools.islice(turns, count)):
+        kind = GOLD if number % 2 == 0 and number < 2 * len(golden) else OTHER
         yield Event(id=f"{prefix}{kind}-{number}", title=row.text), row
+
+
+def _drawn(rows: Sequence[Row]) -> list[Row]:
+    """Them in another order, always the same."""
+    return random.Random(SEED).sample(rows, len(rows))  # noqa: S311 - reproducible
+
+
+def enough(material: Material) -> int:
+    """So many events have every gold row that counts."""
+    return 2 * min(GOLD_ROWS, len(material.gold))
+
+
+def event_bytes(material: Material, count: int) -> float:
+    """The mean bytes of so many input records: key and value."""
+    return sum(len(value_of(event)) + len(event.id) for event, _ in events(material, count)) / count
 
 
 def is_gold(event_id: str) -> bool:

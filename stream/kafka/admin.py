@@ -209,9 +209,13 @@ def _absent(settings: Settings, absent: Sequence[str]) -> str:
     )
 
 
-def create(settings: Settings) -> Created:
+def create(settings: Settings, configs: Mapping[str, str] | None = None) -> Created:
     """
     Create the topics of the settings that do not exist yet; existing ones are left as they are.
+
+    Args:
+        settings: Brokers and names.
+        configs: Kafka's options of every topic that is made, beside those that it needs.
 
     Raises:
         BrokerUnreachableError: No broker answered, or one refused us.
@@ -225,7 +229,7 @@ def create(settings: Settings) -> Created:
             for key, name in absent.items():
                 with contextlib.suppress(TopicAlreadyExistsError):
                     client.create_topics(
-                        {name: _options(settings, key)}, timeout_ms=CREATE_SECONDS * 1000, wait_for_metadata=True
+                        {name: _options(settings, key, configs or {})}, timeout_ms=CREATE_SECONDS * 1000, wait_for_metadata=True
                     )
         except BrokerResponseError as error:
             msg = (
@@ -241,9 +245,9 @@ def _partitions(client: KafkaAdminClient) -> dict[str, int]:
     return {topic["name"]: len(topic["partitions"]) for topic in client.describe_topics() if not topic.get("error_code")}
 
 
-def _options(settings: Settings, key: str) -> dict[str, object]:
+def _options(settings: Settings, key: str, further: Mapping[str, str]) -> dict[str, object]:
     """Options of a new topic: size of records, compaction, compression, partitions and replicas."""
-    configs: dict[str, str] = {}
+    configs = dict(further)
     # A dead letter is the input's bytes and some headers: an input of the broker's full size must still fit. An answer and the copy for
     # an audit are a decision of the full size and somewhat more.
     most_bytes = dict.fromkeys(("tagged", "review"), settings.max_outcome_bytes)

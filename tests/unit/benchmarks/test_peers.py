@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -141,12 +142,41 @@ def test_the_known_bad_arms_are_bad() -> None:
 
 
 def test_events_hold_every_gold_row_once_in_one_order() -> None:
-    """All arms read the same events; a shorter run on the same topic has ids of its own."""
+    """All arms read the same events; each gold row counts once, and every text comes."""
     found = list(texts.events(material(5, 3), 40))
     assert found == list(texts.events(material(5, 3), 40))
     assert len({event.id for event, _ in found}) == 40
     assert sorted(event.title for event, _ in found if texts.is_gold(event.id)) == [f"gold {number}" for number in range(5)]
     assert len({event.title for event, _ in found}) == 8
+
+
+def test_a_slower_arm_has_the_same_mix() -> None:
+    """Fewer events are a prefix of more, half of them gold rows, and each arm's F1 is from the same rows."""
+    given = material(5, 30)
+    more, fewer = list(texts.events(given, 400)), list(texts.events(given, texts.enough(given)))
+    assert more[: len(fewer)] == fewer
+    for drawn in (more, fewer):
+        assert sum(row in given.gold for _, row in drawn) * 2 == len(drawn)
+        assert {row for event, row in drawn if texts.is_gold(event.id)} == set(given.gold)
+    assert [row for _, row in more if row in given.others][:30] != list(given.others)
+
+
+def test_every_arm_decides_every_gold_row() -> None:
+    """An arm of fifty events a second decides all of them also where it has the time for one."""
+    counts = saturation.counts(material(40, 100), ["tagstream", "faust-pipeline"], 0.02)
+    assert counts == {"tagstream": 80, "faust-pipeline": 80}
+    assert saturation.counts(material(40, 100), ["tagstream"], 1) == {"tagstream": 1000}
+
+
+def test_the_tokens_are_those_of_the_events_that_the_arms_read() -> None:
+    """One word and three, with the start and end of each text: 3 tokens in the first event, 4 in the mean of both, and the page has both."""
+    one, three = row("dog"), row("dog dog dog")
+    given = replace(material(1, 1), gold=(one,), others=(three,))
+    assert command.tokens(given, [2, 1]) == (3.0, 4.0)
+    about = command.Surroundings(name="Run", material=given, tokens=(3.0, 4.0), others=0.0)
+    assert about.line("onnxruntime").endswith("; made up, 3.0 to 4.0 tokens in the mean.")
+    same = replace(about, tokens=(20.0, 20.04))
+    assert same.line("onnxruntime").endswith("; made up, 20.0 tokens in the mean.")
 
 
 def test_the_open_loop_is_judged_by_intended_times() -> None:
@@ -254,7 +284,14 @@ def test_arms_stand_in_the_table_s_order_with_their_worst_work() -> None:
 
 def test_a_busy_machine_is_measured() -> None:
     """The share of other programs is one, however short the look."""
-    assert 0 <= command.share_of_others(0.1) <= 1
+    assert 0 <= roofline.share_of_others(0.1) <= 1
+
+
+def test_other_programs_never_have_more_than_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel's idle ticks fell between two looks: 30 busy ticks of 20."""
+    looks = iter([(100, 1000), (130, 1020)])
+    monkeypatch.setattr(roofline, "processor_ticks", lambda: next(looks))
+    assert roofline.share_of_others(0) == 1
 
 
 def test_two_workers_have_cores_of_their_own() -> None:
@@ -274,7 +311,7 @@ def test_a_million_events_a_second_on_paper() -> None:
 
 def comparison(arms_given: Sequence[str]) -> command.Comparison:
     """One without broker."""
-    about = command.Surroundings(name="Run", material=material(2, 2), tokens=20.0, others=0.0)
+    about = command.Surroundings(name="Run", material=material(2, 2), tokens=(20.0, 20.0), others=0.0)
     bench = command.Bench(bootstrap="", processes=None, logs=Path())  # type: ignore[arg-type]
     return command.Comparison(bench=bench, surroundings=about, size=command.QUICK, arms=arms_given, saturated=None)
 
@@ -303,7 +340,8 @@ def test_a_bad_arm_ends_the_command_with_1_and_writes_nothing(
     before = a_page.read_bytes()
     found = comparison(["tagstream", "dropping"])
     found.saturation()
-    assert command.finish(found, a_page, a_page.with_name("picture.svg")) == 1
+    command.keep(found, a_page, a_page.with_name("picture.svg"))
+    assert command.finish(found) == 1
     assert a_page.read_bytes() == before
     assert f"void: dropping: {bad.faults(1.0)[0]}" in capsys.readouterr().out
 
@@ -317,7 +355,9 @@ def test_good_arms_are_written_into_their_blocks(a_page: Path, monkeypatch: pyte
     found.saturation()
     found.points = [open_loop.Point(share=0.5, rate=500, p50_ms=9, p99_ms=26, half_lag=4, end_lag=5, late_ms=0.2, work=WHOLE)]
     picture = a_page.with_name("picture.svg")
-    assert command.finish(found, a_page, picture) == 0
+    command.keep(found, a_page, picture)
+    assert command.finish(found) == 0
+    assert sorted(path.name for path in a_page.parent.iterdir()) == ["page.md", "picture.svg"]
     written = a_page.read_text(encoding="utf-8")
     assert "| FastStream, batches of 64, six layers dynamic int8 | 250 | 250 to 250 | 4.00 | >= 6 |" in written
     assert written.partition("<!-- growth -->")[2].partition("<!-- /growth -->")[0] == before
@@ -329,7 +369,8 @@ def test_a_void_part_takes_no_other_with_it(a_page: Path) -> None:
     found = comparison(["tagstream"])
     found.blocks["start"] = "a start that was measured"
     found.faults.append("part growth: no broker")
-    assert command.finish(found, a_page, a_page.with_name("picture.svg")) == 1
+    command.keep(found, a_page, a_page.with_name("picture.svg"))
+    assert command.finish(found) == 1
     assert "\na start that was measured\n" in a_page.read_text(encoding="utf-8")
     assert not a_page.with_name("picture.svg").exists()
 
