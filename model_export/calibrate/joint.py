@@ -43,36 +43,51 @@ class Decided:
         confidence: Its published, rounded confidence.
         right: The row carries that label.
         weight: How often a row like this is expected, beside how often the rows have it; all 1 where these are as expected.
+        every: The weights of all calibration rows, where these are some of them. A weight goes by the row's own label, so rows with
+            one prediction weigh the same as soon as all are right: the test must be chosen before looking at what is right.
     """
 
     said: Ints
     confidence: Floats
     right: Bools
     weight: Floats
+    every: Floats | None = None
 
     @property
     def weighted(self) -> bool:
-        """Rows count differently."""
-        return bool(len(self.weight)) and float(np.ptp(self.weight)) > 0.0
+        """Calibration rows count differently, though these may count alike."""
+        every = self.weight if self.every is None else self.every
+        return bool(len(every)) and float(np.ptp(every)) > 0.0
+
+    @property
+    def largest(self) -> float:
+        """The largest weight of any calibration row, not of these alone."""
+        return float((self.weight if self.every is None else self.every).max(initial=1.0))
 
     def take(self, chosen: Bools | Ints) -> "Decided":
         """Some of the rows, in the order given."""
         return Decided(
-            said=self.said[chosen], confidence=self.confidence[chosen], right=self.right[chosen], weight=self.weight[chosen]
+            said=self.said[chosen],
+            confidence=self.confidence[chosen],
+            right=self.right[chosen],
+            weight=self.weight[chosen],
+            every=self.weight if self.every is None else self.every,
         )
 
     def precision(self) -> float | None:
         """The share right, every row by its weight; None without rows."""
         return float(np.average(self.right, weights=self.weight)) if len(self.right) else None
 
-    def answers(self, largest: float) -> betting.Answers:
-        """The rows as answers to bet on; `largest` is the largest weight of all rows, not of these alone."""
-        return betting.Answers(right=self.right, weight=self.weight, count=np.ones(len(self.right), np.int64), largest=largest)
+    def answers(self) -> betting.Answers:
+        """The rows as answers to bet on."""
+        return betting.Answers(
+            right=self.right, weight=self.weight, count=np.ones(len(self.right), np.int64), largest=self.largest
+        )
 
-    def bound(self, risk: float, largest: float) -> float:
+    def bound(self, risk: float) -> float:
         """The lower bound of the share right that is too high with a probability of `risk`: exact, or by bets on weighted rows."""
         if self.weighted:
-            return betting.share_at_least(self.answers(largest), risk=risk)
+            return betting.share_at_least(self.answers(), risk=risk)
         return lower_bound(int(self.right.sum()), len(self.right), 1.0 - risk)
 
 
@@ -172,7 +187,7 @@ def walk(decided: Decided, path: Floats, *, target: float, risk: float) -> Float
 
 def _walked(decided: Decided, entry: Ints, steps: int, *, target: float, risk: float) -> Floats:
     order, ends = np.argsort(entry, kind="stable"), _ends(entry, steps)
-    proof = proofs(decided.take(order), ends, target=target, largest=float(decided.weight.max(initial=1.0)))
+    proof = proofs(decided.take(order), ends, target=target)
     spent = np.zeros(steps)
     early = (1.0 - STRONGEST_PART) * risk
     least = float(first_rows(np.asarray(len(decided.said)), target=target, risk=early))
@@ -187,7 +202,7 @@ def _walked(decided: Decided, entry: Ints, steps: int, *, target: float, risk: f
     return spent
 
 
-def proofs(entered: Decided, ends: Ints, *, target: float, largest: float) -> Floats:
+def proofs(entered: Decided, ends: Ints, *, target: float) -> Floats:
     """
     How strongly the first rows, up to each end, speak against a share right of no more than the target: -log(level), [ends].
 
@@ -195,7 +210,7 @@ def proofs(entered: Decided, ends: Ints, *, target: float, largest: float) -> Fl
     depends on the row's own label alone, so a bet is fair also where the number of rows of each label was fixed.
     """
     if entered.weighted:
-        return betting.log_wealth(entered.answers(largest), target=target, places=ends)
+        return betting.log_wealth(entered.answers(), target=target, places=ends)
     wrong = np.concatenate([[0], np.cumsum(~entered.right)])[ends]
     with np.errstate(divide="ignore"):
         found: Floats = np.where(ends > 0, -np.log(bdtr(wrong, np.maximum(ends, 1), 1.0 - target)), 0.0)

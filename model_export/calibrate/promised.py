@@ -76,9 +76,8 @@ def _of_vector(
     certified: bool = True,
 ) -> Promised:
     """The record of one threshold a label, fixed or found by the joint walk."""
-    largest = float(decided.weight.max(initial=1.0))
     shown = decided.take(joint.kept(decided, vector))
-    bound = shown.bound(risk, largest) if len(shown.right) else 0.0
+    bound = shown.bound(risk) if len(shown.right) else 0.0
     # A budget buys the precision that its own bound proves.
     target = asked.precision if asked.review_budget is None else int(bound * 1e4) / 1e4
     shared = [confidence for confidence in vector if confidence != ALWAYS_ASK]
@@ -111,7 +110,6 @@ def _of_vector(
             target=asked.least,
             risk=float(spent[where]) if where is not None and proved else level,
             certified=proved,
-            largest=largest,
         )
     return Promised(threshold=together, thresholds=own, trade=trade)
 

@@ -37,7 +37,7 @@ def choose_threshold(
         CalibrationError: No confidence reaches the target.
     """
     decided = _decided(None, confidences, correct, weights)
-    total, largest = float(decided.weight.sum()), float(decided.weight.max(initial=1.0))
+    total = float(decided.weight.sum())
     for candidate in np.unique(decided.confidence):
         kept = decided.take(decided.confidence >= candidate)
         mass, hits = float(kept.weight.sum()), float(kept.weight[kept.right].sum())
@@ -46,7 +46,7 @@ def choose_threshold(
                 confidence=float(candidate),
                 target_precision=target_precision,
                 precision=round(hits / mass, 6),
-                precision_lower_bound=round(kept.bound(1.0 - BOUND_LEVEL, largest), 6),
+                precision_lower_bound=round(kept.bound(1.0 - BOUND_LEVEL), 6),
                 bound_level=BOUND_LEVEL,
                 coverage=round(mass / total, 6),
                 rows=len(decided.confidence),
@@ -86,18 +86,13 @@ def choose_thresholds(
     numbers = {label: number for number, label in enumerate(labels)}
     decided = _decided([numbers[label] for label in said], confidences, correct, weights)
     risk = (1.0 - BOUND_LEVEL) / len(labels)
-    largest = float(decided.weight.max(initial=1.0))
     return {
-        label: _label_threshold(
-            decided.take(decided.said == number), target=target_precision, risk=risk, pooled=pooled, largest=largest
-        )
+        label: _label_threshold(decided.take(decided.said == number), target=target_precision, risk=risk, pooled=pooled)
         for label, number in numbers.items()
     }
 
 
-def label_threshold(
-    own: Decided, confidence: float, *, target: float, risk: float, certified: bool, largest: float
-) -> LabelThreshold:
+def label_threshold(own: Decided, confidence: float, *, target: float, risk: float, certified: bool) -> LabelThreshold:
     """
     The record of a label's threshold with its evidence.
 
@@ -107,12 +102,11 @@ def label_threshold(
         target: The share right that is asked for.
         risk: The probability with which the bound may be too high.
         certified: The rows prove the target there.
-        largest: The largest weight of any row.
     """
     kept = own.take(own.confidence >= confidence)
     seen = kept.precision()
-    bound = kept.bound(risk, largest)
-    needed = None if certified else _needed(own, kept, target=target, risk=risk, largest=largest)
+    bound = kept.bound(risk)
+    needed = None if certified else _needed(own, kept, target=target, risk=risk)
     return LabelThreshold(
         confidence=confidence,
         target_precision=target,
@@ -127,27 +121,27 @@ def label_threshold(
     )
 
 
-def _label_threshold(own: Decided, *, target: float, risk: float, pooled: float, largest: float) -> LabelThreshold:
-    found = _lowest(own, target=target, risk=risk, largest=largest)
+def _label_threshold(own: Decided, *, target: float, risk: float, pooled: float) -> LabelThreshold:
+    found = _lowest(own, target=target, risk=risk)
     chosen = found if found is not None else _uncertified(own, target=target, pooled=pooled)
-    return label_threshold(own, chosen, target=target, risk=risk, certified=found is not None, largest=largest)
+    return label_threshold(own, chosen, target=target, risk=risk, certified=found is not None)
 
 
-def _needed(own: Decided, kept: Decided, *, target: float, risk: float, largest: float) -> int | None:
+def _needed(own: Decided, kept: Decided, *, target: float, risk: float) -> int | None:
     """How many further rows of the label would certify it, if they are like these."""
     if own.weighted and len(kept.right):
-        times = betting.times_needed(kept.answers(largest), target=target, risk=risk)
+        times = betting.times_needed(kept.answers(), target=target, risk=risk)
         return None if times is None else max(1, math.ceil((times - 1.0) * len(own.right)))
     rows, wrong = grid_counts(own.confidence, own.right)
     return labels_needed(rows, wrong, len(own.right), target=target, risk=risk)
 
 
-def _lowest(own: Decided, *, target: float, risk: float, largest: float) -> float | None:
+def _lowest(own: Decided, *, target: float, risk: float) -> float | None:
     """The lowest confidence of the grid that the label's walk reaches."""
     rows, wrong = grid_counts(own.confidence, own.right)
     if not own.weighted:
         return lowest_certified(rows, wrong, len(own.right), target=target, risk=risk)
-    proof = proofs(own.take(np.argsort(-own.confidence, kind="stable")), rows, target=target, largest=largest)
+    proof = proofs(own.take(np.argsort(-own.confidence, kind="stable")), rows, target=target)
     start = int((rows >= float(first_rows(np.asarray(len(own.right)), target=target, risk=risk))).argmax())
     steps = int(np.append(proof[start:] >= -math.log(risk), False).argmin())
     return GRID[start + steps - 1] if steps else None
