@@ -9,6 +9,7 @@ from model_export.bundle.manifest import Manifest, Prior
 from model_export.bundle.prediction import Prediction
 from model_export.bundle.promise.promise import Promise
 from model_export.calibrate import prior as priors
+from model_export.calibrate.errors import CalibrationError
 from model_export.calibrate.joint import Decided
 from model_export.calibrate.promised import promised
 from model_export.calibrate.temperature import Floats, Ints, fit_temperature, level_sources
@@ -43,12 +44,12 @@ def temperature(logits: Floats, rows: Sequence[Row], labels: Sequence[str], prio
         level: Every source of rows counts the same, however many rows it has.
 
     Raises:
-        CalibrationError: There are no rows.
+        CalibrationError: There are no rows, or a label that the prior expects has none.
     """
     targets = _targets(rows, labels)
     weights = level_sources([row.source for row in rows]) if level else None
     if prior.source != "rows" and len(rows):
-        weights = priors.row_weights(targets, priors.in_order(prior.shares, labels), weights)
+        weights = _weighted(targets, prior, labels, weights)
     return fit_temperature(logits, targets, weights, priors.in_order(prior.offsets, labels))
 
 
@@ -63,7 +64,7 @@ def keep(manifest: Manifest, predictions: Sequence[Prediction], rows: Sequence[R
         asked: The promise.
 
     Raises:
-        CalibrationError: The rows do not reach the precision at any confidence.
+        CalibrationError: The rows do not reach the precision at any confidence, or a label that the prior expects has none.
     """
     found = promised(decided(predictions, rows, manifest.labels, manifest.prior), manifest.labels, asked)
     return msgspec.structs.replace(manifest, threshold=found.threshold, thresholds=found.thresholds, trade=found.trade)
@@ -74,13 +75,26 @@ def decided(predictions: Sequence[Prediction], rows: Sequence[Row], labels: Sequ
     targets = _targets(rows, labels)
     weights = np.ones(len(rows))
     if prior is not None and prior.source != "rows":
-        weights = priors.row_weights(targets, priors.in_order(prior.shares, labels))
+        weights = _weighted(targets, prior, labels)
     return Decided(
         said=np.array([labels.index(found.label) for found in predictions], dtype=np.int64),
         confidence=np.array([found.confidence for found in predictions]),
         right=np.array([found.label == row.tag for found, row in zip(predictions, rows, strict=True)], dtype=np.bool_),
         weight=weights,
     )
+
+
+def _weighted(targets: Ints, prior: Prior, labels: Sequence[str], base: Floats | None = None) -> Floats:
+    """The weights of rows by a prior, which must not expect a label that they lack: its part of the stream would be certified untested."""
+    lacking = [label for label, count in zip(labels, np.bincount(targets, minlength=len(labels)), strict=True) if not count]
+    if lacking:
+        named = ", ".join(f"{label} ({prior.shares[label]:.1%} of the stream)" for label in lacking)
+        msg = (
+            f"no calibration row has {'this label' if len(lacking) == 1 else 'these labels'}, so that nothing tests decisions about its "
+            f"texts: {named}. Next: give rows of every label to calibrate on (--data)."
+        )
+        raise CalibrationError(msg)
+    return priors.row_weights(targets, priors.in_order(prior.shares, labels), base)
 
 
 def _targets(rows: Sequence[Row], labels: Sequence[str]) -> Ints:

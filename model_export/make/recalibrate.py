@@ -72,7 +72,7 @@ def adapt_bundle(folder: Path, *, bundle: Bundle, stream: "Stream", splits: Spli
         asked: The promise that the thresholds shall keep.
 
     Raises:
-        CalibrationError: The shares cannot be identified, or the rows were learned from, or the promise cannot be kept.
+        CalibrationError: The shares cannot be identified, or the rows were learned from or lack a label, or the promise cannot be kept.
         ParityError: As `recalibrate_bundle`.
     """
     manifest = bundle.manifest

@@ -1,6 +1,6 @@
 """Look at a user's rows with the figures of the certificate that they are for."""
 
-from model_export.bundle.manifest import PRECISION
+from model_export.bundle.promise.promise import Promise
 from model_export.calibrate.certificate import BOUND_LEVEL, least_rows
 from model_export.data.own.findings import Look
 from model_export.data.own.look import look
@@ -8,9 +8,7 @@ from model_export.data.own.rows import OwnRows
 from model_export.data.splits import Splits
 
 
-def look_at(
-    rows: OwnRows, gold: OwnRows | None = None, *, base: Splits | None = None, target_precision: float = PRECISION
-) -> Look:
+def look_at(rows: OwnRows, gold: OwnRows | None = None, *, base: Splits | None = None, promise: Promise | None = None) -> Look:
     """
     Run every check of `look`, and say which labels have too few rows for a certificate of their own.
 
@@ -18,10 +16,13 @@ def look_at(
         rows: The rows to learn from.
         gold: The rows that are only measured on.
         base: Rows of tagstream's own that are learned from too.
-        target_precision: The share right that a bundle will promise, 0 to 1; at 1 there is no certificate.
+        promise: What a bundle of these rows will promise; the default promise unless given.
 
     Raises:
         OwnDataError: As `look`.
     """
-    needed = least_rows(target_precision, (1.0 - BOUND_LEVEL) / max(len(rows.labels), 1))
+    asked = promise or Promise()
+    # A label has its own certificate at the floor where the precision is about all labels together.
+    target = asked.precision if asked.kind == "per-label" else asked.least
+    needed = least_rows(target, (1.0 - BOUND_LEVEL) / max(len(rows.labels), 1))
     return look(rows, gold, base=base, certificate_rows=int(needed) if needed < float("inf") else None)

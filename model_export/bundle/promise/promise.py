@@ -105,7 +105,7 @@ class LabelThreshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             `1 - labels * (1 - bound_level)`.
         rows: The number of calibration rows with this predicted label at `confidence` or more.
         label_rows: The number of calibration rows with this predicted label at any confidence.
-        certified: The bound reaches the target. If not, `confidence` is that of all labels together and promises nothing for this one.
+        certified: The bound reaches the target. If not, `confidence` promises nothing for this label.
         labels_needed: How many more rows with this predicted label must be labelled to certify the target, if their precision
             stays as it is; None where it is certified, or where `MOST_LABELS` rows would not be enough.
     """
@@ -144,7 +144,7 @@ class LabelThreshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             if self.precision is None
             else f"{self.precision:.4f} of {where} are right, at least {self.precision_lower_bound:.4f}"
         )
-        return f"its threshold {self.confidence}, that of all labels, is no promise: {seen}"
+        return f"its threshold {self.confidence} is no promise for it: {seen}"
 
 
 class Prior(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -90,10 +90,11 @@ def part_checks(rows: OwnRows, division: Division, certificate_rows: int | None,
         yield Finding(
             kind="certificate",
             severity=Severity.NOTE,
-            sentence=f"{_counted(len(uncertified), 'label')} with fewer than {certificate_rows} rows, which a certificate of a label's own needs "
-            f"at least, all of them right; until then its decisions are covered by a certificate of all labels together, or go to people.",
+            sentence=f"{_counted(len(uncertified), 'label')} with fewer than {certificate_rows} rows: a certificate of a label's own needs at "
+            f"least so many, all of them right, and more where labels are weighted; until then its decisions are covered by a "
+            f"certificate of all labels together, or go to people.",
             details=tuple(
-                f"{label}: {_counted(usable[label], 'row')}, {certificate_rows - usable[label]} more needed"
+                f"{label}: {_counted(usable[label], 'row')}, at least {certificate_rows - usable[label]} more needed"
                 for label in uncertified
                 if certificate_rows is not None
             ),

@@ -213,14 +213,20 @@ def _splits(
 
 
 def _with_base(own: Splits, base: Splits, rows: OwnRows) -> Splits:
-    """The parts with the rows of `base` that have a label of the user's and nearly repeat none of the user's guarded rows."""
+    """
+    The parts with the rows of `base` that have a label of the user's and nearly repeat none of the user's.
+
+    A row of `base` may lie in another part than the user's row that it repeats: learned and calibrated on, or in two folds.
+    """
     labels = set(rows.labels)
     unseen = [*own.calibration, *own.holdout]
     added: dict[str, tuple[Row, ...]] = {}
     removed = 0
     for part in ("train", "calibration", "corpus_test", "unlabelled"):
         of_labels = [row for row in getattr(base, part) if row.tag in labels]
-        kept, near = split_near_duplicates(of_labels, unseen, key=lambda row: row.text)
+        # Unlabelled texts are only imitated on, so they may repeat rows to learn from.
+        theirs = unseen if part == "unlabelled" else [*own.train, *unseen]
+        kept, near = split_near_duplicates(of_labels, theirs, key=lambda row: row.text)
         added[part] = tuple(kept)
         removed += len(near)
     if not added["train"]:

@@ -66,7 +66,7 @@ def train(options: OwnOptions, *, folder: Path, promise: Promise) -> None:
     logs.configure(level="warning", form="console")
     for chatty in ("onnx_ir", "torch.onnx", "torch.onnx._internal.exporter._registration"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
-    splits = _rows(options, promise.precision)
+    splits = _rows(options, promise)
     from model_export import commands
     from model_export.make import own
     from model_export.train.work import Work
@@ -81,7 +81,7 @@ def train(options: OwnOptions, *, folder: Path, promise: Promise) -> None:
     console.show(made.as_text())
 
 
-def _rows(options: OwnOptions, precision: float) -> "Splits":
+def _rows(options: OwnOptions, promise: Promise) -> "Splits":
     """The rows in their parts, after everything that is wrong with them was said."""
     from model_export.data import splits
     from model_export.data.own.read import read_own
@@ -90,7 +90,7 @@ def _rows(options: OwnOptions, precision: float) -> "Splits":
     rows = read_own(options.data, options.columns)
     gold = None if options.gold is None else read_own(options.gold, options.columns)
     base = splits.load(None) if options.base_corpus else None
-    found = look_at(rows, gold, base=base, target_precision=precision)
+    found = look_at(rows, gold, base=base, promise=promise)
     console.talk(found.as_text())
     found.refuse(strict=options.strict, allowed=options.allowed)
     if not found.division.splits.holdout:

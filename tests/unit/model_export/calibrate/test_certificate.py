@@ -161,7 +161,7 @@ def test_a_refusal_says_how_many_labels_are_lacking() -> None:
     found = chosen([("mlops", 0.996, True)] * 10)["mlops"]
     assert (found.certified, found.labels_needed, found.confidence) == (False, 76, 0.9)
     assert found.sentence("mlops") == (
-        "mlops: 0.95 is not certified: 76 more labels of mlops needed. Until then its threshold 0.9, that of all labels, is no promise: "
+        "mlops: 0.95 is not certified: 76 more labels of mlops needed. Until then its threshold 0.9 is no promise for it: "
         "1.0000 of 10 calibration rows at 0.9 or more are right, at least 0.6452"
     )
 
@@ -172,7 +172,7 @@ def test_a_label_without_rows_so_sure_goes_by_the_threshold_of_all(rows: list[tu
     found = chosen([("mlops", 0.996, True)] * 10 + rows)["other"]
     assert (found.confidence, found.rows, found.precision, found.certified) == (0.9, 0, None, False)
     assert found.sentence("other").endswith(
-        "Until then its threshold 0.9, that of all labels, is no promise: there are no calibration rows so sure"
+        "Until then its threshold 0.9 is no promise for it: there are no calibration rows so sure"
     )
 
 

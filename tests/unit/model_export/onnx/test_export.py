@@ -385,6 +385,17 @@ def test_rows_that_a_quick_head_learned_adapt_nothing(built: Built, tmp_path: Pa
     assert (gold.train, gold.calibration) == (others.train, others.calibration)
 
 
+def test_a_label_without_a_calibration_row_is_not_certified_in_silence(built: Built, tmp_path: Path) -> None:
+    """Half of the stream carries a label that no row tests: the refusal names it, and nothing is written."""
+    given = Stream(given={label: 0.5 if label == LABELS[0] else 0.5 / 3 for label in LABELS})
+    rows = replace(splits(), calibration=tuple(row for row in splits().calibration if row.tag != LABELS[0]))
+    with pytest.raises(
+        CalibrationError, match=rf"no calibration row has this label.*: {LABELS[0]} \(50\.0% of.* Next: give rows"
+    ):
+        adapt_bundle(tmp_path / "new", bundle=built.bundle, stream=given, splits=rows, asked=Promise(precision=0.5))
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_second_head_is_kept_when_a_bundle_is_calibrated_anew(built: Built, tmp_path: Path) -> None:
     """The second head and its record stay, the thresholds of both heads are new, and the classifier gives the same `tags`."""
     both = multilabel.add_to(tmp_path / "both", bundle=built.bundle, splits=splits())

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model_export.bundle.promise.promise import Promise
 from model_export.data.own.findings import DoubtfulDataError, Finding, Look, Severity
 from model_export.data.own.look import look
 from model_export.data.own.rows import OwnDataError
@@ -151,8 +152,12 @@ def test_notes_refuse_nothing(tmp_path: Path) -> None:
     assert found(seen, "near-repeats").lines == (2, 122)
     assert found(seen, "near-repeats").details == ("lines 2 and 122: red and blue",)
     assert found(seen, "cut").sentence.startswith(f"{tmp_path / 'rows.csv'}, line 123: longer than the ")
-    # 0.95 ** 80 is the first power below 0.05 / 3: so many right rows in a row.
-    assert "3 labels with fewer than 80 rows, which a certificate" in found(seen, "certificate").sentence
+    # The floor of a label is 0.9, and 0.9 ** 39 is its first power below 0.05 / 3: so many right rows in a row. 0.95 has it at 80.
+    assert (
+        "3 labels with fewer than 39 rows: a certificate of a label's own needs at least" in found(seen, "certificate").sentence
+    )
+    each = look_at(own(tmp_path, CLEAN), promise=Promise(kind="per-label"))
+    assert "3 labels with fewer than 80 rows: " in found(each, "certificate").sentence
     seen.refuse(strict=True, allowed={"label-errors"})
 
 

@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -152,6 +153,22 @@ def test_rows_of_the_base_join_where_labels_are_the_same(tmp_path: Path) -> None
     foreign = Splits(train=(), calibration=(), holdout=(), corpus_test=(), unlabelled=(), near_duplicates_removed=0)
     with pytest.raises(OwnDataError, match=r"none of tagstream's own labels.* Next: leave --base-corpus out"):
         split_own(rows, base=foreign)
+
+
+@pytest.mark.parametrize("part", ["train", "calibration", "corpus_test"])
+@pytest.mark.parametrize("repeated", ["train", "calibration", "holdout"])
+def test_a_row_of_the_base_that_nearly_repeats_one_of_the_users_is_left_out(part: str, repeated: str, tmp_path: Path) -> None:
+    """Whatever parts the two lie in, the user's row stays, and the base's is counted as removed."""
+    rows = own(tmp_path, [f"{text},{tag}" for text, tag in zip(texts(40), "ab" * 20, strict=True)])
+    alone = split_own(rows)
+    near = replace(getattr(alone, repeated)[0], text=f"{getattr(alone, repeated)[0].text} more", source="corpus")
+    other = Row(text="a text like no other", tag="a", source="corpus", topic="other")
+    parts: dict[str, tuple[Row, ...]] = dict.fromkeys(("train", "calibration", "corpus_test"), (other,))
+    base = Splits(**parts | {part: (other, near)}, holdout=(), unlabelled=(), near_duplicates_removed=0)
+    both = split_own(rows, base=base)
+    assert (both.train, both.calibration) == ((*alone.train, other), (*alone.calibration, other))
+    assert both.corpus_test == (other,)
+    assert both.near_duplicates_removed == 1
 
 
 @given(
