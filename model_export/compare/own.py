@@ -6,9 +6,8 @@ from pathlib import Path
 from model_export.bundle import bundle
 from model_export.compare import contestants, measuring
 from model_export.compare.measured import Measured
-from model_export.data.own.rows import OwnDataError, OwnRows
+from model_export.data.own.rows import OwnRows, refuse_learned, refuse_unusable
 from model_export.measure import slices
-from monitoring.vocabulary import few
 
 GOLD = "gold"
 
@@ -33,13 +32,16 @@ def evaluate_own(
 
     Raises:
         BundleError: A bundle is refused, or another bundle has other labels.
-        OwnDataError: A row has no text, or a label that the bundle does not have.
+        OwnDataError: A row has no text, or a label that the bundle does not have; or a bundle has learned from this file.
         DataError: Two bundles have the same name, or the suite cannot be read.
     """
     read = bundle.read(folder)
-    _refuse_unusable(gold, read.manifest.labels, str(folder))
+    refuse_unusable(gold, read.manifest.labels, str(folder))
+    others = [(bundle.read(path), name) for path, name in against]
+    for each in (read, *(other for other, _ in others)):
+        refuse_learned(gold, each.manifest, str(each.path))
     models = [contestants.of_bundle(read, read.manifest.labels)]
-    models += [contestants.of_bundle(bundle.read(path), read.manifest.labels, name) for path, name in against]
+    models += [contestants.of_bundle(other, read.manifest.labels, name) for other, name in others]
     rows = [own.row for own in gold.rows]
     return measuring.measure(
         contestants.distinct(models),
@@ -51,18 +53,3 @@ def evaluate_own(
         kinds=slices.of_own(rows),
         say=say,
     )
-
-
-def _refuse_unusable(gold: OwnRows, labels: Sequence[str], folder: str) -> None:
-    empty = [own for own in gold.rows if not own.row.text.strip()]
-    if empty:
-        msg = f"{gold.at(empty)}: no text. Next: fill it in, or delete the row."
-        raise OwnDataError(msg)
-    unknown = [own for own in gold.rows if own.row.tag not in labels]
-    if unknown:
-        names = ", ".join(sorted({repr(own.row.tag) for own in unknown}))
-        msg = (
-            f"{gold.at(unknown)}: {folder} does not have the label {names}, so that it can only be wrong there. Its labels are "
-            f"{few(labels)}. Next: correct the label, or delete the row."
-        )
-        raise OwnDataError(msg)

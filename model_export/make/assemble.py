@@ -28,6 +28,8 @@ from model_export.train.checkpoint import Trained
 from model_export.train.lessons import examples
 from model_export.train.network import TagNetwork
 
+# The part of `training` in a manifest that says that sources were not levelled; it is left out where they were.
+LEVELS_SOURCES = "level_sources"
 PARITY_ROWS = 256
 INVARIANCE_SEED = 11
 
@@ -167,6 +169,8 @@ def finish(
         thresholds=promised.asked_below(),
         limits=strangeness.limits_in(described),
     )
+    if not target.level_sources:
+        promised = msgspec.structs.replace(promised, training={**promised.training, LEVELS_SOURCES: False})
     manifest = msgspec.structs.replace(
         promised,
         golden=_golden(classifier, target.golden),

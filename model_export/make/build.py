@@ -72,6 +72,10 @@ def train_bundle(
     try:
         return assemble(folder, network=network, trained=trained, tokenizer=base.tokenizer, splits=splits, target=target)
     except ParityError as error:
+        if work.folder is not None:
+            # A training on a user's own rows has kept its network there, and knows neither --seed nor `export`.
+            msg = f"{error} Or train with --quick, or on more rows. The trained network is in {work.folder}."
+            raise ParityError(msg) from error
         # Training took half an hour: keep the network even though its file is refused.
         kept = checkpoint_path or folder.with_name(f"{folder.name}-refused.safetensors")
         if checkpoint_path is None:

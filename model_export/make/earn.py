@@ -81,7 +81,7 @@ def earn_bundle(folder: Path, *, bundle: Bundle, evidence: Evidence, splits: Spl
         folder: Where the new bundle goes.
         bundle: The one whose network is kept.
         evidence: The answers about decisions of this network.
-        splits: The rows on which the new thresholds are measured too.
+        splits: The rows on which the new thresholds are measured too. The old figures stay where they have other labels.
         precision: The share right that the thresholds shall reach.
 
     Raises:
@@ -131,13 +131,16 @@ def earn_bundle(folder: Path, *, bundle: Bundle, evidence: Evidence, splits: Spl
         "published_before": round(before, 6),
         "published_after": round(after, 6),
     }
-    metrics = bundle_metrics.measure(OnnxClassifier(bundle), splits, thresholds=new, limits=limits_in(manifest.reference))
+    metrics = manifest.metrics
+    if set(splits.labels) <= set(manifest.labels):
+        measured = bundle_metrics.measure(OnnxClassifier(bundle), splits, thresholds=new, limits=limits_in(manifest.reference))
+        metrics = measured.as_json()
     made = msgspec.structs.replace(
         manifest,
         version=f"{manifest.version.partition(SUFFIX)[0]}{SUFFIX}{number}",
         threshold=together,
         thresholds=own,
-        metrics=metrics.as_json(),
+        metrics=metrics,
         training={**manifest.training, EARNED: earned},
         # How many texts rounding sends to another topic depends on the thresholds, and the network before rounding is gone.
         parity={name: found for name, found in manifest.parity.items() if name != "routing_flips"},

@@ -15,18 +15,20 @@ import numpy as np
 
 from model_export.bundle.bundle import Bundle
 from model_export.bundle.classifier import OnnxClassifier
-from model_export.bundle.manifest import Manifest, Multilabel
+from model_export.bundle.manifest import Multilabel
 from model_export.bundle.promise.promise import PriorSource, Promise
 from model_export.calibrate import prior as priors
 from model_export.calibrate.errors import CalibrationError
 from model_export.calibrate.temperature import Floats
 from model_export.data.decisions import read_decisions
+from model_export.data.own.rows import learned_files
 from model_export.data.splits import Splits
 from model_export.make import assemble, multilabel, promise
-from model_export.make.assemble import Built, Compared, Target
+from model_export.make.assemble import LEVELS_SOURCES, Built, Compared, Target
 from model_export.onnx import heads, operators, parity
 from model_export.train import batches
 from model_export.train.checkpoint import Trained
+from monitoring.vocabulary import few
 
 SUFFIX, ADAPTED = "-calibrated", "-adapted"
 logger = logging.getLogger(__name__)
@@ -49,8 +51,9 @@ def recalibrate_bundle(folder: Path, *, bundle: Bundle, splits: Splits, asked: P
 
     Raises:
         ParityError: Predictions depend on their batch, or other operators change too many labels.
-        CalibrationError: The promise cannot be kept on the calibration rows.
+        CalibrationError: The promise cannot be kept on the calibration rows, or they have labels that the bundle lacks.
     """
+    refuse_other_labels(splits.labels, bundle.manifest.labels)
     bundle = _with_operators(bundle, splits)
     option = bundle.manifest.multilabel
     if option is None:
@@ -72,11 +75,13 @@ def adapt_bundle(folder: Path, *, bundle: Bundle, stream: "Stream", splits: Spli
         asked: The promise that the thresholds shall keep.
 
     Raises:
-        CalibrationError: The shares cannot be identified, or the rows were learned from or lack a label, or the promise cannot be kept.
+        CalibrationError: The shares cannot be identified, or the rows were learned from, lack a label or have one that the bundle
+            lacks, or the promise cannot be kept.
         ParityError: As `recalibrate_bundle`.
     """
     manifest = bundle.manifest
-    if "quick" in manifest.training and set(splits.digests.values()) & set(_learned_files(manifest)):
+    refuse_other_labels(splits.labels, manifest.labels)
+    if "quick" in manifest.training and learned_files(manifest) & set(splits.digests.values()):
         msg = (
             "these rows were learned from: `train --quick` fits its head to all of them, so the network's word on them proves "
             "nothing. Next: give --data with labelled rows that it has not seen."
@@ -85,8 +90,8 @@ def adapt_bundle(folder: Path, *, bundle: Bundle, stream: "Stream", splits: Spli
     labels = manifest.labels
     if manifest.prior is None and not splits.train:
         msg = (
-            "the bundle does not say which shares of labels it expects, and its training rows are not there to count. Next: give the "
-            "--data that it was trained on, or calibrate it first (`tagstream model calibrate`)."
+            "the bundle does not say which shares of labels it expects, and its training rows are not there to count. Next: give "
+            "--data with the folder that it was trained on, or calibrate it first (`tagstream model calibrate`)."
         )
         raise CalibrationError(msg)
     before = manifest.prior or promise.prior_of(splits.train, labels, balanced=False)
@@ -164,17 +169,30 @@ class Stream:
         return Shares(shares=found.shares, source="decisions", record=priors.as_record(found, labels))
 
 
-def unseen(rows: Splits, manifest: Manifest) -> Splits:
-    """A user's rows to calibrate on: all of them, or the calibration part where the network has learned from the rest of the file."""
-    if set(rows.digests.values()) & set(_learned_files(manifest)):
-        return rows
+def unseen(rows: Splits) -> Splits:
+    """Rows of a file that the network has not learned from: those that a training would learn from calibrate too."""
     return replace(rows, train=(), calibration=(*rows.train, *rows.calibration))
 
 
-def _learned_files(manifest: Manifest) -> list[str]:
-    data = manifest.training.get("data")
-    found = data.get("sha256") if isinstance(data, dict) else None
-    return list(found.values()) if isinstance(found, dict) else []
+def refuse_other_labels(found: Sequence[str], labels: Sequence[str]) -> None:
+    """
+    Refuse to calibrate on rows with labels that a bundle lacks.
+
+    Args:
+        found: The labels of the rows.
+        labels: The labels of the bundle.
+
+    Raises:
+        CalibrationError: The rows have others.
+    """
+    unknown = [label for label in found if label not in labels]
+    if unknown:
+        msg = (
+            f"the bundle cannot be calibrated on these rows: they have labels that it lacks ({few(unknown)}). Its labels are "
+            f"{few(labels)}. Next: give labelled rows that it has not seen, `tagstream model adapt FOLDER OUT --from-labels FILE "
+            "--data FILE`, or earn the thresholds from people's answers, `tagstream model calibrate FOLDER --out OUT --reviewed topic`."
+        )
+        raise CalibrationError(msg)
 
 
 def _with_operators(bundle: Bundle, splits: Splits) -> Bundle:
@@ -227,6 +245,8 @@ def _recalibrated(
         golden=tuple(text.text for text in old.golden),
         # Rows that were only given to calibrate do not say which words the network has learned from.
         known_words=None if splits.train else tuple(old.reference.get("known_words", ())),
+        # Bundles of a user's rows from before this was recorded are known by the quick way alone.
+        level_sources=bool(old.training.get(LEVELS_SOURCES, "quick" not in old.training)),
     )
     compared = Compared(
         logits=None,

@@ -113,6 +113,8 @@ def of_own(rows: Sequence[Row]) -> tuple[Slice, ...]:
     if len(set(sources)) > 1:
         kinds += [Slice(group="source", name=value, holds=_of_source(value)) for value in _most_frequent(sources)]
     for place, (column, _) in enumerate(rows[0].columns if rows else ()):
+        if column == "source" and len(set(sources)) > 1:
+            continue
         values = [row.columns[place][1] for row in rows]
         kinds += [
             Slice(group=column, name=value or "(empty)", holds=_of_column(column, value)) for value in _most_frequent(values)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from model_export import commands, extras
-from model_export.bundle.bundle import DEFAULT_BUNDLE, Bundle
-from model_export.bundle.bundle import read as read_bundle
+from model_export.bundle.bundle import DEFAULT_BUNDLE
 from model_export.bundle.promise.promise import Promise
 from model_export.commands import BundleOptions
 from model_export.data import madewithml
@@ -104,7 +103,7 @@ def _report_on_all(folder: Path, *, data_folder: Path | None, checkpoint: Path) 
     for path in write(measured, folder / "report"):
         console.talk(f"wrote {path}")
     if data_folder is not None:
-        ours, shipped = read_bundle(folder / "bundle"), read_bundle(DEFAULT_BUNDLE)
+        ours, shipped = commands.inspect(folder / "bundle"), commands.inspect(DEFAULT_BUNDLE)
         console.show(
             f"is it the shipped model again? {reproduction.same_file(ours.model, shipped.model, shipped.manifest.labels)}"
         )
@@ -149,8 +148,12 @@ def refit(
 
 
 def calibrate(settings: Settings, *, folder: Path, promise: Promise, version: str | None = None) -> None:
-    """Calibrate the settings' bundle anew, and print the figures of the new bundle."""
+    """Calibrate the settings' bundle anew, and print the figures of the new bundle; other labels than the shipped are refused."""
     require_export()
+    from model_export.make.recalibrate import refuse_other_labels
+
+    # Before the rows, which may have to be downloaded.
+    refuse_other_labels(madewithml.LABELS, commands.inspect(settings.bundle).manifest.labels)
     logs.configure(level="info", form="console")
     made = commands.calibrate(
         BundleOptions(folder=folder, data_folder=data_folder(settings), promise=promise),
@@ -259,12 +262,11 @@ def verify(settings: Settings, *, as_json: bool) -> None:
 
 def inspect(settings: Settings, *, as_json: bool, events_a_day: int = 10_000) -> None:
     """Print a bundle: a short text, or the whole manifest as JSON."""
-    bundle: Bundle = commands.inspect(settings.bundle)
+    bundle = commands.inspect(settings.bundle)
     if not as_json:
         print_bundle(bundle, events_a_day)
         return
-    shown = {"digest": bundle.digest, **msgspec.to_builtins(bundle.manifest)}
-    console.show_json(shown)
+    console.show_json({"digest": bundle.digest, **msgspec.to_builtins(bundle.manifest)})
     for label, threshold in bundle.manifest.thresholds.items():
         console.talk(threshold.sentence(label))
 

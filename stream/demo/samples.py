@@ -77,7 +77,7 @@ def events_of(path: Path) -> tuple[list[dict[str, str]], dict[str, str]]:
     The events of a file of one's own, and the labels that its rows may have, by title: the scripted reviewer answers by them.
 
     Args:
-        path: CSV or JSON Lines, as `tagstream send` takes it. A row with an id that was there before is left out.
+        path: CSV or JSON Lines, as `tagstream send` takes it. Of rows with one id the last counts.
 
     Raises:
         RowsError: The file cannot be read, has no row, or a row would become a dead letter.

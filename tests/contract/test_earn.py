@@ -109,6 +109,14 @@ def test_the_answers_lower_the_thresholds_and_nothing_else(shipped: Bundle, spli
     assert OnnxClassifier(made).classify(["deploy a model"]) == OnnxClassifier(shipped).classify(["deploy a model"])
 
 
+def test_labels_that_the_project_has_no_rows_of_can_be_earned(shipped: Bundle, splits: Splits, tmp_path: Path) -> None:
+    """The figures that the manifest has stay; the new thresholds cannot be measured on rows with other labels."""
+    foreign = replace(splits, calibration=tuple(replace(row, tag="billing") for row in splits.calibration))
+    gain = earn_bundle(tmp_path, bundle=shipped, evidence=evidence({0.99: True, 0.9: True}), splits=foreign, precision=0.95)
+    assert gain.after > gain.before
+    assert gain.bundle.manifest.metrics == shipped.manifest.metrics
+
+
 def test_the_next_night_begins_where_the_first_one_did(shipped: Bundle, splits: Splits, tmp_path: Path) -> None:
     """The start of the walk stays, so that the level is spent once; better answers move the threshold again."""
     first = earn_bundle(

@@ -1,7 +1,7 @@
 """The names that a user's file has for the fields of a row."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from model_export.data.own.rows import OwnDataError
 
@@ -24,6 +24,7 @@ class OwnColumns:
         source: The kind of text; figures can be sliced by it.
         id: The id of the row.
         slices: Further columns that figures are sliced by; a field's name stands for its column.
+        optional: Fields whose column may be missing even where it was named.
     """
 
     title: str | None = None
@@ -34,6 +35,11 @@ class OwnColumns:
     source: str | None = None
     id: str | None = None
     slices: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+
+    def of_gold(self) -> "OwnColumns":
+        """The same names for rows beside the training file: they have no parts and no groups, and may lack ids and sources."""
+        return replace(self, split=None, group=None, optional=("id", "source"))
 
     def of_file(self, name: str, there: Sequence[str]) -> dict[str, str]:
         """
@@ -51,14 +57,14 @@ class OwnColumns:
         """
         found = {}
         for field in fields(self):
-            if field.name == "slices":
+            if field.name in {"slices", "optional"}:
                 continue
             given = getattr(self, field.name)
             names = (field.name, *ALSO.get(field.name, ())) if given is None else (given,)
             column = next((each for each in names if each in there), None)
             if column is not None:
                 found[field.name] = column
-            elif given is not None or field.name in REQUIRED:
+            elif field.name in REQUIRED or (given is not None and field.name not in self.optional):
                 raise _missing(name, names[0], field.name, there)
         for column in self.slices:
             if column not in there and column not in found:

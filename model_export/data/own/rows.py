@@ -3,7 +3,10 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from model_export.bundle.manifest import Manifest
+from model_export.data import madewithml
 from model_export.data.row import Row
+from monitoring.vocabulary import few
 
 # A sentence names so many lines; the rest are counted.
 MOST_LINES_NAMED = 10
@@ -76,3 +79,62 @@ def places(lines: Sequence[int], unit: str = "line") -> str:
     if len(named) == 1:
         return f"{unit} {named[0]}"
     return f"{unit}s {', '.join(named[:-1])} and {named[-1]}"
+
+
+def refuse_unusable(rows: OwnRows, labels: Sequence[str], folder: str) -> None:
+    """
+    Refuse rows that a bundle can be neither measured nor calibrated on.
+
+    Args:
+        rows: The rows.
+        labels: The bundle's labels.
+        folder: The bundle, as the sentence calls it.
+
+    Raises:
+        OwnDataError: A row has no text, or a label that the bundle does not have.
+    """
+    empty = [own for own in rows.rows if not own.row.text.strip()]
+    if empty:
+        msg = f"{rows.at(empty)}: no text. Next: fill it in, or delete the row."
+        raise OwnDataError(msg)
+    refuse_unknown(rows, rows.rows, labels, folder)
+
+
+def refuse_unknown(rows: OwnRows, of_these: Iterable[OwnRow], labels: Sequence[str], folder: str) -> None:
+    """As `refuse_unusable`, for labels that the bundle does not have on some of the rows."""
+    unknown = [own for own in of_these if own.row.tag not in labels]
+    if unknown:
+        names = ", ".join(sorted({repr(own.row.tag) for own in unknown}))
+        msg = (
+            f"{rows.at(unknown)}: {folder} does not have the label {names}, so that it can only be wrong there. Its labels are "
+            f"{few(labels)}. Next: correct the label, or delete the row."
+        )
+        raise OwnDataError(msg)
+
+
+def learned_files(manifest: Manifest) -> frozenset[str]:
+    """The SHA-256 of every file that a bundle has learned from. Made With ML's holdout is in the record, but only measured on."""
+    data = manifest.training.get("data")
+    found = data.get("sha256") if isinstance(data, dict) else None
+    digests = frozenset(found.values()) if isinstance(found, dict) else frozenset()
+    return digests - {madewithml.SHA256[madewithml.HOLDOUT]}
+
+
+def refuse_learned(rows: OwnRows, manifest: Manifest, folder: str) -> None:
+    """
+    Refuse the file that a bundle has learned from; one that was saved anew has another digest and is not recognised.
+
+    Args:
+        rows: The rows.
+        manifest: The bundle's.
+        folder: The bundle, as the sentence calls it.
+
+    Raises:
+        OwnDataError: The bundle has learned from this file.
+    """
+    if learned_files(manifest) & set(rows.digests.values()):
+        msg = (
+            f"{rows.name} is a file that {folder} has learned from, so its word on these rows proves nothing. Next: give "
+            "labelled rows that it has not seen."
+        )
+        raise OwnDataError(msg)

@@ -6,11 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stream.cli.exits import EXIT_USAGE, fail
-from stream.cli.options import Json, path, settings
+from stream.cli.models.options import note_replaced
+from stream.cli.models.own import GroupColumn, SourceColumn, SplitColumn, TagColumn, columns
+from stream.cli.options import DescriptionColumn, Json, TitleColumn, finite, path, settings
 from stream.terminal import console
 
 if TYPE_CHECKING:
-    from model_export.bundle.manifest import Manifest
+    from model_export.bundle.bundle import Bundle
+    from model_export.bundle.manifest import Threshold
+    from model_export.bundle.promise.promise import Promise
+    from model_export.data.own.columns import OwnColumns
     from model_export.data.splits import Splits
 
 
@@ -38,43 +43,55 @@ def adapt(
             parser=path,
         ),
     ] = None,
-    precision: Annotated[float, typer.Option(help="Share of published decisions that must be right.", min=0.5, max=1.0)] = 0.95,
+    title: TitleColumn = None,
+    description: DescriptionColumn = None,
+    tag: TagColumn = None,
+    split: SplitColumn = None,
+    group: GroupColumn = None,
+    source: SourceColumn = None,
+    precision: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of published decisions that must be right; what the bundle promises unless given.",
+            min=0.5,
+            max=1.0,
+            callback=finite,
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """
     Make a bundle for a stream whose labels come with other shares. Needs the extra `export`.
 
     Give the shares, or labelled rows of the stream, or the bundle's decisions on it. Temperature and thresholds are computed
-    again, and the certificate is earned on rows weighted to the new shares.
+    again, and the certificate is earned on rows weighted to the new shares. The promise is the bundle's, unless --precision
+    asks for another. The options of columns are about the files of labelled rows.
     """
     from stream.cli import making
 
     if sum(given is not None for given in (prior, from_labels, from_decisions)) != 1:
         fail("one source of shares is needed. Next: give --prior, --from-labels or --from-decisions, one of them.", EXIT_USAGE)
+    names = {"title": title, "description": description, "tag": tag, "split": split, "group": group, "source": source}
+    if any(names.values()) and from_labels is None and (data is None or data.is_dir()):
+        fail("the options of columns are about a file of rows. Next: give --data FILE, or leave them out.", EXIT_USAGE)
     making.require_export()
+    note_replaced(out)
     from model_export.bundle import bundle as bundles
-    from model_export.bundle.promise.promise import Promise
     from model_export.data.decisions import read_shares
-    from model_export.data.own.read import read_own
     from model_export.make.recalibrate import Stream, adapt_bundle
 
-    source = bundles.read(folder)
-    threshold = source.manifest.threshold
+    bundle, named = bundles.read(folder), columns(**names)
     found = Stream(
         given=None if prior is None else read_shares(prior),
-        tags=None if from_labels is None else [own.row.tag for own in read_own(from_labels).rows if own.row.tag],
+        tags=None if from_labels is None else _tags(from_labels, named, bundle),
         decisions=from_decisions,
     )
     built = adapt_bundle(
         out,
-        bundle=source,
+        bundle=bundle,
         stream=found,
-        splits=_rows(data if data is not None else settings().data, source.manifest),
-        asked=Promise(
-            kind=threshold.promise or "per-label",
-            precision=precision,
-            floor=0.9 if threshold.floor is None else threshold.floor,
-        ),
+        splits=_rows(data if data is not None else settings().data, named, bundle),
+        asked=promise_of(bundle.manifest.threshold, precision),
     )
     new = built.bundle.manifest
     if json:
@@ -91,13 +108,40 @@ def adapt(
         console.show(each.sentence(label))
 
 
-def _rows(data: Path | None, manifest: "Manifest") -> "Splits":
+def promise_of(threshold: "Threshold", precision: float | None) -> "Promise":
+    """The promise that a bundle makes; with a precision, that one in place of its own or of its budget of reviews."""
+    from model_export.bundle.promise.promise import FLOOR, Promise
+
+    return Promise(
+        kind=threshold.promise or "per-label",
+        precision=threshold.target_precision if precision is None else precision,
+        floor=FLOOR if threshold.floor is None else threshold.floor,
+        review_budget=threshold.review_budget if precision is None else None,
+    )
+
+
+def _tags(file: Path, named: "OwnColumns", bundle: "Bundle") -> list[str]:
+    """The labels of labelled rows of the stream."""
+    from model_export.data.own.read import read_own
+    from model_export.data.own.rows import refuse_unknown
+
+    rows = read_own(file, named.of_gold())
+    labelled = [own for own in rows.rows if own.row.tag]
+    refuse_unknown(rows, labelled, bundle.manifest.labels, str(bundle.path))
+    return [own.row.tag for own in labelled]
+
+
+def _rows(data: Path | None, named: "OwnColumns", bundle: "Bundle") -> "Splits":
     """The rows to calibrate on: a file of the user's, or the project's own."""
     from model_export.data import splits
     from model_export.data.own.read import read_own
+    from model_export.data.own.rows import refuse_learned, refuse_unusable
     from model_export.data.own.split import split_own
     from model_export.make.recalibrate import unseen
 
     if data is None or data.is_dir():
         return splits.load(data)
-    return unseen(split_own(read_own(data)), manifest)
+    rows = read_own(data, named)
+    refuse_unusable(rows, bundle.manifest.labels, str(bundle.path))
+    refuse_learned(rows, bundle.manifest, str(bundle.path))
+    return unseen(split_own(rows))

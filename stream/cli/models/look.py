@@ -41,7 +41,7 @@ def look(
 
     named = columns(title=title, description=description, tag=tag, split=split, group=group, source=source, id=id)
     rows = read_own(file, named)
-    found = look_at(rows, None if gold is None else read_own(gold, named))
+    found = look_at(rows, None if gold is None else read_own(gold, named.of_gold()))
     if json:
         for record in found.records():
             console.show_json(record)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from stream.cli.exits import note
+from stream.cli.exits import EXIT_USAGE, fail, note
 from stream.cli.options import finite, path
 
 TrainFolder = Annotated[
@@ -32,10 +32,13 @@ Precision = Annotated[
 
 
 def note_replaced(folder: Path) -> None:
-    """Name the bundle that will be replaced before the minutes of work begin, so that the user can stop."""
+    """Before the minutes of work, refuse what is no folder, and name the bundle that will be replaced: the user can stop."""
     from model_export.bundle import bundle
     from model_export.bundle.manifest import MANIFEST
 
+    exists = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    if not exists.is_dir():
+        fail(f"{exists} is no folder, so that no bundle can be written to {folder}. Next: name another folder.", EXIT_USAGE)
     if not (folder / MANIFEST).exists():
         return
     try:

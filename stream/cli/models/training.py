@@ -66,6 +66,8 @@ def train(options: OwnOptions, *, folder: Path, promise: Promise) -> None:
     logs.configure(level="warning", form="console")
     for chatty in ("onnx_ir", "torch.onnx", "torch.onnx._internal.exporter._registration"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
+    # The bundle's name is that of its folder, and `.` has none.
+    folder = folder.resolve()
     splits = _rows(options, promise)
     from model_export import commands
     from model_export.make import own
@@ -88,7 +90,7 @@ def _rows(options: OwnOptions, promise: Promise) -> "Splits":
     from model_export.measure.own import look_at
 
     rows = read_own(options.data, options.columns)
-    gold = None if options.gold is None else read_own(options.gold, options.columns)
+    gold = None if options.gold is None else read_own(options.gold, options.columns.of_gold())
     base = splits.load(None) if options.base_corpus else None
     found = look_at(rows, gold, base=base, promise=promise)
     console.talk(found.as_text())

@@ -43,9 +43,11 @@ def calibrate(settings: Settings, *, reviewed: str, folder: Path, precision: flo
     gathered = gather(answered, digests=lineage(bundle.manifest, bundle.digest), asked=asked)
     for why, count in gathered.left_out.items():
         console.talk(f"left out: answers on {counted(count, 'event')} {why}")
-    if settings.data is None:
-        console.talk("the manifest will have no figures on the holdout: TAGSTREAM_DATA names no folder")
     rows = BundleOptions(folder=folder, data_folder=settings.data).splits()
+    if not set(rows.labels) <= set(bundle.manifest.labels):
+        console.talk("the manifest keeps its figures, which are of the old thresholds: tagstream has no rows with these labels")
+    elif settings.data is None:
+        console.talk("the manifest will have no figures on the holdout: TAGSTREAM_DATA names no folder")
     gain = earn_bundle(folder, bundle=bundle, evidence=gathered.evidence, splits=rows, precision=precision)
     if as_json:
         console.show_json(gain.as_record())

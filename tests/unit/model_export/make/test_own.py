@@ -154,6 +154,7 @@ def test_the_rows_are_judged_by_heads_that_have_not_seen_them(noisy: Built) -> N
     judged = noisy.metrics.evaluations["calibration"].accuracy
     assert judged < 0.75
     assert remembered > judged + 0.1
+    assert noisy.bundle.manifest.training["level_sources"] is False
 
 
 def test_a_stopped_training_goes_on_to_the_same_bundle(noisy: Built, base: BaseModel, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Slices: which rows each contains, and that slices of few rows are marked."""
 
+from dataclasses import replace
+
 import pytest
 
 from model_export.bundle.prediction import Prediction
@@ -128,6 +130,8 @@ def test_rows_of_a_user_are_sliced_by_their_sources_and_columns() -> None:
         ("region", "EU"): [True, False, False],
         ("region", "US"): [False, True, False],
     }
+    named = [replace(row, columns=(("source", row.source), *row.columns)) for row in rows]
+    assert [(kind.group, kind.name) for kind in slices.of_own(named)] == [(kind.group, kind.name) for kind in kinds]
     assert "terms of language models" not in {kind.name for kind in kinds}
     assert {kind.group for kind in slices.of_own(rows[1:2] * 2)} == {"text", "length", "region"}
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -20,11 +21,13 @@ from model_export.bundle.onnx_graph import STANDARD_DOMAINS, summarise
 from model_export.bundle.promise.promise import Promise
 from model_export.calibrate import prior, temperature
 from model_export.calibrate.errors import CalibrationError
+from model_export.data import madewithml
 from model_export.data.madewithml import LABELS
+from model_export.data.own.rows import learned_files
 from model_export.data.row import Row
 from model_export.data.splits import Splits
 from model_export.make import assemble, build, multilabel
-from model_export.make.assemble import Built
+from model_export.make.assemble import Built, Target
 from model_export.make.recalibrate import Stream, adapt_bundle, recalibrate_bundle, unseen
 from model_export.onnx import export, parity, quantize
 from model_export.train import batches, checkpoint, rounding, tuning
@@ -377,12 +380,43 @@ def test_rows_that_a_quick_head_learned_adapt_nothing(built: Built, tmp_path: Pa
     given = Stream(given=dict.fromkeys(LABELS, 0.25))
     with pytest.raises(CalibrationError, match="these rows were learned from"):
         adapt_bundle(tmp_path / "new", bundle=bundle, stream=given, splits=rows, asked=Promise())
-    assert unseen(rows, bundle.manifest) == rows
-    others = unseen(replace(rows, digests={"other.csv": "cd" * 32}), bundle.manifest)
+    others = unseen(rows)
     assert (others.train, len(others.calibration)) == ((), len(rows.train) + len(rows.calibration))
-    # Rows that were only measured on when the bundle was made.
-    gold = unseen(replace(rows, digests=rows.gold_digests), bundle.manifest)
-    assert (gold.train, gold.calibration) == (others.train, others.calibration)
+    # Rows that were only measured on when the bundle was made, and Made With ML's holdout, which every record has.
+    holdout = {madewithml.HOLDOUT: madewithml.SHA256[madewithml.HOLDOUT]}
+    training = {"data": replace(rows, digests=rows.digests | holdout).as_record()}
+    assert learned_files(msgspec.structs.replace(bundle.manifest, training=training)) == set(rows.digests.values())
+
+
+def test_rows_with_labels_that_a_bundle_lacks_calibrate_nothing(built: Built, tmp_path: Path) -> None:
+    """A sentence with the labels, and nothing is written."""
+    rows = splits()
+    foreign = replace(rows, calibration=(*rows.calibration, replace(rows.calibration[0], tag="billing")))
+    given = Stream(given=dict.fromkeys(LABELS, 0.25))
+    with pytest.raises(CalibrationError, match=r"labels that it lacks \(billing\)\. .* Next: give labelled rows"):
+        recalibrate_bundle(tmp_path / "new", bundle=built.bundle, splits=foreign, asked=Promise())
+    with pytest.raises(CalibrationError, match=r"labels that it lacks \(billing\)"):
+        adapt_bundle(tmp_path / "new", bundle=built.bundle, stream=given, splits=foreign, asked=Promise())
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(("training", "levels"), [({}, True), ({"quick": {}}, False), ({"level_sources": False}, False)])
+def test_sources_are_levelled_as_the_bundle_has_it(
+    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, training: dict[str, object], *, levels: bool
+) -> None:
+    """A bundle of a user's rows counts every row the same, also when it is calibrated anew."""
+    asked: list[bool] = []
+    finish = assemble.finish
+
+    def spy(*given: Any, target: Target, **options: Any) -> Built:
+        asked.append(target.level_sources)
+        return finish(*given, target=target, **options)
+
+    monkeypatch.setattr(assemble, "finish", spy)
+    old = msgspec.structs.replace(built.bundle, manifest=msgspec.structs.replace(built.bundle.manifest, training=training))
+    made = recalibrate_bundle(tmp_path, bundle=old, splits=splits(), asked=Promise(precision=0.5)).bundle
+    assert asked == [levels]
+    assert made.manifest.training.get("level_sources", True) is levels
 
 
 def test_a_label_without_a_calibration_row_is_not_certified_in_silence(built: Built, tmp_path: Path) -> None:

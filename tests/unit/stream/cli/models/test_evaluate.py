@@ -1,12 +1,15 @@
 """`tagstream model evaluate --data FILE`: a bundle on rows of the user's own, and what is refused."""
 
+import hashlib
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from model_export.bundle import bundle as bundles
 from stream.cli import main
 from tests.conftest import TINY_BUNDLE
 
@@ -60,6 +63,23 @@ def test_rows_that_cannot_be_measured_on_are_said(lines: str, options: tuple[str
     path.write_text(ROWS + lines, encoding="utf-8")
     result = evaluate("--data", path, *options)
     assert said.format(bundle=TINY_BUNDLE) in str(result.exception)
+    assert getattr(result.exception, "exit_code", None) == 2
+
+
+def test_the_file_that_a_bundle_has_learned_from_measures_nothing(tmp_path: Path) -> None:
+    """Neither this bundle nor the one beside it: its figures would be too good."""
+    path = tmp_path / "gold.csv"
+    path.write_text(ROWS, encoding="utf-8")
+    tiny = bundles.read(TINY_BUNDLE)
+    training = {"data": {"sha256": {"rows.csv": hashlib.sha256(path.read_bytes()).hexdigest()}}}
+    learned = bundles.write(
+        tmp_path / "learned",
+        manifest=msgspec.structs.replace(tiny.manifest, name="learned", training=training),
+        model=tiny.model,
+        tokenizer=tiny.tokenizer,
+    )
+    result = evaluate("--data", path, *COLUMNS, "--against", learned.path)
+    assert f"{path} is a file that {learned.path} has learned from" in str(result.exception)
     assert getattr(result.exception, "exit_code", None) == 2
 
 

@@ -1,0 +1,145 @@
+"""`tagstream model adapt`: the files that it takes, and the promise that it keeps."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from model_export.bundle import bundle as bundles
+from model_export.bundle.bundle import Bundle
+from model_export.bundle.promise.promise import Promise
+from model_export.make import recalibrate
+from stream.cli import main
+from tests.foreign import bundles as foreign
+from tests.foreign.labels import TICKETS
+
+HEADER = "subject,topic,person\n"
+ROWS = HEADER + "".join(f"{label} {number} of many,{label},{number % 10}\n" for number in range(40) for label in TICKETS)
+COLUMNS = ("--title", "subject", "--tag", "topic", "--group", "person")
+
+
+class ReachedError(Exception):
+    """The calibration would begin; other tests cover it."""
+
+
+@dataclass
+class Asked:
+    """What the command asked for."""
+
+    options: dict[str, Any]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
+    """Nothing is calibrated."""
+    found = Asked({})
+
+    def adapt_bundle(folder: Path, **options: object) -> None:
+        found.options = {"folder": folder, **options}
+        raise ReachedError
+
+    monkeypatch.setattr(recalibrate, "adapt_bundle", adapt_bundle)
+    return found
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    """A bundle of seven labels."""
+    return foreign.write(tmp_path / "bundle")
+
+
+def adapt(bundle: Bundle, *words: object) -> Result:
+    """Run the command with balanced shares."""
+    shares = bundle.path.with_name("shares.json")
+    shares.write_bytes(msgspec.json.encode(dict.fromkeys(TICKETS, 1 / 7)))
+    return CliRunner().invoke(
+        main.app,
+        ["model", "adapt", str(bundle.path), str(bundle.path.with_name("new")), "--prior", str(shares), *map(str, words)],
+    )
+
+
+def changed(bundle: Bundle, **of_manifest: object) -> Bundle:
+    """The bundle with another manifest."""
+    manifest = msgspec.structs.replace(bundle.manifest, **of_manifest)
+    return bundles.write(bundle.path, manifest=manifest, model=bundle.model, tokenizer=bundle.tokenizer)
+
+
+def rows(bundle: Bundle, text: str) -> Path:
+    """A file of rows beside the bundle."""
+    path = bundle.path.with_name("rows.csv")
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("words", "promise"),
+    [
+        ((), Promise(kind="overall", precision=0.98, floor=0.92, review_budget=0.2)),
+        (("--precision", 0.9), Promise(kind="overall", precision=0.9, floor=0.92)),
+    ],
+    ids=["kept", "another"],
+)
+def test_the_promise_of_the_bundle_is_kept(bundle: Bundle, asked: Asked, words: tuple[object, ...], promise: Promise) -> None:
+    """Its precision, its floor and its budget of reviews; --precision asks for another precision, and no budget."""
+    threshold = msgspec.structs.replace(
+        bundle.manifest.threshold, target_precision=0.98, promise="overall", floor=0.92, review_budget=0.2
+    )
+    result = adapt(changed(bundle, threshold=threshold), "--data", rows(bundle, ROWS), *COLUMNS, *words)
+    assert isinstance(result.exception, ReachedError)
+    assert asked.options["asked"] == promise
+
+
+def test_the_columns_of_a_file_are_named_and_its_groups_stay_together(bundle: Bundle, asked: Asked) -> None:
+    """What a training would learn from calibrates too, and the test part is measured on."""
+    assert isinstance(adapt(bundle, "--data", rows(bundle, ROWS), *COLUMNS).exception, ReachedError)
+    splits = asked.options["splits"]
+    assert (splits.train, len(splits.calibration) + len(splits.holdout)) == ((), 280)
+    assert splits.holdout
+    assert not {row.topic for row in splits.calibration} & {row.topic for row in splits.holdout}
+
+
+@pytest.mark.parametrize("way", ["quick", "teacher"])
+def test_the_file_that_a_bundle_has_learned_from_is_refused(bundle: Bundle, asked: Asked, way: str) -> None:
+    """Either way: the command does not know how the training divided the file."""
+    from model_export.data.own.columns import OwnColumns
+    from model_export.data.own.read import read_own
+
+    path = rows(bundle, ROWS)
+    digests = read_own(path, OwnColumns(title="subject", tag="topic")).digests
+    learned = changed(bundle, training={way: {}, "data": {"sha256": digests}})
+    result = adapt(learned, "--data", path, *COLUMNS)
+    assert f"{path} is a file that {bundle.path} has learned from" in str(result.exception)
+    assert (getattr(result.exception, "exit_code", None), asked.options) == (2, {})
+
+
+@pytest.mark.parametrize("option", ["--data", "--from-labels"])
+def test_a_label_that_the_bundle_lacks_is_said_with_its_line(bundle: Bundle, asked: Asked, option: str) -> None:
+    """A sentence instead of a traceback."""
+    path = rows(bundle, HEADER + "Refund,billing,1\nRefund me,refunds,2\n")
+    words = ("--data", path) if option == "--data" else ()
+    if words:
+        result = adapt(bundle, *words, *COLUMNS)
+    else:
+        new = bundle.path.with_name("new")
+        line = ["model", "adapt", str(bundle.path), str(new), option, str(path), *COLUMNS]
+        result = CliRunner().invoke(main.app, line)
+    assert f"{path}, line 3: {bundle.path} does not have the label 'refunds'" in str(result.exception)
+    assert (getattr(result.exception, "exit_code", None), asked.options) == (2, {})
+
+
+def test_the_bundle_that_is_replaced_is_named(bundle: Bundle, asked: Asked) -> None:
+    """As the other verbs do, before the work."""
+    foreign.write(bundle.path.with_name("new"))
+    result = adapt(bundle, "--data", rows(bundle, ROWS), *COLUMNS)
+    assert "holds the bundle foreign 1" in result.stderr
+    assert asked.options
+
+
+def test_columns_without_a_file_are_refused(bundle: Bundle) -> None:
+    """Nothing that was asked for is left out in silence."""
+    result = adapt(bundle, "--tag", "topic")
+    assert (result.exit_code, "the options of columns are about a file of rows" in result.stderr) == (2, True)
