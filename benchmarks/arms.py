@@ -15,8 +15,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-
+from benchmarks.peers.arms import clients
 from model_export.bundle.prediction import Prediction
 from monitoring.metrics.metrics import Metrics
 from stream import logs
@@ -97,16 +96,7 @@ def bare(settings: Settings, *, by_topic: bool) -> None:
 
 async def raw(settings: Settings) -> None:
     """No Faust: poll, send, wait for the broker, commit."""
-    consumer = AIOKafkaConsumer(
-        settings.topics.content,
-        bootstrap_servers=settings.broker_list,
-        group_id=settings.group,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-    )
-    producer = AIOKafkaProducer(
-        bootstrap_servers=settings.broker_list, acks="all", enable_idempotence=True, linger_ms=5, max_batch_size=131_072
-    )
+    consumer, producer = clients(settings)
     async with consumer, producer:
         while True:
             polled = await consumer.getmany(timeout_ms=200, max_records=settings.batch_max_events)

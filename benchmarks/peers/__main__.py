@@ -84,7 +84,7 @@ def say(line: str) -> None:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
     """
-    What stands above each block.
+    The line above each block of the page.
 
     Attributes:
         name: Of the run.

@@ -85,8 +85,8 @@ def mislabelling(decide: Decide) -> Decide:
     return decided
 
 
-async def aiokafka(settings: Settings, decide: Decide) -> None:
-    """Polls, decides in threads, sends, waits for the broker, commits; a batch's offsets are committed after its outcomes are confirmed."""
+def clients(settings: Settings) -> tuple[Any, Any]:
+    """Aiokafka's consumer of `content` that commits by hand, and its idempotent producer that waits for all replicas."""
     from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
     consumer = AIOKafkaConsumer(
@@ -99,6 +99,12 @@ async def aiokafka(settings: Settings, decide: Decide) -> None:
     producer = AIOKafkaProducer(
         bootstrap_servers=settings.broker_list, acks="all", enable_idempotence=True, linger_ms=5, max_batch_size=131_072
     )
+    return consumer, producer
+
+
+async def aiokafka(settings: Settings, decide: Decide) -> None:
+    """Polls, decides in threads, sends, waits for the broker, commits; a batch's offsets are committed after its outcomes are confirmed."""
+    consumer, producer = clients(settings)
     loop, threads = asyncio.get_running_loop(), ThreadPoolExecutor(THREADS)
     under_way: deque[tuple[asyncio.Task[None], dict[Any, int]]] = deque()
     done: dict[Any, int] = {}

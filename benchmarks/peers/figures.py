@@ -97,7 +97,7 @@ def lag(intended_ms: Sequence[float], written_ms: Sequence[int], moment_ms: floa
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
     """
-    What an arm did with its events.
+    The result of an arm on its events.
 
     Attributes:
         lost: Events without an outcome.

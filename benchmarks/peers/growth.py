@@ -1,4 +1,4 @@
-"""What stays the same as things grow: the cost of an event by partitions and backlog, two workers beside one, and the start."""
+"""Growth and start: the cost of an event by partitions and backlog, two workers beside one, and the time to the first tag."""
 
 import os
 import statistics

@@ -77,7 +77,7 @@ class Arm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
-    """What all runs share: the broker's address, the processes, a folder for logs, and that of the rivals' model."""
+    """The things that all runs share: the broker's address, the processes, a folder for logs, and that of the rivals' model."""
 
     bootstrap: str
     processes: Processes

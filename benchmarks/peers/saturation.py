@@ -112,7 +112,7 @@ class References:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """What every part needs: broker and processes, the texts, the labels that are expected, and where a line for each run goes."""
+    """The things that every part needs: broker and processes, the texts, the labels that are expected, and where a line for each run goes."""
 
     bench: Bench
     material: Material

@@ -114,7 +114,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 def outcome_of(record: Record) -> Outcome | None:
-    """What an arm has written; None where it is no decision, as in a dead letter."""
+    """The decision that an arm has written; None where it is no decision, as in a dead letter."""
     try:
         return msgspec.json.decode(record.value or b"", type=Outcome)
     except msgspec.DecodeError:

@@ -1,4 +1,4 @@
-"""What was found in a user's rows, in the user's terms, and what becomes of a file with findings."""
+"""Findings in a user's rows, in the user's terms, and the fate of a file that has some."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
@@ -18,7 +18,7 @@ class DoubtfulDataError(Exception):
 
 
 class Severity(StrEnum):
-    """What a finding means: an error is always refused, a warning by `--strict`, a note never."""
+    """The weight of a finding: an error is always refused, a warning by `--strict`, a note never."""
 
     ERROR = "error"
     WARNING = "warning"
