@@ -4,21 +4,18 @@ Collects events into batches without a fixed delay; a bounded queue between Faus
 A batch is bounded in events, for the model, and in bytes, for the broker: a batch of 64 events of 400 KB takes a minute on a
 connection of 500 KB/s.
 
-A lone event is decided at once. While batches are under way, the next one waits until half a full batch has arrived or until no batch
-is under way any more. So batches grow with the load, and no delay has to be tuned. The bound keeps a backlog in Kafka, where it shows
-as lag.
+The queue never waits for a fuller batch: whoever takes a batch gets what has arrived while the model was busy. So batches grow with the
+load, and no delay has to be tuned. The bound keeps a backlog in Kafka, where it shows as lag.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 # A batch of large events. The broker is sent several at once, and they are in memory several times: as events, outcomes and requests.
 BATCH_BYTES = 4 * 1024 * 1024
-# A full batch divided by this is worth a trip through thread and broker while other batches are under way.
-WORTH_A_TRIP = 2
 
 
 class Batcher(Generic[T]):
@@ -51,10 +48,7 @@ class Batcher(Generic[T]):
         self._limit = limit
         self._size = size
         self._batch_bytes = batch_bytes
-        self._worth = max(1, limit // WORTH_A_TRIP)
         self._queue: asyncio.Queue[T] = asyncio.Queue(maxsize=limit if waiting is None else waiting)
-        self._queued_bytes = 0
-        self._changed = asyncio.Event()
         self._cleared = 0
 
     async def put(self, event: T) -> bool:
@@ -65,9 +59,6 @@ class Batcher(Generic[T]):
             # It is the only event in the queue, because no other task has run since it was added.
             self._queue.get_nowait()
             return False
-        self._queued_bytes += self._size(event)
-        if self._is_worth_a_trip():
-            self._changed.set()
         return True
 
     def clear(self) -> int:
@@ -76,21 +67,16 @@ class Batcher(Generic[T]):
         dropped = self._queue.qsize()
         while not self._queue.empty():
             self._queue.get_nowait()
-        self._queued_bytes = 0
         return dropped
 
-    def idle(self) -> None:
-        """Tell `worth_a_trip` that no batch is under way any more."""
-        self._changed.set()
+    def share(self, events: Sequence[T]) -> float:
+        """
+        How much of a full batch these events are, by number or by bytes, whichever is more.
 
-    async def worth_a_trip(self, busy: Callable[[], bool]) -> None:
-        """Wait while `busy()` and less than half a batch is queued: a batch of one costs nearly as much as one of thirty."""
-        while busy() and not self._is_worth_a_trip():
-            self._changed.clear()
-            await self._changed.wait()
-
-    def _is_worth_a_trip(self) -> bool:
-        return self._queue.qsize() >= self._worth or self._queued_bytes * WORTH_A_TRIP >= self._batch_bytes
+        >>> Batcher(limit=4, size=len, batch_bytes=100).share(["a", "b"])
+        0.5
+        """
+        return max(len(events) / self._limit, sum(map(self._size, events)) / self._batch_bytes)
 
     async def next_batch(self) -> list[T]:
         """The queued events in order of arrival, at least one and no more than the bounds allow. Waits for the first one only."""
@@ -99,5 +85,4 @@ class Batcher(Generic[T]):
         while size < self._batch_bytes and len(batch) < self._limit and not self._queue.empty():
             batch.append(self._queue.get_nowait())
             size += self._size(batch[-1])
-        self._queued_bytes -= size
         return batch

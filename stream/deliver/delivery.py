@@ -170,42 +170,40 @@ class Delivery:
             inference.stop()
 
     async def _dispatch(self, stream: Stream, inference: Inference) -> None:
-        # One batch in each thread, and one whose outcomes the broker is confirming.
-        under_way = UnderWay(free=asyncio.Semaphore(self._settings.inference_threads + 1))
+        under_way = UnderWay(threads=self._settings.inference_threads)
         try:
             with fatal(self._die):
                 while True:
-                    await under_way.free.acquire()
-                    await self._batcher.worth_a_trip(lambda: bool(under_way.running))
+                    await self._room(under_way)
                     await self._begin(stream, await self._batcher.next_batch(), inference, under_way)
         finally:
             for task in under_way.running:
                 task.cancel()
             await asyncio.gather(*under_way.running, return_exceptions=True)
 
+    async def _room(self, under_way: UnderWay) -> None:
+        await under_way.room(transacted=self._transact is not None)
+
     async def _begin(self, stream: Stream, taken: list[Any], inference: Inference, under_way: UnderWay) -> None:
-        """Begin what was taken as one batch, or as several if suspects are among it. One permit is held; each batch frees one."""
+        """Begin what was taken as one batch, or as several if suspects are among it. There is room for the first."""
         while taken:
             batch, rest, alone = self._next_part(taken)
-            under_way.deciding = [turn for turn in under_way.deciding if not turn.decided.is_set()]
             if alone:
                 await under_way.all_decided()
             if self._handing_back:
                 self._unacknowledged.drop(len(taken))
-                under_way.free.release()
                 return
-            turn = Turn()
+            turn = Turn(self._batcher.share(batch))
             self._unacknowledged.begin(len(batch))
-            task = asyncio.create_task(self._deliver(stream, batch, inference, under_way.before, turn))
-            under_way.deciding.append(turn)
-            under_way.running.add(task)
+            task = asyncio.create_task(self._deliver(stream, batch, inference, under_way, under_way.before, turn))
+            under_way.running[task] = turn
             task.add_done_callback(lambda done: self._ended(done, under_way))
             under_way.before = turn
             if alone:
                 await turn.decided.wait()
             taken = rest
             if taken:
-                await under_way.free.acquire()
+                await self._room(under_way)
 
     def _next_part(self, taken: list[Any]) -> tuple[list[Any], list[Any], bool]:
         """The next batch, the events after it, and whether it must be alone in the model: a suspect is, all others go together."""
@@ -216,12 +214,12 @@ class Delivery:
         return taken[:size], taken[size:], False
 
     def _ended(self, task: asyncio.Task[None], under_way: UnderWay) -> None:
-        under_way.running.discard(task)
-        if not under_way.running:
-            self._batcher.idle()
-        under_way.free.release()
+        del under_way.running[task]
+        under_way.changed()
 
-    async def _deliver(self, stream: Stream, batch: Sequence[Any], inference: Inference, before: Turn, turn: Turn) -> None:
+    async def _deliver(
+        self, stream: Stream, batch: Sequence[Any], inference: Inference, under_way: UnderWay, before: Turn, turn: Turn
+    ) -> None:
         try:
             with fatal(self._die):
                 self._observer.received(len(batch))
@@ -230,6 +228,7 @@ class Delivery:
                 )
                 publications = await inference.decided(batch)
                 turn.decided.set()
+                under_way.changed()
                 started = time.perf_counter()
                 sent = await self._confirmed(batch, publications, before, turn)
                 self._observer.stage("publish", time.perf_counter() - started)

@@ -136,7 +136,6 @@ class Deciding:
     async def _dispatch(self) -> None:
         while True:
             await self._free.acquire()
-            await self._batcher.worth_a_trip(lambda: bool(self._running))
             taken = await self._batcher.next_batch()
             self._wait(-len(taken))
             self._queued.difference_update(row.found for row in taken)
@@ -151,8 +150,6 @@ class Deciding:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
-        if not self._running:
-            self._batcher.idle()
         self._free.release()
 
     async def _answer(self, rows: Sequence[_Row]) -> None:

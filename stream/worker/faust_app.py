@@ -7,6 +7,7 @@ import aiokafka.consumer.consumer as aiokafka_consumer
 import faust
 import faust.auth
 import faust.streams
+import faust.tables
 import faust.transport.drivers.aiokafka as driver
 import mode
 from faust.transport.utils import DefaultSchedulingStrategy
@@ -55,6 +56,15 @@ class App(faust.App):  # type: ignore[misc]
         """
 
 
+class NoTables(faust.tables.TableManager):  # type: ignore[misc]
+    """Faust's manager of tables, without the second that it gives tables to be declared before the consumer subscribes: there are none."""
+
+    async def on_start(self) -> None:
+        """As Faust does, at once."""
+        await self._update_channels()
+        await self.recovery.start()
+
+
 def has_c_extension() -> bool:
     """Whether Faust runs with its C extension; its Python twin acknowledges stale messages without processing them."""
     return getattr(faust.streams, "_CStreamIterator", None) is not None
@@ -95,6 +105,7 @@ def faust_app(settings: Settings, *, idempotent: bool) -> faust.App:
         topic_allow_declare=False,
         topic_disable_leader=True,
         reply_create_topic=False,
+        TableManager=NoTables,
         ConsumerScheduler=PartitionByPartition if transacted else DefaultSchedulingStrategy,
         **_consumer_options(settings),
         **_producer_options(settings),
@@ -130,7 +141,8 @@ def _producer_options(settings: Settings) -> dict[str, Any]:
     return {
         "producer_metadata_max_age_ms": METADATA_MAX_AGE_MS,
         "producer_request_timeout": settings.produce_timeout_seconds,
-        "producer_linger": 0.005,
+        # A batch is handed over at once, so a wait gathers little more and delays every outcome of a quiet stream.
+        "producer_linger": 0.0,
         "producer_partitioner": partition_of,
         "producer_max_batch_size": MAX_BATCH_BYTES,
         "producer_max_request_size": MAX_REQUEST_BYTES,

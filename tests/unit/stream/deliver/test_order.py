@@ -49,6 +49,51 @@ def test_a_lone_event_is_not_held_back() -> None:
     drive(scenario)
 
 
+def test_a_batch_begins_as_soon_as_a_thread_is_free() -> None:
+    """However few events there are, and whatever the other threads do."""
+
+    async def scenario() -> None:
+        gate = Gate(decided, 0)
+        async with rig(decide=gate, feed=[0], inference_threads=2) as it:
+            await until(lambda: gate.batches == [[0]])
+            it.stream.feed(1)
+            await until(lambda: gate.batches == [[0], [1]])
+            assert it.stream.acknowledged == []
+
+    drive(scenario)
+
+
+def test_events_collect_while_every_thread_is_busy() -> None:
+    """They are one batch when a thread is free again."""
+
+    async def scenario() -> None:
+        gate = Gate(decided, 0, 1)
+        async with rig(decide=gate, feed=[0], inference_threads=2) as it:
+            await until(lambda: gate.batches == [[0]])
+            it.stream.feed(1)
+            await until(lambda: gate.batches == [[0], [1]])
+            it.stream.feed(2, 3, 4)
+            await quiet()
+            assert gate.batches == [[0], [1]]
+            gate.open(0)
+            await until(lambda: gate.batches == [[0], [1], [2, 3, 4]])
+
+    drive(scenario)
+
+
+def test_small_batches_wait_for_the_broker_side_by_side() -> None:
+    """Without any confirmation, as many events are sent one by one as would be in full batches."""
+
+    async def scenario() -> None:
+        async with rig(broker=FakeBroker(confirms=False), batch_max_events=4, inference_threads=2) as it:
+            for offset in range(8):
+                it.stream.feed(offset)
+                await until(lambda last=offset: it.broker.sent == list(range(last + 1)))  # type: ignore[misc]
+            assert set(it.observer.batches) == {1}
+
+    drive(scenario)
+
+
 def test_a_batch_is_never_larger_than_its_limit_and_fills_itself_under_load() -> None:
     """While the model is busy, events collect, and then they go in full batches of at most `batch_max_events`."""
 

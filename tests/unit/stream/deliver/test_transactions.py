@@ -35,6 +35,27 @@ def test_transactions_follow_one_another_and_events_are_acknowledged_after_their
     drive(scenario)
 
 
+def test_small_batches_do_not_become_as_many_transactions() -> None:
+    """With two threads three batches begin, and what comes during their transactions is one batch afterwards."""
+    over = asyncio.Event()
+
+    async def transact(_: Sequence[Any], publications: Sequence[Publication]) -> list[Publication]:
+        await over.wait()
+        return list(publications)
+
+    async def scenario() -> None:
+        async with rig(transact=transact, inference_threads=2) as found:
+            for offset in range(6):
+                found.stream.feed(offset)
+                await quiet()
+            assert found.observer.batches == [1, 1, 1]
+            over.set()
+            await until(lambda: len(found.stream.acknowledged) == 6)
+            assert found.observer.batches == [1, 1, 1, 3]
+
+    drive(scenario)
+
+
 def test_a_transaction_that_does_not_end_ends_the_process() -> None:
     """The process ends, and none of the transaction's events is acknowledged."""
 
