@@ -127,6 +127,8 @@ def _tags(file: Path, named: "OwnColumns", bundle: "Bundle") -> list[str]:
 
     rows = read_own(file, named.of_gold())
     labelled = [own for own in rows.rows if own.row.tag]
+    if bare := [own for own in rows.rows if not own.row.tag]:
+        console.talk(f"{rows.at(bare)}: no label, so not counted.")
     refuse_unknown(rows, labelled, bundle.manifest.labels, str(bundle.path))
     return [own.row.tag for own in labelled]
 
@@ -136,7 +138,7 @@ def _rows(data: Path | None, named: "OwnColumns", bundle: "Bundle") -> "Splits":
     from model_export.data import splits
     from model_export.data.own.read import read_own
     from model_export.data.own.rows import refuse_learned, refuse_unusable
-    from model_export.data.own.split import split_own
+    from model_export.data.own.split import divide
     from model_export.make.recalibrate import unseen
 
     if data is None or data.is_dir():
@@ -144,4 +146,7 @@ def _rows(data: Path | None, named: "OwnColumns", bundle: "Bundle") -> "Splits":
     rows = read_own(data, named)
     refuse_unusable(rows, bundle.manifest.labels, str(bundle.path))
     refuse_learned(rows, bundle.manifest, str(bundle.path))
-    return unseen(split_own(rows))
+    division = divide(rows)
+    for why, left_out in division.left_out.items():
+        console.talk(f"{rows.at(left_out)}: {why}, so not calibrated on.")
+    return unseen(division.splits)

@@ -143,3 +143,13 @@ def test_columns_without_a_file_are_refused(bundle: Bundle) -> None:
     """Nothing that was asked for is left out in silence."""
     result = adapt(bundle, "--tag", "topic")
     assert (result.exit_code, "the options of columns are about a file of rows" in result.stderr) == (2, True)
+
+
+@pytest.mark.usefixtures("asked")
+def test_rows_that_are_left_out_are_named(bundle: Bundle) -> None:
+    """Those without a label when shares are counted, repeats when it is calibrated, with their lines."""
+    path = rows(bundle, ROWS + "Nobody knows,,1\nbilling 0 of many,billing,3\n")
+    line = ["model", "adapt", str(bundle.path), str(bundle.path.with_name("new")), "--from-labels", str(path), *COLUMNS]
+    assert f"{path}, line 282: no label, so not counted." in CliRunner().invoke(main.app, line).stderr
+    path = rows(bundle, ROWS + "billing 0 of many,billing,3\n")
+    assert f"{path}, line 282: repeated, so not calibrated on." in adapt(bundle, "--data", path, *COLUMNS).stderr
