@@ -8,6 +8,7 @@ labels compared with its own model's: if an arm lost events or wrote other label
 """
 
 import argparse
+import logging
 import os
 import platform
 import statistics
@@ -236,6 +237,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--page", type=Path, default=page.PAGE, help="the page to write")
     parser.add_argument("--picture", type=Path, default=page.PICTURE, help="the picture to write")
     chosen = parser.parse_args(arguments)
+    # Filling a backlog keeps kafka-python's thread busy for tenths of a second, of which it would warn a hundred times.
+    logging.getLogger("kafka.net.selector").setLevel(logging.ERROR)
     arms = chosen.arms.split(",")
     if not set(arms) <= {*KINDS, *BAD} or BASELINE not in arms:
         parser.error(f"--arms takes some of {', '.join({**KINDS, **BAD})}, {BASELINE} among them")
