@@ -86,10 +86,11 @@ class Evaluation:
         for report, given in zip(self.classes, self.confusion, strict=True):
             counts = self._given(report.label, given)
             least, most = report.f1_interval
+            start = "never" if report.threshold > 1 else f"{report.threshold:.4f}"
             right = "-" if report.published_precision is None else f"{report.published_precision:.4f}"
             lines.append(
                 f"  {report.label:<28} {report.precision:>9.4f} {report.recall:>7.4f} {report.f1:>7.4f}  [{least:.4f}, {most:.4f}] "
-                f"{report.rows:>5} {report.threshold:>7.4f} {report.published:>5} {right:>7}   {counts}"
+                f"{report.rows:>5} {start:>7} {report.published:>5} {right:>7}   {counts}"
             )
         return "\n".join(lines)
 

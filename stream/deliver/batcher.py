@@ -71,12 +71,13 @@ class Batcher(Generic[T]):
 
     def share(self, events: Sequence[T]) -> float:
         """
-        How much of a full batch these events are, by number or by bytes, whichever is more.
+        How much of a full batch these events are, by number or by bytes, whichever is more; 1 for a batch that its last event made too large.
 
-        >>> Batcher(limit=4, size=len, batch_bytes=100).share(["a", "b"])
-        0.5
+        >>> batcher = Batcher(limit=4, size=len, batch_bytes=100)
+        >>> batcher.share(["a", "b"]), batcher.share(["a" * 75]), batcher.share(["a" * 75, "a" * 75])
+        (0.5, 0.75, 1.0)
         """
-        return max(len(events) / self._limit, sum(map(self._size, events)) / self._batch_bytes)
+        return min(1.0, max(len(events) / self._limit, sum(map(self._size, events)) / self._batch_bytes))
 
     async def next_batch(self) -> list[T]:
         """The queued events in order of arrival, at least one and no more than the bounds allow. Waits for the first one only."""

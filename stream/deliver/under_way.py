@@ -51,11 +51,12 @@ class UnderWay:
 
     async def room(self, *, transacted: bool) -> None:
         """
-        Wait until a further batch may begin: a thread is free for it, and less than `threads + 1` full batches are under way.
+        Wait until a further batch may begin: a thread is free for it, and at most `threads` full batches, or as much in smaller ones, are
+        under way.
 
         Args:
             transacted: Each batch is a transaction, whose cost does not depend on its size. So small ones do not wait for the broker in
-                numbers: there are at most `threads + 1` batches of any size.
+                numbers: a batch begins when at most `threads` of any size are under way, whether or not a thread is free.
         """
         while len(self.running) > self.threads if transacted else self._full():
             self._changed.clear()

@@ -129,6 +129,7 @@ def run(  # noqa: PLR0913 - parts are named arguments
                 guard.excuse()
 
             # What was made so far stays to the end. A collection that looks at all of it stops the event loop for some 70 ms.
+            gc.collect()
             gc.freeze()
             with _fresh_loop() as loop:
                 Worker(app, loop=loop, shutdown_seconds=settings.shutdown_timeout_seconds, on_stopping=stopping).work()

@@ -83,6 +83,7 @@ def test_every_label_is_published_from_its_own_threshold_on() -> None:
     assert (found.coverage, found.precision_at_threshold) == (0.75, pytest.approx(2 / 3, abs=1e-6))
     seen = [(report.threshold, report.published, report.published_precision) for report in found.classes]
     assert seen == [(0.7, 2, 0.5), (0.9, 1, 1.0), (1.0001, 0, None)]
+    assert found.as_text("holdout").splitlines()[-1].split()[7:10] == ["never", "0", "-"]
 
 
 def test_the_curve_is_that_of_the_surest_rows() -> None:
