@@ -1,17 +1,21 @@
 """How long a row takes in the model, as the last batches took it."""
 
-# The share of the newest batch in the estimate: a slow batch is forgotten after a few.
-NEWEST_WEIGHT = 0.3
+# The estimate is that of about so many rows that were decided last. It is kept by rows: by batches, many small ones, whose rows are
+# dear, would outweigh the large ones that a full queue becomes.
+LAST_ROWS = 512
+# Fewer rows than this say nothing: the first batch of a burst may be one row, beside a thousand connections that begin.
+LEAST_ROWS = 64
 
 
 class Pace:
     """
-    Estimates how long rows that wait will wait, in seconds. Before the first batch the estimate is 0: nothing is refused on a guess.
+    Estimates how long rows that wait will wait, in seconds. Before `LEAST_ROWS` the estimate is 0: nothing is refused on a guess.
 
     >>> pace = Pace(threads=2)
+    >>> pace.took(0.1, rows=1)
     >>> pace.wait_seconds(100)
     0.0
-    >>> pace.took(1.0, rows=10)
+    >>> pace.took(6.4, rows=64)
     >>> pace.wait_seconds(100)
     5.0
     """
@@ -19,14 +23,14 @@ class Pace:
     def __init__(self, *, threads: int) -> None:
         """`threads`: batches in the model at once."""
         self._threads = threads
-        self._row_seconds: float | None = None
+        self._seconds = self._rows = 0.0
 
     def took(self, seconds: float, *, rows: int) -> None:
         """A batch of so many rows was so long in the model."""
-        newest = seconds / rows / self._threads
-        last = newest if self._row_seconds is None else self._row_seconds
-        self._row_seconds = last + NEWEST_WEIGHT * (newest - last)
+        kept = LAST_ROWS / (LAST_ROWS + rows)
+        self._seconds = self._seconds * kept + seconds
+        self._rows = self._rows * kept + rows
 
     def wait_seconds(self, rows: int) -> float:
         """The time in which so many rows are decided."""
-        return (self._row_seconds or 0.0) * rows
+        return self._seconds / self._rows / self._threads * rows if self._rows >= LEAST_ROWS else 0.0
