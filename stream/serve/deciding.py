@@ -78,7 +78,7 @@ class Deciding:
         self._deadline_seconds = deadline_seconds
         self._counts = counts
         self._clock = clock
-        self._pace = Pace(threads=settings.inference_threads)
+        self._pace = Pace(threads=settings.inference_threads, least_rows=settings.batch_max_events)
         self._batcher: Batcher[_Row] = Batcher(limit=settings.batch_max_events, size=_size, waiting=most_waiting)
         self._running: set[asyncio.Task[None]] = set()
         self._queued: set[asyncio.Future[Publication]] = set()

@@ -75,18 +75,18 @@ def test_rows_are_counted_not_requests() -> None:
 
 
 def test_rows_that_would_be_late_are_refused_at_once() -> None:
-    """A row took longer than the deadline by the service's clock: behind one that waits the next is 503 with that time, though there is room; an idle queue takes it."""
+    """The rows of a full batch took longer than the deadline, each, by the service's clock: behind one that waits the next is 503 with that time, though there is room; an idle queue takes it."""
     gate = Gate()
     gate.open.set()
     now = 0.0
 
     def decide(records: Sequence[Record]) -> list[Publication]:
         nonlocal now
-        now += 4 * HANG_SECONDS
+        now += 16 * HANG_SECONDS
         return gate.decide(records)
 
     async def scenario(service: Served) -> tuple[list[httpx.Response], httpx.Response]:
-        first = await service.client.post("/classify", content=rows(1))
+        first = await service.client.post("/classify", content=rows(4))
         gate.open.clear()
         gate.entered.clear()
         waiting = [asyncio.create_task(service.client.post("/classify", content=rows(1)))]
