@@ -115,7 +115,7 @@ class Delivery:
     @property
     def bound_seconds(self) -> float:
         """A batch that has begun is over within so long, or the process has ended, unless the broker confirms slowly."""
-        # A batch waits for a thread, and for the batches before it to be sent.
+        # A batch waits for the batches before it to be sent, and with exactly once for a thread.
         batches = self._settings.inference_threads + 1
         return batches * (self._settings.inference_timeout_seconds + self._settings.produce_timeout_seconds)
 

@@ -128,7 +128,7 @@ def run(  # noqa: PLR0913 - parts are named arguments
                 # From now on the process ends because it was told to, so no event is to blame for its end.
                 guard.excuse()
 
-            # What was made so far stays to the end. A collection that looks at all of it stops the event loop for some 70 ms.
+            # Objects made so far stay to the end. A collection that visits them all stops the event loop for some 70 ms.
             gc.collect()
             gc.freeze()
             with _fresh_loop() as loop:
