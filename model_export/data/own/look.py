@@ -29,7 +29,7 @@ def look(
     Args:
         rows: The rows to learn from.
         gold: The rows that are only measured on.
-        base: Rows of tagstream's own that are learned from too; as of `split_own`.
+        base: Rows of tagstream's own that are learned from too; as of `divide`.
         encoder: How long a text may be and how it is cut into pieces; those of the shipped bundle by default.
         certificate_rows: How many rows a label needs at least for a certificate of its own, all of them right; not said if None.
 

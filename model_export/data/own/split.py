@@ -54,24 +54,14 @@ class Division:
     near: tuple[tuple[OwnRow, OwnRow], ...]
 
 
-def split_own(rows: OwnRows, gold: OwnRows | None = None, *, base: Splits | None = None) -> Splits:
+def divide(rows: OwnRows, gold: OwnRows | None = None, *, base: Splits | None = None) -> Division:
     """
-    The parts of a user's rows; see `divide`.
+    Put every row into its part, or say why it is in none.
 
     Args:
         rows: The rows to learn from.
         gold: Rows that are only ever measured on; they become `holdout`.
         base: Rows of tagstream's own, of which those with labels of the user's join the parts.
-
-    Raises:
-        OwnDataError: As `divide`.
-    """
-    return divide(rows, gold, base=base).splits
-
-
-def divide(rows: OwnRows, gold: OwnRows | None = None, *, base: Splits | None = None) -> Division:
-    """
-    Put every row into its part, or say why it is in none; arguments as of `split_own`.
 
     Raises:
         OwnDataError: There is a gold set, and the rows have a test part too; or no row of `base` has a label of the user's.

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from model_export.data.own.read import read_own
 from model_export.data.own.rows import OwnDataError, OwnRow, OwnRows
-from model_export.data.own.split import Why, divide, split_own
+from model_export.data.own.split import Why, divide
 from model_export.data.row import Row
 from model_export.data.splits import Splits
 
@@ -52,7 +52,7 @@ def test_every_row_is_in_one_part_or_accounted_for(tmp_path: Path) -> None:
 def test_small_labels_keep_their_shares(rare: int, wanted: tuple[int, int, int], tmp_path: Path) -> None:
     """A label of three rows has one in each part, and one of twenty has its 70, 15 and 15 %."""
     lines = [f"{text},{'rare' if place < rare else 'common'}" for place, text in enumerate(texts(rare + 100))]
-    splits = split_own(own(tmp_path, lines))
+    splits = divide(own(tmp_path, lines)).splits
     counts = [Counter(row.tag for row in part) for part in (splits.train, splits.calibration, splits.holdout)]
     assert tuple(count["rare"] for count in counts) == wanted
     assert tuple(count["common"] for count in counts) == (70, 15, 15)
@@ -64,7 +64,7 @@ def test_groups_and_near_repeats_stay_together(tmp_path: Path) -> None:
     # Rows of the groups 0 and 7 that nearly repeat each other bring both groups into one topic.
     lines += ["one two three four five six seven eight nine ten,a,g0", "one two three four five six seven eight nine zehn,b,g7"]
     rows = own(tmp_path, lines, "title,tag,group")
-    splits = split_own(rows)
+    splits = divide(rows).splits
     part_of = {
         row.text: part for part in ("train", "calibration", "holdout") for row in getattr(splits, part)
     }  # fmt: skip
@@ -79,14 +79,14 @@ def test_groups_and_near_repeats_stay_together(tmp_path: Path) -> None:
 def test_a_label_of_large_groups_alone_is_in_every_part(tmp_path: Path) -> None:
     """Where each group is larger than a part should be, the smallest is held back."""
     lines = [f"{text},a,g{number % 3}" for number, text in enumerate(texts(90))]
-    splits = split_own(own(tmp_path, lines, "title,tag,group"))
+    splits = divide(own(tmp_path, lines, "title,tag,group")).splits
     assert [len(part) for part in (splits.train, splits.calibration, splits.holdout)] == [30, 30, 30]
 
 
 def test_the_split_does_not_depend_on_the_order_of_rows(tmp_path: Path) -> None:
     """The hash decides, so a file sorted anew has the same parts."""
     lines = [f"{text},{tag}" for text, tag in zip(texts(60), "ab" * 30, strict=True)]
-    one, other = split_own(own(tmp_path, lines)), split_own(own(tmp_path, lines[::-1]))
+    one, other = divide(own(tmp_path, lines)).splits, divide(own(tmp_path, lines[::-1])).splits
     assert {row.text for row in one.train} == {row.text for row in other.train}
     assert {row.text for row in one.holdout} == {row.text for row in other.holdout}
 
@@ -109,7 +109,7 @@ def test_a_column_without_calibration_rows_gives_some_of_the_training_rows(tmp_p
     lines = [
         f"{text},{tag},{part}" for text, tag, part in zip(texts(80), "ab" * 40, ["train"] * 60 + ["test"] * 20, strict=True)
     ]
-    splits = split_own(own(tmp_path, lines, "title,tag,split"))
+    splits = divide(own(tmp_path, lines, "title,tag,split")).splits
     assert [len(part) for part in (splits.train, splits.calibration, splits.holdout)] == [50, 10, 20]
 
 
@@ -132,27 +132,27 @@ def test_two_test_sets_are_refused(tmp_path: Path) -> None:
         tmp_path, [f"{text},a,{part}" for text, part in zip(texts(4), ["train", "test"] * 2, strict=True)], "title,tag,split"
     )
     with pytest.raises(OwnDataError, match=r"rows\.csv, lines 3 and 5: these rows are the test part.* Next: "):
-        split_own(rows, own(tmp_path, ["a gold row,a"], name="gold.csv"))
+        divide(rows, own(tmp_path, ["a gold row,a"], name="gold.csv"))
 
 
 def test_titles_of_described_rows_are_unlabelled_texts(tmp_path: Path) -> None:
     """As of the project's own rows: a student imitates on them."""
     lines = [f"{text},{text} and more,a" for text in texts(10)]
-    splits = split_own(own(tmp_path, lines, "title,description,tag"))
+    splits = divide(own(tmp_path, lines, "title,description,tag")).splits
     assert sorted(row.text for row in splits.unlabelled) == sorted(row.title for row in splits.train)
 
 
 def test_rows_of_the_base_join_where_labels_are_the_same(tmp_path: Path) -> None:
     """Other labels stay out, and a base that has none of the labels is refused."""
     rows = own(tmp_path, [f"{text},{tag}" for text, tag in zip(texts(40), "ab" * 20, strict=True)])
-    extra = split_own(own(tmp_path, [f"{text},{tag}" for text, tag in zip(texts(40, seed=6), "bc" * 20, strict=True)]))
-    alone, both = split_own(rows), split_own(rows, base=extra)
+    extra = divide(own(tmp_path, [f"{text},{tag}" for text, tag in zip(texts(40, seed=6), "bc" * 20, strict=True)])).splits
+    alone, both = divide(rows).splits, divide(rows, base=extra).splits
     assert len(both.train) == len(alone.train) + sum(row.tag == "b" for row in extra.train)
     assert both.labels == ("a", "b")
     assert both.holdout == alone.holdout
     foreign = Splits(train=(), calibration=(), holdout=(), corpus_test=(), unlabelled=(), near_duplicates_removed=0)
     with pytest.raises(OwnDataError, match=r"none of tagstream's own labels.* Next: leave --base-corpus out"):
-        split_own(rows, base=foreign)
+        divide(rows, base=foreign)
 
 
 @pytest.mark.parametrize("part", ["train", "calibration", "corpus_test"])
@@ -160,12 +160,12 @@ def test_rows_of_the_base_join_where_labels_are_the_same(tmp_path: Path) -> None
 def test_a_row_of_the_base_that_nearly_repeats_one_of_the_users_is_left_out(part: str, repeated: str, tmp_path: Path) -> None:
     """Whatever parts the two lie in, the user's row stays, and the base's is counted as removed."""
     rows = own(tmp_path, [f"{text},{tag}" for text, tag in zip(texts(40), "ab" * 20, strict=True)])
-    alone = split_own(rows)
+    alone = divide(rows).splits
     near = replace(getattr(alone, repeated)[0], text=f"{getattr(alone, repeated)[0].text} more", source="corpus")
     other = Row(text="a text like no other", tag="a", source="corpus", topic="other")
     parts: dict[str, tuple[Row, ...]] = dict.fromkeys(("train", "calibration", "corpus_test"), (other,))
     base = Splits(**parts | {part: (other, near)}, holdout=(), unlabelled=(), near_duplicates_removed=0)
-    both = split_own(rows, base=base)
+    both = divide(rows, base=base).splits
     assert (both.train, both.calibration) == ((*alone.train, other), (*alone.calibration, other))
     assert both.corpus_test == (other,)
     assert both.near_duplicates_removed == 1
