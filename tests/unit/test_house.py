@@ -1,9 +1,8 @@
-"""The layout of the project is kept by tests: folders, import contracts, sizes, circles, and paths that pages name."""
+"""The layout of the project is kept by tests: import contracts, circles, and paths that pages name."""
 
 import ast
 import re
 import tomllib
-from collections import Counter
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,6 @@ ROOMS = ("stream", "model_export", "monitoring")
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "model_export" / "corpus").glob("*.md")]
 
 CODE = {".py", ".js", ".css", ".html"}
-MOST_FILES = 12
-MOST_LINES = 300
 
 # A path from the project's root in backticks, a bare Python file in backticks, and the target of a relative link.
 PATH = re.compile(r"`((?:\.ci|benchmarks|deploy|docs|examples|model_export|monitoring|requirements|stream|tests)/[\w./*-]+)`")
@@ -28,18 +25,6 @@ def code_files(root: Path, *folders: str) -> list[Path]:
     """Files of code below the folders, relative to the root; an `__init__.py` without a line does not count."""
     paths = (path for folder in folders for path in (root / folder).rglob("*") if path.suffix in CODE)
     return sorted(path.relative_to(root) for path in paths if path.name != "__init__.py" or path.stat().st_size)
-
-
-def crowded_folders(root: Path, *folders: str) -> dict[str, int]:
-    """Folders with more than `MOST_FILES` files of code in them, and how many these are."""
-    counts = Counter(path.parent.as_posix() for path in code_files(root, *folders))
-    return {folder: count for folder, count in counts.items() if count > MOST_FILES}
-
-
-def long_files(root: Path, *folders: str) -> dict[str, int]:
-    """Files of code with more than `MOST_LINES` lines, and how many these are."""
-    lines = {path.as_posix(): len((root / path).read_bytes().splitlines()) for path in code_files(root, *folders)}
-    return {path: count for path, count in lines.items() if count > MOST_LINES}
 
 
 def without_contract(root: Path, contracts: list[dict[str, Any]], *packages: str) -> list[str]:
@@ -109,16 +94,6 @@ def write(root: Path, **files: str) -> Path:
     return root
 
 
-def test_no_folder_is_crowded() -> None:
-    """A reader sees all files of a folder at a glance."""
-    assert crowded_folders(ROOT, *ROOMS, "tests", "benchmarks") == {}
-
-
-def test_no_source_file_is_long() -> None:
-    """A file owns one thing, so it ends within 300 lines."""
-    assert long_files(ROOT, *ROOMS) == {}
-
-
 def test_every_module_is_under_an_import_contract() -> None:
     """A new folder or module must say where it stands among the layers."""
     assert without_contract(ROOT, contracts_of_the_project(), *ROOMS) == []
@@ -148,21 +123,6 @@ def test_the_architecture_has_a_routing_table() -> None:
     rows = re.findall(r"^\| .+$", text.split("| I want to change")[1].split("\n\n")[0], re.MULTILINE)
     assert len(rows) >= 12
     assert [row for row in rows if not PATH.search(row)] == []
-
-
-def test_a_crowded_folder_is_found(tmp_path: Path) -> None:
-    """One file too many in a folder is reported with the count; data and empty package files do not count."""
-    write(tmp_path, **{f"stream__room__file_{number}": "x = 1" for number in range(MOST_FILES)}, stream__room____init__="")
-    (tmp_path / "stream" / "room" / "rows.jsonl").write_text("{}", encoding="utf-8")
-    assert crowded_folders(tmp_path, "stream") == {}
-    write(tmp_path, stream__room__one_more="x = 1")
-    assert crowded_folders(tmp_path, "stream") == {"stream/room": MOST_FILES + 1}
-
-
-def test_a_long_file_is_found(tmp_path: Path) -> None:
-    """A file of one line too many is reported with its length."""
-    write(tmp_path, stream__short="x = 1\n" * MOST_LINES, stream__long="x = 1\n" * (MOST_LINES + 1))
-    assert long_files(tmp_path, "stream") == {"stream/long.py": MOST_LINES + 1}
 
 
 def test_a_module_without_a_contract_is_found(tmp_path: Path) -> None:
