@@ -79,17 +79,19 @@ def _die_with(parent: int) -> None:
     """End, by the kernel, when the thread of the worker that started this process ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        (PROC / "oom_score_adj").write_text("1000")
+        # A sandbox may refuse it, and the memory of an event is bounded all the same.
+        with contextlib.suppress(OSError):
+            (PROC / "oom_score_adj").write_text("1000")
     if os.getppid() != parent:
         sys.exit(0)
 
 
 def _bound_memory() -> None:
     if sys.platform == "linux":
-        found = re.search(r"VmData:\s+(\d+) kB", (PROC / "status").read_text())
-        assert found is not None
-        most = int(found[1]) * 1024 + EVENT_BYTES
-        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+        (taken,) = re.findall(r"VmData:\s+(\d+) kB", (PROC / "status").read_text())
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        most = int(taken) * 1024 + EVENT_BYTES
+        resource.setrlimit(resource.RLIMIT_DATA, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
 
 if __name__ == "__main__":

@@ -6,66 +6,25 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from model_export.bundle.prediction import Prediction
 from monitoring.vocabulary import Destination
 from stream.contract.publication import Publication
 from stream.contract.record import Record
-from stream.decide.decider import Decider
 from stream.decide.draw import Draw
 from stream.decide.from_settings import pipeline_of
 from stream.decide.pipeline import Pipeline
 from stream.deliver.crash.trial import ChildTrials, Died, NotHeld, Recipe
 from stream.settings.settings import Settings
-from tests.faults.worker.poison import ABORT, DEVOUR, RAISE, PoisonableClassifier
-from tests.faults.worker.stub import HANG, MODEL, OTHER_MODEL, THRESHOLD
+from tests.faults.worker.poison import ABORT, DEVOUR, RAISE
+from tests.faults.worker.stub import HANG, MODEL, OTHER_MODEL
+from tests.unit.stream.deliver.crash.breakable import BROKEN, EXIT, KILL, SEGFAULT, breakable, endless, refused
 from tests.waiting import HANG_SECONDS, until
 
-EXIT, SEGFAULT, KILL, BROKEN = "exit", "segfault", "kill", "broken"
 DRAW = Draw(rate=1.0)
-
-
-class Breakable(PoisonableClassifier):
-    """Ends its process in further ways."""
-
-    def classify(self, texts: Sequence[str]) -> list[Prediction]:
-        """
-        Predict as the stub does.
-
-        Raises:
-            OSError: For one word.
-        """
-        for text in texts:
-            if EXIT in text:
-                os._exit(7)
-            if SEGFAULT in text:
-                os.kill(os.getpid(), signal.SIGSEGV)
-            if KILL in text:
-                os.kill(os.getpid(), signal.SIGKILL)
-            if BROKEN in text:
-                raise OSError(text)
-        return super().classify(texts)
-
-
-def breakable(settings: Settings) -> Pipeline:
-    """A pipeline with this model."""
-    return pipeline_of(settings, decider=Decider(classifier=Breakable(), model=MODEL, threshold=THRESHOLD))
-
-
-def refused(settings: Settings) -> Pipeline:
-    """No pipeline: the bundle cannot be read any more."""
-    msg = f"the bundle {settings.bundle} is gone"
-    raise FileNotFoundError(msg)
-
-
-def endless(settings: Settings) -> Pipeline:
-    """A pipeline that kills the process that loads it."""
-    os.kill(os.getpid(), signal.SIGKILL)
-    return breakable(settings)
 
 
 def recipe(make: Callable[[Settings], Pipeline] = breakable, **knobs: object) -> Recipe:
@@ -73,9 +32,9 @@ def recipe(make: Callable[[Settings], Pipeline] = breakable, **knobs: object) ->
     return Recipe(make=make, settings=Settings.model_validate(knobs), draw=DRAW, model=MODEL)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def trials() -> Iterator[ChildTrials]:
-    """Whose process ends with the test."""
+    """Whose process ends with the tests, unless one of them ends it before."""
     held = ChildTrials(recipe())
     yield held
     held.end()
