@@ -212,7 +212,7 @@ def _started() -> _Child:
 
 def _received(child: _Child, seconds: float, wanted: Callable[[], bool]) -> Any:
     """
-    The next message.
+    The next message. It is unpickled: the other process runs the code of this one, and is trusted as the worker's own model is.
 
     Looks are counted and not seconds, since a worker that was stopped for a while must not take its child for late.
     """

@@ -179,7 +179,8 @@ def test_with_several_workers_it_takes_no_more_than_one_death_of_each(
     processes: Processes,
     publish_report: Callable[[object], None],
 ) -> None:
-    """With two workers the event kills each at most once, although they share no knowledge; its neighbours are decided."""
+    """With two workers the event kills each at most once, although they share no knowledge. Exactly once stays exactly once."""
+    environ = {**environ, "TAGSTREAM_DELIVERY": "exactly_once"}
     inputs = send(settings, with_poison(500, ABORT))
     fleet = Fleet(
         processes=processes, module=MODULE, model="poisonable", environ=environ, seconds_per_batch=0.01, folder=tmp_path
@@ -197,6 +198,7 @@ def test_with_several_workers_it_takes_no_more_than_one_death_of_each(
     publish_report("\n".join(map(str, verdict.findings)) + f"\nexit codes {[exit_.code for exit_ in exits]}")
 
     assert verdict.broken == [], verdict.findings
+    assert verdict.duplicates == 0
     assert set(dead_letters(outcomes[Door.DLQ])) == {b"poison-0"}
     assert {exit_.code for exit_ in exits} == {-signal.SIGABRT}
     assert 1 <= len(exits) <= 2
