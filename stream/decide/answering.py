@@ -24,19 +24,16 @@ class Answering:
         """`limits` are the bounds on a record that is read, and on one that is published."""
         self._limits = limits
 
-    def publications(
-        self, records: Sequence[Record], refusal: Refusal | None = None, *, clock: Callable[[], float] = time.time
-    ) -> list[Publication]:
+    def publications(self, records: Sequence[Record], *, clock: Callable[[], float] = time.time) -> list[Publication]:
         """
         The records that must reach the broker for these, in order; never raises, whatever their bytes.
 
         Args:
             records: As they were read from `reviewed`.
-            refusal: Why none of them may be read; each becomes a dead letter. None: they are read.
             clock: Gives Unix seconds.
         """
         now_ms = int(clock() * 1000)
-        return [self._publication(record, refusal or read_answer(record, self._limits), now_ms) for record in records]
+        return [self._publication(record, read_answer(record, self._limits), now_ms) for record in records]
 
     def _publication(self, record: Record, found: AnsweredEvent | Refusal, now_ms: int) -> Publication:
         if isinstance(found, Refusal):

@@ -92,7 +92,7 @@ class Settings(BaseSettings):
         default=3,
         ge=0,
         le=100,
-        description="deaths of workers with one event after which it becomes a dead letter; 0: no crash guard",
+        description="deaths with one event, of a worker and then of trials, after which it becomes a dead letter; 0: no crash guard",
         json_schema_extra={"not": {"exclusiveMinimum": 0, "exclusiveMaximum": LEAST_DEATHS}},
     )
     state_folder: Path = Field(
