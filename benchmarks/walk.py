@@ -40,6 +40,7 @@ from stream.decide.answering import Answering
 from stream.decide.from_settings import decider_of, pipeline_of
 from stream.decide.pipeline import Pipeline
 from stream.deliver.crash.crash_guard import open_guard
+from stream.deliver.crash.trial import ChildTrials, Recipe
 from stream.deliver.delivery import Delivery
 from stream.review import translation
 from stream.review.console.app import application as console
@@ -215,6 +216,8 @@ def delivered(settings: Settings, pipeline: Pipeline, metrics: Metrics) -> Walk:
         confirmed.set_result(None)
         return confirmed
 
+    recipe = Recipe(make=pipeline_of, settings=settings, draw=pipeline.draw, model=pipeline.decider.model)
+
     async def run() -> None:
         await Delivery(
             decide=pipeline.publications,
@@ -222,7 +225,7 @@ def delivered(settings: Settings, pipeline: Pipeline, metrics: Metrics) -> Walk:
             observer=metrics,
             progress=Progress(stall_seconds=settings.stall_timeout_seconds, monotonic=time.monotonic),
             settings=settings,
-            guard=open_guard(settings, metrics.crash_guard),
+            guard=open_guard(settings, ChildTrials(recipe), metrics.crash_guard),
         ).run(_Stream(walk))
 
     with walk.followed():
