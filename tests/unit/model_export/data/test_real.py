@@ -109,6 +109,7 @@ def test_a_folder_that_lacks_titles_is_refused(tmp_path: Path) -> None:
         (gzip.compress(b'title,description,source\n"a'), "cannot be read"),
         (gzip.compress(b"name,description,source\na,b,c\n"), "has no column 'title'"),
     ],
+    ids=["missing", "not packed", "cut off", "not UTF-8", "an open quote", "other columns"],
 )
 def test_a_file_that_is_not_the_texts_is_refused(tmp_path: Path, raw: bytes | None, said: str) -> None:
     """A missing, cut or foreign file is named, with the setting to correct."""
