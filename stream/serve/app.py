@@ -44,6 +44,7 @@ class Service:
         labels: Of the model.
         trouble: Why no request is to be sent here now; None while all is well.
         most_rows: The most rows of a request.
+        most_requests: The most requests under way at once.
         token: The one that every request must bring; None for no token.
         names: Names that a request may have as `Host`, beside localhost and addresses.
     """
@@ -54,6 +55,7 @@ class Service:
     labels: Sequence[str]
     trouble: Callable[[], str | None]
     most_rows: int
+    most_requests: int
     token: str | None = None
     names: Sequence[str] = ()
 
@@ -71,6 +73,7 @@ def application(service: Service) -> ASGIApp:
         # A token guards each request, so that the name by which it came says nothing more.
         names=None if service.token is not None else service.names,
         programs=True,
+        max_requests=service.most_requests,
         max_body_bytes=MAX_BODY_BYTES,
         max_held_bytes=MAX_HELD_BYTES,
         shorten="send several requests, or use tagstream batch",

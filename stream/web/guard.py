@@ -19,6 +19,8 @@ from stream.web.serving import ASGIApp, Message, Receive, Scope, Send
 BODY_SECONDS = 10.0
 RETRY_SECONDS = 1
 SAFE_METHODS = frozenset({"GET", "HEAD"})
+# An orchestrator asks there. They are answered whatever else is under way.
+HEALTH_PATHS = frozenset({"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"})
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -45,6 +47,7 @@ OTHER_SITE = (
     "This request came from another site, or its browser does not say from where, so nothing was changed. "
     "Next: open this server's own page and send it from there."
 )
+TOO_MANY = "As many requests are under way as this server takes, so nothing was changed. Next: send it again later."
 TOO_SLOW = f"The request did not arrive within {BODY_SECONDS:g} s, so nothing was changed. Next: send it again."
 
 
@@ -62,6 +65,7 @@ class Rules:
         names: Names that a request may have as `Host`, beside localhost and addresses; None: any name, where a token guards each request.
         cross_site: The paths that pages of other sites may post to.
         programs: Requests that no browser sent are taken; else each must say from where it comes.
+        max_requests: The most requests under way at once, those for health not among them.
         max_body_bytes: The largest body.
         max_held_bytes: The most bytes of bodies at once, over all requests that are under way.
         shorten: The next step of a request that is too large.
@@ -71,6 +75,7 @@ class Rules:
     names: Iterable[str] | None = ()
     cross_site: Iterable[str] = ()
     programs: bool = False
+    max_requests: int
     max_body_bytes: int
     max_held_bytes: int
     shorten: str
@@ -103,6 +108,7 @@ class Guard:
         self._hosts = None if rules.names is None else Hosts(rules.names)
         self._cross_site = frozenset(rules.cross_site)
         self._held_bytes = 0
+        self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer or hand on."""
@@ -115,8 +121,19 @@ class Guard:
             await self._rules.refusal(421, OTHER_HOST, {})(scope, receive, guarded)
         elif not (scope["method"] in SAFE_METHODS or scope["path"] in self._cross_site or self._is_ours(headers)):
             await self._rules.refusal(403, OTHER_SITE, {})(scope, receive, guarded)
+        elif scope["path"] in HEALTH_PATHS:
+            # Without its body, which could keep it waiting.
+            await self._app(scope, receive, guarded)
+        elif self._under_way >= self._rules.max_requests:
+            await self._rules.refusal(503, TOO_MANY, {"Connection": "close", "Retry-After": str(RETRY_SECONDS)})(
+                scope, receive, guarded
+            )
         else:
-            await self._with_body(scope, receive, guarded)
+            self._under_way += 1
+            try:
+                await self._with_body(scope, receive, guarded)
+            finally:
+                self._under_way -= 1
 
     def _is_ours(self, headers: Headers) -> bool:
         by_program = headers.get("sec-fetch-site") is None and headers.get("origin") is None

@@ -6,15 +6,15 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
 import uvicorn
-from uvicorn.server import ServerState
 
-from stream.web import serving
+from stream.web import connection, serving
+from stream.web.connection import Bounded, Connections
 from stream.web.serving import AddressError, listen, serve, url
 from tests.waiting import HANG_SECONDS, until
 
@@ -105,7 +105,7 @@ def talked(bytes_sent: bytes) -> bytes:
 )
 def test_a_connection_without_a_whole_head_is_closed(monkeypatch: pytest.MonkeyPatch, sent: bytes, answers: int) -> None:
     """Clients that say nothing, or never finish, would otherwise hold all connections for ever."""
-    monkeypatch.setattr(serving, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(connection, "HEAD_SECONDS", 0.3)
     # The pause after a request, which a half request behind it does not end.
     monkeypatch.setattr(serving, "IDLE_SECONDS", 1)
     assert talked(sent).count(b"200 OK") == answers
@@ -153,9 +153,22 @@ class Slow(asyncio.Transport):
     waits = 100
     aborted = False
 
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Nothing is written."""
+
     def get_write_buffer_size(self) -> int:
         """The bytes."""
         return self.waits
+
+    def is_closing(self) -> bool:
+        """Not by itself."""
+        return False
+
+    def pause_reading(self) -> None:
+        """A test hands over what is read."""
+
+    def resume_reading(self) -> None:
+        """The same."""
 
     def abort(self) -> None:
         """Note it."""
@@ -167,7 +180,7 @@ def test_a_slow_reader_is_cut_only_when_it_takes_nothing() -> None:
     loop, transport = Loop(), Slow()
     config = uvicorn.Config(app, log_config=None)
     config.load()
-    protocol = serving._Bounded(config, ServerState(), {}, _loop=loop)
+    protocol = Bounded(config, Connections(1), {}, _loop=loop)
     protocol.connection_made(transport)
     loop.later.clear()
     protocol.pause_writing()
@@ -179,3 +192,61 @@ def test_a_slow_reader_is_cut_only_when_it_takes_nothing() -> None:
     loop.close()
     assert transport.aborted
     assert not loop.later
+
+
+class Client:
+    """A connection of a server with room for two; the server's application never answers."""
+
+    def __init__(self, connections: Connections, loop: asyncio.AbstractEventLoop) -> None:
+        config = uvicorn.Config(app, log_config=None)
+        config.load()
+        self.transport = Slow()
+        self.protocol = Bounded(config, connections, {}, _loop=loop)
+        self.protocol.connection_made(self.transport)
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    """A loop that is closed at the end, with the requests that began on it."""
+    made = Loop()
+    yield made
+    begun = asyncio.all_tasks(made)
+    for task in begun:
+        task.cancel()
+    if begun:
+        made.run_until_complete(asyncio.wait(begun))
+    made.close()
+
+
+def test_the_connection_that_was_silent_longest_makes_room(loop: Loop) -> None:
+    """One with a request under way stays, also where it is the oldest."""
+    connections = Connections(2)
+    busy, silent = Client(connections, loop), Client(connections, loop)
+    busy.protocol.data_received(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    third = Client(connections, loop)
+    assert [one.transport.aborted for one in (busy, silent, third)] == [False, True, False]
+
+
+def test_the_answer_that_waits_longest_is_given_up(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When too many bytes wait over all connections; one that alone is too large is still sent."""
+    monkeypatch.setattr(connection, "MOST_UNREAD_BYTES", 150)
+    connections = Connections(9)
+    first, second = Client(connections, loop), Client(connections, loop)
+    first.transport.waits = 1000
+    first.protocol.pause_writing()
+    assert not first.transport.aborted
+    second.protocol.pause_writing()
+    assert (first.transport.aborted, second.transport.aborted) == (True, False)
+    second.protocol.resume_writing()
+    assert not connections.unread
+
+
+def test_no_further_request_is_read_of_a_client_that_takes_no_answer(loop: Loop) -> None:
+    """It is read when the client has taken all."""
+    connections = Connections(9)
+    client = Client(connections, loop)
+    client.protocol.pause_writing()
+    client.protocol.data_received(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert not connections.tasks
+    client.protocol.resume_writing()
+    assert len(connections.tasks) == 1
