@@ -61,7 +61,9 @@ def listen(host: str, port: int) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listening = socket.create_server((host, port), family=family)
+        # Made anew of the descriptor, it knows its protocol. asyncio switches Nagle's algorithm off where that is TCP, and else each answer
+        # on a connection that is kept waits for the client's delayed acknowledgement, some 40 ms.
+        listening = socket.socket(fileno=socket.create_server((host, port), family=family).detach())
     except OSError as error:
         msg = f"this command cannot listen on {host}:{port} ({error.strerror or error}). Next: give another --port (0 takes a free one) or --host."
         raise AddressError(msg) from error

@@ -13,6 +13,7 @@ import httpx
 import pytest
 import uvicorn
 
+from monitoring.server.server import _listening
 from stream.web import connection, serving
 from stream.web.connection import Bounded, Connections
 from stream.web.serving import AddressError, listen, serve, url
@@ -24,6 +25,28 @@ async def app(scope: dict[str, object], _receive: object, send: object) -> None:
     assert scope["type"] == "http"
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})  # type: ignore[operator]
     await send({"type": "http.response.body", "body": b"ok"})  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("listening", [listen, _listening], ids=["serve and the console", "the metrics of a worker"])
+def test_no_answer_waits_for_the_clients_acknowledgement(listening: Callable[[str, int], socket.socket]) -> None:
+    """Nagle's algorithm is off on the connections of every listening socket, as asyncio takes them."""
+
+    async def switched_off() -> bool:
+        found: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        def connected(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            found.set_result(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        with listening("127.0.0.1", 0) as bound:
+            async with await asyncio.start_server(connected, sock=bound):
+                _, client = await asyncio.open_connection(*bound.getsockname())
+                nodelay = await asyncio.wait_for(found, HANG_SECONDS)
+                client.close()
+                await client.wait_closed()
+                return bool(nodelay)
+
+    assert asyncio.run(switched_off())
 
 
 def test_a_taken_port_is_said_with_a_next_step() -> None:
