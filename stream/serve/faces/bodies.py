@@ -48,7 +48,7 @@ def giving(kinds: Sequence[str]) -> Callable[[Request], Awaitable[None]]:
         accept = ",".join(request.headers.getlist("accept"))
         if not any(takes(accept, kind) for kind in kinds):
             raise RequestError(
-                406, f"The answer is {' or '.join(kinds)}, and Accept names neither. Next: send Accept: {kinds[0]}."
+                406, f"The answer is {' or '.join(kinds)}, and Accept does not allow that. Next: send Accept: {kinds[0]}."
             )
 
     return check

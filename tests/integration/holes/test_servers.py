@@ -172,9 +172,9 @@ def test_a_body_with_two_ends_is_refused(serving: Service, headers: Sequence[byt
 
 @pytest.mark.parametrize("padding", [b"X-Long: %b", b"X-Long:%b"], ids=["a value", "spaces"])
 def test_a_head_has_a_bound_also_where_it_comes_at_once(serving: Service, padding: bytes) -> None:
-    """16 KiB, and not a byte of 20."""
+    """16 KiB, whichever way it is filled; a larger one may be closed before its client has read why."""
     filled = b"x" if b": " in padding else b" "
-    for size, expected in ((15_000, {200}), (20_000, {400, 431})):
+    for size, expected in ((15_000, {200}), (20_000, {0, 400, 431})):
         assert status(serving.url, framed(CHUNKED, padding % (filled * size))) in expected
 
 
