@@ -1,16 +1,18 @@
 """The commands of `tagstream model` without a command line: typed arguments in, records out, failures as exceptions."""
 
+import multiprocessing
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_export.bundle import bundle
 from model_export.bundle.bundle import Bundle
 from model_export.bundle.classifier import OnnxClassifier
-from model_export.bundle.invariance import Invariance, check_invariance
+from model_export.bundle.invariance import Invariance, ParityError, check_invariance
 from model_export.bundle.promise.promise import Promise
 from model_export.data import splits as data
 from model_export.data.corpus import CORPUS
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from model_export.measure.bundle_metrics import BundleMetrics
 
 VERIFY_SEED = 23
+# The shipped bundle takes three seconds.
+VERIFY_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,14 +275,45 @@ def evaluate(
     )
 
 
-def verify(folder: Path) -> Verified:
+def verify(folder: Path, *, seconds: float = VERIFY_SECONDS) -> Verified:
     """
     Check a bundle as the worker does, and that its predictions do not depend on their batch.
 
+    A network may compute for hours, and the runtime cannot be interrupted: it runs in a process of its own, which is ended.
+
     Raises:
-        BundleError: The folder, the network or the golden texts are refused.
+        BundleError: The folder, the network or the golden texts are refused, or the network did not end in time.
         ParityError: A prediction depends on its neighbours.
     """
+    spawned = multiprocessing.get_context("spawn")
+    receiver, sender = spawned.Pipe(duplex=False)
+    child = spawned.Process(target=_verify_apart, args=(folder, sender), daemon=True)
+    child.start()
+    sender.close()
+    try:
+        if not receiver.poll(seconds):
+            raise _refused(folder, f"its network has not decided on the golden texts within {seconds:g} s")
+        found: Verified | Exception = receiver.recv()
+    except EOFError:
+        child.join()
+        raise _refused(folder, f"the process that runs its network ended with code {child.exitcode}") from None
+    finally:
+        child.kill()
+        child.join()
+        receiver.close()
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def _verify_apart(folder: Path, sender: Connection) -> None:
+    try:
+        sender.send(_verified(folder))
+    except (bundle.BundleError, ParityError) as error:
+        sender.send(error)
+
+
+def _verified(folder: Path) -> Verified:
     verified = bundle.read(folder)
     texts = [text.text for text in verified.manifest.golden]
     return Verified(
@@ -288,6 +323,10 @@ def verify(folder: Path) -> Verified:
         invariance=check_invariance(OnnxClassifier(verified), texts, seed=VERIFY_SEED),
         model_bytes=len(verified.model),
     )
+
+
+def _refused(folder: Path, why: str) -> bundle.BundleError:
+    return bundle.BundleError(f"bundle {folder} is refused: {why}. Next: use another bundle, or export this one again.")
 
 
 def inspect(folder: Path) -> Bundle:

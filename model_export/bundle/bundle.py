@@ -6,7 +6,7 @@
     bundle.json      the `Manifest`, in canonical form
 
 Training writes a bundle and the worker reads it; there is no other path between them. It holds no pickle, no tensor outside
-`model.onnx` and no operator outside the ONNX standard. `read` returns the very bytes that it hashed, so the bytes that are loaded are
+`model.onnx`, no operator outside the ONNX standard and none of control flow. `read` returns the very bytes that it hashed, so the bytes that are loaded are
 the bytes that were checked. This module imports neither torch nor onnxruntime.
 """
 
@@ -73,8 +73,8 @@ def read(folder: Path) -> Bundle:
 
     Raises:
         BundleError: There is no such folder, a file is missing, too large, no regular file or a link out of the folder, a byte differs
-            from the manifest, labels differ between manifest and network, the network refers to data outside its file or to
-            operators outside the ONNX standard, or the manifest is not in its canonical form.
+            from the manifest, labels differ between manifest and network, the network refers to data outside its file, to operators
+            outside the ONNX standard or to those of control flow, or the manifest is not in its canonical form.
     """
     # Once for all files: a link to the folder, as `current` for a release, may be switched meanwhile.
     root = Path(os.path.realpath(folder))
@@ -114,6 +114,9 @@ def _check_graph(folder: Path, manifest: Manifest, model: bytes) -> None:
     foreign = sorted(graph.domains - onnx_graph.STANDARD_DOMAINS)
     if foreign:
         raise _refused(folder, f"{MODEL} needs operators outside the ONNX standard: {', '.join(foreign)}")
+    endless = sorted(graph.operators & onnx_graph.CONTROL_FLOW)
+    if endless:
+        raise _refused(folder, f"{MODEL} has operators that repeat or choose others, and may never end: {', '.join(endless)}")
     labels = graph.metadata.get(LABELS_METADATA_KEY)
     if labels != "\n".join(manifest.labels):
         raise _refused(folder, f"{MODEL} was exported for labels {labels!r}, the manifest says {manifest.labels!r}")

@@ -170,9 +170,19 @@ class OnnxClassifier:
         golden, option = self._bundle.manifest.golden, self._bundle.manifest.multilabel
         label_scores = option.golden if option is not None else [()] * len(golden)
         encodings = self._tokenizer.encode_batch([text.text for text in golden])
-        logits = self._logits(encodings)
-        for text, encoding, row, scores in zip(golden, encodings, logits, label_scores, strict=True):
-            found = self._prediction(text.text, encoding, *row)
+        try:
+            logits = self._logits(encodings)
+            predictions = [
+                self._prediction(text.text, encoding, *row)
+                for text, encoding, row in zip(golden, encodings, logits, strict=True)
+            ]
+        # The runtime's exceptions share no base class but `Exception`; a weight that is no number gives a ValueError.
+        except Exception as error:
+            msg = (
+                f"bundle {self._bundle.path} is refused: it cannot decide on its golden texts: {error}. Next: export it again."
+            )
+            raise BundleError(msg) from error
+        for text, found, scores in zip(golden, predictions, label_scores, strict=True):
             expected = (*text.probabilities, *scores)
             seen = (*found.probabilities.values(), *found.label_scores.values())
             worst = max(abs(a - b) for a, b in zip(expected, seen, strict=True))

@@ -1,11 +1,15 @@
-"""Reads the files of a bundle: regular files of bounded size from one folder; pipes, devices and links out of it are refused.
+"""Reads whole files: regular ones of bounded size; those of a bundle from one folder alone, without links out of it.
 
-A bundle may come from outside. A FIFO has no end of waiting, a device no end of bytes, and a link can lead to any file of this machine.
+A FIFO has no end of waiting and a device no end of bytes. A bundle may come from outside, and a link can lead to any file of this machine.
 """
 
+import errno
 import os
 import stat
 from pathlib import Path
+
+# The rows of a user's file are held in memory, and a training set of texts is far below it.
+MOST_BYTES = 1024**3
 
 
 class BundleFileError(Exception):
@@ -32,24 +36,36 @@ def read(folder: Path, name: str, *, most_bytes: int) -> bytes:
         msg = f"{name} is a link to {real}, outside of the bundle's folder"
         raise BundleFileError(msg)
     try:
-        # O_NONBLOCK: opening a FIFO does not wait for its writer. O_NOFOLLOW: a link that was put there since is an error.
-        opened = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        # A link that was put there since is an error.
+        return read_whole(real, most_bytes, os.O_NOFOLLOW)
     except OSError as error:
         msg = f"{name} cannot be read: {error.strerror}"
         raise BundleFileError(msg) from error
+
+
+def read_whole(path: Path, most_bytes: int = MOST_BYTES, flags: int = 0) -> bytes:
+    """
+    The bytes of a file.
+
+    Args:
+        path: The file.
+        most_bytes: A larger file is refused before it is read.
+        flags: Further ones for `os.open`.
+
+    Raises:
+        OSError: It cannot be read, is too large, or no regular file; `strerror` says why.
+    """
+    # O_NONBLOCK: opening a FIFO does not wait for its writer.
+    opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags)
     with open(opened, "rb") as file:  # noqa: PTH123 - of a descriptor
         found = os.fstat(opened)
+        if stat.S_ISDIR(found.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         if not stat.S_ISREG(found.st_mode):
-            msg = f"{name} is no regular file"
-            raise BundleFileError(msg)
-        try:
-            # One byte more than allowed, since the file may grow after its size was read.
-            data = b"" if found.st_size > most_bytes else file.read(most_bytes + 1)
-        except OSError as error:
-            msg = f"{name} cannot be read: {error.strerror}"
-            raise BundleFileError(msg) from error
+            raise OSError(errno.EINVAL, "it is no regular file, and a pipe or a device may never end", str(path))
+        # One byte more than allowed, since the file may grow after its size was read.
+        data = b"" if found.st_size > most_bytes else file.read(most_bytes + 1)
     size = max(found.st_size, len(data))
     if size > most_bytes:
-        msg = f"{name} has {size} bytes, the limit is {most_bytes}"
-        raise BundleFileError(msg)
+        raise OSError(errno.EFBIG, f"it has {size:,} bytes, the limit is {most_bytes:,}", str(path))
     return data

@@ -1,4 +1,6 @@
-"""Finds out, before the runtime loads an ONNX file, whether the file refers to other files or to operators outside the standard.
+"""
+Finds out, before the runtime loads an ONNX file, whether the file refers to other files, to operators outside the standard, or to some
+that decide how often others run.
 
 The worker does not import `onnx`, a package with a history of path-traversal advisories. The few fields that matter are read with
 protobuf from a schema that declares only them; the rest of the file is skipped as unknown. Field numbers: onnx/onnx.proto, IR
@@ -13,6 +15,8 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 STANDARD_DOMAINS = frozenset({"", "ai.onnx"})
+# Operators that run a graph of their own, perhaps without end. No network for tagging needs one.
+CONTROL_FLOW = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 
 _STRING, _MESSAGE, _INT32 = 9, 11, 5
 # message -> (field, number, repeated, type or message name)
@@ -66,9 +70,10 @@ _Model = _model_class()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphSummary:
-    """The metadata, operator domains and external tensors of one ONNX file, and its number of nodes."""
+    """The metadata, operators, their domains and external tensors of one ONNX file, and its number of nodes."""
 
     metadata: dict[str, str]
+    operators: frozenset[str]
     domains: frozenset[str]
     external_tensors: tuple[str, ...]
     nodes: int
@@ -76,7 +81,7 @@ class GraphSummary:
 
 def summarise(data: bytes) -> GraphSummary:
     """
-    Read the operator domains, external tensors and metadata of a serialised ONNX model.
+    Read the operators, their domains, external tensors and metadata of a serialised ONNX model.
 
     Raises:
         ValueError: The bytes are not an ONNX model.
@@ -93,6 +98,7 @@ def summarise(data: bytes) -> GraphSummary:
     imported = {entry.domain for entry in model.opset_import}
     return GraphSummary(
         metadata={entry.key: entry.value for entry in model.metadata_props},
+        operators=frozenset(node.op_type for node in nodes),
         domains=frozenset(imported | {node.domain for node in nodes}),
         external_tensors=tuple(tensor.name for tensor in _tensors(model) if tensor.external_data or tensor.data_location),
         nodes=len(nodes),

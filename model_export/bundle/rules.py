@@ -21,6 +21,7 @@ from typing import Annotated
 import msgspec
 
 from model_export.bundle.bundle import BundleError
+from model_export.bundle.files import read_whole
 from model_export.bundle.prediction import SCORE_DECIMALS, Prediction
 from model_export.bundle.text import MOST_CHARACTERS
 from monitoring.vocabulary import few
@@ -59,7 +60,7 @@ class RulesClassifier:
             RulesError: The file cannot be read, or holds no rules.
         """
         try:
-            raw = path.read_bytes()
+            raw = read_whole(path)
             rules = msgspec.convert(tomllib.loads(raw.decode()), type=Rules)
         except OSError as error:
             raise _refused(path, f"it cannot be read: {error.strerror}") from error

@@ -13,6 +13,7 @@ does not rise above it again further down.
 
 import math
 from bisect import bisect_left
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -31,17 +32,51 @@ GRID = (0.999, 0.995, *(cent / 100 for cent in range(99, 29, -1)))
 # fewer. Simulated on the confidences of the calibration rows, this start certified about as often as the best one at
 # every target and number of rows.
 START_SHARE, START_MISTAKES = 0.2, 3
+# A certificate speaks of confidences that its rows had, so no threshold lies below this quantile of theirs. Where the rows are easy, every
+# confidence would pass down to 0, and a text about none of the labels has one that no row had.
+LEAST_SEEN = 0.01
 
 
-def grid_counts(confidence: Floats, right: Bools) -> tuple[Ints, Ints]:
-    """How many rows are at or above each confidence of `GRID`, and how many of them are wrong."""
-    kept = confidence[None, :] >= np.asarray(GRID)[:, None]
+def lowest_seen(confidence: Floats, count: Ints | None = None) -> float:
+    """
+    The lowest confidence at which a threshold may lie: 99 % of the rows have it at least; 0 without rows.
+
+    Args:
+        confidence: Of the rows, in any order.
+        count: How many rows are like each; 1 by default.
+
+    >>> lowest_seen(np.array([0.3, 0.9, 0.8])), lowest_seen(np.array([0.3, 0.9, 0.8]), np.array([1, 100, 100]))
+    (0.3, 0.8)
+    """
+    if not len(confidence):
+        return 0.0
+    order = np.argsort(confidence)
+    below = np.cumsum(np.ones(len(order)) if count is None else count[order])
+    return float(confidence[order][np.searchsorted(below, LEAST_SEEN * below[-1])])
+
+
+def down_to(lowest: float, grid: Sequence[float]) -> tuple[float, ...]:
+    """
+    A grid of confidences, the strictest first, that ends at `lowest` and not below. It looks at no label, so tests along it stay valid.
+
+    >>> down_to(0.93, (0.99, 0.95, 0.9, 0.8)), down_to(0.1, (0.99, 0.9))
+    ((0.99, 0.95, 0.93), (0.99, 0.9))
+    """
+    last = max(lowest, grid[-1])
+    return (*(confidence for confidence in grid if confidence > last), last)
+
+
+def grid_counts(confidence: Floats, right: Bools, grid: Sequence[float] = GRID) -> tuple[Ints, Ints]:
+    """How many rows are at or above each confidence of a grid, and how many of them are wrong."""
+    kept = confidence[None, :] >= np.asarray(grid)[:, None]
     return kept.sum(axis=1), (kept & ~right[None, :]).sum(axis=1)
 
 
-def lowest_certified(rows: Ints, wrong: Ints, label_rows: int, *, target: float, risk: float) -> float | None:
+def lowest_certified(
+    rows: Ints, wrong: Ints, label_rows: int, *, target: float, risk: float, grid: Sequence[float] = GRID
+) -> float | None:
     """
-    The lowest confidence of `GRID` that fixed-sequence testing reaches; None where it ends at once.
+    The lowest confidence of a grid that fixed-sequence testing reaches; None where it ends at once.
 
     Args:
         rows: Rows at or above each confidence of the grid.
@@ -49,10 +84,11 @@ def lowest_certified(rows: Ints, wrong: Ints, label_rows: int, *, target: float,
         label_rows: Rows of the label at any confidence.
         target: The share right that is to be proved.
         risk: The probability with which a confidence may be returned whose share right is below the target.
+        grid: The confidences, the strictest first.
     """
     found = None
     start = float(first_rows(np.asarray(label_rows), target=target, risk=risk))
-    for confidence, count, mistakes in zip(GRID, rows.tolist(), wrong.tolist(), strict=True):
+    for confidence, count, mistakes in zip(grid, rows.tolist(), wrong.tolist(), strict=True):
         if count < start:
             continue
         if p_value(mistakes, count, target) > risk:

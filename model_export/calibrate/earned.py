@@ -24,7 +24,7 @@ import numpy.typing as npt
 from model_export.bundle.manifest import ALWAYS_ASK, LabelThreshold
 from model_export.calibrate import betting
 from model_export.calibrate.betting import Answers
-from model_export.calibrate.certificate import BOUND_LEVEL, GRID, Bools
+from model_export.calibrate.certificate import BOUND_LEVEL, GRID, Bools, down_to, lowest_seen
 from model_export.calibrate.temperature import Floats, Ints
 
 # The part of a label's level for the walk, and for the look at the whole grid.
@@ -134,9 +134,8 @@ class Sorted:
         return found
 
     def grid(self) -> tuple[float, ...]:
-        """The confidences of the grid down to the first that has all answers: below it there is nothing to learn from."""
-        above = sum(confidence > self.confidence[-1] for confidence in GRID) if len(self.confidence) else -1
-        return GRID[: above + 1]
+        """The confidences of the grid that answers had: below them there is nothing to learn from."""
+        return down_to(lowest_seen(self.confidence, self.answers.count), GRID) if len(self.confidence) else ()
 
     def above(self, confidence: float) -> Answers:
         """The answers at or above a confidence."""

@@ -21,7 +21,7 @@ from scipy.special import bdtr, xlogy
 
 from model_export.bundle.manifest import ALWAYS_ASK
 from model_export.calibrate import betting
-from model_export.calibrate.certificate import Bools, first_rows, lower_bound
+from model_export.calibrate.certificate import Bools, down_to, first_rows, lower_bound, lowest_seen
 from model_export.calibrate.temperature import Floats, Ints
 
 # Fine: the confidences are fixed before a label is looked at, and the walk's start is where they expect the strongest proof.
@@ -113,6 +113,8 @@ def choose(decided: Decided, labels: int, *, target: float, floor: float, risk: 
     """
     The certified thresholds that publish most, no label seen below the floor; None where nothing can be certified.
 
+    No threshold lies below the confidences that the rows had (`lowest_seen`). It looks at no label, so the tests stay valid.
+
     Args:
         decided: The calibration rows.
         labels: The number of labels.
@@ -122,8 +124,9 @@ def choose(decided: Decided, labels: int, *, target: float, floor: float, risk: 
     """
     places = np.zeros(labels, dtype=np.int64)
     best: Joint | None = None
+    grid = grid_of(decided)
     for _ in range(labels * (len(FACTORS) - 1) + 1):
-        path = path_of(places)
+        path = path_of(places, grid)
         entry = _entry(decided, path)
         spent = _walked(decided, entry, len(path), target=target, risk=risk * level_of(places))
         passed = np.flatnonzero(spent)
@@ -134,7 +137,7 @@ def choose(decided: Decided, labels: int, *, target: float, floor: float, risk: 
         if len(whole) and (best is None or published[whole[-1]] > best.published):
             step = int(whole[-1])
             best = Joint(
-                confidence=GRID[step],
+                confidence=grid[step],
                 thresholds=tuple(path[step].tolist()),
                 published=float(published[step]),
                 risk=float(spent[step]),
@@ -146,9 +149,14 @@ def choose(decided: Decided, labels: int, *, target: float, floor: float, risk: 
     return best
 
 
-def path_of(places: Ints) -> Floats:
+def grid_of(decided: Decided) -> tuple[float, ...]:
+    """The confidences of `GRID` that these rows had, the strictest first."""
+    return down_to(lowest_seen(decided.confidence), GRID)
+
+
+def path_of(places: Ints, confidences: Sequence[float] = GRID) -> Floats:
     """The thresholds of every step and label, [steps, labels], where each label has the place of its factor."""
-    grid = np.asarray(GRID)
+    grid = np.asarray(confidences)
     found = np.empty((len(grid), len(places)))
     for label, factor in enumerate(np.asarray(FACTORS)[places].tolist()):
         wanted = 1.0 - (1.0 - grid) * factor
@@ -221,15 +229,18 @@ def budgeted(decided: Decided, *, reviews: float, labels: int) -> tuple[float, .
     """
     One confidence for every label by which people see at most this share of the rows, chosen without looking at what is right.
 
+    It is not below the confidences that the rows had (`lowest_seen`), so people see about a hundredth at least.
+
     Args:
         decided: The rows.
         reviews: The share of events that people can look at, 0 to 1.
         labels: The number of labels.
     """
-    grid = np.asarray(GRID)
+    grid = np.asarray(grid_of(decided))
     mass = np.array([decided.weight[decided.confidence >= confidence].sum() for confidence in grid])
-    step = int((mass >= (1.0 - reviews) * decided.weight.sum() - 1e-9).argmax())
-    return (float(grid[step]),) * labels
+    enough = mass >= (1.0 - reviews) * decided.weight.sum() - 1e-9
+    enough[-1] = True
+    return (float(grid[int(enough.argmax())]),) * labels
 
 
 def kept(decided: Decided, thresholds: Sequence[float] | Floats) -> Bools:

@@ -9,7 +9,7 @@ from model_export.bundle.manifest import ALWAYS_ASK, LabelThreshold, Threshold, 
 from model_export.bundle.promise.promise import Promise
 from model_export.calibrate import joint
 from model_export.calibrate.certificate import BOUND_LEVEL
-from model_export.calibrate.joint import GRID, Decided
+from model_export.calibrate.joint import Decided
 from model_export.calibrate.temperature import Floats
 from model_export.calibrate.thresholds import choose_threshold, choose_thresholds, label_threshold
 
@@ -82,27 +82,30 @@ def _of_vector(
     target = asked.precision if asked.review_budget is None else int(bound * 1e4) / 1e4
     shared = [confidence for confidence in vector if confidence != ALWAYS_ASK]
     total = float(decided.weight.sum())
+    coverage = round(float(shown.weight.sum()) / total, 6) if total else 0.0
     together = Threshold(
         confidence=min(shared, default=1.0),
         target_precision=target,
         precision=round(shown.precision() or 0.0, 6),
         precision_lower_bound=round(max(bound, target) if certified else bound, 6),
         bound_level=round(1.0 - risk, 6),
-        coverage=round(float(shown.weight.sum()) / total, 6) if total else 0.0,
+        coverage=coverage,
         rows=len(decided.right),
         # A budget is about all decisions together.
         promise="both" if asked.kind == "both" else "overall",
         certified=certified and bool(len(shown.right)),
         floor=asked.least if asked.review_budget is None else None,
-        review_budget=asked.review_budget,
+        # The least confidence that the rows had may take more than was asked for.
+        review_budget=None if asked.review_budget is None else max(asked.review_budget, round(1.0 - coverage, 6)),
     )
-    grid = np.repeat(np.asarray(GRID)[:, None], len(labels), axis=1)
+    grid = joint.grid_of(decided)
+    path = np.repeat(np.asarray(grid)[:, None], len(labels), axis=1)
     own = {}
     for number, label in enumerate(labels):
         rows = decided.take(decided.said == number)
         level = RISK / len(labels)
-        spent = joint.walk(rows, grid, target=asked.least, risk=level)
-        where = GRID.index(vector[number]) if vector[number] in GRID else None
+        spent = joint.walk(rows, path, target=asked.least, risk=level)
+        where = grid.index(vector[number]) if vector[number] in grid else None
         proved = where is not None and bool(spent[where] > 0)
         own[label] = label_threshold(
             rows,

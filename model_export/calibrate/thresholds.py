@@ -11,7 +11,16 @@ import numpy as np
 
 from model_export.bundle.manifest import ALWAYS_ASK, LabelThreshold, Threshold
 from model_export.calibrate import betting
-from model_export.calibrate.certificate import BOUND_LEVEL, GRID, first_rows, grid_counts, labels_needed, lowest_certified
+from model_export.calibrate.certificate import (
+    BOUND_LEVEL,
+    GRID,
+    down_to,
+    first_rows,
+    grid_counts,
+    labels_needed,
+    lowest_certified,
+    lowest_seen,
+)
 from model_export.calibrate.errors import CalibrationError
 from model_export.calibrate.joint import Decided, proofs
 from model_export.calibrate.temperature import Floats
@@ -25,7 +34,7 @@ def choose_threshold(
     confidences: Sequence[float], correct: Sequence[bool], *, target_precision: float, weights: Floats | None = None
 ) -> Threshold:
     """
-    The smallest confidence at and above which the share right reaches the target, with its evidence.
+    The smallest confidence, of those that the rows had, at and above which the share right reaches the target, with its evidence.
 
     Args:
         confidences: Published, rounded confidences of the calibration rows.
@@ -38,7 +47,8 @@ def choose_threshold(
     """
     decided = _decided(None, confidences, correct, weights)
     total = float(decided.weight.sum())
-    for candidate in np.unique(decided.confidence):
+    every = np.unique(decided.confidence)
+    for candidate in every[every >= lowest_seen(decided.confidence)]:
         kept = decided.take(decided.confidence >= candidate)
         mass, hits = float(kept.weight.sum()), float(kept.weight[kept.right].sum())
         if hits >= target_precision * mass:
@@ -132,19 +142,20 @@ def _needed(own: Decided, kept: Decided, *, target: float, risk: float) -> int |
     if own.weighted and len(kept.right):
         times = betting.times_needed(kept.answers(), target=target, risk=risk)
         return None if times is None else max(1, math.ceil((times - 1.0) * len(own.right)))
-    rows, wrong = grid_counts(own.confidence, own.right)
+    rows, wrong = grid_counts(own.confidence, own.right, down_to(lowest_seen(own.confidence), GRID))
     return labels_needed(rows, wrong, len(own.right), target=target, risk=risk)
 
 
 def _lowest(own: Decided, *, target: float, risk: float) -> float | None:
-    """The lowest confidence of the grid that the label's walk reaches."""
-    rows, wrong = grid_counts(own.confidence, own.right)
+    """The lowest confidence that the label's walk reaches, none of them below those of its rows."""
+    grid = down_to(lowest_seen(own.confidence), GRID)
+    rows, wrong = grid_counts(own.confidence, own.right, grid)
     if not own.weighted:
-        return lowest_certified(rows, wrong, len(own.right), target=target, risk=risk)
+        return lowest_certified(rows, wrong, len(own.right), target=target, risk=risk, grid=grid)
     proof = proofs(own.take(np.argsort(-own.confidence, kind="stable")), rows, target=target)
     start = int((rows >= float(first_rows(np.asarray(len(own.right)), target=target, risk=risk))).argmax())
     steps = int(np.append(proof[start:] >= -math.log(risk), False).argmin())
-    return GRID[start + steps - 1] if steps else None
+    return grid[start + steps - 1] if steps else None
 
 
 def _uncertified(own: Decided, *, target: float, pooled: float) -> float:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from model_export.bundle.files import read_whole
 from model_export.bundle.text import compose, is_described
 from model_export.data.corpus import NOT_ML, PLAIN
 from model_export.data.madewithml import LABELS, DataError
@@ -28,7 +29,7 @@ def read_answers(path: Path) -> list[Row]:
         DataError: The file cannot be read or is empty, or a line is no row of a known label; the message names the line.
     """
     try:
-        raw = path.read_bytes()
+        raw = read_whole(path)
     except OSError as error:
         msg = f"{path} cannot be read: {error.strerror}. Next: give a file that `tagstream review export --form rows` wrote."
         raise DataError(msg) from error
@@ -41,7 +42,7 @@ def read_answers(path: Path) -> list[Row]:
 
 def digest(path: Path) -> dict[str, str]:
     """The SHA-256 of the file, by its name; a manifest keeps it."""
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest()}
+    return {path.name: hashlib.sha256(read_whole(path)).hexdigest()}
 
 
 def _row(raw: bytes, where: str) -> Row:

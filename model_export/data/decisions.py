@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from model_export.bundle.files import read_whole
 from model_export.data.own.rows import OwnDataError, places
 
 Floats = npt.NDArray[np.float64]
@@ -43,7 +44,7 @@ def read_decisions(path: Path, labels: Sequence[str], digest: str) -> Floats:
         OwnDataError: The file cannot be read, a line is no JSON object, or a decision is another bundle's or the rules'.
     """
     try:
-        lines = path.read_bytes().splitlines()
+        lines = read_whole(path).splitlines()
     except OSError as error:
         msg = f"{path} cannot be read: {error.strerror}. Next: give a file of `tagstream classify --json`, or of records of `tagged`."
         raise OwnDataError(msg) from error
@@ -84,7 +85,7 @@ def read_shares(path: Path) -> dict[str, float]:
     """
     decode = msgspec.toml.decode if path.suffix == ".toml" else msgspec.json.decode
     try:
-        given: Any = decode(path.read_bytes())
+        given: Any = decode(read_whole(path))
         inner = given.get("shares", given) if isinstance(given, dict) else given
         return msgspec.convert(inner, type=dict[str, float])
     except OSError as error:

@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from model_export.bundle.files import read_whole
 from model_export.bundle.text import compose, is_described
 from model_export.data.row import Row
 
@@ -45,7 +46,7 @@ def records(folder: Path, name: str) -> list[dict[str, str]]:
     """
     path = folder / name
     try:
-        raw = path.read_bytes()
+        raw = read_whole(path)
     except OSError as error:
         msg = f"{path} cannot be read: {error.strerror}. Next: point TAGSTREAM_DATA at the folder with {DATASET} and {HOLDOUT}."
         raise DataError(msg) from error
@@ -87,7 +88,7 @@ def download(cache: Path | None = None) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for name, expected in SHA256.items():
         path = folder / name
-        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == expected:
+        if path.is_file() and hashlib.sha256(read_whole(path)).hexdigest() == expected:
             continue
         partial = path.with_suffix(".partial")
         partial.write_bytes(_fetch(name))

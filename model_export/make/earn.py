@@ -11,6 +11,7 @@ from model_export.bundle import bundle as bundles
 from model_export.bundle.bundle import Bundle
 from model_export.bundle.classifier import OnnxClassifier
 from model_export.bundle.manifest import ALWAYS_ASK, Manifest
+from model_export.bundle.promise.promise import FOR_TEXTS, certainty
 from model_export.bundle.strangeness import limits_in
 from model_export.calibrate.earned import Earned, Evidence, earn
 from model_export.calibrate.errors import CalibrationError
@@ -156,8 +157,8 @@ def sentence(label: str, found: Earned) -> str:
         case "earned":
             return (
                 f"{label}: earned from confidence {threshold.confidence} on. {threshold.rows:,} answers there say that "
-                f"{threshold.precision:.4f} is right; with {threshold.bound_level:.2%} certainty, on all days together, it is "
-                f"{threshold.precision_lower_bound:.4f} or more"
+                f"{threshold.precision:.4f} is right; with {certainty(threshold.bound_level)} certainty, on all days together, it is "
+                f"{threshold.precision_lower_bound:.4f} or more, {FOR_TEXTS}"
             )
         case "withdrawn":
             return (

@@ -20,6 +20,7 @@ from typing import TypeVar
 
 import msgspec
 
+from model_export.bundle.files import read_whole
 from model_export.bundle.prediction import Classifier
 from model_export.bundle.text import compose
 from model_export.calibrate.intervals import Interval, wilson
@@ -174,7 +175,7 @@ def read_cases(path: Path, kind: type[Case]) -> list[Case]:
         DataError: The file cannot be read, is empty, or a line of it is no case; the message names the line.
     """
     try:
-        lines = path.read_bytes().splitlines()
+        lines = read_whole(path).splitlines()
     except OSError as error:
         msg = f"{path} cannot be read: {error.strerror}. Next: name a file that exists; if it is one of tagstream's, install it again."
         raise DataError(msg) from error

@@ -7,6 +7,7 @@ They are drawn at the width of a phone, so they need no magnifying. The same rec
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from model_export.bundle.promise.promise import FOR_TEXTS
 from model_export.compare.measured import Measured, PartReport, title
 from model_export.measure.evaluate import MOST_COLUMNS, mistakes
 from model_export.measure.slices import FEW_ROWS
@@ -164,13 +165,13 @@ def _trade(measured: Measured) -> Picture:
     axes.set_ylim(0, min(1.1, max(seen) * 1.25 + 0.05))
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.set_xlabel("certified precision of all published decisions")
+    axes.set_xlabel(f"certified precision of all published decisions, {FOR_TEXTS}")
     axes.set_ylabel("events that people see")
     figures = "; ".join(f"{target:.1%} costs {share:.0%}" for target, share in zip(targets, seen, strict=True))
     return picture_of(
         figure,
         "trade",
-        f"The price of a promise, on the calibration rows: the share of events that people see, by the certified precision. {figures}."
+        f"The price of a promise, on the calibration rows: the share of events that people see, by the certified precision, {FOR_TEXTS}. {figures}."
         f"{' The filled dot is the promise of this bundle.' if any(chosen) else ''}",
     )
 

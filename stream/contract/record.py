@@ -13,8 +13,8 @@ CUT_HEADERS = ("x-dlq-original-bytes", "x-dlq-original-sha256")
 UNREADABLE_HEADERS = ("x-dlq-unreadable", "x-dlq-unreadable-offsets", "x-dlq-batch-sha256")
 # The most that Kafka adds to a batch of one record, to the record, and to each of its headers (KIP-98, varints at their longest).
 BATCH_BYTES, RECORD_BYTES, HEADER_BYTES = 61, 36, 10
-# What a header takes in memory beside its bytes: a tuple, a string and a bytes object of CPython.
-HEADER_MEMORY_BYTES = 128
+# What a record takes in memory beside its bytes, from the poll to its acknowledgement, and each of its headers: objects of CPython.
+RECORD_MEMORY_BYTES, HEADER_MEMORY_BYTES = 1024, 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +57,10 @@ def weight(key: bytes | None, value: bytes | None, headers: Headers) -> int:
 
 def memory_bytes(key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes | None]] | None) -> int:
     """
-    About the memory that the bytes of one record take.
+    About the memory that one record takes; one without key and value takes memory too.
 
-    >>> memory_bytes(None, b"four", [("h", b"1")])
-    134
+    >>> memory_bytes(None, b"four", [("h", b"1")]), memory_bytes(None, None, None)
+    (1158, 1024)
     """
     carried = sum(HEADER_MEMORY_BYTES + len(name) + len(content or b"") for name, content in headers) if headers else 0
-    return len(key or b"") + len(value or b"") + carried
+    return RECORD_MEMORY_BYTES + len(key or b"") + len(value or b"") + carried

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from model_export.bundle.bundle import BundleError
 from model_export.bundle.bundle import read as read_bundle
 from model_export.bundle.manifest import LabelThreshold, Threshold
+from model_export.bundle.promise.promise import FOR_TEXTS
 from model_export.bundle.rules import RulesError
 from monitoring.drift import baseline
 from monitoring.vocabulary import few
@@ -89,9 +90,9 @@ def thresholds_in_words(
         return f"threshold {decider.threshold}"
     own = few([f"{label} {decider.asked_below(label)}" for label in certificates])
     if together is not None and together.certified:
-        return f"thresholds {own} (precision {together.target_precision} certified of all published together)"
+        return f"thresholds {own} (precision {together.target_precision} certified of all published together, {FOR_TEXTS})"
     certified = sum(found.certified for found in certificates.values())
-    return f"thresholds {own} ({certified} of {len(certificates)} certified)"
+    return f"thresholds {own} ({certified} of {len(certificates)} certified, {FOR_TEXTS})"
 
 
 def drift_reference(settings: Settings) -> Finding:

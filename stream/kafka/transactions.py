@@ -26,6 +26,7 @@ from kafka import TopicPartition as PlainTopicPartition
 
 from stream.contract.publication import Publication
 from stream.kafka.credentials import client_options
+from stream.kafka.partitioner import Partitioner
 from stream.kafka.rights import transactional_prefix
 from stream.logs import logger
 from stream.settings.settings import Settings
@@ -209,6 +210,7 @@ class Transactions:
             acks="all",
             request_timeout_ms=int(self._settings.produce_timeout_seconds * 1000),
             metadata_max_age_ms=METADATA_MAX_AGE_MS,
+            partitioner=Partitioner(),
             max_batch_size=MAX_BATCH_BYTES,
             max_request_size=MAX_REQUEST_BYTES,
         )

@@ -79,7 +79,7 @@ def reader_of(schema: str, references: Sequence[str] = (), max_bytes: int = 900_
         # NaN is written as such, and the decoder refuses it as it refuses it in JSON.
         found = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
         # Escapes and letters of several bytes were counted as one byte each.
-        if len(found) > max_bytes:
+        if len(found) > cursor.max_bytes:
             raise cursor.too_large()
         return found
 
@@ -166,6 +166,7 @@ class _Reader:
 
     def _record(self, schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
         found: dict[str, Any] = {}
+        self._cursor.hold(len(schema["fields"]))
         for field in schema["fields"]:
             # The name, its quotes and the colon.
             self._cursor.spend(len(field["name"]) + 3)

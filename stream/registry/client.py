@@ -9,10 +9,12 @@ import base64
 import contextlib
 import json
 import math
+import socket
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPSConnection, IncompleteRead
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,7 +23,7 @@ from stream.settings.secret_files import secret_in, verifying_context
 
 # Larger than the largest schema of a registry in the cloud (1 MB).
 MOST_BYTES = 2 * 1024 * 1024
-# A connection, and each read from it. Below the bound of a fetch, so that a second address is tried within it.
+# A connection, and each read from it; with several addresses a whole request. Below the bound of a fetch, so that a second address is tried within it.
 ATTEMPT_SECONDS = 5.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 1.0
 # An address that gave no answer is asked after the others for so long, and not whether it has what another one lacks: events may
@@ -31,6 +33,9 @@ SILENT_SECONDS = 30.0
 TYPES = "/schemas/types"
 NEXT = "Next: see that it runs and that schema_registry.url is its address, then start again; `tagstream doctor` asks it too."
 OK, MANY_REQUESTS, REQUEST_TIMEOUT, SERVER_ERROR = 200, 429, 408, 500
+REDIRECTS = range(300, 400)
+# Of the address that a redirect names, in a message.
+MOST_CHARACTERS = 200
 NOT_GIVEN = frozenset({403, 404})
 REFUSED = frozenset({401, 403})
 
@@ -52,6 +57,7 @@ class NotGiven:
 class _Answer:
     status: int
     body: bytes
+    moved_to: str
 
 
 class Client:
@@ -89,71 +95,78 @@ class Client:
         answer = self._answer(TYPES, until)
         found = _parsed(answer.body) if answer.status == OK else None
         if not isinstance(found, list):
-            raise self._refusal(answer.status, TYPES)
+            raise self._refusal(answer, TYPES)
         return [str(name) for name in found]
 
     def get(self, path: str, until: float, check: Callable[[], object] | None = None) -> Mapping[str, Any] | NotGiven:
         """
-        The JSON object at a path; not given if no address that answers has it.
+        The JSON object with a `schema` at a path; not given if no address that answers has it.
 
         Args:
             path: Begins with a slash.
             until: On `time.monotonic`: no request begins after it.
-            check: Called before an answer "not given" is believed; raises if this is no registry. `types` unless given.
+            check: Called before an answer that gives none is believed; raises if this is no registry. `types` unless given.
 
         Raises:
             RegistryError: The registry does not answer, or not as a Schema Registry.
         """
         answer = self._answer(path, until)
-        if answer.status in NOT_GIVEN:
+        found = _given(answer)
+        if found is None:
+            raise self._refusal(answer, path)
+        if isinstance(found, NotGiven):
             # Perhaps the address is wrong, or nothing is allowed to us: then this raises.
             if check is None:
                 self.types(until)
             else:
                 check()
-            return NotGiven(why="unknown to it" if answer.status == 404 else "not for our user")  # noqa: PLR2004
-        if answer.status != OK:
-            raise self._refusal(answer.status, path)
-        if len(answer.body) > MOST_BYTES:
-            return NotGiven(why=f"larger than {MOST_BYTES} bytes")
-        found = _parsed(answer.body)
-        if not isinstance(found, dict):
-            raise self._refusal(answer.status, path)
         return found
 
     def _answer(self, path: str, until: float) -> _Answer:
         """The answer of the first address that has one, asked again and again; one that will not change with time."""
         pause, why = FIRST_PAUSE_SECONDS, "no time was left to ask"
         while True:
-            # An address that lacks a schema may be a copy that is behind, so the others are asked too.
-            lacking: _Answer | None = None
-            for url in sorted(self._urls, key=self._is_silent):
-                left = until - time.monotonic()
-                if left <= 0 or (lacking is not None and self._is_silent(url)):
-                    break
-                # Time is left afterwards, however many do not answer.
-                seconds = min(left if lacking is None else left / 3, ATTEMPT_SECONDS)
-                try:
-                    answer = self._ask(url, path, seconds, until)
-                except (OSError, HTTPException) as error:
-                    why = f"{url}: {type(error).__name__}: {error}"
-                    self._silent[url] = time.monotonic()
-                    continue
-                if answer.status in {REQUEST_TIMEOUT, MANY_REQUESTS} or answer.status >= SERVER_ERROR:
-                    why = f"{url} answers with status {answer.status}"
-                    self._silent[url] = time.monotonic()
-                elif answer.status in NOT_GIVEN:
-                    lacking = lacking or answer
-                elif answer.status == OK or lacking is None:
-                    return answer
-            if lacking is not None:
-                return lacking
+            found, said = self._asked_in_turn(path, until)
+            if found is not None:
+                return found
+            why = said or why
             if time.monotonic() + pause >= until:
                 break
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
         msg = f"the Schema Registry gives no answer in time (schema_registry.timeout_seconds); {why}. No event is lost. {NEXT}"
         raise RegistryError(msg)
+
+    def _asked_in_turn(self, path: str, until: float) -> tuple[_Answer | None, str]:
+        """As `_answer`, each address once; without an answer that will not change, why the last address gave none."""
+        # An address that lacks a schema may be a copy that is behind, and one that redirects none at all: the others are asked too.
+        lacking: _Answer | None = None
+        moved: _Answer | None = None
+        why = ""
+        for url in sorted(self._urls, key=self._is_silent):
+            left = until - time.monotonic()
+            if left <= 0 or (lacking is not None and self._is_silent(url)):
+                break
+            # Time is left afterwards, however many do not answer.
+            seconds = min(left if lacking is None else left / 3, ATTEMPT_SECONDS)
+            ends = until if len(self._urls) == 1 else time.monotonic() + seconds
+            try:
+                answer = self._ask(url, path, seconds, ends)
+            except (OSError, HTTPException) as error:
+                why = f"{url}: {type(error).__name__}: {error}"
+                self._silent[url] = time.monotonic()
+                continue
+            if answer.status in {REQUEST_TIMEOUT, MANY_REQUESTS} or answer.status >= SERVER_ERROR:
+                why = f"{url} answers with status {answer.status}"
+                self._silent[url] = time.monotonic()
+            elif answer.status in REDIRECTS:
+                moved = moved or answer
+                self._silent[url] = time.monotonic()
+            elif answer.status in NOT_GIVEN:
+                lacking = lacking or answer
+            elif answer.status == OK or lacking is None:
+                return answer, ""
+        return lacking or moved, why
 
     def _is_silent(self, url: str) -> bool:
         return time.monotonic() - self._silent.get(url, -math.inf) < SILENT_SECONDS
@@ -167,25 +180,79 @@ class Client:
             else HTTPSConnection(address.hostname, address.port, timeout=seconds, context=self._tls)
         )
         with contextlib.closing(connection):
-            connection.request("GET", address.path + path, headers=self._headers)
-            response = connection.getresponse()
-            body = b""
-            while len(body) <= MOST_BYTES and (part := response.read1(64 * 1024)):
-                body += part
-                if time.monotonic() > until:
-                    msg = "the answer does not end"
-                    raise TimeoutError(msg)
-            return _Answer(status=response.status, body=body)
+            connection.connect()
+            with _ended_at(until, connection.sock):
+                connection.request("GET", address.path + path, headers=self._headers)
+                response = connection.getresponse()
+                body = b""
+                while len(body) <= MOST_BYTES and (part := response.read1(64 * 1024)):
+                    body += part
+                # `read1` does not say that an answer broke off.
+                if response.length and len(body) <= MOST_BYTES:
+                    raise IncompleteRead(body, response.length)
+            moved_to = response.getheader("Location", "").partition("?")[0]
+            return _Answer(status=response.status, body=body, moved_to=moved_to[:MOST_CHARACTERS])
 
-    def _refusal(self, status: int, path: str) -> RegistryError:
-        where = " or ".join(self._urls)
+    def _refusal(self, answer: _Answer, path: str) -> RegistryError:
+        status, where = answer.status, " or ".join(self._urls)
         if status in REFUSED:
             user = "a client without a user" if self._user is None else f"user {self._user!r}"
             step = "check schema_registry.username and the content of schema_registry.password_file"
             return RegistryError(f"the Schema Registry at {where} refuses {user} (status {status}). Next: {step}.")
+        if status in REDIRECTS:
+            return RegistryError(
+                f"{where} answers {path} with status {status}, a redirect to {answer.moved_to!r}, and not as a Schema Registry does. None is "
+                f"followed, so that no password goes to another host. Next: set schema_registry.url to the registry's own address."
+            )
         return RegistryError(
             f"{where} answers {path} with status {status}, and not as a Schema Registry does. Next: check schema_registry.url, its path too."
         )
+
+
+@contextlib.contextmanager
+def _ended_at(until: float, connected: socket.socket) -> Iterator[None]:
+    """
+    End a connection at a time on `time.monotonic`. Its own bound begins anew with each byte, and an answer may send one a second for ever.
+
+    Raises:
+        TimeoutError: The time came.
+    """
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        # It may have ended by itself meanwhile.
+        with contextlib.suppress(OSError):
+            connected.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(until - time.monotonic(), end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except (OSError, HTTPException):
+        # An end that we made looks like one of the other side.
+        if not late.is_set():
+            raise
+    finally:
+        timer.cancel()
+    if late.is_set():
+        msg = "the answer does not end"
+        raise TimeoutError(msg)
+
+
+def _given(answer: _Answer) -> dict[str, Any] | NotGiven | None:
+    """The JSON object with a schema in an answer, or why there is none; None if no Schema Registry answers so."""
+    if answer.status in NOT_GIVEN:
+        return NotGiven(why="unknown to it" if answer.status == 404 else "not for our user")  # noqa: PLR2004
+    if answer.status != OK:
+        return None
+    if len(answer.body) > MOST_BYTES:
+        return NotGiven(why=f"larger than {MOST_BYTES} bytes")
+    found = _parsed(answer.body)
+    if not isinstance(found, dict):
+        return None
+    return found if isinstance(found.get("schema"), str) else NotGiven(why="not in its answer")
 
 
 def _parsed(body: bytes) -> object:

@@ -7,8 +7,11 @@ from stream.contract.refusal import Refused, undecodable
 MOST_VARINT_BYTES = 10
 # The highest bit of a byte: another one follows.
 MORE = 0x80
-# So many items of arrays and maps may take no byte, as nulls do. All others take one at least.
-MOST_ITEMS_WITHOUT_BYTES = 10_000
+# Fields of records and items of arrays and maps in one value. A null takes no byte, and one of four digits as a name and in JSON.
+MOST_VALUES = 10_000
+# So many bytes of JSON come from names and values that take no byte, and so many from each byte of the payload. A batch is cut by the
+# bytes on the topic, and all of its events are held as JSON at once.
+FREE_BYTES, MOST_GROWTH = 64 * 1024, 4
 
 
 class Cursor:
@@ -21,13 +24,13 @@ class Cursor:
     """
 
     def __init__(self, payload: bytes, max_bytes: int) -> None:
-        """`max_bytes`: the most that the value may take as JSON."""
+        """`max_bytes`: the most that any value may take as JSON; that of few bytes may take less, `self.max_bytes`."""
         self._payload = payload
         self._at = 0
-        self._max_bytes = max_bytes
+        self.max_bytes = min(max_bytes, FREE_BYTES + MOST_GROWTH * len(payload))
         # No comma follows the outermost value, which is counted as if one did.
-        self._left = max_bytes + 1
-        self._items_left = len(payload) + MOST_ITEMS_WITHOUT_BYTES
+        self._left = self.max_bytes + 1
+        self._values_left = MOST_VALUES
 
     def end(self) -> None:
         """No byte may be left."""
@@ -72,10 +75,16 @@ class Cursor:
         count = self.long()
         if count < 0:
             self.long()
-        self._items_left -= abs(count)
-        if self._items_left < 0:
-            raise wrong(abs(count), f"items cannot follow in a value of {len(self._payload)} bytes")
+        self.hold(abs(count))
         return abs(count)
+
+    def hold(self, count: int) -> None:
+        """Count fields or items, before they are read."""
+        self._values_left -= count
+        if self._values_left < 0:
+            raise undecodable(
+                Reason.TOO_LARGE, f"the Avro value has more than {MOST_VALUES} fields and items, which is the limit"
+            )
 
     def spend(self, count: int) -> None:
         """Count bytes that the JSON will have at least, so that a few bytes cannot become a large value."""
@@ -85,7 +94,10 @@ class Cursor:
 
     def too_large(self) -> Refused:
         """The value takes more than `max_bytes` as JSON."""
-        return undecodable(Reason.TOO_LARGE, f"as JSON the value has more than {self._max_bytes} bytes, which is the limit")
+        return undecodable(
+            Reason.TOO_LARGE,
+            f"as JSON the value has more than {self.max_bytes} bytes, which is the limit for {len(self._payload)} bytes of Avro",
+        )
 
 
 def wrong(number: int, what: str) -> Refused:

@@ -15,7 +15,7 @@ from faust.transport.utils import DefaultSchedulingStrategy
 from stream.deliver.deliveries import Deliveries
 from stream.kafka.batches import records
 from stream.kafka.credentials import client_options
-from stream.kafka.partitioner import partition_of
+from stream.kafka.partitioner import Partitioner
 from stream.kafka.transactions import MAX_BATCH_BYTES, MAX_REQUEST_BYTES, METADATA_MAX_AGE_MS, Transactions
 from stream.settings.settings import Settings
 from stream.worker import producer
@@ -143,7 +143,7 @@ def _producer_options(settings: Settings) -> dict[str, Any]:
         "producer_request_timeout": settings.produce_timeout_seconds,
         # A batch is handed over at once, so a wait gathers little more and delays every outcome of a quiet stream.
         "producer_linger": 0.0,
-        "producer_partitioner": partition_of,
+        "producer_partitioner": Partitioner(),
         "producer_max_batch_size": MAX_BATCH_BYTES,
         "producer_max_request_size": MAX_REQUEST_BYTES,
     }

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -26,6 +27,8 @@ class Registry:
         asked: The path of each request, in order.
         user: `user:password` that requests must have; None: any may ask.
         override: Is asked first: status and body of the answer to a path, None for the registry's own.
+        headers: Further ones of every answer.
+        cut: Asked for each answer: does it break off before its end?
     """
 
     def __init__(self) -> None:
@@ -33,6 +36,8 @@ class Registry:
         self.asked: list[str] = []
         self.user: str | None = None
         self.override: Callable[[str], tuple[int, bytes] | None] = lambda _: None
+        self.headers: dict[str, str] = {}
+        self.cut: Callable[[], bool] = lambda: False
         self.url = ""
         self._schemas: list[dict[str, Any]] = []
         self._subjects: dict[str, list[int]] = {}
@@ -120,10 +125,12 @@ def serving(registry: Registry, port: int = 0) -> Iterator[Registry]:
             self.send_response(given[0])
             self.send_header("Content-Type", "application/vnd.schemaregistry.v1+json")
             self.send_header("Content-Length", str(len(given[1])))
+            for name, content in registry.headers.items():
+                self.send_header(name, content)
             self.end_headers()
             # A client that takes only so many bytes hangs up on an endless answer, as it should.
             with suppress(BrokenPipeError, ConnectionResetError):
-                self.wfile.write(given[1])
+                self.wfile.write(given[1][:-1] if registry.cut() else given[1])
 
         do_GET = do_POST = _reply  # noqa: N815 - the names that http.server calls
 
@@ -140,3 +147,27 @@ def serving(registry: Registry, port: int = 0) -> Iterator[Registry]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def trickling(first: bytes, then: bytes) -> Iterator[str]:
+    """Serve answers that never end, at the address that is given: `first` at once, then `then` again and again, ten times a second."""
+    over = threading.Event()
+
+    class Handler(StreamRequestHandler):
+        def handle(self) -> None:
+            # The client hangs up, as it should.
+            with suppress(OSError):
+                self.wfile.write(first)
+                while not over.wait(0.1):
+                    self.wfile.write(then)
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            over.set()
+            server.shutdown()
+            thread.join()

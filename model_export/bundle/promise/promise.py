@@ -1,5 +1,6 @@
 """The promise of a bundle in its manifest: thresholds with their certificates, the prior, and the other bargains."""
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -16,6 +17,20 @@ Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Rows = Annotated[int, msgspec.Meta(ge=0)]
 PromiseKind = Literal["per-label", "overall", "both"]
 PriorSource = Literal["balanced", "rows", "given", "labels", "decisions"]
+
+
+# No promise is about other texts: a confidence says which label a text is about if it is about one of them.
+FOR_TEXTS = "for texts about these labels"
+
+
+def certainty(level: float) -> str:
+    """
+    A level of certainty, rounded down, so that none is said to be complete.
+
+    >>> certainty(0.95), certainty(0.959459), certainty(0.999999), certainty(1.0)
+    ('95.00%', '95.94%', '99.99%', '99.99%')
+    """
+    return f"{min(math.floor(level * 1e4 + 1e-6), 9999) / 1e4:.2%}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +102,7 @@ class Threshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
         )
         floor = "" if self.floor is None else f". No label is seen below {self.floor}"
         return (
-            f"all labels: {asked}. {seen} are right; with {self.bound_level:.2%} certainty the precision is "
+            f"all labels: {asked}, {FOR_TEXTS}. {seen} are right; with {certainty(self.bound_level)} certainty the precision is "
             f"{self.precision_lower_bound:.4f} or more{floor}"
         )
 
@@ -125,8 +140,8 @@ class LabelThreshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         where = f"{self.rows} calibration rows at {self.confidence} or more"
         if self.certified:
             return (
-                f"{label}: from confidence {self.confidence} on, a precision of {self.target_precision} is certified. "
-                f"Of {where}, {self.precision:.4f} are right; with {self.bound_level:.2%} certainty the precision "
+                f"{label}: from confidence {self.confidence} on, a precision of {self.target_precision} is certified, {FOR_TEXTS}. "
+                f"Of {where}, {self.precision:.4f} are right; with {certainty(self.bound_level)} certainty the precision "
                 f"is {self.precision_lower_bound:.4f} or more"
             )
         needed = (

@@ -5,28 +5,25 @@ from collections.abc import Iterator
 
 from model_export.data.own.findings import Finding, Severity
 from model_export.data.own.repeats import folded
-from model_export.data.own.rows import OwnRow, OwnRows, places
+from model_export.data.own.rows import LEAST_LABELS, MOST_LABELS, OwnRow, OwnRows, places
 from model_export.data.own.split import Division
 from monitoring.vocabulary import OFF_SUBJECT
 
-LEAST_LABELS, MOST_LABELS = 2, 100
 MOST_LABEL_CHARACTERS = 100
 # Below so many rows to learn from, a head has seen too few ways of saying the same.
 FEW_ROWS = 20
 
 
 def label_checks(rows: OwnRows, gold: OwnRows | None) -> Iterator[Finding]:
-    """The number and the names of the labels."""
+    """The number and the names of the labels; a file with too many is not read."""
     labels = rows.labels
-    if not LEAST_LABELS <= len(labels) <= MOST_LABELS:
+    if len(labels) < LEAST_LABELS:
         yield Finding(
             kind="label-count",
             severity=Severity.ERROR,
             sentence=f"{rows.name} has {len(labels)} label{'s' * (len(labels) != 1)}, and a model has {LEAST_LABELS} to {MOST_LABELS}. Next: "
             f"name the column that holds the labels: --tag NAME.",
         )
-        if len(labels) > MOST_LABELS:
-            return
     by_label: defaultdict[str, list[OwnRow]] = defaultdict(list)
     for own in rows.rows:
         by_label[own.row.tag].append(own)

@@ -3,9 +3,10 @@
 import hashlib
 from pathlib import Path
 
+from model_export.bundle.files import read_whole
 from model_export.bundle.text import compose, is_described
 from model_export.data.own.columns import OwnColumns
-from model_export.data.own.rows import OwnDataError, OwnRow, OwnRows
+from model_export.data.own.rows import LEAST_LABELS, MOST_LABELS, OwnDataError, OwnRow, OwnRows
 from model_export.data.own.tables import Table, of_csv, of_json_lines, of_parquet, refuse, text_of
 from model_export.data.row import Row
 
@@ -25,8 +26,6 @@ SPLITS = {
 }
 JSON_SUFFIXES = frozenset({".jsonl", ".ndjson", ".json"})
 PARQUET_SUFFIX, PARQUET_START = ".parquet", b"PAR1"
-# The rows are held in memory, and a training set of texts is far below it.
-MOST_BYTES = 1024**3
 AS_THEY_ARE = OwnColumns()
 
 
@@ -40,11 +39,12 @@ def read_own(path: Path, columns: OwnColumns = AS_THEY_ARE) -> OwnRows:
         columns: The file's names for the fields.
 
     Raises:
-        OwnDataError: The file cannot be read, lacks a column or a row, or a line is no row; the message names the lines.
+        OwnDataError: The file cannot be read, lacks a column or a row, has more labels than any model, or a line is no row; the message
+            names the lines.
     """
     name = str(path)
     try:
-        raw = _bytes(path)
+        raw = read_whole(path)
     except OSError as error:
         msg = f"{name} cannot be read: {error.strerror}. Next: give a CSV, JSON Lines or Parquet file that exists."
         raise OwnDataError(msg) from error
@@ -54,6 +54,7 @@ def read_own(path: Path, columns: OwnColumns = AS_THEY_ARE) -> OwnRows:
         raise OwnDataError(msg)
     fields = columns.of_file(name, table.columns)
     records = _texts(name, table, {*fields.values(), *columns.slices})
+    _refuse_many_labels(name, records, fields["tag"])
     _refuse_unknown_splits(name, table.unit, records, fields)
     return OwnRows(
         name=name,
@@ -61,13 +62,6 @@ def read_own(path: Path, columns: OwnColumns = AS_THEY_ARE) -> OwnRows:
         rows=tuple(_row(line, record, fields, columns.slices) for line, record in records),
         digests={path.name: hashlib.sha256(raw).hexdigest()},
     )
-
-
-def _bytes(path: Path) -> bytes:
-    if path.is_file() and path.stat().st_size > MOST_BYTES:
-        msg = f"{path} has more than {MOST_BYTES:,} bytes, and its rows must fit into memory. Next: give fewer rows."
-        raise OwnDataError(msg)
-    return path.read_bytes()
 
 
 def _table(path: Path, raw: bytes) -> Table:
@@ -95,6 +89,17 @@ def _texts(name: str, table: Table, used: set[str]) -> list[tuple[int, dict[str,
             faults.append((line, str(error)))
     refuse(name, faults, table.unit)
     return records
+
+
+def _refuse_many_labels(name: str, records: list[tuple[int, dict[str, str]]], column: str) -> None:
+    """An id that was taken for the label has as many values as there are rows, and every look at them would take minutes."""
+    labels = {record.get(column, "") for _, record in records} - {""}
+    if len(labels) > MOST_LABELS:
+        msg = (
+            f"{name} has {len(labels):,} different values in the column {column!r}, and a model has {LEAST_LABELS} to {MOST_LABELS} labels. "
+            "Next: name the column that holds the labels: --tag NAME."
+        )
+        raise OwnDataError(msg)
 
 
 def _refuse_unknown_splits(name: str, unit: str, records: list[tuple[int, dict[str, str]]], fields: dict[str, str]) -> None:

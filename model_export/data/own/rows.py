@@ -8,6 +8,7 @@ from model_export.data import madewithml
 from model_export.data.row import Row
 from monitoring.vocabulary import few
 
+LEAST_LABELS, MOST_LABELS = 2, 100
 # A sentence names so many lines; the rest are counted.
 MOST_LINES_NAMED = 10
 

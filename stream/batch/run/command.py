@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from model_export.extras import install
-from stream.batch.rows.columns import Columns
 from stream.batch.run.engine import run
 from stream.batch.run.order import FormatName, Order, UsageError, is_url, shown, table_of
 from stream.batch.run.places import check_places
@@ -51,6 +50,9 @@ def run_order(settings: Settings, order: Order) -> Tally:
     with contextlib.ExitStack() as stack:
         files = [] if is_url(order.source) else files_of(order.source)
         form, is_folder = ("", False) if is_url(order.out) else form_of(order)
+        if order.escape_formulas and form != "csv":
+            msg = f"--escape-formulas is for CSV, and {shown(order.out)} is none. Next: leave it out, or give a .csv file."
+            raise UsageError(msg)
         check_places(order, files, f".{form}" if is_folder else None)
         source = stack.enter_context(_source(order, files))
         pipeline = pipeline_of(settings)
@@ -74,6 +76,7 @@ def form_of(order: Order) -> tuple[FormatName, bool]:
     Raises:
         UsageError: It has no name, its suffix is none that can be written, or `form` says something else.
 
+    >>> from stream.batch.rows.columns import Columns
     >>> form_of(Order(source="a.csv", out="b.jsonl", columns=Columns())), form_of(Order(source="a.csv", out="b", columns=Columns()))
     (('jsonl', False), ('parquet', True))
     """
@@ -114,7 +117,7 @@ def _sink(order: Order, source: Source, pipeline: Pipeline) -> Iterator[Sink]:
     decider = pipeline.decider
     if not is_url(order.out):
         name, folder = form_of(order)
-        form = _format(name, source, order.columns)
+        form = _format(name, source, order)
         paths = Paths(Path(order.out), order.rejected)
         identity = _identity(decider, pipeline, source, order, name)
         out = FileOut(paths, form, identity, folder=folder, fresh=order.fresh)
@@ -135,14 +138,14 @@ def _sink(order: Order, source: Source, pipeline: Pipeline) -> Iterator[Sink]:
             table.let_go()
 
 
-def _format(name: FormatName, source: Source, columns: Columns) -> Format:
+def _format(name: FormatName, source: Source, order: Order) -> Format:
     if name == "jsonl":
         return JsonLines()
     if name == "csv":
-        return Csv(source, columns)
+        return Csv(source, order.columns, escape_formulas=order.escape_formulas)
     with _extra():
         from stream.batch.sinks.parquet_out import Parquet
-    return Parquet(source, columns)
+    return Parquet(source, order.columns)
 
 
 def _identity(decider: Decider, pipeline: Pipeline, source: Source, order: Order, form: str) -> dict[str, str]:
@@ -154,7 +157,7 @@ def _identity(decider: Decider, pipeline: Pipeline, source: Source, order: Order
         "limit on events": str(pipeline.limits),
         "set of columns": ", ".join(source.columns),
         "naming of columns": json.dumps(order.columns.of_file),
-        "form": form,
+        "form": f"{form} with escaped formulas" if order.escape_formulas else form,
     }
 
 

@@ -33,6 +33,7 @@ class Order:
         form: Of the files of a folder; None: by the suffix of a file, Parquet in a folder.
         fresh: Begin anew, whatever an earlier run has left.
         rejected: The side file; None: named after the output.
+        escape_formulas: In CSV, no cell is one that a spreadsheet would compute.
     """
 
     source: str
@@ -41,6 +42,7 @@ class Order:
     form: FormatName | None = None
     fresh: bool = False
     rejected: Path | None = None
+    escape_formulas: bool = False
 
     @property
     def side_file(self) -> Path:

@@ -2,8 +2,9 @@
 
 import csv
 import io
+import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -17,6 +18,8 @@ from stream.decide.answer import answer_of
 
 # A column of the input with a name of ours is kept under this and its name, as in `stream/batch/arrow.py`.
 OVERRIDDEN = "overridden_"
+# A spreadsheet computes a cell that begins so, unless it is a plain number: the list of OWASP, and the wide forms that some languages type.
+FORMULA = re.compile(r"(?![+-]?\d+(\.\d+)?(e[+-]?\d+)?\Z)[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]", re.IGNORECASE)
 COLUMNS = (
     "event_id",
     "destination",
@@ -92,17 +95,18 @@ class Csv:
 
     suffix = ".csv"
 
-    def __init__(self, source: Source, columns: Columns) -> None:
-        """Take the header from the source."""
+    def __init__(self, source: Source, columns: Columns, *, escape_formulas: bool = False) -> None:
+        """Take the header from the source. `escape_formulas`: an apostrophe goes before a cell that a spreadsheet would compute."""
+        self._cell: Callable[[str], str] = _not_a_formula if escape_formulas else str
         of_file = columns.of_file
         self._fields = [of_file.get(name, name) for name in source.columns]
         kept = [f"{OVERRIDDEN}{name}" if name.lower() in COLUMNS else name for name in source.columns]
-        self._header = _csv([[*kept, *COLUMNS]])
+        self._header = self._csv([[*kept, *COLUMNS]])
 
     def piece(self, chunk: Chunk, decided: list[Decided]) -> bytes:
         """As of `Format`."""
         del chunk
-        return _csv(self._cells(found) for found in decided)
+        return self._csv(self._cells(found) for found in decided)
 
     def write(self, part: Path, pieces: list[bytes]) -> None:
         """As of `Format`."""
@@ -129,6 +133,11 @@ class Csv:
             *(_text(ours.get(name)) or "" for name in COLUMNS[2:]),
         ]
 
+    def _csv(self, rows: Iterable[Sequence[str]]) -> bytes:
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerows([self._cell(cell) for cell in row] for row in rows)
+        return text.getvalue().encode()
+
 
 def append(parts: list[Path], whole: BinaryIO, *, skip: int = 0) -> None:
     """Append files to one, each without its first bytes."""
@@ -152,7 +161,11 @@ def _text(raw: msgspec.Raw | None) -> str | None:
     return None if text == "null" else text
 
 
-def _csv(rows: Iterable[Sequence[str]]) -> bytes:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode()
+def _not_a_formula(cell: str) -> str:
+    """
+    A cell that a spreadsheet shows as it is.
+
+    >>> [_not_a_formula(cell) for cell in ("=1+1", "-1.5e3", "-1+1", "a=1", "")]
+    ["'=1+1", '-1.5e3', "'-1+1", 'a=1', '']
+    """
+    return f"'{cell}" if FORMULA.match(cell) else cell

@@ -38,6 +38,12 @@ def batch(
         Path | None,
         typer.Option(help="File of the rows that are no event; OUT.rejected.jsonl unless given.", metavar="FILE", parser=path),
     ] = None,
+    escape_formulas: Annotated[
+        bool,
+        typer.Option(
+            "--escape-formulas", help="In CSV for a spreadsheet, put an apostrophe before a cell that it would compute."
+        ),
+    ] = False,
     json: Json = False,
     bundle: BundleFolder = None,
     threshold: Threshold = None,
@@ -55,7 +61,9 @@ def batch(
     from stream.terminal.text import counted
 
     columns = Columns(title=title, description=description, id=event_id)
-    order = Order(source=source, out=out, columns=columns, form=form, fresh=fresh, rejected=rejected)
+    order = Order(
+        source=source, out=out, columns=columns, form=form, fresh=fresh, rejected=rejected, escape_formulas=escape_formulas
+    )
     found = run_order(chosen, order)
     if json:
         console.show_json(asdict(found))

@@ -5,6 +5,7 @@ from typing import Any
 
 from model_export.bundle.bundle import Bundle
 from model_export.bundle.manifest import ALWAYS_ASK, Manifest
+from model_export.bundle.promise.promise import FOR_TEXTS
 from model_export.bundle.strangeness import NO_LIMITS, limits_in
 from stream.terminal import console
 
@@ -76,7 +77,7 @@ def _trade(manifest: Manifest, events_a_day: int) -> Iterator[str]:
         return
     yield _named(
         "trade",
-        f"other precisions of all published decisions, at {events_a_day:,} events a day; the rows certify none above "
+        f"other precisions of all published decisions, {FOR_TEXTS}, at {events_a_day:,} events a day; the rows certify none above "
         f"{proved[-1].target_precision}:",
     )
     for each in proved[-MOST_TRADES:]:

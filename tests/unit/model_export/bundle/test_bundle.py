@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from model_export.bundle import bundle, files
+from model_export.bundle import bundle, files, onnx_graph
 from model_export.bundle import manifest as manifests
 from model_export.bundle.bundle import Bundle, BundleError
 from model_export.bundle.manifest import (
@@ -142,6 +142,22 @@ def test_operator_of_a_foreign_domain_is_refused(folder: Path, tiny: Bundle) -> 
         bundle.read(folder)
 
 
+@pytest.mark.parametrize("name", sorted(onnx_graph.CONTROL_FLOW))
+@pytest.mark.parametrize("nested", [False, True])
+def test_control_flow_is_refused_wherever_it_stands(folder: Path, tiny: Bundle, name: str, nested: bool) -> None:
+    """A loop may have no end, and the runtime cannot be interrupted; one may hide in an attribute of another operator."""
+
+    def edit(model: onnx.ModelProto) -> None:
+        hidden = helper.make_node(name, ["a"], ["b"])
+        if nested:
+            hidden = helper.make_node("Identity", ["a"], ["b"], body=helper.make_graph([hidden], "body", [], []))
+        model.graph.node.append(hidden)
+
+    rewrite(folder, tiny, model=edited(tiny, edit))
+    with pytest.raises(BundleError, match=rf"operators that repeat or choose others, and may never end: {name}\. Next: "):
+        bundle.read(folder)
+
+
 def test_imported_foreign_domain_is_refused_though_unused(folder: Path, tiny: Bundle) -> None:
     """A foreign domain that the network only declares is refused too."""
     rewrite(folder, tiny, model=edited(tiny, lambda model: model.opset_import.append(helper.make_opsetid("com.example", 1))))
@@ -192,7 +208,7 @@ def test_a_pipe_is_refused_and_not_waited_for(folder: Path, name: str) -> None:
     """Opening a FIFO waits for its writer, for ever if there is none."""
     (folder / name).unlink()
     os.mkfifo(folder / name)
-    with pytest.raises(BundleError, match=f"{name} is no regular file"):
+    with pytest.raises(BundleError, match=f"{name} cannot be read: it is no regular file"):
         bundle.read(folder)
 
 

@@ -8,9 +8,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from model_export.bundle.manifest import ALWAYS_ASK, LabelThreshold
+from model_export.bundle.promise.promise import Promise, PromiseKind
 from model_export.calibrate import certificate, thresholds
-from model_export.calibrate.certificate import GRID
+from model_export.calibrate.certificate import GRID, lowest_seen
 from model_export.calibrate.errors import CalibrationError
+from model_export.calibrate.joint import Decided
+from model_export.calibrate.promised import promised
 
 LABELS = ("computer-vision", "mlops", "natural-language-processing", "other")
 RISK = 0.05 / 4
@@ -227,9 +230,10 @@ def test_no_number_of_labels_helps_what_is_wrong_where_it_is_surest() -> None:
 def test_a_certificate_says_what_it_rests_on() -> None:
     """A certificate gives its rows, its bound and its level: two hundred right of two hundred, split over four labels."""
     found = chosen([("mlops", 0.96, True)] * 200)["mlops"]
-    assert (found.certified, found.confidence, found.labels_needed, found.bound_level) == (True, 0.3, None, 0.9875)
+    assert (found.certified, found.confidence, found.labels_needed, found.bound_level) == (True, 0.96, None, 0.9875)
     assert found.sentence("mlops") == (
-        "mlops: from confidence 0.3 on, a precision of 0.95 is certified. Of 200 calibration rows at 0.3 or more, 1.0000 are right; "
+        "mlops: from confidence 0.96 on, a precision of 0.95 is certified, for texts about these labels. Of 200 calibration rows at 0.96 "
+        "or more, 1.0000 are right; "
         "with 98.75% certainty the precision is 0.9783 or more"
     )
 
@@ -247,8 +251,49 @@ def test_few_rows_of_a_label_choose_nothing() -> None:
 
 
 def test_a_certificate_may_publish_more_than_all_labels_together_would() -> None:
-    """Two hundred right of two hundred certify a label down to the end of the grid."""
-    assert chosen([("mlops", 0.6, True)] * 200, pooled=0.99)["mlops"].confidence == 0.3
+    """Two hundred right of two hundred certify a label down to the least sure of them, and no further."""
+    assert chosen([("mlops", 0.6, True)] * 200, pooled=0.99)["mlops"].confidence == 0.6
+
+
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 10_000), st.booleans()), min_size=1, max_size=400),
+    kind=st.sampled_from(["overall", "per-label", "both"]),
+    budget=st.none() | st.floats(0, 1),
+)
+def test_no_threshold_lies_below_the_confidences_that_rows_had(
+    rows: list[tuple[int, bool]], kind: PromiseKind, budget: float | None
+) -> None:
+    """Whatever the rows and the promise: at most one row in a hundred is below any threshold, where these decide alone."""
+    confidence = np.array([number / 10_000 for number, _ in rows])
+    decided = Decided(
+        said=np.arange(len(rows)) % 2,
+        confidence=confidence,
+        right=np.array([right for _, right in rows]),
+        weight=np.ones(len(rows)),
+    )
+    try:
+        found = promised(decided, ("a", "b"), Promise(kind=kind, review_budget=budget))
+    except CalibrationError:
+        return
+    for number, label in enumerate(("a", "b")):
+        own = confidence if kind != "per-label" or budget is not None else confidence[decided.said == number]
+        certified = found.thresholds[label].confidence
+        assert certified >= min(lowest_seen(own), lowest_seen(confidence))
+    assert found.threshold.confidence >= lowest_seen(confidence)
+
+
+def test_easy_rows_do_not_publish_what_is_less_sure_than_all_of_them() -> None:
+    """A thousand rows that are all right, from 0.8 on: every grid passes down to 0, and the threshold stays at what rows had."""
+    confidence = np.linspace(0.8, 1.0, 1_000).round(4)
+    decided = Decided(
+        said=np.zeros(1_000, dtype=np.int64), confidence=confidence, right=np.ones(1_000, np.bool_), weight=np.ones(1_000)
+    )
+    for asked in (Promise(), Promise(kind="both"), Promise(review_budget=0.0)):
+        found = promised(decided, ("a", "b"), asked)
+        assert found.threshold.certified
+        assert 0.8 <= found.threshold.confidence <= 0.81
+        assert all(each.confidence is None or each.confidence >= 0.8 for each in found.trade)
+    assert found.threshold.review_budget == pytest.approx(1.0 - found.threshold.coverage)
 
 
 def test_every_label_gets_an_equal_part_of_the_level() -> None:

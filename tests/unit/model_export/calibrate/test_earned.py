@@ -187,8 +187,8 @@ def test_a_label_without_certificate_may_begin_anywhere() -> None:
 
 
 def test_a_threshold_takes_in_the_least_sure_answer_and_nothing_far_below_it() -> None:
-    """Answers that end between two confidences of the grid prove the lower one, and none below."""
-    assert earn(evidence(("other", 0.99, True, 1.0, 900), ("other", 0.9546, True, 1.0, 900))).threshold.confidence == 0.95
+    """Answers that end between two confidences of the grid prove the confidence of the least sure, and none below."""
+    assert earn(evidence(("other", 0.99, True, 1.0, 900), ("other", 0.9546, True, 1.0, 900))).threshold.confidence == 0.9546
 
 
 def test_no_answers_keep_everything() -> None:

@@ -73,6 +73,12 @@ def test_verify_returns_what_was_checked() -> None:
     assert found.golden_texts == 6
 
 
+def test_a_verification_has_a_bound() -> None:
+    """A network that computes for hours is ended with its process, and the folder is refused."""
+    with pytest.raises(BundleError, match=r"has not decided on the golden texts within 0\.01 s\. Next: "):
+        verify(TINY_BUNDLE, seconds=0.01)
+
+
 def test_verify_refuses_what_is_no_bundle() -> None:
     """An empty folder is refused with a next step."""
     with pytest.raises(BundleError, match="Next:"):

@@ -155,12 +155,12 @@ def test_the_doctor_names_the_thresholds_that_a_worker_would_apply(tiny_bundle: 
     bundle = msgspec.structs.replace(tiny_bundle, manifest=manifest)
     said = decider.thresholds_in_words(decider_of_bundle(bundle, KeywordClassifier()), manifest.thresholds, None)
     assert all(f"{label} 0.9" in said for label in labels)
-    assert said.endswith(f"(1 of {len(labels)} certified)")
+    assert said.endswith(f"(1 of {len(labels)} certified, for texts about these labels)")
     together = msgspec.structs.replace(
         manifest.threshold, target_precision=0.9, precision_lower_bound=0.91, promise="overall", certified=True
     )
     said = decider.thresholds_in_words(decider_of_bundle(bundle, KeywordClassifier()), manifest.thresholds, None, together)
-    assert said.endswith("(precision 0.9 certified of all published together)")
+    assert said.endswith("(precision 0.9 certified of all published together, for texts about these labels)")
     assert (
         decider.thresholds_in_words(decider_of_bundle(bundle, KeywordClassifier(), threshold=0.0), manifest.thresholds, 0.0)
         == "threshold 0.0 for every tag (setting confidence_threshold)"

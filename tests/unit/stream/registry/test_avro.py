@@ -192,16 +192,36 @@ BOMBS: dict[str, tuple[Any, bytes, Reason]] = {
     # Each ended a process or held it for minutes by the native reader, or would fill its memory.
     "a list that is nested 800,000 times": (LIST, b"\x02" * 800_000, Reason.TOO_DEEP),
     "a record in itself": ({"type": "record", "name": "S", "fields": [{"name": "s", "type": "S"}]}, b"", Reason.TOO_DEEP),
-    "a billion nulls in five bytes": (record_of({"type": "array", "items": "null"}), LONG, Reason.INVALID_AVRO),
+    "a billion nulls in five bytes": (record_of({"type": "array", "items": "null"}), LONG, Reason.TOO_LARGE),
     "the same with their size": (
         record_of({"type": "array", "items": "null"}),
         b"\xfd\xff\xff\xff\x3f\x00",
-        Reason.INVALID_AVRO,
+        Reason.TOO_LARGE,
     ),
     "the same in many blocks": (
         record_of({"type": "array", "items": "null"}),
         b"\xa0\x9c\x01" * 1000 + b"\x00",
-        Reason.INVALID_AVRO,
+        Reason.TOO_LARGE,
+    ),
+    "45,000 fields that take no byte": (
+        {"type": "record", "name": "E", "fields": [{"name": f"f{number}", "type": "null"} for number in range(45_000)]},
+        b"",
+        Reason.TOO_LARGE,
+    ),
+    "one field with a name of 800,000 bytes": (
+        {"type": "record", "name": "E", "fields": [{"name": "n" * 800_000, "type": "null"}]},
+        b"",
+        Reason.TOO_LARGE,
+    ),
+    "numbers of a byte each behind long names": (
+        record_of(
+            {
+                "type": "array",
+                "items": {"type": "record", "name": "W", "fields": [{"name": "n" * 100, "type": "int"}]},
+            }
+        ),
+        b"\x80\x7d" + b"\x00" * 8_001,
+        Reason.TOO_LARGE,
     ),
     "records of many fields in a byte each": (
         record_of(

@@ -16,7 +16,7 @@ from stream.registry.client import MOST_BYTES, Client, NotGiven, RegistryError
 from stream.registry.schemas import FIRST_UNKNOWN_SECONDS, REQUESTS_AT_ONCE, UNKNOWN_SECONDS, Schemas
 from stream.settings.schema_registry import SchemaRegistry
 from stream.settings.secret_files import SecurityError
-from tests.registry.server import Registry, serving
+from tests.registry.server import Registry, serving, trickling
 
 SECRET = "tr0ub4dor-and-3"  # noqa: S105 - must never be printed
 AVRO = '{"type": "record", "name": "E", "fields": [{"name": "title", "type": "string"}]}'
@@ -139,9 +139,63 @@ def test_one_schema_that_is_not_given_is_the_events_fault(registry: Registry, st
 
 
 def test_an_answer_without_an_end_is_cut(registry: Registry) -> None:
-    """No more is read than the largest schema has."""
+    """No more is read than the largest schema has; what answers so to everything is no registry."""
     registry.override = lambda path: (200, b" " * (MOST_BYTES + 1)) if "ids" in path else None
     assert isinstance(client(registry.url).get("/schemas/ids/1", until()), NotGiven)
+    registry.override = lambda _: (200, b" " * (MOST_BYTES + 1))
+    with pytest.raises(RegistryError, match="not as a Schema Registry does"):
+        client(registry.url).get("/schemas/ids/1", until())
+
+
+TRICKLES = {
+    "interim answers": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "one header": (b"HTTP/1.1 200 OK\r\nX: ", b"x"),
+    "a body": (b"HTTP/1.1 200 OK\r\n\r\n", b" "),
+    "the size of a part": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0"),
+}
+
+
+@pytest.mark.parametrize("name", TRICKLES)
+def test_a_byte_now_and_then_holds_nobody(registry: Registry, name: str) -> None:
+    """Each read ends in time and the answer never does: the whole is bounded, and another address is asked after it."""
+    registry.register("s", AVRO)
+    with trickling(*TRICKLES[name]) as slow:
+        with pytest.raises(RegistryError, match=r"gives no answer in time .*the answer does not end.* Next: "):
+            client(slow).types(until(SHORT_SECONDS))
+        assert not isinstance(client(slow, registry.url).get("/schemas/ids/1", until()), NotGiven)
+
+
+def test_an_answer_that_breaks_off_is_asked_again(registry: Registry) -> None:
+    """It promises more bytes than it has: no schema, and no other kind of answer either; the second one is whole."""
+    registry.register("s", AVRO)
+    registry.cut = lambda: len(registry.asked) < 2
+    assert not isinstance(client(registry.url).get("/schemas/ids/1", until()), NotGiven)
+    assert len(registry.asked) == 2
+
+
+def test_a_redirect_is_not_followed(registry: Registry) -> None:
+    """Not to another host, which would get the password, not to a file and not in a circle; the place is said without its query."""
+    registry.register("s", AVRO)
+    with serving(Registry()) as moved:
+        moved.override = lambda _: (302, b"")
+        for place in (registry.url, "file:///etc/hostname", f"{moved.url}/schemas/ids/1"):
+            moved.headers["Location"] = f"{place}?token=secret"
+            with pytest.raises(RegistryError, match=f"a redirect to '{place}', and not as a Schema Registry") as caught:
+                client(moved.url).get("/schemas/ids/1", until())
+            assert "secret" not in str(caught.value)
+        assert registry.asked == []
+        assert not isinstance(client(moved.url, registry.url).get("/schemas/ids/1", until()), NotGiven)
+
+
+def test_an_answer_without_a_schema_is_the_events_fault_only_if_a_registry_gave_it(registry: Registry) -> None:
+    """A proxy that answers `{}` to everything is no registry, and no event is blamed for it."""
+    registry.override = lambda path: (200, b"{}") if "ids" in path else None
+    found = schemas(registry).readers([1])[1]
+    assert isinstance(found, Refusal)
+    assert found.reason is Reason.UNKNOWN_SCHEMA
+    registry.override = lambda _: (200, b"{}")
+    with pytest.raises(RegistryError, match="not as a Schema Registry does"):
+        schemas(registry).readers([1])
 
 
 def test_a_user_signs_in_and_the_password_is_not_printed(registry: Registry, tmp_path: Path) -> None:

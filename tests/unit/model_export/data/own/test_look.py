@@ -106,13 +106,6 @@ def test_names_that_no_message_can_carry_are_errors(tmp_path: Path) -> None:
         assert why in sentence
 
 
-def test_more_than_a_hundred_labels_are_one_error(tmp_path: Path) -> None:
-    """An id taken for the label gives one sentence and no table of labels."""
-    seen = look(own(tmp_path, [f"{text},{number}" for number, text in enumerate(texts(101))]))
-    assert "has 101 labels, and a model has 2 to 100. Next: name the column" in found(seen, "label-count").sentence
-    assert len(seen.as_text().splitlines()[0]) < 200
-
-
 def test_the_gold_set_is_looked_at_too(tmp_path: Path) -> None:
     """Leaks in either form, labels that contradict, labels that nothing was learned of, and gaps, each with its lines."""
     gold_lines = [CLEAN[0], CLEAN[1].replace(",green", ",red"), "a gold text,black", ",red", "twice,red", "twice,blue"]

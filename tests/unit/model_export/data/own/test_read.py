@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model_export.bundle.files import MOST_BYTES
 from model_export.data.own.columns import OwnColumns
 from model_export.data.own.read import read_own
 from model_export.data.own.rows import OwnDataError, OwnRows
@@ -132,6 +134,29 @@ def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
     for path in (tmp_path / "none.csv", tmp_path):
         with pytest.raises(OwnDataError, match=r"cannot be read: .* Next: give a CSV"):
             read_own(path)
+
+
+def test_a_pipe_a_device_and_a_file_beyond_memory_are_refused_at_once(tmp_path: Path) -> None:
+    """Neither is waited for or read; the sparse file has more bytes than rows may have."""
+    os.mkfifo(tmp_path / "rows.csv")
+    (tmp_path / "large.csv").touch()
+    os.truncate(tmp_path / "large.csv", MOST_BYTES + 1)
+    for path, said in (
+        (tmp_path / "rows.csv", "no regular file"),
+        (Path("/dev/zero"), "no regular file"),
+        (tmp_path / "large.csv", r"1,073,741,825 bytes, the limit is 1,073,741,824"),
+    ):
+        with pytest.raises(OwnDataError, match=rf"cannot be read: .*{said}.* Next: give"):
+            read_own(path)
+
+
+def test_an_id_that_is_taken_for_the_label_is_one_sentence(tmp_path: Path) -> None:
+    """A hundred labels are read; with more nothing is looked at further, and no list of them is made."""
+    assert len(read(tmp_path, "title,tag\n" + "".join(f"a,{number}\n" for number in range(100))).labels) == 100
+    with pytest.raises(
+        OwnDataError, match=r"has 101 different values in the column 'tag', and a model has 2 to 100 labels\. Next: name"
+    ):
+        read(tmp_path, "title,tag\n" + "".join(f"a,{number}\n" for number in range(101)))
 
 
 def test_parquet_without_pyarrow_says_how_to_have_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,12 +17,15 @@ from stream.batch.sources.files_in import FIELDS, LineFiles, files_of, source_of
 from stream.decide.pipeline import Pipeline
 
 
-def as_csv(path: Path, pipeline: Pipeline, columns: Columns | None = None) -> list[dict[str, str]]:
+def as_csv(
+    path: Path, pipeline: Pipeline, columns: Columns | None = None, *, escape_formulas: bool = False
+) -> list[dict[str, str]]:
     """The rows of a CSV output."""
     columns = columns or Columns()
     out = path.with_name("out.csv")
     rows = LineFiles([path], columns)
-    run(pipeline, rows, FileOut(Paths(out), Csv(rows, columns), {}, folder=False))
+    form = Csv(rows, columns, escape_formulas=escape_formulas)
+    run(pipeline, rows, FileOut(Paths(out), form, {}, folder=False, fresh=True))
     return list(csv.DictReader(io.StringIO(out.read_text(encoding="utf-8"), newline="")))
 
 
@@ -35,6 +38,17 @@ def test_csv_keeps_the_columns_of_the_input(tmp_path: Path, pipeline: Pipeline) 
     assert [rows[0][name] for name in ("Headline", "n", "overridden_tag")] == ['an image , "of" a\ncat', "1.10", "mine"]
     assert [row["tag"] for row in rows] == ["computer-vision", "mlops"]
     assert rows[1]["n"] == rows[1]["overridden_tag"] == ""
+
+
+def test_formulas_are_escaped_where_that_is_asked_for(tmp_path: Path, pipeline: Pipeline) -> None:
+    """An apostrophe before them, in the header too; numbers and all other cells stay, and without the option every cell does."""
+    path = tmp_path / "in.csv"
+    odd = ["=1+1", "+A1", "-2+3", "@SUM(A1)", "\t=1", "\uff1d1"]
+    plain = ["-1.5", "+3e-7", "a=1", " =1", "'=1"]
+    path.write_text("title,=x\n" + "".join(f'image,"{cell}"\n' for cell in [*odd, *plain]), encoding="utf-8")
+    assert [row["=x"] for row in as_csv(path, pipeline)] == [*odd, *plain]
+    escaped = as_csv(path, pipeline, escape_formulas=True)
+    assert [row["'=x"] for row in escaped] == [*(f"'{cell}" for cell in odd), *plain]
 
 
 def test_csv_has_the_digits_and_the_reasons_of_the_answer(tmp_path: Path, pipeline: Pipeline) -> None:
