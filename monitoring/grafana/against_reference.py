@@ -13,7 +13,9 @@ def reference(metric: str) -> Query:
 def against_reference(metric: str, reference: str) -> tuple[Query, ...]:
     """Cumulative shares at the bucket edges, of the last hour and of the reference; without +Inf, which no axis shows."""
     live = f'sum by (le) (increase({metric}_bucket{{{_JOB}, le!="+Inf"}}[1h]))'
+    # A panel draws both over one field, `le`; the reference has its edges in another label.
+    edges = f'max by (at_most) (tagstream_reference_{reference}{{{_JOB}, at_most!="+Inf"}})'
     return (
         Query(f"{live} / on () group_left () sum(increase({metric}_count{{{_JOB}}}[1h]))", "live"),
-        Query(f'max by (le) (tagstream_reference_{reference}{{{_JOB}, le!="+Inf"}})', "reference"),
+        Query(f'max without (at_most) (label_join({edges}, "le", "", "at_most"))', "reference"),
     )

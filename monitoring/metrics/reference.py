@@ -21,12 +21,12 @@ SHARES = {
 }
 # The same, and the edges of the live histogram.
 DISTRIBUTIONS = {
-    "confidence_cdf": ("confidence_cdf", "Share of reference confidences at most le.", edges.CONFIDENCE),
-    "energy_cdf": ("energy_cdf", "Share of reference energies at most le.", edges.ENERGY),
-    "text_tokens_cdf": ("tokens_cdf", "Share of reference texts of at most le tokens.", edges.TOKENS),
+    "confidence_cdf": ("confidence_cdf", "Share of reference confidences up to at_most.", edges.CONFIDENCE),
+    "energy_cdf": ("energy_cdf", "Share of reference energies up to at_most.", edges.ENERGY),
+    "text_tokens_cdf": ("tokens_cdf", "Share of reference texts of up to at_most tokens.", edges.TOKENS),
     "text_tokens_per_word_cdf": (
         "tokens_per_word_cdf",
-        "Share of reference texts of at most le tokens a word.",
+        "Share of reference texts of up to at_most tokens a word.",
         edges.TOKENS_PER_WORD,
     ),
 }
@@ -76,8 +76,12 @@ class ReferenceGauges(Collector):
 
 
 def _distribution(name: str, text: str, found: Mapping[str, float], cuts: Sequence[float]) -> Metric:
-    """The edges of the live histogram, spelled as the client library spells them; PromQL joins on this text."""
-    family = GaugeMetricFamily(PREFIX + name, text, labels=["le"])
+    """
+    The edges of the live histogram, spelled as the client library spells them; PromQL joins on this text.
+
+    The label is not `le`, which `promtool check metrics` allows on histograms alone.
+    """
+    family = GaugeMetricFamily(PREFIX + name, text, labels=["at_most"])
     for edge in cuts:
         if str(edge) in found:
             family.add_metric([floatToGoString(edge)], found[str(edge)])  # type: ignore[no-untyped-call]

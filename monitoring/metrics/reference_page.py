@@ -27,7 +27,7 @@ Made from the code by `python -m monitoring.metrics.reference_page docs/metrics.
 - Label sets are closed: no id, text or source of an event is ever a label. Fewer than 450 series a worker with four labels.
 - Every series is there from the start, at zero, except for figures that the reference of an older bundle lacks, and those
   of open transactions, which exist while one is open.
-- A `le` of a reference is spelled as in the live histogram, so that the two join: `confidence_cdf` with `confidence_ratio`,
+- An `at_most` of a reference is spelled as the `le` of the live histogram, so that the two join: `confidence_cdf` with `confidence_ratio`,
   `energy_cdf` with `energy_score`, `text_tokens_cdf` with `text_tokens`, `text_tokens_per_word_cdf` with
   `text_tokens_per_word_ratio`.
 - `tagstream_energy_score` has no `_sum`: energies are below zero.
@@ -49,7 +49,7 @@ WRITTEN_OUT = {
     "label": "a label of the bundle",
     "topic": "the topic that is read",
     "partition": "a number",
-    "le": "an edge",
+    "at_most": "an edge",
     "name": "the bundle's",
     "version": "the bundle's",
     "digest": "the bundle's",

@@ -69,10 +69,10 @@ VOCABULARY = """
     tagstream_confidence_threshold_ratio label
     tagstream_oldest_unprocessed_seconds
     tagstream_reference_label_ratio label
-    tagstream_reference_confidence_cdf le
-    tagstream_reference_energy_cdf le
-    tagstream_reference_text_tokens_cdf le
-    tagstream_reference_text_tokens_per_word_cdf le
+    tagstream_reference_confidence_cdf at_most
+    tagstream_reference_energy_cdf at_most
+    tagstream_reference_text_tokens_cdf at_most
+    tagstream_reference_text_tokens_per_word_cdf at_most
     tagstream_reference_ood_ratio
     tagstream_reference_truncated_ratio
     tagstream_reference_without_description_ratio
@@ -445,10 +445,11 @@ def test_the_reference_stands_beside_the_live_figures() -> None:
         ("text_tokens", "text_tokens_cdf"),
         ("text_tokens_per_word_ratio", "text_tokens_per_word_cdf"),
     ):
-        assert edges_of(registry, f"tagstream_{live}_bucket") == edges_of(registry, f"tagstream_reference_{other}")
+        reference = edges_of(registry, f"tagstream_reference_{other}", label="at_most")
+        assert edges_of(registry, f"tagstream_{live}_bucket", label="le") == reference
     assert value(registry, "tagstream_reference_label_ratio", label="mlops") == 0.2
-    assert value(registry, "tagstream_reference_confidence_cdf", le="0.5") == 0.25
-    assert value(registry, "tagstream_reference_energy_cdf", le="+Inf") == 1.0
+    assert value(registry, "tagstream_reference_confidence_cdf", at_most="0.5") == 0.25
+    assert value(registry, "tagstream_reference_energy_cdf", at_most="+Inf") == 1.0
     names = ("events", "ood_ratio", "truncated_ratio", "without_description_ratio")
     assert [value(registry, f"tagstream_reference_{name}") for name in names] == [40, 0.005, 0.01, 0.25]
     assert value(registry, "tagstream_confidence_threshold_ratio", label="mlops") == 0.9
@@ -465,9 +466,9 @@ def test_every_label_has_its_threshold_and_only_the_bundles_that_decides() -> No
     ]
 
 
-def edges_of(registry: CollectorRegistry, name: str) -> set[str]:
-    """The values of `le`."""
-    return {sample.labels["le"] for metric in registry.collect() for sample in metric.samples if sample.name == name}
+def edges_of(registry: CollectorRegistry, name: str, *, label: str) -> set[str]:
+    """The values of the label that holds the edges."""
+    return {sample.labels[label] for metric in registry.collect() for sample in metric.samples if sample.name == name}
 
 
 @pytest.mark.parametrize("lacking", list(REFERENCE))
