@@ -39,7 +39,10 @@ SECTIONS = {
         "Live quality",
         "Served by the review console: estimates over its window, see [quality](quality.md). Consoles of one job give the same figures: take `max`, no sum.",
     ),
-    "tagstream_reference_": ("Reference of the bundle", "Figures of ordinary traffic, for comparison with the live ones."),
+    "tagstream_reference_": (
+        "Reference in force",
+        "Figures of ordinary traffic, for comparison with the live ones: what the group has learned from its own stream, or the file of `drift_reference`. None while the group learns.",
+    ),
     "tagstream_drift_": ("Drift", "Results of this worker's drift detection."),
     "tagstream_trace_": ("Traces", "Spans by OpenTelemetry; all zero unless [tracing](tracing.md) is on."),
     "tagstream_answer": ("Answers", "Reviewers' answers on `reviewed`, which become decisions on `tagged`."),
@@ -75,12 +78,17 @@ def page() -> str:
 def _metrics() -> Iterable[Metric]:
     registry = CollectorRegistry()
     metrics = Metrics(registry, labels=LABELS, topic="TOPIC")
-    one = dict.fromkeys(("rows", "ood_ratio", "truncated_ratio", "without_description_ratio"), 1)
+    one = dict.fromkeys(("rows", "ood_ratio", "truncated_ratio", "without_description_ratio", "review_ratio"), 1)
     cuts = {
         "confidence_cdf": edges.CONFIDENCE,
         "energy_cdf": edges.ENERGY,
         "tokens_cdf": edges.TOKENS,
         "tokens_per_word_cdf": edges.TOKENS_PER_WORD,
+    }
+    reference = {
+        **one,
+        "label_ratio": dict.fromkeys(LABELS, 1.0),
+        **{key: {str(edge): 1.0 for edge in found} for key, found in cuts.items()},
     }
     metrics.model_loaded(
         name="NAME",
@@ -88,12 +96,9 @@ def _metrics() -> Iterable[Metric]:
         digest="DIGEST",
         now=0,
         thresholds=dict.fromkeys(LABELS, 1.0),
-        reference={
-            **one,
-            "label_ratio": dict.fromkeys(LABELS, 1.0),
-            **{key: {str(edge): 1.0 for edge in found} for key, found in cuts.items()},
-        },
+        reference=reference,
     )
+    metrics.drift_reference(reference)
     metrics.open_transactions({0: (1, 1.0)})
     QualityMetrics(registry, labels=LABELS)
     HttpMetrics(registry, metrics.traces).started(name="NAME", version="VERSION", digest="DIGEST", most_waiting=0)

@@ -22,7 +22,7 @@ AT_ONCE = 20_000
 def fresh_environment(bootstrap: str, test: str, *, partitions: int = 6) -> dict[str, str]:
     """TAGSTREAM_* for a worker on topics and in a group of its own, named after the test."""
     name = f"{test[:60]}-{uuid.uuid4().hex[:8]}"
-    kinds = ("content", "tagged", "review", "dlq", "audit", "reviewed", "reports", "shadow", "drift")
+    kinds = ("content", "tagged", "review", "dlq", "audit", "reviewed", "reports", "shadow", "drift", "references")
     return {
         "TAGSTREAM_BROKERS": bootstrap,
         "TAGSTREAM_GROUP": name,
