@@ -1,4 +1,4 @@
-"""Queries that show a live figure beside the same figure of the bundle's reference."""
+"""Queries that show a live figure beside the same figure of the reference in force."""
 
 from monitoring.grafana.panels import Query
 
@@ -6,7 +6,7 @@ _JOB = 'job="$job"'
 
 
 def reference(metric: str) -> Query:
-    """A figure of the bundle's reference; every worker exports the same one."""
+    """A figure of the reference in force; every worker exports the same one."""
     return Query(f"max by (job) (tagstream_reference_{metric}{{{_JOB}}})", "reference")
 
 

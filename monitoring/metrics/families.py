@@ -236,6 +236,9 @@ class DriftFamilies:
         """Register them."""
         new = _Registry(registry)
         self.changes = new.counter("tagstream_drift_changes", "Sudden changes of a signal's mean.", "signal", DriftSignal)
+        self.last_change = new.gauge(
+            "tagstream_drift_last_change_timestamp_seconds", "Time of the last sudden change of any signal; 0 before the first."
+        )
         self.scores = new.gauge(
             "tagstream_drift_score",
             "Score of the last window: words: the largest likelihood-ratio z of a word; labels: the population stability index; "

@@ -212,8 +212,9 @@ class Metrics:
         """How far the group has learned its reference, 0 to 1."""
         self._drift.learned.set(ratio)
 
-    def drift_change(self, signal: str) -> None:
-        """A signal, one of `DriftSignal`, changed suddenly."""
+    def drift_change(self, signal: str, now: float) -> None:
+        """A signal, one of `DriftSignal`, changed suddenly, and it was seen at `now` (Unix seconds)."""
+        self._drift.last_change.set(now)
         self._drift.changes.labels(DriftSignal(signal).value).inc()
 
     def drift_evaluated(self, window_events: int, scores: Mapping[str, float], now: float) -> None:

@@ -44,8 +44,8 @@ Send = Callable[[bytes, bytes], Awaitable[Awaitable[Any]]]
 class Recorder(Observer, Protocol):
     """Counts drift; `Metrics` implements it."""
 
-    def drift_change(self, signal: str) -> None:
-        """A sudden change of this signal was found."""
+    def drift_change(self, signal: str, now: float) -> None:
+        """A sudden change of this signal was found, at `now` (Unix seconds)."""
         ...
 
     def drift_evaluated(self, window_events: int, scores: Mapping[str, float], now: float) -> None:
@@ -213,7 +213,7 @@ class DriftObserver:
 
     async def _tell(self, report: Noticed) -> None:
         for signal in report.changes:
-            self._recorder.drift_change(signal.value)
+            self._recorder.drift_change(signal.value, self._clock())
         for done in report.evaluations:
             scores = {score.value: value for score, value in done.scores.items()}
             self._recorder.drift_evaluated(done.events, scores, done.at_ms / 1000)

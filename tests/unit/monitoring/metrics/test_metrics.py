@@ -85,6 +85,7 @@ VOCABULARY = """
     tagstream_drift_threshold signal
     tagstream_drift_window_events
     tagstream_drift_last_evaluated_timestamp_seconds
+    tagstream_drift_last_change_timestamp_seconds
     tagstream_drift_learned_ratio
     tagstream_drift_findings_total kind
     tagstream_drift_findings_unpublished_total kind
@@ -539,7 +540,7 @@ def test_drift_says_what_it_saw() -> None:
     assert value(registry, "tagstream_drift_threshold", signal="words") == 6.0
     assert value(registry, "tagstream_drift_window_events") == 500
     metrics.drift_unpublished("labels")
-    metrics.drift_change("energy")
+    metrics.drift_change("energy", 5.0)
     metrics.drift_finding("words")
     metrics.drift_finding("words")
     metrics.drift_evaluated(900, {"words": 9.0, "labels": 0.5, "sources": 0.1}, 10.0)
@@ -566,7 +567,7 @@ def test_drift_knows_no_other_names() -> None:
     metrics, registry = made()
     before = series(registry)
     for mistaken in (
-        lambda: metrics.drift_change("words"),
+        lambda: metrics.drift_change("words", 1.0),
         lambda: metrics.drift_finding("energy"),
         lambda: metrics.drift_unpublished("energy"),
         lambda: metrics.drift_evaluated(1, {"energy": 1.0}, 1.0),

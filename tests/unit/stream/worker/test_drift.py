@@ -46,7 +46,7 @@ class Recorder(RecordingObserver):
         self.references: list[Mapping[str, Any]] = []
         self.learned: list[float] = []
 
-    def drift_change(self, signal: str) -> None:
+    def drift_change(self, signal: str, now: float) -> None:  # noqa: ARG002 - the recorder's form
         """Keep it."""
         self.changes.append(signal)
 
