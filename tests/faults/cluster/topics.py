@@ -53,6 +53,7 @@ def fault_environment(bootstrap: str, test: str, *, partitions: int = 6, replica
         # Windows so short that a worker has findings between two faults.
         "TAGSTREAM_DRIFT_WINDOW_EVENTS": str(DRIFT_WINDOW_EVENTS),
         "TAGSTREAM_DRIFT_REFERENCE_WINDOWS": "1",
+        "TAGSTREAM_DRIFT_LEARNING_SECONDS": "0",
         # So many that a fault between a decision and its copy strikes, at a rate of its own for one label.
         "TAGSTREAM_AUDIT_RATE": "0.2",
         "TAGSTREAM_AUDIT_RATES": "mlops=0.5",
