@@ -53,6 +53,8 @@ MINUTES_A_SCRAPE = 2
 START_MS = 1_767_571_200_000
 # The titles stand alone for the most part, so that fewer descriptions are no shift of them.
 SHIFTS = ("class mix", "new topic", "another language", "confidence decay", "new producer")
+# The ordinary day beside it, as a worker without a watch for drift shows it: compared with the rows of the bundle's calibration.
+BUNDLE = "against the bundle's rows"
 WITHIN_EVENTS = 2_000
 ROW_CHARACTERS = 1_000_000
 READY_SECONDS, HANG_SECONDS = 60, 600
@@ -105,7 +107,12 @@ class InOrder(Stream):
         return zip(rows, self._chance.choices(self._names, self._weights, k=events), strict=True)
 
 
-def scrapes(pool: Pool, shift: str | None) -> Iterator[tuple[int, CollectorRegistry]]:
+def hours_of(stream: str | None) -> int:
+    """How long a stream lasts."""
+    return BEFORE_HOURS + AFTER_HOURS if stream in SHIFTS else DAY_HOURS
+
+
+def scrapes(pool: Pool, stream: str | None) -> Iterator[tuple[int, CollectorRegistry]]:
     """The worker's registry after every other minute of the stream, with the time (Unix seconds)."""
     manifest = pool.bundle.manifest
     registry = CollectorRegistry()
@@ -121,19 +128,22 @@ def scrapes(pool: Pool, shift: str | None) -> Iterator[tuple[int, CollectorRegis
     )
     now = [START_MS]
     watch = DriftWatch(model=Model(name=manifest.name, version=manifest.version, digest=pool.bundle.digest), worker="bench")
-    observer = DriftObserver(watch, recorder=metrics, send=None, clock=lambda: now[0] / 1000)
-    stream = InOrder(pool, 28)
-    hours = DAY_HOURS if shift is None else BEFORE_HOURS + AFTER_HOURS
+    if stream != BUNDLE:
+        observer = DriftObserver(watch, recorder=metrics, send=None, clock=lambda: now[0] / 1000)
+    events_of = InOrder(pool, 28)
     with ThreadPoolExecutor(1) as executor, asyncio.Runner() as runner:
-        for minute in range(hours * 60):
+        for minute in range(hours_of(stream) * 60):
             now[0] = START_MS + (minute + 1) * 60_000
             events = (minute + 1) * PER_HOUR // 60 - minute * PER_HOUR // 60
-            moved = shift is not None and minute >= BEFORE_HOURS * 60
-            drawn = stream.shifted(shift, events) if moved and shift else stream.ordinary(events)
+            moved = stream in SHIFTS and minute >= BEFORE_HOURS * 60
+            drawn = events_of.shifted(stream or "", events) if moved else events_of.ordinary(events)
             seen = [_sent(one, thresholds, now[0]) for one in drawn]
             metrics.received(events)
-            observer.published(seen, now[0])
-            runner.run(observer.turn(executor))
+            if stream == BUNDLE:
+                metrics.published(seen, now[0])
+            else:
+                observer.published(seen, now[0])
+                runner.run(observer.turn(executor))
             metrics.position(partitions=6, lag=0, inflight=0, last_commit=now[0] / 1000, known_at=now[0] / 1000)
             if minute % MINUTES_A_SCRAPE == 0:
                 yield now[0] // 1000, registry
@@ -149,16 +159,16 @@ def write(file: Path, pool: Pool, streams: Sequence[str | None]) -> None:
     """Every series that a rule asks for, of each stream as a job of its own, in OpenMetrics' text format."""
     asked = {name for rule in (*rules("recording.yml"), *rules("alerts.yml")) for name in _METRIC.findall(rule["expr"])}
     with file.open("w", encoding="utf-8") as out:
-        for shift in streams:
-            job = f'job="{shift or "ordinary"}",instance="a"'
-            for at, registry in scrapes(pool, shift):
+        for stream in streams:
+            job = f'job="{stream or "ordinary"}",instance="a"'
+            for at, registry in scrapes(pool, stream):
                 out.write(f"up{{{job}}} 1 {at}\n")
                 for family in registry.collect():
                     for sample in family.samples:
                         if sample.name in asked:
                             labels = "".join(f",{name}={json.dumps(value)}" for name, value in sample.labels.items())
                             out.write(f"{sample.name}{{{job}{labels}}} {sample.value} {at}\n")
-            print(f"{shift or 'ordinary'} is written", file=sys.stderr, flush=True)
+            print(f"{stream or 'ordinary'} is written", file=sys.stderr, flush=True)
         out.write("# EOF\n")
 
 
@@ -191,11 +201,10 @@ def evaluate(url: str, streams: Sequence[str | None]) -> dict[str | None, list[R
         wait = _seconds(rule.get("for", "0m"))
         for stream in streams:
             job = stream or "ordinary"
-            hours = DAY_HOURS if stream is None else BEFORE_HOURS + AFTER_HOURS
-            times = _times(url, inlined(rule["expr"], recorded), job, hours)
+            times = _times(url, inlined(rule["expr"], recorded), job, hours_of(stream))
             fired = next((at for at in times if all(at - second in times for second in range(0, wait + 1, 60))), None)
             if fired is not None:
-                began = START_MS // 1000 + (0 if stream is None else BEFORE_HOURS * 3600)
+                began = START_MS // 1000 + (BEFORE_HOURS * 3600 if stream in SHIFTS else 0)
                 events = [round((at - began) * PER_HOUR / 3600) for at in (fired - wait, fired)]
                 tier = rule["labels"]["tier"]
                 raised[stream].append(Raised(alert=rule["alert"], tier=tier, seen_after=events[0], fired_after=events[1]))
@@ -217,7 +226,7 @@ def _seconds(duration: str) -> int:
     return int(duration[:-1]) * {"s": 1, "m": 60, "h": 3600}[duration[-1]]
 
 
-def run(pool: Pool, *, streams: Sequence[str | None] = (None, *SHIFTS)) -> dict[str | None, list[Raised]]:
+def run(pool: Pool, *, streams: Sequence[str | None] = (None, BUNDLE, *SHIFTS)) -> dict[str | None, list[Raised]]:
     """Write the streams down, back-fill them and evaluate every alert; needs `prometheus` and `promtool` on the PATH."""
     with tempfile.TemporaryDirectory(prefix="tagstream-day-") as name, Processes(grace_seconds=5) as processes:
         folder = Path(name)
@@ -263,7 +272,7 @@ def _await(url: str, process: Process) -> None:
             with urllib.request.urlopen(f"{url}/-/ready", timeout=READY_SECONDS):  # noqa: S310 - loopback
                 return
         except OSError as error:
-            if not process.running or time.monotonic() > deadline:
+            if not process.running() or time.monotonic() > deadline:
                 msg = "Prometheus does not get ready"
                 raise RuntimeError(msg) from error
         time.sleep(0.2)
@@ -274,7 +283,7 @@ def broken_promises(found: dict[str | None, list[Raised]]) -> list[str]:
     broken = [f"the ordinary day raised {one.alert}" for one in found.get(None, []) if one.tier != "info"]
     for shift, raised in found.items():
         first = min((one.seen_after for one in raised if one.tier != "info" and one.seen_after >= 0), default=None)
-        if shift is not None and (first is None or first > WITHIN_EVENTS):
+        if shift in SHIFTS and (first is None or first > WITHIN_EVENTS):
             broken.append(f"{shift}: no alert within {WITHIN_EVENTS} events")
         broken += [f"{shift}: {one.alert} before the shift" for one in raised if one.tier != "info" and one.seen_after < 0]
     return broken
