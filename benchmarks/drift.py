@@ -78,13 +78,11 @@ class Watchers:
     """Every detector on one stream."""
 
     def __init__(self, pool: Pool, plan: DriftPlan) -> None:
-        """The pool is the reference of labels and distributions, as in a bundle made for this stream."""
-        labels = Counter(seen.label or "" for seen in pool.ordinary)
+        """The pool is the reference of the rules; the worker's detectors learn theirs from the stream."""
         manifest = pool.bundle.manifest
         self.watch = DriftWatch(
             model=Model(name=manifest.name, version=manifest.version, digest=pool.bundle.digest),
             worker="bench",
-            label_ratio={label: labels[label] / len(pool.ordinary) for label in manifest.labels},
             plan=plan,
         )
         self.rules = PooledRules(pool.ordinary)
@@ -92,7 +90,8 @@ class Watchers:
 
     def add(self, seen: Observation, at: int) -> tuple[list[str], list[Finding]]:
         """The detectors that begin to report with this event, and the worker's findings."""
-        findings = self.watch.add([seen], at).findings
+        # One event a second: the worker says each thing once an hour.
+        findings = self.watch.add([seen], at * 1_000).findings
         names = [f"ADWIN of {found.signal.value}" if found.signal else found.kind.value for found in findings]
         firing = self.rules.add(seen)
         names += [name for name in firing if name not in self._firing]

@@ -6,7 +6,7 @@ length stay together as they are in life. The rows are those that the model was 
 
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -21,6 +21,7 @@ from monitoring.observer import Observation
 from monitoring.vocabulary import Destination
 from stream.contract.events import ContentEvent
 from stream.contract.record import Record
+from stream.decide.from_settings import decider_of_bundle
 from stream.decide.signals import signals_of
 
 SHIFTS = ("class mix", "new topic", "another language", "empty descriptions", "confidence decay", "new producer")
@@ -65,37 +66,46 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Text:
+class Text:
+    """An event's text, and the subject that its id names."""
+
     title: str
     description: str | None
     topic: str
 
     @property
     def composed(self) -> str:
+        """The text as the model reads it."""
         return compose(self.title, self.description)
 
 
 def pool(bundle: Bundle | None = None, *, most: int | None = None) -> Pool:
     """Ask the bundle once for every text; `most` bounds the ordinary rows, for a quick look."""
     bundle = bundle or read(DEFAULT_BUNDLE)
-    classifier = OnnxClassifier(bundle)
     rows = [row for row in _rows("*.jsonl") if row.tag != NOT_ML and part_of_topic(row.topic) in {"calibration", "corpus_test"}]
     topics = sorted({row.topic for row in rows})
     chance = random.Random(5)  # noqa: S311 - a draw that repeats
     held_out = set(chance.sample(topics, min(HELD_OUT_TOPICS, len(topics) // 4)))
     chance.shuffle(rows)
-    ordinary = [_Text(row.title, row.description or None, row.topic) for row in rows if row.topic not in held_out][:most]
+    ordinary = [Text(row.title, row.description or None, row.topic) for row in rows if row.topic not in held_out][:most]
     new_topic = [
-        _Text(f"{row.title} {' '.join(PLANTED)}", row.description or None, row.topic) for row in rows if row.topic in held_out
+        Text(f"{row.title} {' '.join(PLANTED)}", row.description or None, row.topic) for row in rows if row.topic in held_out
     ]
-    foreign = [_Text(row.title, row.description or None, row.topic) for row in _rows("not-ml.jsonl") if row.topic in LANGUAGES]
-    bare = [_Text(text.title, None, text.topic) for text in ordinary]
+    foreign = [Text(row.title, row.description or None, row.topic) for row in _rows("not-ml.jsonl") if row.topic in LANGUAGES]
+    return pool_of(bundle, ordinary=ordinary, new_topic=new_topic, foreign=foreign)
 
+
+def pool_of(bundle: Bundle, *, ordinary: Sequence[Text], new_topic: Sequence[Text], foreign: Sequence[Text]) -> Pool:
+    """A pool of these texts; those of the new topic hold the planted words."""
+    classifier = OnnxClassifier(bundle)
+    strange = decider_of_bundle(bundle, classifier).is_strange
+    chance = random.Random(6)  # noqa: S311 - a draw that repeats
+    bare = [Text(text.title, None, text.topic) for text in ordinary]
     predictions = classifier.classify([text.composed for text in ordinary])
-    base = _observations(ordinary, predictions)
+    base = _observations(ordinary, predictions, strange)
 
-    def decided(texts: Sequence[_Text]) -> tuple[Observation, ...]:
-        return _observations(texts, classifier.classify([text.composed for text in texts]))
+    def decided(texts: Sequence[Text]) -> tuple[Observation, ...]:
+        return _observations(texts, classifier.classify([text.composed for text in texts]), strange)
 
     return Pool(
         ordinary=base,
@@ -105,7 +115,7 @@ def pool(bundle: Bundle | None = None, *, most: int | None = None) -> Pool:
             "another language": decided(foreign),
             "empty descriptions": decided(bare),
             "confidence decay": _observations(
-                ordinary, [decayed(found, bundle.manifest.temperature, chance) for found in predictions]
+                ordinary, [decayed(found, bundle.manifest.temperature, chance) for found in predictions], strange
             ),
             "new producer": base,
         },
@@ -152,7 +162,7 @@ def _rows(pattern: str) -> list[CorpusLine]:
     ]
 
 
-def _observation(text: _Text, prediction: Prediction, at: int) -> Observation:
+def _observation(text: Text, prediction: Prediction, at: int, *, strange: bool) -> Observation:
     record = Record(key=None, value=None)
     event = ContentEvent(
         record=record, id=f"{text.topic}-{at}", title=text.title, description=text.description, source=None, fields={}
@@ -163,12 +173,17 @@ def _observation(text: _Text, prediction: Prediction, at: int) -> Observation:
         label=prediction.label,
         confidence=prediction.confidence,
         truncated=prediction.truncated,
-        signals=signals_of(event, prediction, text=text.composed, out_of_distribution=False),
+        signals=signals_of(event, prediction, text=text.composed, out_of_distribution=strange),
     )
 
 
-def _observations(texts: Sequence[_Text], predictions: Sequence[Prediction]) -> tuple[Observation, ...]:
-    return tuple(_observation(text, found, at) for at, (text, found) in enumerate(zip(texts, predictions, strict=True)))
+def _observations(
+    texts: Sequence[Text], predictions: Sequence[Prediction], strange: Callable[[Prediction], bool]
+) -> tuple[Observation, ...]:
+    return tuple(
+        _observation(text, found, at, strange=strange(found))
+        for at, (text, found) in enumerate(zip(texts, predictions, strict=True))
+    )
 
 
 def decayed(prediction: Prediction, temperature: float, chance: random.Random) -> Prediction:

@@ -68,8 +68,7 @@ class Watched:
         self._drift = DriftWatch(
             model=Model(name=manifest.name, version=manifest.version, digest=bundle.digest),
             worker="bench",
-            label_ratio=manifest.reference.get("label_ratio"),
-            plan=DriftPlan(reference_windows=1),
+            plan=DriftPlan(reference_windows=1, learning_seconds=0),
         )
 
     def metrics(self, observations: Sequence[Observation]) -> None:

@@ -21,6 +21,10 @@ OPEN_TRANSACTION_SECONDS = 20.0
 
 # Share of decisions that go to a person: the budget in recording.yml.
 REVIEW_RATIO = 0.8
+# ... and above the share in the reference.
+REVIEW_MORE = 0.15
+# The reference in force against the bundle's: the larger distance of confidence and energy.
+UNLIKE_BUNDLE_KS = 0.1
 # A multiple of the reference's share, which is only roughly known from a thousand rows.
 OUT_OF_DISTRIBUTION_TIMES = 5.0
 OUT_OF_DISTRIBUTION_LEAST = 0.005
@@ -30,5 +34,7 @@ WITHOUT_DESCRIPTION_MORE = 0.2
 # A window counts as at least COMPARED_LEAST decisions.
 COMPARED_SECONDS = 6 * 3600.0
 COMPARED_WINDOWS, COMPARED_LEAST = 3, 1000
+# A jump of a worker's figure this long ago at most has the same cause as what is judged now.
+ONE_CAUSE_SECONDS = 3600.0
 # Share of events from producers that are not in `known_sources`.
 UNSEEN_SOURCE_RATIO = 0.1

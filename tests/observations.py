@@ -29,6 +29,7 @@ class Stream:
         registry: Where they live.
         metrics: Themselves.
         now: The stream's clock, Unix seconds; it stands still except in `run`.
+        published: All outcomes so far.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Stream:
         self._labels = labels
         self.metrics = Metrics(self.registry, labels=labels, topic="content", known_sources=("arxiv",))
         self.now = start
+        self.published: list[Observation] = []
         self._random = random.Random(seed)  # noqa: S311
         self.metrics.model_loaded(
             name="tagstream-default",
@@ -60,6 +62,7 @@ class Stream:
             for _ in range(events)
         ]
         self.metrics.published(seen, int(self.now * 1000))
+        self.published += seen
         self.metrics.position(
             partitions=6, lag=self._random.randint(0, 30), inflight=4, last_commit=self.now, oldest_seconds=0.2
         )

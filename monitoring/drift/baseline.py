@@ -1,19 +1,24 @@
-"""The baseline: counts of words, producers and labels of the stream in a healthy time. Windows are compared with it.
+"""The baseline: counts of the stream's decisions in a healthy time. Windows and the live figures are compared with it.
 
-It comes from the worker's own first healthy windows, or from a file made by `tagstream drift reference`. The rows that
-a bundle was calibrated on cannot replace it for words and producers, because live streams have another vocabulary.
+It is learned from the first healthy windows of the group (`monitoring.drift.learning`), or comes from a file made by
+`tagstream drift reference`. The rows that a bundle was calibrated on cannot replace it, because a live stream has other
+words, other producers and texts that are harder or easier for the model.
 """
 
 import hashlib
+import itertools
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
+from monitoring import edges
 from monitoring.observer import Observation
+from monitoring.vocabulary import Destination
 
 FORMAT = 1
 LEAST_EVENTS = 5_000
@@ -22,14 +27,42 @@ MAX_FILE_BYTES = 64 * 1024 * 1024
 MOST_WORDS = 50_000
 MOST_SOURCES = 5_000
 LEAST_COUNT_OF_A_WORD = 2
+SHARES = ("undescribed", "out_of_distribution", "truncated", "reviewed")
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
+# Distribution: its edges. A distribution has a count for each edge, and one for the values beyond the last.
+EDGES: Mapping[str, tuple[float, ...]] = {
+    "confidence": edges.CONFIDENCE,
+    "energy": edges.ENERGY,
+    "tokens": edges.TOKENS,
+    "tokens_per_word": edges.TOKENS_PER_WORD,
+}
 
 
 class BaselineError(Exception):
     """A file is not a drift reference; the message names the file, the reason and the next step."""
 
     exit_code = 2
+
+
+class Figures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """
+    Numbers of events, for the figures of the recording rules.
+
+    Attributes:
+        distributions: By name of `EDGES`, the events at most each edge and above the one before; the last count is of those
+            beyond the last edge.
+        undescribed: Events with a title alone.
+        out_of_distribution: Texts that are unlike the training texts.
+        truncated: Texts that did not fit into the network.
+        reviewed: Events that went to a person.
+    """
+
+    distributions: dict[str, list[Count]]
+    undescribed: Count
+    out_of_distribution: Count
+    truncated: Count
+    reviewed: Count
 
 
 class Baseline(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,6 +77,7 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         without_source: Number of events without a `source`.
         lone_sources: Number of producers with a single event; it estimates the share of events from unseen producers.
         labels: Number of events with each label.
+        figures: Counts for the recording rules; None in a file of an older version.
         model: Digest of the bundle that decided; "" if unknown.
     """
 
@@ -54,6 +88,7 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     without_source: Count
     lone_sources: Count
     labels: dict[str, Count]
+    figures: Figures | None = None
     model: str = ""
 
     @property
@@ -61,6 +96,30 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """The share of each label."""
         total = sum(self.labels.values()) or 1
         return {label: count / total for label, count in self.labels.items()}
+
+    @property
+    def reference(self) -> dict[str, Any]:
+        """The figures that the recording rules compare with, in the form and under the names of a bundle's reference."""
+        found = self.figures
+        if found is None:
+            return {"rows": self.events, "label_ratio": self.label_ratio}
+        cdfs = {
+            f"{name}_cdf": {
+                str(edge): below / self.events
+                for edge, below in zip(cuts, itertools.accumulate(found.distributions[name]), strict=False)
+            }
+            for name, cuts in EDGES.items()
+            if len(found.distributions.get(name, ())) == len(cuts) + 1
+        }
+        return {
+            "rows": self.events,
+            "label_ratio": self.label_ratio,
+            "ood_ratio": found.out_of_distribution / self.events,
+            "truncated_ratio": found.truncated / self.events,
+            "without_description_ratio": found.undescribed / self.events,
+            "review_ratio": found.reviewed / self.events,
+            **cdfs,
+        }
 
     @property
     def digest(self) -> str:
@@ -77,14 +136,26 @@ class Learning:
     sources: Counter[str] = field(default_factory=Counter)
     labels: Counter[str] = field(default_factory=Counter)
     without_source: int = 0
+    # Names of `Figures` that are single counts.
+    shares: Counter[str] = field(default_factory=Counter)
+    distributions: dict[str, list[int]] = field(
+        default_factory=lambda: {name: [0] * (len(cuts) + 1) for name, cuts in EDGES.items()}
+    )
 
     def add(self, observations: Iterable[Observation]) -> None:
         """Count these decisions. Dead letters are left out, because they have no words."""
         for seen in observations:
             signals = seen.signals
-            if signals is None or seen.label is None:
+            if signals is None or seen.label is None or seen.confidence is None:
                 continue
             self.events += 1
+            self.shares["undescribed"] += not signals.described
+            self.shares["out_of_distribution"] += signals.out_of_distribution
+            self.shares["truncated"] += seen.truncated
+            self.shares["reviewed"] += seen.destination is Destination.REVIEW
+            values = (seen.confidence, signals.energy, signals.tokens, signals.tokens_per_word)
+            for (name, cuts), value in zip(EDGES.items(), values, strict=True):
+                self.distributions[name][bisect_left(cuts, value)] += 1
             self.words.update(set(signals.words))
             self.labels[seen.label] += 1
             if signals.source is None:
@@ -93,6 +164,19 @@ class Learning:
                 self.sources[signals.source] += 1
         _bound(self.words, MOST_WORDS)
         _bound(self.sources, MOST_SOURCES)
+
+    def join(self, other: Baseline) -> None:
+        """Add the counts of other events; what a file of an older version lacks is left out."""
+        self.events += other.events
+        self.words.update(other.words)
+        self.sources.update(other.sources)
+        self.labels.update(other.labels)
+        self.without_source += other.without_source
+        if other.figures is not None:
+            self.shares.update({name: getattr(other.figures, name) for name in SHARES})
+            for name, counts in self.distributions.items():
+                found = other.figures.distributions.get(name, [])
+                self.distributions[name] = [a + b for a, b in itertools.zip_longest(counts, found, fillvalue=0)]
 
     def baseline(self, *, model: str = "") -> Baseline:
         """The counts as a baseline, without words that occur in a single event."""
@@ -103,6 +187,7 @@ class Learning:
             without_source=self.without_source,
             lone_sources=sum(count == 1 for count in self.sources.values()),
             labels=dict(sorted(self.labels.items())),
+            figures=Figures(distributions=self.distributions, **{name: self.shares[name] for name in SHARES}),
             model=model,
         )
 
@@ -147,7 +232,7 @@ def read(path: Path) -> Baseline:
 def _refused(path: Path, why: str) -> BaselineError:
     return BaselineError(
         f"{path} is no drift reference: {why}. Next: make one with `tagstream drift reference FILE --out {path}`, or unset "
-        f"TAGSTREAM_DRIFT_REFERENCE to let each worker use its own first windows."
+        f"TAGSTREAM_DRIFT_REFERENCE to let the group learn from its own first windows."
     )
 
 

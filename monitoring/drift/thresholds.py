@@ -12,6 +12,7 @@ CHANGE_DELTA = 0.002
 WORDS_Z = 6.0
 LABELS_PSI = 0.1
 SOURCES_RATIO = 0.02
+LEARNING_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,12 +42,14 @@ class DriftPlan:
 
     Attributes:
         window_events: Decisions in a window.
-        reference_windows: Healthy windows that become the baseline of words and sources if there is no baseline file.
+        reference_windows: Healthy windows that become the group's baseline if there is no baseline file.
+        learning_seconds: The windows of the baseline are spread over this time at least.
         change_delta: ADWIN's delta.
         thresholds: Thresholds of the windows' scores.
     """
 
     window_events: int = 1_000
     reference_windows: int = 5
+    learning_seconds: float = LEARNING_SECONDS
     change_delta: float = CHANGE_DELTA
     thresholds: Thresholds = field(default_factory=Thresholds)

@@ -12,8 +12,9 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from monitoring.drift.baseline import Baseline, Learning
+from monitoring.drift.baseline import Baseline
 from monitoring.drift.findings import MOST_ITEMS, Finding, Model, Span, moment
+from monitoring.drift.learning import GroupLearning, Note
 from monitoring.drift.sudden_change import READ, WATCHED, Change, ChangeDetector
 from monitoring.drift.thresholds import DriftPlan
 from monitoring.drift.window_comparison import (
@@ -27,10 +28,11 @@ from monitoring.drift.window_comparison import (
 from monitoring.observer import Observation
 from monitoring.vocabulary import DriftKind, DriftScore, DriftSignal
 
-# A lasting finding is reported again after ten windows; a new finding of the same kind after two at the earliest.
-REPEAT_WINDOWS, LEAST_WINDOWS_BETWEEN = 10, 2
-# A lasting finding is reported earlier if its score is this many times the last reported one.
-WORSE = 1.5
+# People read findings, so time bounds them and not the number of events: one of a kind, or of a signal, an hour. A stream that swings
+# is said once.
+REPEAT_MS = 3_600_000
+# A finding is reported earlier if its score is this many times the last reported one, after this time at the earliest.
+WORSE, WORSE_MS = 1.5, 600_000
 RECENT_EVENTS = 128
 
 
@@ -45,20 +47,20 @@ class Evaluation:
 
 @dataclass(slots=True)
 class Noticed:
-    """The results of adding decisions. Each of the `changes` is also in the `findings`."""
+    """The results of adding decisions: all sudden `changes`, the `findings` to publish, and `notes` for the topic `references`."""
 
     changes: list[DriftSignal] = field(default_factory=list)
     evaluations: list[Evaluation] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
 
 
 @dataclass(slots=True)
-class _Episode:
-    """A lasting finding of one kind: the score of its last report, the windows since, and whether it has ended."""
+class _Said:
+    """The last report of a kind or of a signal: its score, and its time in Unix milliseconds."""
 
     score: float
-    windows: int = 0
-    over: bool = False
+    at_ms: int
 
 
 class DriftWatch:
@@ -69,7 +71,7 @@ class DriftWatch:
         *,
         model: Model,
         worker: str,
-        label_ratio: Mapping[str, float] | None,
+        group: str = "tagstream",
         baseline: Baseline | None = None,
         plan: DriftPlan | None = None,
     ) -> None:
@@ -79,33 +81,43 @@ class DriftWatch:
         Args:
             model: The bundle that decides.
             worker: The worker's name in findings.
-            label_ratio: The bundle's shares of labels; a baseline from a file replaces them. None: labels are not compared.
-            baseline: A baseline from a file; None: the first healthy windows become the baseline.
+            group: The consumer group, whose workers learn a baseline together.
+            baseline: A baseline from a file; None: the group's first healthy windows become the baseline.
             plan: Sizes and thresholds.
         """
         self._model = model
         self._worker = worker
         self._plan = plan or DriftPlan()
         self._given = baseline
-        self._label_ratio = baseline.label_ratio if baseline is not None else label_ratio
         self._detectors = [(ChangeDetector(signal, delta=self._plan.change_delta), READ[signal]) for signal in WATCHED]
+        self._group = GroupLearning(group=group, model=model.digest, worker=worker, plan=self._plan)
+        self._digests: tuple[Baseline | None, str] = (None, "")
         self._start()
 
     def _start(self) -> None:
-        self._baseline = self._given
-        self._baseline_digest = self._given.digest if self._given is not None else ""
-        self._learning = Learning()
-        self._learnt_windows = 0
         self._window: list[Observation] = []
         self._since_ms = 0
         self._healthy = True
         self._recent: deque[Observation] = deque(maxlen=RECENT_EVENTS)
-        self._episodes: dict[DriftKind, _Episode] = {}
+        self._said: dict[DriftKind | DriftSignal, _Said] = {}
 
     @property
     def learning(self) -> bool:
-        """Whether the baseline of words and sources is still being collected."""
-        return self._baseline is None
+        """Whether the group's baseline is still being collected, and no window is compared."""
+        return self.baseline is None
+
+    @property
+    def baseline(self) -> Baseline | None:
+        """The baseline in force: that of the file, or what the group has learned; None while it learns."""
+        return self._given if self._given is not None else self._group.in_force
+
+    def progress(self, now_ms: int) -> float:
+        """How far the learning is at `now_ms`, 0 to 1."""
+        return 1.0 if self._given is not None else self._group.progress(now_ms)
+
+    def read(self, note: Note) -> None:
+        """Take a record of the topic `references`."""
+        self._group.read(note)
 
     @property
     def plan(self) -> DriftPlan:
@@ -113,12 +125,7 @@ class DriftWatch:
         return self._plan
 
     def reset(self) -> None:
-        """
-        Start again, because other partitions are read now.
-
-        A baseline from a file is kept. A collected one is dropped: compared with the words of the old partitions, those
-        of the new ones would be findings.
-        """
+        """Start again, because other partitions are read now. The baseline is of all partitions of the group, so it stays."""
         for detector, _ in self._detectors:
             detector.reset()
         self._start()
@@ -138,43 +145,40 @@ class DriftWatch:
                 if change is not None:
                     self._healthy = False
                     report.changes.append(change.signal)
-                    report.findings.append(self._changed(change, now_ms))
+                    if self._is_news(change.signal, abs(change.after - change.before), now_ms):
+                        report.findings.append(self._changed(change, now_ms))
             if len(self._window) >= self._plan.window_events:
                 self._close(report, now_ms)
         return report
 
     def _close(self, report: Noticed, now_ms: int) -> None:
-        comparison = compare(self._window, baseline=self._baseline, label_ratio=self._label_ratio)
+        baseline = self.baseline
+        ratio = baseline.label_ratio if baseline is not None else None
+        comparison = compare(self._window, baseline=baseline, label_ratio=ratio)
         report.evaluations.append(Evaluation(events=comparison.events, scores=comparison.scores, at_ms=now_ms))
-        report.findings += [self._found(kind, comparison, now_ms) for kind in _KINDS if self._is_news(kind, comparison)]
-        self._learn()
+        for kind, score in _KINDS.items():
+            found = comparison.scores.get(score, 0.0)
+            if found >= self._plan.thresholds.of(score) and self._is_news(kind, found, now_ms):
+                report.findings.append(self._found(kind, comparison, now_ms))
+        # A window with a sudden change mixes the time before and after it, so it is no baseline.
+        if self._given is None and self._healthy:
+            report.notes += self._group.offer(self._window, now_ms)
         self._window, self._healthy = [], True
 
-    def _learn(self) -> None:
-        # A window with a sudden change mixes the time before and after it, so it is no baseline.
-        if self._baseline is not None or not self._healthy:
-            return
-        self._learning.add(self._window)
-        self._learnt_windows += 1
-        if self._learnt_windows >= self._plan.reference_windows:
-            self._baseline = self._learning.baseline(model=self._model.digest)
-            self._baseline_digest = self._baseline.digest
-            self._learning = Learning()
+    def _baseline_digest(self) -> str:
+        # Of some thousand words, so it is taken once for each baseline.
+        baseline = self.baseline
+        if baseline is not self._digests[0]:
+            self._digests = (baseline, baseline.digest if baseline is not None else "")
+        return self._digests[1]
 
-    def _is_news(self, kind: DriftKind, comparison: Comparison) -> bool:
-        score = comparison.scores.get(_KINDS[kind], 0.0)
-        episode = self._episodes.get(kind)
-        if episode is not None:
-            episode.windows += 1
-        if score < self._plan.thresholds.of(_KINDS[kind]):
-            if episode is not None:
-                episode.over = True
-            return False
-        if episode is not None:
-            again = episode.over and episode.windows >= LEAST_WINDOWS_BETWEEN
-            if not again and episode.windows < REPEAT_WINDOWS and score < WORSE * episode.score:
+    def _is_news(self, subject: DriftKind | DriftSignal, score: float, now_ms: int) -> bool:
+        last = self._said.get(subject)
+        if last is not None:
+            since = now_ms - last.at_ms
+            if since < REPEAT_MS and (since < WORSE_MS or score < WORSE * last.score):
                 return False
-        self._episodes[kind] = _Episode(score=score)
+        self._said[subject] = _Said(score=score, at_ms=now_ms)
         return True
 
     def _found(self, kind: DriftKind, comparison: Comparison, now_ms: int) -> Finding:
@@ -189,7 +193,7 @@ class DriftWatch:
             at=moment(now_ms),
             worker=self._worker,
             window=Span(events=comparison.events, start=moment(self._since_ms), end=moment(now_ms)),
-            reference_digest=self._baseline_digest or self._model.digest,
+            reference_digest=self._baseline_digest() or self._model.digest,
             model=self._model,
             score=round(comparison.scores[_KINDS[kind]], 4),
             threshold=self._plan.thresholds.of(_KINDS[kind]),

@@ -5,7 +5,8 @@ it fires; an alarm describes the present, over the span that the figures name.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from monitoring import limits
@@ -14,20 +15,46 @@ from monitoring.vocabulary import DriftSignal
 
 
 class Tier(StrEnum):
-    """Urgency. Page: users are affected now. Ticket: look at it in working hours."""
+    """Urgency, the most urgent first. Page: users are affected now. Ticket: look at it in working hours. Info: good to know."""
 
     PAGE = "page"
     TICKET = "ticket"
+    INFO = "info"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alarm:
-    """One alarm: the alert's name, its urgency, a sentence with the figures, and the next step."""
+    """
+    One alarm.
+
+    Attributes:
+        name: The alert's name.
+        tier: Its urgency.
+        what: A sentence with the figures.
+        next: The next step.
+        also: The other alerts on the same cause.
+    """
 
     name: str
     tier: Tier
     what: str
     next: str
+    also: tuple[str, ...] = ()
+
+
+# One change of the stream moves many figures. Of its alarms the first of these is told: it is nearest to the cause.
+CAUSES = (
+    "TokensPerWordDrift",
+    "WithoutDescriptionShare",
+    "UnseenSourceShare",
+    "ContentDrift",
+    "PredictionDrift",
+    "OutOfDistributionShare",
+    "ConfidenceDrift",
+    "EnergyDrift",
+    "ReviewShareRise",
+    "SuddenChange",
+)
 
 
 # The next step for all drift: the finding names words, labels, sources and example events. Whether a worker has learnt its words and
@@ -56,12 +83,36 @@ def alarms(figures: Figures) -> list[Alarm]:
         *_transactions(figures),
         *_flow(figures),
         *_models(figures),
-        *_distances(figures),
-        *_shares(figures),
-        *_changes(figures),
-        *_windows(figures),
+        *_reviews(figures),
+        *_unwatched(figures),
+        *_one_cause(
+            figures, [*_distances(figures), *_shares(figures), *_rise(figures), *_windows(figures), *_changes(figures)]
+        ),
+        *_unlike(figures),
     ]
-    return sorted(found, key=lambda alarm: alarm.tier is Tier.TICKET)
+    return sorted(found, key=lambda alarm: list(Tier).index(alarm.tier))
+
+
+def _one_cause(figures: Figures, found: list[Alarm]) -> list[Alarm]:
+    """What moved in the stream, as one alarm: the sentence nearest to the cause, since when, and the names of the others."""
+    if not found:
+        return []
+    first, *others = sorted(found, key=lambda alarm: CAUSES.index(alarm.name))
+    since = figures.detectors.last_change
+    clock = datetime.fromtimestamp(since, UTC).strftime("%H:%M UTC") if since is not None else ""
+    # A jump from before the judged span may be another one.
+    recent = since is not None and figures.at - since < limits.ONE_CAUSE_SECONDS
+    what = f"{first.what.removesuffix('.')}, since {clock}." if recent else first.what
+    return [replace(first, what=what, also=tuple(dict.fromkeys(other.name for other in others if other.name != first.name)))]
+
+
+def _unlike(figures: Figures) -> Iterator[Alarm]:
+    found = figures.detectors.from_bundle
+    far = max((found.get(name, 0.0) for name in ("confidence", "energy")), default=0.0)
+    if far > limits.UNLIKE_BUNDLE_KS:
+        what = f"Your stream is unlike what the model was tuned on (KS {far:.2f}), so its promise need not hold here."
+        next_step = "let people answer audits; tagstream quality then says how good the tags are."
+        yield Alarm(name="StreamUnlikeBundle", tier=Tier.INFO, what=what, next=next_step)
 
 
 def _workers(figures: Figures) -> Iterator[Alarm]:
@@ -157,7 +208,7 @@ def _distances(figures: Figures) -> Iterator[Alarm]:
             ),
             "tokens_per_word": (
                 "TokensPerWordDrift",
-                lambda one: f"The tokens per word differ from the reference (KS {one.value:.2f}): another language or format.",
+                lambda one: f"At least {one.value:.0%} of the texts are in another language or format (tokens per word).",
             ),
         },
         _what_moved(figures),
@@ -183,23 +234,36 @@ def _shares(figures: Figures) -> Iterator[Alarm]:
         },
         _what_moved(figures),
     )
+
+
+def _rise(figures: Figures) -> Iterator[Alarm]:
     (review,) = (one for one in figures.shares if one.name == "review")
-    if review.over:
+    if review.over and review.value is not None and review.value <= limits.REVIEW_RATIO:
+        what = f"{review.value:.0%} of the decisions go to a person; in the reference {review.reference or 0.0:.0%}."
+        yield Alarm(name="ReviewShareRise", tier=Tier.TICKET, what=what, next=_what_moved(figures))
+
+
+def _reviews(figures: Figures) -> Iterator[Alarm]:
+    (review,) = (one for one in figures.shares if one.name == "review")
+    if review.over and review.value is not None and review.value > limits.REVIEW_RATIO:
         window, what = figures.window, f"{review.value:.0%} of the decisions go to a person"
         # The rules have no predictions, so the decisions beyond the predictions are theirs.
         if window.decided - window.decisions > window.decided / 2:
             what, next_step = f"{what}: the keyword rules decide, and they are sure of no event.", RULES
         else:
-            what, next_step = f"{what}; the budget is {review.limit:.0%}.", _what_moved(figures)
+            what, next_step = f"{what}; the budget is {limits.REVIEW_RATIO:.0%}.", _what_moved(figures)
         yield Alarm(name="ReviewShareOverBudget", tier=Tier.TICKET, what=what, next=next_step)
 
 
 def _changes(figures: Figures) -> Iterator[Alarm]:
-    for signal, count in figures.detectors.changes.items():
-        if count:
-            times = "" if count == 1 else f", {count} times"
-            what = f"{SIGNALS.get(signal, signal)} jumped in a worker{times}."
-            yield Alarm(name="SuddenChange", tier=Tier.TICKET, what=what, next=DRIFT)
+    jumped = [SIGNALS.get(signal, signal) for signal, count in figures.detectors.changes.items() if count]
+    if jumped:
+        first, *others = jumped
+        what = " and ".join([first, *(other[0].lower() + other[1:] for other in others)])
+        yield Alarm(name="SuddenChange", tier=Tier.TICKET, what=f"{what} jumped in a worker.", next=DRIFT)
+
+
+def _unwatched(figures: Figures) -> Iterator[Alarm]:
     silent, window = figures.detectors.silent_seconds or 0.0, figures.window
     if silent > limits.COMPARED_SECONDS and window.seconds:
         meanwhile = window.decisions / window.seconds * limits.COMPARED_SECONDS
@@ -213,10 +277,11 @@ def _windows(figures: Figures) -> Iterator[Alarm]:
     if figures.window.decisions < limits.LEAST_DECISIONS:
         return
     sentences: dict[str, Callable[[float], str]] = {
-        "words": lambda score: f"Words that were rare are now in many events (z {score:.1f}).",
+        # New producers bring new words, so they are told first.
         "sources": lambda score: (
             f"{score:.0%} of the events are from producers that the reference does not have, beyond chance."
         ),
+        "words": lambda score: f"Words that were rare are now in many events (z {score:.1f}).",
     }
     for signal, sentence in sentences.items():
         score, threshold = figures.detectors.scores.get(signal), figures.detectors.thresholds.get(signal)

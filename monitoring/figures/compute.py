@@ -182,4 +182,7 @@ def _detectors(judged: Snapshot, total: Snapshot) -> Detectors:
         compared_seconds_ago=ago,
         silent_seconds=total.seconds if last == 0 else ago,
         window_events=max(judged.gauge("tagstream_drift_window_events"), default=0.0),
+        learned=min(judged.gauge("tagstream_drift_learned_ratio"), default=1.0),
+        from_bundle=judged.gauge_by("tagstream_reference_distance_from_bundle", "figure"),
+        last_change=max(judged.gauge("tagstream_drift_last_change_timestamp_seconds"), default=0.0) or None,
     )

@@ -5,7 +5,7 @@ Plain records.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +190,7 @@ class Measure:
         name: Name in JSON.
         title: Name on the page and in the terminal.
         value: The figure; None if the workers do not export it.
-        reference: The same figure in the bundle's reference, if it has one.
+        reference: The same figure in the reference in force, if it has one.
         limit: Values above it are an alarm; None: the figure is only shown.
         over: The value is above the limit, and there are enough events to judge it. Shown in red.
     """
@@ -215,6 +215,9 @@ class Detectors:
         compared_seconds_ago: Seconds since a window was last compared with the reference; None before the first.
         silent_seconds: The same; before the first comparison, seconds since the start. None: windows are not compared.
         window_events: Decisions in a window, the largest of the workers'; 0 if they do not export it.
+        learned: How far the group has learned its reference, 0 to 1; below 1 no figure is compared. The least of the workers.
+        from_bundle: By figure, the distance of the reference from the bundle's; empty where it is the bundle's.
+        last_change: When a signal last jumped in a worker, Unix seconds; None: not since the workers started.
     """
 
     changes: Mapping[str, int]
@@ -223,6 +226,9 @@ class Detectors:
     compared_seconds_ago: float | None
     silent_seconds: float | None
     window_events: float
+    learned: float = 1.0
+    from_bundle: Mapping[str, float] = field(default_factory=dict)
+    last_change: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

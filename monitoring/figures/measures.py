@@ -61,11 +61,14 @@ def _outcome_shares(judged: Snapshot, minutes: Sequence[Snapshot]) -> Iterator[M
     reviewed = judged.counter(PUBLISHED, destination=Destination.REVIEW.value)
     # Decisions of the keyword rules count too, which send everything to a person.
     decided = (tagged or 0) + (reviewed or 0)
+    usual = None if _skewed(judged) else max(judged.gauge("tagstream_reference_review_ratio"), default=None)
     yield _measure(
         "review",
         "sent to a person",
         None if reviewed is None or not decided else reviewed / decided,
-        limit=limits.REVIEW_RATIO,
+        reference=usual,
+        # The budget, or a share that is news although the budget has room for it.
+        limit=limits.REVIEW_RATIO if usual is None else min(limits.REVIEW_RATIO, usual + limits.REVIEW_MORE),
         enough=decided >= limits.LEAST_DECISIONS,
     )
     outcomes, dead = judged.counter(PUBLISHED), judged.counter(PUBLISHED, destination=Destination.DLQ.value)

@@ -102,7 +102,7 @@ class Snapshot:
 
     def reference_cdf(self, name: str) -> dict[str, float]:
         """The reference's share of values up to each edge, by the edge's text, ascending."""
-        return _ascending(self.gauge_by(name, "le"))
+        return _ascending(self.gauge_by(name, "at_most"))
 
     def infos(self, name: str) -> list[dict[str, str]]:
         """The different label sets of a series that is always 1."""

@@ -34,6 +34,14 @@ _MOVED = (
         alerts=("ContentDrift",),
     ),
     Panel(
+        title="Reference against the bundle",
+        shows="Distance of the reference, which the group has learned from its stream, from the rows that the bundle was calibrated on.",
+        then="Above the limit the promise of the bundle need not hold for this stream: read the live quality.",
+        unit="short",
+        queries=(Query(f"max by (figure) (tagstream_reference_distance_from_bundle{{{_JOB}}})", "{{figure}}"),),
+        limits=(Limit(value=limits.UNLIKE_BUNDLE_KS, alerts=("StreamUnlikeBundle",)),),
+    ),
+    Panel(
         title="Labels and sources of the last window",
         shows="PSI of the labels, and the share of unseen and missing sources, in the last evaluated window; the largest over all workers.",
         then="If one jumps and the hourly panels above do not, the change is in one worker's partitions: look at their keys.",

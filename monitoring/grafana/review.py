@@ -3,6 +3,7 @@
 The queue and the reviewers' answers are on the board People.
 """
 
+from monitoring.grafana.against_reference import reference
 from monitoring.grafana.panels import Panel, Query, least, most
 
 _JOB = 'job="$job"'
@@ -16,14 +17,15 @@ def _published(destinations: str) -> str:
 _SHARES = (
     Panel(
         title="Review share and budget",
-        shows="Share of the decisions of one hour that went to people. Dashed is the budget, which you set in recording.yml.",
+        shows="Share of the decisions of one hour that went to people, and in the reference. Dashed is the budget, which you set in recording.yml.",
         then="Above the budget, look at Arrivals by reason; for low confidence look at Quality before you change the threshold.",
         unit="percentunit",
         queries=(
             Query(f"job:tagstream_review:ratio1h{{{_JOB}}}", "review share"),
             Query(f"job:tagstream_review_budget:ratio{{{_JOB}}}", "budget limit"),
+            reference("review_ratio"),
         ),
-        alerts=("ReviewShareOverBudget",),
+        alerts=("ReviewShareOverBudget", "ReviewShareRise"),
     ),
     Panel(
         title="Arrivals by reason",

@@ -236,6 +236,9 @@ class DriftFamilies:
         """Register them."""
         new = _Registry(registry)
         self.changes = new.counter("tagstream_drift_changes", "Sudden changes of a signal's mean.", "signal", DriftSignal)
+        self.last_change = new.gauge(
+            "tagstream_drift_last_change_timestamp_seconds", "Time of the last sudden change of any signal; 0 before the first."
+        )
         self.scores = new.gauge(
             "tagstream_drift_score",
             "Score of the last window: words: the largest likelihood-ratio z of a word; labels: the population stability index; "
@@ -256,6 +259,17 @@ class DriftFamilies:
             "tagstream_drift_last_evaluated_timestamp_seconds",
             "Time of the last comparison of a window with the reference; 0 before the first.",
         )
+        self.from_bundle = new.gauge(
+            "tagstream_reference_distance_from_bundle",
+            "Distance of the reference in force from the rows that the bundle was calibrated on: the stability index of the labels, and "
+            "the largest difference of the distributions. None while the group learns, nor where the bundle's reference is in force.",
+            "figure",
+        )
+        self.learned = new.gauge(
+            "tagstream_drift_learned_ratio",
+            "How far the group has learned what is ordinary in its stream, 0 to 1; below 1 there is no `tagstream_reference_*`.",
+        )
+        self.learned.set(1)
         self.findings = new.counter("tagstream_drift_findings", "Drift findings published, by kind.", "kind", DriftKind)
         self.unpublished = new.counter(
             "tagstream_drift_findings_unpublished",

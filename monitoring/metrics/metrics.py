@@ -1,4 +1,4 @@
-"""Counts the stream's reports in the worker's metrics. `families` has their names, `reference` those of the bundle."""
+"""Counts the stream's reports in the worker's metrics. `families` has their names, `reference` those of what they are compared with."""
 
 import math
 from collections import Counter as Tally
@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from monitoring.metrics.answers import AnswerMetrics
 from monitoring.metrics.bulk import observe_all
 from monitoring.metrics.families import DriftFamilies, FlowFamilies, InputFamilies, PoisonFamilies, PositionFamilies
-from monitoring.metrics.reference import ReferenceGauges
+from monitoring.metrics.reference import ReferenceGauges, distances
 from monitoring.metrics.traces import TraceMetrics
 from monitoring.observer import Observation, Signals
 from monitoring.record_time import can_be_true
@@ -61,6 +61,7 @@ class Metrics:
         self.traces = TraceMetrics(registry)
         self._reference = ReferenceGauges(labels=labels)
         registry.register(self._reference)
+        self._of_bundle: Mapping[str, Any] = NOTHING
         self._group_began_ms = -math.inf
         self._labels = frozenset(labels)
         self._known_sources = frozenset(known_sources)
@@ -88,6 +89,8 @@ class Metrics:
         for label, threshold in thresholds.items():
             self._position.threshold.labels(label).set(threshold)
         self._reference.replace(reference)
+        self._of_bundle = reference
+        self._drift.from_bundle.clear()
 
     def group_began(self, at: float) -> None:
         """The consumer group began to read at this time (Unix seconds; 0: unknown). Outcomes of older events are counted apart."""
@@ -198,8 +201,20 @@ class Metrics:
             self._position.behind.labels(str(partition)).set(events)
             self._position.behind_since.labels(str(partition)).set(since)
 
-    def drift_change(self, signal: str) -> None:
-        """A signal, one of `DriftSignal`, changed suddenly."""
+    def drift_reference(self, reference: Mapping[str, Any]) -> None:
+        """Compare with these figures from now on; none while the group learns."""
+        self._reference.replace(reference)
+        self._drift.from_bundle.clear()
+        for figure, distance in distances(reference, self._of_bundle).items():
+            self._drift.from_bundle.labels(figure).set(distance)
+
+    def drift_learned(self, ratio: float) -> None:
+        """How far the group has learned its reference, 0 to 1."""
+        self._drift.learned.set(ratio)
+
+    def drift_change(self, signal: str, now: float) -> None:
+        """A signal, one of `DriftSignal`, changed suddenly, and it was seen at `now` (Unix seconds)."""
+        self._drift.last_change.set(now)
         self._drift.changes.labels(DriftSignal(signal).value).inc()
 
     def drift_evaluated(self, window_events: int, scores: Mapping[str, float], now: float) -> None:

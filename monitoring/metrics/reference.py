@@ -1,6 +1,6 @@
-"""The bundle's reference as gauges. A figure that a bundle lacks has no series, rather than a zero.
+"""The reference in force as gauges, and how far it is from the bundle's. A figure that a reference lacks has no series, rather than a zero.
 
-This is a collector rather than single gauges, because a new bundle replaces all figures of the one before it.
+This is a collector rather than single gauges, because a new reference replaces all figures of the one before it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,31 +11,46 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from monitoring import edges
+from monitoring.comparison import ks, psi
 
 # Metric name after `tagstream_reference_`: the key in the reference, and the help text.
 SHARES = {
     "ood_ratio": ("ood_ratio", "Share of reference texts that are out of distribution."),
     "truncated_ratio": ("truncated_ratio", "Share of reference texts that did not fit into the network."),
     "without_description_ratio": ("without_description_ratio", "Share of reference texts that are a title alone."),
-    "events": ("rows", "Texts in the bundle's reference."),
+    "review_ratio": ("review_ratio", "Share of reference decisions that went to a person."),
+    "events": ("rows", "Texts in the reference."),
 }
 # The same, and the edges of the live histogram.
 DISTRIBUTIONS = {
-    "confidence_cdf": ("confidence_cdf", "Share of reference confidences at most le.", edges.CONFIDENCE),
-    "energy_cdf": ("energy_cdf", "Share of reference energies at most le.", edges.ENERGY),
-    "text_tokens_cdf": ("tokens_cdf", "Share of reference texts of at most le tokens.", edges.TOKENS),
+    "confidence_cdf": ("confidence_cdf", "Share of reference confidences up to at_most.", edges.CONFIDENCE),
+    "energy_cdf": ("energy_cdf", "Share of reference energies up to at_most.", edges.ENERGY),
+    "text_tokens_cdf": ("tokens_cdf", "Share of reference texts of up to at_most tokens.", edges.TOKENS),
     "text_tokens_per_word_cdf": (
         "tokens_per_word_cdf",
-        "Share of reference texts of at most le tokens a word.",
+        "Share of reference texts of up to at_most tokens a word.",
         edges.TOKENS_PER_WORD,
     ),
 }
 PREFIX = "tagstream_reference_"
 
 
+def distances(reference: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, float]:
+    """
+    The distances between two references, by figure: `labels` by the stability index, the others by their distributions.
+
+    >>> distances({"energy_cdf": {"0.0": 0.25}}, {"energy_cdf": {"0.0": 0.5}, "label_ratio": {"mlops": 1.0}})
+    {'energy': 0.25}
+    """
+    found = {"labels": psi(reference.get("label_ratio") or {}, other.get("label_ratio") or {})}
+    for name in ("confidence", "energy", "tokens_per_word"):
+        found[name] = ks(reference.get(f"{name}_cdf") or {}, other.get(f"{name}_cdf") or {})
+    return {name: value for name, value in found.items() if value is not None}
+
+
 class ReferenceGauges(Collector):
     """
-    The figures of ordinary traffic in the loaded bundle.
+    The figures of ordinary traffic.
 
     >>> gauges = ReferenceGauges(labels=("mlops", "other"))
     >>> gauges.replace({"rows": 9, "label_ratio": {"mlops": 0.25, "other": 0.75}})
@@ -49,7 +64,7 @@ class ReferenceGauges(Collector):
         self._families = self._made_of({})
 
     def replace(self, reference: Mapping[str, Any]) -> None:
-        """Show the reference of a newly loaded bundle."""
+        """Show this reference from now on."""
         self._families = self._made_of(reference)
 
     def collect(self) -> Iterable[Metric]:
@@ -61,23 +76,28 @@ class ReferenceGauges(Collector):
         return self._made_of({})
 
     def _made_of(self, reference: Mapping[str, Any]) -> list[Metric]:
-        ratios = GaugeMetricFamily(
-            f"{PREFIX}label_ratio", "Share of each predicted label in the bundle's reference.", labels=["label"]
-        )
+        ratios = GaugeMetricFamily(f"{PREFIX}label_ratio", "Share of each predicted label in the reference.", labels=["label"])
         found: Mapping[str, float] = reference.get("label_ratio") or {}
         for label in self._labels:
             if label in found:
                 ratios.add_metric([label], found[label])
         return [
             ratios,
-            *(_distribution(name, text, reference.get(key) or {}, cuts) for name, (key, text, cuts) in DISTRIBUTIONS.items()),
-            *(_share(name, text, reference.get(key)) for name, (key, text) in SHARES.items()),
+            *(
+                _distribution(PREFIX + name, text, reference.get(key) or {}, cuts)
+                for name, (key, text, cuts) in DISTRIBUTIONS.items()
+            ),
+            *(_share(PREFIX + name, text, reference.get(key)) for name, (key, text) in SHARES.items()),
         ]
 
 
 def _distribution(name: str, text: str, found: Mapping[str, float], cuts: Sequence[float]) -> Metric:
-    """The edges of the live histogram, spelled as the client library spells them; PromQL joins on this text."""
-    family = GaugeMetricFamily(PREFIX + name, text, labels=["le"])
+    """
+    The edges of the live histogram, spelled as the client library spells them; PromQL joins on this text.
+
+    The label is not `le`, which `promtool check metrics` allows on histograms alone.
+    """
+    family = GaugeMetricFamily(name, text, labels=["at_most"])
     for edge in cuts:
         if str(edge) in found:
             family.add_metric([floatToGoString(edge)], found[str(edge)])  # type: ignore[no-untyped-call]
@@ -87,7 +107,7 @@ def _distribution(name: str, text: str, found: Mapping[str, float], cuts: Sequen
 
 
 def _share(name: str, text: str, found: float | None) -> Metric:
-    family = GaugeMetricFamily(PREFIX + name, text)
+    family = GaugeMetricFamily(name, text)
     if found is not None:
         family.add_metric([], found)
     return family

@@ -27,7 +27,7 @@ Made from the code by `python -m monitoring.metrics.reference_page docs/metrics.
 - Label sets are closed: no id, text or source of an event is ever a label. Fewer than 450 series a worker with four labels.
 - Every series is there from the start, at zero, except for figures that the reference of an older bundle lacks, and those
   of open transactions, which exist while one is open.
-- A `le` of a reference is spelled as in the live histogram, so that the two join: `confidence_cdf` with `confidence_ratio`,
+- An `at_most` of a reference is spelled as the `le` of the live histogram, so that the two join: `confidence_cdf` with `confidence_ratio`,
   `energy_cdf` with `energy_score`, `text_tokens_cdf` with `text_tokens`, `text_tokens_per_word_cdf` with
   `text_tokens_per_word_ratio`.
 - `tagstream_energy_score` has no `_sum`: energies are below zero.
@@ -39,7 +39,10 @@ SECTIONS = {
         "Live quality",
         "Served by the review console: estimates over its window, see [quality](quality.md). Consoles of one job give the same figures: take `max`, no sum.",
     ),
-    "tagstream_reference_": ("Reference of the bundle", "Figures of ordinary traffic, for comparison with the live ones."),
+    "tagstream_reference_": (
+        "Reference in force",
+        "Figures of ordinary traffic, for comparison with the live ones: what the group has learned from its own stream, or the file of `drift_reference`. None while the group learns.",
+    ),
     "tagstream_drift_": ("Drift", "Results of this worker's drift detection."),
     "tagstream_trace_": ("Traces", "Spans by OpenTelemetry; all zero unless [tracing](tracing.md) is on."),
     "tagstream_answer": ("Answers", "Reviewers' answers on `reviewed`, which become decisions on `tagged`."),
@@ -49,7 +52,7 @@ WRITTEN_OUT = {
     "label": "a label of the bundle",
     "topic": "the topic that is read",
     "partition": "a number",
-    "le": "an edge",
+    "at_most": "an edge",
     "name": "the bundle's",
     "version": "the bundle's",
     "digest": "the bundle's",
@@ -75,12 +78,17 @@ def page() -> str:
 def _metrics() -> Iterable[Metric]:
     registry = CollectorRegistry()
     metrics = Metrics(registry, labels=LABELS, topic="TOPIC")
-    one = dict.fromkeys(("rows", "ood_ratio", "truncated_ratio", "without_description_ratio"), 1)
+    one = dict.fromkeys(("rows", "ood_ratio", "truncated_ratio", "without_description_ratio", "review_ratio"), 1)
     cuts = {
         "confidence_cdf": edges.CONFIDENCE,
         "energy_cdf": edges.ENERGY,
         "tokens_cdf": edges.TOKENS,
         "tokens_per_word_cdf": edges.TOKENS_PER_WORD,
+    }
+    reference = {
+        **one,
+        "label_ratio": dict.fromkeys(LABELS, 1.0),
+        **{key: {str(edge): 1.0 for edge in found} for key, found in cuts.items()},
     }
     metrics.model_loaded(
         name="NAME",
@@ -88,12 +96,9 @@ def _metrics() -> Iterable[Metric]:
         digest="DIGEST",
         now=0,
         thresholds=dict.fromkeys(LABELS, 1.0),
-        reference={
-            **one,
-            "label_ratio": dict.fromkeys(LABELS, 1.0),
-            **{key: {str(edge): 1.0 for edge in found} for key, found in cuts.items()},
-        },
+        reference=reference,
     )
+    metrics.drift_reference(reference)
     metrics.open_transactions({0: (1, 1.0)})
     QualityMetrics(registry, labels=LABELS)
     HttpMetrics(registry, metrics.traces).started(name="NAME", version="VERSION", digest="DIGEST", most_waiting=0)

@@ -19,8 +19,8 @@ TWO_COLUMNS = 76
 GAP = 3
 # The least width of a number with its name below.
 CELL = 9
-TIER_STYLES = {Tier.PAGE: "bold red", Tier.TICKET: "yellow"}
-TIER_NAMES = {Tier.PAGE: "now", Tier.TICKET: "soon"}
+TIER_STYLES = {Tier.PAGE: "bold red", Tier.TICKET: "yellow", Tier.INFO: QUIET}
+TIER_NAMES = {Tier.PAGE: "now", Tier.TICKET: "soon", Tier.INFO: "note"}
 HEIGHTS = " ▁▂▃▄▅▆▇█"
 MINUTES_FROM, HOURS_FROM = 120, 7200
 DASH = "-"
@@ -108,6 +108,10 @@ def _alarms(figures: Figures, width: int) -> Iterator[Text]:
         if trouble.no_fault:
             what = f"{plain(trouble.worker)} is not ready, which is no alarm: {plain(trouble.why)}"
             yield from (Text(f" {part}", style=QUIET) for part in textwrap.wrap(what, width - 2))
+    learned = figures.detectors.learned
+    if learned < 1:
+        what = f"learning what is ordinary in this stream ({learned:.0%}); until then drift is no alarm"
+        yield from (Text(f" {part}", style=QUIET) for part in textwrap.wrap(what, width - 2))
     if not found:
         judged = figures.window.decisions >= limits.LEAST_DECISIONS
         more = "" if judged else f"; drift is judged from {limits.LEAST_DECISIONS} decisions on"
@@ -122,8 +126,12 @@ def _alarms(figures: Figures, width: int) -> Iterator[Text]:
 
 def _alarm(alarm: Alarm, names: int, width: int) -> Iterator[Text]:
     before = f" {TIER_NAMES[alarm.tier]:<4}  {alarm.name:<{names}}  "
-    for number, part in enumerate(textwrap.wrap(plain(alarm.what), max(20, width - len(before) - 1))):
+    for number, part in enumerate(textwrap.wrap(plain(_told(alarm)), max(20, width - len(before) - 1))):
         yield Text.assemble((" " * len(before) if number else before, TIER_STYLES[alarm.tier]), part)
+
+
+def _told(alarm: Alarm) -> str:
+    return f"{alarm.what} Also: {', '.join(alarm.also)}." if alarm.also else alarm.what
 
 
 def _side_by_side(figures: Figures, width: int, left: Block, right: Block) -> list[Text]:

@@ -1,4 +1,4 @@
-"""`tagstream drift`: a reference and thresholds from past events, and the findings as they come."""
+"""`tagstream drift`: references and thresholds from past events or from the stream itself, and the findings as they come."""
 
 from pathlib import Path
 from typing import Annotated
@@ -49,6 +49,26 @@ def calibrate(
     from stream.batch import drift
 
     drift.calibration(chosen, what, run_events=run)
+
+
+@app.command("confirm")
+def confirm(brokers: Brokers = None, bundle: BundleFolder = None) -> None:
+    """
+    Compare from now on with what the group has learned of its stream so far.
+
+    Without it the group learns until its time is over (drift_learning_seconds).
+    """
+    from stream.cli.show import learned
+
+    learned.confirm(settings(brokers=brokers, bundle=bundle))
+
+
+@app.command("learn")
+def learn(brokers: Brokers = None, bundle: BundleFolder = None) -> None:
+    """Let the group learn anew what is ordinary, after a lasting change that is wanted."""
+    from stream.cli.show import learned
+
+    learned.learn(settings(brokers=brokers, bundle=bundle))
 
 
 @app.command("tail")

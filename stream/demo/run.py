@@ -255,4 +255,10 @@ def _settings(given: Settings) -> Settings:
     """With windows for drift that fill within a demo, unless the settings have their own."""
     if {"drift_window_events", "drift_reference", "drift_reference_windows"} & given.model_fields_set:
         return given
-    return given.model_copy(update={"drift_window_events": WINDOW_EVENTS, "drift_reference_windows": REFERENCE_WINDOWS})
+    return given.model_copy(
+        update={
+            "drift_window_events": WINDOW_EVENTS,
+            "drift_reference_windows": REFERENCE_WINDOWS,
+            "drift_learning_seconds": 0.0,
+        }
+    )

@@ -104,7 +104,8 @@ def drift_reference(settings: Settings) -> Finding:
         return Finding(check="drift", status=Status.OK, detail="not looked for while the rules decide")
     if path is None:
         windows = f"the first {settings.drift_reference_windows} windows of {settings.drift_window_events} decisions"
-        return Finding(check="drift", status=Status.OK, detail=f"a worker takes {windows} as its reference")
+        detail = f"the group learns {windows}, over {settings.drift_learning_seconds:g} s at least"
+        return Finding(check="drift", status=Status.OK, detail=detail)
     try:
         reference = baseline.read(path)
     except baseline.BaselineError as error:

@@ -31,7 +31,7 @@ from stream.settings.settings import Settings
 CREATE_SECONDS = 30
 MAX_MESSAGE, CLEANUP = "max.message.bytes", "cleanup.policy"
 # Topics of which only the newest record of a key counts.
-COMPACTED = frozenset({"replays"})
+COMPACTED = frozenset({"replays", "references"})
 # Topics that are kept for ever. What people said is the only copy of it, and stores are rebuilt from it; keys are those of producers, so
 # that compaction would drop the answers on all but the last event of a key.
 KEPT = frozenset({"reviewed"})
@@ -261,8 +261,8 @@ def _options(settings: Settings, key: str, further: Mapping[str, str]) -> dict[s
     if key in COMPRESSED:
         configs["compression.type"] = "gzip"
     return {
-        # The ledger of replays needs one order of all its records, and there are few of them.
-        "num_partitions": 1 if key == "replays" else settings.topic_partitions,
+        # The ledger of replays and the references need one order of all their records, and there are few of them.
+        "num_partitions": 1 if key in COMPACTED else settings.topic_partitions,
         "replication_factor": settings.topic_replication,
         "configs": configs,
     }

@@ -61,7 +61,7 @@ NEEDED_TOPICS = {
     "dlq": Operation.WRITE,
 }
 # The topics that a worker uses where they exist.
-USED_TOPICS = {"audit": Operation.WRITE, "reviewed": Operation.READ, "drift": Operation.WRITE}
+USED_TOPICS = {"audit": Operation.WRITE, "reviewed": Operation.READ, "drift": Operation.WRITE, "references": Operation.READ}
 _READ = (Operation.READ, Operation.DESCRIBE)
 _WRITE = (Operation.WRITE, Operation.DESCRIBE)
 
@@ -80,6 +80,7 @@ def rights(settings: Settings, role: Role) -> list[Right]:
                 group,
                 *out,
                 *_topics(_WRITE, topics.audit, topics.drift),
+                *_topics((Operation.READ, *_WRITE), topics.references),
             ]
             if settings.delivery == "exactly_once":
                 for topic in (topics.content, topics.reviewed):
@@ -96,8 +97,13 @@ def rights(settings: Settings, role: Role) -> list[Right]:
             return [*_topics(_READ, *read), *_topics(_WRITE, topics.reviewed, topics.reports)]
         case Role.OPERATOR:
             group = Right(resource=Resource.GROUP, name=settings.group, operations=(Operation.DESCRIBE,))
-            # A replay writes dead letters to `content` or `reviewed` again, and a record of each to its ledger.
-            return [*_topics(_READ, *every), group, *_topics(_WRITE, topics.content, topics.reviewed, topics.replays)]
+            # A replay writes dead letters to `content` or `reviewed` again, and a record of each to its ledger. `drift confirm` and
+            # `drift learn` write to `references`.
+            return [
+                *_topics(_READ, *every),
+                group,
+                *_topics(_WRITE, topics.content, topics.reviewed, topics.replays, topics.references),
+            ]
         case Role.CREATOR:
             return _topics((Operation.CREATE, Operation.DESCRIBE), *every)
 

@@ -8,7 +8,15 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from model_export.bundle.bundle import DEFAULT_BUNDLE
-from monitoring.drift.thresholds import CHANGE_DELTA, LABELS_PSI, SOURCES_RATIO, WORDS_Z, DriftPlan, Thresholds
+from monitoring.drift.thresholds import (
+    CHANGE_DELTA,
+    LABELS_PSI,
+    LEARNING_SECONDS,
+    SOURCES_RATIO,
+    WORDS_Z,
+    DriftPlan,
+    Thresholds,
+)
 from monitoring.vocabulary import MAX_SOURCE_CHARACTERS
 from stream.contract.limits import DEFAULT_LIMITS, Limits
 from stream.settings.rates import rates
@@ -160,10 +168,15 @@ class Settings(BaseSettings):
         json_schema_extra={"not": {"exclusiveMinimum": 0, "exclusiveMaximum": LEAST_WINDOW_EVENTS}},
     )
     drift_reference: Path | None = Field(
-        default=None, description="file made by `tagstream drift reference`; unset: a worker's own first windows"
+        default=None, description="file made by `tagstream drift reference`; unset: the group learns from its own first windows"
     )
     drift_reference_windows: int = Field(
-        default=5, ge=1, le=1000, description="first windows of a worker that are its reference if drift_reference is unset"
+        default=5, ge=1, le=1000, description="first windows of the group that are its reference if drift_reference is unset"
+    )
+    drift_learning_seconds: float = Field(
+        default=LEARNING_SECONDS,
+        ge=0,
+        description="least seconds over which the first windows are spread; until then no figure is compared",
     )
     drift_change_delta: float = Field(
         default=CHANGE_DELTA, gt=0, lt=1, description="delta of ADWIN: the smaller, the fewer false alarms of a change"
@@ -279,6 +292,7 @@ class Settings(BaseSettings):
         return DriftPlan(
             window_events=self.drift_window_events,
             reference_windows=self.drift_reference_windows,
+            learning_seconds=self.drift_learning_seconds,
             change_delta=self.drift_change_delta,
             thresholds=Thresholds(words=self.drift_words_z, labels=self.drift_labels_psi, sources=self.drift_sources_ratio),
         )

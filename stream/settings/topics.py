@@ -36,6 +36,7 @@ class Topics(BaseModel):
     reports: Name = Field(default="reports", description="topic of readers' complaints, which bring an event before a reviewer")
     shadow: Name = Field(default="shadow", description="topic of a challenger's predictions; workers do not use it yet")
     drift: Name = Field(default="drift", description="topic of drift findings")
+    references: Name = Field(default="references", description="topic in which workers keep what is ordinary in their stream")
 
     @model_validator(mode="before")
     @classmethod

@@ -31,8 +31,9 @@ from stream.worker.drift import DriftObserver
 from stream.worker.faust_app import faust_app, raw_topic
 from stream.worker.group_start import GroupStart
 from stream.worker.position.position import AnswersTopic, Position
-from stream.worker.producer import drift_sender, sender
+from stream.worker.producer import plain_sender, sender
 from stream.worker.queued import QueuedStream
+from stream.worker.references import References
 
 log = logger("tagstream.app")
 
@@ -50,6 +51,7 @@ def build(  # noqa: PLR0913 - parts are named arguments
     idempotent: bool,
     watch: DriftWatch | None = None,
     drift_topic: bool = True,
+    references_topic: bool = False,
     guard: Guard | None = None,
     answers: Answers | None = None,
     tracing: Tracing = UNTRACED,
@@ -65,6 +67,7 @@ def build(  # noqa: PLR0913 - parts are named arguments
         idempotent: Does the broker hand out producer ids?
         watch: Looks for drift; None for no drift.
         drift_topic: Is there a topic for drift findings? Without it they are only logged.
+        references_topic: Is there a topic for what the group has learned? Without it each worker learns for itself.
         guard: Remembers which events killed a worker; None for no such memory.
         answers: Turns reviewers' answers into decisions; None where there is no topic of answers.
         tracing: Puts traces around deciding and observing.
@@ -74,7 +77,14 @@ def build(  # noqa: PLR0913 - parts are named arguments
     guard = guard or Unguarded()
     drift = None
     if watch is not None:
-        drift = DriftObserver(watch, recorder=metrics, send=drift_sender(app, settings) if drift_topic else None)
+        drift = DriftObserver(
+            watch,
+            recorder=metrics,
+            send=plain_sender(app, settings.topics.drift) if drift_topic else None,
+            note=plain_sender(app, settings.topics.references) if references_topic else None,
+            references=References(settings) if references_topic else None,
+            bundle_reference=pipeline.decider.reference,
+        )
         app.task(drift.run)
     if settings.delivery == "exactly_once":
         app.transactions = Transactions(settings, lost=_lost(app), metadata=lambda: app.group_start.metadata)

@@ -10,20 +10,24 @@ come faster than they can be looked at are skipped, and their number is logged.
 import asyncio
 import os
 import socket
+import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import msgspec
 
 from monitoring.drift import baseline
 from monitoring.drift.findings import Finding, Model
+from monitoring.drift.learning import Note
 from monitoring.drift.watch import DriftWatch, Noticed
 from monitoring.observer import Observation, Observer
 from monitoring.vocabulary import DriftScore
 from stream.decide.decider import Decider
 from stream.logs import logger
 from stream.settings.settings import Settings
+from stream.worker.references import References
 
 TICK_SECONDS = 1.0
 PUBLISH_SECONDS = 5.0
@@ -40,8 +44,8 @@ Send = Callable[[bytes, bytes], Awaitable[Awaitable[Any]]]
 class Recorder(Observer, Protocol):
     """Counts drift; `Metrics` implements it."""
 
-    def drift_change(self, signal: str) -> None:
-        """A sudden change of this signal was found."""
+    def drift_change(self, signal: str, now: float) -> None:
+        """A sudden change of this signal was found, at `now` (Unix seconds)."""
         ...
 
     def drift_evaluated(self, window_events: int, scores: Mapping[str, float], now: float) -> None:
@@ -60,6 +64,14 @@ class Recorder(Observer, Protocol):
         """The size of a window in decisions, and the scores from which on a window is a finding."""
         ...
 
+    def drift_reference(self, reference: Mapping[str, Any]) -> None:
+        """The figures that are compared with from now on; empty while the group learns them."""
+        ...
+
+    def drift_learned(self, ratio: float) -> None:
+        """How far the group has learned them, 0 to 1."""
+        ...
+
 
 class DriftObserver:
     """
@@ -68,7 +80,17 @@ class DriftObserver:
     The worker runs `run` as a task; without it no decision is looked at.
     """
 
-    def __init__(self, watch: DriftWatch, *, recorder: Recorder, send: Send | None) -> None:
+    def __init__(
+        self,
+        watch: DriftWatch,
+        *,
+        recorder: Recorder,
+        send: Send | None,
+        note: Send | None = None,
+        references: References | None = None,
+        bundle_reference: Mapping[str, Any] = MappingProxyType({}),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         """
         Join the parts.
 
@@ -76,6 +98,10 @@ class DriftObserver:
             watch: The detectors; only the task touches them.
             recorder: Counts everything.
             send: Queues one record (key, value) on the topic `drift`; None without such a topic, and then findings are only logged.
+            note: The same for the topic `references`; None: what this worker learns is its own.
+            references: Reads that topic.
+            bundle_reference: The bundle's figures, which stand in for those that a drift reference of an older version lacks.
+            clock: Gives Unix seconds.
         """
         self._watch = watch
         self._recorder = recorder
@@ -85,7 +111,12 @@ class DriftObserver:
         self._partitions: frozenset[Any] | None = None
         self._reset_due = False
         self._broken = False
-        self._learning = watch.learning
+        self._note, self._references = note, references
+        self._bundle_reference = bundle_reference
+        self._clock = clock
+        self._baseline = watch.baseline
+        recorder.drift_reference(self._reference())
+        recorder.drift_learned(watch.progress(int(clock() * 1000)))
         # Reported before the first window is full, so that people can see how long that takes.
         thresholds = {score.value: watch.plan.thresholds.of(score) for score in DriftScore}
         recorder.drift_plan(watch.plan.window_events, thresholds)
@@ -135,6 +166,8 @@ class DriftObserver:
         finally:
             # No wait: the thread has at most a thousand events in hand, a matter of milliseconds.
             executor.shutdown(wait=False, cancel_futures=True)
+            if self._references is not None:
+                self._references.close()
 
     async def turn(self, executor: ThreadPoolExecutor) -> None:
         """Look at the decisions since the last turn, and publish the findings."""
@@ -146,31 +179,60 @@ class DriftObserver:
             if self._reset_due:
                 self._reset_due = False
                 self._watch.reset()
+            if self._references is not None:
+                for note in await asyncio.get_running_loop().run_in_executor(executor, self._references.read):
+                    self._watch.read(note)
             for observations, now_ms in _portions(waiting):
                 report = await asyncio.get_running_loop().run_in_executor(executor, self._watch.add, observations, now_ms)
                 await self._tell(report)
-            self._say_when_learned()
+            self._say_what_is_learned()
         # No error in here may stop the stream.
         except Exception:
             self._broken = True
             self._waiting, self._waiting_events = [], 0
             log.exception("drift_broken", consequence="drift is no longer watched by this worker; delivery goes on")
 
-    def _say_when_learned(self) -> None:
-        if self._learning and not self._watch.learning:
-            log.info("drift_reference_learned", source="the first healthy windows of this worker's own stream")
-        self._learning = self._watch.learning
+    def _say_what_is_learned(self) -> None:
+        self._recorder.drift_learned(self._watch.progress(int(self._clock() * 1000)))
+        baseline = self._watch.baseline
+        if baseline is self._baseline:
+            return
+        self._baseline = baseline
+        self._recorder.drift_reference(self._reference())
+        if baseline is None:
+            log.info("drift_learning", why="a person asked for it: tagstream drift learn")
+        else:
+            log.info("drift_reference_learned", source="the first healthy windows of the group", events=baseline.events)
+
+    def _reference(self) -> Mapping[str, Any]:
+        """The figures to compare with: those in force, and the bundle's for what a file of an older version lacks."""
+        baseline = self._baseline
+        if baseline is None:
+            return {}
+        return baseline.reference if baseline.figures is not None else {**self._bundle_reference, **baseline.reference}
 
     async def _tell(self, report: Noticed) -> None:
         for signal in report.changes:
-            self._recorder.drift_change(signal.value)
+            self._recorder.drift_change(signal.value, self._clock())
         for done in report.evaluations:
             scores = {score.value: value for score, value in done.scores.items()}
             self._recorder.drift_evaluated(done.events, scores, done.at_ms / 1000)
+        for note in report.notes:
+            await self._keep(note)
         for finding in report.findings:
             # Without its words: they come from events, whose text is never logged.
             log.info("drift_found", kind=finding.kind.value, signal=finding.signal, score=finding.score)
             await self._publish(finding)
+
+    async def _keep(self, note: Note) -> None:
+        if self._note is None:
+            return
+        try:
+            async with asyncio.timeout(PUBLISH_SECONDS):
+                await (await self._note(note.key, msgspec.json.encode(note)))
+        # As in `_publish`. The worker has the note itself; the others and its next start do without it.
+        except Exception as error:  # noqa: BLE001
+            log.warning("drift_note_unpublished", why=f"{type(error).__name__}: {error}")
 
     async def _publish(self, finding: Finding) -> None:
         if self._send is None:
@@ -203,7 +265,7 @@ def watch_of(settings: Settings, decider: Decider) -> DriftWatch | None:
     return DriftWatch(
         model=Model(name=model.name, version=model.version, digest=model.digest),
         worker=f"{socket.gethostname()}-{os.getpid()}",
-        label_ratio=decider.reference.get("label_ratio"),
+        group=settings.group,
         baseline=given,
         plan=settings.drift_plan,
     )

@@ -24,7 +24,7 @@ from stream.kafka import admin, probes, sizes
 from stream.kafka.connect.handshake import await_listener
 from stream.kafka.credentials import warnings
 from stream.kafka.errors import NotAuthorizedError
-from stream.kafka.rights import NEEDED_TOPICS
+from stream.kafka.rights import NEEDED_TOPICS, Operation
 from stream.kafka.transactions import no_transactions
 from stream.logs import logger
 from stream.settings.metrics_address import next_step
@@ -122,6 +122,7 @@ def run(  # noqa: PLR0913 - parts are named arguments
                 idempotent=idempotent,
                 watch=watch,
                 drift_topic=watch is not None and _has_drift_topic(settings, seen),
+                references_topic=watch is not None and watch.learning and _has_references(settings, seen),
                 guard=guard,
                 answers=answers,
                 tracing=tracing,
@@ -146,7 +147,7 @@ def _topics(settings: Settings) -> tuple[dict[str, int], dict[str, admin.TopicDe
         settings, say=lambda why: log.warning("broker_not_there_yet", why=why, seconds=settings.startup_timeout_seconds)
     )
     needed = {key: getattr(settings.topics, key) for key in NEEDED_TOPICS}
-    beside = (settings.topics.drift, settings.topics.audit, settings.topics.reviewed)
+    beside = (settings.topics.drift, settings.topics.references, settings.topics.audit, settings.topics.reviewed)
     seen = admin.describe(settings, [*needed.values(), *beside])
     found = admin.require(settings, needed, operations=NEEDED_TOPICS, found=seen)
     for denied in (asyncio.run(probes.group_denied(settings)), asyncio.run(probes.transactions_denied(settings))):
@@ -188,6 +189,21 @@ def _has_drift_topic(settings: Settings, seen: Mapping[str, admin.TopicDescripti
             next="tagstream doctor --create-topics, or TAGSTREAM_DRIFT_WINDOW_EVENTS=0 to look for none",
         )
     return found
+
+
+def _has_references(settings: Settings, seen: Mapping[str, admin.TopicDescription]) -> bool:
+    """Whether the group can keep its reference. Without the topic each worker learns for itself, and again after a restart."""
+    found = seen[settings.topics.references]
+    allowed = found.operations is None or {Operation.READ, Operation.WRITE} <= found.operations
+    if found.partitions is None or not allowed:
+        log.warning(
+            "references_topic_missing",
+            topic=settings.topics.references,
+            consequence="this worker learns for itself what is ordinary, and forgets it when it ends",
+            next="tagstream doctor --create-topics, with the rights of `tagstream doctor --acls`; or TAGSTREAM_DRIFT_REFERENCE",
+        )
+        return False
+    return True
 
 
 def _idempotent(settings: Settings) -> bool:

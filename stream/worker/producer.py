@@ -74,10 +74,10 @@ def sender(app: faust.App, settings: Settings) -> Callable[[Publication], Awaita
     return send
 
 
-def drift_sender(app: faust.App, settings: Settings) -> Callable[[bytes, bytes], Awaitable[Awaitable[Any]]]:
-    """A function that hands a key and a value for the topic `drift` to Faust's producer; two awaits, as for `sender`."""
+def plain_sender(app: faust.App, topic: str) -> Callable[[bytes, bytes], Awaitable[Awaitable[Any]]]:
+    """A function that hands a key and a value for this topic to Faust's producer; two awaits, as for `sender`."""
 
     def send(key: bytes, value: bytes) -> Awaitable[Awaitable[Any]]:
-        return cast("Awaitable[Awaitable[Any]]", app.producer.send(settings.topics.drift, key, value, None, None, []))
+        return cast("Awaitable[Awaitable[Any]]", app.producer.send(topic, key, value, None, None, []))
 
     return send

@@ -136,16 +136,28 @@ def test_all_charts_draw_and_say_what_they_show(page: Page, address: str) -> Non
 
 
 def test_a_drift_becomes_alarms_that_say_what_moved(page: Page, address: str, worker: Worker) -> None:
-    """Drift appears as alarms with the alerts' names; before it there is none."""
+    """Drift appears as one alarm that names the alerts of its cause; before it there is none."""
     look(page, address)
     polls(page, 4)
     assert text(page, "#alarms") == "None."
     worker.drift = 1.0
     polls(page, 6)
     page.wait_for_selector(".alarm.ticket")
+    assert page.locator(".alarm").count() == 1
+    assert "of the texts are in another language or format" in text(page, "#alarms")
+    assert "Also: " in text(page, "#alarms")
     assert "PredictionDrift" in text(page, "#alarms")
-    assert "mostly in other" in text(page, "#alarms")
     assert page.locator("#distances tr.over").count() == 4
+
+
+def test_a_group_that_learns_says_so(page: Page, address: str, worker: Worker) -> None:
+    """Until the stream is learned, the page says how far it is, and that no drift is judged."""
+    worker.stream.metrics.drift_reference({})
+    worker.stream.metrics.drift_learned(0.42)
+    look(page, address)
+    polls(page, 4)
+    assert "Learning what is ordinary in this stream (42 %)" in text(page, "#alarms")
+    assert "None." in text(page, "#alarms")
 
 
 def test_a_worker_without_events_says_so(page: Page, address: str, worker: Worker) -> None:

@@ -8,6 +8,7 @@ const SPANS = [60, 120, 300, 600];
 const DOORS = [["tagged", "tagged"], ["review", "to a person"], ["dlq", "dead letters"]];
 const QUANTILES = [["p50", "p50"], ["p99", "p99"]];
 
+const URGENCY = { page: "now", ticket: "soon", info: "note" };
 const ABSENT = {
   name: "WorkerAbsent", tier: "page", what: "The worker of this page does not answer.", next: "check whether it still runs, then run tagstream doctor.",
 };
@@ -22,16 +23,20 @@ let said = "";
 
 function alarms(judged) {
   const found = [...(absent ? [ABSENT] : []), ...(latest?.alarms ?? [])];
-  const told = found.map((one) => one.name + one.what).join() + judged;
+  const learned = latest?.figures.detectors.learned ?? 1;
+  const learning = learned < 1 ? `Learning what is ordinary in this stream (${Math.floor(learned * 100)} %); until then drift is no alarm.` : "";
+  const told = found.map((one) => one.name + one.what).join() + judged + learning;
   // Replaced only when it has changed: a screen reader must not read the same alarms every two seconds.
   if (told === said) return;
   said = told;
   // A next step that several alarms share is shown once.
   const rows = found.map((one) => html("li", { class: `alarm ${one.tier}` },
-    html("b", {}, `${one.tier === "page" ? "now" : "soon"} · ${one.name}`), html("span", {}, one.what)));
+    html("b", {}, `${URGENCY[one.tier]} · ${one.name}`),
+    html("span", {}, one.also?.length ? `${one.what} Also: ${one.also.join(", ")}.` : one.what)));
   const steps = [...new Set(found.map((one) => one.next))].map((step) => html("li", { class: "next" }, `Next: ${step}`));
   const quiet = html("li", { class: "fine" }, judged ? "None." : `None. Drift is judged from ${LEAST_DECISIONS} decisions on.`);
-  $("alarms").replaceChildren(...(rows.length ? [...rows, ...steps] : [quiet]));
+  const notes = learning ? [html("li", { class: "fine" }, learning)] : [];
+  $("alarms").replaceChildren(...notes, ...(rows.length ? [...rows, ...steps] : [quiet]));
 }
 
 /** A quantile of the latency. In the wide buckets above 60 s only a lower bound is known. */

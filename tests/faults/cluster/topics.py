@@ -22,7 +22,7 @@ AT_ONCE = 20_000
 def fresh_environment(bootstrap: str, test: str, *, partitions: int = 6) -> dict[str, str]:
     """TAGSTREAM_* for a worker on topics and in a group of its own, named after the test."""
     name = f"{test[:60]}-{uuid.uuid4().hex[:8]}"
-    kinds = ("content", "tagged", "review", "dlq", "audit", "reviewed", "reports", "shadow", "drift")
+    kinds = ("content", "tagged", "review", "dlq", "audit", "reviewed", "reports", "shadow", "drift", "references")
     return {
         "TAGSTREAM_BROKERS": bootstrap,
         "TAGSTREAM_GROUP": name,
@@ -53,6 +53,7 @@ def fault_environment(bootstrap: str, test: str, *, partitions: int = 6, replica
         # Windows so short that a worker has findings between two faults.
         "TAGSTREAM_DRIFT_WINDOW_EVENTS": str(DRIFT_WINDOW_EVENTS),
         "TAGSTREAM_DRIFT_REFERENCE_WINDOWS": "1",
+        "TAGSTREAM_DRIFT_LEARNING_SECONDS": "0",
         # So many that a fault between a decision and its copy strikes, at a rate of its own for one label.
         "TAGSTREAM_AUDIT_RATE": "0.2",
         "TAGSTREAM_AUDIT_RATES": "mlops=0.5",

@@ -46,6 +46,7 @@ def start(processes: Processes, environ: dict[str, str], bundle: Path, log: Path
             **environ,
             "TAGSTREAM_DRIFT_WINDOW_EVENTS": str(WINDOW),
             "TAGSTREAM_DRIFT_REFERENCE_WINDOWS": "1",
+            "TAGSTREAM_DRIFT_LEARNING_SECONDS": "0",
         },
         log_file=log,
     )

@@ -42,7 +42,7 @@ EXPECTED_EMPTY = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """The results of the stream: Prometheus with its history, decisions from the topics, the bundle's reference."""
+    """The results of the stream: Prometheus with its history, decisions from the topics, the reference of the group."""
 
     prometheus: Prometheus
     decisions: list[dict[str, Any]]
@@ -71,6 +71,7 @@ def run(kafka: Broker, folder: Path, compared_bundle: Path) -> Iterator[Run]:
         "TAGSTREAM_KNOWN_SOURCES": "papers",
         "TAGSTREAM_DRIFT_WINDOW_EVENTS": "200",
         "TAGSTREAM_DRIFT_REFERENCE_WINDOWS": "2",
+        "TAGSTREAM_DRIFT_LEARNING_SECONDS": "0",
         "TAGSTREAM_STARTUP_TIMEOUT_SECONDS": str(HANG_SECONDS),
         # Keep the session of a worker on a busy machine.
         "TAGSTREAM_SESSION_TIMEOUT_SECONDS": "30",
@@ -89,11 +90,19 @@ def run(kafka: Broker, folder: Path, compared_bundle: Path) -> Iterator[Run]:
         written = sum(map(len, outcomes.values()))
         prometheus.until("sum(tagstream_events_published_total)", written)
         prometheus.until("sum(job:final_tagstream_predictions:count1h)", decided(outcomes))
+        # Each worker may end the learning; the last record on the topic counts for both.
+        label = "tagstream_reference_label_ratio"
+        prometheus.until(f"max(max by (label) ({label}) - min by (label) ({label}))", 0)
+        ratios = prometheus.now(f"max by (label) ({label})")
+        cdf = prometheus.now("max by (at_most) (tagstream_reference_confidence_cdf)")
         yield Run(
             prometheus=prometheus,
             decisions=[json.loads(record.value or b"") for door in (Door.TAGGED, Door.REVIEW) for record in outcomes[door]],
             asked=len(outcomes[Door.REVIEW]),
-            reference=read(compared_bundle).manifest.reference,
+            reference={
+                "label_ratio": {labels["label"]: value for labels, value in ratios},
+                "confidence_cdf": {labels["at_most"]: value for labels, value in cdf},
+            },
         )
 
 

@@ -20,6 +20,7 @@ def series() -> dict[str, list[dict[str, str]]]:
     metrics = Metrics(registry, labels=manifest["labels"], topic="content")
     thresholds = dict.fromkeys(manifest["labels"], 0.7)
     metrics.model_loaded(name="tiny", version="1", digest="d", now=7.0, thresholds=thresholds, reference=manifest["reference"])
+    metrics.drift_reference({**manifest["reference"], "review_ratio": 0.3})
     metrics.open_transactions({3: (500, 7.0)})
     QualityMetrics(registry, labels=manifest["labels"])
     found: dict[str, list[dict[str, str]]] = {}

@@ -10,19 +10,19 @@ from hypothesis import strategies as st
 from monitoring.drift import baseline
 from monitoring.drift.findings import Finding
 from monitoring.drift.thresholds import DriftPlan
-from monitoring.drift.watch import REPEAT_WINDOWS, DriftWatch, Noticed
+from monitoring.drift.watch import REPEAT_MS, WORSE_MS, DriftWatch, Noticed
 from monitoring.observer import Observation
 from monitoring.vocabulary import DriftKind, DriftScore, DriftSignal
-from tests.unit.monitoring.drift.drift_cases import LABEL_RATIO, MODEL, dead_letter, decision, ordinary
+from tests.unit.monitoring.drift.drift_cases import MODEL, dead_letter, decision, ordinary
 
 WINDOW = 500
-PLAN = DriftPlan(window_events=WINDOW, reference_windows=2)
+PLAN = DriftPlan(window_events=WINDOW, reference_windows=2, learning_seconds=0)
 START_MS = 1_700_000_000_000
 
 
 def made(**more: object) -> DriftWatch:
     """A watch with small windows."""
-    return DriftWatch(**{"model": MODEL, "worker": "w", "label_ratio": LABEL_RATIO, "plan": PLAN, **more})  # type: ignore[arg-type]
+    return DriftWatch(**{"model": MODEL, "worker": "w", "plan": PLAN, **more})  # type: ignore[arg-type]
 
 
 def feed(watch: DriftWatch, observations: Iterable[Observation], start_ms: int = START_MS) -> Noticed:
@@ -43,14 +43,14 @@ def planted(events: int = WINDOW) -> list[Observation]:
 
 
 def test_an_ordinary_stream_is_evaluated_and_gives_no_finding() -> None:
-    """Labels from the first window on, words and producers once the reference is learned."""
+    """Windows are evaluated from the first on, and compared once the reference is learned."""
     watch = made()
     report = feed(watch, ordinary(4 * WINDOW))
     assert report.findings == []
     assert [evaluation.events for evaluation in report.evaluations] == [WINDOW] * 4
     assert [set(evaluation.scores) for evaluation in report.evaluations] == [
-        {DriftScore.LABELS},
-        {DriftScore.LABELS},
+        set(),
+        set(),
         set(DriftScore),
         set(DriftScore),
     ]
@@ -111,24 +111,39 @@ def test_a_sudden_change_is_a_finding_with_its_strangest_events() -> None:
     assert all(event_id.startswith("low-") for event_id in change.example_ids)
 
 
-def test_what_lasts_is_said_once_and_again_after_ten_windows() -> None:
-    """An on-call engineer reads a finding, not one a minute."""
+@pytest.mark.parametrize("swings", [False, True])
+@pytest.mark.parametrize("window_ms", [60_000, 600_000])
+def test_what_lasts_or_swings_is_said_once_an_hour_however_fast_it_flows(window_ms: int, *, swings: bool) -> None:
+    """Two hours of drift give two findings of words, at a window a minute as well as at one in ten minutes."""
     watch = made()
     feed(watch, ordinary(2 * WINDOW))
-    words = [sum(found.kind is DriftKind.WORDS for found in feed(watch, planted()).findings) for _ in range(REPEAT_WINDOWS + 1)]
-    assert words == [1, *[0] * (REPEAT_WINDOWS - 1), 1]
+    said = []
+    for number in range(2 * REPEAT_MS // window_ms):
+        window = list(ordinary(WINDOW)) if swings and number % 2 else planted()
+        said += watch.add(window, START_MS + number * window_ms).findings
+    assert sum(found.kind is DriftKind.WORDS for found in said) == 2
 
 
-def test_what_ended_and_came_back_is_said_again() -> None:
-    """With a healthy window between."""
+def test_what_grows_by_half_is_said_earlier() -> None:
+    """After ten minutes at the earliest."""
     watch = made()
     feed(watch, ordinary(2 * WINDOW))
+    worse = [decision(("quantabyte", "lorvane"), label=("mlops", "other")[at % 2], source="press") for at in range(WINDOW)]
     kinds = [
-        [found.kind for found in feed(watch, window).findings] for window in (planted(), list(ordinary(WINDOW)), planted())
+        [found.kind for found in watch.add(window, START_MS + at_ms).findings if found.kind is DriftKind.WORDS]
+        for window, at_ms in ((planted(), 0), (worse, WORSE_MS - 1), (worse, WORSE_MS))
     ]
-    assert DriftKind.WORDS in kinds[0]
-    assert kinds[1] == []
-    assert DriftKind.WORDS in kinds[2]
+    assert kinds == [[DriftKind.WORDS], [], [DriftKind.WORDS]]
+
+
+def test_a_signal_that_jumps_again_and_again_is_a_finding_once_an_hour() -> None:
+    """Each jump is counted; only the first of an hour is published."""
+    watch = made()
+    feed(watch, ordinary(4 * WINDOW))
+    jumps = [decision(confidence=(0.3, 0.9)[at // (3 * WINDOW) % 2]) for at in range(12 * WINDOW)]
+    report = watch.add(jumps, START_MS)
+    assert report.changes.count(DriftSignal.CONFIDENCE) > 2
+    assert sum(found.signal is DriftSignal.CONFIDENCE for found in report.findings) == 1
 
 
 def test_a_window_with_a_change_in_it_is_not_learned_from() -> None:
@@ -142,9 +157,10 @@ def test_a_window_with_a_change_in_it_is_not_learned_from() -> None:
 
 
 def test_a_reference_from_a_file_serves_from_the_first_window_and_outlives_a_reset() -> None:
-    """Its labels replace the bundle's, and its digest is named."""
+    """It is not learned from the stream, and its digest is named."""
     given_one = baseline.of(list(ordinary(5_000)))
-    watch = made(baseline=given_one, label_ratio={"mlops": 1.0})
+    watch = made(baseline=given_one)
+    assert watch.progress(START_MS) == 1.0
     for _ in range(2):
         findings = feed(watch, planted()).findings
         assert {found.kind for found in findings} == {DriftKind.WORDS, DriftKind.SOURCES}
@@ -152,22 +168,14 @@ def test_a_reference_from_a_file_serves_from_the_first_window_and_outlives_a_res
         watch.reset()
 
 
-def test_after_a_reset_a_worker_learns_anew() -> None:
-    """The words of other partitions are no finding."""
+def test_what_the_group_has_learned_outlives_a_reset() -> None:
+    """It is of all partitions, so other ones are compared with it too."""
     watch = made()
     feed(watch, ordinary(2 * WINDOW))
-    assert not watch.learning
+    learned = watch.baseline
     watch.reset()
-    assert watch.learning
-    others = ("entirely", "other", "words")
-    report = feed(watch, (decision(others, label=("mlops", "other")[at % 2], source="press") for at in range(3 * WINDOW)))
-    assert report.findings == []
-
-
-def test_without_a_reference_of_labels_none_are_compared() -> None:
-    """An old bundle need not have one."""
-    report = feed(made(label_ratio=None), ordinary(WINDOW))
-    assert [evaluation.scores for evaluation in report.evaluations] == [{}]
+    assert watch.baseline is learned
+    assert learned is not None
 
 
 @settings(max_examples=30, deadline=None)

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -9,6 +10,7 @@ import pytest
 
 from monitoring import limits
 from monitoring.comparison import psi
+from monitoring.drift import baseline
 from monitoring.figures.alarms import Alarm, Tier, alarms
 from monitoring.figures.compute import figures, trouble_of
 from monitoring.figures.figures import Figures, Position, Trouble
@@ -18,7 +20,7 @@ from monitoring.health import STARTING, STOPPING, Progress
 from monitoring.observer import Observation
 from monitoring.vocabulary import Destination, ReviewReason
 from tests.fakes import Clock
-from tests.observations import DIGEST, LABELS, THRESHOLD, Stream
+from tests.observations import DIGEST, LABELS, THRESHOLD, Stream, reference
 
 ALERTS = Path(__file__).parents[4] / "monitoring" / "prometheus" / "alerts.yml"
 
@@ -114,19 +116,55 @@ def test_a_stream_like_its_reference_raises_no_alarm() -> None:
 
 
 def test_a_drifted_stream_says_what_moved() -> None:
-    """A drifted stream raises an alarm with a next step for each kind of drift."""
-    found = alarms(seen(ran(drift=1.0)))
-    assert names(found) == {
+    """One cause moves many figures; it is one sentence with a time and a next step, and names the alerts that see it too."""
+    stream = ran(drift=1.0)
+    stream.metrics.drift_change("tokens_per_word", stream.now - 300)
+    (found,) = alarms(seen(stream))
+    at = datetime.fromtimestamp(stream.now - 300, UTC)
+    assert re.fullmatch(
+        rf"At least \d\d% of the texts are in another language or format \(tokens per word\), since {at:%H:%M} UTC\.",
+        found.what,
+    )
+    assert found.name == "TokensPerWordDrift"
+    assert set(found.also) == {
         "PredictionDrift",
         "ConfidenceDrift",
         "EnergyDrift",
-        "TokensPerWordDrift",
         "OutOfDistributionShare",
         "WithoutDescriptionShare",
         "UnseenSourceShare",
+        "SuddenChange",
     }
-    assert "mostly in other" in next(alarm.what for alarm in found if alarm.name == "PredictionDrift")
-    assert all(alarm.tier is Tier.TICKET and alarm.next for alarm in found)
+    assert (found.tier, bool(found.next)) == (Tier.TICKET, True)
+
+
+def test_a_share_of_review_that_rises_below_the_budget_is_an_alarm() -> None:
+    """Fifteen points above the reference are news, although the budget of 80 % has room for them."""
+    stream = Stream()
+    stream.run(100)
+    (usual,) = [share for share in seen(stream).shares if share.name == "review"]
+    assert usual.value is not None
+    for more, expected in ((0.12, set()), (0.18, {"ReviewShareRise"})):
+        stream.metrics.drift_reference({**reference(), "review_ratio": usual.value - more})
+        assert names(alarms(seen(stream))) == expected
+
+
+def test_while_the_group_learns_no_drift_is_an_alarm_and_then_the_stream_is_compared_with_itself() -> None:
+    """A stream unlike the bundle's is ordinary once it is learned; that it differs from the bundle is a note."""
+    stream = Stream()
+    stream.metrics.drift_reference({})
+    stream.metrics.drift_learned(0.4)
+    stream.run(100, drift=1.0)
+    learning = seen(stream)
+    assert learning.detectors.learned == 0.4
+    # Sources are compared with a list, not with a reference.
+    assert names(alarms(learning)) == {"UnseenSourceShare"}
+    own = baseline.of(stream.published).reference
+    stream.metrics.drift_reference(own)
+    stream.metrics.drift_learned(1.0)
+    found = alarms(seen(stream))
+    assert names(found) == {"UnseenSourceShare", "StreamUnlikeBundle"}
+    assert found[-1].tier is Tier.INFO
 
 
 def test_the_next_step_of_drift_promises_no_finding_before_the_first_comparison() -> None:
@@ -286,19 +324,15 @@ def test_two_ways_to_compute_one_bundle_are_an_alarm() -> None:
 def test_a_sudden_change_is_an_alarm() -> None:
     """A sudden change found by a worker is an alarm with its signal."""
     stream = ran()
-    stream.metrics.drift_change("confidence")
-    stream.metrics.drift_change("tokens_per_word")
-    stream.metrics.drift_change("described")
-    stream.metrics.drift_change("tokens_per_word")
+    for signal in ("confidence", "tokens_per_word", "described", "tokens_per_word"):
+        stream.metrics.drift_change(signal, 0.0)
     whats = [alarm.what for alarm in alarms(seen(stream)) if alarm.name == "SuddenChange"]
     assert whats == [
-        "The mean confidence jumped in a worker.",
-        "The share of events with a description jumped in a worker.",
-        "The mean number of tokens per word jumped in a worker, 2 times.",
+        "The mean confidence and the share of events with a description and the mean number of tokens per word jumped in a worker.",
     ]
 
 
-@pytest.mark.parametrize(("scores", "said"), [({"words": 5.9}, 0), ({"words": 6.0}, 1), ({"words": 24.5, "sources": 0.2}, 2)])
+@pytest.mark.parametrize(("scores", "said"), [({"words": 5.9}, 0), ({"words": 6.0}, 1), ({"words": 24.5, "sources": 0.2}, 1)])
 def test_a_window_with_other_words_or_producers_is_an_alarm(scores: dict[str, float], said: int) -> None:
     """A score from the worker's threshold on is an alarm; without thresholds there is none."""
     stream = ran()

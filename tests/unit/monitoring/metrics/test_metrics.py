@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -69,23 +70,27 @@ VOCABULARY = """
     tagstream_confidence_threshold_ratio label
     tagstream_oldest_unprocessed_seconds
     tagstream_reference_label_ratio label
-    tagstream_reference_confidence_cdf le
-    tagstream_reference_energy_cdf le
-    tagstream_reference_text_tokens_cdf le
-    tagstream_reference_text_tokens_per_word_cdf le
+    tagstream_reference_confidence_cdf at_most
+    tagstream_reference_energy_cdf at_most
+    tagstream_reference_text_tokens_cdf at_most
+    tagstream_reference_text_tokens_per_word_cdf at_most
     tagstream_reference_ood_ratio
     tagstream_reference_truncated_ratio
     tagstream_reference_without_description_ratio
+    tagstream_reference_review_ratio
+    tagstream_reference_distance_from_bundle figure
     tagstream_reference_events
     tagstream_drift_changes_total signal
     tagstream_drift_score signal
     tagstream_drift_threshold signal
     tagstream_drift_window_events
     tagstream_drift_last_evaluated_timestamp_seconds
+    tagstream_drift_last_change_timestamp_seconds
+    tagstream_drift_learned_ratio
     tagstream_drift_findings_total kind
     tagstream_drift_findings_unpublished_total kind
 """
-REFERENCE = {
+REFERENCE: dict[str, Any] = {
     "rows": 40,
     "label_ratio": {"natural-language-processing": 0.4, "computer-vision": 0.3, "mlops": 0.2, "other": 0.1},
     "confidence_cdf": {str(edge): round(edge / 2, 4) for edge in edges.CONFIDENCE},
@@ -96,6 +101,13 @@ REFERENCE = {
     "truncated_ratio": 0.01,
     "without_description_ratio": 0.25,
 }
+
+
+def learned() -> tuple[Metrics, CollectorRegistry]:
+    """The same, with the reference that a group has learned."""
+    metrics, registry = made()
+    metrics.drift_reference({**REFERENCE, "review_ratio": 0.3})
+    return metrics, registry
 
 
 def made() -> tuple[Metrics, CollectorRegistry]:
@@ -188,14 +200,14 @@ OBSERVATIONS = st.builds(
 
 def test_what_is_documented_is_what_is_registered() -> None:
     """The registered names and labels are exactly the documented ones."""
-    _, registry = made()
+    _, registry = learned()
     assert documented()
     assert dict(registered(registry)) == documented()
 
 
 def test_every_metric_has_one_set_of_labels_and_a_sentence_of_help() -> None:
     """Each metric has one set of labels and a help text."""
-    _, registry = made()
+    _, registry = learned()
     assert len(set(map(str, registered(registry)))) == len(documented())
     for metric in registry.collect():
         assert metric.documentation[0].isupper()
@@ -240,7 +252,7 @@ def test_every_series_is_there_from_the_start_at_zero() -> None:
 
 def test_there_are_few_series_and_none_for_their_birth() -> None:
     """There are no series with creation times, in either format."""
-    _, registry = made()
+    _, registry = learned()
     assert len(series(registry)) < MOST_SERIES
     assert "_created" not in generate_latest(registry).decode()
     assert "_created" not in generate_openmetrics(registry).decode()  # type: ignore[no-untyped-call]
@@ -445,10 +457,11 @@ def test_the_reference_stands_beside_the_live_figures() -> None:
         ("text_tokens", "text_tokens_cdf"),
         ("text_tokens_per_word_ratio", "text_tokens_per_word_cdf"),
     ):
-        assert edges_of(registry, f"tagstream_{live}_bucket") == edges_of(registry, f"tagstream_reference_{other}")
+        reference = edges_of(registry, f"tagstream_reference_{other}", label="at_most")
+        assert edges_of(registry, f"tagstream_{live}_bucket", label="le") == reference
     assert value(registry, "tagstream_reference_label_ratio", label="mlops") == 0.2
-    assert value(registry, "tagstream_reference_confidence_cdf", le="0.5") == 0.25
-    assert value(registry, "tagstream_reference_energy_cdf", le="+Inf") == 1.0
+    assert value(registry, "tagstream_reference_confidence_cdf", at_most="0.5") == 0.25
+    assert value(registry, "tagstream_reference_energy_cdf", at_most="+Inf") == 1.0
     names = ("events", "ood_ratio", "truncated_ratio", "without_description_ratio")
     assert [value(registry, f"tagstream_reference_{name}") for name in names] == [40, 0.005, 0.01, 0.25]
     assert value(registry, "tagstream_confidence_threshold_ratio", label="mlops") == 0.9
@@ -465,9 +478,9 @@ def test_every_label_has_its_threshold_and_only_the_bundles_that_decides() -> No
     ]
 
 
-def edges_of(registry: CollectorRegistry, name: str) -> set[str]:
-    """The values of `le`."""
-    return {sample.labels["le"] for metric in registry.collect() for sample in metric.samples if sample.name == name}
+def edges_of(registry: CollectorRegistry, name: str, *, label: str) -> set[str]:
+    """The values of the label that holds the edges."""
+    return {sample.labels[label] for metric in registry.collect() for sample in metric.samples if sample.name == name}
 
 
 @pytest.mark.parametrize("lacking", list(REFERENCE))
@@ -502,6 +515,24 @@ def test_another_bundles_reference_replaces_the_one_before() -> None:
     assert series(registry) == before
 
 
+def test_a_learned_reference_replaces_the_bundles_and_says_how_far_it_is_from_it() -> None:
+    """While the group learns there is no reference; then it is the stream's own, beside its distances from the bundle's."""
+    metrics, registry = made()
+    metrics.drift_reference({})
+    metrics.drift_learned(0.4)
+    assert not [line for line in series(registry) if line.startswith("tagstream_reference_")]
+    assert value(registry, "tagstream_drift_learned_ratio") == 0.4
+    own = {"confidence_cdf": {**REFERENCE["confidence_cdf"], "0.5": 0.75}, "label_ratio": REFERENCE["label_ratio"]}
+    metrics.drift_reference(own)
+    assert value(registry, "tagstream_reference_confidence_cdf", at_most="0.5") == 0.75
+    found = {
+        name: value(registry, "tagstream_reference_distance_from_bundle", figure=name) for name in ("labels", "confidence")
+    }
+    assert found == {"labels": 0.0, "confidence": 0.5}
+    metrics.model_loaded(name="tiny", version="1", digest="d", now=9.0, reference=REFERENCE)
+    assert not [line for line in series(registry) if "distance_from_bundle" in line]
+
+
 def test_drift_says_what_it_saw() -> None:
     """Changes and findings are counted; scores, window and time are those of the last evaluation."""
     metrics, registry = made()
@@ -509,7 +540,7 @@ def test_drift_says_what_it_saw() -> None:
     assert value(registry, "tagstream_drift_threshold", signal="words") == 6.0
     assert value(registry, "tagstream_drift_window_events") == 500
     metrics.drift_unpublished("labels")
-    metrics.drift_change("energy")
+    metrics.drift_change("energy", 5.0)
     metrics.drift_finding("words")
     metrics.drift_finding("words")
     metrics.drift_evaluated(900, {"words": 9.0, "labels": 0.5, "sources": 0.1}, 10.0)
@@ -536,7 +567,7 @@ def test_drift_knows_no_other_names() -> None:
     metrics, registry = made()
     before = series(registry)
     for mistaken in (
-        lambda: metrics.drift_change("words"),
+        lambda: metrics.drift_change("words", 1.0),
         lambda: metrics.drift_finding("energy"),
         lambda: metrics.drift_unpublished("energy"),
         lambda: metrics.drift_evaluated(1, {"energy": 1.0}, 1.0),

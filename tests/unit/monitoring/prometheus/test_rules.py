@@ -19,13 +19,14 @@ ROOT = Path(__file__).parents[4]
 FOLDER = ROOT / "monitoring" / "prometheus"
 CONFIGURATIONS = ("prometheus.yml", "compose.yml", "hosts.yml")
 CASES = sorted((FOLDER / "tests").glob("*.yml"))
-TIERS = {"page", "ticket"}
+TIERS = {"page", "ticket", "info"}
 BOARDS = {f"/d/tagstream-{name}" for name in ("overview", "quality", "review", "people")}
 # What Prometheus says of its targets and puts on every series.
 OWN_SERIES = {"up": set()}
 SCRAPED = {"job", "instance"}
 # Changes of a stream, and what a finding must be explained by.
 DRIFT_ALERTS = {
+    "ReviewShareRise",
     "PredictionDrift",
     "ConfidenceDrift",
     "EnergyDrift",
@@ -37,7 +38,7 @@ DRIFT_ALERTS = {
     "ContentDrift",
 }
 # Held against the bundle's reference, and so silent while two bundles decide.
-COMPARED = DRIFT_ALERTS - {"UnseenSourceShare", "SuddenChange", "ContentDrift"}
+COMPARED = DRIFT_ALERTS - {"UnseenSourceShare", "SuddenChange", "ContentDrift", "ReviewShareRise"}
 
 needs_promtool = pytest.mark.needs("promtool")
 
@@ -242,6 +243,9 @@ def test_what_is_compared_has_a_least_count_a_wait_and_one_reference(alert: str)
         ("OutOfDistributionShare", f"{limits.OUT_OF_DISTRIBUTION_TIMES:g} * clamp_min"),
         ("OutOfDistributionShare", f"{limits.OUT_OF_DISTRIBUTION_LEAST}"),
         ("WithoutDescriptionShare", f"{limits.WITHOUT_DESCRIPTION_MORE} + max"),
+        ("ReviewShareRise", f"{limits.REVIEW_MORE} + max"),
+        ("ReviewShareRise", f"job:tagstream_decisions:count1h >= {limits.LEAST_DECISIONS}"),
+        ("StreamUnlikeBundle", f"> {limits.UNLIKE_BUNDLE_KS}"),
         ("UnseenSourceShare", f"ratio1h > {limits.UNSEEN_SOURCE_RATIO}"),
     ],
 )

@@ -11,7 +11,7 @@ from stream.settings.settings import Settings
 
 
 def test_a_worker_needs_nothing_on_the_cluster_and_creates_nothing() -> None:
-    """READ on its input topic and its group, WRITE on its output topics."""
+    """READ on its input topic, its group and what the group has learned, WRITE on its output topics."""
     found = rights(Settings(), Role.WORKER)
     assert [(right.resource, right.name, right.operations[0]) for right in found] == [
         (Resource.TOPIC, "content", Operation.READ),
@@ -22,6 +22,7 @@ def test_a_worker_needs_nothing_on_the_cluster_and_creates_nothing() -> None:
         (Resource.TOPIC, "content.dlq", Operation.WRITE),
         (Resource.TOPIC, "audit", Operation.WRITE),
         (Resource.TOPIC, "drift", Operation.WRITE),
+        (Resource.TOPIC, "references", Operation.READ),
     ]
 
 
@@ -69,8 +70,8 @@ def test_a_missing_right_is_named_unless_the_broker_does_not_say() -> None:
 
 
 def test_an_operator_may_replay_dead_letters() -> None:
-    """A replay writes events to `content`, answers to `reviewed`, and its notes to the ledger of replays."""
+    """A replay writes events to `content`, answers to `reviewed`, and its notes to the ledger of replays; references are confirmed by hand."""
     topics = Settings().topics
     found = {right.name: right.operations for right in rights(Settings(), Role.OPERATOR) if Operation.WRITE in right.operations}
 
-    assert set(found) == {topics.content, topics.reviewed, topics.replays}
+    assert set(found) == {topics.content, topics.reviewed, topics.replays, topics.references}

@@ -105,6 +105,7 @@ def test_the_defaults_are_the_contracts(tmp_path: Path) -> None:
         "reports": "reports",
         "shadow": "shadow",
         "drift": "drift",
+        "references": "references",
         "replays": "content.dlq.replays",
     }
 

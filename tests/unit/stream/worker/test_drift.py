@@ -7,26 +7,29 @@ import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import msgspec
 import pytest
 
 from model_export.bundle.bundle import DEFAULT_BUNDLE, read
 from monitoring.drift import baseline
 from monitoring.drift.baseline import BaselineError
+from monitoring.drift.learning import Note
 from monitoring.drift.thresholds import DriftPlan
-from monitoring.drift.watch import DriftWatch, Noticed
+from monitoring.drift.watch import REPEAT_MS, DriftWatch, Noticed
 from monitoring.observer import Observation
 from stream.decide.from_settings import decider_of_bundle
 from stream.settings.settings import Settings
 from stream.worker import drift as module
 from stream.worker.drift import DriftObserver, watch_of
+from stream.worker.references import References
 from tests.fakes import KeywordClassifier, RecordingObserver
-from tests.unit.monitoring.drift.drift_cases import LABEL_RATIO, MODEL, decision, ordinary
+from tests.unit.monitoring.drift.drift_cases import MODEL, decision, ordinary
 from tests.waiting import HANG_SECONDS
 
 NOW_MS = 1_700_000_000_000
-PLAN = DriftPlan(window_events=200, reference_windows=1)
+PLAN = DriftPlan(window_events=200, reference_windows=1, learning_seconds=0)
 
 
 class Recorder(RecordingObserver):
@@ -40,8 +43,10 @@ class Recorder(RecordingObserver):
         self.findings: list[str] = []
         self.unpublished: list[str] = []
         self.plan: tuple[int, dict[str, float]] = (0, {})
+        self.references: list[Mapping[str, Any]] = []
+        self.learned: list[float] = []
 
-    def drift_change(self, signal: str) -> None:
+    def drift_change(self, signal: str, now: float) -> None:  # noqa: ARG002 - the recorder's form
         """Keep it."""
         self.changes.append(signal)
 
@@ -56,6 +61,14 @@ class Recorder(RecordingObserver):
     def drift_unpublished(self, kind: str) -> None:
         """Keep it."""
         self.unpublished.append(kind)
+
+    def drift_reference(self, reference: Mapping[str, Any]) -> None:
+        """Keep it."""
+        self.references.append(reference)
+
+    def drift_learned(self, ratio: float) -> None:
+        """Keep it."""
+        self.learned.append(ratio)
 
     def drift_plan(self, window_events: int, thresholds: Mapping[str, float]) -> None:
         """Keep it."""
@@ -83,7 +96,7 @@ class Topic:
 def made(watch: DriftWatch | None = None, send: Any = None) -> tuple[DriftObserver, Recorder]:
     """An observer over a small watch."""
     recorder = Recorder()
-    watch = watch or DriftWatch(model=MODEL, worker="w", label_ratio=LABEL_RATIO, plan=PLAN)
+    watch = watch or DriftWatch(model=MODEL, worker="w", plan=PLAN)
     return DriftObserver(watch, recorder=recorder, send=send), recorder
 
 
@@ -141,7 +154,7 @@ def test_the_stream_is_not_looked_at_on_its_own_time() -> None:
             assert go_on.wait(HANG_SECONDS)
             return super().add(observations, now_ms)
 
-    observer, recorder = made(Slow(model=MODEL, worker="w", label_ratio=None, plan=PLAN))
+    observer, recorder = made(Slow(model=MODEL, worker="w", plan=PLAN))
     observer.published(list(ordinary(100)), NOW_MS)
     assert len(recorder.observations) == 100
     assert seen_in == []
@@ -181,7 +194,7 @@ def test_a_finding_that_the_broker_does_not_take_is_counted_and_forgotten(
             observer.published(batch, NOW_MS)
             await observer.turn(executor)
         topic.fails = None
-        observer.published(drifting(), NOW_MS)
+        observer.published(drifting(), NOW_MS + REPEAT_MS)
         await observer.turn(executor)
 
     drive(scenario)
@@ -209,9 +222,75 @@ def test_windows_and_thresholds_are_told_before_the_first_window_is_full() -> No
     assert recorder.plan == (PLAN.window_events, {"words": 6.0, "labels": 0.1, "sources": 0.02})
 
 
+class Kept:
+    """Implements what the observer needs of `References`: notes that are there, and those that come."""
+
+    def __init__(self) -> None:
+        """Begin with an empty topic."""
+        self.notes: list[Note] = []
+        self._next = 0
+
+    def read(self) -> list[Note]:
+        """Those that came since."""
+        found, self._next = self.notes[self._next :], len(self.notes)
+        return found
+
+    async def __call__(self, _: bytes, value: bytes) -> "asyncio.Future[None]":
+        """Append one record."""
+        self.notes.append(msgspec.json.decode(value, type=Note))
+        confirmation: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        confirmation.set_result(None)
+        return confirmation
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def sharing(topic: Kept, worker: str) -> tuple[DriftObserver, Recorder]:
+    """A worker of the group whose notes are in this topic."""
+    recorder = Recorder()
+    watch = DriftWatch(model=MODEL, worker=worker, plan=PLAN)
+    references = cast("References", topic)
+    return DriftObserver(watch, recorder=recorder, send=None, note=topic, references=references), recorder
+
+
+def test_a_worker_takes_over_what_its_group_has_learned_and_learns_again_when_told() -> None:
+    """There is no figure to compare with until the group has one; then it is the stream's own, also after a restart."""
+    topic = Kept()
+
+    async def scenario(executor: ThreadPoolExecutor) -> None:
+        first, learning = sharing(topic, "a")
+        assert (learning.references, learning.learned) == ([{}], [0.0])
+        first.published(list(ordinary(200)), NOW_MS)
+        await first.turn(executor)
+        assert learning.references[-1]["rows"] == 200
+        assert learning.references[-1]["label_ratio"] == {"mlops": 0.5, "other": 0.5}
+        second, started = sharing(topic, "b")
+        await second.turn(executor)
+        assert started.references == [{}, learning.references[-1]]
+        assert started.learned[-1] == 1.0
+        topic.notes.append(Note(group="tagstream", model=MODEL.digest, began_ms=NOW_MS))
+        await second.turn(executor)
+        assert started.references[-1] == {}
+        assert started.learned[-1] == 0.0
+
+    drive(scenario)
+
+
+def test_a_file_of_an_older_version_leaves_the_bundles_distributions() -> None:
+    """Such a file has labels, words and sources only."""
+    old = msgspec.structs.replace(baseline.of(list(ordinary(200))), figures=None)
+    recorder = Recorder()
+    watch = DriftWatch(model=MODEL, worker="w", baseline=old, plan=PLAN)
+    bundle = {"label_ratio": {"mlops": 1.0}, "confidence_cdf": {"0.5": 0.1}}
+    DriftObserver(watch, recorder=recorder, send=None, bundle_reference=bundle)
+    [found] = recorder.references
+    assert found == {"rows": 200, "label_ratio": {"mlops": 0.5, "other": 0.5}, "confidence_cdf": {"0.5": 0.1}}
+
+
 def test_a_bug_in_here_ends_the_watching_and_nothing_else() -> None:
     """Outcomes are still counted, and the task ends by itself."""
-    observer, recorder = made(Broken(model=MODEL, worker="w", label_ratio=None))
+    observer, recorder = made(Broken(model=MODEL, worker="w"))
 
     async def scenario(executor: ThreadPoolExecutor) -> None:
         observer.published(list(ordinary(3)), NOW_MS)
@@ -241,15 +320,15 @@ def test_what_comes_too_fast_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_other_partitions_mean_a_fresh_start_and_the_same_ones_do_not() -> None:
     """The first assignment does not count as a change."""
-    watch = DriftWatch(model=MODEL, worker="w", label_ratio=None, plan=PLAN)
+    watch = DriftWatch(model=MODEL, worker="w", plan=PLAN)
     observer, _ = made(watch)
 
     async def scenario(executor: ThreadPoolExecutor) -> None:
-        for partitions, learning in (({0, 1}, False), ({1, 0}, False), ({0}, True)):
+        for partitions, begun in (({0, 1}, 50), ({1, 0}, 100), ({0}, 50)):
             observer.assigned(partitions)
-            observer.published(list(ordinary(200 if not learning else 0)), NOW_MS)
+            observer.published(list(ordinary(50)), NOW_MS)
             await observer.turn(executor)
-            assert watch.learning is learning
+            assert len(watch._window) == begun
 
     drive(scenario)
 

@@ -10,7 +10,7 @@ from monitoring.drift.watch import DriftWatch
 from monitoring.vocabulary import DriftKind, DriftSignal
 from stream.cli.show import findings
 from stream.contract.record import Record
-from tests.unit.monitoring.drift.drift_cases import LABEL_RATIO, MODEL, decision, ordinary
+from tests.unit.monitoring.drift.drift_cases import MODEL, decision, ordinary
 
 
 def one_of_each_kind() -> dict[DriftKind, Finding]:
@@ -18,7 +18,6 @@ def one_of_each_kind() -> dict[DriftKind, Finding]:
     watch = DriftWatch(
         model=MODEL,
         worker="w",
-        label_ratio=LABEL_RATIO,
         plan=DriftPlan(window_events=500),
         baseline=baseline.of(list(ordinary(500))),
     )

@@ -1,0 +1,144 @@
+"""What a consumer group knows of its own ordinary stream: each worker adds windows, and their sum becomes the group's reference.
+
+The state is a fold over the records of the topic `references`, which is compacted: each worker has a record of its part
+(a `Note` with a `worker`), and the group has one (without) that begins a learning or ends it with the reference in force.
+A worker that restarts reads them again. Workers may end a learning at the same time; the last record counts, and their
+sums differ by a window at most. Pure: notes in, notes out; times are given.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from monitoring.drift.baseline import Baseline, Learning
+from monitoring.drift.thresholds import DriftPlan
+from monitoring.observer import Observation
+
+
+class Note(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """
+    One record of `references`.
+
+    Attributes:
+        group: The consumer group.
+        model: Digest of the bundle that decided. Another bundle has other confidences, so the group learns again.
+        began_ms: The learning that the record belongs to: when a person asked for it, Unix milliseconds; 0 for the first.
+        worker: Whose part it is; "" for the group's own record.
+        since_ms: Of a part, when its first window closed, Unix milliseconds.
+        baseline: The counts of a part, or the reference in force; None: the group learns from now on.
+    """
+
+    group: str
+    model: str
+    began_ms: int = 0
+    worker: str = ""
+    since_ms: int = 0
+    baseline: Baseline | None = None
+
+    @property
+    def key(self) -> bytes:
+        """The record's key; the newest record of a key counts."""
+        return msgspec.json.encode([self.group, self.model, self.worker])
+
+
+class GroupLearning:
+    """The fold, and one worker's part in it. Not safe to use from two threads at once."""
+
+    def __init__(self, *, group: str, model: str, worker: str, plan: DriftPlan) -> None:
+        """
+        Begin without any note.
+
+        Args:
+            group: The consumer group.
+            model: Digest of the bundle that decides.
+            worker: The worker's name.
+            plan: How many windows are learned, and for how long at least.
+        """
+        self._group, self._model, self._worker = group, model, worker
+        self._plan = plan
+        self._start(0)
+
+    def _start(self, began_ms: int) -> None:
+        self._began_ms = began_ms
+        self._parts: dict[str, Note] = {}
+        self._own = Learning()
+        self._own_windows = 0
+        self._own_since_ms = self._own_last_ms = 0
+        self.in_force: Baseline | None = None
+
+    @property
+    def events(self) -> int:
+        """Decisions learned so far, of all workers."""
+        return sum(part.baseline.events for part in self._parts.values() if part.baseline is not None)
+
+    def progress(self, now_ms: int) -> float:
+        """How far the learning is, 0 to 1: the events or the time, whichever is further behind. 1: a reference is in force."""
+        if self.in_force is not None:
+            return 1.0
+        seconds = self._plan.learning_seconds
+        since = min((part.since_ms for part in self._parts.values()), default=now_ms)
+        passed = (now_ms - since) / 1000 / seconds if seconds else 1.0
+        return max(0.0, min(1.0, passed, self.events / (self._plan.reference_windows * self._plan.window_events)))
+
+    def read(self, note: Note) -> None:
+        """Take a note from the topic, in the topic's order; those of other groups, bundles and earlier learnings change nothing."""
+        if (note.group, note.model) != (self._group, self._model) or note.began_ms < self._began_ms:
+            return
+        if note.began_ms > self._began_ms:
+            self._start(note.began_ms)
+        if note.worker:
+            self._parts[note.worker] = note
+        elif note.baseline is not None:
+            self.in_force = note.baseline
+
+    def offer(self, window: Sequence[Observation], now_ms: int) -> list[Note]:
+        """
+        Learn from a healthy window that closed at `now_ms`; returns the notes to publish.
+
+        A worker's windows are spread over the time of learning, so that a fast stream does not learn one second of its day.
+        """
+        plan = self._plan
+        if self.in_force is not None:
+            return []
+        notes: list[Note] = []
+        pause_ms = plan.learning_seconds * 1000 / plan.reference_windows
+        if self._own_windows < plan.reference_windows and now_ms - self._own_last_ms >= pause_ms:
+            self._own.add(window)
+            self._own_since_ms = self._own_since_ms or now_ms
+            self._own_windows, self._own_last_ms = self._own_windows + 1, now_ms
+            notes.append(self._note(self._own.baseline(model=self._model), worker=self._worker, since_ms=self._own_since_ms))
+            self.read(notes[0])
+        if self.progress(now_ms) >= 1.0:
+            notes.append(self.end())
+            self.read(notes[-1])
+        return notes
+
+    def end(self) -> Note:
+        """
+        The note that puts in force what the parts have learned.
+
+        Raises:
+            ValueError: Nothing is learned yet.
+        """
+        learned = Learning()
+        for part in self._parts.values():
+            if part.baseline is not None:
+                learned.join(part.baseline)
+        if not learned.events:
+            msg = "no window is learned yet"
+            raise ValueError(msg)
+        return self._note(learned.baseline(model=self._model))
+
+    def anew(self, now_ms: int) -> Note:
+        """The note that begins another learning."""
+        return Note(group=self._group, model=self._model, began_ms=now_ms)
+
+    def _note(self, baseline: Baseline, *, worker: str = "", since_ms: int = 0) -> Note:
+        return Note(
+            group=self._group,
+            model=self._model,
+            began_ms=self._began_ms,
+            worker=worker,
+            since_ms=since_ms,
+            baseline=baseline,
+        )

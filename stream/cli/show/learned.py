@@ -1,0 +1,84 @@
+"""`tagstream drift confirm` and `drift learn`: put in force what the group has learned of its stream, or let it learn anew."""
+
+import time
+
+import msgspec
+
+from model_export.bundle.bundle import read as read_bundle
+from monitoring.drift.learning import GroupLearning, Note
+from stream.kafka import admin
+from stream.kafka.producer import sender
+from stream.kafka.reading.log import log_of
+from stream.kafka.rights import Operation
+from stream.settings.settings import Settings
+from stream.terminal import console
+from stream.worker.references import notes
+
+
+class NotLearnedError(Exception):
+    """Nothing is learned that could be confirmed; the message gives the next step."""
+
+    exit_code = 1
+
+
+def confirm(settings: Settings) -> None:
+    """
+    Put in force what the group has learned so far, before its time is over.
+
+    Raises:
+        BundleError: The bundle is refused.
+        BrokerUnreachableError: No broker answered in time, or one refused us.
+        TopicsMissingError: There is no topic `references`.
+        NotLearnedError: The group has learned no window yet.
+    """
+    group = _read(settings)
+    if group.in_force is not None:
+        console.talk(f"the group {settings.group} has its reference already: {group.in_force.events} events")
+        return
+    try:
+        note = group.end()
+    except ValueError as error:
+        msg = (
+            f"the group {settings.group} has learned no window of {settings.drift_window_events} decisions with this bundle yet. "
+            f"Next: let its workers decide so many events, or give --bundle the bundle that they have."
+        )
+        raise NotLearnedError(msg) from error
+    _send(settings, note)
+    found = note.baseline
+    console.talk(
+        f"in force for the group {settings.group}: {found.events if found else 0} events. The workers compare with them in a few seconds."
+    )
+
+
+def learn(settings: Settings) -> None:
+    """
+    Let the group learn again from now on, after a lasting change that is wanted.
+
+    Raises:
+        BundleError: The bundle is refused.
+        BrokerUnreachableError: No broker answered in time, or one refused us.
+        TopicsMissingError: There is no topic `references`.
+    """
+    _send(settings, _read(settings).anew(int(time.time() * 1000)))
+    console.talk(
+        f"the group {settings.group} learns from now on, for {settings.drift_learning_seconds:g} s at least. Until then its figures are "
+        f"compared with nothing."
+    )
+
+
+def _read(settings: Settings) -> GroupLearning:
+    topic = settings.topics.references
+    admin.require(settings, {"references": topic}, operations={"references": Operation.WRITE})
+    model = read_bundle(settings.bundle).digest
+    group = GroupLearning(group=settings.group, model=model, worker="", plan=settings.drift_plan)
+    with log_of(settings, topic) as log:
+        ends = log.ends()
+        for note in notes(log.read(dict.fromkeys(ends, 0), ends)):
+            group.read(note)
+    return group
+
+
+def _send(settings: Settings, note: Note) -> None:
+    with sender(settings) as producer:
+        producer.send(settings.topics.references, key=note.key, value=msgspec.json.encode(note))
+        producer.flush()
