@@ -23,6 +23,7 @@ from stream.kafka import admin, probes, sizes
 from stream.kafka.connect.handshake import await_listener
 from stream.kafka.credentials import warnings
 from stream.kafka.errors import NotAuthorizedError
+from stream.kafka.group.look import decided_without_a_commit
 from stream.kafka.rights import NEEDED_TOPICS
 from stream.kafka.transactions import no_transactions
 from stream.logs import logger
@@ -108,6 +109,7 @@ def run(  # noqa: PLR0913 - parts are named arguments
             metrics=f"http://{settings.metrics_host}:{port}/metrics",
         )
         _wait_while_open(BreakerFile(settings, release=pipeline.decider.release), metrics, progress)
+        _say_if_decided_again(settings)
         warm()
         with contextlib.closing(open_guard(settings, metrics.crash_guard)) as guard:
             app = build(
@@ -184,6 +186,21 @@ def _has_drift_topic(settings: Settings, seen: Mapping[str, admin.TopicDescripti
             next="tagstream doctor --create-topics, or TAGSTREAM_DRIFT_WINDOW_EVENTS=0 to look for none",
         )
     return found
+
+
+def _say_if_decided_again(settings: Settings) -> None:
+    """A group without a commit reads `content` from its first event on. Where outcomes lie there already, that may be nobody's wish."""
+    if (outcomes := decided_without_a_commit(settings)) > 0:
+        log.warning(
+            "group_has_no_commit",
+            group=settings.group,
+            topic=settings.topics.content,
+            outcomes=outcomes,
+            why="the group is new, was deleted, or had no member for so long that Kafka forgot its offsets",
+            consequence="every event and answer that is still on its topic is decided again: with the same prediction_id under the "
+            "same bundle, and behind decisions that are newer",
+            next='docs/upgrade.md, "A group without its offsets"',
+        )
 
 
 def _idempotent(settings: Settings) -> bool:
