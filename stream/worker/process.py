@@ -28,6 +28,7 @@ from stream.kafka.rights import NEEDED_TOPICS
 from stream.kafka.transactions import no_transactions
 from stream.logs import logger
 from stream.settings.metrics_address import next_step
+from stream.settings.secret_files import answer_keys
 from stream.settings.settings import Settings
 from stream.tracing.parts import UNTRACED, Tracing
 from stream.worker.answers import Answers
@@ -53,7 +54,7 @@ def run(  # noqa: PLR0913 - parts are named arguments
     metrics: Metrics,
     registry: CollectorRegistry,
     watch: DriftWatch | None = None,
-    answering: Callable[[Limits], DecideOrRefuse] = lambda limits: Answering(limits).publications,
+    answering: Callable[[Limits], DecideOrRefuse] | None = None,
     tracing: Tracing = UNTRACED,
     warm: Callable[[], object] = lambda: None,
 ) -> None:
@@ -66,7 +67,7 @@ def run(  # noqa: PLR0913 - parts are named arguments
         metrics: Counts them.
         registry: Is served at the metrics address.
         watch: Looks for drift; None for no drift.
-        answering: Makes the function that turns reviewers' answers into decisions.
+        answering: Makes the function that turns reviewers' answers into decisions; None for `Answering`.
         tracing: Puts traces around deciding and observing.
         warm: Returns when the model has the memory that its largest batches need; called before the group is joined.
 
@@ -94,7 +95,13 @@ def run(  # noqa: PLR0913 - parts are named arguments
     pipeline.draw = draw_for(settings, pipeline.decider, seen, taken)
     idempotent = _idempotent(settings)
     progress = Progress(stall_seconds=settings.stall_timeout_seconds, monotonic=time.monotonic)
-    answers = _answers(settings, seen, metrics, answering)
+    keys = answer_keys(settings.security)
+    answers = _answers(
+        settings,
+        seen,
+        metrics,
+        answering or (lambda limits: Answering(limits, keys=keys, decider=lambda: pipeline.decider).publications),
+    )
     topics = {settings.topics.content: progress} | ({settings.topics.reviewed: answers.progress} if answers else {})
     with metrics_server(settings, registry, Readiness(topics)) as port:
         log.info(
