@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo label-studio asyncapi kubernetes test unit broker faults faults-long fuzz soak check fix bench bench-peers drift-bench bench-monitoring see-it-long images-test lock clean
+.PHONY: help setup demo label-studio asyncapi openapi kubernetes test unit broker faults faults-long fuzz soak check fix bench bench-peers drift-bench bench-monitoring see-it-long images-test lock clean
 
 help: ## print this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -49,6 +49,19 @@ label-studio: .label-studio/.installed ## the SDK of Label Studio, for the test 
 	@command -v npm >/dev/null || { echo "AsyncAPI's command is made of npm packages, and there is no npm. Next: install the package npm, or go without: its test is then skipped."; exit 2; }
 	cd .ci/asyncapi && npm exec --yes --prefix "$$(mktemp -d)" -- npm@10.9.2 ci --loglevel=error
 	@touch $@
+
+# Generators of clients: one in Python with an environment of its own, one of npm.
+.openapi/.installed: requirements/openapi.lock
+	$(PYTHON) -m venv .openapi
+	.openapi/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/openapi.lock
+	@touch $@
+
+.ci/openapi/node_modules/.installed: .ci/openapi/package-lock.json
+	@command -v npm >/dev/null || { echo "The generator of TypeScript is made of npm packages, and there is no npm. Next: install the package npm, or go without: its test is then skipped."; exit 2; }
+	cd .ci/openapi && npm ci --loglevel=error
+	@touch $@
+
+openapi: .openapi/.installed .ci/openapi/node_modules/.installed ## two generators of clients, for the test of the OpenAPI document of serve (80 MB)
 
 asyncapi: .ci/asyncapi/node_modules/.installed ## AsyncAPI's own command, for the test of docs/contract/asyncapi.json (190 MB)
 
@@ -118,6 +131,7 @@ lock: ## resolve the locks anew; a version that still fits is kept (LOCK_FLAGS=-
 	$(LOCK) pyproject.toml --extra embedded --extra dev --extra export --extra review --extra http --extra batch --extra ray --extra spark --extra registry --extra otel --extra bench -o requirements/dev.lock
 	$(LOCK) pyproject.toml --extra embedded --extra review --extra http --extra registry --extra otel -o requirements/run.lock -c requirements/dev.lock
 	echo "label-studio-sdk==2.1.2" | $(LOCK) - -o requirements/label-studio.lock
+	echo "openapi-python-client==0.29.1" | $(LOCK) - -o requirements/openapi.lock
 	echo "kubernetes-validate==1.37.0" | $(LOCK) --no-deps - -o requirements/kubernetes.lock
 	echo "hatchling>=1.27" | $(LOCK) - -o requirements/build.lock -c requirements/dev.lock
 

@@ -13,6 +13,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from benchmarks.peers.arms import clients
@@ -56,8 +57,8 @@ def tagstream(settings: Settings) -> None:
     registry = process_registry()
     metrics = Metrics(registry, labels=LABELS, topic=settings.topics.content)
     model = ModelRef(name="free", version="0", digest="0" * 64)
-    pipeline = pipeline_of(settings, decider=Decider(classifier=FreeModel(), model=model, threshold=0.5), observer=metrics)
-    run(settings, pipeline=pipeline, metrics=metrics, registry=registry)
+    make = partial(pipeline_of, decider=Decider(classifier=FreeModel(), model=model, threshold=0.5))
+    run(settings, pipeline=make(settings, observer=metrics), make=make, metrics=metrics, registry=registry)
 
 
 def bare(settings: Settings, *, by_topic: bool) -> None:

@@ -6,10 +6,14 @@ python -m benchmarks.serve
 Each connection sends its requests one after the other, each with one event of its own. One that is refused (503) is sent again after
 `Retry-After`, as a good client does it. The command ends with 1 if any request had no answer, another answer than its own, or a status
 that is none of 200, 503 and 504 (its deadline was over).
+
+Before that, one client alone asks again and again on a connection that it keeps. `--beside FOLDER`, a checkout of another version, asks its
+service in turns, so that both have the same machine.
 """
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -19,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -28,6 +33,8 @@ START_SECONDS = 120.0
 # Against hanging alone.
 MOST_SECONDS = 1800.0
 FILES = 8192
+ROUNDS = 5
+ROOT = Path(__file__).parents[1]
 SENTENCES = (
     "Attention is all you need for translation",
     "Detecting small objects in aerial images",
@@ -88,6 +95,17 @@ async def load(host: str, port: int, connections: int, requests: int) -> Seen:
     return seen
 
 
+async def kept(host: str, port: int, requests: int) -> list[float]:
+    """The seconds of each of so many requests of one event, one after the other on one connection."""
+    seen = Seen()
+    async with asyncio.timeout(MOST_SECONDS):
+        await client(host, port, 0, requests, seen)
+    if seen.wrong or seen.broken or set(seen.statuses) != {HTTPStatus.OK}:
+        msg = f"a kept connection was not answered: {dict(seen.statuses)}, {dict(seen.broken)}, wrong {seen.wrong}"
+        raise SystemExit(msg)
+    return seen.seconds
+
+
 def peak_mib(pid: int) -> float:
     """The most resident memory of a process so far."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
@@ -111,31 +129,63 @@ def share(sorted_seconds: list[float], part: float) -> float:
     return sorted_seconds[min(len(sorted_seconds) - 1, int(part * len(sorted_seconds)))] if sorted_seconds else float("nan")
 
 
+@contextlib.contextmanager
+def service(tree: Path, queue_rows: int) -> Iterator[tuple[subprocess.Popen[bytes], str, int]]:
+    """The service of a checkout: its process, host and port."""
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder, "log")
+        command = [sys.executable, "-m", "stream.cli.main", "serve", "--port", "0", "--queue-rows", str(queue_rows)]
+        with log.open("wb") as written:
+            process = subprocess.Popen(
+                command, cwd=tree, env=os.environ | {"PYTHONPATH": str(tree)}, stdout=written, stderr=written
+            )
+        try:
+            yield process, *address(log, process)
+        finally:
+            process.kill()
+            process.wait(START_SECONDS)
+
+
+def compare_kept(services: dict[str, tuple[str, int]], requests: int) -> None:
+    """One client on a kept connection, at each of these services in turns."""
+    seconds: dict[str, list[float]] = {name: [] for name in services}
+    for _ in range(ROUNDS):
+        for name, (host, port) in services.items():
+            seconds[name] += asyncio.run(kept(host, port, requests))
+    for name, found in seconds.items():
+        found.sort()
+        print(
+            f"one client, {len(found)} requests on kept connections, {name}: p50 {share(found, 0.5) * 1000:.1f} ms, "
+            f"p99 {share(found, 0.99) * 1000:.1f} ms, {len(found) / sum(found):.0f} requests/s"
+        )
+
+
 def main() -> int:
     """Run the load and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
     parser.add_argument("--connections", type=int, default=2000)
     parser.add_argument("--requests", type=int, default=5)
     parser.add_argument("--queue-rows", type=int, default=1024)
+    parser.add_argument("--kept-requests", type=int, default=100, help="of the one client, in each of five rounds")
+    parser.add_argument("--beside", type=Path, help="a checkout of another version, for the one client")
     options = parser.parse_args()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(FILES, hard), hard))
-    with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder, "log")
-        command = [sys.executable, "-m", "stream.cli.main", "serve", "--port", "0", "--queue-rows", str(options.queue_rows)]
-        with log.open("wb") as written:
-            process = subprocess.Popen(command, stdout=written, stderr=written)
-        try:
-            host, port = address(log, process)
-            idle = peak_mib(process.pid)
-            began = time.perf_counter()
-            seen = asyncio.run(load(host, port, options.connections, options.requests))
-            took = time.perf_counter() - began
-            peak = peak_mib(process.pid)
-            process.terminate()
-            code = process.wait(START_SECONDS)
-        finally:
-            process.kill()
+    with contextlib.ExitStack() as stack:
+        process, host, port = stack.enter_context(service(ROOT, options.queue_rows))
+        services = {"this version": (host, port)}
+        if options.beside is not None:
+            _, *other = stack.enter_context(service(options.beside.resolve(), options.queue_rows))
+            services[str(options.beside)] = (other[0], other[1])
+        print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores, with the clients of this command")
+        compare_kept(services, options.kept_requests)
+        idle = peak_mib(process.pid)
+        began = time.perf_counter()
+        seen = asyncio.run(load(host, port, options.connections, options.requests))
+        took = time.perf_counter() - began
+        peak = peak_mib(process.pid)
+        process.terminate()
+        code = process.wait(START_SECONDS)
     expected = options.connections * options.requests
     accepted, refused = sorted(seen.seconds), sorted(seen.refused_seconds)
     late = seen.statuses[HTTPStatus.GATEWAY_TIMEOUT]
@@ -143,7 +193,6 @@ def main() -> int:
     print(
         f"{options.connections} connections at once, {options.requests} requests each, of one event; {options.queue_rows} rows may wait"
     )
-    print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores, with the clients of this command")
     print(
         f"answered {seen.statuses[200]} of {expected} in {took:.1f} s ({seen.statuses[200] / took:.0f} rows/s), late with 504: {late}, lost {lost}, wrong {seen.wrong}"
     )

@@ -2,15 +2,37 @@
 
 import shlex
 import sys
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import msgspec
+
+
+class _Origin(msgspec.Struct):
+    """What pip keeps of the file or folder that it installed (PEP 610)."""
+
+    url: str = ""
 
 
 def install(extra: str) -> str:
     """
-    The installation of an extra, as part of a sentence.
+    The installation of an extra, as part of a sentence: from the checkout, or from the wheel that was installed.
 
     >>> install("export").startswith("in the project's folder ")
     True
     >>> install("export").endswith(" -m pip install -e '.[export]'")
     True
     """
-    return f"in the project's folder {shlex.quote(sys.executable)} -m pip install -e '.[{extra}]'"
+    pip = f"{shlex.quote(sys.executable)} -m pip install"
+    if (Path(__file__).parents[1] / "pyproject.toml").is_file():
+        return f"in the project's folder {pip} -e '.[{extra}]'"
+    return f"{pip} {shlex.quote(f'tagstream[{extra}] @ {_wheel()}')}"
+
+
+def _wheel() -> str:
+    """The address of the wheel that this package came from, as pip kept it; a word in its place if pip kept none."""
+    try:
+        kept = distribution("tagstream").read_text("direct_url.json")
+    except PackageNotFoundError:
+        kept = None
+    return (kept and msgspec.json.decode(kept, type=_Origin).url) or "file:///PATH/OF/THE.whl"

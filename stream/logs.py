@@ -71,6 +71,19 @@ def configure(*, level: str, form: Literal["auto", "json", "console"], stream: T
     )
 
 
+def without_slow_tasks() -> None:
+    """
+    Leave out kafka-python's warning that a task of its own took 0.1 s.
+
+    It speaks of a blocked event loop and a programming error, and comes whenever the machine is busy. The client has no option for it.
+    """
+    logging.getLogger("kafka.net.selector").addFilter(_is_no_slow_task)
+
+
+def _is_no_slow_task(record: logging.LogRecord) -> bool:
+    return "It is blocking the event loop" not in record.getMessage()
+
+
 class Handler(logging.StreamHandler[TextIO]):
     """
     Writes lines to a stream, and drops them while the stream takes none.

@@ -15,6 +15,8 @@ import pytest
 # Program -> the names that it goes by, and what to say where there is none of them.
 LABEL_STUDIO = Path(__file__).parents[1] / ".label-studio" / "bin" / "python"
 ASYNCAPI = Path(__file__).parents[1] / ".ci" / "asyncapi" / "node_modules" / ".bin" / "asyncapi"
+OPENAPI_PYTHON = Path(__file__).parents[1] / ".openapi" / "bin" / "openapi-python-client"
+OPENAPI_TYPESCRIPT = Path(__file__).parents[1] / ".ci" / "openapi" / "node_modules" / ".bin" / "openapi-typescript"
 PROGRAMS: dict[str, tuple[tuple[str, ...], str]] = {
     "asyncapi": ((str(ASYNCAPI),), "no AsyncAPI command to validate the contract with: run `make asyncapi`"),
     "chromium": (
@@ -23,6 +25,8 @@ PROGRAMS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "go": (("go",), "no Go to build kustomize with: install the package golang-go"),
     "label-studio": ((str(LABEL_STUDIO),), "no SDK of Label Studio to read our files with: run `make label-studio`"),
+    "openapi-python-client": ((str(OPENAPI_PYTHON),), "no generator of clients in Python: run `make openapi`"),
+    "openapi-typescript": ((str(OPENAPI_TYPESCRIPT),), "no generator of clients in TypeScript: run `make openapi`"),
     "openssl": (("openssl",), "no openssl to make certificates with: install the package openssl"),
     "prometheus": (("prometheus",), "no Prometheus to watch real workers: install the package prometheus"),
     "promtool": (("promtool",), "no promtool to evaluate the rules with: install the package prometheus"),

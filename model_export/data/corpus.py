@@ -26,7 +26,7 @@ REGISTERS = (
 
 
 class CorpusLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One line of a corpus file; `guidelines.md` beside the files explains the fields."""
+    """One line of a corpus file; `DATASHEET.md` beside the files explains the fields."""
 
     title: str
     tag: str
@@ -77,7 +77,7 @@ def read_lexicon(folder: Path) -> list[Row]:
     try:
         made = lexicon.rows(path)
     except (OSError, ValueError) as error:
-        msg = f"{path} is not a lexicon: {error}. Next: see corpus/guidelines.md for its shape."
+        msg = f"{path} is not a lexicon: {error}. Next: see corpus/DATASHEET.md for its shape."
         raise DataError(msg) from error
     return [
         Row(
@@ -114,7 +114,7 @@ def _corpus_line(raw: bytes, where: str) -> CorpusLine:
     try:
         line = msgspec.json.decode(raw, type=CorpusLine)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        msg = f"{where} is not a corpus row: {error}. Next: see corpus/guidelines.md for the fields."
+        msg = f"{where} is not a corpus row: {error}. Next: see corpus/DATASHEET.md for the fields."
         raise DataError(msg) from error
     wrong = {
         f"tag {line.tag!r} is none of {LABELS} and not {NOT_ML!r}": line.tag not in {*LABELS, NOT_ML},
@@ -126,6 +126,6 @@ def _corpus_line(raw: bytes, where: str) -> CorpusLine:
     }
     for rule, broken in wrong.items():
         if broken:
-            msg = f"{where} breaks the corpus' rules: {rule}. Next: see corpus/guidelines.md."
+            msg = f"{where} breaks the corpus' rules: {rule}. Next: see corpus/DATASHEET.md."
             raise DataError(msg)
     return line

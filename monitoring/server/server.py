@@ -133,9 +133,12 @@ def serve(app: "WSGIApplication", *, host: str, port: int) -> Iterator[int]:
 
 
 def _listening(host: str, port: int) -> socket.socket:
-    family, kind, _, _, address = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    # The protocol is named, because asyncio switches Nagle's algorithm off only where it is TCP.
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
     # Not `socket.create_server`: for "::" that would refuse IPv4.
-    listener = socket.socket(family, kind)
+    listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)

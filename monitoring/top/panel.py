@@ -181,10 +181,10 @@ def asked_below(thresholds: Mapping[str, float]) -> str:
     """
     The thresholds below which a person is asked, in a few words.
 
-    >>> asked_below({"mlops": 0.9, "other": 0.95, "nlp": 1.0001})
-    'a person below 0.90 to 0.95, always: nlp'
+    >>> asked_below({"mlops": 0.865, "other": 0.95, "nlp": 1.0001})
+    'a person below 0.865 to 0.95, always: nlp'
     """
-    reachable = sorted({_score(value) for value in thresholds.values() if value <= 1})
+    reachable = [f"{value:g}" for value in sorted({round(value, 4) for value in thresholds.values() if value <= 1})]
     always = few([plain(label) for label, value in sorted(thresholds.items()) if value > 1], 3)
     below = " to ".join(dict.fromkeys((reachable[0], reachable[-1]))) if reachable else DASH
     return f"a person below {below}{f', always: {always}' if always else ''}"

@@ -30,6 +30,10 @@ class External:
             if not _ADDRESS.fullmatch(address) or int(address.rpartition(":")[2]) > _HIGHEST_PORT:
                 msg = f"{VARIABLE}={named!r} is not a list of host:port, separated by commas ({address!r} is not one)"
                 raise BrokerUnavailable(msg)
+        wanted.log(
+            f"looking for the broker at {named}, which {VARIABLE} names, for {wanted.start_timeout_seconds:.0f} s at most; "
+            f"unset {VARIABLE} to have one started"
+        )
         deadline = Deadline.after(wanted.start_timeout_seconds)
         try:
             wait_for_one_port(addresses, deadline=deadline, check=lambda: None)

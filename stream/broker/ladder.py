@@ -11,6 +11,7 @@ from stream.broker.docker import Docker
 from stream.broker.external import VARIABLE, External
 from stream.broker.rung import Broker, BrokerUnavailable, Log, Rung, RungUnavailable, Wanted, to_stderr
 from stream.broker.tansu import Tansu
+from stream.logs import without_slow_tasks
 
 # The rungs that start a broker of their own, and all: the first of those uses the broker that TAGSTREAM_BROKERS names.
 STARTED: tuple[Rung, ...] = (Docker(), Kafka(), Tansu())
@@ -47,6 +48,7 @@ def broker(
         ValueError: `prefer` is not the name of a rung, or `nodes` is less than 1.
         BrokerUnavailable: No rung could give one, with every reason; or `TAGSTREAM_BROKERS` is set and does not answer.
     """
+    without_slow_tasks()
     if nodes < 1:
         msg = f"{nodes} nodes were asked for; the least is 1"
         raise ValueError(msg)

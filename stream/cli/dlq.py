@@ -59,6 +59,27 @@ def show_letter(
     show.print_letter(choose.at(chosen, selection.place(where)), raw=raw, as_json=json)
 
 
+@app.command("export")
+def export_letters(
+    brokers: Brokers = None,
+    code: Code = None,
+    stage: StageOption = None,
+    since: Since = None,
+    partition: Partition = None,
+    max_letters: MaxLetters = None,
+) -> None:
+    """
+    Write events to correct: one a line, for `send`.
+
+    Each line is the event of a dead letter of the topic content. The dead letters stay where they are.
+    """
+    chosen = settings(brokers=brokers)
+    from stream.dead_letters import choose, show
+
+    found = choose.select(chosen, _selection(code=code, stage=stage, since=since, partition=partition, most=max_letters))
+    show.print_events(found, content=chosen.topics.content)
+
+
 @app.command("replay")
 def replay_letters(
     where: Annotated[

@@ -5,6 +5,7 @@ that `--help` answers at once. Data goes to stdout, sentences for people to stde
 """
 
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -12,12 +13,14 @@ import typer
 from stream.cli import classify, config, demo, dlq, drift, model, topic, worker
 from stream.cli.doors import batch, contract, serve, tags
 from stream.cli.exits import EXIT_FAILED, note
+from stream.cli.help import Verbs
 from stream.cli.people import lookup, quality, report, review
 from stream.terminal import output
 
 app = typer.Typer(
     name="tagstream",
     help="Tag machine-learning content on a Kafka topic; ask a person where the model is unsure; lose nothing.",
+    cls=Verbs,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=True,
@@ -25,31 +28,21 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 broker unreachable, 4 contract violated. A worker's: "
     "0 stopped, 1 bundle refused, circuit breaker opened, or not stopped in time, 70 it gave up, 14 its alarm ended it; both: start it again.",
 )
-for verb in (
-    worker.worker,
-    classify.classify,
-    batch.batch,
-    serve.serve,
-    topic.send,
-    topic.tail,
-    report.report,
-    lookup.lookup,
-    tags.tags,
-    quality.quality,
-    demo.demo,
-    worker.top,
-    worker.doctor,
-):
-    app.command()(verb)
-for name, group in (
-    ("review", review.app),
-    ("config", config.app),
-    ("model", model.app),
-    ("drift", drift.app),
-    ("dlq", dlq.app),
-    ("contract", contract.app),
-):
-    app.add_typer(group, name=name)
+# Verb or group of verbs -> its function or application, by what a person wants to do.
+VERBS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
+    "Look at it first": {"demo": demo.demo, "classify": classify.classify, "doctor": worker.doctor},
+    "Run the stream": {"worker": worker.worker, "review": review.app, "serve": serve.serve, "tags": tags.tags},
+    "Events in, decisions out": {"send": topic.send, "tail": topic.tail, "batch": batch.batch},
+    "See how it goes": {"top": worker.top, "quality": quality.quality, "drift": drift.app},
+    "One event": {"lookup": lookup.lookup, "report": report.report, "dlq": dlq.app},
+    "Make it yours": {"model": model.app, "config": config.app, "contract": contract.app},
+}
+for panel, verbs in VERBS.items():
+    for name, verb in verbs.items():
+        if isinstance(verb, typer.Typer):
+            app.add_typer(verb, name=name, cls=Verbs, rich_help_panel=panel)
+        else:
+            app.command(name, rich_help_panel=panel)(verb)
 
 
 def _print_version(asked: bool) -> None:  # noqa: FBT001 - typer calls it so

@@ -32,6 +32,12 @@ class ExtraMissingError(Exception):
     exit_code = 2
 
 
+class OtherLabelsError(Exception):
+    """The bundle's labels are not those of the shipped rows: the message names both and the next step."""
+
+    exit_code = 2
+
+
 def train(
     settings: Settings,
     *,
@@ -173,7 +179,13 @@ def evaluate(
     report: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure a bundle and its rivals on rows that it never saw; with `report`, write pages about it too."""
+    """
+    Measure a bundle and its rivals on rows of the shipped labels that it never saw; with `report`, write pages about it too.
+
+    Raises:
+        OtherLabelsError: The bundle has other labels; nothing is downloaded.
+    """
+    _refuse_other_labels(settings.bundle)
     require_export()
     if report is not None:
         _require_plots()
@@ -187,6 +199,16 @@ def evaluate(
         say=console.talk,
     )
     _show(measured, report=report, as_json=as_json)
+
+
+def _refuse_other_labels(folder: Path) -> None:
+    labels = commands.inspect(folder).manifest.labels
+    if set(labels) != set(madewithml.LABELS):
+        msg = (
+            f"{folder} has the labels {few(labels)}, and without --data FILE it would be measured on Made With ML's rows, which have "
+            f"{few(madewithml.LABELS)}. Next: give labelled rows of its own labels, --data FILE."
+        )
+        raise OtherLabelsError(msg)
 
 
 def evaluate_own(

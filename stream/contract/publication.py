@@ -5,7 +5,7 @@ event, the bundle and the settings, so that a redelivered event repeats the same
 reading, comes last.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -59,6 +59,10 @@ class Publication:
         """Topic, by its key in the settings, and value of each record to send; all of them have the same key and headers."""
         outcome = (self.destination.value, self.value)
         return (outcome,) if self.audit is None else (outcome, ("audit", self.audit))
+
+
+Decide = Callable[[Sequence[Record]], list[Publication]]
+"""One publication for each record, in their order. Runs in several threads at once."""
 
 
 def publish_all(

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from stream.contract.dead_letter import DeadLetter, Place
-from stream.dead_letters.refusals import NotReplayed
+from stream.dead_letters.refusals import NotReplayed, still_refused
 from stream.dead_letters.selection import Selection
 
 
@@ -52,6 +52,7 @@ class ReplayReport:
         target: The topic that was sent to.
         sent: Number of dead letters sent.
         returned: How many of these came back: their event had been replayed before and became another dead letter.
+        hopeless: How many of these become the same dead letter again, by code: this version still refuses their bytes for it.
         already: Number of dead letters that an earlier run replayed.
         refused: Number of dead letters refused, by reason.
         left: Number of dead letters that are left to a replay with another target.
@@ -60,6 +61,7 @@ class ReplayReport:
     target: str
     sent: int = 0
     returned: int = 0
+    hopeless: Counter[str] = field(default_factory=Counter)
     already: int = 0
     refused: Counter[NotReplayed] = field(default_factory=Counter)
     left: int = 0
@@ -68,6 +70,8 @@ class ReplayReport:
         """Count a dead letter that was sent."""
         self.sent += 1
         self.returned += letter.replays > 0
+        if still_refused(letter):
+            self.hopeless[letter.code] += 1
 
     def refuse(self, place: Place, reason: NotReplayed, sentence: str, plan: ReplayPlan) -> None:
         """Count a dead letter that is refused, and tell the caller."""

@@ -3,6 +3,9 @@
 from enum import StrEnum
 
 from stream.contract.dead_letter import DeadLetter
+from stream.contract.events import decode
+from stream.contract.record import Record
+from stream.contract.refusal import Refusal
 
 
 class NotReplayed(StrEnum):
@@ -34,3 +37,15 @@ def not_replayed(letter: DeadLetter, *, most_replays: int) -> tuple[NotReplayed,
             f"{len(nulls)} of its headers have no value, which kafka-python cannot send; its producer can",
         )
     return None
+
+
+def still_refused(letter: DeadLetter) -> bool:
+    """
+    Whether the fault is in the event's own bytes: this version, at its default limits, refuses them for the same reason.
+
+    Bytes in the frame of a Schema Registry need its schemas, so nothing is said of them, nor of answers, which are no events.
+    """
+    if letter.value is None or letter.value.startswith(b"\0"):
+        return False
+    found = decode(Record(key=letter.key, value=letter.value, headers=letter.headers))
+    return isinstance(found, Refusal) and found.reason.value == letter.code

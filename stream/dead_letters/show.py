@@ -3,8 +3,11 @@
 import base64
 import hashlib
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+
+import msgspec
 
 from stream.contract.dead_letter import DeadLetter, Place
 from stream.contract.publication import timestamp
@@ -92,6 +95,47 @@ def _print_raw(letter: DeadLetter | None, record: Record) -> None:
     sys.stdout.flush()
 
 
+def print_events(found: Iterable[Found], *, content: str) -> None:
+    """
+    Write the events of dead letters as lines for `tagstream send`, which says what is wrong with which line.
+
+    An event that is JSON is one line whatever its form was; of other text, the ends of lines become spaces. Left out, and counted, are
+    bytes that are no text, values that were too large to be kept, and dead letters of other topics.
+
+    Args:
+        found: The dead letters.
+        content: The topic whose events are written.
+    """
+    written, left_out = 0, Counter[str]()
+    for letter in _ours(found):
+        if letter.origin_topic != content:
+            left_out[f"of the topic {_safe(letter.origin_topic)}"] += 1
+        elif not (letter.value or b"").strip():
+            left_out["without a value"] += 1
+        elif (line := _line(letter.value or b"")) is None:
+            left_out["no text (`tagstream dlq show --raw` has the bytes)"] += 1
+        else:
+            sys.stdout.buffer.write(line + b"\n")
+            written += 1
+    sys.stdout.flush()
+    others = "".join(f"; left out: {count} {why}" for why, count in left_out.items())
+    console.talk(
+        f"{counted(written, 'event')} written{others}. Next: correct them; `tagstream send FILE` names the lines that are still wrong, and sends none before all are right"
+    )
+
+
+def _line(value: bytes) -> bytes | None:
+    """The value on one line; None if it is no text."""
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return None
+    try:
+        return msgspec.json.format(value, indent=-1)
+    except (msgspec.DecodeError, RecursionError):
+        return b" ".join(value.splitlines())
+
+
 def _described(found: Found, record: Record) -> Iterator[tuple[str, str]]:
     letter = found.letter
     yield "place", f"{record.topic} {found.place}"
@@ -148,6 +192,7 @@ def print_report(report: ReplayReport, *, dry_run: bool, as_json: bool) -> None:
                 "target": report.target,
                 "sent": report.sent,
                 "returned": report.returned,
+                "hopeless": dict(report.hopeless),
                 "already": report.already,
                 "refused": refused,
             }
@@ -158,6 +203,12 @@ def print_report(report: ReplayReport, *, dry_run: bool, as_json: bool) -> None:
         # Each dead letter is replayed once, but a wrong event becomes another dead letter at every replay.
         parts.append(
             f"{report.returned} of them came back from an earlier replay, and will come back again if the events themselves are wrong"
+        )
+    if report.hopeless:
+        codes = ", ".join(f"{count} {code}" for code, count in report.hopeless.most_common())
+        parts.append(
+            f"{report.hopeless.total()} of them become the same dead letter again, since their own bytes are at fault ({codes}). Next: "
+            "correct them, with `tagstream dlq export`"
         )
     if report.already:
         parts.append(f"{report.already} had been replayed before")

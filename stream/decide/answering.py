@@ -44,19 +44,16 @@ class Answering:
         self._keys = keys
         self._decider = decider
 
-    def publications(
-        self, records: Sequence[Record], refusal: Refusal | None = None, *, clock: Callable[[], float] = time.time
-    ) -> list[Publication]:
+    def publications(self, records: Sequence[Record], *, clock: Callable[[], float] = time.time) -> list[Publication]:
         """
         The records that must reach the broker for these, in order; never raises, whatever their bytes.
 
         Args:
             records: As they were read from `reviewed`.
-            refusal: Why none of them may be read; each becomes a dead letter. None: they are read.
             clock: Gives Unix seconds.
         """
         now_ms = int(clock() * 1000)
-        made = [self._publication(record, refusal or self._read(record), now_ms) for record in records]
+        made = [self._publication(record, self._read(record), now_ms) for record in records]
         unsigned = [
             record for record, one in zip(records, made, strict=True) if one.observation.rejection is Reason.UNSIGNED_ANSWER
         ]

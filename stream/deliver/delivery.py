@@ -23,13 +23,13 @@ from typing import Any, NoReturn, Protocol
 
 from monitoring.health import Progress
 from monitoring.observer import Observer
-from stream.contract.publication import Publication
+from stream.contract.publication import Decide, Publication
 from stream.contract.record import memory_bytes
 from stream.deliver.batcher import Batcher
 from stream.deliver.breaker import Breaker
-from stream.deliver.crash.guard import DecideOrRefuse, Guard, Unguarded
+from stream.deliver.crash.guard import Guard, Unguarded
 from stream.deliver.fatal import DeliveryError, InferenceTimeoutError, die, fatal
-from stream.deliver.inference import Inference
+from stream.deliver.inference import Inference, record_of
 from stream.deliver.patience import Confirmations, Patience
 from stream.deliver.redelivered import Taken
 from stream.deliver.unacknowledged import Unacknowledged
@@ -61,7 +61,7 @@ class Delivery:
     def __init__(
         self,
         *,
-        decide: DecideOrRefuse,
+        decide: Decide,
         send: Send,
         observer: Observer,
         progress: Progress,
@@ -80,14 +80,14 @@ class Delivery:
             observer: Is told of batches, stages and outcomes.
             progress: Is told of every batch that was acknowledged.
             settings: Batch size, threads and bounds.
-            guard: Knows which events killed a worker; None for no such knowledge.
+            guard: Knows which events to try before they are decided; None for no such knowledge. `decide` is guarded by it.
             stop: Ends the process for the given reason, after all that was sent is acknowledged; None to switch the breaker off.
             transact: Delivers a batch, its events and publications, instead of `send`: exactly once.
             fail: Ends the process.
         """
         self._transact = transact
         self._guard = guard or Unguarded()
-        self._decide = self._guard.guarded(decide)
+        self._decide = decide
         self._stop = stop
         self._breaker = Breaker(
             window=settings.breaker_window_events,
@@ -99,7 +99,9 @@ class Delivery:
         self._progress = progress
         self._settings = settings
         self._fail = fail
-        self._handing_back = False
+        self._handing_back = asyncio.Event()
+        self._no_trial = asyncio.Event()
+        self._no_trial.set()
         self._batcher: Batcher[Any] = Batcher(limit=settings.batch_max_events, size=_size)
         self._patience = Patience(settings.produce_timeout_seconds)
         # By topic and partition, the offset after the last event that was acknowledged.
@@ -131,16 +133,17 @@ class Delivery:
         """
         Begin no more batches, and return when every batch that has begun is acknowledged.
 
-        Events whose batch has not begun are dropped. No event is taken until `take_again`: one after dropped ones would be acknowledged
+        A suspect's trial is given up. Events whose batch has not begun are dropped. No event is taken until `take_again`: one after dropped ones would be acknowledged
         before them. The bounds of model and broker, which end the process, bound this wait too.
         """
-        self._handing_back = True
+        self._handing_back.set()
         self._unacknowledged.drop(self._batcher.clear())
+        await self._no_trial.wait()
         await self._unacknowledged.wait_until_nothing_is_under_way()
 
     def take_again(self) -> None:
         """Take events again: partitions are assigned, and will be read from their commits."""
-        self._handing_back = False
+        self._handing_back.clear()
 
     def broken(self, error: DeliveryError) -> NoReturn:
         """End the process for an error outside the delivery, for which no event is to blame."""
@@ -156,7 +159,7 @@ class Delivery:
         dispatcher = asyncio.create_task(self._dispatch(stream, inference))
         try:
             async for event in stream.events():
-                if self._handing_back:
+                if self._handing_back.is_set():
                     continue
                 self._unacknowledged.take(event.message)
                 if not await self._batcher.put(event):
@@ -190,7 +193,8 @@ class Delivery:
             batch, rest, alone = self._next_part(taken)
             if alone:
                 await under_way.all_decided()
-            if self._handing_back:
+                await self._try(batch[0], inference)
+            if self._handing_back.is_set():
                 self._unacknowledged.drop(len(taken))
                 return
             turn = Turn(self._batcher.share(batch))
@@ -204,6 +208,19 @@ class Delivery:
             taken = rest
             if taken:
                 await self._room(under_way)
+
+    async def _try(self, event: Any, inference: Inference) -> None:
+        """Let the guard try a suspect before its batch begins. A trial that is given up leaves it to be handed back."""
+        wanted = True
+        self._no_trial.clear()
+        try:
+            record = record_of(event.message)
+            handing_back = self._handing_back
+            if not await inference.aside(lambda: self._guard.tried(record, lambda: wanted and not handing_back.is_set())):
+                await handing_back.wait()
+        finally:
+            wanted = False
+            self._no_trial.set()
 
     def _next_part(self, taken: list[Any]) -> tuple[list[Any], list[Any], bool]:
         """The next batch, the events after it, and whether it must be alone in the model: a suspect is, all others go together."""

@@ -7,15 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from stream.contract.budget import Budget
-from stream.contract.publication import Publication
+from stream.contract.publication import Decide, Publication
 from stream.contract.record import Record
 from stream.deliver.fatal import DeliveryError, InferenceTimeoutError
 from stream.settings.settings import Settings
 
 THREADS_START_SECONDS = 10.0
-
-Decide = Callable[[Sequence[Record]], list[Publication]]
-"""One publication for each event, in their order. Runs in several threads at once."""
 
 
 class Inference:
@@ -77,6 +74,10 @@ class Inference:
             msg = f"{len(records)} events became {len(publications)} outcomes; every event must become exactly one"
             raise DeliveryError(msg)
         return publications
+
+    async def aside(self, work: Callable[[], bool]) -> bool:
+        """The result of something else that runs in a thread of the model, and bounds itself."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
     def stop(self) -> None:
         """Begin no more batches. Does not wait for a thread: the event loop would stand still, for ever if the model hangs."""

@@ -9,6 +9,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
+from stream.logs import without_slow_tasks
 from stream.settings.secret_files import check_file, secret_in, unusable, verifying_context
 from stream.settings.security import DEFAULT_MECHANISM, Security
 from stream.settings.settings import Settings
@@ -33,6 +34,7 @@ def client_options(settings: Settings) -> dict[str, Any]:
         SecurityError: A file is missing or unreadable, others may write to it, or its content has the wrong form.
     """
     security = settings.security
+    without_slow_tasks()
     options: dict[str, Any] = {"bootstrap_servers": settings.broker_list, "security_protocol": security.protocol}
     if security.tls:
         options["ssl_context"] = tls_context(security)

@@ -10,10 +10,11 @@ from pathlib import Path
 from fastapi.datastructures import Headers
 
 from stream.serve.faces.problems import refusal
+from stream.web.guard import HEALTH_PATHS
 from stream.web.serving import ASGIApp, Receive, Scope, Send
 
-# An orchestrator has no token; no word of an event is there.
-OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
+# Orchestrator and Prometheus have no token; no word of an event is there.
+OPEN_PATHS = HEALTH_PATHS | {"/metrics"}
 LEAST_TOKEN_CHARACTERS = 16
 UNKNOWN = "This request has no token, or another one. Next: send the header `Authorization: Bearer TOKEN`, with the token of --token-file."
 
@@ -54,7 +55,7 @@ class Token:
         """Hand on, or answer 401."""
         if scope["type"] == "http" and scope["path"] not in OPEN_PATHS and not self._has_token(Headers(scope=scope)):
             headers = {"WWW-Authenticate": "Bearer", "Connection": "close"}
-            await refusal(401, UNKNOWN, headers)(scope, receive, send)
+            await refusal(scope["path"], 401, UNKNOWN, headers)(scope, receive, send)
             return
         await self._app(scope, receive, send)
 

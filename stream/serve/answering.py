@@ -16,6 +16,12 @@ REJECTED = b'{"destination":"dlq"'
 TABLE_THREADS = 2
 # The most that a request waits for the table. The model decides then, and its deadline begins.
 TABLE_SECONDS = 2.0
+# The answer objects of one request. As tensors they can be three times as much.
+MOST_ANSWER_BYTES = 12 * 1024 * 1024
+# An answer object is the event's fields and the decision. So much of that at most is neither field nor label, and so much is beside each
+# label, which stands there twice if there are several tags.
+DECISION_BYTES = 1024
+BESIDE_LABEL_BYTES = 32
 
 
 class Answering:
@@ -28,6 +34,7 @@ class Answering:
         metrics: HttpMetrics,
         cached: Table | None = None,
         *,
+        labels: Sequence[str],
         table_seconds: float = TABLE_SECONDS,
     ) -> None:
         """
@@ -38,6 +45,7 @@ class Answering:
             publishing: The queue before the broker.
             metrics: Counts rows.
             cached: Asks a table first; None for no table.
+            labels: Of the model, all of which are in each answer.
             table_seconds: The most that a request waits for it.
         """
         self._deciding = deciding
@@ -45,6 +53,7 @@ class Answering:
         self._metrics = metrics
         self._cached = cached
         self._table_seconds = table_seconds
+        self._row_bytes = DECISION_BYTES + sum(2 * len(label.encode()) + BESIDE_LABEL_BYTES for label in labels)
         self._stuck: set[Future[Found]] = set()
         self._threads = None if cached is None else ThreadPoolExecutor(TABLE_THREADS, thread_name_prefix="table")
 
@@ -63,11 +72,12 @@ class Answering:
             headers: Of the records to send.
 
         Raises:
-            RequestError: There are none: the queue is full, the deadline is over, or the broker does not confirm.
+            RequestError: There are none: they could be too large, the queue is full, the deadline is over, or the broker does not confirm.
         """
         # A record without headers gets its decision: a header of the published one is no part of the event.
         records = [Record(key=None, value=value) for value in values]
         known = await self._known(records)
+        self._check_size(values, known)
         places = [place for place, answer in enumerate(known) if answer is None]
         publications = await self._deciding.decided([records[place] for place in places])
         made = {
@@ -81,6 +91,15 @@ class Answering:
         good = [place for place, answer in enumerate(answers) if not answer.startswith(REJECTED)]
         await self._publish([Record(key=None, value=values[place], headers=headers) for place in good])
         return answers
+
+    def _check_size(self, values: Sequence[bytes], known: Sequence[bytes | None]) -> None:
+        """Refuse before the model decides: what cannot be sent must not be made."""
+        most = sum(
+            len(value) + self._row_bytes if answer is None else len(answer) for value, answer in zip(values, known, strict=True)
+        )
+        if most > MOST_ANSWER_BYTES:
+            sentence = f"The answers could have {most} bytes, {MOST_ANSWER_BYTES} are the most. Next: send several requests, or use tagstream batch."
+            raise RequestError(413, sentence)
 
     async def _publish(self, records: Sequence[Record]) -> None:
         try:

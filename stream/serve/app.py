@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from fastapi import FastAPI, Query, Request
@@ -18,7 +18,7 @@ from stream.serve.answering import REJECTED, Answering
 from stream.serve.errors import RequestError
 from stream.serve.faces import inference, page
 from stream.serve.faces.bodies import bounded, check_rows
-from stream.serve.faces.described import describe
+from stream.serve.faces.described import completed, describe
 from stream.serve.faces.problems import answer_errors, json_response, refusal
 from stream.tracing.carried import carried
 from stream.web.guard import Guard, Rules
@@ -44,6 +44,7 @@ class Service:
         labels: Of the model.
         trouble: Why no request is to be sent here now; None while all is well.
         most_rows: The most rows of a request.
+        most_requests: The most requests under way at once.
         token: The one that every request must bring; None for no token.
         names: Names that a request may have as `Host`, beside localhost and addresses.
     """
@@ -54,14 +55,23 @@ class Service:
     labels: Sequence[str]
     trouble: Callable[[], str | None]
     most_rows: int
+    most_requests: int
     token: str | None = None
     names: Sequence[str] = ()
+
+
+class _App(FastAPI):
+    """FastAPI, with the schemas that its paths refer to."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document."""
+        return completed(super().openapi())
 
 
 def application(service: Service) -> ASGIApp:
     """The ASGI application."""
     # Not FastAPI's own page: it loads script and style from another site.
-    app = FastAPI(title=TITLE, description=ABOUT, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app = _App(title=TITLE, description=ABOUT, docs_url=None, redoc_url=None, redirect_slashes=False)
     _classify(app, service)
     _health(app, service)
     app.include_router(inference.routes(service.answering, service.model, service.labels, most_rows=service.most_rows))
@@ -71,6 +81,7 @@ def application(service: Service) -> ASGIApp:
         # A token guards each request, so that the name by which it came says nothing more.
         names=None if service.token is not None else service.names,
         programs=True,
+        max_requests=service.most_requests,
         max_body_bytes=MAX_BODY_BYTES,
         max_held_bytes=MAX_HELD_BYTES,
         shorten="send several requests, or use tagstream batch",
@@ -131,9 +142,9 @@ def _health(app: FastAPI, service: Service) -> None:
         return json_response(b'{"live":true}')
 
     @app.get("/v2/health/ready", **describe("v2ready"))
-    async def ready_by_protocol() -> Response:
+    async def ready_by_protocol(request: Request) -> Response:
         trouble = service.trouble()
-        return json_response(b'{"ready":true}') if trouble is None else refusal(503, trouble)
+        return json_response(b'{"ready":true}') if trouble is None else refusal(request.url.path, 503, trouble)
 
     @app.get("/metrics", response_class=PlainTextResponse, **describe("metrics"))
     async def metrics() -> Response:

@@ -66,10 +66,12 @@ class Cached:
         if not events:
             return found
         by_people = self._predictions.by_persons([event.id for event in events.values()])
+        # One object for an event, however often a request names it.
+        marked = {event_id: _marked(row.line) for event_id, row in by_people.items()}
         for place, event in list(events.items()):
             row = by_people.get(event.id)
             if row is not None and row.text_hash == hash_of_text(event.title, event.description):
-                found[place] = _marked(row.line)
+                found[place] = marked[event.id]
                 del events[place]
         outcomes = decided_before(self._predictions, list(events.values()), self._pipeline.decider)
         now_ms = int(time.time() * 1000)

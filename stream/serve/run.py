@@ -21,7 +21,7 @@ from stream.serve.deciding import Deciding
 from stream.serve.publishing import Publishing, Sender
 from stream.settings.settings import Settings
 from stream.tracing.from_settings import tracing_of
-from stream.web.serving import STOP_SECONDS, listen, serve, url
+from stream.web.serving import HEALTH_CONNECTIONS, STOP_SECONDS, listen, serve, url
 
 MOST_CONNECTIONS = 4096
 # Descriptors for all but connections: model, logs, brokers, table.
@@ -107,8 +107,9 @@ def run(settings: Settings, plan: Plan, *, say: Callable[[str], None]) -> None:
         publishing = Publishing(
             lambda: _sender(settings), settings.topics.content, wait_seconds=settings.startup_timeout_seconds
         )
-        answering = Answering(deciding, publishing, metrics, cached)
+        answering = Answering(deciding, publishing, metrics, cached, labels=decider.labels)
         opened.callback(answering.close)
+        connections = _connections()
         is_stopping = False
 
         def stopping() -> None:
@@ -138,6 +139,7 @@ def run(settings: Settings, plan: Plan, *, say: Callable[[str], None]) -> None:
             labels=decider.labels,
             trouble=trouble,
             most_rows=plan.most_waiting,
+            most_requests=max(1, connections - HEALTH_CONNECTIONS),
             token=token,
             names=plan.names,
         )
@@ -148,7 +150,7 @@ def run(settings: Settings, plan: Plan, *, say: Callable[[str], None]) -> None:
                 tracing.requests(application(service)),
                 listening,
                 watch,
-                connections=_connections(),
+                connections=connections,
                 beside=beside,
                 stopping=stopping,
             )

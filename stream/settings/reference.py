@@ -13,7 +13,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "Topics": ("topics", "topic_partitions", "topic_replication"),
     "Security": ("security",),
     "Schema registry": ("schema_registry",),
-    "Decisions": ("decider", "bundle", "rules", "confidence_threshold", "data"),
+    "Decisions": ("decider", "bundle", "rules", "confidence_threshold", "data", "real"),
     "Audits": ("audit_rate", "audit_rates", "audit_salt"),
     "Delivery": (
         "delivery",

@@ -57,6 +57,10 @@ class Settings(BaseSettings):
         default=None, description="file of the keyword rules, where they decide; the rules for the shipped labels unless set"
     )
     data: Path | None = Field(default=None, description="folder with dataset.csv and holdout.csv; downloaded unless set")
+    real: Path | None = Field(
+        default=None,
+        description="folder with titles.csv.gz, the texts of the labels in model_export/corpus/real; none unless set",
+    )
     confidence_threshold: float | None = Field(
         default=None,
         ge=0,
@@ -92,7 +96,7 @@ class Settings(BaseSettings):
         default=3,
         ge=0,
         le=100,
-        description="deaths of workers with one event after which it becomes a dead letter; 0: no crash guard",
+        description="deaths with one event, of a worker and then of trials, after which it becomes a dead letter; 0: no crash guard",
         json_schema_extra={"not": {"exclusiveMinimum": 0, "exclusiveMaximum": LEAST_DEATHS}},
     )
     state_folder: Path = Field(
@@ -206,7 +210,7 @@ class Settings(BaseSettings):
             raise ValueError(msg)  # noqa: TRY004 - pydantic turns it into the refusal of this setting
         return value
 
-    @field_validator("bundle", "data", "state_folder", "drift_reference", mode="before")
+    @field_validator("bundle", "data", "real", "state_folder", "drift_reference", mode="before")
     @classmethod
     def _not_empty(cls, value: Any) -> Any:
         # Path("") is the working directory.

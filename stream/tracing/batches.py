@@ -14,12 +14,11 @@ from opentelemetry.util.types import AttributeValue
 
 from monitoring.observer import Observation, Observer
 from monitoring.vocabulary import Destination
-from stream.contract.publication import Publication
+from stream.contract.publication import Decide, Publication
 from stream.contract.record import Record
 from stream.contract.refusal import Refusal
 from stream.logs import logger
 from stream.tracing.context import child_id, context_of, continued
-from stream.tracing.parts import DecideOrRefuse
 from stream.tracing.spans import Done, Spans
 
 OPERATION = "process"
@@ -62,15 +61,15 @@ class TracedObservation(Observation, frozen=True, kw_only=True):
 class TracedDecide:
     """Decides, and continues the trace of each event in the headers of its outcome. For several threads at once."""
 
-    def __init__(self, decide: DecideOrRefuse, topic: str) -> None:
+    def __init__(self, decide: Decide, topic: str) -> None:
         """`decide` decides records of `topic`."""
         self._decide = decide
         self._topic = topic
 
-    def __call__(self, records: Sequence[Record], refusal: Refusal | None = None, /) -> list[Publication]:
+    def __call__(self, records: Sequence[Record], /) -> list[Publication]:
         """As `decide`; raises what it raises."""
         began = time.time_ns()
-        publications = self._decide(records, refusal)
+        publications = self._decide(records)
         batch = Batch(topic=self._topic, events=len(records), began_ns=began, decided_ns=time.time_ns())
         return [traced(record, publication, batch) for record, publication in zip(records, publications, strict=True)]
 

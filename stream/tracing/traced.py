@@ -1,8 +1,9 @@
 """`Tracing` with a receiver."""
 
 from monitoring.observer import Observer
+from stream.contract.publication import Decide
 from stream.tracing.batches import TracedDecide, TracedObserver
-from stream.tracing.parts import Application, DecideOrRefuse
+from stream.tracing.parts import Application
 from stream.tracing.requests import TracedRequests
 from stream.tracing.spans import Spans
 
@@ -15,7 +16,7 @@ class Traced:
         self._spans = spans
         self._group = group
 
-    def deciding(self, decide: DecideOrRefuse, topic: str) -> DecideOrRefuse:
+    def deciding(self, decide: Decide, topic: str) -> Decide:
         """See `Tracing`."""
         return TracedDecide(decide, topic)
 

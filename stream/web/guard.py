@@ -19,6 +19,8 @@ from stream.web.serving import ASGIApp, Message, Receive, Scope, Send
 BODY_SECONDS = 10.0
 RETRY_SECONDS = 1
 SAFE_METHODS = frozenset({"GET", "HEAD"})
+# An orchestrator asks there. They are answered whatever else is under way.
+HEALTH_PATHS = frozenset({"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"})
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -45,10 +47,11 @@ OTHER_SITE = (
     "This request came from another site, or its browser does not say from where, so nothing was changed. "
     "Next: open this server's own page and send it from there."
 )
+TOO_MANY = "As many requests are under way as this server takes, so nothing was changed. Next: send it again later."
 TOO_SLOW = f"The request did not arrive within {BODY_SECONDS:g} s, so nothing was changed. Next: send it again."
 
 
-def plain(status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:
+def plain(_path: str, status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:
     """A refusal as plain text."""
     return PlainTextResponse(sentence, status, headers)
 
@@ -62,19 +65,21 @@ class Rules:
         names: Names that a request may have as `Host`, beside localhost and addresses; None: any name, where a token guards each request.
         cross_site: The paths that pages of other sites may post to.
         programs: Requests that no browser sent are taken; else each must say from where it comes.
+        max_requests: The most requests under way at once, those for health not among them.
         max_body_bytes: The largest body.
         max_held_bytes: The most bytes of bodies at once, over all requests that are under way.
         shorten: The next step of a request that is too large.
-        refusal: Makes the answer of a status, a sentence and headers.
+        refusal: Makes the answer of a path, a status, a sentence and headers.
     """
 
     names: Iterable[str] | None = ()
     cross_site: Iterable[str] = ()
     programs: bool = False
+    max_requests: int
     max_body_bytes: int
     max_held_bytes: int
     shorten: str
-    refusal: Callable[[int, str, dict[str, str]], Response] = plain
+    refusal: Callable[[str, int, str, dict[str, str]], Response] = plain
 
 
 class TooLargeError(Exception):
@@ -103,6 +108,7 @@ class Guard:
         self._hosts = None if rules.names is None else Hosts(rules.names)
         self._cross_site = frozenset(rules.cross_site)
         self._held_bytes = 0
+        self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer or hand on."""
@@ -112,11 +118,25 @@ class Guard:
         guarded = _with_headers(send)
         headers = Headers(scope=scope)
         if self._hosts is not None and not self._hosts.know(headers.get("host")):
-            await self._rules.refusal(421, OTHER_HOST, {})(scope, receive, guarded)
+            await self._refusal(scope, 421, OTHER_HOST, {})(scope, receive, guarded)
         elif not (scope["method"] in SAFE_METHODS or scope["path"] in self._cross_site or self._is_ours(headers)):
-            await self._rules.refusal(403, OTHER_SITE, {})(scope, receive, guarded)
+            await self._refusal(scope, 403, OTHER_SITE, {})(scope, receive, guarded)
+        elif scope["path"] in HEALTH_PATHS:
+            # Without its body, which could keep it waiting.
+            await self._app(scope, receive, guarded)
+        elif self._under_way >= self._rules.max_requests:
+            await self._refusal(scope, 503, TOO_MANY, {"Connection": "close", "Retry-After": str(RETRY_SECONDS)})(
+                scope, receive, guarded
+            )
         else:
-            await self._with_body(scope, receive, guarded)
+            self._under_way += 1
+            try:
+                await self._with_body(scope, receive, guarded)
+            finally:
+                self._under_way -= 1
+
+    def _refusal(self, scope: Scope, status: int, sentence: str, headers: dict[str, str]) -> Response:
+        return self._rules.refusal(scope["path"], status, sentence, headers)
 
     def _is_ours(self, headers: Headers) -> bool:
         by_program = headers.get("sec-fetch-site") is None and headers.get("origin") is None
@@ -130,14 +150,14 @@ class Guard:
                 await self._read(receive, body)
         except TooLargeError:
             sentence = f"The request has more than {self._rules.max_body_bytes} bytes, so nothing was changed. Next: {self._rules.shorten}."
-            await self._rules.refusal(413, sentence, close)(scope, receive, send)
+            await self._refusal(scope, 413, sentence, close)(scope, receive, send)
         except FullError:
             sentence = (
                 "The requests that are under way fill the memory for them, so nothing was changed. Next: send it again later."
             )
-            await self._rules.refusal(503, sentence, close | {"Retry-After": str(RETRY_SECONDS)})(scope, receive, send)
+            await self._refusal(scope, 503, sentence, close | {"Retry-After": str(RETRY_SECONDS)})(scope, receive, send)
         except TimeoutError:
-            await self._rules.refusal(408, TOO_SLOW, close)(scope, receive, send)
+            await self._refusal(scope, 408, TOO_SLOW, close)(scope, receive, send)
         except GoneError:
             return
         else:

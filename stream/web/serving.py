@@ -10,7 +10,8 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from stream.web.connection import MOST_HEAD_BYTES, Bounded, Connections
 
 # The names of ASGI.
 Scope = MutableMapping[str, Any]
@@ -21,13 +22,12 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MOST_CONNECTIONS = 128
 IDLE_SECONDS = 15
-# The first line and the headers of a request, from the connection or from their first byte on.
-HEAD_SECONDS = 10.0
-# A client that takes nothing of its answer for so long has gone.
-WRITE_SECONDS = 30.0
+# Of the connections, so many are for health when all others have a request under way.
+HEALTH_CONNECTIONS = 16
 # An answer that is under way may wait for the brokers.
 STOP_SECONDS = 30
-MOST_HEADER_BYTES = 16 * 1024
+# Of one answer, kept by the system before it is sent.
+MOST_UNSENT_BYTES = 64 * 1024
 WATCH_SECONDS = 1.0
 
 
@@ -61,10 +61,15 @@ def listen(host: str, port: int) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family)
+        # Made anew of the descriptor, it knows its protocol. asyncio switches Nagle's algorithm off where that is TCP, and else each answer
+        # on a connection that is kept waits for the client's delayed acknowledgement, some 40 ms.
+        listening = socket.socket(fileno=socket.create_server((host, port), family=family).detach())
     except OSError as error:
         msg = f"this command cannot listen on {host}:{port} ({error.strerror or error}). Next: give another --port (0 takes a free one) or --host."
         raise AddressError(msg) from error
+    # For its connections too: the system would keep 4 MiB of an answer that a client does not take, which no budget here could count.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MOST_UNSENT_BYTES)
+    return listening
 
 
 def url(listening: socket.socket) -> str:
@@ -90,7 +95,7 @@ def serve(
         app: The application.
         listening: Its socket.
         watch: Called once a second; what it raises ends the server.
-        connections: The most at once; a further one is answered with 503.
+        connections: The most at once; for a further one, one without a request under way makes room.
         beside: Entered on the server's event loop before the first request, and left after the last one.
         stopping: Called when the stop begins, while requests are still answered.
     """
@@ -100,59 +105,14 @@ def serve(
 class _Server(uvicorn.Server):
     """uvicorn raises the signal again when it has stopped, which would end the process before its parts are closed."""
 
+    def __init__(self, config: uvicorn.Config, connections: Connections) -> None:
+        super().__init__(config)
+        self.server_state = connections
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leave the signals to `_serve`."""
         yield
-
-
-class _Bounded(H11Protocol):
-    """uvicorn bounds the pause between two requests; this bounds the time for the head of one, and for the writing of an answer."""
-
-    _head: asyncio.TimerHandle | None = None
-    _write: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._head = self.loop.call_later(HEAD_SECONDS, transport.abort)
-
-    def data_received(self, data: bytes) -> None:
-        before = self.cycle
-        super().data_received(data)
-        if self.cycle is before and (before is None or before.response_complete):
-            # A part of a head. Its time began with its first byte.
-            self._head = self._head or self.loop.call_later(HEAD_SECONDS, self.transport.abort)
-        else:
-            self._disarm()
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self._look_at_reader()
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        if self._write is not None:
-            self._write.cancel()
-            self._write = None
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._disarm()
-        if self._write is not None:
-            self._write.cancel()
-        super().connection_lost(exc)
-
-    def _look_at_reader(self, before: int | None = None) -> None:
-        """Look again after `WRITE_SECONDS`, as long as the client has taken something of what `before` waited for it."""
-        left = self.transport.get_write_buffer_size()
-        if before is not None and left >= before:
-            self.transport.abort()
-        else:
-            self._write = self.loop.call_later(WRITE_SECONDS, self._look_at_reader, left)
-
-    def _disarm(self) -> None:
-        if self._head is not None:
-            self._head.cancel()
-            self._head = None
 
 
 async def _serve(
@@ -168,18 +128,18 @@ async def _serve(
         uvicorn.Config(
             app,
             # The bounds are those of this protocol, whatever else is installed.
-            http=_Bounded,
+            http=Bounded,
             ws="none",
             log_config=None,
             access_log=False,
             server_header=False,
             proxy_headers=False,
             lifespan="off",
-            limit_concurrency=connections,
             timeout_keep_alive=IDLE_SECONDS,
             timeout_graceful_shutdown=STOP_SECONDS,
-            h11_max_incomplete_event_size=MOST_HEADER_BYTES,
-        )
+            h11_max_incomplete_event_size=MOST_HEAD_BYTES,
+        ),
+        Connections(connections),
     )
 
     def stop() -> None:

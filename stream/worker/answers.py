@@ -5,7 +5,8 @@ from typing import NoReturn
 
 from monitoring.health import Progress
 from monitoring.observer import Observer
-from stream.deliver.crash.guard import DecideOrRefuse, Guard
+from stream.contract.publication import Decide
+from stream.deliver.crash.guard import Guard
 from stream.deliver.delivery import Delivery, Send, Transact
 from stream.deliver.fatal import die
 from stream.settings.settings import Settings
@@ -23,7 +24,7 @@ class Answers:
         progress: That on the topic of answers.
     """
 
-    decide: DecideOrRefuse
+    decide: Decide
     observer: Observer
     progress: Progress
 

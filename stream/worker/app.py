@@ -81,7 +81,7 @@ def build(  # noqa: PLR0913 - parts are named arguments
     transact = app.transactions.deliver if app.transactions is not None else None
     send = sender(app, settings)
     content = Delivery(
-        decide=tracing.deciding(pipeline.publications, settings.topics.content),
+        decide=tracing.deciding(guard.guarded(pipeline.publications), settings.topics.content),
         send=send,
         observer=tracing.observing(drift or metrics),
         progress=progress,

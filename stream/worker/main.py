@@ -1,5 +1,6 @@
 """The worker process: reads nothing but its settings, chooses the real parts, and runs them."""
 
+import functools
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -41,7 +42,8 @@ def main(settings: Settings) -> None:
         known_sources=settings.known_source_names,
     )
     announce(decider, metrics)
-    pipeline = pipeline_of(settings, decider=decider, observer=metrics, framed=True)
+    make = functools.partial(pipeline_of, framed=True)
+    pipeline = make(settings, decider=decider, observer=metrics)
     watch = watch_of(settings, decider)
     with (
         tracing_of(settings, service="tagstream-worker", counted=metrics.traces.counted) as tracing,
@@ -50,7 +52,14 @@ def main(settings: Settings) -> None:
         # While the brokers are asked, which is mostly waiting.
         warm = beside.submit(decider.warm_up, settings.inference_threads)
         process.run(
-            settings, pipeline=pipeline, metrics=metrics, registry=registry, watch=watch, tracing=tracing, warm=warm.result
+            settings,
+            pipeline=pipeline,
+            make=make,
+            metrics=metrics,
+            registry=registry,
+            watch=watch,
+            tracing=tracing,
+            warm=warm.result,
         )
 
 

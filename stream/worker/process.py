@@ -14,11 +14,12 @@ from monitoring.metrics.metrics import Metrics
 from monitoring.server.application import application
 from monitoring.server.server import serve
 from stream.contract.limits import Limits
+from stream.contract.publication import Decide
 from stream.decide.answering import Answering
 from stream.decide.pipeline import Pipeline
 from stream.deliver.breaker_file import BreakerFile
 from stream.deliver.crash.crash_guard import open_guard
-from stream.deliver.crash.guard import DecideOrRefuse
+from stream.deliver.crash.trial import ChildTrials, Recipe
 from stream.kafka import admin, probes, sizes
 from stream.kafka.connect.handshake import await_listener
 from stream.kafka.credentials import warnings
@@ -51,10 +52,11 @@ def run(  # noqa: PLR0913 - parts are named arguments
     settings: Settings,
     *,
     pipeline: Pipeline,
+    make: Callable[[Settings], Pipeline],
     metrics: Metrics,
     registry: CollectorRegistry,
     watch: DriftWatch | None = None,
-    answering: Callable[[Limits], DecideOrRefuse] | None = None,
+    answering: Callable[[Limits], Decide] | None = None,
     tracing: Tracing = UNTRACED,
     warm: Callable[[], object] = lambda: None,
 ) -> None:
@@ -64,6 +66,7 @@ def run(  # noqa: PLR0913 - parts are named arguments
     Args:
         settings: All of them.
         pipeline: Decides events.
+        make: Makes the same pipeline in another process, for trials; a function of a module.
         metrics: Counts them.
         registry: Is served at the metrics address.
         watch: Looks for drift; None for no drift.
@@ -118,7 +121,8 @@ def run(  # noqa: PLR0913 - parts are named arguments
         _wait_while_open(BreakerFile(settings, release=pipeline.decider.release), metrics, progress)
         _say_if_decided_again(settings)
         warm()
-        with contextlib.closing(open_guard(settings, metrics.crash_guard)) as guard:
+        trials = ChildTrials(Recipe(make=make, settings=settings, draw=pipeline.draw, model=pipeline.decider.model))
+        with contextlib.closing(open_guard(settings, trials, metrics.crash_guard)) as guard:
             app = build(
                 settings,
                 pipeline=pipeline,
@@ -172,7 +176,7 @@ def _answers(
     settings: Settings,
     seen: Mapping[str, admin.TopicDescription],
     metrics: Metrics,
-    answering: Callable[[Limits], DecideOrRefuse],
+    answering: Callable[[Limits], Decide],
 ) -> Answers | None:
     """The parts of the second agent; None where there is no topic of answers that may be read."""
     if not takes_answers(settings, seen):

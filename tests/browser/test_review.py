@@ -54,8 +54,10 @@ def address(queue: ReviewDesk) -> Iterator[str]:
             access=Remembered(name="ada"),
             measuring=queue.measuring,
             now_ms=queue.clock,
-            guidelines=guidelines.rendered(
-                "# Labels\n\n| label | content |\n|---|--:|\n| `card-arrival` | A card that has not come. |"
+            guidelines=guidelines.Guidelines(
+                text=guidelines.rendered(
+                    "# Labels\n\n| label | content |\n|---|--:|\n| `card-arrival` | A card that has not come. |"
+                )
             ),
         )
     )

@@ -2,6 +2,7 @@
 
 import math
 import re
+import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
@@ -97,7 +98,7 @@ Start = Callable[..., RunningWorker]
 """Starts a worker of the test's group: `seconds_per_batch`, and further variables of its environment, as named arguments."""
 
 
-def peak_bytes(process: Process) -> int:
+def peak_bytes(process: Process | subprocess.Popen[bytes]) -> int:
     """The most memory that a process has had resident."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text(encoding="ascii"))
     assert found is not None

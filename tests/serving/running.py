@@ -48,7 +48,7 @@ class Service:
 
 
 @contextlib.contextmanager
-def service(folder: Path, *options: str, bundle: Path = TINY, **environ: str) -> Iterator[Service]:
+def service(folder: Path, *options: str, bundle: Path = TINY, files: int | None = None, **environ: str) -> Iterator[Service]:
     """
     A service on a free port; it is killed at the end, unless it has ended.
 
@@ -56,10 +56,13 @@ def service(folder: Path, *options: str, bundle: Path = TINY, **environ: str) ->
         folder: For its log.
         options: Of the command.
         bundle: Decides.
+        files: The most that the service may have open, connections among them; this process's own limit unless given.
         environ: Settings.
     """
     log = folder / "serve.log"
     command = [sys.executable, "-m", "stream.cli.main", "serve", "--port", "0", "--bundle", str(bundle), *options]
+    if files is not None:
+        command = ["sh", "-c", f'ulimit -n {files} && exec "$@"', "sh", *command]
     with log.open("wb") as written:
         process = subprocess.Popen(
             command, cwd=ROOT, stdout=written, stderr=written, env=os.environ | {"TAGSTREAM_BROKERS": NO_BROKER} | environ

@@ -11,7 +11,7 @@ from stream.batch.rows.row import Fault, Row, RowsError
 csv.field_size_limit(2**31 - 1)
 
 # A cell cannot be null: an event without an id has an empty cell, and spreadsheets write columns without a name.
-NONE_IF_EMPTY = frozenset({"", "id"})
+NONE_IF_EMPTY = frozenset({"", "id", "description"})
 # A quote that is never closed makes one row of the rest of the file, which must not fill the memory.
 MOST_ROW_BYTES = 64 * 1024 * 1024
 NOT_CSV = "not_csv"

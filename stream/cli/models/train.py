@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from stream.cli.exits import EXIT_USAGE, fail
 from stream.cli.models.options import Answers, Checkpoint, MultilabelOption, Precision, TrainFolder, note_replaced
 from stream.cli.models.own import (
     Allow,
@@ -22,9 +23,11 @@ from stream.cli.models.own import (
 from stream.cli.models.promise import Budget, Floor, PromiseOption, promise_of
 from stream.cli.options import DescriptionColumn, TitleColumn, path, settings
 
+DEFAULT_FOLDER = "trained"
+
 
 def train(
-    folder: TrainFolder = Path("trained"),
+    folder: TrainFolder = Path(DEFAULT_FOLDER),
     everything: Annotated[
         bool,
         typer.Option("--all", help="Keep the teacher and the student, train simpler models too, and report on all of them."),
@@ -92,8 +95,16 @@ def train(
         )
         own.train(options, folder=folder, promise=promise_of(promise, precision, floor, review_budget))
         return
+    chosen = settings(data=data)
+    if chosen.data is None and folder != Path(DEFAULT_FOLDER) and not any(shipped_only.values()):
+        fail(
+            f"without --data, `model train {folder}` would train the shipped model again, for some hours, and write it into the folder "
+            f"{folder}. Its base encoder, all-MiniLM-L6-v2, cannot be chosen. Next: give labelled rows of your own, --data FILE; or, for "
+            f"the shipped model, --data with the folder of Made With ML's rows, or --corpus-only.",
+            EXIT_USAGE,
+        )
     making.train(
-        settings(data=data),
+        chosen,
         folder=folder,
         everything=everything,
         checkpoint=checkpoint,

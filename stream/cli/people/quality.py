@@ -1,17 +1,20 @@
 """`tagstream quality`: how right the decisions are, as people find, and whether new thresholds are worth it."""
 
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stream.cli.exits import EXIT_FAILED, EXIT_USAGE, fail, note
-from stream.cli.options import Json, finite, not_empty, settings
+from stream.cli.options import Brokers, Json, finite, not_empty, settings
+
+if TYPE_CHECKING:
+    from stream.settings.settings import Settings
 
 MOST_DAYS = 90
 
 
 def quality(
+    brokers: Brokers = None,
     store: Annotated[
         str | None,
         typer.Option(
@@ -30,9 +33,9 @@ def quality(
     """
     Show live accuracy, precision, recall and F1 with 95 % intervals, from what people answered in the review console.
 
-    It reads the console's store and no topic.
+    It reads the console's store and no topic: the store of the console that runs with the same brokers and group.
     """
-    chosen = settings()
+    chosen = settings(brokers=brokers)
     try:
         from stream.review.store.store import open_store, unix_ms
     except ModuleNotFoundError as error:
@@ -42,7 +45,7 @@ def quality(
     from stream.cli.show import measured
     from stream.review.live_quality import live_quality
 
-    url = store or _of_the_console(chosen.state_folder)
+    url = store or _of_the_console(chosen)
     with open_store(url) as opened:
         found = live_quality(opened, now_ms=unix_ms(), days=days, promise=promise)
     measured.print_quality(found, as_json=json)
@@ -56,12 +59,17 @@ def quality(
         )
 
 
-def _of_the_console(folder: Path) -> str:
+def _of_the_console(chosen: "Settings") -> str:
     """The file that a console makes unless it is told otherwise; a file that is not there would be made, and be empty."""
-    path = folder.expanduser() / "review.sqlite"
+    from stream.deliver.state_folder import stem_of
+    from stream.review.store.database.database import file_of
+
+    folder = chosen.state_folder.expanduser()
+    path = file_of(folder, stem_of(chosen))
     if not path.exists():
         fail(
-            f"{path} does not exist: no review console has run with this state_folder. Next: start one, or give its --store.",
+            f"{path} does not exist: no review console has run on {chosen.brokers} in the group {chosen.group} with the state_folder "
+            f"{folder}. Next: start one, give its --brokers, or give its --store.",
             EXIT_FAILED,
         )
     return f"sqlite:///{path}"

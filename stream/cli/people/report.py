@@ -45,4 +45,8 @@ def report(
     with producer.sender(chosen) as sender:
         sender.send(name, key=made.event_id.encode(), value=write_report(made))
         sender.flush()
-    console.talk(f"the report on {console.visible(event_id)} is in {name}, confirmed by the broker; a reviewer will see it")
+    shown = console.visible(event_id)
+    console.talk(
+        f"the report on {shown} is in {name}, confirmed by the broker. The event comes before a reviewer if the console knows it; "
+        f"`tagstream lookup {shown}` says whether any event has this id"
+    )

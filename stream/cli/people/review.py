@@ -52,7 +52,11 @@ def review(
     ] = None,
     guidelines: Annotated[
         Path | None,
-        typer.Option(help="Markdown file on what each label means, shown beside the answers.", metavar="FILE", parser=path),
+        typer.Option(
+            help="Markdown file on what each label means, shown beside the answers; for the shipped labels their own unless given.",
+            metavar="FILE",
+            parser=path,
+        ),
     ] = None,
     without_login: Annotated[
         bool, typer.Option("--without-login", help="Listen beyond this machine without a login: whoever reaches it may answer.")
@@ -76,10 +80,12 @@ def review(
 
         fail(f"the console needs the extra `review` ({error}). Next: {install('review')}", EXIT_USAGE)
     from stream import logs
+    from stream.deliver.state_folder import stem_of
     from stream.review.console.doors.access import Remembered, proxy
     from stream.review.console.doors.reports import checked_origin
-    from stream.review.console.guidelines import NONE
+    from stream.review.console.guidelines import Guidelines, shipped
     from stream.review.console.guidelines import read as read_guidelines
+    from stream.review.store.database.database import file_of
     from stream.web.serving import is_loopback
 
     if not (is_loopback(host) or proxy_header or without_login):
@@ -90,23 +96,22 @@ def review(
         )
     access = proxy(proxy_header, trusted_proxy or ()) if proxy_header else Remembered(name=reviewer or getpass.getuser())
     plan = run.Plan(
-        store=store or f"sqlite:///{_state_folder(chosen.state_folder) / 'review.sqlite'}",
+        store=store or f"sqlite:///{file_of(_made(chosen.state_folder.expanduser()), stem_of(chosen))}",
         host=host,
         port=port,
         access=access,
         names=host_name or (),
         origins=[checked_origin(origin) for origin in report_origin or ()],
-        guidelines=NONE if guidelines is None else read_guidelines(guidelines),
+        guidelines=shipped() if guidelines is None else Guidelines(text=read_guidelines(guidelines)),
     )
     logs.configure(level=chosen.log_level, form=chosen.log_format)
     run.run(chosen, plan, say=terminal.talk)
 
 
-def _state_folder(folder: Path) -> Path:
-    """The settings' folder, made if it is not there."""
-    found = folder.expanduser()
+def _made(folder: Path) -> Path:
+    """The same path, made if it is not there."""
     try:
-        found.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        fail(f"{found} cannot be made ({error.strerror}). Next: give --store, or set TAGSTREAM_STATE_FOLDER.", EXIT_USAGE)
-    return found
+        fail(f"{folder} cannot be made ({error.strerror}). Next: give --store, or set TAGSTREAM_STATE_FOLDER.", EXIT_USAGE)
+    return folder

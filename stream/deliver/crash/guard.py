@@ -1,12 +1,11 @@
 """The part of a crash guard that the delivery uses, and the stand-in for a worker without one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from stream.contract.publication import Publication
+from stream.contract.publication import Decide, Publication
 from stream.contract.record import Record
 from stream.contract.refusal import Refusal
-from stream.deliver.inference import Decide
 
 
 class DecideOrRefuse(Protocol):
@@ -33,11 +32,24 @@ class Guard(Protocol):
     """The part of a crash guard that the delivery uses."""
 
     def suspects(self, partition: int, offset: int) -> bool:
-        """Must this event be decided with no other event in the model?"""
+        """Must this event be tried, with no other event in the model?"""
+        ...
+
+    def tried(self, event: Record, wanted: Callable[[], bool]) -> bool:
+        """
+        Try a suspect, so that `guarded` knows its outcome. Blocks, with a bound.
+
+        Args:
+            event: The suspect.
+            wanted: Asked about ten times a second; once it says no, the trial is given up and counts for nothing.
+
+        Returns:
+            Whether its batch may begin; not if the trial was given up, because of `wanted` or because this process ends.
+        """
         ...
 
     def guarded(self, decide: DecideOrRefuse) -> Decide:
-        """`decide`, which first writes down the events that it is given. For several threads at once."""
+        """`decide`, which first writes down the events that it is given, and does not read one that was tried. For several threads at once."""
         ...
 
     def excuse(self) -> None:
@@ -59,6 +71,10 @@ class Unguarded:
     def suspects(self, partition: int, offset: int) -> bool:  # noqa: ARG002
         """No."""
         return False
+
+    def tried(self, event: Record, wanted: Callable[[], bool]) -> bool:  # noqa: ARG002
+        """Yes."""
+        return True
 
     def guarded(self, decide: DecideOrRefuse) -> Decide:
         """Return `decide` as it is."""

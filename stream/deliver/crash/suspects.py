@@ -12,51 +12,57 @@ Place = tuple[int, int]
 
 
 class InHand(msgspec.Struct, array_like=True, frozen=True):
-    """An event in the model. `fingerprint` is empty unless it was alone in its batch."""
+    """An event in the model."""
 
     partition: int
     offset: int
-    fingerprint: str = ""
 
 
 class Suspect(msgspec.Struct, array_like=True, frozen=True):
     """
-    An event that was in the model when a process died.
+    An event that was in the model when a worker died.
 
     Attributes:
         partition: Its partition of `content`.
         offset: Its offset.
-        deaths: How many processes died with it. At the first death other events may have been in the model too, later it was alone.
-        fingerprint: Of its bytes, once it was alone.
+        deaths: How many processes died with it: a worker, which counts once however often, and those of its trials.
+        fingerprint: Of its bytes, once it was tried.
     """
 
     partition: int
     offset: int
-    deaths: int
+    deaths: int = 1
     fingerprint: str = ""
 
 
 class State(msgspec.Struct, array_like=True, frozen=True):
-    """The content of a crash file: the suspects, and the events that are in the model now, one list for each thread."""
+    """
+    The content of a crash file.
+
+    Attributes:
+        suspects: What earlier processes left.
+        in_hand: The events that are in the model now, one list for each thread.
+        tried: Did trials count the deaths? Files of 0.1.0 count deaths of workers, which prove nothing.
+    """
 
     suspects: list[Suspect]
     in_hand: list[list[InHand]]
+    tried: bool = False
 
 
 def inherited(states: Iterable[State]) -> dict[Place, Suspect]:
     """
     The suspects after processes with these states have died.
 
-    >>> company = State([], [[InHand(0, 7), InHand(0, 8)]])
-    >>> alone = State([Suspect(0, 7, 1), Suspect(0, 8, 1)], [[InHand(0, 8, "f")]])
-    >>> [suspect.deaths for suspect in inherited([company]).values()], inherited([alone])[0, 8].deaths
-    ([1, 1], 2)
+    >>> one = State([Suspect(0, 8, 2, "f")], [[InHand(0, 7), InHand(0, 8)]], tried=True)
+    >>> [suspect.deaths for suspect in inherited([one]).values()]
+    [2, 1]
     """
     found: dict[Place, Suspect] = {}
     for state in states:
-        for place, suspect in _blamed(state).items():
-            known = found.get(place)
-            if known is None or known.deaths < suspect.deaths:
+        for suspect in _left(state):
+            place = (suspect.partition, suspect.offset)
+            if place not in found or found[place].deaths < suspect.deaths:
                 found[place] = suspect
     return found
 
@@ -67,15 +73,9 @@ def fingerprint(event: Record) -> str:
     return hashlib.blake2b(b"".join((head, event.key or b"", event.value or b"")), digest_size=8).hexdigest()
 
 
-def _blamed(state: State) -> dict[Place, Suspect]:
-    suspects = {(suspect.partition, suspect.offset): suspect for suspect in state.suspects}
-    in_hand = [event for batch in state.in_hand for event in batch]
-    alone = len(in_hand) == 1
-    for event in in_hand:
-        place = (event.partition, event.offset)
-        known = suspects.get(place)
-        if known is None or (alone and known.fingerprint not in {"", event.fingerprint}):
-            suspects[place] = Suspect(*place, deaths=1, fingerprint=event.fingerprint if alone else "")
-        elif alone:
-            suspects[place] = Suspect(*place, deaths=known.deaths + 1, fingerprint=event.fingerprint)
-    return suspects
+def _left(state: State) -> Iterable[Suspect]:
+    for suspect in state.suspects:
+        yield suspect if state.tried else Suspect(suspect.partition, suspect.offset)
+    for batch in state.in_hand:
+        for event in batch:
+            yield Suspect(event.partition, event.offset)

@@ -14,6 +14,7 @@ from stream.review.console.desk import Desk
 from stream.review.console.doors import reports
 from stream.review.console.doors.access import AccessError
 from stream.web.guard import Guard, Rules
+from stream.web.serving import HEALTH_CONNECTIONS, MOST_CONNECTIONS
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_HELD_BYTES = 4 * 1024 * 1024
@@ -47,8 +48,9 @@ def application(desk: Desk, *, names: Iterable[str] = (), origins: Iterable[str]
     def asset(digest: str, name: str) -> Response:
         return desk.pages.asset(digest, name)
 
+    # On the event loop: the threads may all wait for a store that does not answer.
     @app.get("/healthz")
-    def healthz() -> Response:
+    async def healthz() -> Response:
         return PlainTextResponse("alive\n")
 
     @app.get("/metrics")
@@ -56,13 +58,14 @@ def application(desk: Desk, *, names: Iterable[str] = (), origins: Iterable[str]
         return Response(desk.measuring.metrics(), media_type=CONTENT_TYPE)
 
     @app.get("/readyz")
-    def readyz() -> Response:
+    async def readyz() -> Response:
         trouble = desk.trouble()
         return PlainTextResponse(f"{trouble or 'ready'}\n", 200 if trouble is None else 503)
 
     _answer_errors(app, desk)
     rules = Rules(
         names=names,
+        max_requests=MOST_CONNECTIONS - HEALTH_CONNECTIONS,
         cross_site={reports.PATH},
         max_body_bytes=MAX_BODY_BYTES,
         max_held_bytes=MAX_HELD_BYTES,

@@ -4,10 +4,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from markupsafe import Markup
-
 from stream.review.console.doors.access import Access
-from stream.review.console.guidelines import NONE
+from stream.review.console.guidelines import NONE, Guidelines
 from stream.review.console.measuring import Measuring
 from stream.review.console.pages import Pages
 from stream.review.saving import Saving
@@ -37,7 +35,7 @@ class Desk:
         access: Who is behind a request.
         measuring: Live quality.
         pages: The templates.
-        guidelines: What each label means, as HTML for beside the answers; empty where there is none.
+        guidelines: What each label means, for beside the answers.
         now_ms: Unix milliseconds.
         filled: Whether the store knows all answers that were given before the start; until then no item is shown.
         trouble: Why the console is not ready, as a sentence; None while it is.
@@ -48,7 +46,7 @@ class Desk:
     access: Access
     measuring: Measuring
     pages: Pages = field(default_factory=Pages)
-    guidelines: Markup = NONE
+    guidelines: Guidelines = NONE
     now_ms: Callable[[], int] = _unix_ms
     filled: Callable[[], bool] = _filled
     trouble: Callable[[], str | None] = _no_trouble

@@ -1,11 +1,17 @@
-"""The guidelines of the labels, beside the answers: a Markdown file of the user's, rendered once when the console starts."""
+"""The guidelines of the labels, beside the answers: a Markdown file, the user's or the shipped one, rendered once at the start."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 from markupsafe import Markup
 
-NONE = Markup()
+from model_export.bundle import bundle
+
+SHIPPED = bundle.DEFAULT_BUNDLE.parents[1] / "corpus" / "guidelines.md"
 MOST_BYTES = 256 * 1024
 # A page has one heading of the first level and some of the second already.
 LEVELS_BELOW = 2
@@ -16,6 +22,38 @@ class GuidelinesError(Exception):
     """The file cannot be shown; the message gives the fault and the next step."""
 
     exit_code = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guidelines:
+    """
+    What labels mean.
+
+    Attributes:
+        text: As HTML; empty where there are none.
+        labels: The labels that the text is about; None for whatever labels an item has.
+    """
+
+    text: Markup
+    labels: frozenset[str] | None = None
+
+    def about(self, labels: Iterable[str]) -> Markup:
+        """The text for an item that has these labels; empty if it is about other ones."""
+        return self.text if self.labels is None or self.labels == frozenset(labels) else Markup()
+
+
+NONE = Guidelines(text=Markup())
+
+
+def shipped() -> Guidelines:
+    """
+    The guidelines by which the shipped bundle's rows were labelled, for items that have its labels.
+
+    Raises:
+        BundleError: The shipped bundle is damaged.
+        GuidelinesError: The shipped file is missing or damaged.
+    """
+    return Guidelines(text=read(SHIPPED), labels=frozenset(bundle.read(bundle.DEFAULT_BUNDLE).manifest.labels))
 
 
 def read(path: Path) -> Markup:
@@ -53,8 +91,20 @@ def rendered(text: str) -> Markup:
         token.attrs.pop("style", None)
         if token.tag.startswith("h") and token.tag[1:].isdigit():
             token.tag = f"h{min(int(token.tag[1:]) + LEVELS_BELOW, LEAST_IMPORTANT)}"
+        token.children = None if token.children is None else _without_relative_links(token.children)
     # Everything of the file is escaped by the renderer, which writes no tag that the file has written.
     return Markup(parser.renderer.render(tokens, parser.options, {}))  # noqa: S704
+
+
+def _without_relative_links(tokens: Iterable[Token]) -> list[Token]:
+    """The same without the links to files beside the guidelines, which the console does not serve; their words stay."""
+    kept, dropped = [], False
+    for token in tokens:
+        if token.type == "link_open":
+            dropped = not urlsplit(str(token.attrs.get("href", ""))).scheme
+        if not (dropped and token.type in {"link_open", "link_close"}):
+            kept.append(token)
+    return kept
 
 
 def _refused(path: Path, fault: str) -> GuidelinesError:

@@ -3,8 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup
-
 from monitoring.metrics.quality import QualityMetrics
 from stream.kafka.admin import require
 from stream.kafka.producer import verbatim_sender
@@ -13,7 +11,7 @@ from stream.logs import logger
 from stream.review.console.app import application
 from stream.review.console.desk import Desk
 from stream.review.console.doors.access import Access
-from stream.review.console.guidelines import NONE
+from stream.review.console.guidelines import NONE, Guidelines
 from stream.review.console.measuring import Measuring
 from stream.review.follower import Follower
 from stream.review.saving import Saving
@@ -38,7 +36,7 @@ class Plan:
         access: Who is behind a request.
         names: Host names that requests may have, beside localhost and addresses.
         origins: Sites whose pages may send reports.
-        guidelines: What the labels mean, as HTML; empty where there are none.
+        guidelines: What the labels mean.
     """
 
     store: str
@@ -47,7 +45,7 @@ class Plan:
     access: Access
     names: Sequence[str] = ()
     origins: Sequence[str] = ()
-    guidelines: Markup = NONE
+    guidelines: Guidelines = NONE
 
 
 def run(settings: Settings, plan: Plan, *, say: Callable[[str], None]) -> None:

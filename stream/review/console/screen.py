@@ -45,7 +45,7 @@ class Screen:
             item=shown,
             saved=last,
             trouble=trouble,
-            guidelines=self._desk.guidelines,
+            guidelines=self._desk.guidelines.about(claim.item.probabilities),
             max_note=MAX_NOTE_CHARACTERS,
         )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import floor
 
 from monitoring.vocabulary import ReviewReason, TextFlag
 
@@ -99,17 +100,18 @@ def said(*, tag: str, confidence: float, threshold: float, by_rules: bool) -> st
     """
     One or two sentences on the decision.
 
-    >>> said(tag="mlops", confidence=0.62, threshold=0.95, by_rules=False)
-    'The model says mlops and is 0.62 sure. It publishes this tag without a person from 0.95 on.'
+    >>> said(tag="mlops", confidence=0.8649, threshold=0.865, by_rules=False)
+    'The model says mlops and is 0.864 sure. It publishes this tag without a person from 0.865 on.'
     >>> said(tag="mlops", confidence=0.5, threshold=1.01, by_rules=False)
-    'The model says mlops and is 0.50 sure. It never publishes this tag without a person.'
+    'The model says mlops and is 0.5 sure. It never publishes this tag without a person.'
     """
     if by_rules:
         return f"Keyword rules say {tag}. They always ask a person."
-    first = f"The model says {tag} and is {confidence:.2f} sure."
+    # Cut off and not rounded: what lies below a threshold is not shown as the threshold.
+    first = f"The model says {tag} and is {floor(round(confidence * 1000, 6)) / 1000:g} sure."
     if threshold > 1:
         return f"{first} It never publishes this tag without a person."
-    return f"{first} It publishes this tag without a person from {threshold:.2f} on."
+    return f"{first} It publishes this tag without a person from {threshold:g} on."
 
 
 def hidden_characters(flags: tuple[str, ...]) -> str:

@@ -1,4 +1,7 @@
-"""The body of a request, and the number of its rows, within bounds."""
+"""The body of a request, and the number of its rows, within bounds; and the forms of an answer that its client takes."""
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
 
 from fastapi import Request
 
@@ -18,6 +21,37 @@ async def bounded(request: Request) -> bytes:
             415, f"The body is encoded as {encoding}. Next: send it uncompressed.", {"Accept-Encoding": "identity"}
         )
     return await request.body()
+
+
+def takes(accept: str, kind: str) -> bool:
+    """
+    Does a client with this `Accept` take an answer of this kind? The most exact range decides.
+
+    >>> [takes(accept, "application/json") for accept in ("", "*/*", "text/html, application/*;q=0.1", "text/html", "application/json;q=0, */*")]
+    [True, True, True, False, False]
+    """
+    ranges = {"*/*": 0, f"{kind.partition('/')[0]}/*": 1, kind: 2}
+    # How exact a range is, and how much its client wants it.
+    found = [(0, 1.0)] if not accept.strip() else [(-1, 0.0)]
+    for each in accept.lower().split(","):
+        name, _, parameters = each.partition(";")
+        if (exact := ranges.get(name.strip())) is not None:
+            weight = re.search(r"(?:^|;)\s*q=([0-9]*\.?[0-9]+)", parameters)
+            found.append((exact, float(weight[1]) if weight else 1.0))
+    return max(found)[1] > 0
+
+
+def giving(kinds: Sequence[str]) -> Callable[[Request], Awaitable[None]]:
+    """A dependency of a route whose answers are of these kinds: it refuses a client that takes none of them."""
+
+    async def check(request: Request) -> None:
+        accept = ",".join(request.headers.getlist("accept"))
+        if not any(takes(accept, kind) for kind in kinds):
+            raise RequestError(
+                406, f"The answer is {' or '.join(kinds)}, and Accept does not allow that. Next: send Accept: {kinds[0]}."
+            )
+
+    return check
 
 
 def check_rows(rows: int, most: int) -> None:

@@ -1,6 +1,12 @@
 """The description of each path in `/openapi.json` and `/docs`: sentences, schemas and examples."""
 
+from http import HTTPStatus
 from typing import Any
+
+from fastapi import Depends
+
+from stream.serve.faces.bodies import giving
+from stream.serve.faces.problems import JSON, PROBLEM
 
 Schema = dict[str, Any]
 
@@ -27,36 +33,115 @@ REJECTION = {
     "row": 0,
     "error": {"stage": "validate", "code": "missing_title", "message": "title is missing"},
 }
-SENTENCE: Schema = {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]}
-TEXT: Schema = {"type": "string", "minLength": 1}
-EVENT_SCHEMA: Schema = {
-    "type": "object",
-    "properties": {
-        "id": {"type": ["string", "integer", "null"]},
-        "title": TEXT,
-        "description": {"type": ["string", "null"]},
-    },
-    "required": ["title"],
-}
-ANSWER_SCHEMA: Schema = {
-    "type": "object",
-    "properties": {"destination": {"type": "string", "enum": ["tagged", "review", "dlq"]}, "cached": {"const": True}},
-    "required": ["destination"],
-}
-TENSOR: Schema = {
-    "type": "object",
-    "properties": {
-        "name": {"type": "string", "enum": ["title", "description", "id"]},
-        "datatype": {"const": "BYTES"},
-        "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1, "maxItems": 2},
-        "data": {"type": "array", "items": {"type": "string"}},
-    },
-    "required": ["name", "datatype", "shape", "data"],
-}
-INFER_SCHEMA: Schema = {
-    "type": "object",
-    "properties": {"id": {"type": "string"}, "inputs": {"type": "array", "items": TENSOR, "minItems": 1}},
-    "required": ["inputs"],
+TEXT: Schema = {"type": "string"}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+SHARE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
+FLAG: Schema = {"type": "boolean"}
+TEXTS: Schema = {"type": "array", "items": TEXT}
+OBJECT: Schema = {"type": "object"}
+
+
+def _object(properties: dict[str, Schema], *required: str) -> Schema:
+    return {"type": "object", "properties": properties, "required": list(required)}
+
+
+def _named(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+# Those of paths refer to these names, which generators of clients give to their types.
+COMPONENTS: dict[str, Schema] = {
+    "Event": _object(
+        {
+            "id": {"type": ["string", "integer", "null"]},
+            "title": {"type": "string", "minLength": 1},
+            "description": {"type": ["string", "null"]},
+        },
+        "title",
+    ),
+    "Answer": _object(
+        {
+            "destination": {"type": "string", "enum": ["tagged", "review", "dlq"]},
+            "tag": TEXT,
+            "confidence": SHARE,
+            "probabilities": {"type": "object", "additionalProperties": SHARE},
+            "prediction_id": TEXT,
+            "decider": TEXT,
+            "threshold": {"type": "number"},
+            "truncated": FLAG,
+            "reasons": TEXTS,
+            "tagged_at": TEXT,
+            "cached": FLAG,
+            "line": COUNT,
+            "row": COUNT,
+            "error": _named("Rejection"),
+        },
+        "destination",
+    ),
+    "Rejection": _object({"stage": TEXT, "code": TEXT, "message": TEXT}, "stage", "code", "message"),
+    "Problem": _object({"title": TEXT, "status": {"type": "integer"}, "detail": TEXT}, "title", "status", "detail"),
+    "ProtocolError": _object({"error": TEXT}, "error"),
+    "InputTensor": _object(
+        {
+            "name": {"type": "string", "enum": ["title", "description", "id"]},
+            "datatype": {"type": "string", "enum": ["BYTES"]},
+            "shape": {"type": "array", "items": COUNT, "minItems": 1, "maxItems": 2},
+            "data": TEXTS,
+        },
+        "name",
+        "datatype",
+        "shape",
+        "data",
+    ),
+    "WantedOutput": _object({"name": TEXT}, "name"),
+    "InferRequest": _object(
+        {
+            "id": TEXT,
+            "inputs": {"type": "array", "items": _named("InputTensor"), "minItems": 1},
+            "outputs": {"type": "array", "items": _named("WantedOutput")},
+        },
+        "inputs",
+    ),
+    "Server": _object({"name": TEXT, "version": TEXT, "extensions": TEXTS}, "name", "version", "extensions"),
+    "Live": _object({"live": FLAG}, "live"),
+    "Ready": _object({"ready": FLAG}, "ready"),
+    "ModelReady": _object({"name": TEXT, "ready": FLAG}, "name", "ready"),
+    "TensorMetadata": _object(
+        {"name": TEXT, "datatype": TEXT, "shape": {"type": "array", "items": {"type": "integer"}}}, "name", "datatype", "shape"
+    ),
+    "Model": _object(
+        {
+            "name": TEXT,
+            "versions": TEXTS,
+            "platform": TEXT,
+            "inputs": {"type": "array", "items": _named("TensorMetadata")},
+            "outputs": {"type": "array", "items": _named("TensorMetadata")},
+            "parameters": OBJECT,
+        },
+        "name",
+        "versions",
+        "platform",
+        "inputs",
+        "outputs",
+    ),
+    "OutputTensor": _object(
+        {
+            "name": TEXT,
+            "datatype": {"type": "string", "enum": ["BYTES", "FP64"]},
+            "shape": {"type": "array", "items": COUNT},
+            "data": {"type": "array", "items": {"anyOf": [TEXT, {"type": "number"}]}},
+            "parameters": OBJECT,
+        },
+        "name",
+        "datatype",
+        "shape",
+    ),
+    "InferResponse": _object(
+        {"id": TEXT, "model_name": TEXT, "model_version": TEXT, "outputs": {"type": "array", "items": _named("OutputTensor")}},
+        "model_name",
+        "model_version",
+        "outputs",
+    ),
 }
 INFER = {
     "inputs": [
@@ -64,10 +149,10 @@ INFER = {
         {"name": "description", "datatype": "BYTES", "shape": [1], "data": [EVENT["description"]]},
     ]
 }
-OBJECT: Schema = {"type": "object"}
 REFUSED = {
     400: "The request is not as it is described here.",
     403: "A page of another site sent the request.",
+    406: "Accept names no kind of answer that there is.",
     408: "The body did not arrive in time.",
     413: "The body is too large, or has too many rows.",
     415: "The body is compressed.",
@@ -75,76 +160,110 @@ REFUSED = {
     503: "The queue is full, the server ends, or the broker does not confirm: send it again after Retry-After.",
     504: "No decision came within the deadline.",
 }
-COMMON = (401, 421)
+COMMON = (401, 406, 421)
 MISSING = {401: "There is no token, or another one.", 404: "There is no such model or version."}
+OCTETS = "application/octet-stream"
 
 
 def _json(description: str, schema: Schema, example: object = None) -> dict[str, Any]:
     content: Schema = {"schema": schema} if example is None else {"schema": schema, "example": example}
-    return {"description": description, "content": {"application/json": content}}
+    return {"description": description, "content": {JSON: content}}
 
 
-def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    return {status: _json((REFUSED | MISSING)[status], SENTENCE) for status in statuses}
+def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    content = {PROBLEM: {"schema": _named("Problem")}}
+    return {status: {"description": (REFUSED | MISSING)[status], "content": content} for status in statuses}
+
+
+def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {status: _json((REFUSED | MISSING)[status], _named("ProtocolError")) for status in statuses}
 
 
 def _body(schema: Schema, example: object) -> dict[str, Any]:
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema, "example": example}}}}
+    return {"requestBody": {"required": True, "content": {JSON: {"schema": schema, "example": example}}}}
 
 
 def _text(description: str) -> dict[str, Any]:
     return {"description": description, "content": {"text/plain": {"schema": {"type": "string"}}}}
 
 
-_MANY: Schema = {"type": "array", "items": ANSWER_SCHEMA}
+_EVENTS: Schema = {"anyOf": [_named("Event"), {"type": "array", "items": _named("Event")}]}
+_ANSWERS: Schema = {"anyOf": [_named("Answer"), {"type": "array", "items": _named("Answer")}]}
 _PATHS: dict[str, dict[str, Any]] = {
     "classify": {
         "summary": "Decide on one event, or on an array of them",
         "description": "Each answer is the object of `tagstream classify --json`. An event that is rejected is answered by its reason: "
         "status 422 where it came alone, and in its place in an array.",
         "responses": {
-            200: _json(
-                "The answer, or an array of answers in the order of the events.", {"anyOf": [ANSWER_SCHEMA, _MANY]}, DECISION
-            ),
-            422: _json("The one event is rejected.", ANSWER_SCHEMA, REJECTION),
-            **_refusals(*COMMON, *REFUSED),
+            200: _json("The answer, or an array of answers in the order of the events.", _ANSWERS, DECISION),
+            422: _json("The one event is rejected.", _named("Answer"), REJECTION),
+            **_problems(401, *REFUSED),
         },
-        "openapi_extra": _body({"anyOf": [EVENT_SCHEMA, {"type": "array", "items": EVENT_SCHEMA}]}, EVENT),
+        "openapi_extra": _body(_EVENTS, EVENT),
     },
     "infer": {
         "summary": "Decide on rows of tensors (Open Inference Protocol v2)",
         "description": "Inputs `title`, and perhaps `description` and `id`, of datatype BYTES and shape [rows]. Outputs `tag`, `confidence`, "
         "`probabilities`, `prediction_id`, `destination`, and `answer`, which is the object of /classify. A rejected row has the "
         "destination `dlq` and an empty tag.",
-        "responses": {200: _json("The outputs.", OBJECT), **_refusals(*COMMON, 404, *REFUSED)},
-        "openapi_extra": _body(INFER_SCHEMA, INFER),
+        "responses": {
+            200: _json("The outputs.", _named("InferResponse")),
+            **_errors(401, 404, *REFUSED),
+        },
+        "openapi_extra": _body(_named("InferRequest"), INFER),
     },
     "server": {
         "summary": "Name and version of the server",
-        "responses": {200: _json("The server.", OBJECT), **_refusals(*COMMON)},
+        "responses": {200: _json("The server.", _named("Server")), **_errors(*COMMON)},
     },
     "model": {
         "summary": "Inputs, outputs and labels of the model",
-        "responses": {200: _json("The model.", OBJECT), **_refusals(*COMMON, 404)},
+        "responses": {200: _json("The model.", _named("Model")), **_errors(*COMMON, 404)},
     },
     "ready": {
         "summary": "Is the model ready?",
-        "responses": {200: _json("It is.", OBJECT), **_refusals(*COMMON, 404)},
+        "responses": {200: _json("It is.", _named("ModelReady")), **_errors(*COMMON, 404)},
     },
-    "live": {"summary": "Does the server live?", "responses": {200: _json("It does.", OBJECT), **_refusals(421)}},
+    "live": {"summary": "Does the server live?", "responses": {200: _json("It does.", _named("Live")), **_errors(421)}},
     "v2ready": {
         "summary": "Does the server take requests?",
-        "responses": {200: _json("It does.", OBJECT), 503: _json("It ends, or its model is broken.", OBJECT), **_refusals(421)},
+        "responses": {
+            200: _json("It does.", _named("Ready")),
+            503: _json("It ends, or its model is broken.", _named("ProtocolError")),
+            **_errors(421),
+        },
     },
-    "healthz": {"summary": "Does the process live?", "responses": {200: _text("It does."), **_refusals(421)}},
+    "healthz": {"summary": "Does the process live?", "responses": {200: _text("It does."), **_problems(421)}},
     "readyz": {
         "summary": "Does it take requests?",
-        "responses": {200: _text("It does."), 503: _text("It does not; the text says why."), **_refusals(421)},
+        "responses": {200: _text("It does."), 503: _text("It does not; the text says why."), **_problems(421)},
     },
-    "metrics": {"summary": "Metrics for Prometheus", "responses": {200: _text("The metrics."), **_refusals(421)}},
+    "metrics": {"summary": "Metrics for Prometheus", "responses": {200: _text("The metrics."), **_problems(421)}},
 }
+_VERSION = "_version"
+# Beside those of the document, in which one alone stands: a generator would make every answer either of two.
+_MORE_KINDS = {"infer": (OCTETS,)}
+_FASTAPIS_OWN = "#/components/schemas/HTTPValidationError"
 
 
-def describe(path: str) -> dict[str, Any]:
-    """Arguments of a route of FastAPI: its summary, answers and examples."""
-    return _PATHS[path]
+def describe(name: str) -> dict[str, Any]:
+    """
+    Arguments of a route of FastAPI: its name for clients, summary, answers and examples.
+
+    `NAME_version` is described as NAME. Where a client can be refused because of its `Accept` (406), the route looks at it.
+    """
+    path = name.removesuffix(_VERSION)
+    described = _PATHS[path]
+    if HTTPStatus.NOT_ACCEPTABLE not in described["responses"]:
+        return {**described, "operation_id": name}
+    kinds = (*described["responses"][HTTPStatus.OK]["content"], *_MORE_KINDS.get(path, ()))
+    return {**described, "operation_id": name, "dependencies": [Depends(giving(kinds))]}
+
+
+def completed(document: dict[str, Any]) -> dict[str, Any]:
+    """The document of FastAPI with `COMPONENTS` alone: its own error is never answered here."""
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            if _FASTAPIS_OWN in str(operation["responses"].get("422")):
+                del operation["responses"]["422"]
+    return {**document, "components": {"schemas": COMPONENTS}}

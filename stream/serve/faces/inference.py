@@ -18,12 +18,11 @@ from stream.serve.answering import Answering
 from stream.serve.errors import RequestError
 from stream.serve.faces import tensors
 from stream.serve.faces.bodies import bounded, check_rows
-from stream.serve.faces.described import describe
+from stream.serve.faces.described import OCTETS, describe
 from stream.serve.faces.problems import json_response
 from stream.serve.faces.tensors import NUMBER, TEXT, Output
 
 TITLE, OPTIONAL = "title", ("description", "id")
-OCTETS = "application/octet-stream"
 
 
 class _Answer(msgspec.Struct):
@@ -63,31 +62,36 @@ def routes(answering: Answering, model: ModelRef, labels: Sequence[str], *, most
 
     program = {"name": "tagstream", "version": metadata.version("tagstream"), "extensions": ["binary_tensor_data"]}
 
-    def check(name: str, version: str | None) -> None:
-        if name != model.name or version not in {None, model.version}:
-            sentence = f"The only model here is {model.name}, version {model.version}. Next: ask for it, or see /v2/models/{model.name}."
-            raise RequestError(404, sentence)
-
     @router.get("/v2", **describe("server"))
     def server() -> Response:
         return json_response(msgspec.json.encode(program))
 
-    @router.get("/v2/models/{name}", **describe("model"))
-    @router.get("/v2/models/{name}/versions/{version}", **describe("model"))
-    def about(name: str, version: str | None = None) -> Response:
-        check(name, version)
+    # The version has paths of its own, since a parameter of a path cannot be absent: generators of clients would leave them out.
+    @router.get("/v2/models/{name}/versions/{version}", **describe("model_version"))
+    def about_version(name: str, version: str) -> Response:
+        _check(model, name, version)
         return json_response(msgspec.json.encode(known))
 
-    @router.get("/v2/models/{name}/ready", **describe("ready"))
-    @router.get("/v2/models/{name}/versions/{version}/ready", **describe("ready"))
-    def ready(name: str, version: str | None = None) -> Response:
-        check(name, version)
+    @router.get("/v2/models/{name}", **describe("model"))
+    def about(name: str) -> Response:
+        return about_version(name, model.version)
+
+    @router.get("/v2/models/{name}/versions/{version}/ready", **describe("ready_version"))
+    def ready_version(name: str, version: str) -> Response:
+        _check(model, name, version)
         return json_response(msgspec.json.encode({"name": model.name, "ready": True}))
 
+    @router.get("/v2/models/{name}/ready", **describe("ready"))
+    def ready(name: str) -> Response:
+        return ready_version(name, model.version)
+
     @router.post("/v2/models/{name}/infer", **describe("infer"))
-    @router.post("/v2/models/{name}/versions/{version}/infer", **describe("infer"))
-    async def infer(request: Request, name: str, version: str | None = None) -> Response:
-        check(name, version)
+    async def infer(request: Request, name: str) -> Response:
+        return await infer_version(request, name, model.version)
+
+    @router.post("/v2/models/{name}/versions/{version}/infer", **describe("infer_version"))
+    async def infer_version(request: Request, name: str, version: str) -> Response:
+        _check(model, name, version)
         asked, binary = tensors.split(await bounded(request), request.headers.get(tensors.LENGTH_HEADER))
         values = _events(tensors.texts(asked.inputs, binary), most_rows)
         answers = await answering.answers(values)
@@ -97,6 +101,14 @@ def routes(answering: Answering, model: ModelRef, labels: Sequence[str], *, most
         return Response(body, headers={tensors.LENGTH_HEADER: str(length)}, media_type=OCTETS)
 
     return router
+
+
+def _check(model: ModelRef, name: str, version: str) -> None:
+    if (name, version) != (model.name, model.version):
+        sentence = (
+            f"The only model here is {model.name}, version {model.version}. Next: ask for it, or see /v2/models/{model.name}."
+        )
+        raise RequestError(404, sentence)
 
 
 def _events(columns: Mapping[str, list[str]], most_rows: int) -> list[bytes]:

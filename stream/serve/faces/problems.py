@@ -1,6 +1,7 @@
-"""An answer that is no decision: `{"error": SENTENCE}`, on both faces, as the Open Inference Protocol has it."""
+"""An answer that is no decision: a problem by RFC 9457, or `{"error": SENTENCE}` where the Open Inference Protocol has it so."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from fastapi.responses import Response
 from stream.serve.errors import RequestError
 
 JSON = "application/json"
+PROBLEM = "application/problem+json"
 
 
 def json_response(content: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -18,26 +20,30 @@ def json_response(content: bytes, status: int = 200, headers: Mapping[str, str] 
     return Response(content, status, headers, media_type=JSON)
 
 
-def refusal(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> Response:
-    """The answer of a request that is refused."""
-    return json_response(msgspec.json.encode({"error": sentence}), status, headers)
+def refusal(path: str, status: int, sentence: str, headers: Mapping[str, str] | None = None) -> Response:
+    """The answer of a request that is refused, in the form that the clients of this path know."""
+    if path == "/v2" or path.startswith("/v2/"):
+        return json_response(msgspec.json.encode({"error": sentence}), status, headers)
+    problem = {"title": HTTPStatus(status).phrase, "status": status, "detail": sentence}
+    return Response(msgspec.json.encode(problem), status, headers, media_type=PROBLEM)
 
 
 def answer_errors(app: FastAPI) -> None:
     """Give every error this form."""
 
-    async def refused(_: Request, error: RequestError) -> Response:
-        return refusal(error.status, str(error), error.headers)
+    async def refused(request: Request, error: RequestError) -> Response:
+        return refusal(request.url.path, error.status, str(error), error.headers)
 
-    async def no_path(_: Request, _error: Exception) -> Response:
-        return refusal(404, "There is nothing at this path. Next: /docs lists what there is.")
+    async def no_path(request: Request, _error: Exception) -> Response:
+        return refusal(request.url.path, 404, "There is nothing at this path. Next: /docs lists what there is.")
 
-    async def other_method(_: Request, error: Any) -> Response:
-        return refusal(405, "This path does not take this method. Next: /docs lists what there is.", error.headers)
+    async def other_method(request: Request, error: Any) -> Response:
+        sentence = "This path does not take this method. Next: /docs lists what there is."
+        return refusal(request.url.path, 405, sentence, error.headers)
 
-    async def invalid(_: Request, error: RequestValidationError) -> Response:
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
         found = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-        return refusal(400, f"The request is not as /docs describes it ({found}). Next: correct it.")
+        return refusal(request.url.path, 400, f"The request is not as /docs describes it ({found}). Next: correct it.")
 
     handlers: dict[type[Exception] | int, Callable[[Request, Any], Awaitable[Response]]] = {
         RequestError: refused,

@@ -165,10 +165,12 @@ def response(request: Request, made: Sequence[Output], *, model: str, version: s
     The body of an answer, and the length of its JSON if binary data stands behind it.
 
     Raises:
-        RequestError: The request names an output that there is not.
+        RequestError: The request names an output that there is not, or names one twice.
     """
     by_name = {output.name: output for output in made}
     wanted = request.outputs or [Wanted(name) for name in by_name]
+    if len({one.name for one in wanted}) < len(wanted):
+        bad("An output is named twice")
     all_binary = request.parameters.get("binary_data_output") is True
     shown: list[dict[str, object]] = []
     binary: list[bytes] = []

@@ -18,10 +18,9 @@ from prometheus_client import CollectorRegistry
 import stream.worker.producer
 from monitoring.health import Progress
 from stream import logs
-from stream.contract.publication import Publication
+from stream.contract.publication import Decide, Publication
 from stream.decide.draw import draw_of
 from stream.deliver.batcher import Batcher
-from stream.deliver.crash.guard import DecideOrRefuse
 from stream.deliver.delivery import Delivery
 from stream.deliver.fatal import die
 from stream.deliver.inference import record_of
@@ -52,7 +51,7 @@ class Parts:
     def delivery(
         self,
         *,
-        decide: DecideOrRefuse | None = None,
+        decide: Decide | None = None,
         send: Callable[[Publication], Awaitable[Awaitable[Any]]] | None = None,
         fail: Callable[[BaseException], NoReturn] = die,
     ) -> Delivery:

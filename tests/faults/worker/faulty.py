@@ -1,8 +1,8 @@
 """A real worker that breaks on command, with the real delivery, pipeline and producer of `stream.worker.process.run`.
 
 Run as `python -m tests.faults.worker` with TAGSTREAM_* in the environment; signals or TESTS_FAULTS_FAILPOINTS arm its
-points. The model is the stub,
-or with TESTS_FAULTS_MODEL=bundle the settings' own bundle.
+points. The model is the stub, with
+TESTS_FAULTS_MODEL=poisonable one that some titles break, or with TESTS_FAULTS_MODEL=bundle the settings' own bundle.
 """
 
 import os
@@ -14,16 +14,19 @@ from prometheus_client import CollectorRegistry
 import stream.kafka.transactions
 import stream.worker.process
 import stream.worker.producer
+from monitoring.observer import NullObserver, Observer
 from stream import logs
 from stream.contract.limits import Limits
+from stream.contract.publication import Decide
+from stream.decide.decider import Decider
 from stream.decide.from_settings import decider_of
-from stream.deliver.crash.guard import DecideOrRefuse
 from stream.settings.loading import load
 from stream.settings.settings import Settings
 from stream.tracing.from_settings import tracing_of
 from stream.worker.allocator import limit_fragmentation
 from stream.worker.drift import watch_of
 from tests.faults.worker.points import FAILPOINTS_VARIABLE, Arms
+from tests.faults.worker.poison import poisonable_decider
 from tests.faults.worker.stub import (
     ANSWER_SECONDS_VARIABLE,
     MODEL,
@@ -33,9 +36,9 @@ from tests.faults.worker.stub import (
     FaultyAnswering,
     FaultyMetrics,
     FaultyPipeline,
-    StubPipeline,
     faulty_producer,
     faulty_transactions,
+    stub_decider,
 )
 
 
@@ -56,7 +59,7 @@ def main() -> None:
     watch = watch_of(settings, pipeline.decider)
     seconds = float(os.environ.get(ANSWER_SECONDS_VARIABLE) or os.environ.get(SECONDS_VARIABLE, "0"))
 
-    def answering(limits: Limits) -> DecideOrRefuse:
+    def answering(limits: Limits) -> Decide:
         faulty = FaultyAnswering(arms, limits, seconds_per_batch=seconds, full_batch=settings.batch_max_events)
         return faulty.publications
 
@@ -64,6 +67,7 @@ def main() -> None:
         stream.worker.process.run(
             settings,
             pipeline=pipeline,
+            make=pipeline_of_trial,
             metrics=metrics,
             registry=registry,
             watch=watch,
@@ -72,19 +76,31 @@ def main() -> None:
         )
 
 
+def pipeline_of_trial(settings: Settings) -> FaultyPipeline:
+    """The pipeline of this worker in the process of a trial, where no point is armed."""
+    return _pipeline(settings, Arms(), NullObserver(), _decider(settings))
+
+
 def _parts(settings: Settings, arms: Arms, registry: CollectorRegistry) -> tuple[FaultyMetrics, FaultyPipeline]:
-    seconds = float(os.environ.get(SECONDS_VARIABLE, "0"))
-    wanted = os.environ.get(MODEL_VARIABLE, "stub")
-    if wanted != "bundle":
-        model = {"stub": MODEL, "other-stub": OTHER_MODEL}[wanted]
-        metrics = FaultyMetrics(registry, arms, settings.topics.content)
-        metrics.model_loaded(name=model.name, version=model.version, digest=model.digest, now=0)
-        return metrics, StubPipeline(arms, settings, metrics, seconds_per_batch=seconds, model=model)
-    decider = decider_of(settings)
+    decider = _decider(settings)
     model = decider.model
     metrics = FaultyMetrics(registry, arms, settings.topics.content, decider.labels)
     metrics.model_loaded(name=model.name, version=model.version, digest=model.digest, now=0)
-    return metrics, FaultyPipeline(arms, settings, metrics, decider=decider, seconds_per_batch=seconds)
+    return metrics, _pipeline(settings, arms, metrics, decider)
+
+
+def _decider(settings: Settings) -> Decider:
+    wanted = os.environ.get(MODEL_VARIABLE, "stub")
+    if wanted == "bundle":
+        return decider_of(settings)
+    if wanted == "poisonable":
+        return poisonable_decider()
+    return stub_decider({"stub": MODEL, "other-stub": OTHER_MODEL}[wanted])
+
+
+def _pipeline(settings: Settings, arms: Arms, observer: Observer, decider: Decider) -> FaultyPipeline:
+    seconds = float(os.environ.get(SECONDS_VARIABLE, "0"))
+    return FaultyPipeline(arms, settings, observer, decider=decider, seconds_per_batch=seconds)
 
 
 def in_a_sentence(run: Callable[[], None]) -> None:

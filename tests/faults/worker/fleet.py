@@ -55,7 +55,7 @@ class Fleet:
     Args:
         processes: Under whose supervision they run: none outlives the test.
         module: The worker to run, `python -m module`.
-        model: "stub", or "bundle" for the settings' own.
+        model: "stub", "poisonable", or "bundle" for the settings' own.
         environ: TAGSTREAM_* of all of them.
         seconds_per_batch: How slow their model is.
         folder: Where their logs go.

@@ -37,7 +37,7 @@ from tests.faults.worker.points import Arms, Point
 SECONDS_VARIABLE = "TESTS_FAULTS_SECONDS_PER_BATCH"
 # The same for answers; as slow as the model unless set.
 ANSWER_SECONDS_VARIABLE = "TESTS_FAULTS_SECONDS_PER_BATCH_OF_ANSWERS"
-# The model to wrap: "stub", "other-stub" with its own digest and decisions, or "bundle".
+# The model to wrap: "stub", "other-stub" with its own digest and decisions, "poisonable", or "bundle".
 MODEL_VARIABLE = "TESTS_FAULTS_MODEL"
 # How many texts take `seconds_per_batch`; a full batch unless set.
 FULL_BATCH_VARIABLE = "TESTS_FAULTS_FULL_BATCH"
@@ -200,12 +200,12 @@ class FaultyAnswering:
         self._seconds = seconds_per_batch
         self._full_batch = full_batch
 
-    def publications(self, events: Sequence[Record], refusal: Refusal | None = None) -> list[Publication]:
+    def publications(self, events: Sequence[Record]) -> list[Publication]:
         """Those of the real one, unless a point fires."""
         self._arms.kill_at(Point.KILL_BEFORE_DECIDING)
         if not self._arms.is_armed(Point.HURRY):
             time.sleep(self._seconds * min(1.0, len(events) / self._full_batch))
-        publications = self._real.publications(events, refusal)
+        publications = self._real.publications(events)
         self._arms.kill_at(Point.KILL_BEFORE_SENDING)
         if self._arms.fires(Point.EXCEPTION):
             msg = f"injected behind a batch of {len(events)} answers"

@@ -39,5 +39,5 @@ def test_a_topic_that_is_missing_is_said(environ: dict[str, str], tmp_path: Path
     with service(tmp_path, **environ | {"TAGSTREAM_TOPICS__CONTENT": "missing-topic"}) as running:
         found = httpx.post(f"{running.url}/classify?publish=true", content=EVENTS[0], timeout=HANG_SECONDS)
         assert found.status_code == 503
-        assert "missing-topic" in found.json()["error"]
+        assert "missing-topic" in found.json()["detail"]
         assert httpx.post(f"{running.url}/classify", content=EVENTS[0], timeout=HANG_SECONDS).status_code == 200

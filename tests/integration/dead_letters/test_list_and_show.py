@@ -1,13 +1,15 @@
 """`tagstream dlq list` and `show` on Apache Kafka."""
 
 import base64
+import json
+from pathlib import Path
 
 import pytest
 
 from stream.broker.ports import free_ports
 from stream.settings.settings import Settings
 from tests.integration.command_line import Command, lines
-from tests.integration.dead_letters.laying import EVENTS, HOSTILE, lay
+from tests.integration.dead_letters.laying import EVENTS, HOSTILE, contents, lay
 
 pytestmark = pytest.mark.broker
 
@@ -42,6 +44,30 @@ def test_dead_letters_are_listed_without_their_text(tagstream: Command, environ:
     counted = tagstream("dlq", "list", "--count", "--json", environ=environ)
     assert [(line["code"], line["letters"]) for line in lines(counted.stdout)] == [("invalid_json", 6), ("missing_title", 1)]
     assert tagstream("dlq", "list", "--since", "yesterday", environ=environ).returncode == 2
+
+
+def test_dead_letters_are_corrected_in_bulk(
+    tagstream: Command, environ: dict[str, str], settings: Settings, tmp_path: Path
+) -> None:
+    """Exported, sent as they are (refused, line by line, and nothing is sent), corrected by a program, and sent."""
+    lay(settings, tuple((b"k", b'{"headline": "Feature store %d",\n "n": %d}' % (number, number), ()) for number in range(20)))
+    exported = tagstream("dlq", "export", "--code", "invalid_json", environ=environ)
+    assert exported.returncode == 0, exported.stderr.decode()
+    assert "19 events written." in exported.stderr.decode()
+    file = tmp_path / "events.jsonl"
+    file.write_bytes(exported.stdout)
+    refused = tagstream("send", str(file), environ=environ)
+    assert refused.returncode == 4
+    assert "19" in refused.stderr.decode()
+    assert "missing_title" in refused.stderr.decode()
+    assert contents(settings, settings.topics.content) == []
+    corrected = [{"title": row.pop("headline"), **row} for row in lines(exported.stdout)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in corrected), encoding="utf-8")
+    sent = tagstream("send", str(file), environ=environ)
+    assert sent.returncode == 0, sent.stderr.decode()
+    found = [json.loads(record.value or b"") for record in contents(settings, settings.topics.content)]
+    assert sorted(one["n"] for one in found) == sorted(set(range(20)) - {2})
+    assert all(one["title"] == f"Feature store {one['n']}" for one in found)
 
 
 def test_a_dead_letter_is_shown_without_moving_the_cursor(

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import pytest
 import structlog
+from kafka.net.selector import NetworkSelector
 
 from stream import logs
 from stream.logs import MOST_MESSAGES, NEVER_DEBUG, QUIET, REPEAT_SECONDS, REPEATS, Repeats, configure, logger
@@ -313,3 +314,14 @@ def test_a_log_whose_reader_is_gone_stops_nothing(capfd: pytest.CaptureFixture[s
         os.close(reading)
         logger("tagstream.test").info("unheard")
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_busy_machine_is_no_warning_of_kafka_python(caplog: pytest.LogCaptureFixture) -> None:
+    """Its selector takes a slow task for a programming error; what else it warns of is kept. The library's own loop says it here."""
+    logs.without_slow_tasks()
+    selector = NetworkSelector(slow_task_threshold_secs=1e-9)
+    selector.run(selector.sleep, 0)
+    selector.close()
+    assert caplog.messages == []
+    logging.getLogger("kafka.net.selector").warning("something else")
+    assert caplog.messages == ["something else"]

@@ -52,8 +52,8 @@ class Proxy:
         """
         self._check(request)
         names = request.headers.getlist(self.header)
-        # Two headers of the name: one of them may be the client's own.
-        if len(names) != 1 or (found := clean_name(names[0])) is None:
+        # Two names, in two headers or in one with a comma, which is the same by HTTP: one of them may be the client's own.
+        if len(names) != 1 or "," in names[0] or (found := clean_name(names[0])) is None:
             raise AccessError(
                 401, f"The proxy sent no name in {self.header}. Next: sign in, or look at the proxy's configuration."
             )

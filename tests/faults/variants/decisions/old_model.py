@@ -8,7 +8,6 @@ from typing import Any
 import stream.worker.faust_app
 from stream.contract.publication import Publication
 from stream.contract.record import Record
-from stream.contract.refusal import Refusal
 from tests.faults.variants.bad_worker import Parts, run
 from tests.faults.worker.stub import OTHER_MODEL
 
@@ -19,11 +18,11 @@ def define(parts: Parts) -> None:
     """Declare the agent."""
     batches = itertools.count()
 
-    def decide(events: Sequence[Record], refusal: Refusal | None = None) -> list[Publication]:
+    def decide(events: Sequence[Record]) -> list[Publication]:
         if next(batches) == EXCHANGED_AFTER_BATCHES:
             # A whole exchange would take the other model's classifier too.
             parts.pipeline.decider = replace(parts.pipeline.decider, model=OTHER_MODEL)
-        return parts.pipeline.publications(events, refusal)
+        return parts.pipeline.publications(events)
 
     @parts.app.agent(stream.worker.faust_app.source(parts.app, parts.settings), name="classify")  # type: ignore[untyped-decorator]
     async def classify(stream: Any) -> None:

@@ -14,7 +14,7 @@ from model_export.bundle.manifest import MANIFEST
 from model_export.bundle.normalization import MOST_MARKS, normalize
 from model_export.bundle.text import MOST_CHARACTERS, MOST_RAW_CHARACTERS, compose
 from model_export.bundle.text import read as read_text
-from model_export.data.corpus import CORPUS, CorpusLine, msgspec
+from model_export.data.corpus import CORPUS, PAIRS, CorpusLine, msgspec
 from monitoring.vocabulary import TextFlag
 from tests.hostile.texts import CODE, HONEST
 from tests.lacking import lacking
@@ -180,7 +180,7 @@ def test_the_projects_own_corpus_has_no_flag_and_keeps_its_decisions() -> None:
     """None of the 5,686 authored texts is flagged, and normalization changes no digit of any prediction."""
     lines = [
         msgspec.json.decode(raw, type=CorpusLine)
-        for path in sorted(CORPUS.rglob("*.jsonl"))
+        for path in sorted([*CORPUS.glob("*.jsonl"), *(CORPUS / PAIRS).glob("*.jsonl")])
         for raw in path.read_bytes().splitlines()
     ]
     assert len(lines) > 5_000

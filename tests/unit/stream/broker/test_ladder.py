@@ -149,20 +149,23 @@ class TestExternal:
         assert not isinstance(error.value, RungUnavailable)
 
     def test_silent_address_is_an_error_within_the_bound(self) -> None:
-        """A named broker that does not answer is an error in time, and no other broker is taken in its place."""
+        """A named broker that does not answer is waited for with a sentence, in time, and no other one is taken in its place."""
         (port,) = free_ports(1)
         second = FakeRung("b")
+        said: list[str] = []
         with (
             pytest.raises(BrokerUnavailable, match="did not answer within 1 s"),
             broker(
                 rungs=(External(), second),
                 environ={"TAGSTREAM_BROKERS": f"{LOOPBACK}:{port}"},
                 start_timeout_seconds=1,
-                log=nothing,
+                log=said.append,
             ),
         ):
             pass
         assert second.asked == []
+        looking = f"looking for the broker at {LOOPBACK}:{port}, which TAGSTREAM_BROKERS names, for 1 s at most; "
+        assert said == [f"{looking}unset TAGSTREAM_BROKERS to have one started"]
 
 
 class TestOneNodeRungs:

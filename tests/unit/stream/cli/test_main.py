@@ -43,6 +43,16 @@ def test_help_says_what_a_worker_ends_with() -> None:
     assert BundleError.exit_code == 1
 
 
+@pytest.mark.parametrize("verb", ["", "model", "dlq", "review", "drift", "config", "contract"])
+def test_help_says_the_whole_sentence_of_each_verb(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No summary is cut at 80 columns, and the verbs of tagstream itself stand in groups."""
+    monkeypatch.setenv("COLUMNS", "80")
+    said = run(*verb.split(), "--help").output
+    assert "..." not in said.split("Commands")[-1].split("Look at it first")[-1]
+    assert max(map(len, said.splitlines())) <= 80
+    assert ("Commands:" in said) is bool(verb)
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -298,7 +308,7 @@ def test_a_replay_gives_a_program_its_report(monkeypatch: pytest.MonkeyPatch) ->
     done = run("dlq", "replay", "--json")
     assert (done.exit_code, json.loads(done.stdout)) == (
         0,
-        {"target": "content", "sent": 2, "returned": 0, "already": 0, "refused": {}},
+        {"target": "content", "sent": 2, "returned": 0, "hopeless": {}, "already": 0, "refused": {}},
     )
 
 
@@ -311,7 +321,7 @@ def test_the_version_is_a_line() -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        ("train", "OUT"),
+        ("train", "OUT", "--corpus-only"),
         ("train", "OUT", "--all"),
         ("export", "network", "OUT"),
         ("refit", "OUT"),

@@ -1,5 +1,6 @@
 """Dead letters that are read back: a replay is the original event with two more headers."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -32,10 +33,10 @@ HEADERS: Any = st.lists(st.tuples(st.one_of(st.sampled_from(OUR_NAMES), st.text(
 )
 
 
-def lying(event: Record, *, limits: Limits | None = None, offset: int = 42) -> Record:
+def lying(event: Record, *, limits: Limits | None = None, offset: int = 42, topic: str = "content") -> Record:
     """The dead letter of an event as it is stored on the topic."""
     refusal = Refusal(stage=Stage.VALIDATE, reason=Reason.MISSING_TITLE, message="title is missing")
-    (publication,) = publish_all([event], [refusal], 0, limits or Limits())
+    (publication,) = publish_all([replace(event, topic=topic)], [refusal], 0, limits or Limits())
     return Record(
         topic="content.dlq",
         key=publication.key,

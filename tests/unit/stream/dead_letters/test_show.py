@@ -74,6 +74,31 @@ def test_dead_letters_that_came_back_are_counted_apart(dry_run: bool) -> None:
     assert "came back" not in second
 
 
+def test_dead_letters_whose_own_bytes_are_at_fault_are_named_before_they_come_again() -> None:
+    """This version refuses them for the same reason; of others, framed or corrected by the version, nothing is said."""
+    report = ReplayReport(target="content")
+    for value in (b"{}", b'{"description":"x"}', b'{"title":"now it is read"}', b"\0\0\0\0\1{}"):
+        report.count(letter(value=value))
+    with console.err.capture() as captured:
+        show.print_report(report, dry_run=True, as_json=False)
+    said = " ".join(captured.get().split())
+    assert "4 dead letters would be replayed" in said
+    assert "2 of them become the same dead letter again, since their own bytes are at fault (2 missing_title)" in said
+
+
+def test_events_are_exported_as_lines_to_correct(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    """JSON is one line with its values byte for byte, broken JSON keeps its text, and what is left out is counted."""
+    values = (b'{ "name": "Caf\\u00e9",\n  "n": 1.50 }', b'{"title": "a\nb', b"\xff\xfe", b" ", None)
+    letters = [found(lying(event(value=value))) for value in values]
+    with console.err.capture() as captured:
+        show.print_events([*letters, found(lying(event(), topic="reviewed"))], content="content")
+    assert capsysbinary.readouterr().out == b'{"name":"Caf\\u00e9","n":1.50}\n{"title": "a b\n'
+    said = " ".join(captured.get().split())
+    assert "2 events written; left out: 1 no text" in said
+    assert "2 without a value" in said
+    assert "1 of the topic reviewed" in said
+
+
 @pytest.mark.parametrize("milliseconds", [-1, 0, 10**18])
 def test_an_invalid_time_is_shown_as_its_number(milliseconds: int) -> None:
     """Any writer may set the time of a record."""
@@ -102,6 +127,7 @@ def test_the_report_of_a_replay_is_an_object_in_json(capsysbinary: pytest.Captur
         "target": "content",
         "sent": 3,
         "returned": 0,
+        "hopeless": {},
         "already": 2,
         "refused": {NotReplayed.NOT_OURS.value: 4, NotReplayed.TOO_LARGE.value: 1},
     }

@@ -8,14 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from monitoring.vocabulary import Destination, Reason, Stage
+from monitoring.vocabulary import Destination, Reason
 from stream.contract import dead_letter
 from stream.contract.answers import Answer, Said, answer_to, write_answer
 from stream.contract.decisions import ModelRef
 from stream.contract.limits import DEFAULT_LIMITS, Limits
 from stream.contract.published import PublishedDecision, read_decision
 from stream.contract.record import Record
-from stream.contract.refusal import Refusal
 from stream.contract.signature import AnswerKeys
 from stream.decide.answering import Answering
 from stream.decide.pipeline import Pipeline
@@ -101,13 +100,6 @@ def test_a_decision_that_is_too_large_for_its_topic_is_a_dead_letter() -> None:
     """The broker would refuse it at every delivery."""
     (made,) = Answering(Limits(max_outcome_bytes=300)).publications([reviewed()])
     assert made.observation.rejection is Reason.OUTCOME_TOO_LARGE
-
-
-def test_a_refusal_from_outside_is_taken_for_every_record() -> None:
-    """None of them is read then, as in `Pipeline.publications`."""
-    refusal = Refusal(stage=Stage.INFER, reason=Reason.CRASHES_WORKER, message="why")
-    found = Answering().publications([reviewed(), reviewed(value=b"{")], refusal)
-    assert [one.observation.rejection for one in found] == [Reason.CRASHES_WORKER] * 2
 
 
 def test_labels_that_the_bundle_in_force_does_not_have_are_refused_under_its_digest() -> None:

@@ -21,6 +21,7 @@ from stream.settings.settings import Settings
 from stream.worker import process
 from tests.fakes import Clock
 from tests.observations import Stream
+from tests.unit.stream.deliver.crash.trying import FakeTrials
 
 NO_BROKER = "127.0.0.1:1"
 
@@ -31,7 +32,7 @@ def test_a_state_folder_that_a_worker_refuses_fails_the_check(tmp_path: Path, be
     (tmp_path / "file").write_bytes(b"")
     settings = Settings(state_folder=tmp_path.joinpath("file", *below), brokers=NO_BROKER)
     with pytest.raises(StateFolderError) as caught:
-        open_guard(settings)
+        open_guard(settings, FakeTrials())
     found = local.state_folder(settings)
     assert (found.status, f"{found.detail} Next: {found.fix}") == (Status.FAIL, str(caught.value))
     assert (

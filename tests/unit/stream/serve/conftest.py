@@ -69,6 +69,7 @@ async def served(
     token: str | None = None,
     deadline_seconds: float = HANG_SECONDS,
     most_waiting: int = MOST_WAITING,
+    most_requests: int = 100,
     inference_timeout_seconds: float = HANG_SECONDS,
     clock: Callable[[], float] = lambda: 0.0,
     table_seconds: float = HANG_SECONDS,
@@ -88,7 +89,7 @@ async def served(
     kept = Broker() if broker is None else broker
     sender: Callable[[], AbstractContextManager[Broker]] = kept.sender
     publishing = Publishing(sender, "content", wait_seconds=HANG_SECONDS)
-    answering = Answering(queue, publishing, metrics, cached, table_seconds=table_seconds)
+    answering = Answering(queue, publishing, metrics, cached, labels=made.decider.labels, table_seconds=table_seconds)
     service = Service(
         answering=answering,
         metrics=metrics,
@@ -96,6 +97,7 @@ async def served(
         labels=made.decider.labels,
         trouble=lambda: None if answering.broken is None else "it is broken",
         most_rows=most_waiting,
+        most_requests=most_requests,
         token=token,
     )
     app = application(service)

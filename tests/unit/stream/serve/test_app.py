@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Sequence
+from http import HTTPStatus
 
 import httpx
 import pytest
@@ -79,7 +80,7 @@ def test_what_is_no_request_is_refused_with_a_sentence(content: bytes, status: i
     """The sentence ends with the next step."""
     found = ask("POST", "/classify", content=content)
     assert found.status_code == status
-    assert "Next: " in found.json()["error"]
+    assert "Next: " in found.json()["detail"]
 
 
 @pytest.mark.parametrize(
@@ -91,18 +92,42 @@ def test_what_is_no_request_is_refused_with_a_sentence(content: bytes, status: i
         ("POST", "/classify", {"Content-Encoding": "gzip"}, 415),
         ("POST", "/classify", {"Host": "evil.example"}, 421),
         ("POST", "/classify", {"Origin": "https://evil.example"}, 403),
+        ("POST", "/classify", {"Accept": "text/html"}, 406),
+        ("POST", "/classify", {"Accept": "application/json;q=0, */*"}, 406),
+        ("GET", "/v2/nothing", {}, 404),
+        ("PUT", "/v2", {}, 405),
+        ("POST", "/v2/models/m/infer", {"Accept": "image/png"}, 406),
+        ("GET", "/v2/models/m", {"Accept": "text/plain"}, 406),
         ("GET", "/v2/models/other", {}, 404),
         ("GET", "/v2/models/m/versions/9", {}, 404),
         ("POST", "/v2/models/m/versions/9/infer", {}, 404),
     ],
 )
 def test_every_refusal_is_one_object(method: str, path: str, headers: dict[str, str], status: int) -> None:
-    """`{"error": SENTENCE}`, as the Open Inference Protocol has it."""
+    """A problem by RFC 9457; on the other face `{"error": SENTENCE}`, as the Open Inference Protocol has it."""
     found = ask(method, path, headers=headers, content=b"{}" if method == "POST" else b"")
     assert found.status_code == status
-    assert list(found.json()) == ["error"]
-    assert "Next: " in found.json()["error"]
-    assert (found.headers.get("allow") == "POST") == (status == 405)
+    if path.startswith("/v2"):
+        assert (found.headers["content-type"], list(found.json())) == ("application/json", ["error"])
+        sentence = found.json()["error"]
+    else:
+        assert found.headers["content-type"] == "application/problem+json"
+        assert list(found.json()) == ["title", "status", "detail"]
+        assert (found.json()["title"], found.json()["status"]) == (HTTPStatus(status).phrase, status)
+        sentence = found.json()["detail"]
+    assert "Next: " in sentence
+    assert ("allow" in found.headers) == (status == 405)
+
+
+@pytest.mark.parametrize("accept", ["", "*/*", "text/html, application/*;q=0.1", "application/json; charset=utf-8"])
+def test_an_answer_that_its_client_takes_is_given(accept: str) -> None:
+    """On both faces; health is given whatever is asked for, since a probe that fails ends the process."""
+    headers = {"Accept": accept}
+    assert ask("POST", "/classify", headers=headers, content=EVENTS[0]).status_code == 200
+    assert ask("POST", "/v2/models/m/infer", headers=headers, json=INFER).status_code == 200
+    assert ask("POST", "/v2/models/m/infer", headers={"Accept": "application/octet-stream"}, json=INFER).status_code == 200
+    for path in ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready", "/metrics"):
+        assert ask("GET", path, headers={"Accept": "image/png"}).status_code == 200
 
 
 def test_tensors_have_the_figures_of_the_objects() -> None:
@@ -200,7 +225,7 @@ def test_an_event_without_the_brokers_word_is_no_success(broker: Broker, status:
     """The client is told, and may send it again: the same event gets the same decision."""
     found = ask("POST", "/classify?publish=true", {"broker": broker}, content=EVENTS[0])
     assert found.status_code == status
-    assert part in found.json()["error"]
+    assert part in found.json()["detail"]
 
 
 def test_a_broker_that_comes_back_is_used() -> None:

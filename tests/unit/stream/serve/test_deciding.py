@@ -66,7 +66,7 @@ def test_rows_are_counted_not_requests() -> None:
 
     answered, refused = run(scenario, decide=gate.decide)
     assert (refused.status_code, refused.headers["retry-after"]) == (503, str(RETRY_SECONDS))
-    assert "8 rows wait" in refused.json()["error"]
+    assert "8 rows wait" in refused.json()["detail"]
     assert [found.status_code for found in answered] == [200] * 3
     assert [len(found.json()) for found in answered] == [1, MOST_WAITING - 1, 1]
     # Rows of two requests went together, and no batch had more than its bound.

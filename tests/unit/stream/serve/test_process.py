@@ -118,5 +118,5 @@ def test_without_a_broker_publishing_fails_and_deciding_does_not(tmp_path: Path)
     with service(tmp_path, TAGSTREAM_STARTUP_TIMEOUT_SECONDS="1") as running:
         found = httpx.post(f"{running.url}/classify?publish=true", content=b'{"title":"a"}', timeout=HANG_SECONDS)
         assert found.status_code == 503
-        assert "127.0.0.1:9" in found.json()["error"]
+        assert "127.0.0.1:9" in found.json()["detail"]
         assert httpx.post(f"{running.url}/classify", content=b'{"title":"a"}').status_code == 200

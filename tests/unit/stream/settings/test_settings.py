@@ -30,6 +30,7 @@ DOCUMENTED: dict[str, tuple[str, str, object]] = {
     "TAGSTREAM_TOPICS__SHADOW": ("s", "topics.shadow", "s"),
     "TAGSTREAM_TOPICS__DRIFT": ("dr", "topics.drift", "dr"),
     "TAGSTREAM_DATA": ("/data", "data", Path("/data")),
+    "TAGSTREAM_REAL": ("/real", "real", Path("/real")),
 }
 # Texts for settings that are unset and do not take every text.
 UNSET = {"tracing.endpoint": "http://127.0.0.1:4318"}
@@ -281,6 +282,7 @@ def test_the_process_environment_is_not_read(tmp_path: Path, monkeypatch: pytest
         ("TAGSTREAM_GROUP", ""),
         ("TAGSTREAM_BUNDLE", ""),
         ("TAGSTREAM_DATA", ""),
+        ("TAGSTREAM_REAL", ""),
         ("TAGSTREAM_STATE_FOLDER", ""),
         ("TAGSTREAM_DRIFT_REFERENCE", ""),
         ("TAGSTREAM_LOG_LEVEL", "loud"),

@@ -53,8 +53,8 @@ RECORDS = (
 def decided(pipeline: Pipeline, records: Sequence[Record] = RECORDS) -> list[Publication]:
     """The publications of a traced pipeline at a fixed clock."""
 
-    def at_a_time(records: Sequence[Record], refusal: Refusal | None = None, /) -> list[Publication]:
-        return pipeline.publications(records, refusal, clock=lambda: NOW_MS / 1000)
+    def at_a_time(records: Sequence[Record]) -> list[Publication]:
+        return pipeline.publications(records, clock=lambda: NOW_MS / 1000)
 
     return TracedDecide(at_a_time, "content")(records)
 
@@ -133,9 +133,9 @@ def test_a_copy_for_audit_is_in_the_same_trace(pipeline: Pipeline) -> None:
 
 
 def test_an_event_that_may_not_be_read_is_refused_as_before(pipeline: Pipeline) -> None:
-    """The crash guard's refusal reaches the pipeline, and every dead letter keeps its headers."""
+    """Every dead letter that the crash guard asks for keeps its headers."""
     refusal = Refusal(stage=Stage.INFER, reason=Reason.MODEL_RAISED, message="m")
-    found = TracedDecide(pipeline.publications, "content")(RECORDS, refusal)
+    found = TracedDecide(lambda records: pipeline.publications(records, refusal), "content")(RECORDS)
     assert [one.outcome for one in found] == [refusal] * len(RECORDS)
     assert [dict(one.headers).get("traceparent") for one in found] == [dict(one.headers).get("traceparent") for one in RECORDS]
 

@@ -8,6 +8,7 @@ import pytest
 
 from stream.web.guard import Guard, Rules
 from stream.web.serving import Message, Receive, Scope, Send
+from tests.waiting import HANG_SECONDS
 
 LARGEST, HELD = 1000, 1500
 
@@ -17,14 +18,14 @@ class Echo:
 
     def __init__(self) -> None:
         self.may = asyncio.Event()
-        self.began = asyncio.Event()
+        self.began: asyncio.Queue[None] = asyncio.Queue()
         self.asked = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request and its answer."""
         assert scope["type"] == "http"
         self.asked += 1
-        self.began.set()
+        self.began.put_nowait(None)
         body = (await receive())["body"]
         await self.may.wait()
         await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -33,7 +34,10 @@ class Echo:
 
 def guarded(app: Echo, **rules: Any) -> httpx.AsyncClient:
     """A client of an application behind its guard."""
-    made = Rules(**{"max_body_bytes": LARGEST, "max_held_bytes": HELD, "shorten": "send less", "programs": True} | rules)
+    made = Rules(
+        **{"max_body_bytes": LARGEST, "max_held_bytes": HELD, "max_requests": 2, "shorten": "send less", "programs": True}
+        | rules
+    )
     return httpx.AsyncClient(transport=httpx.ASGITransport(Guard(app, made)), base_url="http://127.0.0.1")
 
 
@@ -79,7 +83,7 @@ def test_a_body_has_a_bound_and_so_have_all_together() -> None:
         async with guarded(app) as client:
             assert (await client.post("/", content=b"x" * (LARGEST + 1))).status_code == 413
             first = asyncio.create_task(client.post("/", content=b"a" * LARGEST))
-            await app.began.wait()
+            await app.began.get()
             full = await client.post("/", content=b"b" * LARGEST)
             assert (full.status_code, full.headers["retry-after"]) == (503, "1")
             app.may.set()
@@ -90,13 +94,35 @@ def test_a_body_has_a_bound_and_so_have_all_together() -> None:
     asyncio.run(run())
 
 
+def test_health_is_answered_beside_as_many_requests_as_may_be() -> None:
+    """A third request is refused, with word when to come again; health is not counted."""
+
+    async def run() -> None:
+        app = Echo()
+        async with guarded(app) as client:
+            first = [asyncio.create_task(client.post("/", content=b"a")) for _ in range(2)]
+            for _ in first:
+                await app.began.get()
+            third = await client.post("/", content=b"a")
+            assert (third.status_code, third.headers["retry-after"]) == (503, "1")
+            health = asyncio.create_task(client.get("/healthz"))
+            await app.began.get()
+            app.may.set()
+            assert {one.status_code for one in await asyncio.gather(*first, health)} == {200}
+            assert (await client.post("/", content=b"a")).status_code == 200
+
+    asyncio.run(asyncio.wait_for(run(), HANG_SECONDS))
+
+
 def test_half_a_body_is_no_request() -> None:
     """A client that goes away in the middle has asked nothing, and its bytes are held no more."""
 
     async def run() -> None:
         app, sent = Echo(), []
         app.may.set()
-        guard = Guard(app, Rules(max_body_bytes=LARGEST, max_held_bytes=LARGEST, shorten="send less", programs=True))
+        guard = Guard(
+            app, Rules(max_requests=2, max_body_bytes=LARGEST, max_held_bytes=LARGEST, shorten="send less", programs=True)
+        )
         scope: Scope = {"type": "http", "method": "POST", "path": "/", "headers": [(b"host", b"127.0.0.1")]}
         half: list[Message] = [{"type": "http.request", "body": b"x" * LARGEST, "more_body": True}, {"type": "http.disconnect"}]
         whole: list[Message] = [{"type": "http.request", "body": b"y" * LARGEST, "more_body": False}]

@@ -6,15 +6,16 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
 import uvicorn
-from uvicorn.server import ServerState
 
-from stream.web import serving
+from monitoring.server.server import _listening
+from stream.web import connection, serving
+from stream.web.connection import Bounded, Connections
 from stream.web.serving import AddressError, listen, serve, url
 from tests.waiting import HANG_SECONDS, until
 
@@ -24,6 +25,28 @@ async def app(scope: dict[str, object], _receive: object, send: object) -> None:
     assert scope["type"] == "http"
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})  # type: ignore[operator]
     await send({"type": "http.response.body", "body": b"ok"})  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("listening", [listen, _listening], ids=["serve and the console", "the metrics of a worker"])
+def test_no_answer_waits_for_the_clients_acknowledgement(listening: Callable[[str, int], socket.socket]) -> None:
+    """Nagle's algorithm is off on the connections of every listening socket, as asyncio takes them."""
+
+    async def switched_off() -> bool:
+        found: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        def connected(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            found.set_result(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        with listening("127.0.0.1", 0) as bound:
+            async with await asyncio.start_server(connected, sock=bound):
+                _, client = await asyncio.open_connection(*bound.getsockname())
+                nodelay = await asyncio.wait_for(found, HANG_SECONDS)
+                client.close()
+                await client.wait_closed()
+                return bool(nodelay)
+
+    assert asyncio.run(switched_off())
 
 
 def test_a_taken_port_is_said_with_a_next_step() -> None:
@@ -105,7 +128,7 @@ def talked(bytes_sent: bytes) -> bytes:
 )
 def test_a_connection_without_a_whole_head_is_closed(monkeypatch: pytest.MonkeyPatch, sent: bytes, answers: int) -> None:
     """Clients that say nothing, or never finish, would otherwise hold all connections for ever."""
-    monkeypatch.setattr(serving, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(connection, "HEAD_SECONDS", 0.3)
     # The pause after a request, which a half request behind it does not end.
     monkeypatch.setattr(serving, "IDLE_SECONDS", 1)
     assert talked(sent).count(b"200 OK") == answers
@@ -153,9 +176,22 @@ class Slow(asyncio.Transport):
     waits = 100
     aborted = False
 
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Nothing is written."""
+
     def get_write_buffer_size(self) -> int:
         """The bytes."""
         return self.waits
+
+    def is_closing(self) -> bool:
+        """Not by itself."""
+        return False
+
+    def pause_reading(self) -> None:
+        """A test hands over what is read."""
+
+    def resume_reading(self) -> None:
+        """The same."""
 
     def abort(self) -> None:
         """Note it."""
@@ -167,7 +203,7 @@ def test_a_slow_reader_is_cut_only_when_it_takes_nothing() -> None:
     loop, transport = Loop(), Slow()
     config = uvicorn.Config(app, log_config=None)
     config.load()
-    protocol = serving._Bounded(config, ServerState(), {}, _loop=loop)
+    protocol = Bounded(config, Connections(1), {}, _loop=loop)
     protocol.connection_made(transport)
     loop.later.clear()
     protocol.pause_writing()
@@ -179,3 +215,61 @@ def test_a_slow_reader_is_cut_only_when_it_takes_nothing() -> None:
     loop.close()
     assert transport.aborted
     assert not loop.later
+
+
+class Client:
+    """A connection of a server with room for two; the server's application never answers."""
+
+    def __init__(self, connections: Connections, loop: asyncio.AbstractEventLoop) -> None:
+        config = uvicorn.Config(app, log_config=None)
+        config.load()
+        self.transport = Slow()
+        self.protocol = Bounded(config, connections, {}, _loop=loop)
+        self.protocol.connection_made(self.transport)
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    """A loop that is closed at the end, with the requests that began on it."""
+    made = Loop()
+    yield made
+    begun = asyncio.all_tasks(made)
+    for task in begun:
+        task.cancel()
+    if begun:
+        made.run_until_complete(asyncio.wait(begun))
+    made.close()
+
+
+def test_the_connection_that_was_silent_longest_makes_room(loop: Loop) -> None:
+    """One with a request under way stays, also where it is the oldest."""
+    connections = Connections(2)
+    busy, silent = Client(connections, loop), Client(connections, loop)
+    busy.protocol.data_received(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    third = Client(connections, loop)
+    assert [one.transport.aborted for one in (busy, silent, third)] == [False, True, False]
+
+
+def test_the_answer_that_waits_longest_is_given_up(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When too many bytes wait over all connections; one that alone is too large is still sent."""
+    monkeypatch.setattr(connection, "MOST_UNREAD_BYTES", 150)
+    connections = Connections(9)
+    first, second = Client(connections, loop), Client(connections, loop)
+    first.transport.waits = 1000
+    first.protocol.pause_writing()
+    assert not first.transport.aborted
+    second.protocol.pause_writing()
+    assert (first.transport.aborted, second.transport.aborted) == (True, False)
+    second.protocol.resume_writing()
+    assert not connections.unread
+
+
+def test_no_further_request_is_read_of_a_client_that_takes_no_answer(loop: Loop) -> None:
+    """It is read when the client has taken all."""
+    connections = Connections(9)
+    client = Client(connections, loop)
+    client.protocol.pause_writing()
+    client.protocol.data_received(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert not connections.tasks
+    client.protocol.resume_writing()
+    assert len(connections.tasks) == 1

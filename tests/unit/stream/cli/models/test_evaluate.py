@@ -10,8 +10,10 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from model_export.bundle import bundle as bundles
-from stream.cli import main
+from model_export.data import madewithml
+from stream.cli import main, making
 from tests.conftest import TINY_BUNDLE
+from tests.foreign import bundles as tickets
 
 ROWS = """n,headline,topic,channel,region
 1,Object detection in images,computer-vision,web,EU
@@ -81,6 +83,19 @@ def test_the_file_that_a_bundle_has_learned_from_measures_nothing(tmp_path: Path
     result = evaluate("--data", path, *COLUMNS, "--against", learned.path)
     assert f"{path} is a file that {learned.path} has learned from" in str(result.exception)
     assert getattr(result.exception, "exit_code", None) == 2
+
+
+def test_a_bundle_with_other_labels_is_not_measured_on_the_shipped_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without --data nothing is downloaded for it; the labels of both and the next step are said."""
+    monkeypatch.setattr(madewithml, "download", lambda *_: pytest.fail("the rows were looked for"))
+    folder = tickets.write(tmp_path / "tickets").path
+    result = CliRunner().invoke(main.app, ["model", "evaluate", str(folder)])
+    assert isinstance(result.exception, making.OtherLabelsError)
+    assert result.exception.exit_code == 2
+    assert "has the labels access, billing, bug" in str(result.exception)
+    assert "Next: give labelled rows of its own labels, --data FILE." in str(result.exception)
 
 
 @pytest.mark.parametrize(

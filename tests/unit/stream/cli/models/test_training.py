@@ -7,7 +7,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from model_export.make import own
-from stream.cli import main
+from stream.cli import main, making
 
 LABELS = ("access", "billing")
 
@@ -52,6 +52,21 @@ def test_what_is_no_folder_is_refused_before_the_rows_are_read(out: str, tmp_pat
     result = train(tmp_path / out, "--data", tmp_path / "none.csv", "--quick")
     assert (result.exit_code, f"{tmp_path / 'taken'} is no folder" in result.stderr) == (2, True)
     assert (tmp_path / "taken").read_text(encoding="utf-8") == "kept"
+
+
+@pytest.mark.parametrize("words", [(), ("--seed", "1"), ("--corpus-only",)])
+def test_a_name_alone_does_not_train_the_shipped_model(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """`model train distilbert-base-uncased` looks like the choice of an encoder; options of the shipped model say what is meant."""
+    monkeypatch.delenv("TAGSTREAM_DATA", raising=False)
+    asked: list[Path] = []
+    monkeypatch.setattr(making, "train", lambda _, folder, **__: asked.append(folder))
+    result = train(Path("distilbert-base-uncased"), *words)
+    if words:
+        assert (result.exit_code, asked) == (0, [Path("distilbert-base-uncased")])
+    else:
+        assert (result.exit_code, asked) == (2, [])
+        assert "would train the shipped model again" in result.stderr
+        assert "Next: give labelled rows of your own, --data FILE" in result.stderr
 
 
 def test_the_working_directory_has_a_name(tmp_path: Path, trained: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,7 +85,7 @@ def test_without_a_console_no_empty_store_is_made(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("TAGSTREAM_STATE_FOLDER", str(tmp_path / "state"))
     done = quality()
     assert done.exit_code == 1
-    assert "no review console has run with this state_folder" in done.stderr
+    assert "no review console has run on 127.0.0.1:9092 in the group tagstream" in done.stderr
     assert not (tmp_path / "state").exists()
 
 

@@ -1,5 +1,6 @@
 """`tagstream review` without a broker: which options go together, and what the console is started with."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from typer.testing import CliRunner
 from stream.cli import main
 from stream.review.console.doors.access import Proxy, Remembered
 from stream.review.console.run import Plan
+from stream.review.store.store import open_store
 
 
 @pytest.fixture
@@ -31,8 +33,45 @@ def test_without_options_it_listens_on_this_machine(plans: list[Plan], tmp_path:
     assert review("--reviewer", "ada").exit_code == 0
     [plan] = plans
     assert (plan.host, plan.port, plan.access) == ("127.0.0.1", 8090, Remembered(name="ada"))
-    assert plan.store == f"sqlite:///{tmp_path}/state/review.sqlite"
+    assert re.fullmatch(rf"sqlite:///{tmp_path}/state/review-[0-9a-f]{{16}}\.sqlite", plan.store)
     assert (tmp_path / "state").is_dir()
+
+
+def test_each_cluster_and_group_has_a_store_of_its_own(plans: list[Plan], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A console on a second Kafka, or for a second group, begins with a store of its own; the first one finds its own again."""
+    assert review().exit_code == 0
+    assert review("--brokers", "elsewhere:9092").exit_code == 0
+    monkeypatch.setenv("TAGSTREAM_GROUP", "another")
+    assert review().exit_code == 0
+    monkeypatch.delenv("TAGSTREAM_GROUP")
+    assert review().exit_code == 0
+    stores = [plan.store for plan in plans]
+    assert stores[0] == stores[3]
+    assert len(set(stores)) == 3
+
+
+def test_the_one_file_of_an_older_version_stays_the_store_of_one_cluster(plans: list[Plan], tmp_path: Path) -> None:
+    """The first console that finds it goes on with it where it is; a console on another Kafka never takes it."""
+    older = tmp_path / "state" / "review.sqlite"
+    older.parent.mkdir()
+    open_store(f"sqlite:///{older}").close()
+    for _ in range(2):
+        assert review().exit_code == 0
+        assert review("--brokers", "elsewhere:9092").exit_code == 0
+    stores = [plan.store for plan in plans]
+    assert stores[0] == stores[2] == f"sqlite:///{older}"
+    assert stores[1] == stores[3] != stores[0]
+    with open_store(stores[0]) as still:
+        assert still.queue().length == 0
+
+
+def test_a_damaged_older_file_is_not_passed_over(plans: list[Plan], tmp_path: Path) -> None:
+    """The console that opens it says what is wrong with it; an empty store in its place would hide it."""
+    older = tmp_path / "state" / "review.sqlite"
+    older.parent.mkdir()
+    older.write_bytes(b"no database" * 1000)
+    assert review().exit_code == 0
+    assert plans[0].store == f"sqlite:///{older}"
 
 
 def test_behind_a_proxy_it_may_listen_anywhere(plans: list[Plan]) -> None:

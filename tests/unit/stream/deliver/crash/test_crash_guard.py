@@ -14,31 +14,22 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from monitoring.vocabulary import Destination
+from stream.contract.budget import Budget
 from stream.contract.publication import Publication
 from stream.contract.record import Record, weight
 from stream.contract.refusal import Refusal
 from stream.decide.from_settings import pipeline_of
 from stream.deliver.crash.crash_file import CrashFile, newest
-from stream.deliver.crash.crash_guard import CrashGuard, open_guard
+from stream.deliver.crash.crash_guard import MOST_NOT_HELD, CrashGuard, open_guard
 from stream.deliver.crash.guard import DecideOrRefuse, Guard, Unguarded
-from stream.deliver.crash.suspects import InHand, State, Suspect, fingerprint, inherited
+from stream.deliver.crash.suspects import InHand, State, Suspect, inherited
+from stream.deliver.crash.trial import Died, NotHeld
 from stream.deliver.state_folder import StateFolderError, stem_of
 from stream.settings.settings import Settings
 from tests.fakes import BrokenClassifier, deciding
+from tests.unit.stream.deliver.crash.trying import KILLED, PIPELINE, SEGFAULT, FakeTrials, decided, event
 
 DEATHS = 3
-GOOD = b'{"title":"deployment"}'
-PIPELINE = pipeline_of(Settings(), decider=deciding())
-
-
-def event(offset: int, value: bytes = b"{}", partition: int = 0) -> Record:
-    """A record on `content`."""
-    return Record(topic="content", partition=partition, offset=offset, timestamp_ms=5, key=None, value=value)
-
-
-def decided(events: Sequence[Record], refusal: Refusal | None = None, /) -> list[Publication]:
-    """One publication for each event."""
-    return PIPELINE.publications([replace(one, value=GOOD) for one in events], refusal)
 
 
 def unread(settings: Settings) -> DecideOrRefuse:
@@ -57,11 +48,12 @@ class Worker:
     def __init__(self, folder: Path, **knobs: object) -> None:
         """Start the first."""
         self.settings = Settings.model_validate({"state_folder": folder, "crash_deaths": DEATHS, **knobs})
+        self.trials = FakeTrials()
         self.guard = self.start()
 
     def start(self) -> CrashGuard:
         """Start one."""
-        guard = open_guard(self.settings)
+        guard = open_guard(self.settings, self.trials)
         assert isinstance(guard, CrashGuard)
         return guard
 
@@ -80,14 +72,19 @@ class Worker:
                 self.guard._works = False
                 return
 
-            def then(events: Sequence[Record]) -> list[Publication]:
+            def then(events: Sequence[Record], refusal: Refusal | None = None, /) -> list[Publication]:
                 nested(left[1:])
-                return decided(events)
+                return decided(events, refusal)
 
             self.guard.guarded(then)(left[0])
 
         nested(batches)
         self.guard = self.start()
+
+    def tries(self, one: Record, *told: Died | NotHeld | None) -> None:
+        """Try an event, whose trials end as they are told, and after those well."""
+        self.trials.told[one.offset] = list(told)
+        self.guard.tried(one, lambda: True)
 
     def decides(self, one: Record) -> Publication:
         """Decide one event alone."""
@@ -120,24 +117,23 @@ def test_events_are_in_the_file_while_they_are_in_the_model_and_no_longer(worker
         return decided(events)
 
     def look_again(events: Sequence[Record]) -> list[Publication]:
-        assert said().in_hand == [[InHand(0, 1), InHand(0, 2)], [InHand(0, 3, fingerprint(event(3)))]]
+        assert said().in_hand == [[InHand(0, 1), InHand(0, 2)], [InHand(0, 3)]]
         return decided(events)
 
-    assert said() == State([], [])
+    assert said() == State([], [], tried=True)
     worker.guard.guarded(look)([event(1), event(2)])
-    assert said() == State([], [])
+    assert said() == State([], [], tried=True)
 
 
-def test_an_event_is_given_up_after_so_many_deaths_unread_and_with_its_bytes(worker: Worker) -> None:
-    """After one death among other events and two deaths alone, the event becomes a dead letter without being decided."""
+def test_an_event_that_also_ends_its_trials_is_given_up_unread_and_with_its_bytes(worker: Worker) -> None:
+    """After the death of a worker and of two trials' processes, the event becomes a dead letter; it is in no worker's model again."""
     culprit = event(2, b"\xff not even JSON")
     worker.dies_with([event(1), culprit], [event(3)])
     assert worker.deaths() == {1: 1, 2: 1, 3: 1}
+    worker.tries(event(1))
     assert worker.decides(event(1)).destination is Destination.TAGGED
     assert worker.deaths() == {2: 1, 3: 1}
-    worker.dies_with([culprit])
-    assert worker.deaths() == {2: 2, 3: 1}
-    worker.dies_with([culprit])
+    worker.tries(culprit, *[SEGFAULT] * (DEATHS - 1))
 
     (letter,) = worker.guard.guarded(unread(worker.settings))([culprit])
     headers = dict(letter.headers)
@@ -145,6 +141,9 @@ def test_an_event_is_given_up_after_so_many_deaths_unread_and_with_its_bytes(wor
     assert (headers["x-dlq-code"], headers["x-dlq-stage"], headers["x-dlq-attempts"]) == (b"crashes_worker", b"infer", b"3")
     # It may be read again before its offset is committed, by the next process too.
     worker.dies()
+    held = len(worker.trials.held)
+    worker.guard.tried(culprit, lambda: True)
+    assert len(worker.trials.held) == held, "its trials are over"
     (again,) = worker.guard.guarded(unread(worker.settings))([culprit])
     assert again.headers == letter.headers
     worker.guard.committed({0: 3})
@@ -152,28 +151,97 @@ def test_an_event_is_given_up_after_so_many_deaths_unread_and_with_its_bytes(wor
 
 
 @hypothesis_settings(max_examples=60, deadline=None)
-@given(st.lists(st.lists(st.sets(st.integers(0, 2), min_size=1), min_size=1, max_size=2), max_size=14))
-def test_the_first_death_counts_for_all_in_the_model_and_later_ones_for_an_event_that_was_alone(
-    tmp_path_factory: pytest.TempPathFactory, deaths: list[list[set[int]]]
+@given(
+    st.lists(
+        st.one_of(
+            st.lists(st.sets(st.integers(0, 2), min_size=1), min_size=1, max_size=2),
+            st.tuples(st.integers(0, 2), st.sampled_from([KILLED, None])),
+        ),
+        max_size=20,
+    )
+)
+def test_no_number_of_ends_from_outside_gives_an_event_up(
+    tmp_path_factory: pytest.TempPathFactory, ends: "list[list[set[int]] | tuple[int, NotHeld | None]]"
 ) -> None:
-    """An event is given up only if it was alone in the model at every death but the first."""
+    """Whatever an outsider ends, workers or trials, with whatever in the model: no event has more than one death, and each is decided."""
     worker = Worker(tmp_path_factory.mktemp("state"))
-    expected: dict[int, int] = {}
-    for sets in deaths:
-        taken: set[int] = {offset for offset, count in expected.items() if count >= DEATHS}
-        batches = []
-        for batch in sets:
-            # An event is in one batch at a time, and who was given up is in none.
-            batches.append(sorted(batch - taken))
-            taken |= batch
-        batches = [batch for batch in batches if batch]
-        if not batches:
+    for end in ends:
+        if isinstance(end, tuple):
+            worker.tries(event(end[0]), end[1], end[1], None)
             continue
-        worker.dies_with(*[[event(offset) for offset in batch] for batch in batches])
-        in_hand = [offset for batch in batches for offset in batch]
-        for offset in in_hand:
-            expected[offset] = expected.get(offset, 0) + (offset not in expected or len(in_hand) == 1)
-        assert worker.deaths() == expected
+        taken: set[int] = set()
+        batches = []
+        for batch in end:
+            # An event is in one batch at a time.
+            batches.append([event(offset) for offset in sorted(batch - taken)])
+            taken |= batch
+        worker.dies_with(*filter(None, batches))
+        assert set(worker.deaths()) >= taken
+    assert set(worker.deaths().values()) <= {1}
+    for offset in range(3):
+        worker.tries(event(offset))
+        assert worker.decides(event(offset)).destination is Destination.TAGGED
+    assert worker.deaths() == {}
+    worker.guard.close()
+
+
+def test_the_outcome_of_a_trial_is_taken_and_the_event_is_not_decided_again(worker: Worker) -> None:
+    """An event with which a worker has died never gets into the model of a worker again, and is acquitted once its outcome is taken."""
+    worker.dies_with([event(1)])
+    worker.tries(event(1))
+    assert worker.deaths() == {1: 1}
+
+    def unexpected(_: Sequence[Record], refusal: Refusal | None = None, /) -> list[Publication]:
+        raise AssertionError(refusal)
+
+    assert [one.destination for one in worker.guard.guarded(unexpected)([event(1)])] == [Destination.TAGGED]
+    assert worker.deaths() == {}
+    assert worker.trials.ends == 1, "there is no suspect left"
+
+
+def test_deaths_of_trials_outlive_the_worker(worker: Worker) -> None:
+    """A worker that is killed between two trials leaves the count to the next one, which holds the rest."""
+    worker.dies_with([event(1)])
+    worker.tries(event(1), SEGFAULT, None)
+    assert worker.deaths() == {1: 2}
+    worker.dies()
+    assert worker.deaths() == {1: 2}
+    worker.tries(event(1), SEGFAULT)
+    assert worker.decides(event(1)).destination is Destination.DLQ
+
+
+def test_trials_that_cannot_be_held_leave_the_event_to_the_worker_and_count_for_nothing(worker: Worker) -> None:
+    """After three in a row the event is decided alone in the worker's model; if that survives, it is acquitted."""
+    worker.dies_with([event(1)])
+    for _ in range(5):
+        worker.tries(event(1), *[KILLED] * MOST_NOT_HELD)
+        worker.dies_with([event(1)])
+    assert worker.deaths() == {1: 1}
+    assert len(worker.trials.held) == 5 * MOST_NOT_HELD
+    worker.tries(event(1), *[KILLED] * MOST_NOT_HELD)
+    assert worker.decides(event(1)).destination is Destination.TAGGED
+    assert worker.deaths() == {}
+
+
+def test_a_dead_letter_of_a_trial_is_made_anew_within_the_budget_of_its_batch(worker: Worker) -> None:
+    """The process of a trial knows no budget; a malformed suspect is no suspect once its dead letter is made."""
+    malformed = replace(event(1, b"x" * 1000), budget=Budget(0))
+    worker.dies_with([malformed])
+    worker.trials.hold = lambda *_: PIPELINE.publications([event(1, b"x" * 1000)])[0]  # type: ignore[method-assign]
+    worker.guard.tried(malformed, lambda: True)
+    (letter,) = worker.guard.guarded(PIPELINE.publications)([malformed])
+    assert (letter.destination, letter.value) == (Destination.DLQ, None)
+    assert worker.deaths() == {}
+
+
+def test_suspects_of_an_older_version_are_tried_and_its_counts_prove_nothing(tmp_path: Path) -> None:
+    """A crash file of 0.1.0, which counts deaths of workers, is read: even an event that it had given up gets its trial."""
+    settings = Settings(state_folder=tmp_path)
+    file = CrashFile(tmp_path, stem=stem_of(settings), payload_bytes=4096)
+    file.write(msgspec.msgpack.encode([[[0, 1, 3, "f"], [0, 2, 1, ""]], [[[0, 2, "g"]], [[1, 7, ""]]]]))
+    file.close(remove=False)
+    worker = Worker(tmp_path, crash_deaths=3)
+    assert worker.guard.known == [Suspect(0, 1), Suspect(0, 2), Suspect(1, 7)]
     worker.guard.close()
 
 
@@ -203,14 +271,14 @@ def test_an_end_in_good_order_blames_no_event_that_is_in_the_model(worker: Worke
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_worker_that_ends_suspects_only_events_that_were_given_up(worker: Worker) -> None:
-    """Suspects go together then, for a quick stop, but an event that was given up must not get into the model."""
-    for _ in range(DEATHS):
-        worker.dies_with([event(1)])
-    worker.dies_with([event(2)])
-    assert (worker.guard.suspects(0, 1), worker.guard.suspects(0, 2)) == (True, True)
+def test_a_worker_that_ends_begins_no_trial(worker: Worker) -> None:
+    """Its suspects are handed back; an event that was given up becomes a dead letter even then."""
+    worker.dies_with([event(1), event(2)])
+    worker.tries(event(1), *[SEGFAULT] * (DEATHS - 1))
     worker.guard.excuse()
-    assert (worker.guard.suspects(0, 1), worker.guard.suspects(0, 2)) == (True, False)
+    assert not worker.guard.tried(event(2), lambda: True)
+    assert worker.guard.tried(event(1), lambda: True)
+    assert worker.trials.held == [1, 1]
     assert worker.decides(event(1)).destination is Destination.DLQ
 
 
@@ -223,7 +291,7 @@ def test_one_death_is_too_few() -> None:
 def test_suspicion_outlives_an_end_with_another_cause(worker: Worker) -> None:
     """Two deaths stay two until the event is decided."""
     worker.dies_with([event(1)])
-    worker.dies_with([event(1)])
+    worker.tries(event(1), SEGFAULT, None)
     worker.guard.excuse()
     worker.dies()
     assert worker.deaths() == {1: 2}
@@ -246,12 +314,13 @@ def test_an_exception_is_no_death_and_no_acquittal(worker: Worker) -> None:
 
 
 def test_an_offset_of_a_topic_that_was_made_anew_is_another_event(worker: Worker) -> None:
-    """An event with other bytes at the same place is decided, and its deaths are counted from one."""
-    for _ in range(DEATHS):
-        worker.dies_with([event(1, b"old")])
+    """An event with other bytes at the same place is tried, and the deaths of its trials are counted anew."""
+    worker.dies_with([event(1, b"old")])
+    worker.tries(event(1, b"old"), *[SEGFAULT] * (DEATHS - 1))
     assert worker.deaths() == {1: DEATHS}
-    worker.dies_with([event(1, b"new")])
-    assert worker.deaths() == {1: 1}
+    worker.dies()
+    worker.tries(event(1, b"new"), SEGFAULT)
+    assert worker.deaths() == {1: 2}
     assert worker.decides(event(1, b"new")).destination is Destination.TAGGED
 
 
@@ -283,10 +352,10 @@ def test_files_of_living_processes_and_of_other_groups_are_left_alone(tmp_path: 
 
 def test_of_two_counts_of_deaths_for_one_event_the_higher_counts() -> None:
     """When two processes died with one event, the larger count is kept."""
-    one = State([Suspect(0, 1, 2, "f")], [[InHand(0, 1, "f")]])
-    two = State([], [[InHand(0, 1), InHand(0, 2)]])
+    one = State([Suspect(0, 1, 2, "f")], [[InHand(0, 1)]], tried=True)
+    two = State([], [[InHand(0, 1), InHand(0, 2)]], tried=True)
     for states in ([one, two], [two, one]):
-        assert inherited(states) == {(0, 1): Suspect(0, 1, 3, "f"), (0, 2): Suspect(0, 2, 1)}
+        assert inherited(states) == {(0, 1): Suspect(0, 1, 2, "f"), (0, 2): Suspect(0, 2, 1)}
 
 
 def test_the_folder_is_empty_after_an_end_without_suspects(worker: Worker, tmp_path: Path) -> None:
@@ -315,8 +384,8 @@ def test_the_dead_letter_of_an_event_that_kills_fits_into_its_topic(tmp_path: Pa
     limit = 300_000
     worker = Worker(tmp_path, max_dead_letter_bytes=limit)
     big = event(0, b"x" * limit)
-    for _ in range(DEATHS):
-        worker.dies_with([big])
+    worker.dies_with([big])
+    worker.tries(big, *[SEGFAULT] * (DEATHS - 1))
     (given_up,) = worker.guard.guarded(unread(worker.settings))([big])
     assert given_up.destination is Destination.DLQ
     assert weight(given_up.key, given_up.value, given_up.headers) <= limit
@@ -333,7 +402,7 @@ def test_a_folder_that_was_named_and_cannot_be_used_is_refused_with_a_sentence(t
     """A folder that the settings name is relied on, so the worker does not start."""
     (tmp_path / "file").write_text("")
     with pytest.raises(StateFolderError, match=r"state_folder\) cannot be used: Not a directory\. Next: ") as caught:
-        open_guard(Settings(state_folder=tmp_path / "file" / "state"))
+        open_guard(Settings(state_folder=tmp_path / "file" / "state"), FakeTrials())
     assert caught.value.exit_code == 2
 
 
@@ -342,7 +411,7 @@ def test_without_a_home_the_worker_works_unguarded_and_says_so(tmp_path: Path, m
     (tmp_path / "file").write_text("")
     reported = Reported()
     with default_folder(monkeypatch, tmp_path / "file") as settings:
-        guard = open_guard(settings, reported)
+        guard = open_guard(settings, FakeTrials(), reported)
     assert isinstance(guard, Unguarded)
     assert reported.told == [(False, 0)]
     assert guard.guarded(decided) is decided
@@ -351,7 +420,7 @@ def test_without_a_home_the_worker_works_unguarded_and_says_so(tmp_path: Path, m
 def test_the_default_folder_is_in_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The folder is made on first use, for this user alone."""
     with default_folder(monkeypatch, tmp_path) as settings:
-        guard = open_guard(settings)
+        guard = open_guard(settings, FakeTrials())
     assert isinstance(guard, CrashGuard)
     assert (tmp_path / ".local/state/tagstream").stat().st_mode & 0o077 == 0
     guard.close()
@@ -368,7 +437,7 @@ def test_a_full_disk_at_the_start_switches_the_guard_off_even_where_the_folder_w
     """A full disk is no mistake in the settings and passes, so the worker starts."""
     monkeypatch.setattr("stream.deliver.crash.crash_file._write", full)
     reported = Reported()
-    assert isinstance(open_guard(Settings(state_folder=tmp_path), reported), Unguarded)
+    assert isinstance(open_guard(Settings(state_folder=tmp_path), FakeTrials(), reported), Unguarded)
     assert reported.told == [(False, 0)]
     assert list(tmp_path.iterdir()) == []
 
@@ -378,7 +447,7 @@ def test_a_disk_that_fails_later_switches_the_guard_off_and_leaves_no_outdated_f
 ) -> None:
     """Events are still decided, and the file's last content makes none of them a suspect."""
     reported = Reported()
-    guard: Guard = open_guard(Settings(state_folder=tmp_path), reported)
+    guard: Guard = open_guard(Settings(state_folder=tmp_path), FakeTrials(), reported)
     monkeypatch.setattr("stream.deliver.crash.crash_file._write", full)
     assert len(guard.guarded(decided)([event(1)])) == 1
     assert reported.told[0] == (True, 0)
@@ -390,7 +459,7 @@ def test_a_disk_that_fails_later_switches_the_guard_off_and_leaves_no_outdated_f
 
 def test_no_guard_where_none_is_wanted(tmp_path: Path) -> None:
     """`crash_deaths` of 0 switches the guard off."""
-    assert isinstance(open_guard(Settings(state_folder=tmp_path / "none", crash_deaths=0)), Unguarded)
+    assert isinstance(open_guard(Settings(state_folder=tmp_path / "none", crash_deaths=0), FakeTrials()), Unguarded)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -400,7 +469,7 @@ def test_a_file_with_another_content_makes_no_event_a_suspect(tmp_path: Path) ->
     file = CrashFile(tmp_path, stem=stem_of(settings), payload_bytes=64)
     file.write(b"\xc1 no state")
     file.close(remove=False)
-    guard = open_guard(settings)
+    guard = open_guard(settings, FakeTrials())
     assert isinstance(guard, CrashGuard)
     assert guard.known == []
     assert len(list(tmp_path.iterdir())) == 1
@@ -411,9 +480,9 @@ def test_more_suspects_than_there_is_room_for_keep_those_with_most_deaths(tmp_pa
     """Two full batches of suspects are kept; the others are ordinary events again."""
     settings = Settings(state_folder=tmp_path, batch_max_events=2, inference_threads=1)
     file = CrashFile(tmp_path, stem=stem_of(settings), payload_bytes=4096)
-    file.write(msgspec.msgpack.encode(State([Suspect(0, n, 1 + n % 3) for n in range(30)], [])))
+    file.write(msgspec.msgpack.encode(State([Suspect(0, n, 1 + n % 3) for n in range(30)], [], tried=True)))
     file.close(remove=False)
-    guard = open_guard(settings)
+    guard = open_guard(settings, FakeTrials())
     assert isinstance(guard, CrashGuard)
     assert [suspect.deaths for suspect in guard.known] == [3, 3, 3, 3]
     guard.close()

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from monitoring.health import Progress
 from monitoring.observer import Observation
 from monitoring.vocabulary import Destination, Reason
-from stream.contract.publication import Publication
+from stream.contract.publication import Decide, Publication
 from stream.contract.record import Record
+from stream.deliver.crash.guard import DecideOrRefuse
 from stream.deliver.delivery import Delivery
 from stream.deliver.fatal import InferenceTimeoutError
-from stream.deliver.inference import Decide
 from stream.settings.settings import Settings
 from tests.fakes import Clock, Death, Died, FakeBroker, FakeStream, Gate, RecordingObserver
 from tests.unit.stream.deliver.delivering import decided, drive, quiet, until
@@ -32,12 +32,21 @@ class FakeGuard:
         """`suspects` are offsets of partition 0."""
         self.suspected = set(suspects)
         self.excused = False
+        self.holds = False
+        self.trials: list[int] = []
 
     def suspects(self, partition: int, offset: int) -> bool:
         """Whether the offset is one of them."""
         return partition == 0 and offset in self.suspected
 
-    def guarded(self, decide: Decide) -> Decide:
+    def tried(self, event: Record, wanted: Callable[[], bool]) -> bool:
+        """Note the offset, and stay as long as `holds` says and the trial is wanted."""
+        self.trials.append(event.offset)
+        while self.holds and wanted() and not self.excused:
+            time.sleep(0.001)
+        return not self.holds
+
+    def guarded(self, decide: DecideOrRefuse) -> Decide:
         """Return `decide` unchanged."""
         return decide
 
@@ -136,6 +145,73 @@ def test_suspects_are_alone_in_the_model_and_all_is_acknowledged_in_order(suspec
         for batch, at_once in model.together:
             if suspects & set(batch):
                 assert (len(batch), at_once) == (1, 1)
+
+    drive(scenario)
+
+
+def test_a_suspect_is_tried_before_its_batch_begins_and_its_neighbours_are_not() -> None:
+    """Each suspect is tried once, in order, with no other event in the model."""
+
+    async def scenario() -> None:
+        async with Rig(Model(), FakeGuard(3, 4, 9)) as rig:
+            rig.stream.feed(*range(12))
+            await until(lambda: len(rig.stream.acknowledged) == 12)
+            assert rig.guard.trials == [3, 4, 9]
+
+    drive(scenario)
+
+
+def test_a_trial_is_given_up_when_partitions_go_and_its_event_is_handed_back() -> None:
+    """The wait is short however long the trial would take; the event is tried again when it comes again."""
+
+    async def scenario() -> None:
+        guard = FakeGuard(2)
+        guard.holds = True
+        async with Rig(Model(), guard) as rig:
+            rig.stream.feed(0, 1, 2, 3)
+            await until(lambda: rig.stream.acknowledged == [0, 1] and guard.trials == [2])
+            assert rig.delivery.inflight == 0
+            await rig.delivery.hand_back()
+            assert rig.delivery.holds() == set()
+            guard.holds = False
+            rig.delivery.take_again()
+            rig.stream.feed(2, 3)
+            await until(lambda: rig.stream.acknowledged == [0, 1, 2, 3])
+            assert guard.trials == [2, 2]
+            assert rig.death.causes == []
+
+    drive(scenario)
+
+
+def test_a_worker_that_ends_gives_a_trial_up_and_begins_nothing_until_it_hands_the_events_back() -> None:
+    """A suspect that was not tried to its end does not get into the model of a worker that stops."""
+
+    async def scenario() -> None:
+        guard = FakeGuard(1)
+        guard.holds = True
+        model = Model()
+        async with Rig(model, guard) as rig:
+            rig.stream.feed(0, 1, 2)
+            await until(lambda: guard.trials == [1])
+            guard.excuse()
+            await quiet()
+            await rig.delivery.hand_back()
+            await quiet()
+            assert (model.batches, rig.stream.acknowledged, rig.delivery.holds()) == ([[0]], [0], set())
+
+    drive(scenario)
+
+
+def test_a_trial_is_given_up_when_the_delivery_ends() -> None:
+    """The thread of the model does not stay behind with it."""
+
+    async def scenario() -> None:
+        guard = FakeGuard(0)
+        guard.holds = True
+        async with Rig(Model(), guard) as rig:
+            rig.stream.feed(0)
+            await until(lambda: guard.trials == [0])
+        await until(lambda: not any(thread.name.startswith("inference") for thread in threading.enumerate()))
 
     drive(scenario)
 

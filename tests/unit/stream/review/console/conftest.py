@@ -7,12 +7,11 @@ from typing import Any
 
 import httpx
 import pytest
-from markupsafe import Markup
 
 from stream.review.console.app import application
 from stream.review.console.desk import Desk
 from stream.review.console.doors.access import Access, Remembered
-from stream.review.console.guidelines import NONE
+from stream.review.console.guidelines import NONE, Guidelines
 from tests.console.review_desk import ReviewDesk
 
 ADDRESS = "http://127.0.0.1:8090"
@@ -56,7 +55,7 @@ def client_of(
     peer: str = "127.0.0.1",
     origins: tuple[str, ...] = (),
     trouble: str | None = None,
-    guidelines: Markup = NONE,
+    guidelines: Guidelines = NONE,
 ) -> Client:
     """A client at an address, of a console that is ready or has a trouble."""
     desk = Desk(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from stream.review.console import guidelines
 from stream.review.console.doors.access import Remembered
-from stream.review.console.guidelines import GuidelinesError
+from stream.review.console.guidelines import Guidelines, GuidelinesError
 from stream.review.store.facts import Door
 from tests.console.review_desk import ReviewDesk, item
 from tests.foreign.labels import MANY, TICKETS
@@ -21,11 +21,29 @@ FILE = Path(__file__).parents[5] / "examples" / "tickets" / "guidelines.md"
 def test_they_stand_beside_the_answers_of_a_bundle_with_other_labels(queue: ReviewDesk) -> None:
     """Each label is a button and a row of the table; without a file nothing speaks of guidelines."""
     queue.add(item("T-1", "App crashes", tag="bug", labels=TICKETS))
-    page = client_of(queue, guidelines=guidelines.read(FILE)).get("/").text
+    page = client_of(queue, guidelines=Guidelines(text=guidelines.read(FILE))).get("/").text
     for label in TICKETS:
         assert f'<button name="tag" value="{label}"' in page
         assert f"<td><code>{label}</code></td>" in page
     assert "Guidelines" not in client_of(queue).get("/").text
+
+
+def test_the_shipped_guidelines_are_shown_for_the_shipped_labels_alone(queue: ReviewDesk) -> None:
+    """A console that was given no file says what the default bundle's labels mean, and nothing of a bundle with other labels."""
+    shipped = guidelines.shipped()
+    assert shipped.labels is not None
+    queue.add(item("T-1", "A card game with attention", tag="other", labels=sorted(shipped.labels)))
+    page = client_of(queue, guidelines=shipped).get("/").text
+    assert "<td><code>mlops</code></td>" in page
+    assert "which channel would a reader subscribe to" in page
+    queue.add(item("T-2", "App crashes", tag="bug", labels=TICKETS))
+    assert "Guidelines" not in client_of(queue, Remembered(name="grace"), guidelines=shipped).get("/").text
+
+
+def test_a_link_to_a_file_beside_the_guidelines_is_only_its_words() -> None:
+    """The console does not serve that file; a link to a page elsewhere stays."""
+    shown = guidelines.rendered("See [the trials](../trials.md) and [the lesson](https://lesson.example/a).")
+    assert shown == '<p>See the trials and <a href="https://lesson.example/a">the lesson</a>.</p>\n'
 
 
 def test_77_labels_are_all_there_the_first_nine_with_keys(queue: ReviewDesk) -> None:

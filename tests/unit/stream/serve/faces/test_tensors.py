@@ -122,6 +122,12 @@ def test_an_unknown_output_is_refused() -> None:
     assert asked(title(), outputs=[{"name": "tag", "parameters": {"classification": 3}}]).status_code == 400
 
 
+def test_an_output_comes_once() -> None:
+    """Else a small request would be a large answer."""
+    found = asked(title(), outputs=[{"name": "tag"}, {"name": "tag"}])
+    assert (found.status_code, "twice" in found.json()["error"]) == (400, True)
+
+
 @given(st.lists(st.text(alphabet=st.characters(exclude_categories=["Cs"]))))
 def test_packed_text_is_read_as_it_was(elements: list[str]) -> None:
     """Any text, the empty one too."""

@@ -1,0 +1,216 @@
+"""
+Real titles: their labels are in the project, their texts in a folder that the setting `real` names.
+
+The texts are other people's and are never copied into the project. A sheet in `corpus/real` names a title by the SHA-256
+of its normalised form, and the rows are those that the folder's `titles.csv.gz` has under these digests.
+"""
+
+import csv
+import gzip
+import hashlib
+import io
+import tomllib
+from pathlib import Path
+
+import msgspec
+
+from model_export.bundle.text import compose, is_described
+from model_export.data.corpus import CORPUS, NOT_ML
+from model_export.data.madewithml import LABELS, DataError
+from model_export.data.row import Row
+
+SHEETS = CORPUS / "real"
+# Measured and never learned from, and learned from. Sources that a row of the first is from have no row in the second.
+DEV, LEARNED = "dev.jsonl", "learned.jsonl"
+SOURCES = "sources.toml"
+TITLES = "titles.csv.gz"
+REAL = "real"
+# Of a source whose rows have an author each, the share of titles that is held out.
+HELD_OUT_SHARE = 0.2
+
+
+class RealLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """
+    One line of a sheet: the label of one title.
+
+    Attributes:
+        digest: The title's, as `digest` gives it.
+        tags: Both labels of a row that carries two.
+        doubtful: The guidelines leave the label open, or the text is too short to tell.
+        family: The kind of place that the row is from, such as `paper` or `question`.
+        drawn: Of a learned row, `disagreement` where hint and shipped model differed when it was drawn, else `chance`.
+        reader: The person or session that read it.
+    """
+
+    digest: str
+    tag: str
+    family: str
+    reader: str
+    tags: tuple[str, ...] = ()
+    doubtful: bool = False
+    drawn: str | None = None
+
+
+class Sources(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """
+    What may be done with a source; each is named by the beginning of the `source` of its rows.
+
+    Attributes:
+        held_out: No row of it is learned from.
+        divided: `HELD_OUT_SHARE` of its titles are held out, by digest.
+        title_only: Descriptions are not learned from.
+    """
+
+    held_out: tuple[str, ...]
+    divided: tuple[str, ...]
+    title_only: tuple[str, ...]
+
+    def is_held_out(self, source: str, title: str) -> bool:
+        """
+        Is this row kept for measuring, so that no network may learn from it, nor from an opinion on it?
+
+        >>> Sources(held_out=("a/talks",), divided=(), title_only=()).is_held_out("a/talks:june.csv", "A talk")
+        True
+        """
+        if _names(self.held_out, source):
+            return True
+        return _names(self.divided, source) and int(digest(title)[:8], 16) < HELD_OUT_SHARE * 16**8
+
+    def is_title_only(self, source: str) -> bool:
+        """May only the titles of this source be learned from?"""
+        return _names(self.title_only, source)
+
+
+def digest(title: str) -> str:
+    """
+    The name of a title in a sheet: the SHA-256 of the text that a model reads of it.
+
+    >>> digest("Attention  is all you need") == digest("Attention is all you need")
+    True
+    """
+    return hashlib.sha256(compose(title, None).encode()).hexdigest()
+
+
+def read_sources(sheets: Path = SHEETS) -> Sources:
+    """
+    What may be done with each source.
+
+    Raises:
+        DataError: The file cannot be read, or lacks a list.
+    """
+    path = sheets / SOURCES
+    try:
+        return msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), type=Sources)
+    except (OSError, ValueError) as error:
+        msg = f"{path} does not name the sources: {error}. Next: restore the file."
+        raise DataError(msg) from error
+
+
+def read_sheet(path: Path) -> list[RealLine]:
+    """
+    The labels of a sheet, in the order of lines.
+
+    Raises:
+        DataError: The file cannot be read, or a line breaks the rules; the message names file and line.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        msg = f"{path} cannot be read: {error.strerror}. Next: restore the file."
+        raise DataError(msg) from error
+    return [_line(line, f"{path.name}:{number}") for number, line in enumerate(raw.splitlines(), start=1)]
+
+
+def read_real(sheet: str, folder: Path | None, sheets: Path = SHEETS) -> list[Row]:
+    """
+    The rows of a sheet, with their texts.
+
+    Args:
+        sheet: `DEV` or `LEARNED`. Of a source that allows titles alone, the learned text is the title.
+        folder: The folder with `titles.csv.gz`; without it there are no rows.
+        sheets: The folder with the sheets.
+
+    Raises:
+        DataError: A file cannot be read, a line breaks the rules, the folder lacks a title of the sheet, or the sheet learns
+            from a source that is held out.
+    """
+    if folder is None:
+        return []
+    lines, sources = read_sheet(sheets / sheet), read_sources(sheets)
+    records = _records(folder / TITLES, {line.digest for line in lines})
+    missing = sum(line.digest not in records for line in lines)
+    if missing:
+        msg = (
+            f"{folder / TITLES} lacks {missing:,} of the {len(lines):,} titles of {sheet}. "
+            f"Next: point TAGSTREAM_REAL at the folder that the sheet was made from."
+        )
+        raise DataError(msg)
+    found: list[Row] = []
+    for line in lines:
+        title, description, source = records[line.digest]
+        if sheet == LEARNED and sources.is_held_out(source, title):
+            msg = (
+                f"{sheet} learns from {source}, which is held out. Next: take the digest {line.digest[:12]}… out of the sheet."
+            )
+            raise DataError(msg)
+        if sheet == LEARNED and sources.is_title_only(source):
+            description = ""
+        found.append(_row(line, title, description, source))
+    return found
+
+
+def _row(line: RealLine, title: str, description: str, source: str) -> Row:
+    drawn = (("drawn", line.drawn),) if line.drawn else ()
+    return Row(
+        text=compose(title, description),
+        tag=line.tag,
+        source=REAL,
+        topic=f"{REAL}:{source}",
+        described=is_described(description),
+        title=title,
+        tags=line.tags,
+        columns=(("family", line.family), ("doubtful", "yes" if line.doubtful else "no"), *drawn),
+    )
+
+
+def _records(path: Path, wanted: set[str]) -> dict[str, tuple[str, str, str]]:
+    """Title, description and source of the wanted titles, by digest; of two with one digest the first."""
+    try:
+        with gzip.open(path, "rb") as file:
+            text = file.read().decode()
+        found: dict[str, tuple[str, str, str]] = {}
+        for record in csv.DictReader(io.StringIO(text, newline=""), strict=True):
+            name = digest(record["title"])
+            if name in wanted:
+                found.setdefault(name, (record["title"], record["description"], record["source"]))
+    except KeyError as error:
+        msg = f"{path} has no column {error}. Next: point TAGSTREAM_REAL at a folder with {TITLES}: title, description, source."
+        raise DataError(msg) from error
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+        msg = f"{path} cannot be read: {error}. Next: point TAGSTREAM_REAL at a folder with {TITLES}."
+        raise DataError(msg) from error
+    return found
+
+
+def _line(raw: bytes, where: str) -> RealLine:
+    try:
+        line = msgspec.json.decode(raw, type=RealLine)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        msg = f"{where} is no label: {error}. Next: see corpus/DATASHEET.md for the fields."
+        raise DataError(msg) from error
+    if not {line.tag, *line.tags} <= {*LABELS, NOT_ML} or (line.tags and line.tag not in line.tags):
+        msg = (
+            f"{where} is no label: tag and tags must be of {(*LABELS, NOT_ML)}, and tags hold the tag. Next: correct the line."
+        )
+        raise DataError(msg)
+    return line
+
+
+def _names(beginnings: tuple[str, ...], source: str) -> bool:
+    """
+    Does one of these name the source: itself, or a repository or folder that it is in?
+
+    >>> _names(("a/b",), "a/b:README.md"), _names(("a/b",), "a/bc:README.md")
+    (True, False)
+    """
+    return any(source == beginning or source.startswith((f"{beginning}:", f"{beginning}/")) for beginning in beginnings)

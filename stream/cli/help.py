@@ -1,0 +1,26 @@
+"""How `--help` lists verbs: in groups, each with its whole first sentence."""
+
+from typing import Any
+
+from typer.core import TyperGroup
+
+# Longer than any sentence: the formatter wraps a line, where Click would cut it.
+WHOLE = 1_000
+
+
+class Verbs(TyperGroup):
+    """A command with verbs below it. The groups are their `rich_help_panel`, in the order in which each first comes."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the verbs, as Click calls it."""
+        del ctx
+        groups: dict[str, list[tuple[str, str]]] = {}
+        # The same columns in all groups.
+        columns = max((len(name) for name in self.commands), default=0)
+        for name, verb in self.commands.items():
+            panel = getattr(verb, "rich_help_panel", None)
+            group = groups.setdefault(panel if isinstance(panel, str) else "Commands", [])
+            group.append((name.ljust(columns), verb.get_short_help_str(WHOLE)))
+        for title, verbs in groups.items():
+            with formatter.section(title):
+                formatter.write_dl(verbs)

@@ -1,0 +1,98 @@
+"""
+The process of a trial (`trial.py`): loads the worker's model, and decides the events that the worker sends, one at a time.
+
+Run as `python -m stream.deliver.crash.child DESCRIPTOR PARENT`, with the descriptor of a socket and the process id of the worker. It dies
+with the worker, and ends by itself when no event comes for a while. It is the first that the kernel ends when memory runs out, and gets
+little more of it than the loaded model has: an event that asks for any amount ends this process, and neither the worker nor the machine.
+"""
+
+import contextlib
+import ctypes
+import os
+import re
+import resource
+import signal
+import sys
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from stream import logs
+from stream.contract.publication import Publication
+from stream.contract.record import Record
+from stream.decide.pipeline import Pipeline
+from stream.deliver.crash.trial import Begun, Died, NotHeld, Ready, Recipe
+
+IDLE_SECONDS = 10.0
+# What an event may take beside the loaded and warm model. The largest event of the contract takes a tenth of it.
+EVENT_BYTES = 128 * 1024 * 1024
+PR_SET_PDEATHSIG = 1
+PROC = Path("/proc/self")
+
+
+def main() -> None:
+    """Answer until the worker is gone, or sends nothing for `IDLE_SECONDS`."""
+    descriptor, parent = map(int, sys.argv[1:])
+    _die_with(parent)
+    # They are meant for the worker, which ends this process.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    with Connection(descriptor) as connection, contextlib.suppress(EOFError, ConnectionError):
+        found = _made(connection)
+        if isinstance(found, NotHeld):
+            connection.send(found)
+            return
+        _bound_memory()
+        connection.send(Ready())
+        while connection.poll(IDLE_SECONDS):
+            event = connection.recv()
+            connection.send(Begun())
+            connection.send(_tried(found, event))
+
+
+def _made(connection: Connection) -> Pipeline | NotHeld:
+    try:
+        recipe: Recipe = connection.recv()
+        settings = recipe.settings
+        logs.configure(level=settings.log_level, form=settings.log_format)
+        pipeline = recipe.make(settings)
+        pipeline.draw = recipe.draw
+        pipeline.decider.warm_up(1)
+    # Anything at all: a bundle that is gone, a module that cannot be found, no memory. The worker says it and goes on.
+    except Exception as error:  # noqa: BLE001
+        return NotHeld(f"the trial's process cannot load the model: {type(error).__name__}: {error}")
+    if pipeline.decider.model != recipe.model:
+        return NotHeld("the trial's process finds another model than the worker has loaded: the bundle was exchanged since")
+    return pipeline
+
+
+def _tried(pipeline: Pipeline, event: Record) -> Publication | Died | NotHeld:
+    try:
+        return pipeline.publications([event])[0]
+    except MemoryError:
+        return Died(f"more than {EVENT_BYTES // 1024 // 1024} MiB of memory")
+    # A broken machine, or a registry that does not answer. The class alone: the message may quote the event.
+    except Exception as error:  # noqa: BLE001
+        return NotHeld(f"the trial's process raised {type(error).__name__}")
+
+
+def _die_with(parent: int) -> None:
+    """End, by the kernel, when the thread of the worker that started this process ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        # A sandbox may refuse it, and the memory of an event is bounded all the same.
+        with contextlib.suppress(OSError):
+            (PROC / "oom_score_adj").write_text("1000")
+    if os.getppid() != parent:
+        sys.exit(0)
+
+
+def _bound_memory() -> None:
+    if sys.platform == "linux":
+        (taken,) = re.findall(r"VmData:\s+(\d+) kB", (PROC / "status").read_text())
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        most = int(taken) * 1024 + EVENT_BYTES
+        resource.setrlimit(resource.RLIMIT_DATA, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+
+
+if __name__ == "__main__":
+    main()

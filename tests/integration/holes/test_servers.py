@@ -1,0 +1,254 @@
+"""`tagstream serve` and the review console against clients that mean harm, by HTTP and topics alone."""
+
+import contextlib
+import json
+import re
+import select
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import kafka
+import pytest
+
+from stream.broker.processes import Processes
+from tests.integration.running import peak_bytes
+from tests.serving.running import Service, service
+from tests.waiting import HANG_SECONDS, until
+
+MIB = 1024 * 1024
+# A service with so many files takes 144 connections.
+FILES, MANY = 400, 200
+EVENT = b'{"title": "Deploying models"}'
+CONSOLE = re.compile(r"the console: (http://\S+?)/?\s")
+Console = Callable[..., str]
+
+
+def address(url: str) -> tuple[str, int]:
+    """Host and port."""
+    parts = httpx.URL(url)
+    assert parts.port is not None
+    return parts.host, parts.port
+
+
+@contextlib.contextmanager
+def opened(url: str, count: int, sent: bytes) -> Iterator[list[socket.socket]]:
+    """So many connections that have sent the same bytes, and then say nothing."""
+    with contextlib.ExitStack() as stack:
+        clients = []
+        for _ in range(count):
+            clients.append(stack.enter_context(socket.create_connection(address(url), timeout=HANG_SECONDS)))
+            clients[-1].sendall(sent)
+        yield clients
+
+
+def status(url: str, sent: bytes) -> int:
+    """The status that is answered to these bytes; 0 where the connection ends without one."""
+    with opened(url, 1, sent) as (client,):
+        try:
+            return int([*client.recv(64).split(b" "), b"0"][1])
+        except ConnectionResetError:
+            return 0
+
+
+def health(url: str) -> set[int]:
+    """The statuses of what an orchestrator asks, as it asks it: each on a connection of its own."""
+    return {httpx.get(f"{url}{path}", timeout=HANG_SECONDS).status_code for path in ("/healthz", "/readyz") for _ in range(3)}
+
+
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service without a broker."""
+    with service(tmp_path_factory.mktemp("serve")) as running:
+        yield running
+
+
+@pytest.fixture
+def console(environ: dict[str, str], processes: Processes, tmp_path: Path) -> Console:
+    """Starts a console of the test's topics; returns its address."""
+
+    def start(*options: str) -> str:
+        argv = [sys.executable, "-m", "stream.cli.main", "review", "--port", "0", "--store", f"sqlite:///{tmp_path}/store.db"]
+        process = processes.start([*argv, *options], env=environ, log_file=tmp_path / "console.log")
+        found = until(lambda: CONSOLE.search(process.output()), "the console says its address", process=process)
+        assert found is not None
+        url = found[1]
+        until(lambda: httpx.get(f"{url}/readyz").status_code == 200, "the console is ready", process=process)
+        return url
+
+    return start
+
+
+def test_an_output_that_is_named_many_times_is_not_sent_many_times(serving: Service) -> None:
+    """A small request for one output, hundreds of times, has an answer no larger than one for each output there is."""
+    title = {"name": "title", "datatype": "BYTES", "shape": [1], "data": ["x" * 100_000]}
+    url = f"{serving.url}/v2/models/tiny/infer"
+    once = httpx.post(url, json={"inputs": [title]}, timeout=HANG_SECONDS)
+    assert once.status_code == 200
+    many = httpx.post(url, json={"inputs": [title], "outputs": [{"name": "answer"}] * 300}, timeout=HANG_SECONDS)
+    assert len(many.content) <= len(once.content)
+
+
+def test_answers_that_nobody_takes_do_not_fill_the_memory(tmp_path: Path) -> None:
+    """80 clients ask for an answer of 7 MB each and read none; others are still answered."""
+    rows = 4
+    # Each character is two in an answer object, and four where that is text in a tensor.
+    described = {"name": "description", "datatype": "BYTES", "shape": [rows], "data": ['"' * 440_000] * rows}
+    title = {"name": "title", "datatype": "BYTES", "shape": [rows], "data": ["Deploying models"] * rows}
+    body = json.dumps({"inputs": [title, described], "outputs": [{"name": "answer"}]}).encode()
+    path = "/v2/models/tiny/infer"
+    asked = b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (path.encode(), len(body), body)
+    with service(tmp_path) as running, contextlib.ExitStack() as stack:
+        assert len(httpx.post(f"{running.url}{path}", content=body, timeout=HANG_SECONDS).content) > 7_000_000
+        before = peak_bytes(running.process)
+        for _ in range(80):
+            client = stack.enter_context(socket.create_connection(address(running.url), timeout=HANG_SECONDS))
+            client.sendall(asked)
+            # It has begun to come.
+            assert select.select([client], [], [], HANG_SECONDS)[0]
+        assert httpx.post(f"{running.url}{path}", content=body, timeout=HANG_SECONDS).status_code == 200
+        assert peak_bytes(running.process) - before < 180 * MIB
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ",
+        b"POST /classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n{",
+        b"POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n{",
+    ],
+    ids=["nothing", "half a head", "half a body", "half a body for health"],
+)
+def test_the_health_of_serve_is_answered_behind_slow_clients(tmp_path: Path, sent: bytes) -> None:
+    """More of them than there may be connections: a liveness probe must not restart a healthy process."""
+    with service(tmp_path, files=FILES) as running, opened(running.url, MANY, sent):
+        assert health(running.url) == {200}
+
+
+def test_decisions_are_given_behind_slow_heads(tmp_path: Path) -> None:
+    """A client that says nothing makes room for one that asks."""
+    with service(tmp_path, files=FILES) as running, opened(running.url, MANY, b"POST /cl"):
+        assert httpx.post(f"{running.url}/classify", content=EVENT, timeout=HANG_SECONDS).status_code == 200
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize(
+    "sent",
+    [b"GET / HTT", b"POST /answer HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: none\r\nContent-Length: 99\r\n\r\n{"],
+    ids=["heads", "bodies"],
+)
+def test_the_health_of_the_console_is_answered_behind_slow_clients(console: Console, sent: bytes) -> None:
+    """150 of them."""
+    url = console()
+    with opened(url, 150, sent):
+        assert health(url) == {200}
+
+
+def framed(*headers: bytes, path: bytes = b"/classify") -> bytes:
+    """A request with these headers, and a body that is an event in one chunk."""
+    return b"POST %b HTTP/1.1\r\nHost: localhost\r\n%b\r\n%x\r\n%b\r\n0\r\n\r\n" % (
+        path,
+        b"".join(b"%b\r\n" % header for header in headers),
+        len(EVENT),
+        EVENT,
+    )
+
+
+CHUNKED, LENGTH = b"Transfer-Encoding: chunked", b"Content-Length: 4"
+
+
+@pytest.mark.parametrize("headers", [(CHUNKED, LENGTH), (LENGTH, CHUNKED)])
+def test_a_body_with_two_ends_is_refused(serving: Service, headers: Sequence[bytes]) -> None:
+    """A proxy that reads the other one would take the rest for a request of its own."""
+    assert status(serving.url, framed(CHUNKED)) == 200
+    assert status(serving.url, framed(*headers)) == 400
+    assert status(serving.url, framed(*headers, path=b"/healthz")) == 400
+
+
+@pytest.mark.parametrize("padding", [b"X-Long: %b", b"X-Long:%b"], ids=["a value", "spaces"])
+def test_a_head_has_a_bound_also_where_it_comes_at_once(serving: Service, padding: bytes) -> None:
+    """16 KiB, whichever way it is filled; a larger one may be closed before its client has read why."""
+    filled = b"x" if b": " in padding else b" "
+    for size, expected in ((15_000, {200}), (20_000, {0, 400, 431})):
+        assert status(serving.url, framed(CHUNKED, padding % (filled * size))) in expected
+
+
+@pytest.mark.broker
+def test_two_names_of_a_proxy_are_none(console: Console) -> None:
+    """In one header or in two: one of them may be the client's own."""
+    url = console("--proxy-header", "X-Forwarded-User", "--trusted-proxy", "127.0.0.1")
+
+    def seen(*names: str) -> int:
+        return httpx.get(f"{url}/", headers=[("X-Forwarded-User", name) for name in names]).status_code
+
+    assert seen("ada") == 200
+    assert [seen("root, ada"), seen("root,ada"), seen("root", "ada"), seen()] == [401] * 4
+
+
+@pytest.mark.broker
+def test_a_service_that_is_killed_while_it_publishes_loses_no_confirmed_event(environ: dict[str, str], tmp_path: Path) -> None:
+    """Whatever was answered is on `content`, byte by byte; the rest is sent again, and gets the same decision."""
+    events = [b'{"id": "e-%d", "title": "Deploying model %d"}' % (number, number) for number in range(120)]
+    answers: dict[bytes, bytes] = {}
+    with (
+        service(tmp_path, **environ) as running,
+        httpx.Client(timeout=HANG_SECONDS) as client,
+        ThreadPoolExecutor(8) as threads,
+    ):
+        enough = threading.Event()
+
+        def ask(event: bytes) -> None:
+            with contextlib.suppress(httpx.TransportError):
+                answers[event] = published(client, running, event)
+                if len(answers) >= len(events) // 4:
+                    enough.set()
+
+        asked = [threads.submit(ask, event) for event in events]
+        assert enough.wait(HANG_SECONDS)
+        running.process.kill()
+        running.ended()
+        for one in asked:
+            one.result()
+    confirmed = dict(answers)
+    assert set(confirmed) <= (found := set(on_content(environ))) <= set(events)
+    assert len(confirmed) < len(events)
+    with service(tmp_path, **environ) as running, httpx.Client(timeout=HANG_SECONDS) as client:
+        for event in [*(event for event in events if event not in confirmed), *list(confirmed)[:10]]:
+            answers[event] = published(client, running, event)
+    assert set(on_content(environ)) == set(events) >= found
+    assert all(answers[event] == confirmed[event] for event in list(confirmed)[:10])
+
+
+def published(client: httpx.Client, running: Service, event: bytes) -> bytes:
+    """The decision on an event that the broker has, up to the clock."""
+    found = client.post(f"{running.url}/classify?publish=true", content=event)
+    assert (found.status_code, found.headers["tagstream-published"]) == (200, "1"), found.text
+    assert json.loads(found.content)["id"] == json.loads(event)["id"]
+    return found.content.partition(b',"tagged_at"')[0]
+
+
+def on_content(environ: dict[str, str]) -> list[bytes]:
+    """The values on the topic of events now."""
+    consumer = kafka.KafkaConsumer(bootstrap_servers=environ["TAGSTREAM_BROKERS"])
+    try:
+        topic = environ["TAGSTREAM_TOPICS__CONTENT"]
+        partitions = [kafka.TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)]
+        ends = consumer.end_offsets(partitions)
+        consumer.assign(partitions)
+        consumer.seek_to_beginning(*partitions)
+        values: list[bytes] = []
+        until(
+            lambda: (
+                values.extend(one.value for many in consumer.poll(500).values() for one in many)
+                or all(consumer.position(one) >= end for one, end in ends.items())
+            ),
+            "the topic is read to its end",
+        )
+        return values
+    finally:
+        consumer.close()
