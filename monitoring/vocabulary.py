@@ -5,6 +5,9 @@ from enum import StrEnum
 
 # Longer names of producers are cut to this length before they are compared.
 MAX_SOURCE_CHARACTERS = 100
+# The most labels that a bundle or a file of rules has, and the longest of their names. Whoever reads a decision or an answer of others
+# takes no more, since the memory of the console, its estimates and its pages grow with them.
+MAX_LABELS, MAX_NAME_CHARACTERS = 1_000, 256
 # A reviewer's tag of an event that is about none of the labels. Only a person gives it, so no bundle may have a label of this name.
 OFF_SUBJECT = "off_subject"
 
@@ -56,6 +59,7 @@ class Reason(StrEnum):
     INVALID_ANSWER = "invalid_answer"
     UNKNOWN_LABEL = "unknown_label"
     UNKNOWN_DECISION = "unknown_decision"
+    UNSIGNED_ANSWER = "unsigned_answer"
 
 
 class ReviewReason(StrEnum):

@@ -21,7 +21,7 @@ UNSURE = b'{"id":"e-2","title":"maybe deployment"}'
 
 
 # The codes that only a record of `reviewed` can get.
-OF_ANSWERS = frozenset({Reason.INVALID_ANSWER, Reason.UNKNOWN_LABEL, Reason.UNKNOWN_DECISION})
+OF_ANSWERS = frozenset({Reason.INVALID_ANSWER, Reason.UNKNOWN_LABEL, Reason.UNKNOWN_DECISION, Reason.UNSIGNED_ANSWER})
 PIPELINE = Pipeline(decider=deciding(model=MODEL), observer=NullObserver())
 
 

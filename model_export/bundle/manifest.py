@@ -17,7 +17,7 @@ from model_export.bundle.promise.promise import (
     is_sound,
     reaches,
 )
-from monitoring.vocabulary import OFF_SUBJECT
+from monitoring.vocabulary import MAX_LABELS, MAX_NAME_CHARACTERS, OFF_SUBJECT
 
 # Thresholds are a part of the manifest, and are imported from here.
 __all__ = [
@@ -177,7 +177,11 @@ def _rules(manifest: Manifest) -> dict[str, bool]:
     """Every rule in words, and whether the manifest obeys it."""
     labels, golden, thresholds = manifest.labels, manifest.golden, manifest.thresholds
     rules = {
-        "labels must be two or more different names": len(labels) >= 2 and len(set(labels)) == len(labels),  # noqa: PLR2004
+        f"labels must be 2 to {MAX_LABELS:,} different names": 2 <= len(labels) <= MAX_LABELS  # noqa: PLR2004
+        and len(set(labels)) == len(labels),
+        f"name, version and every label must have 1 to {MAX_NAME_CHARACTERS} characters": all(
+            1 <= len(text) <= MAX_NAME_CHARACTERS for text in (manifest.name, manifest.version, *labels)
+        ),
         f"a label may not be called {OFF_SUBJECT}, which is a reviewer's word for an event of no label": OFF_SUBJECT
         not in labels,
         "max_length must be 8 to 512 tokens": 8 <= manifest.max_length <= 512,  # noqa: PLR2004

@@ -24,7 +24,7 @@ from model_export.bundle.bundle import BundleError
 from model_export.bundle.files import read_whole
 from model_export.bundle.prediction import SCORE_DECIMALS, Prediction
 from model_export.bundle.text import MOST_CHARACTERS
-from monitoring.vocabulary import few
+from monitoring.vocabulary import MAX_LABELS, MAX_NAME_CHARACTERS, few
 
 RULES = Path(__file__).parent / "rules.toml"
 NAME = "keyword-rules"
@@ -66,9 +66,11 @@ class RulesClassifier:
             raise _refused(path, f"it cannot be read: {error.strerror}") from error
         except (ValueError, msgspec.ValidationError) as error:
             raise _refused(path, f"{error}") from error
-        if len(rules.words) < 2 or rules.otherwise not in rules.words:  # noqa: PLR2004 - a choice needs two
-            fault = f"words need two labels or more, and otherwise ({rules.otherwise!r}) must be one of them"
+        if not 2 <= len(rules.words) <= MAX_LABELS or rules.otherwise not in rules.words:  # noqa: PLR2004 - a choice needs two
+            fault = f"words need 2 to {MAX_LABELS:,} labels, and otherwise ({rules.otherwise!r}) must be one of them"
             raise _refused(path, fault)
+        if not all(1 <= len(label) <= MAX_NAME_CHARACTERS for label in rules.words):
+            raise _refused(path, f"a label must have 1 to {MAX_NAME_CHARACTERS} characters")
         self.path = path
         self.version = str(rules.version)
         self.digest = hashlib.sha256(raw).hexdigest()

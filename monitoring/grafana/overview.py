@@ -103,14 +103,19 @@ _FLOW = (
     ),
     Panel(
         title="Dead letters by reason",
-        shows="Events that could not be decided, by the reason in the header `x-dlq-code`. Their bytes are kept unchanged.",
+        shows="Events that could not be decided, and answers of people that do not count, by the reason in the header `x-dlq-code`. Their "
+        "bytes are kept unchanged.",
         then="List them with `tagstream dlq list --since 1h` and report the reason to the producer that sent them.",
         unit="eps",
         queries=(
             Query(f"sum by (reason) (rate(tagstream_events_dead_lettered_total{{{_JOB}}}[$__rate_interval]))", "{{reason}}"),
+            Query(
+                f"sum by (reason) (rate(tagstream_answers_dead_lettered_total{{{_JOB}}}[$__rate_interval]))",
+                "answers: {{reason}}",
+            ),
         ),
         stacked=True,
-        alerts=("EventBreaksModel",),
+        alerts=("EventBreaksModel", "UnsignedAnswers"),
     ),
     Panel(
         title="Events that break the model",

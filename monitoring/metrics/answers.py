@@ -43,6 +43,8 @@ class AnswerMetrics:
         for destination, count in destinations.items():
             self._answers.published.labels(destination.value).inc(count)
         for seen in observations:
+            if seen.rejection is not None:
+                self._answers.dead.labels(seen.rejection.value).inc()
             if can_be_true(seen.created_ms, now_ms):
                 self._answers.age.observe(max(0, now_ms - seen.created_ms) / 1000)
 

@@ -181,6 +181,9 @@ class AnswerFamilies:
             "destination",
             (Destination.TAGGED, Destination.DLQ),
         )
+        self.dead = new.counter(
+            "tagstream_answers_dead_lettered", "Answers that are dead letters, by reason.", "reason", Reason
+        )
         self.age = new.histogram(
             "tagstream_answer_age_seconds", "Time from the answer's record to its acknowledged decision.", AGE_BUCKETS
         )

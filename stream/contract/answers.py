@@ -10,12 +10,14 @@ from typing import Annotated, Literal
 import msgspec
 
 from monitoring import vocabulary
+from monitoring.record_time import AHEAD_MS
 from monitoring.vocabulary import Reason
 from stream.contract.decisions import ModelRef, prediction_id
 from stream.contract.events import ContentEvent
 from stream.contract.limits import DEFAULT_LIMITS, Limits
 from stream.contract.parsing.strict_json import Fields
 from stream.contract.parsing.typed import (
+    MOST_ANSWERS,
     EventId,
     Label,
     Moment,
@@ -25,6 +27,8 @@ from stream.contract.parsing.typed import (
     Uuid,
     Version,
     check_moments,
+    check_version,
+    milliseconds,
     typed_fields,
 )
 from stream.contract.publication import DECISION_FIELDS, OPTIONAL_FIELD, forwarded, timestamp, without_collisions
@@ -36,10 +40,12 @@ from stream.contract.published import (
     PublishedDecision,
     ReviewerDecision,
     carried_event,
+    check_amounts,
     opened,
 )
 from stream.contract.record import Headers, Record
 from stream.contract.refusal import Refusal, Refused, UnwritableError, invalid
+from stream.contract.signature import UNSIGNED, AnswerKeys, unsigned
 
 OFF_SUBJECT = vocabulary.OFF_SUBJECT
 """The tag of an event that is about none of the labels; only a person gives it."""
@@ -107,6 +113,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 ANSWER_FIELDS = frozenset({*Answer.__struct_fields__, HIDDEN})
 """The names that are ours on `reviewed`; an event's field of such a name is in `overridden`."""
+BEFORE_FIELDS = frozenset(Before.__struct_fields__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,14 +124,24 @@ class AnsweredEvent:
     answer: Answer
 
 
-def read_answer(record: Record, limits: Limits = DEFAULT_LIMITS) -> AnsweredEvent | Refusal:
-    """Read one record of `reviewed`. For any bytes it returns one of the two, and it never raises."""
+def read_answer(record: Record, limits: Limits = DEFAULT_LIMITS, keys: AnswerKeys = UNSIGNED) -> AnsweredEvent | Refusal:
+    """
+    Read one record of `reviewed`. For any bytes it returns one of the two, and it never raises.
+
+    Args:
+        record: The record.
+        limits: Bounds on its size.
+        keys: The signature must be by one of them, before anything else is read; without a key none is asked for.
+    """
     try:
+        keys.check(record)
         parsed, fields = opened(record, limits)
+        if isinstance(before := parsed.get("before"), dict):
+            check_amounts(before, BEFORE_FIELDS, Reason.INVALID_ANSWER)
         event = carried_event(record, parsed, fields, ANSWER_FIELDS, limits)
         own = {name: raw for name, raw in fields.items() if name in ANSWER_FIELDS}
         answer = typed_fields(own, Answer, Reason.INVALID_ANSWER)
-        _check(answer, event.id)
+        _check(answer, event)
     except Refused as refused:
         return refused.refusal
     return AnsweredEvent(event=event, answer=answer)
@@ -193,7 +210,7 @@ def answer_to(shown: PublishedDecision, said: Said, *, now_ms: int, previous: An
         tag=said.tag,
         reviewer=said.reviewer,
         decided_at=timestamp(now_ms),
-        version=1 if previous is None else previous.version + 1,
+        version=1 if previous is None else next_version(previous.version),
         note=said.note or None,
         supersedes=None if previous is None else answer_id(previous),
         blind=said.blind,
@@ -235,6 +252,16 @@ def order(answer: Answer) -> tuple[int, str, str]:
     return answer.version, answer.decided_at, answer_id(answer)
 
 
+def next_version(version: int) -> int:
+    """
+    That of a correction of an answer with this version. At the highest the time decides, so that every answer can be corrected.
+
+    >>> next_version(1), next_version(MOST_ANSWERS) == MOST_ANSWERS
+    (2, True)
+    """
+    return min(version + 1, MOST_ANSWERS)
+
+
 def tagged_by_reviewer(answered: AnsweredEvent, now_ms: int) -> tuple[bytes, bytes, Headers]:
     """
     Key, value and headers of the record on `tagged`; all but `tagged_at` depends on the record of `reviewed` alone.
@@ -266,21 +293,25 @@ def tagged_by_reviewer(answered: AnsweredEvent, now_ms: int) -> tuple[bytes, byt
     kept = msgspec.json.encode(without_collisions(event.fields, ours))
     value = kept[:-1] + b"," + msgspec.json.encode(decision)[1:]
     record = event.record
-    return record.key if record.key is not None else event.id.encode(), value, forwarded(record.headers)
+    return record.key if record.key is not None else event.id.encode(), value, unsigned(forwarded(record.headers))
 
 
-def _check(answer: Answer, event_id: str) -> None:
+def _check(answer: Answer, event: ContentEvent) -> None:
     """
     The rules that types cannot say.
 
     Raises:
         Refused: One is broken.
     """
-    before = answer.before
+    before, record = answer.before, event.record
     check_moments(Reason.INVALID_ANSWER, decided_at=answer.decided_at, tagged_at=before.tagged_at)
-    if answer.event_id != event_id:
+    check_version(answer.version, Reason.INVALID_ANSWER)
+    # Of several answers with one version the last by this time holds, so one from the future could not be corrected.
+    if record.timestamp_ms and milliseconds(answer.decided_at) > record.timestamp_ms + AHEAD_MS:
+        raise invalid(Reason.INVALID_ANSWER, "decided_at is later than the record by more than an hour")
+    if answer.event_id != event.id:
         raise invalid(Reason.INVALID_ANSWER, "event_id is not the id of the event that the record carries")
-    if answer.prediction_id != prediction_id(event_id, before.model.identity):
+    if answer.prediction_id != prediction_id(event.id, before.model.identity):
         raise invalid(
             Reason.UNKNOWN_DECISION,
             "prediction_id does not follow from event_id and before.model: no worker made this decision",

@@ -1,17 +1,18 @@
 """Reads a decision back from `tagged`, `review` or `audit`: the event's own fields apart from ours, as they were before publication."""
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import msgspec
 
-from monitoring.vocabulary import Reason
+from monitoring.vocabulary import MAX_LABELS, MAX_NAME_CHARACTERS, Reason
 from stream.contract.decisions import ModelRef
 from stream.contract.events import ContentEvent, validated, whole_value
 from stream.contract.limits import DEFAULT_LIMITS, Limits
 from stream.contract.parsing.strict_json import Fields, checked_object, fields_of
-from stream.contract.parsing.typed import Moment, Share, Uuid, Version, check_moments, typed_fields
+from stream.contract.parsing.typed import Moment, Share, Uuid, Version, check_moments, check_version, typed_fields
 from stream.contract.publication import DECISION_FIELDS, OPTIONAL_FIELD
 from stream.contract.record import Record
 from stream.contract.refusal import Refusal, Refused, invalid
@@ -19,6 +20,10 @@ from stream.contract.refusal import Refusal, Refused, invalid
 HIDDEN = "overridden"
 # What a reviewer's decision on `tagged` has beside the fields of every decision.
 REVIEWER_FIELDS = frozenset({"model_tag", "version", "decided_at", "supersedes"})
+
+# Lists of which no version has more than a few names; every other list or object of a decision is one of labels.
+MAX_REASONS = 32
+SHORT_LISTS = frozenset({"reasons", "text_flags"})
 
 Door = Literal["tagged", "review", "audit"]
 Asked = Annotated[float, msgspec.Meta(gt=0, le=1)]
@@ -143,11 +148,13 @@ def _read(record: Record, limits: Limits) -> PublishedDecision:
     # `tags` is ours where it stands in our part, behind `tag`; the producer's own stands before it.
     if OPTIONAL_FIELD in fields and "tag" in fields and names.index(OPTIONAL_FIELD) > names.index("tag"):
         ours |= {OPTIONAL_FIELD}
+    check_amounts(checked, ours - {HIDDEN}, Reason.WRONG_TYPE)
     event = carried_event(record, checked, fields, ours, limits)
     own = {name: raw for name, raw in fields.items() if name in ours}
     if by_person:
         made = typed_fields(own, ReviewerDecision)
         check_moments(Reason.WRONG_TYPE, tagged_at=made.tagged_at, decided_at=made.decided_at)
+        check_version(made.version, Reason.WRONG_TYPE)
         return PublishedDecision(event=event, decision=made, door="tagged")
     decision = typed_fields(own, ModelDecision)
     check_moments(Reason.WRONG_TYPE, tagged_at=decision.tagged_at)
@@ -165,6 +172,31 @@ def opened(record: Record, limits: Limits) -> tuple[dict[str, Any], Fields]:
     value = whole_value(record, limits.max_dead_letter_bytes)
     # `overridden` holds fields of the event one level deeper than they came.
     return checked_object(value, replace(limits, max_depth=limits.max_depth + 1)), fields_of(value)
+
+
+def check_amounts(decision: Mapping[str, Any], names: AbstractSet[str], reason: Reason) -> None:
+    """
+    The bounds that the published schema does not have: a decision has as many labels, reasons and characters as a bundle can give it.
+
+    It is asked before any type is, so that a record beyond the bounds costs no more than its one parse.
+
+    Args:
+        decision: The object that has the fields, as `checked_object` gives it.
+        names: Those of its fields that are ours.
+        reason: Of a refusal.
+
+    Raises:
+        Refused: A list or an object has too many parts, or a name in it, or a field, is too long.
+    """
+    for name in sorted(names & decision.keys()):
+        found = decision[name]
+        parts = found if isinstance(found, dict | list) else (found,)
+        most = MAX_REASONS if name in SHORT_LISTS else MAX_LABELS
+        if len(parts) > most:
+            raise invalid(reason, f"{name} has {len(parts)} parts, and a bundle gives {most} at most")
+        texts = [*parts, *parts.values()] if isinstance(parts, dict) else parts
+        if any(isinstance(text, str) and len(text) > MAX_NAME_CHARACTERS for text in texts):
+            raise invalid(reason, f"{name} has a text of more than {MAX_NAME_CHARACTERS} characters")
 
 
 def carried_event(

@@ -1,5 +1,6 @@
 """The contract of `reports`: a reader's complaint about the tag of an event. It brings the event before a reviewer and changes no tag."""
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -19,6 +20,9 @@ from stream.contract.publication import timestamp
 from stream.contract.published import opened
 from stream.contract.record import Record
 from stream.contract.refusal import Refusal, Refused, UnwritableError, invalid, undecodable
+
+# Several times the longest report, each character of it escaped: fields of a later version fit in too.
+MAX_REPORT_BYTES = 64 * 1024
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -43,7 +47,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 def read_report(record: Record, limits: Limits = DEFAULT_LIMITS) -> Report | Refusal:
     """Read one record of `reports`; for any bytes it returns one of the two. A field that is not of the contract is ignored."""
     try:
-        opened(record, limits)
+        opened(record, replace(limits, max_dead_letter_bytes=MAX_REPORT_BYTES))
         report = typed(record.value or b"", Report)
         _check(report)
     except Refused as refused:

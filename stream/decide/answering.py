@@ -15,14 +15,34 @@ from stream.contract.limits import DEFAULT_LIMITS, Limits
 from stream.contract.publication import Publication, rejected
 from stream.contract.record import Record, weight
 from stream.contract.refusal import Refusal
+from stream.contract.signature import UNSIGNED, AnswerKeys
+from stream.decide.decider import Decider
+from stream.logs import logger
+
+log = logger("tagstream.app")
 
 
 class Answering:
     """Makes the decisions of reviewers' answers, for one topic after the other or for several threads at once."""
 
-    def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
-        """`limits` are the bounds on a record that is read, and on one that is published."""
+    def __init__(
+        self,
+        limits: Limits = DEFAULT_LIMITS,
+        *,
+        keys: AnswerKeys = UNSIGNED,
+        decider: Callable[[], Decider | None] = lambda: None,
+    ) -> None:
+        """
+        Begin with no answer.
+
+        Args:
+            limits: Bounds on a record that is read, and on one that is published.
+            keys: An answer must be signed by one of them; without a key every answer counts.
+            decider: Gives the decider in force, whose own decisions have its labels and no others; None where there is none.
+        """
         self._limits = limits
+        self._keys = keys
+        self._decider = decider
 
     def publications(self, records: Sequence[Record], *, clock: Callable[[], float] = time.time) -> list[Publication]:
         """
@@ -33,7 +53,36 @@ class Answering:
             clock: Gives Unix seconds.
         """
         now_ms = int(clock() * 1000)
-        return [self._publication(record, read_answer(record, self._limits), now_ms) for record in records]
+        made = [self._publication(record, self._read(record), now_ms) for record in records]
+        unsigned = [
+            record for record, one in zip(records, made, strict=True) if one.observation.rejection is Reason.UNSIGNED_ANSWER
+        ]
+        if unsigned:
+            log.warning(
+                "answers_not_signed",
+                answers=len(unsigned),
+                topic=unsigned[0].topic,
+                partition=unsigned[0].partition,
+                first_offset=unsigned[0].offset,
+                consequence="none of them becomes a decision; they are dead letters",
+                next="docs/runbooks/UnsignedAnswers.md",
+            )
+        return made
+
+    def _read(self, record: Record) -> AnsweredEvent | Refusal:
+        found = read_answer(record, self._limits, self._keys)
+        if isinstance(found, Refusal):
+            return found
+        decider, before = self._decider(), found.answer.before
+        # Of another model's labels nothing is known here: its decisions are answered too, long after it was replaced.
+        if (
+            decider is not None
+            and before.model.digest == decider.model.digest
+            and before.probabilities.keys() != set(decider.labels)
+        ):
+            message = "before.probabilities has other labels than the model that before.model names"
+            return Refusal(stage=Stage.VALIDATE, reason=Reason.UNKNOWN_LABEL, message=message)
+        return found
 
     def _publication(self, record: Record, found: AnsweredEvent | Refusal, now_ms: int) -> Publication:
         if isinstance(found, Refusal):

@@ -10,7 +10,7 @@ from monitoring.record_time import can_be_true
 from stream.doctor.findings import Finding, Status, finding_of
 from stream.kafka import admin
 from stream.kafka.errors import BrokerUnreachableError, NotAuthorizedError, TopicsMissingError
-from stream.kafka.group.look import look
+from stream.kafka.group.look import decided_without_a_commit, look
 from stream.kafka.group.standing import Member, Place, Standing, without_a_commit
 from stream.settings.secret_files import SecurityError
 from stream.settings.settings import Settings
@@ -43,10 +43,12 @@ def group(settings: Settings, *, absent: Status) -> Iterator[Finding]:
     """
     try:
         standing, idle = _watched(settings)
+        decided = 0 if standing.has_committed else decided_without_a_commit(settings)
     except NotAuthorizedError as error:
         yield finding_of("waiting", Status.WARN, error)
         return
-    yield from findings(standing, absent=absent, now=time.time(), idle=idle, idle_seconds=settings.session_timeout_seconds)
+    seconds = settings.session_timeout_seconds
+    yield from findings(standing, absent=absent, now=time.time(), idle=idle, idle_seconds=seconds, decided=decided)
 
 
 def _watched(settings: Settings) -> tuple[Standing, tuple[Member, ...]]:
@@ -61,14 +63,30 @@ def _watched(settings: Settings) -> tuple[Standing, tuple[Member, ...]]:
 
 
 def findings(
-    standing: Standing, *, absent: Status, now: float, idle: tuple[Member, ...] = (), idle_seconds: float = 0.0
+    standing: Standing,
+    *,
+    absent: Status,
+    now: float,
+    idle: tuple[Member, ...] = (),
+    idle_seconds: float = 0.0,
+    decided: int = 0,
 ) -> Iterator[Finding]:
-    """The findings on a group at a moment (Unix seconds), with the members that committed nothing for `idle_seconds`."""
+    """
+    The findings on a group.
+
+    Args:
+        standing: Where it stands.
+        absent: The status of the finding if events wait and no member works on them.
+        now: Unix seconds.
+        idle: The members that committed nothing for `idle_seconds`.
+        idle_seconds: See `idle`.
+        decided: Outcomes on the topics, where the group has no commit.
+    """
     yield members(standing)
     found = waiting(standing, absent=absent, now=now)
     yield _idle(standing, found.detail, idle, idle_seconds) if idle else found
     yield transactions(standing, now=now)
-    yield last_committed(standing, now=now)
+    yield last_committed(standing, now=now, decided=decided)
 
 
 def in_a_sentence(settings: Settings) -> str:
@@ -187,11 +205,19 @@ def _find_hanging(topic: str, place: Place) -> str:
     )
 
 
-def last_committed(standing: Standing, *, now: float) -> Finding:
+def last_committed(standing: Standing, *, now: float, decided: int = 0) -> Finding:
     """When the newest committed event was written: Kafka does not say when a commit was made."""
     last_ms = standing.last_ms(now * 1000)
-    if all(place.committed is None for place in standing.places):
+    if not standing.has_committed:
         detail = f"the group {standing.group} has never committed on {standing.topic}"
+        if decided and standing.waiting:
+            return Finding(
+                check="last commit",
+                status=Status.WARN,
+                detail=f"{detail}, and {counted(decided, 'outcome')} of it are on the topics: the group is new, was deleted, or was "
+                f"forgotten by Kafka. Workers will decide {counted(standing.waiting, 'event')} again",
+                fix="set the group's offsets before workers start, if these events are decided: docs/upgrade.md",
+            )
     elif last_ms is None:
         detail = "not known: the last committed events are not in the log any more, or have no time that can be true"
     else:

@@ -16,7 +16,7 @@ from stream.doctor.findings import Finding, Status, finding_of
 from stream.kafka.batches.inflate import missing_codecs
 from stream.kafka.credentials import client_options, warnings
 from stream.settings.metrics_address import is_taken, next_step, own_address
-from stream.settings.secret_files import SecurityError
+from stream.settings.secret_files import SecurityError, answer_keys
 from stream.settings.settings import Settings
 
 TRIAL_BYTES = 4096
@@ -139,6 +139,7 @@ def security(settings: Settings) -> Iterator[Finding]:
     found = settings.security
     try:
         client_options(settings)
+        answer_keys(found)
     except SecurityError as error:
         yield finding_of("security", Status.FAIL, error)
         return

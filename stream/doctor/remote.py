@@ -70,6 +70,7 @@ def _topics(settings: Settings, described: Mapping[str, TopicDescription], broke
     yield from _sizes(settings, partitions)
     if settings.topics.reviewed in partitions:
         yield from kept(settings)
+        yield signed(settings)
         refused = asyncio.run(probes.transactions_denied(settings, settings.topics.reviewed))
         if refused is not None:
             yield finding_of("answers", Status.WARN, refused)
@@ -140,6 +141,20 @@ def kept(settings: Settings) -> Iterator[Finding]:
             fix=f"kafka-configs.sh --bootstrap-server {settings.brokers} --alter --entity-type topics --entity-name {name} "
             "--add-config cleanup.policy=delete,retention.ms=-1",
         )
+
+
+def signed(settings: Settings) -> Finding:
+    """Whether a worker takes answers of consoles alone."""
+    if settings.security.answer_keys_file is not None:
+        return Finding(
+            check="signatures", status=Status.OK, detail="a worker takes answers that are signed by a key of its file"
+        )
+    return Finding(
+        check="signatures",
+        status=Status.WARN,
+        detail=f"answers are not signed: whoever may write {settings.topics.reviewed} decides about every event",
+        fix="TAGSTREAM_SECURITY__ANSWER_KEYS_FILE for consoles and workers: docs/security.md; and the ACLs of `doctor --acls`",
+    )
 
 
 def member(settings: Settings, severity: Status) -> Finding:

@@ -84,7 +84,7 @@ def warnings(security: Security) -> list[str]:
     if security.protocol == "SASL_PLAINTEXT":
         found.append("user, password (with PLAIN) and events can be read on the network (insecure_password_without_tls)")
     own = "certificate_file" if security.key_file is None else "key_file"
-    for name in ("password_file", own, "key_password_file"):
+    for name in ("password_file", own, "key_password_file", "answer_keys_file"):
         path: Path | None = getattr(security, name)
         try:
             mode = path.stat().st_mode if path is not None else 0

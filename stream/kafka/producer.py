@@ -18,7 +18,7 @@ from kafka.errors import (
 )
 from kafka.serializer import Serializer
 
-from stream.contract.record import Record
+from stream.contract.record import Headers, Record
 from stream.kafka.connect.handshake import admitted
 from stream.kafka.errors import CONNECT_FAILURES, summary_of, translated
 from stream.settings.settings import Settings
@@ -64,7 +64,7 @@ class Sender:
         """Was a record refused, or not confirmed in time?"""
         return self._error is not None
 
-    def send(self, topic: str, *, key: bytes | None, value: bytes | None) -> None:
+    def send(self, topic: str, *, key: bytes | None, value: bytes | None, headers: Headers = ()) -> None:
         """
         Queue one record; first wait until at most `UNCONFIRMED_BYTES` are not confirmed.
 
@@ -73,7 +73,8 @@ class Sender:
         """
         self._raise()
         try:
-            future = self._producer.send(topic, key=key, value=value).add_callback(self._confirmed).add_errback(self._failed)
+            future = self._producer.send(topic, key=key, value=value, headers=list(headers))
+            future = future.add_callback(self._confirmed).add_errback(self._failed)
             self._wait_for_room(future, RECORD_BYTES + len(key or b"") + len(value or b""))
         except (KafkaError, AssertionError, ValueError) as error:
             self._error = self._error or error

@@ -25,6 +25,7 @@ from stream.logs import logger
 from stream.review.store.changes import Change
 from stream.review.store.store import Store, unix_ms
 from stream.review.translation import answered, decided, published, reported
+from stream.settings.secret_files import answer_keys
 from stream.settings.settings import Settings
 
 # Decisions that are older are not asked about and not counted.
@@ -69,12 +70,16 @@ class Follower:
 
         Args:
             store: To be filled.
-            settings: Brokers and topics.
+            settings: Brokers and topics, and the keys of answers.
             keep_days: Decisions that are older are forgotten.
             clock: Unix milliseconds.
+
+        Raises:
+            SecurityError: The file of the keys cannot be used.
         """
         self._store = store
         self._settings = settings
+        self._keys = answer_keys(settings.security)
         self._keep_ms = keep_days * DAY_MS
         self._clock = clock
         self._stop = threading.Event()
@@ -223,7 +228,7 @@ class Follower:
         topics = self._settings.topics
         found: list[Change | Refusal | None]
         if record.topic == topics.reviewed:
-            answer = read_answer(record)
+            answer = read_answer(record, keys=self._keys)
             found = [answer if isinstance(answer, Refusal) else answered(answer)]
         elif record.topic == topics.reports:
             report = read_report(record)

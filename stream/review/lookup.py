@@ -17,10 +17,12 @@ from stream.contract.dead_letter import DeadLetter
 from stream.contract.events import ContentEvent, decode
 from stream.contract.published import PublishedDecision, read_decision
 from stream.contract.record import Record
+from stream.contract.signature import UNSIGNED, AnswerKeys
 from stream.kafka import admin
 from stream.kafka.reading.backwards import Backwards, partition_of
 from stream.kafka.reading.log import log_of
 from stream.kafka.rights import Operation
+from stream.settings.secret_files import answer_keys
 from stream.settings.settings import Settings
 
 NEEDED = ("tagged", "review", "dlq")
@@ -37,6 +39,7 @@ class Looked:
         answers: Those on `reviewed`, each once, by their id.
         letters: Its dead letters, of `content` and of `reviewed`.
         unread: Names of topics that were not read to their beginning, since the time was over.
+        keys: An answer must be signed by one of them, or no worker takes it; without a key every answer counts.
     """
 
     event_id: str
@@ -44,6 +47,7 @@ class Looked:
     answers: dict[str, AnsweredEvent] = field(default_factory=dict)
     letters: list[DeadLetter] = field(default_factory=list)
     unread: tuple[str, ...] = ()
+    keys: AnswerKeys = UNSIGNED
 
     @property
     def is_empty(self) -> bool:
@@ -70,7 +74,7 @@ class Looked:
             if letter is not None and _id_of(letter) == self.event_id:
                 self.letters.append(letter)
         elif role == "reviewed":
-            answered = read_answer(record)
+            answered = read_answer(record, keys=self.keys)
             if isinstance(answered, AnsweredEvent) and answered.event.id == self.event_id:
                 self.answers[answer_id(answered.answer)] = answered
         else:
@@ -103,7 +107,7 @@ def look_up(settings: Settings, event_id: str, *, key: bytes | None, seconds: fl
         found=described,
     )
     roles = [*NEEDED, *(["reviewed"] if described[names["reviewed"]].partitions is not None else [])]
-    looked, until = Looked(event_id=event_id), time.monotonic() + seconds
+    looked, until = Looked(event_id=event_id, keys=answer_keys(settings.security)), time.monotonic() + seconds
     with ExitStack() as stack:
         logs = {role: Backwards(stack.enter_context(log_of(settings, names[role]))) for role in roles}
         for role, log in logs.items():

@@ -13,6 +13,7 @@ from stream.contract.answers import OFF_SUBJECT, read_answer
 from stream.contract.record import Record
 from stream.contract.refusal import Refusal, UnwritableError
 from stream.contract.reports import report_of, write_report
+from stream.contract.signature import UNSIGNED, AnswerKeys
 from stream.database.database import DatabaseUnavailableError
 from stream.kafka.errors import BrokerUnreachableError
 from stream.kafka.producer import TooLargeError, TooLateError, UndeliveredError
@@ -76,7 +77,9 @@ class Unsaved:
 class Saving:
     """Saves answers and reports. Its methods may be called from several threads; each ends within a minute."""
 
-    def __init__(self, store: Store, sender: Sender, topics: Topics, *, clock: Callable[[], int] = unix_ms) -> None:
+    def __init__(
+        self, store: Store, sender: Sender, topics: Topics, *, keys: AnswerKeys = UNSIGNED, clock: Callable[[], int] = unix_ms
+    ) -> None:
         """
         Join the parts.
 
@@ -84,11 +87,13 @@ class Saving:
             store: Leases, and the marks of what is saved.
             sender: Its records are confirmed by all replicas.
             topics: Their names.
+            keys: The first signs the answers; without one they are not signed.
             clock: Unix milliseconds: `decided_at` and `reported_at`.
         """
         self._store = store
         self._sender = sender
         self._topics = topics
+        self._keys = keys
         self._clock = clock
         self._turn = threading.Lock()
 
@@ -173,7 +178,7 @@ class Saving:
         return others
 
     def _record(self, claim: Claim, tag: str, note: str | None) -> Record:
-        return answer_record(claim, tag, note, self._clock(), self._topics.reviewed)
+        return self._keys.signed(answer_record(claim, tag, note, self._clock(), self._topics.reviewed))
 
     def _deliver(self, records: Sequence[Record], until: float) -> list[UndeliveredError | None]:
         if not self._turn.acquire(timeout=max(0.0, until - time.monotonic())):

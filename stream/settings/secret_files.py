@@ -4,9 +4,12 @@ import ssl
 import stat
 from pathlib import Path
 
-from stream.settings.security import shown_path
+from stream.contract.signature import AnswerKeys
+from stream.settings.security import Security, shown_path
 
-MAX_PASSWORD_BYTES = 4096
+MAX_SECRET_BYTES = 4096
+# A key that could be guessed is none. `openssl rand -hex 32` gives 64 characters.
+LEAST_KEY_CHARACTERS, MOST_KEYS = 32, 8
 
 
 class SecurityError(Exception):
@@ -26,6 +29,40 @@ def secret_in(path: Path, key: str) -> str:
     Raises:
         SecurityError: It is missing or unreadable, others may write to it, or it holds something else.
     """
+    text = _text_in(path, key, "write the password alone into it, as text")
+    if not text or not text.isprintable():
+        problem = "it must hold one line, the password, and nothing else"
+        raise unusable(key, path, problem, "write the password alone into it (`printf %s`)")
+    return text
+
+
+def answer_keys(security: Security) -> AnswerKeys:
+    """
+    The keys of answers in the file that the settings name, one a line: the first signs. None where they name no file.
+
+    Raises:
+        SecurityError: It is missing or unreadable, others may write to it, or it holds something else.
+    """
+    path, key = security.answer_keys_file, "security.answer_keys_file"
+    if path is None:
+        return AnswerKeys()
+    advice = "write one key a line into it, as `openssl rand -hex 32` makes them"
+    found = _text_in(path, key, advice).splitlines()
+    if not 1 <= len(found) <= MOST_KEYS:
+        raise unusable(key, path, f"it must hold 1 to {MOST_KEYS} keys, one a line", advice)
+    if not all(len(one) >= LEAST_KEY_CHARACTERS and one.isascii() and one.isprintable() and " " not in one for one in found):
+        problem = f"every line must be a key of {LEAST_KEY_CHARACTERS} or more visible characters without a space"
+        raise unusable(key, path, problem, advice)
+    return AnswerKeys(tuple(one.encode() for one in found))
+
+
+def _text_in(path: Path, key: str, advice: str) -> str:
+    """
+    The text of a file of secrets without the newline at its end.
+
+    Raises:
+        SecurityError: It is missing, unreadable, too large or not UTF-8, or others may write to it.
+    """
     check_file(path, key, secret=True)
     try:
         content = path.read_bytes()
@@ -34,13 +71,11 @@ def secret_in(path: Path, key: str) -> str:
         raise unusable(key, path, f"it cannot be read: {error.strerror}", "let the worker's user read it") from error
     except UnicodeDecodeError:
         # Not `from error`: that exception holds the bytes.
-        raise unusable(key, path, "it is not UTF-8", "write the password alone into it, as text") from None
-    # Editors and `echo` end a file with a newline that is not part of the password.
-    text = text.removesuffix("\n").removesuffix("\r")
-    if not text or len(content) > MAX_PASSWORD_BYTES or not text.isprintable():
-        problem = "it must hold one line, the password, and nothing else"
-        raise unusable(key, path, problem, "write the password alone into it (`printf %s`)")
-    return text
+        raise unusable(key, path, "it is not UTF-8", advice) from None
+    if len(content) > MAX_SECRET_BYTES:
+        raise unusable(key, path, f"it has more than {MAX_SECRET_BYTES} bytes", advice)
+    # Editors and `echo` end a file with a newline that is not part of the secret.
+    return text.removesuffix("\n").removesuffix("\r")
 
 
 def check_file(path: Path, key: str, *, secret: bool = False) -> None:

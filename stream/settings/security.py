@@ -10,7 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 DEFAULT_MECHANISM = "SCRAM-SHA-512"
 # `config show` and errors print the value of these only if there is such a file: a password set here by mistake is not shown.
-FILES_OF_SECRETS = frozenset({"security.password_file", "security.key_password_file", "schema_registry.password_file"})
+FILES_OF_SECRETS = frozenset(
+    {"security.password_file", "security.key_password_file", "security.answer_keys_file", "schema_registry.password_file"}
+)
 
 Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
@@ -32,6 +34,11 @@ class Security(BaseModel):
         default=None, description="PEM file of the certificate's private key; certificate_file has it unless set"
     )
     key_password_file: Path | None = Field(default=None, description="file that holds the password of the private key")
+    answer_keys_file: Path | None = Field(
+        default=None,
+        description="file of the keys by which reviewers' answers are signed, one a line: the first signs, all are accepted; "
+        "unset: whoever may write the topic reviewed can answer",
+    )
     insecure_password_without_tls: bool = Field(
         default=False, description="allow SASL_PLAINTEXT, under which user and events can be read on the network"
     )

@@ -24,10 +24,12 @@ from stream.kafka import admin, probes, sizes
 from stream.kafka.connect.handshake import await_listener
 from stream.kafka.credentials import warnings
 from stream.kafka.errors import NotAuthorizedError
+from stream.kafka.group.look import decided_without_a_commit
 from stream.kafka.rights import NEEDED_TOPICS, Operation
 from stream.kafka.transactions import no_transactions
 from stream.logs import logger
 from stream.settings.metrics_address import next_step
+from stream.settings.secret_files import answer_keys
 from stream.settings.settings import Settings
 from stream.tracing.parts import UNTRACED, Tracing
 from stream.worker.answers import Answers
@@ -54,7 +56,7 @@ def run(  # noqa: PLR0913 - parts are named arguments
     metrics: Metrics,
     registry: CollectorRegistry,
     watch: DriftWatch | None = None,
-    answering: Callable[[Limits], Decide] = lambda limits: Answering(limits).publications,
+    answering: Callable[[Limits], Decide] | None = None,
     tracing: Tracing = UNTRACED,
     warm: Callable[[], object] = lambda: None,
 ) -> None:
@@ -68,7 +70,7 @@ def run(  # noqa: PLR0913 - parts are named arguments
         metrics: Counts them.
         registry: Is served at the metrics address.
         watch: Looks for drift; None for no drift.
-        answering: Makes the function that turns reviewers' answers into decisions.
+        answering: Makes the function that turns reviewers' answers into decisions; None for `Answering`.
         tracing: Puts traces around deciding and observing.
         warm: Returns when the model has the memory that its largest batches need; called before the group is joined.
 
@@ -96,7 +98,13 @@ def run(  # noqa: PLR0913 - parts are named arguments
     pipeline.draw = draw_for(settings, pipeline.decider, seen, taken)
     idempotent = _idempotent(settings)
     progress = Progress(stall_seconds=settings.stall_timeout_seconds, monotonic=time.monotonic)
-    answers = _answers(settings, seen, metrics, answering)
+    keys = answer_keys(settings.security)
+    answers = _answers(
+        settings,
+        seen,
+        metrics,
+        answering or (lambda limits: Answering(limits, keys=keys, decider=lambda: pipeline.decider).publications),
+    )
     topics = {settings.topics.content: progress} | ({settings.topics.reviewed: answers.progress} if answers else {})
     with metrics_server(settings, registry, Readiness(topics)) as port:
         log.info(
@@ -111,6 +119,7 @@ def run(  # noqa: PLR0913 - parts are named arguments
             metrics=f"http://{settings.metrics_host}:{port}/metrics",
         )
         _wait_while_open(BreakerFile(settings, release=pipeline.decider.release), metrics, progress)
+        _say_if_decided_again(settings)
         warm()
         trials = ChildTrials(Recipe(make=make, settings=settings, draw=pipeline.draw, model=pipeline.decider.model))
         with contextlib.closing(open_guard(settings, trials, metrics.crash_guard)) as guard:
@@ -204,6 +213,21 @@ def _has_references(settings: Settings, seen: Mapping[str, admin.TopicDescriptio
         )
         return False
     return True
+
+
+def _say_if_decided_again(settings: Settings) -> None:
+    """A group without a commit reads `content` from its first event on. Where outcomes lie there already, that may be nobody's wish."""
+    if (outcomes := decided_without_a_commit(settings)) > 0:
+        log.warning(
+            "group_has_no_commit",
+            group=settings.group,
+            topic=settings.topics.content,
+            outcomes=outcomes,
+            why="the group is new, was deleted, or had no member for so long that Kafka forgot its offsets",
+            consequence="every event and answer that is still on its topic is decided again: with the same prediction_id under the "
+            "same bundle, and behind decisions that are newer",
+            next='docs/upgrade.md, "A group without its offsets"',
+        )
 
 
 def _idempotent(settings: Settings) -> bool:

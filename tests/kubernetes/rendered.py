@@ -18,6 +18,7 @@ MANIFESTS = ROOT / "deploy" / "kubernetes"
 CHOICES = (
     "scaling",
     "review",
+    "review+answer-keys",
     "serve",
     "user",
     "scaling+user+scaling-user",

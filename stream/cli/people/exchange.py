@@ -1,15 +1,19 @@
 """The work of `tagstream review export` and `import`: answers into files, and answers from files onto the topic."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from stream.contract.answers import AnsweredEvent, answer_id
 from stream.contract.published import PublishedDecision, read_decision
+from stream.contract.record import Record
+from stream.contract.signature import UNSIGNED, AnswerKeys
 from stream.kafka import admin
 from stream.kafka.producer import sender
 from stream.kafka.rights import Operation
 from stream.review.exchange import files, label_studio, lines
 from stream.review.exchange.files import Form
 from stream.review.exchange.lines import ExchangeError
+from stream.settings.secret_files import answer_keys
 from stream.settings.settings import Settings
 from stream.terminal import console
 from stream.terminal.text import counted
@@ -29,7 +33,7 @@ def export(settings: Settings, *, form: Form, out: Path, with_open: bool) -> Non
         BrokerUnreachableError: No broker answered in time, or one refused us.
         ExchangeError: The file cannot be written.
     """
-    answered, asked = on_topics(settings) if with_open else (_answered(settings), [])
+    answered, asked = on_topics(settings) if with_open else (_answered(settings, keys=answer_keys(settings.security)), [])
     waiting = files.waiting(asked, answered)
     files.write(out, files.content(form, answered, waiting))
     what = counted(len(files.newest(answered)), "event")
@@ -45,6 +49,8 @@ def bring(settings: Settings, *, form: Form, file: Path, reviewer: str) -> None:
     """
     Send the answers in a file to the topic `reviewed`; those that are there already are passed over, so it can be repeated.
 
+    They are signed, if the settings have a key. An answer that is there unsigned does not count as there; it keeps its key and headers.
+
     Args:
         settings: The brokers and topics.
         form: `lines` or `label-studio`.
@@ -56,25 +62,31 @@ def bring(settings: Settings, *, form: Form, file: Path, reviewer: str) -> None:
         BrokerUnreachableError: No broker answered in time, or one refused us.
         SendError: The broker did not confirm a record.
     """
-    topic = settings.topics.reviewed
+    topic, keys = settings.topics.reviewed, answer_keys(settings.security)
     if form is Form.LINES:
         given = files.distinct(lines.answers_in_file(file))
-        known = {answer_id(one.answer) for one in _answered(settings)}
+        there = {answer_id(one.answer): one.event.record for one in _answered(settings, keys=UNSIGNED)}
+        known = {name for name, record in there.items() if keys.accept(record)}
         fresh = [one for one in given if answer_id(one.answer) not in known]
-        records = [(one.event.id.encode(), one.event.record.value or b"") for one in fresh]
+        records = [
+            replace(
+                there.get(answer_id(one.answer), Record(key=one.event.id.encode(), value=None)), value=one.event.record.value
+            )
+            for one in fresh
+        ]
         passed_over = {"that the topic has already": len(given) - len(fresh)} if len(given) > len(fresh) else {}
     else:
         tasks = _tasks(file)
-        held = files.newest(_answered(settings))
+        held = files.newest(_answered(settings, keys=keys))
         try:
             found = label_studio.answers_in(tasks, newest=held, reviewer=reviewer)
         except label_studio.TaskError as error:
             msg = f"{file}, {error}. Nothing was sent. Next: export the project from Label Studio as JSON, and leave `data` as it is."
             raise ExchangeError(msg) from error
-        records, passed_over = found.records, found.passed_over
+        records, passed_over = [Record(key=key, value=value) for key, value in found.records], found.passed_over
     with sender(settings) as producer:
-        for key, value in records:
-            producer.send(topic, key=key, value=value)
+        for record in map(keys.signed, records):
+            producer.send(topic, key=record.key, value=record.value, headers=record.headers)
         producer.flush()
     for why, count in passed_over.items():
         console.talk(f"passed over: {counted(count, 'answer' if form is Form.LINES else 'task')} {why}")
@@ -88,7 +100,7 @@ def on_topics(settings: Settings) -> tuple[list[AnsweredEvent], list[PublishedDe
     Raises:
         BrokerUnreachableError: No broker answered in time, or one refused us.
     """
-    answered = _answered(settings, "review")
+    answered = _answered(settings, "review", keys=answer_keys(settings.security))
     doors = [settings.topics.review]
     audit = settings.topics.audit
     if admin.describe(settings, [audit])[audit].partitions is None:
@@ -99,10 +111,10 @@ def on_topics(settings: Settings) -> tuple[list[AnsweredEvent], list[PublishedDe
     return answered, [found for found in read if isinstance(found, PublishedDecision)]
 
 
-def _answered(settings: Settings, *others: str) -> list[AnsweredEvent]:
+def _answered(settings: Settings, *others: str, keys: AnswerKeys) -> list[AnsweredEvent]:
     needed = {key: getattr(settings.topics, key) for key in ("reviewed", *others)}
     admin.require(settings, needed, operations=dict.fromkeys(needed, Operation.READ))
-    answered, refused = lines.answers_on_topic(settings)
+    answered, refused = lines.answers_on_topic(settings, keys)
     if refused:
         console.talk(f"{counted(refused, 'record')} of {settings.topics.reviewed} cannot be read as answers and do not count")
     return answered

@@ -6,15 +6,15 @@ from typing import Annotated, TypeVar
 
 import msgspec
 
-from monitoring.vocabulary import Reason
+from monitoring.vocabulary import MAX_NAME_CHARACTERS, Reason
 from stream.contract.limits import DEFAULT_LIMITS
 from stream.contract.parsing.strict_json import Fields
 from stream.contract.refusal import invalid
 
-MAX_NAME_CHARACTERS = 256
 MAX_NOTE_CHARACTERS = 2_000
-MAX_LABEL_CHARACTERS = 256
 MAX_VERSION = 1_000_000
+# The published schema takes more. So many answers on one event no people give, and whoever reads one takes no more.
+MOST_ANSWERS = 10_000
 # The form of every time of ours, so that the order of the texts is the order of the times.
 _MOMENT = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$"
 _UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
@@ -24,7 +24,7 @@ Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 """A probability, 0 to 1."""
 EventId = Annotated[str, msgspec.Meta(min_length=1, max_length=DEFAULT_LIMITS.max_id_characters)]
 PersonName = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_CHARACTERS, pattern=r"\S")]
-Label = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_LABEL_CHARACTERS)]
+Label = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_CHARACTERS)]
 Note = Annotated[str, msgspec.Meta(max_length=MAX_NOTE_CHARACTERS)]
 Uuid = Annotated[str, msgspec.Meta(pattern=_UUID)]
 Moment = Annotated[str, msgspec.Meta(pattern=_MOMENT)]
@@ -73,6 +73,19 @@ def milliseconds(moment: str) -> int:
     1700000000123
     """
     return round(datetime.fromisoformat(moment).timestamp() * 1000)
+
+
+def check_version(version: int, reason: Reason) -> None:
+    """
+    Can people have answered so often?
+
+    Raises:
+        Refused: They cannot. Above such a version no correction would hold.
+    """
+    if version > MOST_ANSWERS:
+        raise invalid(
+            reason, f"version {version} is more answers on one event than the {MOST_ANSWERS} that people can have given"
+        )
 
 
 def check_moments(reason: Reason, **moments: str) -> None:

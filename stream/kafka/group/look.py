@@ -14,7 +14,7 @@ from kafka.errors import (
     TopicAuthorizationFailedError,
 )
 
-from stream.kafka.admin import admin
+from stream.kafka.admin import admin, describe
 from stream.kafka.errors import NotAuthorizedError, translated
 from stream.kafka.group.standing import Member, Place, Standing
 from stream.kafka.reading.reader import consumer
@@ -57,6 +57,30 @@ def look(settings: Settings) -> Standing:
         right = Right(resource=Resource.TOPIC, name=topic, operations=(Operation.READ,))
         raise NotAuthorizedError(missing(settings, right, ())) from error
     return Standing(group=settings.group, topic=topic, state=state, members=members, places=tuple(places.values()))
+
+
+def decided_without_a_commit(settings: Settings) -> int:
+    """
+    The number of outcomes on `tagged`, `review` and the dead letters' topic, though the group has never committed on `content`.
+
+    0 if it has. Another group made them, or this one was deleted, or was empty for so long that Kafka has forgotten its offsets.
+
+    Raises:
+        BrokerUnreachableError: No broker answered, or one refused us.
+        NotAuthorizedError: The user may not DESCRIBE the group.
+    """
+    topics = settings.topics
+    _, _, committed = _group(settings, topics.content)
+    if committed:
+        return 0
+    timeout_ms = int(settings.startup_timeout_seconds * 1000)
+    # Asked of the administrators' protocol: a consumer that asks for a topic may make it.
+    there = describe(settings, [topics.tagged, topics.review, topics.dlq])
+    asked = [TopicPartition(topic, number) for topic, found in there.items() for number in range(found.partitions or 0)]
+    with consumer(settings) as client, translated(settings):
+        begins = client.beginning_offsets(asked, timeout_ms=timeout_ms)
+        ends = client.end_offsets(asked, timeout_ms=timeout_ms)
+    return sum(ends[at] - begins[at] for at in asked)
 
 
 def _group(settings: Settings, topic: str) -> tuple[str, tuple[Member, ...], Mapping[int, int]]:

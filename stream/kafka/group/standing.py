@@ -82,6 +82,11 @@ class Standing:
         return sum(place.waiting for place in self.places)
 
     @property
+    def has_committed(self) -> bool:
+        """Has the group an offset in any partition?"""
+        return any(place.committed is not None for place in self.places)
+
+    @property
     def held(self) -> int:
         """How many partitions of the topic a member holds."""
         return len({number for member in self.members for number in member.partitions})

@@ -16,6 +16,7 @@ from stream.review.console.measuring import Measuring
 from stream.review.follower import Follower
 from stream.review.saving import Saving
 from stream.review.store.store import open_store
+from stream.settings.secret_files import answer_keys
 from stream.settings.settings import Settings
 from stream.web.serving import listen, serve, url
 
@@ -87,7 +88,7 @@ def run(settings: Settings, plan: Plan, *, say: Callable[[str], None]) -> None:
 
             desk = Desk(
                 store=store,
-                saving=Saving(store, sender, topics),
+                saving=Saving(store, sender, topics, keys=answer_keys(settings.security)),
                 access=plan.access,
                 measuring=measuring,
                 filled=follower.ready.is_set,

@@ -13,7 +13,17 @@ from xml.sax.saxutils import quoteattr
 import msgspec
 
 from model_export.bundle.text import compose
-from stream.contract.answers import OFF_SUBJECT, Answer, AnsweredEvent, Said, answer_id, answer_to, read_answer, write_answer
+from stream.contract.answers import (
+    OFF_SUBJECT,
+    Answer,
+    AnsweredEvent,
+    Said,
+    answer_id,
+    answer_to,
+    next_version,
+    read_answer,
+    write_answer,
+)
 from stream.contract.events import ContentEvent
 from stream.contract.publication import timestamp
 from stream.contract.published import PublishedDecision, read_decision
@@ -197,7 +207,7 @@ def _correction(last: Answer | None, said: Said, now_ms: int) -> Answer:
         tag=said.tag,
         reviewer=said.reviewer,
         decided_at=timestamp(now_ms),
-        version=last.version + 1,
+        version=next_version(last.version),
         note=said.note,
         supersedes=answer_id(last),
         blind=False,

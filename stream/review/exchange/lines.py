@@ -6,6 +6,7 @@ from pathlib import Path
 from stream.contract.answers import AnsweredEvent, read_answer
 from stream.contract.record import Record
 from stream.contract.refusal import Refusal
+from stream.contract.signature import AnswerKeys
 from stream.kafka.reading.log import log_of
 from stream.settings.settings import Settings
 
@@ -60,14 +61,18 @@ def lines_of(path: Path) -> Iterator[tuple[int, bytes]]:
             yield number, line
 
 
-def answers_on_topic(settings: Settings) -> tuple[list[AnsweredEvent], int]:
+def answers_on_topic(settings: Settings, keys: AnswerKeys) -> tuple[list[AnsweredEvent], int]:
     """
     The answers that `reviewed` holds now, and the number of its records that are none: these are in the dead letters.
+
+    Args:
+        settings: The brokers and the topic.
+        keys: An answer must be signed by one of them; without a key every answer counts.
 
     Raises:
         BrokerUnreachableError: No broker answered in time, or one refused us.
     """
-    return readable(records_of(settings, settings.topics.reviewed))
+    return readable(records_of(settings, settings.topics.reviewed), keys)
 
 
 def records_of(settings: Settings, topic: str) -> Iterator[Record]:
@@ -81,11 +86,11 @@ def records_of(settings: Settings, topic: str) -> Iterator[Record]:
         yield from log.read(log.starts(), log.ends())
 
 
-def readable(records: Iterable[Record]) -> tuple[list[AnsweredEvent], int]:
+def readable(records: Iterable[Record], keys: AnswerKeys) -> tuple[list[AnsweredEvent], int]:
     """The answers among records, and the number of the others."""
     found, refused = [], 0
     for record in records:
-        read = read_answer(record)
+        read = read_answer(record, keys=keys)
         if isinstance(read, Refusal):
             refused += 1
         else:

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select, update
 
+from stream.contract.answers import next_version
 from stream.review.store import reading
 from stream.review.store.database.tables import answers, items, skips
 from stream.review.store.facts import Claim, Door, Lapsed
@@ -189,7 +190,7 @@ def _claim(connection: Connection, row: Any, until_ms: int) -> Claim:
         reviewer=row.holder,
         token=row.token,
         until_ms=until_ms,
-        version=row.version + 1,
+        version=next_version(row.version),
         supersedes=row.answer_id,
         reports=() if door.blind else tuple(reading.reports_on(connection, row.event_id)),
         before=seen,

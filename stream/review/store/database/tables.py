@@ -13,8 +13,8 @@ from sqlalchemy import (
     Table,
 )
 
-# Raised by every change of a table: a store of another version is emptied, and the topics fill it again.
-SCHEMA_VERSION = 2
+# Raised by every change of a table, and of what is read from the topics: a store of another version is emptied, and the topics fill it again.
+SCHEMA_VERSION = 3
 
 METADATA = MetaData()
 

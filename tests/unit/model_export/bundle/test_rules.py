@@ -66,13 +66,15 @@ def test_a_file_of_ones_own_decides_by_its_own_words() -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("version = 1\n[words]\na = []\n", "two labels or more"),
+        ("version = 1\n[words]\na = []\n", "2 to 1,000 labels"),
         ('version = 1\notherwise = "c"\n[words]\na = []\nb = []\n', "'c'"),
         ('version = 1\n[words]\na = "x"\nother = []\n', "array"),
         ("version = 1\n[words]\na = ['']\nother = []\n", "length >= 1"),
         ("version = 0\n[words]\na = []\nother = []\n", ">= 1"),
         ("[words]\na = []\nother = []\n", "version"),
         ("version = ", "Invalid value"),
+        ("version = 1\n[words]\nother = []\n" + "".join(f"{n} = []\n" for n in range(1000)), "2 to 1,000 labels"),
+        (f"version = 1\n[words]\nother = []\n{'a' * 257} = []\n", "1 to 256 characters"),
         ("version = 1\nlabels = []\n[words]\na = []\nother = []\n", "labels"),
     ],
 )

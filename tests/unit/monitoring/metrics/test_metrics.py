@@ -44,6 +44,7 @@ VOCABULARY = """
     tagstream_answers_received_total
     tagstream_answers_redelivered_total
     tagstream_answers_published_total destination
+    tagstream_answers_dead_lettered_total reason
     tagstream_answer_age_seconds
     tagstream_answers_lag_events
     tagstream_answers_expired_total
@@ -610,6 +611,7 @@ def test_answers_and_copies_for_audit_are_counted_apart_from_events() -> None:
     assert [value(registry, f"tagstream_answers_{name}") for name in ("active", "received_total", "lag_events")] == [1, 3, 4]
     assert [value(registry, f"tagstream_answers_{name}_total") for name in ("redelivered", "expired")] == [1, 2]
     assert [value(registry, "tagstream_answers_published_total", destination=door) for door in ("tagged", "dlq")] == [1, 1]
+    assert value(registry, "tagstream_answers_dead_lettered_total", reason="invalid_answer") == 1
     # The record without a time that can be true has no age.
     assert value(registry, "tagstream_answer_age_seconds_count") == 1.0
     assert value(registry, "tagstream_answer_age_seconds_sum") == pytest.approx(0.7)

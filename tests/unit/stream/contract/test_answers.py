@@ -165,7 +165,7 @@ def test_a_redelivered_answer_repeats_the_bytes_of_its_decision(first_ms: int, s
     record = decided(UNSURE)
     written = reviewed(record, answer(record))
     one = tagged_by_reviewer(read(written), first_ms)
-    two = tagged_by_reviewer(read(replace(written, partition=7, offset=1, timestamp_ms=3)), second_ms)
+    two = tagged_by_reviewer(read(replace(written, partition=7, offset=1, timestamp_ms=NOW_MS + 70_000)), second_ms)
     assert one[0] == two[0]
     assert one[1].rpartition(b',"tagged_at"')[0] == two[1].rpartition(b',"tagged_at"')[0]
 
@@ -230,6 +230,13 @@ def test_two_consoles_agree_on_the_answer_that_holds(answers: list[Answer], shuf
         ({"version": 0}, Reason.INVALID_ANSWER, ">= 1"),
         ({"version": 10**30}, Reason.INVALID_ANSWER, "version"),
         ({"version": True}, Reason.INVALID_ANSWER, "version"),
+        ({"version": 10_001, "supersedes": str(uuid.uuid4())}, Reason.INVALID_ANSWER, "more answers on one event than"),
+        ({"before": {"probabilities": dict.fromkeys(map(str, range(1001)), 0.0)}}, Reason.INVALID_ANSWER, "has 1001 parts"),
+        ({"before": {"tags": ["x"] * 1001}}, Reason.INVALID_ANSWER, "tags has 1001 parts"),
+        ({"before": {"reasons": ["x"] * 33}}, Reason.INVALID_ANSWER, "reasons has 33 parts"),
+        ({"before": {"reasons": ["x" * 257]}}, Reason.INVALID_ANSWER, "more than 256 characters"),
+        ({"before": {"probabilities": {"x" * 257: 1.0}}}, Reason.INVALID_ANSWER, "more than 256 characters"),
+        ({"before": {"model": {"name": "m" * 257, "version": "1", "digest": "d"}}}, Reason.INVALID_ANSWER, "more than 256"),
         ({"version": 2}, Reason.INVALID_ANSWER, "supersedes"),
         ({"supersedes": str(uuid.uuid4())}, Reason.INVALID_ANSWER, "version 1 supersedes no answer"),
         ({"version": 2, "supersedes": "the first"}, Reason.INVALID_ANSWER, "supersedes"),
@@ -257,6 +264,24 @@ def test_a_bad_answer_is_refused_with_its_fault(changes: dict[str, Any], reason:
     assert found.reason is reason
     assert re.search(message, found.message), found.message
     assert "their own words" not in found.message
+
+
+def test_an_answer_with_as_many_labels_as_a_bundle_has_is_read() -> None:
+    """The bound is that of the bundle, names and all."""
+    names = [f"{number:0256}" for number in range(1000)]
+    record = changed(before={"probabilities": dict.fromkeys(names, 0.001)}, model_tag=names[0], tag=names[999])
+    assert read(record).answer.tag == names[999]
+
+
+def test_an_answer_from_the_future_is_refused_and_the_last_version_can_be_corrected() -> None:
+    """Else no correction would hold: at the highest version the later time does."""
+    ahead = reviewed(decided(), answer(now_ms=NOW_MS + 3_600_001))
+    for at, refused in ((NOW_MS, True), (NOW_MS + 1, False), (0, False)):
+        assert isinstance(read_answer(replace(ahead, timestamp_ms=at)), Refusal) is refused
+    last = read(changed(version=10_000, supersedes=str(uuid.uuid4()))).answer
+    correction = answer(previous=last, now_ms=NOW_MS + 70_000)
+    assert (correction.version, order(correction) > order(last)) == (10_000, True)
+    assert read(reviewed(decided(), correction)).answer == correction
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,7 @@ BEYOND_DECODING = {
     "invalid_answer": Stage.VALIDATE,
     "unknown_label": Stage.VALIDATE,
     "unknown_decision": Stage.VALIDATE,
+    "unsigned_answer": Stage.VALIDATE,
 }
 
 

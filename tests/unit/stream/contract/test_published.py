@@ -108,6 +108,10 @@ def test_a_cloudevent_comes_back_with_its_envelope() -> None:
         ({"model": None}, Reason.WRONG_TYPE),
         ({"tagged_at": "2023-02-31T00:00:00.000Z"}, Reason.WRONG_TYPE),
         ({"inclusion_probability": 0.0}, Reason.WRONG_TYPE),
+        ({"probabilities": dict.fromkeys(map(str, range(1001)), 0.0)}, Reason.WRONG_TYPE),
+        ({"reasons": ["x"] * 33, "inclusion_probability": 1.0}, Reason.WRONG_TYPE),
+        ({"tag": "x" * 257}, Reason.WRONG_TYPE),
+        ({"tags": ["x"] * 1001}, Reason.WRONG_TYPE),
         ({"title": None}, Reason.MISSING_TITLE),
         ({"id": None, "title": "a"}, None),
     ],
@@ -117,6 +121,14 @@ def test_a_record_that_is_no_decision_is_refused(changes: dict[str, Any], reason
     record = decided(SURE)
     found = read_decision(replace(record, value=json.dumps(json.loads(record.value or b"") | changes).encode()))
     assert (found.reason if isinstance(found, Refusal) else None) is reason
+
+
+def test_what_a_producer_sends_has_no_such_bounds() -> None:
+    """Its own `tags`, `reasons` and `model` are its own, and pass through however many there are."""
+    value = {"id": "e", "title": "deployment", "tags": ["x"] * 2000, "reasons": ["x"] * 2000, "model": "m" * 2000}
+    found = shown(decided(json.dumps(value).encode()))
+    assert json.loads(bytes(found.event.fields["tags"])) == value["tags"]
+    assert json.loads(bytes(found.event.fields["reasons"])) == value["reasons"]
 
 
 @given(st.none() | st.binary() | st.text().map(str.encode))

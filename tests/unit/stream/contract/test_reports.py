@@ -68,6 +68,7 @@ def test_a_field_of_another_version_is_ignored_on_the_topic() -> None:
     """A newer program may write more; a record without an event or with a wrong time is refused."""
     good = {"event_id": "e-1", "reported_at": "2023-11-14T22:13:20.123Z"}
     assert isinstance(read_report(record(json.dumps(good | {"mood": 1}).encode())), Report)
+    assert isinstance(read_report(record(json.dumps(good | {"mood": "x" * 65_536}).encode())), Refusal)
     for bad in ({"event_id": "  "}, {"reported_at": "2023-02-31T00:00:00.000Z"}, {"reported_at": "now"}, {"note": 1}):
         assert isinstance(read_report(record(json.dumps(good | bad).encode())), Refusal)
 

@@ -1,17 +1,21 @@
 """Records of `reviewed` become decisions or dead letters, one each, in order, whatever their bytes."""
 
 import json
+from dataclasses import replace
 
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from monitoring.vocabulary import Destination, Reason
 from stream.contract import dead_letter
 from stream.contract.answers import Answer, Said, answer_to, write_answer
+from stream.contract.decisions import ModelRef
 from stream.contract.limits import DEFAULT_LIMITS, Limits
 from stream.contract.published import PublishedDecision, read_decision
 from stream.contract.record import Record
+from stream.contract.signature import AnswerKeys
 from stream.decide.answering import Answering
 from stream.decide.pipeline import Pipeline
 from tests.fakes import RecordingObserver, deciding, raw
@@ -96,6 +100,28 @@ def test_a_decision_that_is_too_large_for_its_topic_is_a_dead_letter() -> None:
     """The broker would refuse it at every delivery."""
     (made,) = Answering(Limits(max_outcome_bytes=300)).publications([reviewed()])
     assert made.observation.rejection is Reason.OUTCOME_TOO_LARGE
+
+
+def test_labels_that_the_bundle_in_force_does_not_have_are_refused_under_its_digest() -> None:
+    """Under another digest they are those of another bundle, whose decisions are answered too."""
+    good = reviewed()
+    value = json.loads(good.value or b"")
+    value["before"]["probabilities"]["pwned"] = 0.0
+    foreign = reviewed(value=json.dumps(value | {"tag": "pwned"}).encode())
+    answering = Answering(decider=deciding)
+    assert [one.observation.rejection for one in answering.publications([good, foreign])] == [None, Reason.UNKNOWN_LABEL]
+    another = replace(deciding(), model=ModelRef(name="m", version="2", digest="e" * 64))
+    assert Answering(decider=lambda: another).publications([foreign])[0].observation.rejection is None
+
+
+def test_with_keys_an_unsigned_answer_is_a_dead_letter_and_said() -> None:
+    """One line a batch, with the place of the first; a signed one beside it is a decision."""
+    keys = AnswerKeys((b"k" * 32,))
+    records = [keys.signed(reviewed()), reviewed(offset=8), reviewed(offset=9)]
+    with capture_logs() as told:
+        found = Answering(keys=keys).publications(records, clock=lambda: NOW)
+    assert [one.destination for one in found] == [Destination.TAGGED, Destination.DLQ, Destination.DLQ]
+    assert [(one["event"], one["answers"], one["first_offset"]) for one in told] == [("answers_not_signed", 2, 8)]
 
 
 GOOD = msgspec.json.decode(reviewed().value or b"", type=dict[str, object])

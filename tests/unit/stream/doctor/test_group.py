@@ -49,6 +49,20 @@ def test_events_that_wait_without_a_worker_fail_the_check() -> None:
     )
 
 
+def test_a_group_without_a_commit_beside_its_outcomes_is_a_warning() -> None:
+    """Events come again then; where no event is left, or no outcome lies there, it is a new installation."""
+    new = standing(place(0, 7, committed=None), place(1, 0, committed=None))
+    for decided, status in ((0, Status.OK), (40, Status.WARN)):
+        (found,) = [one for one in findings(new, absent=Status.WARN, now=NOW, decided=decided) if one.check == "last commit"]
+        assert found.status is status
+    assert "40 outcomes of it are on the topics" in found.detail
+    assert "decide 7 events again" in found.detail
+    begun = standing(place(0, 7), place(1, 0, committed=None))
+    assert [one.status for one in findings(begun, absent=Status.WARN, now=NOW, decided=40) if one.check == "last commit"] == [
+        Status.OK
+    ]
+
+
 def test_before_workers_are_started_the_same_is_a_warning() -> None:
     """`--create-topics` runs before workers start, so events that wait must not stop a deployment."""
     assert said(standing(place(0, 1)), absent=Status.WARN)["waiting"][0] is Status.WARN

@@ -13,7 +13,7 @@ from stream.doctor.findings import Status
 from stream.kafka import credentials as module
 from stream.kafka.credentials import client_options
 from stream.settings.loading import load
-from stream.settings.secret_files import SecurityError
+from stream.settings.secret_files import SecurityError, answer_keys
 from stream.settings.security import Security
 from stream.settings.settings import Settings
 from stream.worker.faust_app import credentials
@@ -47,6 +47,33 @@ def test_a_password_in_the_place_of_its_file_is_not_printed(tmp_path: Path) -> N
     with pytest.raises(SecurityError) as caught:
         client_options(settings_with(tmp_path, **USER, password_file=SECRET))
     assert SECRET not in str(caught.value)
+
+
+def test_the_keys_of_answers_are_the_files_lines(tmp_path: Path) -> None:
+    """The first signs; without a file there is none."""
+    assert answer_keys(Security()).keys == ()
+    found = answer_keys(Security(answer_keys_file=secret(tmp_path, f"{'a' * 32}\r\n{'b' * 32}\n")))
+    assert found.keys == (b"a" * 32, b"b" * 32)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("", "1 to 8 keys"),
+        (f"{'a' * 32}\n" * 9, "1 to 8 keys"),
+        ("a" * 31, "32 or more"),
+        (f"{'a' * 32}\n\n{'b' * 32}", "32 or more"),
+        ("a " * 32, "without a space"),
+        (b"\xff" * 40, "not UTF-8"),
+        ("a" * 5000, "4096 bytes"),
+    ],
+)
+def test_a_file_of_other_things_gives_no_key(tmp_path: Path, content: str | bytes, why: str) -> None:
+    """A key that can be guessed, or a password with spaces by mistake, is an error that does not print it; so is a file that others may write."""
+    for mode, said in ((0o600, why), (0o622, "others may write to it")):
+        with pytest.raises(SecurityError, match=rf"security.answer_keys_file .*{said}.* Next: ") as caught:
+            answer_keys(Security(answer_keys_file=secret(tmp_path, content, mode)))
+        assert "a" * 31 not in str(caught.value)
 
 
 @pytest.mark.parametrize("ending", ["", "\n", "\r\n"])

@@ -75,3 +75,15 @@ def test_an_operator_may_replay_dead_letters() -> None:
     found = {right.name: right.operations for right in rights(Settings(), Role.OPERATOR) if Operation.WRITE in right.operations}
 
     assert set(found) == {topics.content, topics.reviewed, topics.replays, topics.references}
+
+
+def test_consoles_and_operators_alone_may_write_answers() -> None:
+    """Without keys of answers this right is what stands between a stranger and `tagged`."""
+    reviewed = Settings().topics.reviewed
+    writers = {
+        role
+        for role in Role
+        for right in rights(Settings(), role)
+        if right.name == reviewed and Operation.WRITE in right.operations
+    }
+    assert writers == {Role.REVIEWER, Role.OPERATOR}

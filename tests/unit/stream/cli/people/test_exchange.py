@@ -9,10 +9,12 @@ import pytest
 
 from stream.cli.people import exchange
 from stream.contract.answers import answer_id, read_answer
-from stream.contract.record import Record
+from stream.contract.record import Headers, Record
+from stream.contract.signature import AnswerKeys, unsigned
 from stream.kafka.admin import TopicDescription
 from stream.review.exchange import lines
 from stream.review.exchange.files import Form
+from stream.settings.security import Security
 from stream.settings.settings import Settings
 from tests.answering import NOW_MS, SURE, UNSURE, answer, audited, decided, reviewed
 
@@ -42,9 +44,9 @@ class Topics:
         """As `producer.sender`."""
         yield self
 
-    def send(self, topic: str, *, key: bytes, value: bytes) -> None:
+    def send(self, topic: str, *, key: bytes, value: bytes, headers: Headers) -> None:
         """As `Sender.send`."""
-        self.put(topic, Record(topic=topic, key=key, value=value))
+        self.put(topic, Record(topic=topic, key=key, value=value, headers=headers))
 
     def flush(self) -> None:
         """As `Sender.flush`: all is confirmed at once."""
@@ -84,6 +86,24 @@ def test_an_import_sends_what_the_topic_lacks_and_nothing_twice(
         assert sent in capsys.readouterr().err.replace("\n", " ")
     assert ids(topics) == [answer_id(first), answer_id(second)]
     assert topics.records["reviewed"][1].key == b"e-2"
+
+
+def test_with_keys_unsigned_answers_are_not_there_until_an_import_signs_them(topics: Topics, tmp_path: Path) -> None:
+    """An export from before the keys is brought in signed, under the keys and headers of the records; then nothing is fresh."""
+    model = decided(UNSURE, key=b"the producer's", headers=(("h", b"1"),))
+    topics.put("reviewed", reviewed(model, answer(model, "other")))
+    out, file = tmp_path / "answers.jsonl", tmp_path / "keys"
+    exchange.export(Settings(), form=Form.LINES, out=out, with_open=False)
+    file.write_text("k" * 32)
+    file.chmod(0o600)
+    settings = Settings(security=Security(answer_keys_file=file))
+    assert exchange.on_topics(settings)[0] == []
+    for _ in range(2):
+        exchange.bring(settings, form=Form.LINES, file=out, reviewer="import")
+    before, after = topics.records["reviewed"]
+    assert (before.key, before.value, before.headers) == (after.key, after.value, unsigned(after.headers))
+    assert AnswerKeys((b"k" * 32,)).accept(after)
+    assert len(exchange.on_topics(settings)[0]) == 1
 
 
 def test_label_studio_gets_what_waits_and_its_answers_are_sent(topics: Topics, tmp_path: Path) -> None:
