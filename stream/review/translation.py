@@ -60,7 +60,7 @@ def published(found: PublishedDecision) -> Published | None:
 
 def answered(found: AnsweredEvent) -> Answered:
     """An answer, with its item as it carries it."""
-    answer, record = found.answer, found.event.record
+    answer = found.answer
     given = Given(
         answer_id=answer_id(answer),
         event_id=answer.event_id,
@@ -75,8 +75,6 @@ def answered(found: AnsweredEvent) -> Answered:
         asked_by=answer.asked_by,
         blind=answer.blind,
         title=found.event.title,
-        value=record.value or b"",
-        key=record.key,
     )
     item = _item(found.event, answer.prediction_id, answer.model_tag, answer.before)
     return Answered(given=given, item=item, decided_ms=milliseconds(answer.decided_at))

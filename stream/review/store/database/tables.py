@@ -14,7 +14,7 @@ from sqlalchemy import (
 )
 
 # Raised by every change of a table: a store of another version is emptied, and the topics fill it again.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 METADATA = MetaData()
 
@@ -39,13 +39,6 @@ items = Table(
     METADATA,
     Column("event_id", String, primary_key=True),
     # The newest decision. `prediction_id` is the key's second half: two decisions of one moment have one order.
-    Column("key", LargeBinary),
-    Column("fields", LargeBinary, nullable=False),
-    Column("before", LargeBinary, nullable=False),
-    Column("title", String, nullable=False),
-    Column("description", String),
-    Column("source", String),
-    Column("link", String),
     Column("prediction_id", String, nullable=False),
     Column("model_tag", String, nullable=False),
     Column("confidence", Float, nullable=False),
@@ -54,8 +47,6 @@ items = Table(
     Column("model", String, nullable=False),
     Column("tagged_ms", BigInteger, nullable=False),
     Column("inclusion_probability", Float),
-    Column("language", String),
-    Column("headers", LargeBinary, nullable=False),
     Column("in_review", Boolean, nullable=False),
     Column("in_audit", Boolean, nullable=False),
     # What follows from the decision, the answers and the reports (`standing.py`). `place` is empty where the item is not open.
@@ -73,6 +64,17 @@ items = Table(
     Column("claimed_ms", BigInteger),
     Column("until_ms", BigInteger),
     Column("saving_until_ms", BigInteger),
+    # Of the decision again: what the event may make large. It comes last, since SQLite reads a row up to the column that is asked for.
+    Column("words", LargeBinary, nullable=False),
+    Column("language", String),
+    Column("source", String),
+    Column("link", String),
+    Column("key", LargeBinary),
+    Column("headers", LargeBinary, nullable=False),
+    Column("before", LargeBinary, nullable=False),
+    Column("title", String, nullable=False),
+    Column("description", String),
+    Column("fields", LargeBinary, nullable=False),
     Index("review_items_queue", "place", "urgency", "event_id"),
     Index("review_items_holder", "holder"),
     Index("review_items_until", "until_ms"),
@@ -97,8 +99,6 @@ answers = Table(
     Column("asked_by", String, nullable=False),
     Column("blind", Boolean, nullable=False),
     Column("title", String, nullable=False),
-    Column("value", LargeBinary, nullable=False),
-    Column("key", LargeBinary),
     Index("review_answers_reviewer", "reviewer", "decided_ms"),
 )
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from stream.review.store import counting
 from stream.review.store.changes import Change
 from stream.review.store.facts import Claim, Door, Neighbour
+from stream.review.store.reading import LISTED_CHARACTERS, MOST_TWIN_BYTES, MOST_TWINS
 from stream.review.store.store import Store, open_store
 from tests.unit.stream.review.store.conftest import Open
 from tests.unit.stream.review.store.making import (
@@ -193,6 +194,18 @@ def test_nearly_equal_open_items_are_found(store: Store) -> None:
     )
     assert {claimed(store, "ann").item.event_id, claimed(store, "bob").item.event_id} == {"audit", "held"}
     assert [one.event_id for one in store.duplicates("a")] == ["copy"]
+
+
+def test_one_answer_settles_a_bounded_number_of_near_duplicates(store: Store) -> None:
+    """As many, and of as many bytes, as can be written at once; the title in the list is a beginning."""
+    large = b'{"id":"x","body":"%b"}' % (b"a" * (MOST_TWIN_BYTES // 3))
+    store.fill([review(f"small {number:02}", title=SENTENCE) for number in range(MOST_TWINS + 5)], {})
+    assert len(store.duplicates("small 00")) == MOST_TWINS
+    text = "another text that many people write about in long words " * 10
+    store.fill([review(f"large {number}", title=text, fields=large, tagged_ms=START_MS + number) for number in range(5)], {})
+    found = store.duplicates("large 0")
+    assert [one.event_id for one in found] == ["large 1", "large 2"]
+    assert {len(one.title) for one in found} == {LISTED_CHARACTERS}
 
 
 def test_decided_neighbours_are_shown(store: Store) -> None:
