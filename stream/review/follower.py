@@ -159,7 +159,7 @@ class Follower:
                 self._match()
                 matched = now
             if now - pruned > PRUNE_SECONDS:
-                self._store.prune(self._clock() - self._keep_ms)
+                self._store.prune(self._keep_ms)
                 pruned = now
             if now - looked > LOOK_SECONDS:
                 looked = now

@@ -3,7 +3,7 @@
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Select, distinct, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, distinct, func, select
 
 from stream.contract.record import Headers
 from stream.review.store import likeness
@@ -77,8 +77,8 @@ def reports_on(connection: Connection, event_id: str) -> list[Complaint]:
     return [Complaint(**row) for row in connection.execute(newest).mappings()]
 
 
-def duplicates(connection: Connection, event_id: str, now_ms: int) -> list[Twin]:
-    """Open items of the door `review` that nobody holds and that have nearly the words of this one, within the bounds above."""
+def duplicates(connection: Connection, event_id: str, free: ColumnElement[bool]) -> list[Twin]:
+    """Open items of the door `review` that are `free` and have nearly the words of this one, within the bounds above."""
     one = connection.execute(select(items.c.words, items.c.probabilities).where(items.c.event_id == event_id)).one_or_none()
     if one is None:
         return []
@@ -86,7 +86,6 @@ def duplicates(connection: Connection, event_id: str, now_ms: int) -> list[Twin]
     # Two statements: in one, a database without statistics may look at every open item.
     alike = select(prints.c.event_id).where(prints.c.print.in_(likeness.prints(own)), prints.c.event_id != event_id)
     ids = connection.execute(alike.distinct().limit(MOST_ALIKE)).scalars().all()
-    free = or_(items.c.until_ms.is_(None), items.c.until_ms <= now_ms)
     candidates = (
         select(items.c.event_id, items.c.probabilities, items.c.words, _LISTED_TITLE, func.length(items.c.fields).label("size"))
         .where(items.c.event_id.in_(ids), items.c.door == Door.REVIEW, free, items.c.version == 0)

@@ -112,7 +112,7 @@ class Store:
     def duplicates(self, event_id: str) -> Sequence[Twin]:
         """Open items of the door `review` with nearly the same text that nobody holds: one answer can settle them too."""
         with self._database.reading() as connection:
-            return reading.duplicates(connection, event_id, self._clock())
+            return reading.duplicates(connection, event_id, leasing.free(self._clock()))
 
     def queue(self) -> Queue:
         """Figures of the whole queue."""
@@ -192,10 +192,10 @@ class Store:
         with self._database.alone() as connection:
             forget_place(connection, event_id)
 
-    def prune(self, before_ms: int) -> int:
-        """Forget decisions that were published before a moment; answers and reports stay. How many items went."""
+    def prune(self, keep_ms: int) -> int:
+        """Forget decisions that are older; answers and reports stay. How many items went."""
         with self._database.alone() as connection:
-            return prune(connection, before_ms)
+            return prune(connection, keep_ms, self._clock())
 
     def close(self) -> None:
         """Close all connections."""
