@@ -80,8 +80,8 @@ def answered(found: AnsweredEvent) -> Answered:
     return Answered(given=given, item=item, decided_ms=milliseconds(answer.decided_at))
 
 
-def reported(report: Report) -> Reported:
-    """A report."""
+def reported(report: Report, record: Record, now_ms: int) -> Reported:
+    """A report, at the time that it says, or that of its record or now: one of a year to come would outlast every answer on its event."""
     complaint = Complaint(
         event_id=report.event_id,
         reporter=report.reporter,
@@ -89,7 +89,8 @@ def reported(report: Report) -> Reported:
         note=report.note,
         reported_at=report.reported_at,
     )
-    return Reported(complaint=complaint, reported_ms=milliseconds(report.reported_at))
+    said_ms = milliseconds(report.reported_at)
+    return Reported(complaint=complaint, reported_ms=min(said_ms, record.timestamp_ms or said_ms, now_ms))
 
 
 def answer_record(claim: Claim, tag: str, note: str | None, now_ms: int, topic: str) -> Record:
