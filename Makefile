@@ -94,8 +94,8 @@ fuzz: .venv/.dev ## 10,000 mutated record batches that a broker takes, through a
 
 FAULTS_FOLDER ?= .faults
 faults-long: .venv/.dev ## 1,000,000 events under 222 faults, then 100,000 with the real model under 60; goes on where it was cut off
-	$(BIN)/python -m tests.faults --events 1000000 --faults 222 --seconds-per-batch 0.6 --folder $(FAULTS_FOLDER)/stub
-	$(BIN)/python -m tests.faults --events 100000 --faults 60 --model bundle --seconds-per-batch 0.8 --batch-max-events 16 --seed model --folder $(FAULTS_FOLDER)/model
+	$(BIN)/python -m tests.faults --events 1000000 --answers 10000 --stranger 500 --faults 222 --seconds-per-batch 0.6 --folder $(FAULTS_FOLDER)/stub
+	$(BIN)/python -m tests.faults --events 100000 --faults 60 --model bundle --answers 2000 --stranger 100 --seconds-per-batch 0.8 --batch-max-events 16 --seed model --folder $(FAULTS_FOLDER)/model
 
 soak: .venv/.dev ## half an hour at half load, after a quarter to warm up: does the worker grow?
 	$(BIN)/python -m benchmarks.soak

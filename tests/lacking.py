@@ -23,6 +23,7 @@ PROGRAMS: dict[str, tuple[tuple[str, ...], str]] = {
         ("chromium", "chromium-browser", "google-chrome"),
         "no browser to open pages in: install the package chromium",
     ),
+    "faketime": (("faketime",), "no library to set the clock of a process: install the package faketime"),
     "go": (("go",), "no Go to build kustomize with: install the package golang-go"),
     "label-studio": ((str(LABEL_STUDIO),), "no SDK of Label Studio to read our files with: run `make label-studio`"),
     "openapi-python-client": ((str(OPENAPI_PYTHON),), "no generator of clients in Python: run `make openapi`"),

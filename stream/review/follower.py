@@ -164,7 +164,7 @@ class Follower:
                 self._match()
                 matched = now
             if now - pruned > PRUNE_SECONDS:
-                self._store.prune(self._clock() - self._keep_ms)
+                self._store.prune(self._keep_ms)
                 pruned = now
             if now - looked > LOOK_SECONDS:
                 looked = now
@@ -232,7 +232,7 @@ class Follower:
             found = [answer if isinstance(answer, Refusal) else answered(answer)]
         elif record.topic == topics.reports:
             report = read_report(record)
-            found = [report if isinstance(report, Refusal) else reported(report)]
+            found = [report if isinstance(report, Refusal) else reported(report, record, self._clock())]
         else:
             decision = read_decision(record)
             found = [decision] if isinstance(decision, Refusal) else _of_decision(decision, asked=record.topic != topics.tagged)

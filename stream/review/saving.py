@@ -20,7 +20,7 @@ from stream.kafka.producer import TooLargeError, TooLateError, UndeliveredError
 from stream.logs import logger
 from stream.review.store.changes import Answered
 from stream.review.store.facts import Claim, Given, Item, Lapsed, TooMany
-from stream.review.store.reading import nearly_equal
+from stream.review.store.reading import MOST_TWIN_BYTES, MOST_TWINS, nearly_equal
 from stream.review.store.store import Store, unix_ms
 from stream.review.translation import answer_record, answered
 from stream.settings.topics import Topics
@@ -108,7 +108,8 @@ class Saving:
             token: Of the claim.
             tag: A label of the decision's `probabilities`, or `OFF_SUBJECT`.
             note: The reviewer's words, if any.
-            also: Near-duplicates (`Store.duplicates`) that get the same answer. Those that were taken meanwhile are left out.
+            also: Near-duplicates (`Store.duplicates`) that get the same answer. Those that were taken meanwhile are left out, and
+                those behind the bounds of `Store.duplicates`.
 
         Raises:
             ValueError: The tag is no label of the decision; the message is a sentence.
@@ -167,13 +168,16 @@ class Saving:
         return None if error is None else _unsaved(error)
 
     def _others(self, claim: Claim, also: Sequence[str]) -> list[Claim]:
-        """Hold the near-duplicates that are still free. What the page sends is not believed: the texts are compared again."""
-        taken = (self._store.take_for_saving(one, claim.reviewer) for one in dict.fromkeys(also) if one != claim.item.event_id)
-        others = []
-        for one in taken:
-            if one is not None and nearly_equal(claim.item, one.item):
+        """Hold the near-duplicates that are still free. What the page sends is not believed: texts and sizes are looked at again."""
+        others, left = [], MOST_TWIN_BYTES
+        for event_id in [one for one in dict.fromkeys(also) if one != claim.item.event_id][:MOST_TWINS]:
+            one = self._store.take_for_saving(event_id, claim.reviewer)
+            if one is None:
+                continue
+            if len(one.item.fields) <= left and nearly_equal(claim.item, one.item):
                 others.append(one)
-            elif one is not None:
+                left -= len(one.item.fields)
+            else:
                 self._store.not_saved(one, release=True)
         return others
 

@@ -60,7 +60,7 @@ def published(found: PublishedDecision) -> Published | None:
 
 def answered(found: AnsweredEvent) -> Answered:
     """An answer, with its item as it carries it."""
-    answer, record = found.answer, found.event.record
+    answer = found.answer
     given = Given(
         answer_id=answer_id(answer),
         event_id=answer.event_id,
@@ -75,15 +75,13 @@ def answered(found: AnsweredEvent) -> Answered:
         asked_by=answer.asked_by,
         blind=answer.blind,
         title=found.event.title,
-        value=record.value or b"",
-        key=record.key,
     )
     item = _item(found.event, answer.prediction_id, answer.model_tag, answer.before)
     return Answered(given=given, item=item, decided_ms=milliseconds(answer.decided_at))
 
 
-def reported(report: Report) -> Reported:
-    """A report."""
+def reported(report: Report, record: Record, now_ms: int) -> Reported:
+    """A report, at the time that it says, or that of its record or now: one of a year to come would outlast every answer on its event."""
     complaint = Complaint(
         event_id=report.event_id,
         reporter=report.reporter,
@@ -91,7 +89,8 @@ def reported(report: Report) -> Reported:
         note=report.note,
         reported_at=report.reported_at,
     )
-    return Reported(complaint=complaint, reported_ms=milliseconds(report.reported_at))
+    said_ms = milliseconds(report.reported_at)
+    return Reported(complaint=complaint, reported_ms=min(said_ms, record.timestamp_ms or said_ms, now_ms))
 
 
 def answer_record(claim: Claim, tag: str, note: str | None, now_ms: int, topic: str) -> Record:

@@ -15,6 +15,7 @@ from monitoring.health import Verdict
 from monitoring.server.application import application
 from monitoring.server.server import serve
 from tests.foreign.labels import MANY
+from tests.hostile.markup import FOREIGN, HOSTILE
 from tests.legibility import CONTRASTS, LEAST_CONTRAST, SCHEMES, SIZES
 from tests.observations import DIGEST, LABELS, Stream, reference
 from tests.waiting import until
@@ -77,6 +78,7 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
     asked: list[str] = []
     opened.on("console", lambda message: said.append(message.text))
     opened.on("pageerror", lambda error: said.append(str(error)))
+    opened.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
     opened.on("request", lambda request: asked.append(request.url))
     # From here on time passes only where a test says so: no look comes that it does not wait for.
     opened.clock.install(time=0)
@@ -271,6 +273,33 @@ def test_no_text_of_a_chart_is_cut_on_a_phone(page: Page, address: str, worker: 
       return own.left < card.left || own.right > card.right;
     }).map((text) => text.textContent)"""
     assert page.evaluate(outside) == []
+
+
+@pytest.mark.parametrize("worker", [[one[:256] for one in HOSTILE]], indirect=True, ids=["hostile"])
+@pytest.mark.parametrize("width", [1440, 320])
+def test_a_strangers_text_is_text(page: Page, address: str, worker: Worker, width: int) -> None:
+    """Markup in labels, in the model's name and in the reason why a worker is not ready: no script runs, nothing is asked for, all fits."""
+    everything = " ".join(HOSTILE)
+    labels = [one[:256] for one in HOSTILE]
+    worker.verdict = Verdict(ready=False, why=everything)
+    worker.stream.metrics.model_loaded(
+        name=everything,
+        version=HOSTILE[0],
+        digest=HOSTILE[1],
+        now=worker.stream.now,
+        thresholds=dict.fromkeys(labels, 1.01),
+        reference=reference(labels),
+    )
+    page.set_viewport_size({"width": width, "height": 900})
+    look(page, address)
+    polls(page, 4)
+    worker.stream.metrics.position(partitions=6, lag=None, inflight=0, last_commit=None)
+    polls(page, 4)
+    page.click("#every")
+    assert HOSTILE[0] in text(page, "#labels")
+    # The page's own style and script are within it.
+    assert [found.partition(">")[0] for found in page.evaluate(FOREIGN)] == ["<style", "<script"]
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_an_unknown_lag_is_called_unknown(page: Page, address: str, worker: Worker) -> None:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import uvicorn
@@ -24,6 +25,7 @@ from stream.review.store.facts import Complaint, Door
 from stream.review.store.leasing import LEASE_MS
 from tests.console.review_desk import LABELS, START_MS, ReviewDesk, item
 from tests.foreign.labels import MANY
+from tests.hostile.markup import FOREIGN, HOSTILE
 from tests.legibility import CONTRASTS, LEAST_CONTRAST, SCHEMES, SIZES
 from tests.waiting import until
 
@@ -94,6 +96,7 @@ def opened(browser: Browser, address: str) -> Iterator[Open]:
             lambda message: None if "the server responded with a status" in message.text else said.append(message.text),
         )
         page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
         page.on("request", lambda request: asked.append(request.url))
         return page
 
@@ -124,6 +127,52 @@ def title(page: Page) -> str:
 def focused(page: Page) -> Locator:
     """The element that has the focus."""
     return page.locator(":focus")
+
+
+@pytest.mark.parametrize("width", [1440, 320])
+def test_a_strangers_text_is_text_on_every_page(opened: Open, queue: ReviewDesk, width: int) -> None:
+    """Markup in titles, descriptions, sources, links, ids, labels, notes, names and reports: no script runs, nothing is asked for, all fits."""
+    labels = HOSTILE[:6]
+    # The contract refuses an answer on a text with this character.
+    everything = " ".join(one for one in HOSTILE if "\x00" not in one)
+    for number, hostile in enumerate(HOSTILE):
+        given = {"tag": labels[0], "labels": labels, "source": hostile, "link": f"https://blog.example/{hostile}"}
+        event_id = f"{number} {hostile}"[:200]
+        queue.add(
+            item(event_id, f"{hostile} {everything}", everything * 10, **given), Door.AUDIT if number == 1 else Door.REVIEW
+        )
+        said = {"suggested_tag": hostile[:200], "note": everything[:2_000], "reported_at": "2026-11-27T10:00:00.000Z"}
+        complaint = Complaint(event_id=f"reported {event_id}", reporter=hostile[:200], **said)
+        queue.add(item(f"reported {event_id}", hostile, None, **given | {"reasons": ()}), report=complaint)
+    page = opened(viewport={"width": width, "height": 900})
+    for _ in range(6):
+        page.goto("/")
+        harmless(page, width)
+        if page.locator("details.rest").count():
+            page.click("details.rest summary")
+            harmless(page, width)
+        page.fill("#note", everything[:1_900])
+        page.locator("h1").focus()
+        press(page, "1")
+    queue.measuring.measure()
+    assert queue.saved
+    for path in (*PAGES, f"/again?id={quote(next(iter(queue.saved)), safe='')}"):
+        page.goto(path)
+        harmless(page, width)
+    page.goto("/")
+    page.fill("#note", everything[:1_900])
+    queue.store.release(*(page.input_value(f"#answer [name={name}]") for name in ("event", "token")))
+    page.locator("h1").focus()
+    press(page, "1")
+    assert title(page) == "Your answer is not saved"
+    harmless(page, width)
+
+
+def harmless(page: Page, width: int) -> None:
+    """The page has no element of a stranger's, shows no character that hides or reorders, and is not wider than the window."""
+    assert page.evaluate(FOREIGN) == []
+    assert set("\u202e\u2066\u200b\x00") & set(page.title() + page.inner_text("body")) == set()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def fill(queue: ReviewDesk, items: int) -> None:

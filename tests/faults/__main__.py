@@ -22,6 +22,7 @@ from tests.faults.harness import run
 from tests.faults.journal import Journal
 from tests.faults.plan import Plan
 from tests.faults.report import Report
+from tests.faults.stranger import Stranger, mingled
 from tests.faults.upstream.variety import varied
 from tests.faults.worker.fleet import ROOT
 
@@ -33,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--events", type=int, default=100_000, help="how many, 1 %% of them malformed")
     parser.add_argument("--answers", type=int, default=0, help="how many records of `reviewed`, 2 %% of them no answers")
+    parser.add_argument("--stranger", type=int, default=0, help="how many records of a stranger among the answers")
     parser.add_argument("--faults", type=int, default=60, help="how many; every class in turn, in an order that the seed fixes")
     parser.add_argument("--only", nargs="+", choices=[fault.name for fault in Fault], help="of these classes alone")
     parser.add_argument("--workers", type=int, default=3)
@@ -67,7 +69,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = load({**environ, "TAGSTREAM_BROKERS": cluster.bootstrap}, folder=ROOT).settings
         make_topics(settings)
         planted = varied(chosen.events, malformed=chosen.events // 100, seed=chosen.seed)
-        answers = answers_to(planted, chosen.answers, settings=settings, seed=chosen.seed)
+        answers = mingled(
+            answers_to(planted, chosen.answers, settings=settings, seed=chosen.seed),
+            Stranger(settings, chosen.seed).answers(chosen.stranger),
+            seed=chosen.seed,
+        )
         report = run(plan, planted, environ=environ, folder=folder, processes=processes, cluster=cluster, answers=answers)
     print(report)  # noqa: T201
     return int(not is_good(report, faults=chosen.faults, exactly_once=chosen.delivery == "exactly_once"))

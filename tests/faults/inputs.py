@@ -10,6 +10,8 @@ from stream.contract.record import Headers
 
 # Of two events with one id, the header that only one of them has: by it the checker tells whose outcome it sees.
 SENT_AGAIN = ("sent", b"again")
+# The header of what a stranger has written.
+STRANGER = ("sent", b"by a stranger")
 
 
 class Transaction(Enum):

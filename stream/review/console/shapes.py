@@ -65,13 +65,14 @@ class Near:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemView:
-    """All that the page of an item shows."""
+    """All that the page of an item shows; `left_out` characters of its text are not on the page."""
 
     event_id: str
     token: str
     title: str
     description: str
     rest: str
+    left_out: int
     source: str | None
     link: Link | None
     created_on: str | None

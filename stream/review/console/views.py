@@ -9,10 +9,13 @@ from stream.contract.answers import OFF_SUBJECT
 from stream.contract.parsing.typed import milliseconds
 from stream.review.console import words
 from stream.review.console.shapes import Choice, ItemView, Link, Near, OwnAnswer, Reason, Reported, Saved, Standing
-from stream.review.store.facts import Claim, Complaint, Door, Given, Item, Neighbour, Pace, Queue
+from stream.review.store.facts import Claim, Complaint, Door, Given, Item, Neighbour, Pace, Queue, Twin
 
-# A reviewer reads about this much before the decision; the rest opens on demand.
-FIRST_CHARACTERS = 900
+# A reviewer reads about this much before the decision; the rest opens on demand. The model reads none of what is left out.
+FIRST_CHARACTERS, MOST_CHARACTERS = 900, 16_000
+MOST_TITLE_CHARACTERS, MOST_FACT_CHARACTERS = 1_000, 200
+# A longer address is no link: browsers do not agree on whether they open it.
+MOST_LINK_CHARACTERS = 2_000
 DIGITS = "123456789"
 OFF_SUBJECT_KEY = "0"
 MOST_IN_ORDER = 12
@@ -66,7 +69,7 @@ def again(event_id: str) -> str:
     return f"/again?id={quote(event_id, safe='')}"
 
 
-def item(claim: Claim, neighbours: Sequence[Neighbour], twins: Sequence[Item], *, note: str | None = None) -> ItemView:
+def item(claim: Claim, neighbours: Sequence[Neighbour], twins: Sequence[Twin], *, note: str | None = None) -> ItemView:
     """
     The page of an item in a reviewer's hands.
 
@@ -78,17 +81,20 @@ def item(claim: Claim, neighbours: Sequence[Neighbour], twins: Sequence[Item], *
     """
     asked, blind = claim.item, claim.door.blind
     before = msgspec.json.decode(asked.before, type=_Before)
-    first, rest = _cut(asked.description or "")
+    description = asked.description or ""
+    first, rest = _cut(description[:MOST_CHARACTERS])
+    created_on = _text(asked.fields, "created_on")
     standing_tag = None if blind or claim.before is None else claim.before.tag
     return ItemView(
         event_id=asked.event_id,
         token=claim.token,
-        title=asked.title,
+        title=_brief(asked.title, MOST_TITLE_CHARACTERS),
         description=first,
         rest=rest,
-        source=asked.source,
+        left_out=max(0, len(description) - MOST_CHARACTERS),
+        source=asked.source and _brief(asked.source, MOST_FACT_CHARACTERS),
         link=_link(asked.link),
-        created_on=_text(asked.fields, "created_on"),
+        created_on=created_on and _brief(created_on, MOST_FACT_CHARACTERS),
         reasons=(Reason(name=words.BLIND[0], sentence=words.BLIND[1], kind="blind"),) if blind else _reasons(claim, before),
         said="" if blind else _said(asked, before),
         choices=_choices(asked, standing_tag, blind=blind),
@@ -173,7 +179,7 @@ def _reported(complaint: Complaint) -> Reported:
 
 def _link(address: str | None) -> Link | None:
     """Only http and https: another scheme could run a script or open a program."""
-    if address is None:
+    if address is None or len(address) > MOST_LINK_CHARACTERS:
         return None
     try:
         parts = urlsplit(address)
@@ -181,7 +187,12 @@ def _link(address: str | None) -> Link | None:
         return None
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         return None
-    return Link(address=address, shown=f"{parts.hostname}{parts.path.rstrip('/')}")
+    return Link(address=address, shown=_brief(f"{parts.hostname}{parts.path.rstrip('/')}", MOST_FACT_CHARACTERS))
+
+
+def _brief(text: str, most: int) -> str:
+    """The text, or as much of it as may be shown and how much more there is."""
+    return text if len(text) <= most else f"{text[:most]}\N{HORIZONTAL ELLIPSIS} ({len(text) - most:,} more characters)"
 
 
 def _cut(text: str) -> tuple[str, str]:

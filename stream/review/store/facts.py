@@ -101,9 +101,7 @@ class Given:
         supersedes: The answer that it replaces.
         asked_by: `review`, `audit`, `user_report`, `correction` or `import`.
         blind: The prediction was hidden from the person.
-        title: Of the event.
-        value: The whole record, for `read_answer`.
-        key: The record's key.
+        title: The beginning of the event's, for a list.
     """
 
     answer_id: str
@@ -119,8 +117,6 @@ class Given:
     asked_by: str
     blind: bool
     title: str = field(repr=False)
-    value: bytes = field(repr=False)
-    key: bytes | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +169,7 @@ class Neighbour:
 
     Attributes:
         event_id: Its id.
-        title: Its title.
+        title: The beginning of its title.
         tag: The people's.
         likeness: From 0, no word in common, to 1, the same words; rare words count more.
     """
@@ -182,6 +178,14 @@ class Neighbour:
     title: str = field(repr=False)
     tag: str
     likeness: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Twin:
+    """An open event with nearly the same text as the item's: its id, and the beginning of its title."""
+
+    event_id: str
+    title: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

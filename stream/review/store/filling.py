@@ -14,6 +14,7 @@ from stream.review.store.changes import Answered, Change, Decided, Published, Re
 from stream.review.store.counting import count
 from stream.review.store.database.tables import answers, items, positions, prints, reports, terms
 from stream.review.store.facts import Item
+from stream.review.store.reading import LISTED_CHARACTERS
 from stream.review.store.standing import Asked, Opinion, standing
 
 Positions = Mapping[tuple[str, int], int]
@@ -21,6 +22,7 @@ _DECISION = (
     "key",
     "fields",
     "before",
+    "words",
     "title",
     "description",
     "source",
@@ -66,7 +68,8 @@ def fill(connection: Connection, changes: Sequence[Change], reached: Positions, 
 
 def _answer_row(change: Answered) -> Row:
     given = change.given
-    return {name: getattr(given, name) for name in given.__slots__} | {"decided_ms": change.decided_ms}
+    row: Row = {name: getattr(given, name) for name in given.__slots__}
+    return row | {"title": given.title[:LISTED_CHARACTERS], "decided_ms": change.decided_ms}
 
 
 def _report_row(change: Reported) -> Row:
@@ -96,6 +99,7 @@ def item_row(item: Item) -> Row:
         "probabilities": json.dumps(dict(item.probabilities)),
         "reasons": json.dumps(list(item.reasons)),
         "headers": msgspec.msgpack.encode(item.headers),
+        "words": likeness.packed(likeness.words(item.title, item.description)),
     }
 
 
@@ -131,14 +135,14 @@ def _newer(before: Row, row: Row) -> Row:
 
 def _print_rows(rows: Iterable[Row]) -> Iterable[Row]:
     for row in rows:
-        for found in likeness.prints(likeness.words(row["title"], row["description"])):
+        for found in likeness.prints(likeness.unpacked(row["words"])):
             yield {"print": found, "event_id": row["event_id"]}
 
 
 def _term_rows(answered: Iterable[Answered]) -> Iterable[Row]:
     for change in answered:
         for word in likeness.words(change.item.title, change.item.description):
-            yield {"term": likeness.digest(word), "event_id": change.item.event_id}
+            yield {"term": word, "event_id": change.item.event_id}
 
 
 def _settle(connection: Connection, ids: Sequence[str], second_opinion_rate: float) -> None:

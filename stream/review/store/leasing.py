@@ -19,6 +19,9 @@ LEASE_MS = 10 * 60 * 1000
 # How long an item that is being saved is given to nobody: longer than the producer may take.
 SAVING_MS = 60 * 1000
 SKIP_MS = 60 * 60 * 1000
+# What ends later than anything that is given now was given before the clock was set back, and is over. The clocks of two consoles may
+# differ by so much.
+SKEW_MS = LEASE_MS
 
 TAKEN = "Another reviewer took this item after {minutes} minutes of silence. Next: copy what you typed, if you need it, and take the next item."
 ANSWERED = "This event was answered meanwhile. Next: take the next item; your own answers can be corrected from their list."
@@ -42,9 +45,9 @@ def claim(connection: Connection, reviewer: str, now_ms: int) -> Claim | None:
     ).first()
     if row is not None:
         return _renewed(connection, row, now_ms)
-    free = _ROW.where(items.c.place.is_not(None), _free(now_ms), _for(reviewer, now_ms))
+    waiting = _ROW.where(items.c.place.is_not(None), free(now_ms), _for(reviewer, now_ms))
     row = connection.execute(
-        free.order_by(items.c.place, items.c.urgency, items.c.event_id).limit(1).with_for_update(skip_locked=True)
+        waiting.order_by(items.c.place, items.c.urgency, items.c.event_id).limit(1).with_for_update(skip_locked=True)
     ).first()
     return None if row is None else _take(connection, row, reviewer, Door(row.door), now_ms)
 
@@ -64,9 +67,9 @@ def reopen(connection: Connection, event_id: str, reviewer: str, now_ms: int) ->
     if row.version == 0:
         return Lapsed(reason="unknown", message=NEVER)
     if _is_current(row) and row.holder is not None:
-        if row.saving_until_ms > now_ms:
+        if _runs(row.saving_until_ms, SAVING_MS, now_ms):
             return Lapsed(reason="saving", message=SAVING)
-        if row.holder != reviewer and row.until_ms > now_ms:
+        if row.holder != reviewer and _runs(row.until_ms, LEASE_MS, now_ms):
             return Lapsed(reason="taken", message=_taken())
     return _take(connection, row, reviewer, Door.CORRECTION, now_ms)
 
@@ -97,7 +100,12 @@ def hold_for_saving(connection: Connection, event_id: str, token: str, now_ms: i
 def take_for_saving(connection: Connection, event_id: str, reviewer: str, now_ms: int) -> Claim | None:
     """Keep an item that nobody holds while the answer to its near-duplicate is under way; None if it was taken or answered."""
     row = _locked(connection, event_id)
-    if row is None or row.door != Door.REVIEW or row.version or (row.holder is not None and row.until_ms > now_ms):
+    if (
+        row is None
+        or row.door != Door.REVIEW
+        or row.version
+        or (row.holder is not None and _runs(row.until_ms, LEASE_MS, now_ms))
+    ):
         return None
     taken = _take(connection, row, reviewer, Door.REVIEW, now_ms)
     _set(connection, event_id, {"saving_until_ms": now_ms + SAVING_MS})
@@ -111,7 +119,16 @@ def not_saved(connection: Connection, event_id: str, token: str) -> None:
 
 def held(now_ms: int) -> ColumnElement[bool]:
     """Whether someone holds an item now."""
-    return and_(items.c.until_ms > now_ms, items.c.held_version == items.c.version)
+    return and_(_running(items.c.until_ms, LEASE_MS, now_ms), items.c.held_version == items.c.version)
+
+
+def _running(end_ms: ColumnElement[Any], most_ms: int, now_ms: int) -> ColumnElement[bool]:
+    """Whether a span is not over that was given with an end, at most `most_ms` ahead; none is where it has no end."""
+    return end_ms.between(now_ms + 1, now_ms + most_ms + SKEW_MS)
+
+
+def _runs(end_ms: int, most_ms: int, now_ms: int) -> bool:
+    return now_ms < end_ms <= now_ms + most_ms + SKEW_MS
 
 
 def _held_by(reviewer: str, now_ms: int) -> ColumnElement[bool]:
@@ -120,16 +137,18 @@ def _held_by(reviewer: str, now_ms: int) -> ColumnElement[bool]:
         items.c.holder == reviewer,
         items.c.held_version == items.c.version,
         or_(items.c.place.is_not(None), items.c.held_for == Door.CORRECTION),
-        items.c.saving_until_ms <= now_ms,
+        ~_running(items.c.saving_until_ms, SAVING_MS, now_ms),
     )
 
 
-def _free(now_ms: int) -> ColumnElement[bool]:
-    return or_(items.c.holder.is_(None), items.c.until_ms <= now_ms, items.c.held_version != items.c.version)
+def free(now_ms: int) -> ColumnElement[bool]:
+    """Whether nobody holds an item now."""
+    return or_(items.c.holder.is_(None), ~_running(items.c.until_ms, LEASE_MS, now_ms), items.c.held_version != items.c.version)
 
 
 def _for(reviewer: str, now_ms: int) -> ColumnElement[bool]:
-    skipped = exists().where(skips.c.event_id == items.c.event_id, skips.c.reviewer == reviewer, skips.c.until_ms > now_ms)
+    still = _running(skips.c.until_ms, SKIP_MS, now_ms)
+    skipped = exists().where(skips.c.event_id == items.c.event_id, skips.c.reviewer == reviewer, still)
     answered = exists().where(answers.c.event_id == items.c.event_id, answers.c.reviewer == reviewer)
     return and_(~skipped, or_(items.c.door != Door.SECOND_OPINION, ~answered))
 
@@ -151,7 +170,7 @@ def _lapsed(row: Any, token: str, now_ms: int) -> Lapsed | None:
         return Lapsed(reason="taken", message=GIVEN_BACK if row.holder is None else _taken())
     if not _is_current(row) or (row.door is None and row.held_for != Door.CORRECTION):
         return Lapsed(reason="answered", message=ANSWERED)
-    return Lapsed(reason="saving", message=SAVING) if row.saving_until_ms > now_ms else None
+    return Lapsed(reason="saving", message=SAVING) if _runs(row.saving_until_ms, SAVING_MS, now_ms) else None
 
 
 def _taken() -> str:

@@ -1,5 +1,7 @@
 """How alike two texts are by their words, and the digests by which a database finds candidates. Pure.
 
+A word is its digest here: the store keeps those of a text beside it, so that a text is read once.
+
 Of two texts that share a part J of their words, the smallest of the words' hashes is the same with probability J (MinHash). Six
 digests of four such hashes each find 96 % of the pairs with J = 0.8, and nearly all with J = 0.9.
 """
@@ -7,7 +9,7 @@ digests of four such hashes each find 96 % of the pairs with J = 0.8, and nearly
 import hashlib
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +19,9 @@ NEARLY_EQUAL = 0.8
 # Below this a neighbour says nothing of the item.
 LEAST_ALIKE = 0.1
 BANDS, ROWS = 6, 4
-# A longer text is compared by its first words.
+# A longer text is compared by the first words of its first characters.
 MOST_WORDS = 400
+MOST_CHARACTERS = 4_000
 _WORD = re.compile(r"\w+")
 _generator = np.random.default_rng(1)
 _FACTORS: npt.NDArray[np.uint64] = _generator.integers(1, 2**63, size=(BANDS * ROWS, 1), dtype=np.uint64) * np.uint64(
@@ -27,15 +30,30 @@ _FACTORS: npt.NDArray[np.uint64] = _generator.integers(1, 2**63, size=(BANDS * R
 _SHIFTS: npt.NDArray[np.uint64] = _generator.integers(0, 2**63, size=(BANDS * ROWS, 1), dtype=np.uint64)
 
 
-def words(title: str, description: str | None) -> frozenset[str]:
+def words(title: str, description: str | None) -> frozenset[int]:
     """
-    The different words of a text.
+    The digests of a text's different words, in the same time for a text of any length.
 
-    >>> sorted(words("Fast vision, fast!", "On GPUs"))
-    ['fast', 'gpus', 'on', 'vision']
+    >>> words("Fast vision, fast!", "On GPUs") == frozenset(map(digest, ("fast", "gpus", "on", "vision")))
+    True
     """
-    found = _WORD.findall(f"{title} {description or ''}".casefold())
-    return frozenset(found[:MOST_WORDS])
+    begin = f"{title[:MOST_CHARACTERS]} {(description or '')[:MOST_CHARACTERS]}"[:MOST_CHARACTERS]
+    return frozenset(map(digest, _WORD.findall(begin.casefold())[:MOST_WORDS]))
+
+
+def packed(found: Collection[int]) -> bytes:
+    """
+    Words as a database keeps them, eight bytes each.
+
+    >>> unpacked(packed({-1, 2**63 - 1})) == frozenset({-1, 2**63 - 1})
+    True
+    """
+    return np.array(sorted(found), dtype="<i8").tobytes()
+
+
+def unpacked(kept: bytes) -> frozenset[int]:
+    """The words that `packed` has made bytes of."""
+    return frozenset(np.frombuffer(kept, dtype="<i8").tolist())
 
 
 def digest(text: str) -> int:
@@ -43,9 +61,9 @@ def digest(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)
 
 
-def prints(found: Iterable[str]) -> tuple[int, ...]:
+def prints(found: Collection[int]) -> tuple[int, ...]:
     """Digests of a set of words: texts with nearly the same words share one or more. Empty for no words."""
-    hashes = np.array([digest(word) for word in found], dtype=np.int64).view(np.uint64)
+    hashes = np.array(list(found), dtype=np.int64).view(np.uint64)
     if not hashes.size:
         return ()
     mixed = hashes[np.newaxis, :] * _FACTORS + _SHIFTS
@@ -54,17 +72,17 @@ def prints(found: Iterable[str]) -> tuple[int, ...]:
     return tuple(digest(f"{band}:{row.tobytes().hex()}") for band, row in enumerate(smallest))
 
 
-def shared(one: frozenset[str], other: frozenset[str]) -> float:
+def shared(one: frozenset[int], other: frozenset[int]) -> float:
     """
     The part of both texts' words that they share, 0 to 1.
 
-    >>> shared(frozenset("abc"), frozenset("bcd"))
+    >>> shared(frozenset({1, 2, 3}), frozenset({2, 3, 4}))
     0.5
     """
     return len(one & other) / len(one | other) if one and other else 0.0
 
 
-def weighed(one: frozenset[str], other: frozenset[str], known: Mapping[str, int], texts: int) -> float:
+def weighed(one: frozenset[int], other: frozenset[int], known: Mapping[int, int], texts: int) -> float:
     """
     The same with rare words counting more.
 
@@ -75,7 +93,7 @@ def weighed(one: frozenset[str], other: frozenset[str], known: Mapping[str, int]
         texts: How many texts there are.
     """
 
-    def weight(some: Iterable[str]) -> float:
+    def weight(some: Iterable[int]) -> float:
         return sum(math.log(1 + (texts + 1) / (known.get(word, 0) + 1)) for word in some)
 
     return weight(one & other) / weight(one | other) if one and other else 0.0

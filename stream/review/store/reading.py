@@ -3,12 +3,12 @@
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Select, distinct, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, distinct, func, select
 
 from stream.contract.record import Headers
 from stream.review.store import likeness
 from stream.review.store.database.tables import answers, items, prints, reports, terms
-from stream.review.store.facts import Complaint, Door, Given, Item, Neighbour
+from stream.review.store.facts import Complaint, Door, Given, Item, Neighbour, Twin
 
 # Words in more than this part of the decided texts say nothing of what a text is about.
 COMMON = 0.2
@@ -16,8 +16,15 @@ COMMON = 0.2
 RAREST_WORDS, MOST_CANDIDATES = 12, 60
 # Events that share a print with an item are compared with it up to this number: a feed may repeat one text for ever.
 MOST_ALIKE = 1000
+# One answer settles so many of them, and events of so many bytes together: all of them are written, and read back, at once.
+MOST_TWINS, MOST_TWIN_BYTES = 20, 4 * 1024 * 1024
+# A list shows so much of a title.
+LISTED_CHARACTERS = 300
+# A claim has so many reports of readers, the newest.
+MOST_REPORTS = 20
 ITEM_COLUMNS = [items.c[name] for name in Item.__dataclass_fields__]
 _GIVEN_COLUMNS = [answers.c[name] for name in Given.__dataclass_fields__]
+_LISTED_TITLE = func.substr(items.c.title, 1, LISTED_CHARACTERS).label("title")
 _COMPLAINT_COLUMNS = [reports.c[name] for name in Complaint.__dataclass_fields__]
 
 
@@ -64,30 +71,39 @@ def answers_since(connection: Connection, since_ms: int) -> list[Given]:
 
 
 def reports_on(connection: Connection, event_id: str) -> list[Complaint]:
-    """The reports on an event, the newest first."""
+    """The newest reports on an event, the newest first."""
     found = select(*_COMPLAINT_COLUMNS).where(reports.c.event_id == event_id)
-    rows = connection.execute(found.order_by(reports.c.reported_ms.desc(), reports.c.report_id)).mappings()
-    return [Complaint(**row) for row in rows]
+    newest = found.order_by(reports.c.reported_ms.desc(), reports.c.report_id).limit(MOST_REPORTS)
+    return [Complaint(**row) for row in connection.execute(newest).mappings()]
 
 
-def duplicates(connection: Connection, event_id: str, now_ms: int, limit: int) -> list[Item]:
-    """Open items of the door `review` that nobody holds and that have nearly the words of this one."""
-    one = item(connection, event_id)
+def duplicates(connection: Connection, event_id: str, free: ColumnElement[bool]) -> list[Twin]:
+    """Open items of the door `review` that are `free` and have nearly the words of this one, within the bounds above."""
+    one = connection.execute(select(items.c.words, items.c.probabilities).where(items.c.event_id == event_id)).one_or_none()
     if one is None:
         return []
-    digests = likeness.prints(likeness.words(one.title, one.description))
+    own, labels = likeness.unpacked(one.words), _labels(one.probabilities)
     # Two statements: in one, a database without statistics may look at every open item.
-    alike = select(prints.c.event_id).where(prints.c.print.in_(digests), prints.c.event_id != event_id)
+    alike = select(prints.c.event_id).where(prints.c.print.in_(likeness.prints(own)), prints.c.event_id != event_id)
     ids = connection.execute(alike.distinct().limit(MOST_ALIKE)).scalars().all()
-    free = or_(items.c.until_ms.is_(None), items.c.until_ms <= now_ms)
     candidates = (
-        select(*ITEM_COLUMNS)
+        select(items.c.event_id, items.c.probabilities, items.c.words, _LISTED_TITLE, func.length(items.c.fields).label("size"))
         .where(items.c.event_id.in_(ids), items.c.door == Door.REVIEW, free, items.c.version == 0)
         .order_by(items.c.urgency, items.c.event_id)
         .limit(MOST_CANDIDATES)
     )
-    found = map(item_of, connection.execute(candidates))
-    return [other for other in found if nearly_equal(one, other)][:limit]
+    found, left = [], MOST_TWIN_BYTES
+    for other in connection.execute(candidates):
+        if other.size > left or likeness.shared(own, likeness.unpacked(other.words)) < likeness.NEARLY_EQUAL:
+            continue
+        if _labels(other.probabilities) == labels:
+            found.append(Twin(event_id=other.event_id, title=other.title))
+            left -= other.size
+    return found[:MOST_TWINS]
+
+
+def _labels(probabilities: str) -> set[str]:
+    return set(msgspec.json.decode(probabilities, type=dict[str, float]))
 
 
 def nearly_equal(one: Item, other: Item) -> bool:
@@ -98,13 +114,12 @@ def nearly_equal(one: Item, other: Item) -> bool:
 
 def neighbours(connection: Connection, event_id: str, limit: int) -> list[Neighbour]:
     """Decided events with the rarest words of this item, the most alike first."""
-    one = item(connection, event_id)
-    if one is None:
+    kept = connection.execute(select(items.c.words).where(items.c.event_id == event_id)).scalar_one_or_none()
+    if kept is None:
         return []
-    own = likeness.words(one.title, one.description)
-    by_digest = {likeness.digest(word): word for word in own}
-    counted = select(terms.c.term, func.count()).where(terms.c.term.in_(by_digest)).group_by(terms.c.term)
-    known = {by_digest[term]: found for term, found in connection.execute(counted).tuples()}
+    own = likeness.unpacked(kept)
+    counted = select(terms.c.term, func.count()).where(terms.c.term.in_(own)).group_by(terms.c.term)
+    known = dict(connection.execute(counted).tuples().all())
     texts = connection.execute(select(func.count(distinct(answers.c.event_id)))).scalar_one()
     rare = sorted((found, word) for word, found in known.items() if found <= max(2, COMMON * texts))[:RAREST_WORDS]
     if not rare:
@@ -112,23 +127,18 @@ def neighbours(connection: Connection, event_id: str, limit: int) -> list[Neighb
     hits = func.count().label("hits")
     candidates = (
         select(terms.c.event_id, hits)
-        .where(terms.c.term.in_([likeness.digest(word) for _, word in rare]), terms.c.event_id != event_id)
+        .where(terms.c.term.in_([word for _, word in rare]), terms.c.event_id != event_id)
         .group_by(terms.c.event_id)
         .order_by(hits.desc(), terms.c.event_id)
         .limit(MOST_CANDIDATES)
         .subquery()
     )
-    decided = select(items.c.event_id, items.c.title, items.c.description, items.c.tag).join(
+    decided = select(items.c.event_id, _LISTED_TITLE, items.c.words, items.c.tag).join(
         candidates, candidates.c.event_id == items.c.event_id
     )
     found = [
-        Neighbour(
-            event_id=other,
-            title=title,
-            tag=tag,
-            likeness=likeness.weighed(own, likeness.words(title, description), known, texts),
-        )
-        for other, title, description, tag in connection.execute(decided.where(items.c.tag.is_not(None)))
+        Neighbour(event_id=other, title=title, tag=tag, likeness=likeness.weighed(own, likeness.unpacked(kept), known, texts))
+        for other, title, kept, tag in connection.execute(decided.where(items.c.tag.is_not(None)))
     ]
     found.sort(key=lambda neighbour: (-neighbour.likeness, neighbour.event_id))
     return [neighbour for neighbour in found if neighbour.likeness >= likeness.LEAST_ALIKE][:limit]

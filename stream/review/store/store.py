@@ -13,7 +13,7 @@ from stream.review.store.changes import Answered, Change
 from stream.review.store.counting import forget_place, unmatched
 from stream.review.store.database.database import open_store_database
 from stream.review.store.database.tables import positions
-from stream.review.store.facts import Claim, Complaint, Given, Item, Lapsed, Neighbour, Pace, Queue, TooMany
+from stream.review.store.facts import Claim, Complaint, Given, Item, Lapsed, Neighbour, Pace, Queue, TooMany, Twin
 from stream.review.store.figures import Drawn, Total
 from stream.review.store.filling import fill
 from stream.review.store.likeness import digest
@@ -100,7 +100,7 @@ class Store:
             return reading.answers_since(connection, since_ms)
 
     def reports(self, event_id: str) -> Sequence[Complaint]:
-        """The reports on an event, the newest first."""
+        """The newest reports on an event, the newest first."""
         with self._database.reading() as connection:
             return reading.reports_on(connection, event_id)
 
@@ -109,10 +109,10 @@ class Store:
         with self._database.reading() as connection:
             return reading.neighbours(connection, event_id, limit)
 
-    def duplicates(self, event_id: str, limit: int = 20) -> Sequence[Item]:
+    def duplicates(self, event_id: str) -> Sequence[Twin]:
         """Open items of the door `review` with nearly the same text that nobody holds: one answer can settle them too."""
         with self._database.reading() as connection:
-            return reading.duplicates(connection, event_id, self._clock(), limit)
+            return reading.duplicates(connection, event_id, leasing.free(self._clock()))
 
     def queue(self) -> Queue:
         """Figures of the whole queue."""
@@ -192,10 +192,10 @@ class Store:
         with self._database.alone() as connection:
             forget_place(connection, event_id)
 
-    def prune(self, before_ms: int) -> int:
-        """Forget decisions that were published before a moment; answers and reports stay. How many items went."""
+    def prune(self, keep_ms: int) -> int:
+        """Forget decisions that are older; answers and reports stay. How many items went."""
         with self._database.alone() as connection:
-            return prune(connection, before_ms)
+            return prune(connection, keep_ms, self._clock())
 
     def close(self) -> None:
         """Close all connections."""

@@ -101,7 +101,7 @@ def answers_to(planted: Sequence[Planted], count: int, *, settings: Settings, se
         ValueError: There are too few events.
     """
     desk = Desk(seed)
-    made = list(itertools.islice(_records(_decisions(planted, settings), desk), count))
+    made = list(itertools.islice(_records(decisions(planted, settings), desk), count))
     if len(made) < count:
         msg = f"{len(planted)} events give {len(made)} answers, {count} are wanted"
         raise ValueError(msg)
@@ -112,7 +112,7 @@ def _records(decisions: Iterator[PublishedDecision], desk: Desk) -> Iterator[Pla
     number = 0
     for shown in decisions:
         for answer in desk.chance().choice(CASES)(shown, desk):
-            value = write_answer(shown.event.fields, answer)
+            value = written(shown, answer)
             if desk.chance().random() < BAD_SHARE:
                 spoilt = BAD[number % len(BAD)](json.loads(value))
                 number += 1
@@ -120,7 +120,12 @@ def _records(decisions: Iterator[PublishedDecision], desk: Desk) -> Iterator[Pla
             yield Planted(event_id=shown.event.id, key=shown.event.record.key, value=value, headers=shown.event.record.headers)
 
 
-def _decisions(planted: Sequence[Planted], settings: Settings) -> Iterator[PublishedDecision]:
+def written(shown: PublishedDecision, answer: Answer) -> bytes:
+    """The value of the record of `reviewed`."""
+    return write_answer(shown.event.fields, answer)
+
+
+def decisions(planted: Sequence[Planted], settings: Settings) -> Iterator[PublishedDecision]:
     """The stub's decisions on the good events, one for each id, as they lie on their topics."""
     pipeline = pipeline_of(settings, decider=stub_decider())
     seen: set[str] = set()

@@ -20,9 +20,9 @@ from stream.contract.publication import Publication, audit_copy
 from stream.contract.record import Headers, Record, weight
 from stream.decide.answering import Answering
 from stream.decide.draw import Draw
-from tests.faults.inputs import Input
+from tests.faults.inputs import STRANGER, Input
 from tests.faults.verdict.evidence import Door, Evidence, Finding
-from tests.faults.verdict.matching import without_clock
+from tests.faults.verdict.matching import Matched, is_intact, origin, place, without_clock
 
 TOPIC_HEADER = "__streams.errors.topic"
 QUOTED = 3
@@ -81,28 +81,32 @@ def judge(evidence: Evidence, written: Mapping[Door, Sequence[Record]], reviewed
         written: The outcomes of answers.
         reviewed: The topic of answers.
     """
-    expected = list(zip(evidence.answers, _expected(evidence.answers, reviewed), strict=True))
     found: defaultdict[Content, list[Record]] = defaultdict(list)
     for door, records in written.items():
         for record in records:
             found[_content(door, record.key, record.value, record.headers)].append(record)
-    planted = Counter(_of(publication) for _, publication in expected)
+    expected = list(zip(evidence.answers, _expected(evidence.answers, reviewed, found), strict=True))
+    planted = Counter(content for _, content in expected)
     wrong = [
-        *(f"{_name(one)} is lost" for one, publication in expected if _of(publication) not in found),
+        *(f"{_name(one)} is lost" for one, content in expected if content not in found),
         *(f"{record.topic} {record.partition}/{record.offset} is of no answer" for record in _invented(found, planted)),
         *_ahead(evidence, expected, found),
         *_unfinished(evidence),
-        *_not_the_last(evidence.answers, written[Door.TAGGED], reviewed),
+        *_not_the_last(expected, written[Door.TAGGED], reviewed),
     ]
     swapped = list(_swapped(expected, found))
     repeated = sum(max(0, len(records) - planted[content]) for content, records in found.items() if content in planted)
-    good = sum(one.planted.event_id is not None for one in evidence.answers)
+    strange = sum(STRANGER in one.planted.headers for one in evidence.answers)
+    good = sum(one.planted.event_id is not None for one in evidence.answers) - strange
     return Judged(
         findings=(
             Finding(
                 invariant="I10",
                 cases=len(wrong),
-                says=f"{good} answers and {len(evidence.answers) - good} records that are none; {len(wrong)} breaches{_quote(wrong)}",
+                says=(
+                    f"{good} answers, {strange} records of a stranger and {len(evidence.answers) - good - strange} that are none; "
+                    f"{len(wrong)} breaches{_quote(wrong)}"
+                ),
             ),
             Finding(
                 invariant="I11",
@@ -114,9 +118,23 @@ def judge(evidence: Evidence, written: Mapping[Door, Sequence[Record]], reviewed
     )
 
 
-def _expected(answers: Sequence[Input], reviewed: str) -> list[Publication]:
-    """What follows from the records, without Kafka, workers or faults."""
-    return Answering().publications([_record(one, reviewed) for one in answers], clock=lambda: 0.0)
+def _expected(answers: Sequence[Input], reviewed: str, found: Mapping[Content, Sequence[Record]]) -> list[Content]:
+    """
+    What follows from the records, without Kafka, workers or faults.
+
+    A worker may know more of who has written than is known here: a stranger's record may be a dead letter for a reason of the worker's.
+    """
+    made = map(_of, Answering().publications([_record(one, reviewed) for one in answers], clock=lambda: 0.0))
+    refused = {origin(records[0]): content for content, records in found.items() if content[0] is Door.DLQ}
+
+    def told(one: Input, content: Content) -> Content:
+        if content in found or STRANGER not in one.planted.headers:
+            return content
+        letter = refused.get(place(one))
+        intact = letter is not None and is_intact(one, Matched(Door.DLQ, found[letter][0], one))
+        return letter if letter is not None and intact else content
+
+    return [told(*pair) for pair in zip(answers, made, strict=True)]
 
 
 def _record(one: Input, reviewed: str) -> Record:
@@ -146,16 +164,15 @@ def _invented(found: Mapping[Content, Sequence[Record]], planted: Mapping[Conten
 
 
 def _ahead(
-    evidence: Evidence, expected: Sequence[tuple[Input, Publication]], found: Mapping[Content, Sequence[Record]]
+    evidence: Evidence, expected: Sequence[tuple[Input, Content]], found: Mapping[Content, Sequence[Record]]
 ) -> Iterator[str]:
     """Answers that a sample has committed and not written; each is looked at in the first sample that has it committed."""
-    for one, publication in expected:
+    for one, content in expected:
         sample = next((sample for sample in evidence.samples if sample.answered.get(one.partition, 0) > one.offset), None)
         if sample is None:
             continue
-        door = publication.destination
         ends = sample.written
-        if not any(record.offset < ends.get((door, record.partition), 0) for record in found.get(_of(publication), ())):
+        if not any(record.offset < ends.get((content[0], record.partition), 0) for record in found.get(content, ())):
             yield f"{_name(one)} is committed before its decision at {sample.at_seconds:.1f} s"
 
 
@@ -169,12 +186,12 @@ def _unfinished(evidence: Evidence) -> Iterator[str]:
             yield f"partition {partition} of the answers is committed up to {committed.get(partition, 0)} of {last}"
 
 
-def _not_the_last(answers: Sequence[Input], tagged: Sequence[Record], reviewed: str) -> Iterator[str]:
+def _not_the_last(expected: Sequence[tuple[Input, Content]], tagged: Sequence[Record], reviewed: str) -> Iterator[str]:
     """Events whose newest decision on `tagged`, by the order that docs/consumers.md gives to readers, is not the newest answer."""
     newest: dict[str, tuple[int, str, str]] = {}
-    for one in answers:
+    for one, content in expected:
         read = read_answer(_record(one, reviewed))
-        if isinstance(read, AnsweredEvent):
+        if content[0] is Door.TAGGED and isinstance(read, AnsweredEvent):
             order = (read.answer.version, read.answer.decided_at, answer_id(read.answer))
             newest[read.event.id] = max(order, newest.get(read.event.id, order))
     seen: dict[str, tuple[int, str, str]] = {}
@@ -187,13 +204,12 @@ def _not_the_last(answers: Sequence[Input], tagged: Sequence[Record], reviewed: 
             yield f"the newest decision on {event_id} is not version {order[0]}"
 
 
-def _swapped(expected: Sequence[tuple[Input, Publication]], found: Mapping[Content, Sequence[Record]]) -> Iterator[str]:
+def _swapped(expected: Sequence[tuple[Input, Content]], found: Mapping[Content, Sequence[Record]]) -> Iterator[str]:
     firsts: list[tuple[Record, Input]] = []
     # Of equal records the first one counts: which of them a decision is of cannot be told.
     seen: set[Content] = set()
-    for one, publication in sorted(expected, key=lambda pair: (pair[0].partition, pair[0].offset)):
-        content = _of(publication)
-        if content in seen or content not in found or publication.destination is Door.DLQ:
+    for one, content in sorted(expected, key=lambda pair: (pair[0].partition, pair[0].offset)):
+        if content in seen or content not in found or content[0] is Door.DLQ:
             continue
         seen.add(content)
         firsts.append((min(found[content], key=lambda record: record.offset), one))

@@ -26,7 +26,7 @@ from stream.decide.draw import Draw
 from tests.faults.inputs import Input, by_partition
 from tests.faults.verdict.answered import audited, judge, split
 from tests.faults.verdict.evidence import Door, Evidence, Finding, Sample, Verdict
-from tests.faults.verdict.matching import Matched, Place, decision, digest_of_model, fingerprint, key_of, matched, name, place
+from tests.faults.verdict.matching import Matched, Place, decision, digest_of_model, is_intact, key_of, matched, name, place
 from tests.faults.verdict.offline import Offline
 
 # A finding quotes at most so many cases.
@@ -192,22 +192,12 @@ def _dead_letters(evidence: Evidence, by_input: Mapping[Place, Sequence[Matched]
         for outcome in by_input.get(place(one), ()):
             if (outcome.door is Door.DLQ) != is_malformed:
                 wrong.append(f"{name(one)} went to {outcome.door}")
-            elif is_malformed and not _is_intact(one, outcome):
+            elif is_malformed and not is_intact(one, outcome):
                 wrong.append(f"{name(one)} came back changed")
     return Finding(
         invariant="I6",
         cases=len(wrong),
         says=f"{malformed} malformed inputs; {len(wrong)} outcomes through the wrong door or not as they came{_quote(wrong)}",
-    )
-
-
-def _is_intact(one: Input, outcome: Matched) -> bool:
-    planted, record = one.planted, outcome.record
-    return (
-        decision(outcome) == fingerprint(planted.value)
-        and key_of(outcome) == planted.key
-        and record.headers[: len(planted.headers)] == planted.headers
-        and bool(dict(record.headers).get("x-dlq-stage"))
     )
 
 

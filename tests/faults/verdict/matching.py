@@ -52,7 +52,7 @@ def matched(inputs: Sequence[Input], outcomes: Mapping[Door, Sequence[Record]]) 
     invented: list[str] = []
     for door, records in outcomes.items():
         for record in records:
-            where = _origin(record) if door is Door.DLQ else None
+            where = origin(record) if door is Door.DLQ else None
             of = by_place.get(where) if where is not None else _told_by_headers(record, by_id.get(_event_id(record) or "", ()))
             if of is None:
                 invented.append(f"{door} {record.partition}/{record.offset}")
@@ -78,6 +78,17 @@ def key_of(outcome: Matched) -> bytes | None:
     """The key of the event as its outcome says it: a reference to an event without a key has an empty one, and a header for that."""
     letter = dead_letter.read(outcome.record) if outcome.door is Door.DLQ else None
     return outcome.record.key if letter is None else letter.key
+
+
+def is_intact(one: Input, outcome: Matched) -> bool:
+    """Whether a dead letter has the record as it came: its key, bytes, or the digest of those, and headers."""
+    planted, record = one.planted, outcome.record
+    return (
+        decision(outcome) == fingerprint(planted.value)
+        and key_of(outcome) == planted.key
+        and record.headers[: len(planted.headers)] == planted.headers
+        and bool(dict(record.headers).get("x-dlq-stage"))
+    )
 
 
 def fingerprint(value: bytes | None) -> bytes | None:
@@ -118,7 +129,7 @@ def _event_id(record: Record) -> str | None:
         return None
 
 
-def _origin(record: Record) -> Place | None:
+def origin(record: Record) -> Place | None:
     """The origin that a dead letter names, in the last headers, since the producer's own come first."""
     headers = dict(record.headers)
     try:

@@ -11,20 +11,22 @@ from stream.decide.draw import Draw
 from stream.decide.pipeline import Pipeline
 from tests.fakes import RecordingObserver
 from tests.faults.answers.planned import answers_to
-from tests.faults.inputs import Input, plant
+from tests.faults.inputs import STRANGER, Input, plant
+from tests.faults.stranger import Stranger, mingled
 from tests.faults.verdict.answered import audited, judge, split
 from tests.faults.verdict.evidence import Door, Evidence, Sample
 from tests.faults.verdict.good_run import SETTINGS, with_fields
 from tests.faults.verdict.matching import without_clock
 from tests.faults.worker.stub import stub_decider
 
-COUNT = 300
+COUNT, STRANGE = 300, 22
 BROKEN = Callable[[Evidence], Evidence]
 
 
 def good_run() -> Evidence:
     """Answers of every case in one partition, each with its decision or dead letter, two looks, all in order."""
-    planted = answers_to(plant(400, malformed=0, seed="a"), COUNT, settings=SETTINGS, seed="a")
+    genuine = answers_to(plant(400, malformed=0, seed="a"), COUNT - STRANGE, settings=SETTINGS, seed="a")
+    planted = mingled(genuine, Stranger(SETTINGS, "a").answers(STRANGE), seed="a")
     answers = [Input(planted=one, partition=0, offset=offset) for offset, one in enumerate(planted)]
     outcomes: dict[Door, list[Record]] = {door: [] for door in Door}
     records = [
@@ -154,6 +156,44 @@ def test_a_correct_run_has_no_breach() -> None:
 def test_a_breach_is_found(breach: BROKEN, invariant: str) -> None:
     """Each by its invariant, and by no other."""
     assert broken(breach(RUN)) == [invariant]
+
+
+def refused(run: Evidence, *, also_taken: bool = False) -> Evidence:
+    """A worker that knows who writes has refused a stranger's answer; or it has refused it and taken it too."""
+    taken = next(record for record in run.outcomes[Door.TAGGED] if STRANGER in record.headers)
+    one = next(one for one in run.answers if one.planted.key == taken.key)
+    letter = Record(
+        topic="dlq",
+        key=one.planted.key,
+        value=one.planted.value,
+        headers=(
+            *one.planted.headers,
+            ("__streams.errors.topic", b"reviewed"),
+            ("__streams.errors.partition", b"%d" % one.partition),
+            ("__streams.errors.offset", b"%d" % one.offset),
+            ("x-dlq-stage", b"validate"),
+            ("x-dlq-code", b"of_a_reason_that_the_judge_does_not_know"),
+        ),
+        partition=0,
+        offset=len(run.outcomes[Door.DLQ]),
+    )
+    written = {**run.samples[-1].written, (Door.DLQ, 0): letter.offset + 1}
+    changed = replace(
+        run,
+        outcomes={**run.outcomes, Door.DLQ: [*run.outcomes[Door.DLQ], letter]},
+        samples=[run.samples[0], replace(run.samples[-1], written=written)],
+    )
+    return changed if also_taken else with_tagged(changed, lambda records: [one for one in records if one is not taken])
+
+
+def test_a_strangers_answer_is_taken_or_refused() -> None:
+    """Which of the two is the worker's affair; both, or neither, is a breach."""
+    assert sum(STRANGER in record.headers for record in RUN.outcomes[Door.TAGGED]) > 0
+    assert sum(STRANGER in record.headers for record in RUN.outcomes[Door.DLQ]) > 0
+    assert broken(refused(RUN)) == []
+    assert broken(refused(RUN, also_taken=True)) == ["I10"]
+    without = with_tagged(RUN, lambda records: [one for one in records if STRANGER not in one.headers])
+    assert broken(without) == ["I10"]
 
 
 def test_a_decision_that_is_repeated_is_counted_and_no_breach() -> None:

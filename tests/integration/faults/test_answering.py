@@ -1,6 +1,7 @@
-"""People answer in the console's page while the console, its store, the worker and the broker are struck.
+"""People answer in the console's page while the console, its store, the worker and the broker are struck, and a stranger writes.
 
-Nothing that the page calls saved is lost or asked again, and each answer becomes one decision.
+Nothing that the page calls saved is lost, or asked again without a report, each answer becomes one decision, and no record of the stranger ends the
+console, or makes it large.
 """
 
 import contextlib
@@ -8,8 +9,10 @@ import random
 import re
 import sys
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import httpx
@@ -17,28 +20,52 @@ import pytest
 
 from stream.broker.processes import Process, Processes
 from stream.contract.answers import AnsweredEvent, order, read_answer
+from stream.contract.record import Record
+from stream.kafka.producer import verbatim_sender
 from stream.kafka.reading.log import log_of
 from stream.settings.loading import load
 from stream.settings.settings import Settings
 from tests.faults.cluster.brokers import StruckCluster
 from tests.faults.cluster.topics import fault_environment, make_topics, send
-from tests.faults.inputs import Input, Planted, plant
+from tests.faults.inputs import STRANGER, Input, Planted, plant
 from tests.faults.observer import TopicObserver
+from tests.faults.stranger import Stranger
 from tests.faults.worker.fleet import ROOT, Fleet
-from tests.integration.running import ended, verdict
+from tests.integration.running import ended, peak_bytes, verdict
 from tests.waiting import HANG_SECONDS, until
 
 pytestmark = [pytest.mark.broker, pytest.mark.faults]
 
 EVENTS = 1_500
-STRIKES = ("console", "worker", "console", "store", "broker", "console", "worker", "store", "console", "broker")
-ANSWERS_BETWEEN = 25
+STRIKES = (
+    "console",
+    "worker",
+    "stranger",
+    "console",
+    "store",
+    "stranger",
+    "broker",
+    "console",
+    "worker",
+    "stranger",
+    "store",
+    "console",
+    "broker",
+)
+ANSWERS_BETWEEN = 20
+# Of the stranger's records at each of its strikes, so many go to each topic: all kinds, some twice.
+FORGED = 12
+# 138 MB was seen. A console with 200,000 items may take 512 MiB; this one has 400.
+MOST_CONSOLE_BYTES = 400 * 1024 * 1024
 OUTAGE_SECONDS = 4.0
 # A kill falls anywhere within an answer.
 LATEST_SECONDS = 0.15
 ADDRESS = re.compile(r"the console: (http://\S+?)/?\s")
 SHOWN = re.compile(r'name="event" value="([^"]+)">\s*<input type="hidden" name="token" value="([^"]+)"')
 TAG = re.compile(r'name="tag" value="([^"]+)"')
+PERSON = "ann"
+NOT_WRITABLE = "cannot be written"
+FIRST_ESTIMATE = "The first estimate is being made"
 NOTHING_WAITS = "Nothing waits for you"
 SAVED = 303
 
@@ -63,7 +90,7 @@ class Console:
         self._incarnation += 1
         argv = [sys.executable, "-m", "stream.cli.main", "review", "--port", "0", "--store", f"sqlite:///{self.store}"]
         log_file = self._folder / f"console-{self._incarnation}.log"
-        self.process = self._processes.start([*argv, "--reviewer", "ann"], env=self._environ, log_file=log_file)
+        self.process = self._processes.start([*argv, "--reviewer", PERSON], env=self._environ, log_file=log_file)
 
     def kill(self, *, forget: bool) -> None:
         """SIGKILL, and a new process; with `forget` on an empty store."""
@@ -78,6 +105,11 @@ class Console:
         """That of the process that runs now; None while it starts."""
         found = ADDRESS.search(self.process.output())
         return found[1] if found else None
+
+    def check(self) -> None:
+        """It runs, and has not grown; only the strikes end it."""
+        assert self.process.running(), self.process.output()[-2_000:]
+        assert peak_bytes(self.process) < MOST_CONSOLE_BYTES
 
 
 @dataclass(slots=True)
@@ -120,6 +152,8 @@ class Person:
                 self._answer(browser, address, page, *shown.groups())
             except httpx.TransportError:
                 # The console was killed; what was under way is unknown to a person, too.
+                if self.done.is_set():
+                    self.console.check()
                 return False
 
     def _answer(self, browser: httpx.Client, address: str, page: str, event: str, token: str) -> None:
@@ -131,10 +165,50 @@ class Person:
         if answer.status_code == SAVED:
             self.unsure -= 1
             self.saved[event] = tag
+        elif NOT_WRITABLE in answer.text:
+            # A stranger's item, whose decision no worker has made.
+            self.unsure -= 1
+            browser.post(f"{address}/answer", data={"event": event, "token": token, "back": "skip"})
+
+
+class Writer:
+    """
+    Writes the stranger's records to every topic.
+
+    Attributes:
+        events: Those of `content`, with their places.
+        reported: How often it has reported an event, which is then asked about again, as after any reader's report.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stranger = Stranger(settings, "answering")
+        self.events: list[Input] = []
+        self.reported: Counter[str] = Counter()
+
+    def strike(self, saved: Sequence[str]) -> None:
+        """Some of each kind, about events that nobody has sent, and about those that the person has answered."""
+        topics, stranger = self._settings.topics, self._stranger
+        reports = stranger.reports(FORGED, saved)
+        self.reported.update(one.event_id or "" for one in reports)
+        genuine = [one for one in answers_on(self._settings) if is_persons(one.planted.value)]
+        corrections = [
+            replace(one.planted, value=stranger.correction(one.planted.value or b""), headers=(*one.planted.headers, STRANGER))
+            for one in genuine[-3:]
+        ]
+        written = [
+            *((topics.reviewed, one) for one in [*stranger.answers(FORGED), *corrections]),
+            *((topics.audit, one) for one in stranger.audits(FORGED)),
+            *((topics.reports, one) for one in reports),
+        ]
+        records = [Record(topic=topic, key=one.key, value=one.value, headers=one.headers) for topic, one in written]
+        with verbatim_sender(self._settings, idempotent=True) as sender:
+            assert sender.deliver(records, until=time.monotonic() + HANG_SECONDS) == [None] * len(records)
+        self.events += send(self._settings, stranger.events(FORGED))
 
 
 @contextlib.contextmanager
-def struck(person: Person, fleet: Fleet, cluster: StruckCluster) -> Iterator[None]:
+def struck(person: Person, fleet: Fleet, cluster: StruckCluster, writer: Writer) -> Iterator[None]:
     """Strike beside the person; each strike waits for some more answers, so that it meets work."""
     failed: list[BaseException] = []
 
@@ -144,9 +218,16 @@ def struck(person: Person, fleet: Fleet, cluster: StruckCluster) -> Iterator[Non
         try:
             for number, strike in enumerate(STRIKES, 1):
                 answered = number * ANSWERS_BETWEEN
-                until(lambda least=answered: len(person.saved) >= least, f"{answered} answers are saved")  # type: ignore[misc]
+                until(
+                    lambda least=answered: len(person.saved) >= least,  # type: ignore[misc]
+                    f"{answered} answers are saved",
+                    process=person.console.process,
+                )
                 pause.wait(chance.uniform(0, LATEST_SECONDS))
+                person.console.check()
                 match strike:
+                    case "stranger":
+                        writer.strike(list(person.saved))
                     case "worker":
                         fleet.kill(fleet.members[1])
                         until(fleet.tend, "the worker has ended")
@@ -170,12 +251,21 @@ def struck(person: Person, fleet: Fleet, cluster: StruckCluster) -> Iterator[Non
         raise failed[0]
 
 
+def estimated(console: Console) -> bool:
+    """Whether an estimate of quality is on the page."""
+    address = console.address()
+    if address is None:
+        return False
+    page = httpx.get(f"{address}/quality", timeout=HANG_SECONDS)
+    return page.status_code == httpx.codes.OK and FIRST_ESTIMATE not in page.text
+
+
 def answers_on(settings: Settings) -> list[Input]:
     """All records of `reviewed`."""
     with log_of(settings, settings.topics.reviewed) as log:
         return [
             Input(
-                planted=Planted(event_id=_event_of(record.value), key=record.key, value=record.value, headers=record.headers),
+                planted=Planted(event_id=_event_of(record), key=record.key, value=record.value, headers=record.headers),
                 partition=record.partition,
                 offset=record.offset,
             )
@@ -183,17 +273,23 @@ def answers_on(settings: Settings) -> list[Input]:
         ]
 
 
-def _event_of(value: bytes | None) -> str:
-    found = re.search(rb'"event_id":"([^"]+)"', value or b"")
-    assert found is not None
-    return found[1].decode()
+def _event_of(record: Record) -> str | None:
+    found = re.search(rb'"event_id":"([^"]+)"', record.value or b"")
+    return found[1].decode() if found else None
+
+
+def is_persons(value: bytes | None) -> bool:
+    """Whether a record of `reviewed` is an answer that the person has given in the page, perhaps on an event of the stranger's."""
+    return b'"reviewer":"%b"' % PERSON.encode() in (value or b"")
 
 
 def newest(settings: Settings) -> dict[str, str]:
-    """The tag of the newest answer on each event."""
+    """The tag of the newest answer on each event, without the stranger's."""
     found: dict[str, tuple[tuple[int, str, str], str]] = {}
     with log_of(settings, settings.topics.reviewed) as log:
         for record in log.read(log.starts(), log.ends()):
+            if not is_persons(record.value):
+                continue
             read = read_answer(record)
             assert isinstance(read, AnsweredEvent)
             one = (order(read.answer), read.answer.tag)
@@ -204,7 +300,7 @@ def newest(settings: Settings) -> dict[str, str]:
 def test_no_saved_answer_is_lost_or_asked_again(
     processes: Processes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Kill -9 of the console, with and without its store, of the worker and of the broker, anywhere within answers."""
+    """Kill -9 of the console, with and without its store, of the worker and of the broker, and records of a stranger, within answers."""
     with StruckCluster(nodes=1) as cluster:
         environ = {
             **fault_environment(cluster.bootstrap, "answering"),
@@ -225,23 +321,29 @@ def test_no_saved_answer_is_lost_or_asked_again(
             with log_of(settings, settings.topics.review) as log:
                 asked = sum(log.ends().values()) - sum(log.starts().values())
             person = Person(Console(processes, environ, tmp_path), random.Random("person"))  # noqa: S311 - repeatable
-            with struck(person, fleet, cluster):
+            writer = Writer(settings)
+            with struck(person, fleet, cluster, writer):
                 person.answer_all(asked - len(STRIKES))
+            # An estimate of quality is made once a minute, and at the start.
+            person.console.kill(forget=False)
+            until(lambda: estimated(person.console), "the next console estimates quality", process=person.console.process)
+            person.console.check()
             answers = answers_on(settings)
             until(
                 lambda: fleet.tend() is not None and observer.sample().answered == observer.answers_ends(),
                 "all answers are committed",
                 state=observer.sample,
             )
-            found = verdict(observer, inputs, answers)
+            found = verdict(observer, inputs + writer.events, answers)
         said = newest(settings)
-        assert person.shown_again == []
+        assert Counter(person.shown_again) <= writer.reported
         assert {event: said.get(event) for event in person.saved} == person.saved
-        assert len(said) == len({one.planted.event_id for one in answers}) >= len(person.saved)
+        genuine = [one for one in answers if is_persons(one.planted.value)]
+        assert len(said) == len({one.planted.event_id for one in genuine}) >= len(person.saved)
         broken = [str(finding) for finding in found.findings if not finding.holds]
         assert broken == []
         with capsys.disabled():
             print(  # noqa: T201 - the figures of docs/faults.md
-                f"\n{len(person.saved)} answers called saved, {person.unsure} unknown, {len(answers)} on the topic, "
-                f"{len(STRIKES)} strikes: 0 lost, 0 asked again, {found.answers_repeated} decisions repeated"
+                f"\n{len(person.saved)} answers called saved, {person.unsure} unknown, {len(genuine)} on the topic beside "
+                f"{len(answers) - len(genuine)} of a stranger, {len(STRIKES)} strikes: 0 lost, {len(person.shown_again)} asked again after a report, {found.answers_repeated} decisions repeated"
             )

@@ -20,6 +20,7 @@ from tests.faults.faults import ANSWERED_BY_EXIT, Fault
 from tests.faults.harness import run
 from tests.faults.plan import Plan
 from tests.faults.report import Report
+from tests.faults.stranger import Stranger, mingled
 from tests.faults.upstream.variety import varied
 from tests.faults.worker.fleet import ROOT
 from tests.waiting import HANG_SECONDS
@@ -92,25 +93,32 @@ OF_ALL = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matrix:
-    """A model, the faults of its workers, and the numbers of events and answers. `nodes`: brokers of its own; 0 is the shared one."""
+    """
+    A model, the faults of its workers, and the numbers of events, of answers and of a stranger's records among these.
+
+    `nodes`: brokers of its own; 0 is the shared one.
+    """
 
     model: str
     faults: tuple[Fault, ...]
     events: int
     answers: int
+    stranger: int
     nodes: int = 0
 
 
 WITH_THE_MODEL = (
-    pytest.param(Matrix(model="bundle", faults=FEW_OF_WORKERS, events=10_000, answers=1_000), id="bundle-few"),
+    pytest.param(Matrix(model="bundle", faults=FEW_OF_WORKERS, events=10_000, answers=1_000, stranger=11), id="bundle-few"),
     pytest.param(
-        Matrix(model="bundle", faults=OF_WORKERS, events=20_000, answers=2_000), id="bundle", marks=pytest.mark.faults
+        Matrix(model="bundle", faults=OF_WORKERS, events=20_000, answers=2_000, stranger=55),
+        id="bundle",
+        marks=pytest.mark.faults,
     ),
 )
 WITH_THE_STUB = (
-    pytest.param(Matrix(model="stub", faults=FEW_OF_ALL, events=10_000, answers=1_000, nodes=1), id="stub-few"),
+    pytest.param(Matrix(model="stub", faults=FEW_OF_ALL, events=10_000, answers=1_000, stranger=11, nodes=1), id="stub-few"),
     pytest.param(
-        Matrix(model="stub", faults=OF_ALL, events=40_000, answers=10_000, nodes=3),
+        Matrix(model="stub", faults=OF_ALL, events=40_000, answers=10_000, stranger=110, nodes=3),
         id="stub",
         marks=pytest.mark.faults,
     ),
@@ -150,7 +158,8 @@ def done(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         )
         planted = varied(matrix.events, malformed=int(matrix.events * MALFORMED_SHARE), seed=name)
         processes = stack.enter_context(Processes(grace_seconds=0))
-        answers = answers_to(planted, matrix.answers, settings=settings, seed=name)
+        stranger = Stranger(settings, name).answers(matrix.stranger)
+        answers = mingled(answers_to(planted, matrix.answers, settings=settings, seed=name), stranger, seed=name)
         folder = tmp_path_factory.mktemp(name)
         report = run(plan, planted, environ=environ, folder=folder, processes=processes, cluster=cluster, answers=answers)
         return Done(matrix=matrix, report=report)

@@ -3,6 +3,7 @@
 import pytest
 
 from stream.contract.answers import answer_id, order, read_answer
+from stream.contract.record import Record
 from stream.contract.refusal import Refusal
 from stream.contract.reports import Report
 from stream.review.store.facts import Door
@@ -68,9 +69,12 @@ def test_an_answer_carries_its_item() -> None:
 
 
 def test_a_report() -> None:
-    """Its time is that of the topic."""
-    found = reported(Report(event_id="a", note="wrong", reported_at="2023-11-14T22:13:20.123Z"))
-    assert (found.complaint.event_id, found.complaint.note, found.reported_ms) == ("a", "wrong", 1_700_000_000_123)
+    """Its time is that of the topic, and none to come: an event would be asked about again after every answer."""
+    report = Report(event_id="a", note="wrong", reported_at="2023-11-14T22:13:20.123Z")
+    found = reported(report, Record(key=None, value=b""), NOW_MS + 500)
+    assert (found.complaint.event_id, found.complaint.note, found.reported_ms) == ("a", "wrong", NOW_MS + 123)
+    assert reported(report, Record(key=None, value=b"", timestamp_ms=NOW_MS + 7), NOW_MS + 500).reported_ms == NOW_MS + 7
+    assert reported(report, Record(key=None, value=b""), NOW_MS).reported_ms == NOW_MS
 
 
 @pytest.mark.parametrize(

@@ -317,6 +317,22 @@ def test_own_answers_can_be_changed_later(client: Client, queue: ReviewDesk) -> 
     assert "You have given none yet." in client.get("/answers", headers={"Cookie": f"{COOKIE}={b'ab'.hex()}"}).text
 
 
+def test_a_page_is_bounded_whatever_the_event_has(client: Client, queue: ReviewDesk) -> None:
+    """Of a long text in each field the page has the beginning, and says how much it leaves out; an address of that length is no link."""
+    long = "word " * 60_000
+    queue.add(item("a", long, long, source=long, link=f"https://blog.example/{long}"))
+    queue.add(item("b", long, long))
+    page = client.get("/").text
+    assert len(page) < 40_000
+    assert f"The text goes on for {len(long) - views.MOST_CHARACTERS:,} characters" in page
+    assert f"({len(long) - views.MOST_TITLE_CHARACTERS:,} more characters)" in page
+    assert 'id="link"' not in page
+    assert 'name="twin" value="b"' in page
+    answer(client, "a", "other", twin="b")
+    assert queue.saved.keys() == {"a", "b"}
+    assert len(client.get("/answers").text) < 10_000
+
+
 def test_an_event_without_an_answer_cannot_be_corrected(client: Client) -> None:
     """409 with the store's sentence."""
     page = client.get("/again", params={"id": "nobody"})

@@ -88,8 +88,6 @@ def answer(event_id: str = "a", at_ms: int = START_MS, *, of: Item | None = None
         model_tag=of.model_tag,
         decided_at=str(at_ms),
         title=of.title,
-        value=b"{}",
-        key=of.key,
         **values,
     )
     return Answered(given=given_answer, item=of, decided_ms=at_ms)

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import text, update
 
 from stream.database.database import DatabaseUnavailableError, DatabaseUrlError
 from stream.review.store.database.database import open_store_database
@@ -71,10 +71,15 @@ def test_a_store_of_another_version_is_made_anew(opened: Open, url: str) -> None
     assert opened().positions() == {("review", 0): 1}
     database = open_store_database(url)
     with database.writing() as connection:
-        connection.execute(update(about).values(value="0"))
+        connection.execute(update(about).values(value="2"))
+        # As that version had it.
+        connection.execute(text("ALTER TABLE review_items DROP COLUMN words"))
     database.close()
-    assert opened().positions() == {}
-    assert store.queue().length == 0
+    anew = opened()
+    assert anew.positions() == {}
+    assert anew.queue().length == 0
+    anew.fill([review("a")], {("review", 0): 1})
+    assert served(anew) == ["a"]
 
 
 def test_consoles_that_start_together_make_one_store(url: str) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from stream.review.store import counting
 from stream.review.store.changes import Change
 from stream.review.store.facts import Claim, Door, Neighbour
+from stream.review.store.reading import LISTED_CHARACTERS, MOST_TWIN_BYTES, MOST_TWINS
 from stream.review.store.store import Store, open_store
 from tests.unit.stream.review.store.conftest import Open
 from tests.unit.stream.review.store.making import (
@@ -195,6 +196,18 @@ def test_nearly_equal_open_items_are_found(store: Store) -> None:
     assert [one.event_id for one in store.duplicates("a")] == ["copy"]
 
 
+def test_one_answer_settles_a_bounded_number_of_near_duplicates(store: Store) -> None:
+    """As many, and of as many bytes, as can be written at once; the title in the list is a beginning."""
+    large = b'{"id":"x","body":"%b"}' % (b"a" * (MOST_TWIN_BYTES // 3))
+    store.fill([review(f"small {number:02}", title=SENTENCE) for number in range(MOST_TWINS + 5)], {})
+    assert len(store.duplicates("small 00")) == MOST_TWINS
+    text = "another text that many people write about in long words " * 10
+    store.fill([review(f"large {number}", title=text, fields=large, tagged_ms=START_MS + number) for number in range(5)], {})
+    found = store.duplicates("large 0")
+    assert [one.event_id for one in found] == ["large 1", "large 2"]
+    assert {len(one.title) for one in found} == {LISTED_CHARACTERS}
+
+
 def test_decided_neighbours_are_shown(store: Store) -> None:
     """The most alike first, and none that has not been decided; words that all texts have say nothing."""
     texts = {
@@ -254,11 +267,12 @@ def test_what_was_drawn_is_given_with_its_answers(store: Store) -> None:
     ]
 
 
-def test_what_is_old_is_forgotten(store: Store) -> None:
-    """Answers stay: they are the only thing that people made."""
+def test_what_is_old_is_forgotten(store: Store, clock: Clock) -> None:
+    """Answers stay: they are the only thing that people made. A clock that runs years ahead of the newest decision forgets no more."""
     store.fill([review("old"), answer("answered"), published("old"), report("unknown", START_MS)], {})
     store.fill([review("new", tagged_ms=START_MS + HOUR_MS)], {})
-    assert store.prune(START_MS + MINUTE_MS) == 2
+    clock.pass_ms(10 * 365 * 24 * HOUR_MS)
+    assert store.prune(HOUR_MS - MINUTE_MS) == 2
     assert served(store) == ["new"]
     assert [given.event_id for given in store.all_answers()] == ["answered"]
     assert store.queue().unmatched_reports == 0

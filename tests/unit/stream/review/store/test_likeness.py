@@ -10,9 +10,9 @@ def test_texts_with_nearly_the_same_words_share_a_print() -> None:
     chance = random.Random(5)  # noqa: S311 - texts, not secrets
     alike = unlike = 0
     for number in range(300):
-        text = [f"word{chance.randrange(10_000)}" for _ in range(40)]
-        changed = [*text[:38], f"new{number}", f"other{number}"]
-        another = [f"word{chance.randrange(10_000)}" for _ in range(20)] + text[:20]
+        text = [chance.getrandbits(63) for _ in range(40)]
+        changed = [*text[:38], -2 * number - 1, -2 * number - 2]
+        another = [chance.getrandbits(63) for _ in range(20)] + text[:20]
         assert shared(frozenset(text), frozenset(changed)) > NEARLY_EQUAL
         alike += bool(set(prints(text)) & set(prints(changed)))
         unlike += bool(set(prints(text)) & set(prints(another)))
@@ -24,17 +24,25 @@ def test_prints_depend_on_the_words_alone() -> None:
     """Order, case, punctuation and repetition do not count, and no run of the program makes others."""
     assert set(prints(words("Fast, fast vision", None))) == set(prints(words("vision", "FAST!")))
     assert prints(()) == ()
+    assert min(prints(words("a b", None))) == -6957144651147597928
     assert digest("a") == 4681665781835383343
 
 
 def test_a_text_without_words_is_like_no_other() -> None:
     """Two titles of signs alone are not one."""
     assert shared(words("?!", None), words("...", None)) == 0.0
-    assert weighed(frozenset(), frozenset({"a"}), {}, 1) == 0.0
+    assert weighed(frozenset(), words("a", None), {}, 1) == 0.0
 
 
 def test_rare_words_count_more() -> None:
     """Sharing a word that half of the texts have says less than sharing one that no other has."""
-    one = frozenset({"the", "kubeflow"})
-    known = {"the": 50, "kubeflow": 1}
-    assert weighed(one, frozenset({"kubeflow", "x"}), known, 100) > weighed(one, frozenset({"the", "x"}), known, 100)
+    known = {digest("the"): 50, digest("kubeflow"): 1}
+    one = words("the kubeflow", None)
+    assert weighed(one, words("kubeflow x", None), known, 100) > weighed(one, words("the x", None), known, 100)
+
+
+def test_only_the_beginning_of_a_text_counts() -> None:
+    """A megabyte of title or description costs no more than its first four thousand characters."""
+    begin = "rolling out a model " * 400
+    assert words(begin, None) == words(begin, "others " * 100_000) == words(begin + "more words", None)
+    assert words("a", "b " * 2_000 + "c") == words("a", "b")

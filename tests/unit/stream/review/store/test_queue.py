@@ -246,3 +246,30 @@ def test_an_item_without_an_answer_cannot_be_corrected(store: Store) -> None:
     """Undo is for answers."""
     store.fill([review("a")], {})
     assert isinstance(store.reopen("a", "ann"), Lapsed)
+
+
+def test_a_clock_that_is_set_back_keeps_no_item_from_anybody(store: Store, clock: Clock) -> None:
+    """A lease, a skip and a save that were given before end as if they had lapsed; who holds the token goes on."""
+    store.fill([review("held"), review("skipped", tagged_ms=START_MS + 1), review("saved", tagged_ms=START_MS + 2)], {})
+    held, skipped, saved = claimed(store, "ann"), claimed(store, "bob"), claimed(store, "cid")
+    store.skip(skipped.item.event_id, skipped.token)
+    assert isinstance(store.hold_for_saving(saved.item.event_id, saved.token), Claim)
+    clock.pass_ms(-DAY_MS)
+    assert isinstance(store.renew(held.item.event_id, held.token), Claim)
+    assert claimed(store, "bob").item.event_id == "skipped"
+    assert claimed(store, "cid").token == saved.token
+    assert store.queue().held == 3
+    clock.pass_ms(-DAY_MS)
+    assert store.queue().held == 0
+    assert {claimed(store, name).item.event_id for name in ("dan", "eve", "fay")} == {"held", "skipped", "saved"}
+
+
+def test_consoles_whose_clocks_differ_by_minutes_keep_each_others_leases(opened: Open, clock: Clock) -> None:
+    """An item that one of them has just given is not free for the other."""
+    one, other = opened(), opened()
+    one.fill([review("a"), review("b")], {})
+    clock.pass_ms(5 * 60_000)
+    first = claimed(one, "ann")
+    clock.pass_ms(-5 * 60_000)
+    assert claimed(other, "bob").item.event_id != first.item.event_id
+    assert other.claim("cid") is None
