@@ -2,6 +2,7 @@
 How right a bundle is on real titles of sources that nothing was learned from, by the kind of place that they are from.
 
     TAGSTREAM_REAL=FOLDER python -m benchmarks.real_titles
+    python -m benchmarks.real_titles --agreement   # how far the two readers of the labels agree; needs no texts
 
 `model_export/corpus/DATASHEET.md` says how the titles were drawn and labelled.
 """
@@ -18,9 +19,10 @@ from model_export.bundle.bundle import DEFAULT_BUNDLE, read
 from model_export.bundle.classifier import OnnxClassifier
 from model_export.bundle.prediction import Prediction
 from model_export.bundle.strangeness import limits_in
-from model_export.calibrate.intervals import bootstrap, confusion, weighted_f1
+from model_export.calibrate.intervals import Floats, Ints, bootstrap, confusion, weighted_f1, wilson
 from model_export.data.corpus import NOT_ML
-from model_export.data.real import DEV, read_real
+from model_export.data.madewithml import LABELS
+from model_export.data.real import DEV, SHEETS, RealLine, read_real, read_sheet
 from model_export.data.row import Row
 
 # As a worker with small batches asks.
@@ -42,14 +44,68 @@ def line(name: str, found: Sequence[tuple[Row, Prediction, bool]], labels: Seque
     )
 
 
+def kappa(counts: Floats | Ints) -> Floats:
+    """
+    Cohen's kappa of confusion matrices [..., labels, labels]; not a number where both readers gave all rows one label.
+
+    >>> round(float(kappa(np.array([[20, 5], [10, 15]]))), 6)
+    0.4
+    """
+    rows = counts.sum(axis=(-2, -1))
+    same = np.trace(counts, axis1=-2, axis2=-1) / rows
+    chance = (counts.sum(axis=-1) / rows[..., None] * (counts.sum(axis=-2) / rows[..., None])).sum(axis=-1)
+    found: Floats = np.divide(same - chance, 1 - chance, out=np.full_like(same, np.nan), where=chance < 1)
+    return found
+
+
+def agreement(lines: Sequence[RealLine]) -> str:
+    """How far the two readers of these rows agree: in all, by family, and the first one's label by the second one's."""
+    labels = (*LABELS, NOT_ML)
+    told = [
+        "| rows | read | same label | Cohen's kappa | a label in common | doubtful: first, second, settled |",
+        "|---|---|---|---|---|---|",
+    ]
+    for family in ("all", *sorted({line.family for line in lines})):
+        some = [line for line in lines if family in {"all", line.family}]
+        counts = _by_reader(some, labels)
+        same, (low, high) = int(np.trace(counts)), wilson(int(np.trace(counts)), len(some))
+        shared = sum(bool(set(first.tags) & set(second.tags)) for first, second in (line.readings for line in some))
+        doubts = [sum(line.readings[reader].doubtful for line in some) for reader in (0, 1)]
+        told.append(
+            f"| {family} | {len(some)} | {same / len(some):.3f} [{low:.3f}, {high:.3f}] | {float(kappa(counts)):.3f} | "
+            f"{shared / len(some):.3f} | {doubts[0]}, {doubts[1]}, {sum(line.doubtful for line in some)} |"
+        )
+    counts = _by_reader(lines, labels)
+    told += ["", f"| first reader, by second | {' | '.join(labels)} |", "|---" * (len(labels) + 1) + "|"]
+    told += [f"| {label} | {' | '.join(map(str, row))} |" for label, row in zip(labels, counts, strict=True)]
+    low, high = bootstrap(counts, kappa)
+    settled = [sum(line.tag == line.readings[reader].tags[0] for line in lines) for reader in (0, 1)]
+    told += [
+        "",
+        f"Kappa of all: {float(kappa(counts)):.3f} [{low:.3f}, {high:.3f}].",
+        f"The settled label is the first reader's in {settled[0]} rows and the second one's in {settled[1]}.",
+    ]
+    return "\n".join(told)
+
+
+def _by_reader(lines: Sequence[RealLine], labels: Sequence[str]) -> Ints:
+    first, second = (np.array([labels.index(line.readings[reader].tags[0]) for line in lines]) for reader in (0, 1))
+    return confusion(first, second, len(labels))
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bundle", type=Path, default=DEFAULT_BUNDLE, help="the bundle to ask")
+    parser.add_argument("--agreement", action="store_true", help="print how far the readers of the labels agree, and ask none")
+    given = parser.parse_args()
+    if given.agreement:
+        print(agreement(read_sheet(SHEETS / DEV)))
+        return
     folder = os.environ.get("TAGSTREAM_REAL")
     if not folder:
         sys.exit("no texts: TAGSTREAM_REAL names no folder. Next: name the folder with titles.csv.gz.")
-    bundle = read(parser.parse_args().bundle)
+    bundle = read(given.bundle)
     classifier, thresholds = OnnxClassifier(bundle), bundle.manifest.asked_below()
     limits = limits_in(bundle.manifest.reference)
     rows = read_real(DEV, Path(folder))

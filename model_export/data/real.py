@@ -29,6 +29,21 @@ REAL = "real"
 HELD_OUT_SHARE = 0.2
 
 
+class Reading(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """
+    The label that one reader gave a title, without seeing another's.
+
+    Attributes:
+        reader: The person or session that read it.
+        tags: The label, and after it the second one of a row that carries two.
+        doubtful: As in `RealLine`, to this reader.
+    """
+
+    reader: str
+    tags: tuple[str, ...]
+    doubtful: bool = False
+
+
 class RealLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """
     One line of a sheet: the label of one title.
@@ -39,7 +54,8 @@ class RealLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         doubtful: The guidelines leave the label open, or the text is too short to tell.
         family: The kind of place that the row is from, such as `paper` or `question`.
         drawn: Of a learned row, `disagreement` where hint and shipped model differed when it was drawn, else `chance`.
-        reader: The person or session that read it.
+        reader: The person or session that read it; `both` where `readings` has two.
+        readings: Both readers' labels, first and second reader, of a row that two have read; `tag` and `tags` are settled.
     """
 
     digest: str
@@ -49,6 +65,7 @@ class RealLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     tags: tuple[str, ...] = ()
     doubtful: bool = False
     drawn: str | None = None
+    readings: tuple[Reading, ...] = ()
 
 
 class Sources(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -198,9 +215,12 @@ def _line(raw: bytes, where: str) -> RealLine:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         msg = f"{where} is no label: {error}. Next: see corpus/DATASHEET.md for the fields."
         raise DataError(msg) from error
-    if not {line.tag, *line.tags} <= {*LABELS, NOT_ML} or (line.tags and line.tag not in line.tags):
+    read = [reading.tags for reading in line.readings]
+    named = {line.tag, *line.tags}.union(*read)
+    if not named <= {*LABELS, NOT_ML} or (line.tags and line.tag not in line.tags) or not all(read):
         msg = (
-            f"{where} is no label: tag and tags must be of {(*LABELS, NOT_ML)}, and tags hold the tag. Next: correct the line."
+            f"{where} is no label: tag and tags must be of {(*LABELS, NOT_ML)}, tags hold the tag, and each reading has tags. "
+            "Next: correct the line."
         )
         raise DataError(msg)
     return line

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from model_export.data import real
 from model_export.data.madewithml import DataError
-from model_export.data.real import DEV, LEARNED, Sources, digest, read_real, read_sheet, read_sources
+from model_export.data.real import DEV, LEARNED, Reading, Sources, digest, read_real, read_sheet, read_sources
 
 KETTLE = {"title": "Kettles that sing in tune", "description": "A study of steam.", "source": "tea/kettles:README.md"}
 SPOON = {"title": "Spoon detection from above", "description": "With a camera.", "source": "tea/closed:README.md"}
@@ -49,6 +49,18 @@ def test_a_label_gets_the_text_of_its_digest(tmp_path: Path) -> None:
     assert (row.tag, row.tags, row.text) == ("other", ("other", "mlops"), "Kettles that sing in tune A study of steam.")
     assert (row.source, row.topic, row.described) == ("real", "real:tea/kettles:README.md", True)
     assert row.columns == (("family", "list"), ("doubtful", "yes"), ("drawn", "chance"))
+
+
+def test_a_line_keeps_what_each_of_two_readers_said(tmp_path: Path) -> None:
+    """A settled label stands beside both readings, in the order of readers and with each one's doubt."""
+    first = {"reader": "first", "tags": ["other"]}
+    second = {"reader": "second", "tags": ["mlops", "other"], "doubtful": True}
+    (line,) = read_sheet(sheets(tmp_path, DEV, label(KETTLE, reader="both", readings=[first, second])) / DEV)
+    assert line.readings == (
+        Reading(reader="first", tags=("other",)),
+        Reading(reader="second", tags=("mlops", "other"), doubtful=True),
+    )
+    assert line.tag == "other"
 
 
 def test_without_a_folder_there_are_no_rows() -> None:
@@ -121,7 +133,16 @@ def test_a_file_that_is_not_the_texts_is_refused(tmp_path: Path, raw: bytes | No
 
 
 @pytest.mark.parametrize(
-    "changes", [{"tag": "kettles"}, {"tags": ["mlops", "computer-vision"]}, {"tags": ["other", "tea"]}, {"hint": "other"}]
+    "changes",
+    [
+        {"tag": "kettles"},
+        {"tags": ["mlops", "computer-vision"]},
+        {"tags": ["other", "tea"]},
+        {"hint": "other"},
+        {"readings": [{"reader": "first", "tags": ["tea"]}]},
+        {"readings": [{"reader": "first", "tags": []}]},
+        {"readings": [{"reader": "first"}]},
+    ],
 )
 def test_a_line_that_is_no_label_is_refused(tmp_path: Path, changes: dict[str, object]) -> None:
     """An unknown label or field is named with its line."""
@@ -139,11 +160,13 @@ def test_a_broken_list_of_sources_is_refused(tmp_path: Path, raw: str) -> None:
 
 
 def test_the_shipped_sheets_keep_their_rules() -> None:
-    """No title is both measured and learned from, none is there twice, and every learned row says how it was drawn."""
+    """No title is there twice, every learned row says how it was drawn, and every measured one has a label that a reader gave."""
     dev, learned = read_sheet(real.SHEETS / DEV), read_sheet(real.SHEETS / LEARNED)
     digests = [line.digest for line in (*dev, *learned)]
     assert len(digests) == len(set(digests))
     assert all(len(name) == 64 and not set(name) - set("0123456789abcdef") for name in digests)
     assert {line.drawn for line in dev} == {None}
     assert {line.drawn for line in learned} == {"disagreement", "chance"}
+    assert {tuple(reading.reader for reading in line.readings) for line in dev} == {("first", "second")}
+    assert all(line.tag in {reading.tags[0] for reading in line.readings} for line in dev)
     assert read_sources().held_out
