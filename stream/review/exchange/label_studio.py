@@ -13,6 +13,7 @@ from xml.sax.saxutils import quoteattr
 import msgspec
 
 from model_export.bundle.text import compose
+from monitoring.record_time import AHEAD_MS
 from stream.contract.answers import (
     OFF_SUBJECT,
     Answer,
@@ -264,7 +265,11 @@ def _moment(given: Annotation) -> int:
     except ValueError as error:
         msg = "the annotation's time is no ISO 8601"
         raise TaskError(msg) from error
-    return int((moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    found_ms = int((moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    if found_ms > datetime.now(UTC).timestamp() * 1000 + AHEAD_MS:
+        msg = "the annotation's time is more than an hour ahead, and no worker takes an answer from the future"
+        raise TaskError(msg)
+    return found_ms
 
 
 def _data(event: ContentEvent, topic: Literal["reviewed", "review", "audit"]) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def test_label_studio_gets_what_waits_and_its_answers_arrive(
     assert {task["data"]["event_id"]: len(task["predictions"]) for task in tasks} == {"e-1": 0, "e-2": 1}
     [task] = [task for task in tasks if task["data"]["event_id"] == "e-1"]
     chosen = {"from_name": "tag", "to_name": "text", "type": "choices", "value": {"choices": ["other"]}}
-    task["annotations"] = [{"result": [chosen], "created_at": "2030-01-02T03:04:05Z"}]
+    task["annotations"] = [{"result": [chosen], "created_at": "2024-01-02T03:04:05Z"}]
     out.write_text(json.dumps(tasks), encoding="utf-8")
     done = tagstream("review", "import", out, "--form", "label-studio", "--reviewer", "lea", environ=environ)
     assert done.returncode == 0, done.stderr.decode()

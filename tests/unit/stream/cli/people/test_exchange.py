@@ -115,7 +115,7 @@ def test_label_studio_gets_what_waits_and_its_answers_are_sent(topics: Topics, t
     tasks = {task["data"]["event_id"]: task for task in json.loads(out.read_bytes())}
     assert {event: len(task["predictions"]) for event, task in tasks.items()} == {"e-1": 0, "e-2": 1}
     chosen = {"from_name": "tag", "to_name": "text", "type": "choices", "value": {"choices": ["other"]}}
-    tasks["e-1"]["annotations"] = [{"result": [chosen], "created_at": "2030-01-02T03:04:05Z"}]
+    tasks["e-1"]["annotations"] = [{"result": [chosen], "created_at": "2024-01-02T03:04:05Z"}]
     out.write_text(json.dumps(list(tasks.values())), encoding="utf-8")
     for _ in range(2):
         exchange.bring(Settings(), form=Form.LABEL_STUDIO, file=out, reviewer="lea")

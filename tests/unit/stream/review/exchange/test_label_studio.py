@@ -20,7 +20,7 @@ from tests.lacking import program
 UNSURE = decided(
     b'{"id":"e-2","title":"maybe deployment \xe2\x80\x94 \\"quoted\\"","source":"feed","n":1.50}', key=b"\xff\x00key"
 )
-LATER = "2030-01-02T03:04:05.678901Z"
+LATER = "2024-01-02T03:04:05.678901Z"
 ROUND_TRIP = Path(__file__).parents[4] / "label_studio" / "round_trip.py"
 
 
@@ -69,7 +69,7 @@ def test_an_event_that_waits_comes_back_with_its_answer() -> None:
     assert found.event.fields == shown(UNSURE).event.fields
     assert (found.answer.tag, found.answer.note, found.answer.version) == ("computer-vision", "a camera", 1)
     assert (found.answer.reviewer, found.answer.asked_by, found.answer.blind) == ("lea@example.com", "import", False)
-    assert found.answer.decided_at == "2030-01-02T03:04:05.678Z"
+    assert found.answer.decided_at == "2024-01-02T03:04:05.678Z"
     assert found.answer.before.inclusion_probability == 1.0
 
 
