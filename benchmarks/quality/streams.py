@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from monitoring.quality.sample import NO_ANSWER, Bools, Floats, Ints, Sample
+from monitoring.quality.sample import NO_ANSWER, Bools, Floats, Ints, Population, Sample
+from stream.review.store.sampling import CONFIDENCE_STEPS
 
 LABELS = ("natural-language-processing", "computer-vision", "mlops", "other")
 EVENTS = 100_000
@@ -33,7 +34,7 @@ class Stream:
         published: Whether the model published it, [events].
         predicted: The index of the label that the model gave, [events].
         drawn: The events that people were shown, with their settled answers.
-        populations: Decisions by door and predicted label, [2, K].
+        population: All decisions.
         slip: The reviewers' error rate.
     """
 
@@ -41,7 +42,7 @@ class Stream:
     published: Bools
     predicted: Ints
     drawn: Sample
-    populations: Floats
+    population: Population
     slip: float
 
 
@@ -59,19 +60,22 @@ def stream(seed: int, events: int = EVENTS) -> Stream:
     asked = ~published | (generator.random(events) < AUDIT_RATE)
     slip = float(generator.uniform(*SLIPS))
     first, settled = _answers(truth[asked], predicted[asked], confidence[asked], published[asked], slip, generator)
-    populations = np.stack([np.bincount(predicted[door], minlength=count) for door in (published, ~published)])
+    decisions, sums = np.zeros((2, count)), np.zeros((2, count, count))
+    np.add.at(decisions, (1 - published, predicted), 1)
+    np.add.at(sums, (1 - published, predicted), probabilities)
     drawn = Sample(
         labels=LABELS,
         published=published[asked],
         predicted=predicted[asked],
-        probabilities=probabilities[asked],
+        # As the store has it.
+        confidence=(np.floor(confidence[asked] * CONFIDENCE_STEPS) + 0.5).clip(max=CONFIDENCE_STEPS) / CONFIDENCE_STEPS,
         inclusion=np.where(published[asked], AUDIT_RATE, 1.0),
         first=first,
         truth=settled,
+        count=np.ones(len(first), dtype=np.int64),
     )
-    return Stream(
-        truth=truth, published=published, predicted=predicted, drawn=drawn, populations=populations.astype(float), slip=slip
-    )
+    population = Population(decisions=decisions, probabilities=sums)
+    return Stream(truth=truth, published=published, predicted=predicted, drawn=drawn, population=population, slip=slip)
 
 
 def _opinions(truth: Ints, generator: np.random.Generator) -> Floats:

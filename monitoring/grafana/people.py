@@ -143,6 +143,24 @@ _PEOPLE = (
         unit="none",
         queries=(Query("max by (job) (tagstream_queue_unmatched_reports)", "unmatched"),),
     ),
+    Panel(
+        title="Records that live quality does not use",
+        shows="Answers that follow from no decision which the console has read, and drawn decisions that no worker makes so.",
+        then="If there is one, see who may write to `reviewed` and `audit`.",
+        kind="stat",
+        unit="none",
+        queries=(Query("max by (kind) (tagstream_quality_unused_records)", "{{kind}}"),),
+        alerts=("QualityRecordsUnused",),
+    ),
+    Panel(
+        title="Estimates that failed",
+        shows="Estimates of live quality that failed within half an hour. The other figures stay as the last good one left them.",
+        then="If it grows, search the console's log for `quality_not_measured`.",
+        kind="stat",
+        unit="none",
+        queries=(Query("min by (job) (increase(tagstream_quality_failures_total[30m]))", "failed"),),
+        alerts=("QualityNotMeasured",),
+    ),
 )
 
 PEOPLE = (

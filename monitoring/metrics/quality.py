@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Self
 
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 from monitoring.quality.estimate import Estimate, Figure
 from monitoring.quality.report import Report
@@ -16,6 +16,7 @@ SCOPES = ("published", "model")
 BOUNDS = ("value", "low", "high")
 FIGURES = ("precision", "recall", "f1")
 DOORS = ("audit", "second_opinion", "user_report", "review", "correction")
+UNUSED = ("decisions", "answers")
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -71,6 +72,15 @@ class QualityMetrics:
         self._overturned = gauge(
             "tagstream_quality_overturned_answers", "Of these, the ones in which the model was right after all."
         )
+        self._unused = gauge(
+            "tagstream_quality_unused_records",
+            "Records of the window that the estimates do not use: decisions that no worker makes so, and answers "
+            "that follow from no decision which the console has read.",
+            "kind",
+        )
+        self._failures = Counter(
+            "tagstream_quality_failures", "Estimates that failed; the gauges keep those of the last one.", registry=registry
+        )
         self._open = gauge("tagstream_queue_open_items", "Items that wait for a person, by door.", "door")
         self._held = gauge("tagstream_queue_held_items", "Of these, the ones that are in someone's hands.")
         self._oldest = gauge(
@@ -96,6 +106,15 @@ class QualityMetrics:
         self._oldest.set(math.nan if oldest_ms is None else oldest_ms / 1000)
         self._answered.set(answered)
         self._unmatched.set(unmatched_reports)
+
+    def left_out(self, *, decisions: int, answers: int) -> None:
+        """What the estimates of the window do not use."""
+        for kind, count in zip(UNUSED, (decisions, answers), strict=True):
+            self._unused.labels(kind).set(count)
+
+    def failed(self) -> None:
+        """Count an estimate that failed."""
+        self._failures.inc()
 
     def report(self, found: Report, *, now: float) -> None:
         """An estimate that was made at `now`, Unix seconds."""
@@ -133,6 +152,8 @@ class QualityMetrics:
             gauge.set(math.nan)
         for door in DOORS:
             self._open.labels(door)
+        for kind in UNUSED:
+            self._unused.labels(kind)
 
     def _estimate(self, scope: str, found: Estimate) -> None:
         self._bounds(self._accuracy, (scope,), found.accuracy)

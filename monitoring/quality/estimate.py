@@ -14,10 +14,12 @@ import numpy as np
 
 from monitoring.quality.figures import ACCURACY, BY_LABEL, Totals
 from monitoring.quality.reviewers import Reviewers, reviewers, slip_draws, with_missed, without_slips
-from monitoring.quality.sample import Floats, Sample
+from monitoring.quality.sample import Floats, Population, Sample
 from monitoring.quality.strata import Stratum, strata
 
 DRAWS = 2000
+# Versions are drawn so many cells at a time: a bundle with many labels takes longer, and no more memory.
+MOST_CELLS = 1_000_000
 SEED = 7
 LEVEL = 0.95
 # Under this many answers an interval is honest and says little: the reader is told how many are missing.
@@ -67,7 +69,7 @@ class Estimate:
     by_label: dict[str, dict[str, Figure]]
 
 
-def published(sample: Sample, populations: Floats | None = None) -> Estimate:
+def published(sample: Sample, population: Population | None = None) -> Estimate:
     """
     How right the published decisions are: the stream that consumers of `tagged` got without a person.
 
@@ -75,13 +77,13 @@ def published(sample: Sample, populations: Floats | None = None) -> Estimate:
 
     Args:
         sample: The drawn decisions of the window; those of `review` are left out.
-        populations: Decisions by door and predicted label, [2, K]; see `strata`.
+        population: All decisions of the window; see `strata`.
     """
     rows = sample.where(sample.published)
-    return _estimate(rows, [one for one in strata(rows, populations) if one.published], reviewers(sample))
+    return _estimate(rows, [one for one in strata(rows, population) if one.published], reviewers(sample))
 
 
-def everything(sample: Sample, populations: Floats | None = None) -> Estimate:
+def everything(sample: Sample, population: Population | None = None) -> Estimate:
     """
     How right the model is over both doors: what consumers would get if all were published.
 
@@ -89,30 +91,30 @@ def everything(sample: Sample, populations: Floats | None = None) -> Estimate:
 
     Args:
         sample: The drawn decisions of the window.
-        populations: Decisions by door and predicted label, [2, K]; see `strata`.
+        population: All decisions of the window; see `strata`.
     """
-    return _estimate(sample, strata(sample, populations), reviewers(sample))
+    return _estimate(sample, strata(sample, population), reviewers(sample))
 
 
 def accuracy(sample: Sample) -> Figure:
     """The accuracy of a slice, whose decisions are counted by what was drawn alone."""
     window = _Window(strata(sample), reviewers(sample), labels=len(sample.labels))
-    return window.figure(ACCURACY, 0, int(sample.settled.sum()))
+    return window.figure(ACCURACY, 0, sample.decisions(sample.settled))
 
 
 def _estimate(sample: Sample, found: list[Stratum], people: Reviewers) -> Estimate:
     window = _Window(found, people, labels=len(sample.labels))
-    settled = sample.settled
-    truth, named = sample.truth[settled], sample.predicted[settled]
+    answers = sample.where(sample.settled)
     figures = {}
     for number, label in enumerate(sample.labels):
-        bases = {"precision": named == number, "recall": truth == number, "f1": (named == number) | (truth == number)}
-        figures[label] = {name: window.figure(name, number, int(bases[name].sum())) for name in BY_LABEL}
+        named, true = answers.predicted == number, answers.truth == number
+        bases = {"precision": named, "recall": true, "f1": named | true}
+        figures[label] = {name: window.figure(name, number, answers.decisions(bases[name])) for name in BY_LABEL}
     return Estimate(
         decisions=sum(one.population for one in found),
         drawn=len(sample),
-        answers=int(settled.sum()),
-        accuracy=window.figure(ACCURACY, 0, int(settled.sum())),
+        answers=len(answers),
+        accuracy=window.figure(ACCURACY, 0, len(answers)),
         by_label=figures,
     )
 
@@ -140,12 +142,19 @@ class _Window:
         # The same answers give the same interval; others draw anew, so that no two windows share the luck of one draw.
         generator = np.random.default_rng([SEED, answers, int(self._populations.sum())])
         shapes = self._worth[:, None] * self._shares + self._prior(name, label)
-        drawn = generator.standard_gamma(shapes, size=(DRAWS, *shapes.shape))
+        at_once = max(1, MOST_CELLS // max(1, shapes.size))
+        versions = [
+            self._versions(shapes, min(at_once, DRAWS - begin), generator).measure(name, label)
+            for begin in range(0, DRAWS, at_once)
+        ]
+        return _figure(Totals(self._middle, self._predicted).measure(name, label), np.concatenate(versions), answers)
+
+    def _versions(self, shapes: Floats, draws: int, generator: np.random.Generator) -> Totals:
+        """Plausible versions of the stream."""
+        drawn = generator.standard_gamma(shapes, size=(draws, *shapes.shape))
         total = drawn.sum(axis=-1, keepdims=True)
         cells = self._populations[:, None] * np.divide(drawn, total, out=np.zeros_like(drawn), where=total > 0)
-        cells = self._corrected(cells, slip_draws(self._people, DRAWS, generator))
-        middle, versions = Totals(self._middle, self._predicted), Totals(cells, self._predicted)
-        return _figure(middle.measure(name, label), versions.measure(name, label), answers)
+        return Totals(self._corrected(cells, slip_draws(self._people, draws, generator)), self._predicted)
 
     def _prior(self, name: str, label: int) -> Floats:
         """

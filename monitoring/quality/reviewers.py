@@ -51,9 +51,9 @@ def reviewers(sample: Sample) -> Reviewers:
     audits = sample.where(sample.published)
     contradicted = audits.contradicted
     second = contradicted & audits.settled
-    seconds = int(second.sum())
-    overturned = int((second & (audits.truth == audits.predicted)).sum())
-    counts = int(audits.answered.sum()), int(contradicted.sum()), seconds, overturned
+    seconds = audits.decisions(second)
+    overturned = audits.decisions(second & (audits.truth == audits.predicted))
+    counts = audits.decisions(audits.answered), audits.decisions(contradicted), seconds, overturned
     if not seconds:
         return Reviewers(
             answers=counts[0],

@@ -9,9 +9,9 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from model_export.bundle.bundle import DEFAULT_BUNDLE
 from monitoring.drift.thresholds import CHANGE_DELTA, LABELS_PSI, SOURCES_RATIO, WORDS_Z, DriftPlan, Thresholds
-from monitoring.vocabulary import MAX_SOURCE_CHARACTERS
+from monitoring.vocabulary import LEAST_INCLUSION, MAX_SOURCE_CHARACTERS
 from stream.contract.limits import DEFAULT_LIMITS, Limits
-from stream.settings.rates import rates
+from stream.settings.rates import can_be_drawn, rates
 from stream.settings.schema_registry import SchemaRegistry
 from stream.settings.security import Security
 from stream.settings.topics import Topics
@@ -64,7 +64,11 @@ class Settings(BaseSettings):
         description="least confidence of a tag that needs no review; the bundle's own per tag unless set",
     )
     audit_rate: float = Field(
-        default=0.02, ge=0, le=1, description="share of the tagged decisions that is copied to the topic audit; 0: none"
+        default=0.02,
+        ge=0,
+        le=1,
+        json_schema_extra={"not": {"exclusiveMinimum": 0, "exclusiveMaximum": LEAST_INCLUSION}},
+        description="share of the tagged decisions that is copied to the topic audit; 0: none",
     )
     audit_rates: str = Field(
         default="",
@@ -236,6 +240,14 @@ class Settings(BaseSettings):
     def _zero_or_large_enough(cls, value: int) -> int:
         if 0 < value < LEAST_WINDOW_EVENTS:
             msg = f"a window of fewer than {LEAST_WINDOW_EVENTS} events drifts by chance; 0 switches drift off"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("audit_rate")
+    @classmethod
+    def _can_be_drawn(cls, value: float) -> float:
+        if not can_be_drawn(value):
+            msg = f"use 0, which draws nothing, or {LEAST_INCLUSION:g} and more"
             raise ValueError(msg)
         return value
 

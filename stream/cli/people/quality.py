@@ -40,14 +40,14 @@ def quality(
 
         fail(f"the store needs the extra `review` ({error}). Next: {install('review')}", EXIT_USAGE)
     from stream.cli.show import measured
-    from stream.review.live_quality import live_quality
+    from stream.review.live_quality import left_out, live_quality
 
     url = store or _of_the_console(chosen.state_folder)
     with open_store(url) as opened:
         found = live_quality(opened, now_ms=unix_ms(), days=days, promise=promise)
     measured.print_quality(found, as_json=json)
-    if found.left_out:
-        note(f"{found.left_out} decisions of the keyword rules, or of bundles with other labels, are left out")
+    if unused := left_out(found):
+        note(unused)
     if found.report is None:
         fail(
             f"the store {url.rpartition('@')[2]} has no decision of the last {days:g} days that people were asked about. "

@@ -8,6 +8,7 @@ from typing import Self
 from monitoring.metrics.quality import QualityMetrics
 from monitoring.quality import words
 from monitoring.quality.words import Table
+from stream.contract.publication import timestamp
 from stream.database.database import DatabaseUnavailableError
 from stream.logs import logger
 from stream.review.live_quality import LiveQuality, live_quality
@@ -30,8 +31,11 @@ def tables(found: LiveQuality) -> tuple[Table, ...]:
     return () if found.report is None else words.tables(found.report)
 
 
-def headline(found: LiveQuality | None) -> str:
+def headline(found: LiveQuality | None, failure: str | None = None) -> str:
     """The one sentence to read."""
+    if failure is not None:
+        before = "No estimate was made yet" if found is None else f"What follows was estimated at {timestamp(found.until_ms)}"
+        return f"The last estimate failed ({failure}). {before}. Next: see the console's log for quality_not_measured."
     if found is None:
         return "The first estimate is being made. Next: look again in a minute."
     if found.report is None:
@@ -45,6 +49,7 @@ class Measuring:
 
     Attributes:
         latest: None until the first one is made.
+        failure: Why the last look made none; None where it did.
     """
 
     def __init__(self, store: Store, metrics: QualityMetrics, *, clock: Callable[[], int] = unix_ms) -> None:
@@ -55,8 +60,8 @@ class Measuring:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="measuring", daemon=True)
         self._text = threading.Lock()
-        self._failure: BaseException | None = None
         self.latest: LiveQuality | None = None
+        self.failure: str | None = None
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -77,20 +82,11 @@ class Measuring:
         """
         now_ms = self._clock()
         found = live_quality(self._store, now_ms=now_ms)
-        if found.report is not None:
-            with self._text:
+        with self._text:
+            self._metrics.left_out(decisions=found.left_out.unsound, answers=found.left_out.strays)
+            if found.report is not None:
                 self._metrics.report(found.report, now=now_ms / 1000)
         self.latest = found
-
-    def check(self) -> None:
-        """
-        Does it still estimate?
-
-        Raises:
-            Exception: Why the thread ended: an old estimate would be shown as today's.
-        """
-        if self._failure is not None:
-            raise self._failure
 
     def metrics(self) -> bytes:
         """
@@ -114,9 +110,17 @@ class Measuring:
         while not self._stop.is_set():
             try:
                 self.measure()
+                self.failure = None
             except DatabaseUnavailableError as error:
+                self._failed(str(error))
                 log.warning("quality_not_measured", error=str(error))
-            except BaseException as error:  # noqa: BLE001 - the thread's owner raises it, in `check`
-                self._failure = error
-                return
+            # People go on answering: an estimate that fails ends nothing but itself.
+            except Exception as error:
+                self._failed(f"{type(error).__name__}: {error}")
+                log.exception("quality_not_measured")
             self._stop.wait(EVERY_SECONDS)
+
+    def _failed(self, why: str) -> None:
+        self.failure = why
+        with self._text:
+            self._metrics.failed()

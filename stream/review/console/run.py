@@ -83,10 +83,6 @@ def run(settings: Settings, plan: Plan, *, say: Callable[[str], None]) -> None:
             def trouble() -> str | None:
                 return follower.trouble if follower.ready.is_set() else follower.trouble or FILLING
 
-            def watch() -> None:
-                follower.check()
-                measuring.check()
-
             desk = Desk(
                 store=store,
                 saving=Saving(store, sender, topics),
@@ -98,5 +94,5 @@ def run(settings: Settings, plan: Plan, *, say: Callable[[str], None]) -> None:
             )
             say(f"the console: {url(listening)}")
             log.info("console_starting", address=url(listening), store=store.name)
-            serve(application(desk, names=plan.names, origins=plan.origins), listening, watch)
+            serve(application(desk, names=plan.names, origins=plan.origins), listening, follower.check)
             log.info("console_stopped")

@@ -8,7 +8,7 @@ from monitoring.quality.estimate import Figure
 from monitoring.quality.label_free import LabelFree, expected, gap
 from monitoring.quality.report import Report, Window, measure
 from monitoring.quality.reviewers import reviewers
-from monitoring.quality.sample import NO_ANSWER, Sample
+from monitoring.quality.sample import NO_ANSWER, Population, Sample
 
 PROMISE = 0.95
 
@@ -23,17 +23,19 @@ def rows(
         labels=labels,
         published=published.astype(bool),
         predicted=np.zeros(sum(counts), dtype=np.int64),
-        probabilities=np.stack([confidence, 1 - confidence], axis=1),
+        confidence=confidence,
         inclusion=np.where(published, inclusion, 1.0),
         first=first.astype(np.int64),
         truth=truth.astype(np.int64),
+        count=np.ones(sum(counts), dtype=np.int64),
     )
 
 
-def report(sample: Sample, populations: np.ndarray | None = None) -> Report:
+def report(sample: Sample) -> Report:
     """The report of a window in which low confidence alone sends decisions to people."""
-    size = np.where(np.arange(len(sample)) % 2, "a", "b")
-    window = Window(sample=sample, populations=populations, slices={"source": size}, movable=~sample.published)
+    odd = np.arange(len(sample)) % 2 == 1
+    sources = {"a": sample.where(sample.published & odd), "b": sample.where(sample.published & ~odd)}
+    window = Window(sample=sample, population=None, slices={"source": sources}, movable=~sample.published)
     return measure(window, promise=PROMISE)
 
 
@@ -44,6 +46,15 @@ def test_the_model_expects_its_confidence() -> None:
     assert found.by_label["one"]["precision"] == pytest.approx(0.8)
     assert found.by_label["two"]["precision"] is None
     assert found.by_label["two"]["recall"] == 0.0
+
+
+def test_all_decisions_say_what_the_model_expects() -> None:
+    """Where all decisions are counted, their probabilities speak and not those of the few that were drawn."""
+    decisions = np.array([[100.0, 0.0], [0.0, 0.0]])
+    sums = np.zeros((2, 2, 2))
+    sums[0, 0] = 75.0, 25.0
+    found = expected(rows((50, True, 0.9, 0, 0)), Population(decisions=decisions, probabilities=sums))
+    assert found.accuracy == 0.75
 
 
 def test_the_gap_is_expected_minus_measured_and_turns_the_interval_round() -> None:

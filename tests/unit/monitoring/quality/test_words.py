@@ -14,7 +14,7 @@ from monitoring.quality.words import headline, tables, verdict
 def report() -> Report:
     """Of one simulated month."""
     one = stream(3, 30_000)
-    return measure(Window(sample=one.drawn, populations=one.populations, slices={}, movable=~one.drawn.published), promise=0.95)
+    return measure(Window(sample=one.drawn, population=one.population, slices={}, movable=~one.drawn.published), promise=0.95)
 
 
 def said_of(report: Report, *, value: float | None, low: float, high: float, answers: int = 400) -> str:
