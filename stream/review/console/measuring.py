@@ -1,6 +1,7 @@
 """Live quality beside the console: estimated once a minute in a thread of its own, for the page and for Prometheus."""
 
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
@@ -15,6 +16,8 @@ from stream.review.live_quality import LiveQuality, live_quality
 from stream.review.store.store import Store, unix_ms
 
 EVERY_SECONDS = 60.0
+# A large store takes some time to be summed: an estimate rests so many times as long as it took.
+REST = 10
 # The thread may be in the middle of an estimate.
 STOP_SECONDS = 30.0
 
@@ -108,6 +111,7 @@ class Measuring:
 
     def _run(self) -> None:
         while not self._stop.is_set():
+            began = time.monotonic()
             try:
                 self.measure()
                 self.failure = None
@@ -118,7 +122,7 @@ class Measuring:
             except Exception as error:
                 self._failed(f"{type(error).__name__}: {error}")
                 log.exception("quality_not_measured")
-            self._stop.wait(EVERY_SECONDS)
+            self._stop.wait(max(EVERY_SECONDS, REST * (time.monotonic() - began)))
 
     def _failed(self, why: str) -> None:
         self.failure = why

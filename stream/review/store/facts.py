@@ -231,7 +231,7 @@ class Pace:
         last_minute: Answers in the last 60 s.
         last_hour: Answers in the last hour.
         total: All answers.
-        agrees: Among events that another person answered too: how many got the same tag from both.
+        agrees: Among their newest events that another person answered too: how many got the same tag from both.
         compared: The number of these events.
     """
 

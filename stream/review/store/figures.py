@@ -13,6 +13,8 @@ from stream.review.store.sampling import AT_ONCE
 from stream.review.store.standing import INDEPENDENT
 
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
+# A reviewer's newest answers, which are compared with those of others.
+COMPARED = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,12 +73,14 @@ def pace(connection: Connection, reviewer: str, now_ms: int) -> Pace:
         counted = select(func.count()).select_from(answers).where(own, answers.c.decided_ms > now_ms - age_ms)
         return connection.execute(counted).scalar_one()
 
+    newest = select(answers.c.event_id, answers.c.tag, answers.c.asked_by).where(own)
+    recent = newest.order_by(answers.c.decided_ms.desc()).limit(COMPARED).subquery()
     other = answers.alias("other")
     pairs = (
-        select(answers.c.event_id, func.max(case((answers.c.tag == other.c.tag, 1), else_=0)))
-        .join(other, and_(other.c.event_id == answers.c.event_id, other.c.reviewer != reviewer))
-        .where(own, answers.c.asked_by.in_(INDEPENDENT), other.c.asked_by.in_(INDEPENDENT))
-        .group_by(answers.c.event_id)
+        select(recent.c.event_id, func.max(case((recent.c.tag == other.c.tag, 1), else_=0)))
+        .join(other, and_(other.c.event_id == recent.c.event_id, other.c.reviewer != reviewer))
+        .where(recent.c.asked_by.in_(INDEPENDENT), other.c.asked_by.in_(INDEPENDENT))
+        .group_by(recent.c.event_id)
     )
     compared = connection.execute(pairs).tuples().all()
     return Pace(

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, and_, func, not_, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, case, func, not_, or_, select
 
 from monitoring.quality.sample import NO_ANSWER, Bools, Sample
 from monitoring.vocabulary import LEAST_INCLUSION, MAX_SOURCE_CHARACTERS, OFF_SUBJECT, ReviewReason
@@ -116,12 +116,16 @@ def drawn(connection: Connection, since_ms: int, until_ms: int) -> Drawn:
             "language": _by_value(connection, labels, used, samples.c.language),
             "length": _by_value(connection, labels, used, samples.c.short),
         },
-        left_out=LeftOut(
-            other=_sum(connection, func.count(), and_(asked, not_(and_(samples.c.by_model, same)))),
-            unsound=_sum(connection, func.count(), and_(asked, samples.c.by_model, same, not_(samples.c.sound))),
-            strays=_sum(connection, func.sum(samples.c.strays), and_(_in_span(since_ms, until_ms), samples.c.strays > 0)),
-        ),
+        left_out=_left_out(connection, since_ms, until_ms, same),
     )
+
+
+def _left_out(connection: Connection, since_ms: int, until_ms: int, same: ColumnElement[bool]) -> LeftOut:
+    asked, fit = _asked(since_ms, until_ms), and_(samples.c.by_model, same)
+    counts = [and_(asked, not_(fit)), and_(asked, fit, not_(samples.c.sound))]
+    sums = [*(func.sum(case((which, 1), else_=0)) for which in counts), func.sum(samples.c.strays)]
+    other, unsound, strays = connection.execute(select(*sums).where(_in_span(since_ms, until_ms))).one()
+    return LeftOut(other=int(other or 0), unsound=int(unsound or 0), strays=int(strays or 0))
 
 
 def _labels(connection: Connection, asked: ColumnElement[bool]) -> tuple[str, ...]:
@@ -181,10 +185,6 @@ def _as_sample(labels: tuple[str, ...], flat: "array[float]") -> tuple[Sample, B
         count=count.astype(np.int64),
     )
     return sample, movable.astype(np.bool_)
-
-
-def _sum(connection: Connection, what: ColumnElement[Any], where: ColumnElement[bool]) -> int:
-    return int(connection.execute(select(func.coalesce(what, 0)).select_from(samples).where(where)).scalar_one())
 
 
 def _in_span(since_ms: int, until_ms: int) -> ColumnElement[bool]:

@@ -1,5 +1,6 @@
 """The queue of the review console: items, leases, answers and reports. It can be deleted at any time, since the topics fill it again."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
@@ -21,6 +22,8 @@ from stream.review.store.pruning import prune
 from stream.review.store.sampling import Drawn
 
 SECOND_OPINION_RATE = 0.05
+# Figures of the queue that took longer than this are used again, so many times as long.
+LONG_SECONDS, REST = 0.1, 20
 
 
 def unix_ms() -> int:
@@ -40,6 +43,9 @@ class Store:
         self._database = database
         self._clock = clock
         self._second_opinion_rate = second_opinion_rate
+        self._counting = threading.Lock()
+        self._queue: Queue | None = None
+        self._queue_until = 0.0
 
     @property
     def name(self) -> str:
@@ -116,9 +122,16 @@ class Store:
             return reading.duplicates(connection, event_id, self._clock(), limit)
 
     def queue(self) -> Queue:
-        """Figures of the whole queue."""
-        with self._database.reading() as connection:
-            return figures.queue(connection, self._clock())
+        """Figures of the whole queue. Those of a large store, which take long to count, are used again for a few seconds."""
+        with self._counting:
+            began = time.monotonic()
+            if self._queue is not None and began < self._queue_until:
+                return self._queue
+            with self._database.reading() as connection:
+                self._queue = figures.queue(connection, self._clock())
+            took = time.monotonic() - began
+            self._queue_until = time.monotonic() + took * REST if took > LONG_SECONDS else 0.0
+            return self._queue
 
     def pace(self, reviewer: str) -> Pace:
         """Figures of one reviewer."""

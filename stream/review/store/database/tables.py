@@ -11,6 +11,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    text,
 )
 
 # Raised by every change of a table: a store of another version is emptied, and the topics fill it again.
@@ -76,8 +77,16 @@ items = Table(
     Column("until_ms", BigInteger),
     Column("saving_until_ms", BigInteger),
     Index("review_items_queue", "place", "urgency", "event_id"),
-    Index("review_items_holder", "holder"),
-    Index("review_items_until", "until_ms"),
+    # Few items are held: whatever statistics a database has, it looks at these alone.
+    Index(
+        "review_items_holder", "holder", sqlite_where=text("holder IS NOT NULL"), postgresql_where=text("holder IS NOT NULL")
+    ),
+    Index(
+        "review_items_until",
+        "until_ms",
+        sqlite_where=text("until_ms IS NOT NULL"),
+        postgresql_where=text("until_ms IS NOT NULL"),
+    ),
     Index("review_items_doors", "door", "tagged_ms"),
     Index("review_items_tagged", "tagged_ms"),
 )
