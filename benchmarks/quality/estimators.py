@@ -29,6 +29,30 @@ def ours_everything(one: Stream) -> Intervals:
     return _intervals(everything(one.drawn, one.population))
 
 
+def shown_published(one: Stream) -> Intervals:
+    """Of the published scope, what a reader is shown."""
+    return _shown(published(one.drawn, one.population))
+
+
+def shown_everything(one: Stream) -> Intervals:
+    """Of both doors, what a reader is shown."""
+    return _shown(everything(one.drawn, one.population))
+
+
+def anyway(one: Stream) -> Intervals:
+    """The accuracy of the published, whatever the decisions without an answer are."""
+    found = published(one.drawn, one.population)
+    return {"accuracy": found.anyway} if found.accuracy.shown else {}
+
+
+def _shown(found: Estimate) -> Intervals:
+    all_of_them = _intervals(found)
+    shown = {("accuracy"): found.accuracy.shown} | {
+        (name, number): found.by_label[label][name].shown for number, label in enumerate(LABELS) for name in BY_LABEL
+    }
+    return {name: interval for name, interval in all_of_them.items() if shown[name]}
+
+
 def first_answers(one: Stream) -> Intervals:
     """Bad: one person's word is the truth, so that reviewers' slips are the model's mistakes."""
     return _intervals(published(replace(one.drawn, truth=one.drawn.first), one.population))

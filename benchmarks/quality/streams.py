@@ -25,6 +25,27 @@ OFF_SUBJECT = 0.003
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """
+    In what a stream differs from an ordinary one.
+
+    Attributes:
+        rare: The share of "mlops"; None for an ordinary one.
+        slip: The reviewers' error rate; None for an ordinary one.
+        toward: The label that every slip names; None for any other label, each as often.
+        left_out: The share of the model's mistakes that people leave without an answer.
+    """
+
+    rare: float | None = None
+    slip: float | None = None
+    toward: int | None = None
+    left_out: float = 0.0
+
+
+ORDINARY = Way()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stream:
     """
     One month.
@@ -46,11 +67,15 @@ class Stream:
     slip: float
 
 
-def stream(seed: int, events: int = EVENTS) -> Stream:
+def stream(seed: int, events: int = EVENTS, way: Way = ORDINARY) -> Stream:
     """The month of this seed."""
     generator = np.random.default_rng(seed)
     count = len(LABELS)
     shares = generator.dirichlet(np.array([6.0, 5.0, 3.0, 6.0]) * 5)
+    if way.rare is not None:
+        shares[2] = 0
+        shares *= (1 - way.rare) / shares.sum()
+        shares[2] = way.rare
     truth = generator.choice(count, size=events, p=shares)
     probabilities = _opinions(truth, generator)
     predicted = probabilities.argmax(axis=1)
@@ -58,8 +83,8 @@ def stream(seed: int, events: int = EVENTS) -> Stream:
     confidence = probabilities.max(axis=1)
     published = confidence >= np.quantile(confidence, 1 - generator.uniform(*PUBLISHED))
     asked = ~published | (generator.random(events) < AUDIT_RATE)
-    slip = float(generator.uniform(*SLIPS))
-    first, settled = _answers(truth[asked], predicted[asked], confidence[asked], published[asked], slip, generator)
+    slip = float(generator.uniform(*SLIPS)) if way.slip is None else way.slip
+    first, settled = _answers(truth[asked], predicted[asked], confidence[asked], published[asked], slip, way, generator)
     decisions, sums = np.zeros((2, count)), np.zeros((2, count, count))
     np.add.at(decisions, (1 - published, predicted), 1)
     np.add.at(sums, (1 - published, predicted), probabilities)
@@ -95,26 +120,30 @@ def _opinions(truth: Ints, generator: np.random.Generator) -> Floats:
     return found / found.sum(axis=1, keepdims=True)
 
 
-def _slipped(truth: Ints, slip: float, generator: np.random.Generator) -> Ints:
+def _slipped(truth: Ints, slip: float, toward: int | None, generator: np.random.Generator) -> Ints:
     """One person's answers, of which a part is another label of the bundle."""
     count = len(LABELS)
     slips = generator.random(len(truth)) < slip
+    if toward is not None:
+        return np.where(slips, toward, truth)
     step = generator.integers(1, count, size=len(truth))
     return np.where(slips, np.where(truth == count, step, (truth + step) % count), truth)
 
 
 def _answers(
-    truth: Ints, predicted: Ints, confidence: Floats, published: Bools, slip: float, generator: np.random.Generator
+    truth: Ints, predicted: Ints, confidence: Floats, published: Bools, slip: float, way: Way, generator: np.random.Generator
 ) -> tuple[Ints, Ints]:
     """First and settled answers; unsure decisions are answered rather than sure ones, or the other way round."""
     drawn = len(truth)
-    opinions = [_slipped(truth, slip, generator) for _ in range(3)]
+    opinions = [_slipped(truth, slip, way.toward, generator) for _ in range(3)]
     rank = np.empty(drawn)
     for door in (published, ~published):
         rank[door] = confidence[door].argsort().argsort() / max(1, door.sum() - 1)
     chance = np.where(published, generator.uniform(*AUDITS_ANSWERED), generator.uniform(*REVIEWS_ANSWERED))
     chance *= 1 + 0.4 * generator.choice((-1, 1)) * (rank - 0.5)
     answered = generator.random(drawn) < chance
+    if way.left_out:
+        answered &= (truth == predicted) | (generator.random(drawn) >= way.left_out)
     first = np.where(answered, opinions[0], NO_ANSWER)
     # As `settle` has it: the model, the first and the second person, then a third one.
     second = generator.random(drawn) < generator.uniform(*SECONDS_ANSWERED)

@@ -16,7 +16,7 @@ def _by_label(figure: str, bound: str) -> str:
 def _label_panel(figure: str, shows: str) -> Panel:
     return Panel(
         title=f"{figure.capitalize()} by label",
-        shows=f"{shows} Each label has three lines: the estimate, and the ends of its 95 % interval. A label with under 30 answers has none. The ten lowest.",
+        shows=f"{shows} Each label has three lines: the estimate, and the ends of its 95 % interval. A label with under 50 answers has none. The ten lowest.",
         then="If a label lies below the others, read its contradicted audits, and raise its threshold by `tagstream model calibrate`.",
         unit="percentunit",
         queries=tuple(Query(_by_label(figure, bound), f"{{{{label}}}} {bound}") for bound in ("value", "low", "high")),

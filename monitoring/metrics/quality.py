@@ -33,13 +33,13 @@ class QualityMetrics:
 
         self._accuracy = gauge(
             "tagstream_quality_accuracy_ratio",
-            "Measured share of right decisions, with the ends of its 95 % interval; NaN under 30 answers.",
+            "Measured share of right decisions, with the ends of its 95 % interval; NaN under 50 answers.",
             "scope",
             "bound",
         )
         self._figure = gauge(
             "tagstream_quality_label_ratio",
-            "Measured precision, recall and F1 of a label, with the ends of the 95 % interval; NaN under 30 answers.",
+            "Measured precision, recall and F1 of a label, with the ends of the 95 % interval; NaN under 50 answers, and where slips hide it.",
             "scope",
             "figure",
             "label",
@@ -50,10 +50,13 @@ class QualityMetrics:
         )
         self._gap = gauge(
             "tagstream_quality_gap_ratio",
-            "Expected minus measured accuracy of what is published, with its 95 % interval.",
+            "Expected minus measured accuracy of what is published, with its 95 % interval; NaN under 50 answers.",
             "bound",
         )
-        self._promise = gauge("tagstream_quality_promise_ratio", "The promised accuracy of what is published.")
+        self._promise = gauge(
+            "tagstream_quality_promise_ratio",
+            "The accuracy of what is published that the bundle which decided promises; NaN where the console has no such bundle.",
+        )
         self._answers = gauge("tagstream_quality_answers", "Settled answers that the estimates rest on.", "scope")
         self._decisions = gauge("tagstream_quality_decisions", "Decisions of the window that the estimates are about.", "scope")
         self._gain = gauge(
@@ -122,7 +125,7 @@ class QualityMetrics:
             self._estimate(scope, estimate)
         self._expected.set(math.nan if found.expected.accuracy is None else found.expected.accuracy)
         self._bounds(self._gap, (), found.gap)
-        self._promise.set(found.promise)
+        self._promise.set(math.nan if found.promise is None else found.promise)
         self._gain.set(found.advice.share_then - found.advice.share_now)
         people = found.reviewers
         self._seconds.set(people.second_opinions)
@@ -164,6 +167,5 @@ class QualityMetrics:
         self._decisions.labels(scope).set(found.decisions)
 
     def _bounds(self, gauge: Gauge, names: tuple[str, ...], figure: Figure) -> None:
-        known = figure.value is not None and not figure.missing
         for bound, value in zip(BOUNDS, (figure.value, figure.low, figure.high), strict=True):
-            gauge.labels(*names, bound).set(value if known and value is not None else math.nan)
+            gauge.labels(*names, bound).set(value if figure.shown and value is not None else math.nan)

@@ -40,7 +40,10 @@ class Advice:
     below: tuple[str, ...]
 
 
-def advise(sample: Sample, found: Estimate, *, movable: Bools, promise: float, decisions: float) -> Advice:
+UNJUDGED = Advice(worth=False, reason="what the bundle promises is not known here", share_now=0.0, share_then=0.0, below=())
+
+
+def advise(sample: Sample, found: Estimate, *, movable: Bools, promise: float, least: float, decisions: float) -> Advice:
     """
     Say whether new thresholds are worth doing.
 
@@ -48,20 +51,19 @@ def advise(sample: Sample, found: Estimate, *, movable: Bools, promise: float, d
         sample: The drawn decisions of the window.
         found: The estimate of what is published.
         movable: Whether low confidence alone sent the decision to people, [n]: no threshold publishes the others.
-        promise: The precision that is promised for each label, 0 to 1.
+        promise: The precision that is promised of all that is published, 0 to 1; what is added must have it too.
+        least: The precision that no label is to lie below, 0 to 1.
         decisions: All decisions of the window, over both doors.
     """
     now = found.decisions / decisions if decisions else 0.0
     below = tuple(
-        label
-        for label, figures in found.by_label.items()
-        if not figures["precision"].missing and figures["precision"].high < promise
+        label for label, figures in found.by_label.items() if figures["precision"].shown and figures["precision"].high < least
     )
     more = sum(_more(sample, label, movable, found, promise) for label in range(len(sample.labels)))
     then = now + more / decisions if decisions else 0.0
     answers = sample.decisions(sample.settled)
     if below:
-        worth, reason = True, f"published precision is under the promise of {promise:.0%} for {', '.join(below)}"
+        worth, reason = True, f"published precision is under the promise of {least:.0%} for {', '.join(below)}"
     elif found.accuracy.missing:
         worth, reason = False, f"{found.accuracy.missing} more audit answers are needed before the answers support anything"
     elif then - now >= WORTH_SHARE:

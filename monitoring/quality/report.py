@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from monitoring.quality.advice import Advice, advise
+from monitoring.quality.advice import UNJUDGED, Advice, advise
 from monitoring.quality.estimate import Estimate, Figure, accuracy, everything, published
 from monitoring.quality.label_free import LabelFree, expected, gap
 from monitoring.quality.reviewers import Reviewers, reviewers
@@ -29,12 +29,26 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Promise:
+    """
+    What consumers of `tagged` are promised.
+
+    Attributes:
+        accuracy: Of all that is published together, 0 to 1.
+        least: The precision below which no label is to lie, 0 to 1.
+    """
+
+    accuracy: float
+    least: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """
     Live quality of one window.
 
     Attributes:
-        promise: The accuracy that consumers of `tagged` are promised.
+        promise: The accuracy that consumers of `tagged` are promised; None where it is not known.
         published: What consumers got without a person.
         model: The model over both doors.
         expected: What the model expects of itself, without labels.
@@ -44,7 +58,7 @@ class Report:
         advice: Whether new thresholds are worth doing.
     """
 
-    promise: float
+    promise: float | None
     published: Estimate
     model: Estimate
     expected: LabelFree
@@ -54,19 +68,28 @@ class Report:
     advice: Advice
 
 
-def measure(window: Window, *, promise: float) -> Report:
-    """Estimate everything of a window; `promise` is the promised accuracy, 0 to 1."""
+def measure(window: Window, *, promise: Promise | None) -> Report:
+    """Estimate everything of a window; without a promise nothing is judged by one."""
     sample = window.sample
     measured = published(sample, window.population)
     model = everything(sample, window.population)
     without = expected(sample, window.population)
     return Report(
-        promise=promise,
+        promise=None if promise is None else promise.accuracy,
         published=measured,
         model=model,
         expected=without,
         gap=gap(without, measured.accuracy),
         slices={name: {value: accuracy(rows) for value, rows in values.items()} for name, values in window.slices.items()},
         reviewers=reviewers(sample),
-        advice=advise(sample, measured, movable=window.movable, promise=promise, decisions=model.decisions),
+        advice=UNJUDGED
+        if promise is None
+        else advise(
+            sample,
+            measured,
+            movable=window.movable,
+            promise=promise.accuracy,
+            least=promise.least,
+            decisions=model.decisions,
+        ),
     )

@@ -2,21 +2,22 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from monitoring.quality.report import Report, Window, measure
+from model_export.bundle.bundle import BundleError, read_manifest
+from monitoring.quality.report import Promise, Report, Window, measure
 from monitoring.quality.sample import Population
 from stream.review.store.facts import Queue
 from stream.review.store.figures import Total
+from stream.review.store.likeness import digest
 from stream.review.store.sampling import Drawn, LeftOut
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 WINDOW_DAYS = 30
-# The precision that the shipped bundle's thresholds are certified for.
-PROMISE = 0.95
 
 
 class Source(Protocol):
@@ -54,7 +55,37 @@ class LiveQuality:
     queue: Queue
 
 
-def live_quality(store: Source, *, now_ms: int, days: float = WINDOW_DAYS, promise: float = PROMISE) -> LiveQuality:
+def promise_in(folder: Path, bundle: int | None) -> Promise | None:
+    """
+    What a bundle promises, as its own manifest certifies.
+
+    Args:
+        folder: Of a bundle.
+        bundle: Digest of the digest of the bundle that decided.
+
+    Returns:
+        None where the folder has another bundle, or none, or where nothing is certified of all labels.
+    """
+    try:
+        manifest, found = read_manifest(folder)
+    except BundleError:
+        return None
+    if digest(found) != bundle:
+        return None
+    whole, labels = manifest.threshold, manifest.thresholds.values()
+    if whole.promise is not None and whole.certified:
+        least = whole.floor if whole.floor is not None else whole.target_precision
+        return Promise(accuracy=whole.target_precision, least=least)
+    if labels and all(one.certified for one in labels):
+        # Where each label has it, all of them together have it.
+        least = min(one.target_precision for one in labels)
+        return Promise(accuracy=least, least=least)
+    return None
+
+
+def live_quality(
+    store: Source, *, now_ms: int, bundle: Path, days: float = WINDOW_DAYS, promise: float | None = None
+) -> LiveQuality:
     """
     Estimate the quality of the last days.
 
@@ -62,7 +93,8 @@ def live_quality(store: Source, *, now_ms: int, days: float = WINDOW_DAYS, promi
         store: The review console's.
         now_ms: End of the window, Unix milliseconds.
         days: Its length. It begins with a full hour, since the store counts decisions by the hour.
-        promise: The precision that consumers of `tagged` are promised, 0 to 1.
+        bundle: Folder of a bundle. If it is the one that decided, its certificate is the promise that the figures are judged by.
+        promise: Another promise, of all that is published and of each label, 0 to 1.
 
     Raises:
         DatabaseUnavailableError: The database does not answer.
@@ -75,11 +107,12 @@ def live_quality(store: Source, *, now_ms: int, days: float = WINDOW_DAYS, promi
         slices=drawn.slices,
         movable=drawn.movable,
     )
+    judged_by = promise_in(bundle, drawn.bundle) if promise is None else Promise(accuracy=promise, least=promise)
     return LiveQuality(
         since_ms=since_ms,
         until_ms=now_ms,
         labels=drawn.labels,
-        report=measure(window, promise=promise) if len(drawn.sample) else None,
+        report=measure(window, promise=judged_by) if len(drawn.sample) else None,
         left_out=drawn.left_out,
         queue=store.queue(),
     )

@@ -23,8 +23,15 @@ def quality(
         float, typer.Option(help="Decisions of the last so many days.", min=0.1, max=MOST_DAYS, callback=finite)
     ] = 30.0,
     promise: Annotated[
-        float, typer.Option(help="Precision that consumers are promised.", min=0.5, max=0.9999, metavar="0..1", callback=finite)
-    ] = 0.95,
+        float | None,
+        typer.Option(
+            help="Precision that consumers are promised, of all and of each label; as the bundle certifies it unless given.",
+            min=0.5,
+            max=0.9999,
+            metavar="0..1",
+            callback=finite,
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """
@@ -44,7 +51,7 @@ def quality(
 
     url = store or _of_the_console(chosen.state_folder)
     with open_store(url) as opened:
-        found = live_quality(opened, now_ms=unix_ms(), days=days, promise=promise)
+        found = live_quality(opened, now_ms=unix_ms(), bundle=chosen.bundle, days=days, promise=promise)
     measured.print_quality(found, as_json=json)
     if unused := left_out(found):
         note(unused)

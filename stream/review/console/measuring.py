@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -55,8 +56,9 @@ class Measuring:
         failure: Why the last look made none; None where it did.
     """
 
-    def __init__(self, store: Store, metrics: QualityMetrics, *, clock: Callable[[], int] = unix_ms) -> None:
-        """Estimate nothing yet; `clock` is Unix milliseconds."""
+    def __init__(self, store: Store, metrics: QualityMetrics, *, bundle: Path, clock: Callable[[], int] = unix_ms) -> None:
+        """Estimate nothing yet; `bundle` is the folder of the one that decides, `clock` is Unix milliseconds."""
+        self._bundle = bundle
         self._clock = clock
         self._store = store
         self._metrics = metrics
@@ -84,7 +86,7 @@ class Measuring:
             DatabaseUnavailableError: The store does not answer.
         """
         now_ms = self._clock()
-        found = live_quality(self._store, now_ms=now_ms)
+        found = live_quality(self._store, now_ms=now_ms, bundle=self._bundle)
         with self._text:
             self._metrics.left_out(decisions=found.left_out.unsound, answers=found.left_out.strays)
             if found.report is not None:

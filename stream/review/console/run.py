@@ -77,7 +77,7 @@ def run(settings: Settings, plan: Plan, *, say: Callable[[str], None]) -> None:
             open_store(plan.store) as store,
             verbatim_sender(settings, idempotent=False) as sender,
             Follower(store, settings) as follower,
-            Measuring(store, QualityMetrics.alone()) as measuring,
+            Measuring(store, QualityMetrics.alone(), bundle=settings.bundle) as measuring,
         ):
 
             def trouble() -> str | None:

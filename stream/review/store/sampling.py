@@ -2,6 +2,7 @@
 
 import json
 from array import array
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -51,6 +52,7 @@ class Drawn:
     Attributes:
         labels: Of the bundles that decided; empty where nothing was drawn.
         models: Names and versions of these bundles.
+        bundle: Digest of the digest of the bundle that made most of the newest decisions; None where nothing was drawn.
         sample: The decisions; those that are alike are one row.
         movable: Whether low confidence alone sent the row to people, [n].
         slices: `source`, `language` and `length`, each to its most frequent values, each with what of it was drawn and published.
@@ -59,14 +61,20 @@ class Drawn:
 
     labels: tuple[str, ...]
     models: frozenset[str]
+    bundle: int | None
     sample: Sample
     movable: Bools
     slices: Mapping[str, Mapping[str, Sample]]
     left_out: LeftOut
 
 
+class _Model(msgspec.Struct, frozen=True):
+    digest: str = ""
+
+
 class _Before(msgspec.Struct):
     decider: str = "model"
+    model: _Model = _Model()
 
 
 def sample_row(row: Row) -> Row:
@@ -74,8 +82,10 @@ def sample_row(row: Row) -> Row:
     # Everything on `review` is asked about.
     inclusion = 1.0 if row["inclusion_probability"] is None else row["inclusion_probability"]
     labels = json.loads(row["probabilities"])
+    before = msgspec.json.decode(row["before"], type=_Before)
     return {name: row[name] for name in ("event_id", "tagged_ms", "in_audit", "in_review", "seen", "model", "model_tag")} | {
-        "by_model": msgspec.json.decode(row["before"], type=_Before).decider == "model",
+        "by_model": before.decider == "model",
+        "bundle": digest(before.model.digest),
         "sound": LEAST_INCLUSION <= inclusion <= 1 and row["model_tag"] in labels and OFF_SUBJECT not in labels,
         "labels": label_digest(labels),
         "step": min(CONFIDENCE_STEPS - 1, int(row["confidence"] * CONFIDENCE_STEPS)),
@@ -100,7 +110,7 @@ def label_digest(labels: Any) -> int:
 def drawn(connection: Connection, since_ms: int, until_ms: int) -> Drawn:
     """What people were to be asked about in a span."""
     asked = _asked(since_ms, until_ms)
-    labels = _labels(connection, asked)
+    labels, bundle = _newest(connection, asked)
     same = samples.c.labels == label_digest(labels)
     used = and_(asked, samples.c.by_model, same, samples.c.sound)
     sample, movable = _sampled(connection, labels, used, samples.c.labels).get(
@@ -109,6 +119,7 @@ def drawn(connection: Connection, since_ms: int, until_ms: int) -> Drawn:
     return Drawn(
         labels=labels,
         models=frozenset(connection.execute(select(samples.c.model).where(used).distinct()).scalars()),
+        bundle=bundle,
         sample=sample,
         movable=movable,
         slices={
@@ -128,17 +139,18 @@ def _left_out(connection: Connection, since_ms: int, until_ms: int, same: Column
     return LeftOut(other=int(other or 0), unsound=int(unsound or 0), strays=int(strays or 0))
 
 
-def _labels(connection: Connection, asked: ColumnElement[bool]) -> tuple[str, ...]:
-    """The labels that most of the newest decisions have, in their bundle's order."""
+def _newest(connection: Connection, asked: ColumnElement[bool]) -> tuple[tuple[str, ...], int | None]:
+    """The labels, in their bundle's order, and the bundle that most of the newest decisions have."""
     by_model = and_(asked, samples.c.by_model, samples.c.sound)
-    newest = select(samples.c.labels).where(by_model).order_by(samples.c.tagged_ms.desc()).limit(NEWEST).subquery()
-    most = select(newest.c.labels).group_by(newest.c.labels).order_by(func.count().desc(), newest.c.labels).limit(1)
-    found = connection.execute(most).scalar()
-    if found is None:
-        return ()
+    newest = select(samples.c.labels, samples.c.bundle).where(by_model).order_by(samples.c.tagged_ms.desc()).limit(NEWEST)
+    found = connection.execute(newest).tuples().all()
+    if not found:
+        return (), None
+    [(labels, _)] = Counter(labels for labels, _ in found).most_common(1)
+    [(bundle, _)] = Counter(bundle for of, bundle in found if of == labels).most_common(1)
     one = select(items.c.probabilities).join(samples, samples.c.event_id == items.c.event_id)
-    newest_one = one.where(by_model, samples.c.labels == found).order_by(samples.c.tagged_ms.desc()).limit(1)
-    return tuple(json.loads(connection.execute(newest_one).scalar_one()))
+    newest_one = one.where(by_model, samples.c.labels == labels).order_by(samples.c.tagged_ms.desc()).limit(1)
+    return tuple(json.loads(connection.execute(newest_one).scalar_one())), bundle
 
 
 def _by_value(

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.broker
 
 ADDRESS = re.compile(r"the console: (http://\S+?)/?\s")
 # The model of the workers is sure of three events in four.
-EVENTS, AUDITS = 100, 40
+EVENTS, AUDITS = 150, 60
 # Fields of a decision that an answer carries.
 CARRIED = ("confidence", "probabilities", "decider", "model", "threshold", "truncated", "inclusion_probability", "tagged_at")
 

@@ -105,6 +105,8 @@ samples = Table(
     Column("sound", Boolean, nullable=False),
     # A digest of the bundle's labels.
     Column("labels", BigInteger, nullable=False),
+    # A digest of the bundle's own digest.
+    Column("bundle", BigInteger, nullable=False),
     Column("model", String, nullable=False),
     Column("model_tag", String, nullable=False),
     # The confidence in steps of `CONFIDENCE_STEPS`.

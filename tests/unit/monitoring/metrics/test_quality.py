@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry
 
 from benchmarks.quality.streams import LABELS, stream
 from monitoring.metrics.quality import QualityMetrics
-from monitoring.quality.report import Report, Window, measure
+from monitoring.quality.report import Promise, Report, Window, measure
 
 VOCABULARY = """
     tagstream_quality_accuracy_ratio scope bound
@@ -42,7 +42,7 @@ def report() -> Report:
     """Of one simulated month."""
     one = stream(3, 30_000)
     window = Window(sample=one.drawn, population=one.population, slices={}, movable=~one.drawn.published)
-    return measure(window, promise=0.95)
+    return measure(window, promise=Promise(accuracy=0.95, least=0.95))
 
 
 def test_what_is_documented_is_what_a_console_registers() -> None:
@@ -83,7 +83,9 @@ def test_a_figure_with_few_answers_is_no_number() -> None:
     one = stream(3, 30_000).drawn
     few = one.where((one.published & one.settled).cumsum() <= 9)
     registry = CollectorRegistry()
-    found = measure(Window(sample=few, population=None, slices={}, movable=~few.published), promise=0.95)
+    found = measure(
+        Window(sample=few, population=None, slices={}, movable=~few.published), promise=Promise(accuracy=0.95, least=0.95)
+    )
     QualityMetrics(registry).report(found, now=7.0)
     served = registry.get_sample_value("tagstream_quality_accuracy_ratio", {"scope": "published", "bound": "high"})
     assert math.isnan(served or 0)

@@ -6,7 +6,7 @@ import pytest
 from benchmarks.quality.streams import stream
 from monitoring.quality.estimate import Figure
 from monitoring.quality.label_free import LabelFree, expected, gap
-from monitoring.quality.report import Report, Window, measure
+from monitoring.quality.report import Promise, Report, Window, measure
 from monitoring.quality.reviewers import reviewers
 from monitoring.quality.sample import NO_ANSWER, Population, Sample
 
@@ -36,7 +36,7 @@ def report(sample: Sample) -> Report:
     odd = np.arange(len(sample)) % 2 == 1
     sources = {"a": sample.where(sample.published & odd), "b": sample.where(sample.published & ~odd)}
     window = Window(sample=sample, population=None, slices={"source": sources}, movable=~sample.published)
-    return measure(window, promise=PROMISE)
+    return measure(window, promise=Promise(accuracy=PROMISE, least=PROMISE))
 
 
 def test_the_model_expects_its_confidence() -> None:
@@ -115,7 +115,7 @@ def test_few_answers_support_nothing() -> None:
     """With ten audits the advice is to answer more."""
     found = report(rows((10, True, 0.98, 0, 0))).advice
     assert not found.worth
-    assert found.reason == "20 more audit answers are needed before the answers support anything"
+    assert found.reason == "40 more audit answers are needed before the answers support anything"
 
 
 def test_mistakes_under_the_threshold_leave_it_where_it_is() -> None:
@@ -123,6 +123,23 @@ def test_mistakes_under_the_threshold_leave_it_where_it_is() -> None:
     found = report(rows((300, True, 0.98, 0, 0), (200, False, 0.9, 1, 1), inclusion=0.5)).advice
     assert not found.worth
     assert found.share_then == found.share_now
+
+
+def test_without_a_promise_nothing_is_judged() -> None:
+    """Where the bundle that decided is not known, the figures stand alone."""
+    sample = rows((200, True, 0.98, 0, 0))
+    found = measure(Window(sample=sample, population=None, slices={}, movable=~sample.published), promise=None)
+    assert (found.promise, found.advice.worth) == (None, False)
+    assert "not known" in found.advice.reason
+    assert found.published.accuracy.value == 1.0
+
+
+def test_a_label_is_judged_by_what_is_promised_of_each_label() -> None:
+    """A bundle that promises 95 % of all of them may publish a label of which 92 % is right."""
+    sample = rows((920, True, 0.98, 0, 0), (80, True, 0.98, 1, 1))
+    window = Window(sample=sample, population=None, slices={}, movable=~sample.published)
+    assert measure(window, promise=Promise(accuracy=0.95, least=0.9)).advice.below == ()
+    assert measure(window, promise=Promise(accuracy=0.95, least=0.95)).advice.below == ("one",)
 
 
 def test_a_slice_has_the_accuracy_of_its_published_rows() -> None:

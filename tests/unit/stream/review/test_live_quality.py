@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from model_export.bundle.bundle import DEFAULT_BUNDLE
 from monitoring.quality.report import Report
 from monitoring.quality.sample import NO_ANSWER
 from monitoring.vocabulary import LEAST_INCLUSION
@@ -132,7 +133,7 @@ def test_decisions_that_no_worker_makes_are_left_out(store: Store, odd: dict[str
     found = store.drawn(START_MS - HOUR_MS, NOW_MS)
     assert (len(found.sample), found.labels) == (1, LABELS)
     assert found.left_out.unsound + found.left_out.other == 1
-    assert live_quality(store, now_ms=NOW_MS, days=1).report is not None
+    assert live_quality(store, now_ms=NOW_MS, bundle=DEFAULT_BUNDLE, days=1).report is not None
 
 
 def test_one_decision_with_other_labels_leaves_nothing_out(store: Store) -> None:
@@ -188,7 +189,7 @@ def test_live_quality_measures_the_window(store: Store) -> None:
         *(said(one, "other" if one in wrong else "mlops") for one in asked),
         *(said(one, "other", "bob", START_MS + 1, version=2) for one in wrong),
     )
-    found = live_quality(store, now_ms=NOW_MS, days=1)
+    found = live_quality(store, now_ms=NOW_MS, bundle=DEFAULT_BUNDLE, days=1)
     assert isinstance(found.report, Report)
     assert found.report.published.accuracy.value == pytest.approx(0.9)
     assert found.report.reviewers.second_opinions == 10
@@ -206,7 +207,7 @@ def test_the_rules_and_bundles_with_other_labels_are_left_out(store: Store) -> N
         audited("new", tagged_ms=START_MS + 1),
         audited("newer", tagged_ms=START_MS + 1),
     )
-    found = live_quality(store, now_ms=NOW_MS, days=1)
+    found = live_quality(store, now_ms=NOW_MS, bundle=DEFAULT_BUNDLE, days=1)
     assert found.left_out.other == 2
     assert found.report is not None
     assert found.report.published.drawn == 2
@@ -214,6 +215,6 @@ def test_the_rules_and_bundles_with_other_labels_are_left_out(store: Store) -> N
 
 def test_an_empty_store_has_no_report(store: Store) -> None:
     """Before anything was drawn there is nothing to estimate, and the queue is empty."""
-    found = live_quality(store, now_ms=NOW_MS)
+    found = live_quality(store, now_ms=NOW_MS, bundle=DEFAULT_BUNDLE)
     assert (found.report, found.labels, found.queue.length) == (None, (), 0)
     assert found.since_ms % HOUR_MS == 0
