@@ -10,6 +10,8 @@ MAX_SOURCE_CHARACTERS = 100
 MAX_LABELS, MAX_NAME_CHARACTERS = 1_000, 256
 # A reviewer's tag of an event that is about none of the labels. Only a person gives it, so no bundle may have a label of this name.
 OFF_SUBJECT = "off_subject"
+# The smallest probability with which a decision is drawn for people: no answer stands for more decisions than one over it.
+LEAST_INCLUSION = 1e-6
 
 
 class Destination(StrEnum):

@@ -8,7 +8,7 @@ import numpy as np
 from benchmarks.quality.streams import LABELS, Stream
 from monitoring.quality.estimate import Estimate, everything, published
 from monitoring.quality.figures import BY_LABEL, Totals
-from monitoring.quality.sample import Floats, Ints, Sample
+from monitoring.quality.sample import Floats, Ints
 
 Interval = tuple[float, float]
 # By figure: "accuracy", or (name of the figure, number of the label).
@@ -21,17 +21,41 @@ NORMAL = 1.959963984540054
 
 def ours_published(one: Stream) -> Intervals:
     """The project's estimate of what is published."""
-    return _intervals(published(one.drawn, one.populations))
+    return _intervals(published(one.drawn, one.population))
 
 
 def ours_everything(one: Stream) -> Intervals:
     """The project's estimate of the model over both doors."""
-    return _intervals(everything(one.drawn, one.populations))
+    return _intervals(everything(one.drawn, one.population))
+
+
+def shown_published(one: Stream) -> Intervals:
+    """Of the published scope, what a reader is shown."""
+    return _shown(published(one.drawn, one.population))
+
+
+def shown_everything(one: Stream) -> Intervals:
+    """Of both doors, what a reader is shown."""
+    return _shown(everything(one.drawn, one.population))
+
+
+def anyway(one: Stream) -> Intervals:
+    """The accuracy of the published, whatever the decisions without an answer are."""
+    found = published(one.drawn, one.population)
+    return {"accuracy": found.anyway} if found.accuracy.shown else {}
+
+
+def _shown(found: Estimate) -> Intervals:
+    all_of_them = _intervals(found)
+    shown = {("accuracy"): found.accuracy.shown} | {
+        (name, number): found.by_label[label][name].shown for number, label in enumerate(LABELS) for name in BY_LABEL
+    }
+    return {name: interval for name, interval in all_of_them.items() if shown[name]}
 
 
 def first_answers(one: Stream) -> Intervals:
     """Bad: one person's word is the truth, so that reviewers' slips are the model's mistakes."""
-    return _intervals(published(replace(one.drawn, truth=one.drawn.first), one.populations))
+    return _intervals(published(replace(one.drawn, truth=one.drawn.first), one.population))
 
 
 def all_answers_alike(one: Stream) -> Intervals:
@@ -50,8 +74,7 @@ def confidence_alone(one: Stream) -> Intervals:
     """Bad: no labels at all, the mean confidence of the published is taken for their accuracy."""
     rows = one.drawn.where(one.drawn.published)
     # As if each decision were as right as the model believes.
-    cells = _expected(rows)
-    totals = Totals(cells[None], np.arange(len(LABELS)))
+    totals = Totals(np.pad(one.population.probabilities[:1], ((0, 0), (0, 0), (0, 1))), np.arange(len(LABELS)))
     return {name: _around(float(_measure(totals, name)[0]), len(rows)) for name in NAMES}
 
 
@@ -81,13 +104,6 @@ def _intervals(found: Estimate) -> Intervals:
 def _counts(predicted: Ints, truth: Ints) -> Floats:
     cells = np.zeros((len(LABELS), len(LABELS) + 1))
     np.add.at(cells, (predicted, truth), 1)
-    return cells
-
-
-def _expected(rows: Sample) -> Floats:
-    cells = np.zeros((len(LABELS), len(LABELS) + 1))
-    for label in range(len(LABELS)):
-        cells[label, :-1] = rows.probabilities[rows.predicted == label].sum(axis=0)
     return cells
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from monitoring.quality.sample import NO_ANSWER, Bools, Floats, Ints, Sample
+from monitoring.quality.sample import NO_ANSWER, Bools, Floats, Ints, Population, Sample
+from stream.review.store.sampling import CONFIDENCE_STEPS
 
 LABELS = ("natural-language-processing", "computer-vision", "mlops", "other")
 EVENTS = 100_000
@@ -24,6 +25,27 @@ OFF_SUBJECT = 0.003
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """
+    In what a stream differs from an ordinary one.
+
+    Attributes:
+        rare: The share of "mlops"; None for an ordinary one.
+        slip: The reviewers' error rate; None for an ordinary one.
+        toward: The label that every slip names; None for any other label, each as often.
+        left_out: The share of the model's mistakes that people leave without an answer.
+    """
+
+    rare: float | None = None
+    slip: float | None = None
+    toward: int | None = None
+    left_out: float = 0.0
+
+
+ORDINARY = Way()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stream:
     """
     One month.
@@ -33,7 +55,7 @@ class Stream:
         published: Whether the model published it, [events].
         predicted: The index of the label that the model gave, [events].
         drawn: The events that people were shown, with their settled answers.
-        populations: Decisions by door and predicted label, [2, K].
+        population: All decisions.
         slip: The reviewers' error rate.
     """
 
@@ -41,15 +63,19 @@ class Stream:
     published: Bools
     predicted: Ints
     drawn: Sample
-    populations: Floats
+    population: Population
     slip: float
 
 
-def stream(seed: int, events: int = EVENTS) -> Stream:
+def stream(seed: int, events: int = EVENTS, way: Way = ORDINARY) -> Stream:
     """The month of this seed."""
     generator = np.random.default_rng(seed)
     count = len(LABELS)
     shares = generator.dirichlet(np.array([6.0, 5.0, 3.0, 6.0]) * 5)
+    if way.rare is not None:
+        shares[2] = 0
+        shares *= (1 - way.rare) / shares.sum()
+        shares[2] = way.rare
     truth = generator.choice(count, size=events, p=shares)
     probabilities = _opinions(truth, generator)
     predicted = probabilities.argmax(axis=1)
@@ -57,21 +83,24 @@ def stream(seed: int, events: int = EVENTS) -> Stream:
     confidence = probabilities.max(axis=1)
     published = confidence >= np.quantile(confidence, 1 - generator.uniform(*PUBLISHED))
     asked = ~published | (generator.random(events) < AUDIT_RATE)
-    slip = float(generator.uniform(*SLIPS))
-    first, settled = _answers(truth[asked], predicted[asked], confidence[asked], published[asked], slip, generator)
-    populations = np.stack([np.bincount(predicted[door], minlength=count) for door in (published, ~published)])
+    slip = float(generator.uniform(*SLIPS)) if way.slip is None else way.slip
+    first, settled = _answers(truth[asked], predicted[asked], confidence[asked], published[asked], slip, way, generator)
+    decisions, sums = np.zeros((2, count)), np.zeros((2, count, count))
+    np.add.at(decisions, (1 - published, predicted), 1)
+    np.add.at(sums, (1 - published, predicted), probabilities)
     drawn = Sample(
         labels=LABELS,
         published=published[asked],
         predicted=predicted[asked],
-        probabilities=probabilities[asked],
+        # As the store has it.
+        confidence=(np.floor(confidence[asked] * CONFIDENCE_STEPS) + 0.5).clip(max=CONFIDENCE_STEPS) / CONFIDENCE_STEPS,
         inclusion=np.where(published[asked], AUDIT_RATE, 1.0),
         first=first,
         truth=settled,
+        count=np.ones(len(first), dtype=np.int64),
     )
-    return Stream(
-        truth=truth, published=published, predicted=predicted, drawn=drawn, populations=populations.astype(float), slip=slip
-    )
+    population = Population(decisions=decisions, probabilities=sums)
+    return Stream(truth=truth, published=published, predicted=predicted, drawn=drawn, population=population, slip=slip)
 
 
 def _opinions(truth: Ints, generator: np.random.Generator) -> Floats:
@@ -91,26 +120,30 @@ def _opinions(truth: Ints, generator: np.random.Generator) -> Floats:
     return found / found.sum(axis=1, keepdims=True)
 
 
-def _slipped(truth: Ints, slip: float, generator: np.random.Generator) -> Ints:
+def _slipped(truth: Ints, slip: float, toward: int | None, generator: np.random.Generator) -> Ints:
     """One person's answers, of which a part is another label of the bundle."""
     count = len(LABELS)
     slips = generator.random(len(truth)) < slip
+    if toward is not None:
+        return np.where(slips, toward, truth)
     step = generator.integers(1, count, size=len(truth))
     return np.where(slips, np.where(truth == count, step, (truth + step) % count), truth)
 
 
 def _answers(
-    truth: Ints, predicted: Ints, confidence: Floats, published: Bools, slip: float, generator: np.random.Generator
+    truth: Ints, predicted: Ints, confidence: Floats, published: Bools, slip: float, way: Way, generator: np.random.Generator
 ) -> tuple[Ints, Ints]:
     """First and settled answers; unsure decisions are answered rather than sure ones, or the other way round."""
     drawn = len(truth)
-    opinions = [_slipped(truth, slip, generator) for _ in range(3)]
+    opinions = [_slipped(truth, slip, way.toward, generator) for _ in range(3)]
     rank = np.empty(drawn)
     for door in (published, ~published):
         rank[door] = confidence[door].argsort().argsort() / max(1, door.sum() - 1)
     chance = np.where(published, generator.uniform(*AUDITS_ANSWERED), generator.uniform(*REVIEWS_ANSWERED))
     chance *= 1 + 0.4 * generator.choice((-1, 1)) * (rank - 0.5)
     answered = generator.random(drawn) < chance
+    if way.left_out:
+        answered &= (truth == predicted) | (generator.random(drawn) >= way.left_out)
     first = np.where(answered, opinions[0], NO_ANSWER)
     # As `settle` has it: the model, the first and the second person, then a third one.
     second = generator.random(drawn) < generator.uniform(*SECONDS_ANSWERED)

@@ -104,6 +104,20 @@ def read(folder: Path) -> Bundle:
     )
 
 
+def read_manifest(folder: Path) -> tuple[Manifest, str]:
+    """
+    What a bundle says of itself, and its digest, which names the bundle. Its network is not looked at, so nothing may be decided by it.
+
+    Raises:
+        BundleError: There is no such file, or it is no manifest.
+    """
+    raw = _bytes_of(folder, Path(os.path.realpath(folder)), MANIFEST)
+    try:
+        return manifests.parse(raw), _sha256(raw)
+    except ValueError as error:
+        raise _refused(folder, str(error)) from error
+
+
 def _check_graph(folder: Path, manifest: Manifest, model: bytes) -> None:
     try:
         graph = onnx_graph.summarise(model)

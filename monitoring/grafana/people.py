@@ -16,7 +16,7 @@ def _by_label(figure: str, bound: str) -> str:
 def _label_panel(figure: str, shows: str) -> Panel:
     return Panel(
         title=f"{figure.capitalize()} by label",
-        shows=f"{shows} Each label has three lines: the estimate, and the ends of its 95 % interval. A label with under 30 answers has none. The ten lowest.",
+        shows=f"{shows} Each label has three lines: the estimate, and the ends of its 95 % interval. A label with under 50 answers has none. The ten lowest.",
         then="If a label lies below the others, read its contradicted audits, and raise its threshold by `tagstream model calibrate`.",
         unit="percentunit",
         queries=tuple(Query(_by_label(figure, bound), f"{{{{label}}}} {bound}") for bound in ("value", "low", "high")),
@@ -142,6 +142,24 @@ _PEOPLE = (
         kind="stat",
         unit="none",
         queries=(Query("max by (job) (tagstream_queue_unmatched_reports)", "unmatched"),),
+    ),
+    Panel(
+        title="Records that live quality does not use",
+        shows="Answers that follow from no decision which the console has read, and drawn decisions that no worker makes so.",
+        then="If there is one, see who may write to `reviewed` and `audit`.",
+        kind="stat",
+        unit="none",
+        queries=(Query("max by (kind) (tagstream_quality_unused_records)", "{{kind}}"),),
+        alerts=("QualityRecordsUnused",),
+    ),
+    Panel(
+        title="Estimates that failed",
+        shows="Estimates of live quality that failed within half an hour. The other figures stay as the last good one left them.",
+        then="If it grows, search the console's log for `quality_not_measured`.",
+        kind="stat",
+        unit="none",
+        queries=(Query("min by (job) (increase(tagstream_quality_failures_total[30m]))", "failed"),),
+        alerts=("QualityNotMeasured",),
     ),
 )
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Self
 
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 from monitoring.quality.estimate import Estimate, Figure
 from monitoring.quality.report import Report
@@ -16,6 +16,7 @@ SCOPES = ("published", "model")
 BOUNDS = ("value", "low", "high")
 FIGURES = ("precision", "recall", "f1")
 DOORS = ("audit", "second_opinion", "user_report", "review", "correction")
+UNUSED = ("decisions", "answers")
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -32,13 +33,13 @@ class QualityMetrics:
 
         self._accuracy = gauge(
             "tagstream_quality_accuracy_ratio",
-            "Measured share of right decisions, with the ends of its 95 % interval; NaN under 30 answers.",
+            "Measured share of right decisions, with the ends of its 95 % interval; NaN under 50 answers.",
             "scope",
             "bound",
         )
         self._figure = gauge(
             "tagstream_quality_label_ratio",
-            "Measured precision, recall and F1 of a label, with the ends of the 95 % interval; NaN under 30 answers.",
+            "Measured precision, recall and F1 of a label, with the ends of the 95 % interval; NaN under 50 answers, and where slips hide it.",
             "scope",
             "figure",
             "label",
@@ -49,10 +50,13 @@ class QualityMetrics:
         )
         self._gap = gauge(
             "tagstream_quality_gap_ratio",
-            "Expected minus measured accuracy of what is published, with its 95 % interval.",
+            "Expected minus measured accuracy of what is published, with its 95 % interval; NaN under 50 answers.",
             "bound",
         )
-        self._promise = gauge("tagstream_quality_promise_ratio", "The promised accuracy of what is published.")
+        self._promise = gauge(
+            "tagstream_quality_promise_ratio",
+            "The accuracy of what is published that the bundle which decided promises; NaN where the console has no such bundle.",
+        )
         self._answers = gauge("tagstream_quality_answers", "Settled answers that the estimates rest on.", "scope")
         self._decisions = gauge("tagstream_quality_decisions", "Decisions of the window that the estimates are about.", "scope")
         self._gain = gauge(
@@ -70,6 +74,15 @@ class QualityMetrics:
         self._seconds = gauge("tagstream_quality_second_opinions", "Audits against the model that a second person has settled.")
         self._overturned = gauge(
             "tagstream_quality_overturned_answers", "Of these, the ones in which the model was right after all."
+        )
+        self._unused = gauge(
+            "tagstream_quality_unused_records",
+            "Records of the window that the estimates do not use: decisions that no worker makes so, and answers "
+            "that follow from no decision which the console has read.",
+            "kind",
+        )
+        self._failures = Counter(
+            "tagstream_quality_failures", "Estimates that failed; the gauges keep those of the last one.", registry=registry
         )
         self._open = gauge("tagstream_queue_open_items", "Items that wait for a person, by door.", "door")
         self._held = gauge("tagstream_queue_held_items", "Of these, the ones that are in someone's hands.")
@@ -97,13 +110,22 @@ class QualityMetrics:
         self._answered.set(answered)
         self._unmatched.set(unmatched_reports)
 
+    def left_out(self, *, decisions: int, answers: int) -> None:
+        """What the estimates of the window do not use."""
+        for kind, count in zip(UNUSED, (decisions, answers), strict=True):
+            self._unused.labels(kind).set(count)
+
+    def failed(self) -> None:
+        """Count an estimate that failed."""
+        self._failures.inc()
+
     def report(self, found: Report, *, now: float) -> None:
         """An estimate that was made at `now`, Unix seconds."""
         for scope, estimate in zip(SCOPES, (found.published, found.model), strict=True):
             self._estimate(scope, estimate)
         self._expected.set(math.nan if found.expected.accuracy is None else found.expected.accuracy)
         self._bounds(self._gap, (), found.gap)
-        self._promise.set(found.promise)
+        self._promise.set(math.nan if found.promise is None else found.promise)
         self._gain.set(found.advice.share_then - found.advice.share_now)
         people = found.reviewers
         self._seconds.set(people.second_opinions)
@@ -133,6 +155,8 @@ class QualityMetrics:
             gauge.set(math.nan)
         for door in DOORS:
             self._open.labels(door)
+        for kind in UNUSED:
+            self._unused.labels(kind)
 
     def _estimate(self, scope: str, found: Estimate) -> None:
         self._bounds(self._accuracy, (scope,), found.accuracy)
@@ -143,6 +167,5 @@ class QualityMetrics:
         self._decisions.labels(scope).set(found.decisions)
 
     def _bounds(self, gauge: Gauge, names: tuple[str, ...], figure: Figure) -> None:
-        known = figure.value is not None and not figure.missing
         for bound, value in zip(BOUNDS, (figure.value, figure.low, figure.high), strict=True):
-            gauge.labels(*names, bound).set(value if known and value is not None else math.nan)
+            gauge.labels(*names, bound).set(value if figure.shown and value is not None else math.nan)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from monitoring.quality.estimate import LEAST_ANSWERS, Estimate
-from monitoring.quality.sample import Bools, Floats, Sample
+from monitoring.quality.sample import Bools, Floats, Sample, quantiles
 
 # New thresholds are a new bundle, with a roll-out: two decisions in a hundred that people no longer see are worth it.
 WORTH_SHARE = 0.02
@@ -40,7 +40,10 @@ class Advice:
     below: tuple[str, ...]
 
 
-def advise(sample: Sample, found: Estimate, *, movable: Bools, promise: float, decisions: float) -> Advice:
+UNJUDGED = Advice(worth=False, reason="what the bundle promises is not known here", share_now=0.0, share_then=0.0, below=())
+
+
+def advise(sample: Sample, found: Estimate, *, movable: Bools, promise: float, least: float, decisions: float) -> Advice:
     """
     Say whether new thresholds are worth doing.
 
@@ -48,20 +51,19 @@ def advise(sample: Sample, found: Estimate, *, movable: Bools, promise: float, d
         sample: The drawn decisions of the window.
         found: The estimate of what is published.
         movable: Whether low confidence alone sent the decision to people, [n]: no threshold publishes the others.
-        promise: The precision that is promised for each label, 0 to 1.
+        promise: The precision that is promised of all that is published, 0 to 1; what is added must have it too.
+        least: The precision that no label is to lie below, 0 to 1.
         decisions: All decisions of the window, over both doors.
     """
     now = found.decisions / decisions if decisions else 0.0
     below = tuple(
-        label
-        for label, figures in found.by_label.items()
-        if not figures["precision"].missing and figures["precision"].high < promise
+        label for label, figures in found.by_label.items() if figures["precision"].shown and figures["precision"].high < least
     )
     more = sum(_more(sample, label, movable, found, promise) for label in range(len(sample.labels)))
     then = now + more / decisions if decisions else 0.0
-    answers = int(sample.settled.sum())
+    answers = sample.decisions(sample.settled)
     if below:
-        worth, reason = True, f"published precision is under the promise of {promise:.0%} for {', '.join(below)}"
+        worth, reason = True, f"published precision is under the promise of {least:.0%} for {', '.join(below)}"
     elif found.accuracy.missing:
         worth, reason = False, f"{found.accuracy.missing} more audit answers are needed before the answers support anything"
     elif then - now >= WORTH_SHARE:
@@ -76,20 +78,20 @@ def _more(sample: Sample, label: int, movable: Bools, found: Estimate, promise: 
     inside = (sample.predicted == label) & ~sample.published & movable
     rows = sample.where(inside)
     precision = found.by_label[sample.labels[label]]["precision"]
-    if precision.value is None or int(rows.settled.sum()) < LEAST_ANSWERS:
+    if precision.value is None or rows.decisions(rows.settled) < LEAST_ANSWERS:
         return 0.0
     published = sample.published & (sample.predicted == label)
-    count = float((1 / sample.inclusion[published]).sum())
+    count = float(sample.design[published].sum())
     # The interval of the published part is not symmetrical; its lower half is what counts here.
     error = (precision.value - precision.low) / 1.959963984540054
     best = 0.0
     confidence = rows.confidence
-    for edge in np.quantile(confidence, 1 - np.arange(1, STEPS + 1) / STEPS):
+    for edge in quantiles(confidence, rows.count, 1 - np.arange(1, STEPS + 1) / STEPS):
         above = confidence >= edge
         answers = above & rows.settled
         if not answers.any():
             continue
-        added = float((1 / rows.inclusion[above]).sum())
+        added = float(rows.design[above].sum())
         if _lower(precision.value, error, count, rows, answers, added) >= promise:
             best = max(best, added)
     return best
@@ -97,7 +99,7 @@ def _more(sample: Sample, label: int, movable: Bools, found: Estimate, promise: 
 
 def _lower(share: float, error: float, count: float, rows: Sample, answers: Bools, added: float) -> float:
     """The lower confidence bound of the precision of what is published together with what is added."""
-    hits, given = float((rows.truth[answers] == rows.predicted[answers]).sum()), float(answers.sum())
+    hits, given = rows.decisions(answers & (rows.truth == rows.predicted)), rows.decisions(answers)
     right = (hits + 0.5) / (given + 1)
     variance: Floats | float = (count * error) ** 2 + added**2 * right * (1 - right) / given
     return (count * share + added * right - NORMAL * float(np.sqrt(variance))) / (count + added)

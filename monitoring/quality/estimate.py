@@ -8,20 +8,24 @@ it is Jeffreys' interval at the effective sample size, the small-sample form tha
 for surveys beside that of Korn and Graubard, which is wider than it says.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from monitoring.quality.figures import ACCURACY, BY_LABEL, Totals
-from monitoring.quality.reviewers import Reviewers, reviewers, slip_draws, with_missed, without_slips
-from monitoring.quality.sample import Floats, Sample
+from monitoring.quality.reviewers import Reviewers, Slips, reviewers, slip_draws, slips, with_missed, without_slips
+from monitoring.quality.sample import Floats, Population, Sample
 from monitoring.quality.strata import Stratum, strata
 
 DRAWS = 2000
+# Versions are drawn so many cells at a time: a bundle with many labels takes longer, and no more memory.
+MOST_CELLS = 1_000_000
 SEED = 7
 LEVEL = 0.95
 # Under this many answers an interval is honest and says little: the reader is told how many are missing.
-LEAST_ANSWERS = 30
+LEAST_ANSWERS = 50
+# Where more than this part of the answers with a label may be slips of people who meant another, recall and F1 are not known.
+MOST_SLIPPED = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,17 +38,24 @@ class Figure:
         low: Lower end of the interval.
         high: Upper end of the interval.
         answers: Answers that the figure rests on.
+        slipped: The part of the answers with this label that slips explain, 0 to 1; 0 for a figure that they do not change.
     """
 
     value: float | None
     low: float
     high: float
     answers: int
+    slipped: float = 0.0
 
     @property
     def missing(self) -> int:
         """Answers that are missing before the figure is worth reading; 0 if it is."""
         return max(0, LEAST_ANSWERS - self.answers)
+
+    @property
+    def shown(self) -> bool:
+        """Whether the interval holds what it says."""
+        return self.value is not None and not self.missing and self.slipped <= MOST_SLIPPED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +67,7 @@ class Estimate:
         decisions: Decisions of the stream that the figures are about.
         drawn: Of these, the ones drawn for people.
         answers: Of the drawn ones, those with a settled answer.
+        unanswered: The part of the drawn decisions without an answer, each by what it stands for, 0 to 1.
         accuracy: Share of decisions that are right.
         by_label: Label to `precision`, `recall` and `f1`.
     """
@@ -63,11 +75,22 @@ class Estimate:
     decisions: float
     drawn: int
     answers: int
+    unanswered: float
     accuracy: Figure
     by_label: dict[str, dict[str, Figure]]
 
+    @property
+    def anyway(self) -> tuple[float, float]:
+        """
+        Between what the accuracy lies, whatever the decisions without an answer are.
 
-def published(sample: Sample, populations: Floats | None = None) -> Estimate:
+        The interval takes them to be like those with an answer. Nobody knows whether people leave out what the model got wrong.
+        """
+        answered = 1 - self.unanswered
+        return answered * self.accuracy.low, answered * self.accuracy.high + self.unanswered
+
+
+def published(sample: Sample, population: Population | None = None) -> Estimate:
     """
     How right the published decisions are: the stream that consumers of `tagged` got without a person.
 
@@ -75,13 +98,13 @@ def published(sample: Sample, populations: Floats | None = None) -> Estimate:
 
     Args:
         sample: The drawn decisions of the window; those of `review` are left out.
-        populations: Decisions by door and predicted label, [2, K]; see `strata`.
+        population: All decisions of the window; see `strata`.
     """
     rows = sample.where(sample.published)
-    return _estimate(rows, [one for one in strata(rows, populations) if one.published], reviewers(sample))
+    return _estimate(rows, [one for one in strata(rows, population) if one.published], reviewers(sample))
 
 
-def everything(sample: Sample, populations: Floats | None = None) -> Estimate:
+def everything(sample: Sample, population: Population | None = None) -> Estimate:
     """
     How right the model is over both doors: what consumers would get if all were published.
 
@@ -89,30 +112,35 @@ def everything(sample: Sample, populations: Floats | None = None) -> Estimate:
 
     Args:
         sample: The drawn decisions of the window.
-        populations: Decisions by door and predicted label, [2, K]; see `strata`.
+        population: All decisions of the window; see `strata`.
     """
-    return _estimate(sample, strata(sample, populations), reviewers(sample))
+    return _estimate(sample, strata(sample, population), reviewers(sample))
 
 
 def accuracy(sample: Sample) -> Figure:
     """The accuracy of a slice, whose decisions are counted by what was drawn alone."""
     window = _Window(strata(sample), reviewers(sample), labels=len(sample.labels))
-    return window.figure(ACCURACY, 0, int(sample.settled.sum()))
+    return window.figure(ACCURACY, 0, sample.decisions(sample.settled))
 
 
 def _estimate(sample: Sample, found: list[Stratum], people: Reviewers) -> Estimate:
     window = _Window(found, people, labels=len(sample.labels))
-    settled = sample.settled
-    truth, named = sample.truth[settled], sample.predicted[settled]
+    answers = sample.where(sample.settled)
     figures = {}
     for number, label in enumerate(sample.labels):
-        bases = {"precision": named == number, "recall": truth == number, "f1": (named == number) | (truth == number)}
-        figures[label] = {name: window.figure(name, number, int(bases[name].sum())) for name in BY_LABEL}
+        named, true = answers.predicted == number, answers.truth == number
+        bases = {"precision": named, "recall": true, "f1": named | true}
+        slipped = {"precision": 0.0, "recall": window.slipped[number], "f1": window.slipped[number]}
+        figures[label] = {
+            name: replace(window.figure(name, number, answers.decisions(bases[name])), slipped=float(slipped[name]))
+            for name in BY_LABEL
+        }
     return Estimate(
         decisions=sum(one.population for one in found),
         drawn=len(sample),
-        answers=int(settled.sum()),
-        accuracy=window.figure(ACCURACY, 0, int(settled.sum())),
+        answers=len(answers),
+        unanswered=1 - float(sample.design[sample.answered].sum() / sample.design.sum()) if len(sample) else 1.0,
+        accuracy=window.figure(ACCURACY, 0, len(answers)),
         by_label=figures,
     )
 
@@ -133,19 +161,27 @@ class _Window:
         self._doubt = np.array([_doubt(one, labels) for one in found]).reshape(len(found), labels + 1)
         unanswered = np.array([np.append(one.expected, 0.0) for one in found]).reshape(len(found), labels + 1)
         middle = np.where((worth > 0)[:, None], self._shares, unanswered)[None] * self._populations[:, None]
-        self._middle = self._corrected(middle, np.array([people.slip or 0.0]))
+        self._middle = self._corrected(middle, slips(people))
+        self.slipped = _slipped(middle[0, self._once], slips(people))
 
     def figure(self, name: str, label: int, answers: int) -> Figure:
         """A figure, its interval from plausible versions of the stream."""
         # The same answers give the same interval; others draw anew, so that no two windows share the luck of one draw.
         generator = np.random.default_rng([SEED, answers, int(self._populations.sum())])
         shapes = self._worth[:, None] * self._shares + self._prior(name, label)
-        drawn = generator.standard_gamma(shapes, size=(DRAWS, *shapes.shape))
+        at_once = max(1, MOST_CELLS // max(1, shapes.size))
+        versions = [
+            self._versions(shapes, min(at_once, DRAWS - begin), generator).measure(name, label)
+            for begin in range(0, DRAWS, at_once)
+        ]
+        return _figure(Totals(self._middle, self._predicted).measure(name, label), np.concatenate(versions), answers)
+
+    def _versions(self, shapes: Floats, draws: int, generator: np.random.Generator) -> Totals:
+        """Plausible versions of the stream."""
+        drawn = generator.standard_gamma(shapes, size=(draws, *shapes.shape))
         total = drawn.sum(axis=-1, keepdims=True)
         cells = self._populations[:, None] * np.divide(drawn, total, out=np.zeros_like(drawn), where=total > 0)
-        cells = self._corrected(cells, slip_draws(self._people, DRAWS, generator))
-        middle, versions = Totals(self._middle, self._predicted), Totals(cells, self._predicted)
-        return _figure(middle.measure(name, label), versions.measure(name, label), answers)
+        return Totals(self._corrected(cells, slip_draws(self._people, draws, generator)), self._predicted)
 
     def _prior(self, name: str, label: int) -> Floats:
         """
@@ -161,11 +197,11 @@ class _Window:
         found: Floats = rest + 0.5 * hits / max(hits.sum(), 1e-12) + 0.5 * mistakes / max(mistakes.sum(), 1e-12)
         return found
 
-    def _corrected(self, cells: Floats, slip: Floats) -> Floats:
+    def _corrected(self, cells: Floats, slip: Slips) -> Floats:
         found = cells.copy()
         once, twice = self._once, ~self._once
-        found[:, once] = without_slips(cells[:, once], slip, labels=self._labels)
-        found[:, twice] = with_missed(cells[:, twice], slip, self._predicted[twice], labels=self._labels)
+        found[:, once] = without_slips(cells[:, once], slip)
+        found[:, twice] = with_missed(cells[:, twice], slip, self._predicted[twice])
         return found
 
 
@@ -176,6 +212,15 @@ def _doubt(one: Stratum, labels: int) -> Floats:
     evenly = np.full(labels + 1, 1 / labels)
     evenly[one.predicted] = 0.0
     found: Floats = 0.5 * evenly + 0.5 * (doubt / doubt.sum() if doubt.sum() else evenly)
+    return found
+
+
+def _slipped(answers: Floats, slip: Slips) -> Floats:
+    """By label, the part of its answers by one person that are slips of people who meant another label, [K]."""
+    labels = answers.shape[-1] - 1
+    named = answers.sum(axis=0)
+    mistaken = named @ slip.named()[0]
+    found: Floats = np.divide(mistaken, named[:labels], out=np.zeros(labels), where=named[:labels] > 0)
     return found
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from monitoring.quality.estimate import Figure
 from monitoring.quality.figures import BY_LABEL, Totals
-from monitoring.quality.sample import Sample
+from monitoring.quality.sample import Population, Sample, expected_shares
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,14 +27,23 @@ class LabelFree:
     by_label: dict[str, dict[str, float | None]]
 
 
-def expected(sample: Sample) -> LabelFree:
-    """The expected figures of the published decisions of a sample, answered or not."""
+def expected(sample: Sample, population: Population | None = None) -> LabelFree:
+    """
+    The expected figures of what is published, answered or not.
+
+    Args:
+        sample: The drawn decisions; they speak where the population is not known.
+        population: All decisions of the window.
+    """
     rows = sample.where(sample.published)
     count = len(rows.labels)
     cells = np.zeros((1, count, count + 1))
     for label in range(count):
-        inside = rows.predicted == label
-        cells[0, label, :count] = (1 / rows.inclusion[inside]) @ rows.probabilities[inside]
+        inside = rows.where(rows.predicted == label)
+        if population is not None and population.decisions[0, label] >= max(1, len(inside)):
+            cells[0, label, :count] = population.probabilities[0, label]
+        elif len(inside):
+            cells[0, label, :count] = inside.design.sum() * expected_shares(label, inside)
     totals = Totals(cells, np.arange(count))
     by_label = {
         label: {name: _known(measure(totals, number)[0]) for name, measure in BY_LABEL.items()}
@@ -47,7 +56,7 @@ def gap(without: LabelFree, measured: Figure) -> Figure:
     """
     How much more the model expects of itself than people found: above zero it is too sure.
 
-    The interval is that of the measured accuracy, because the expectation is a mean of all that was drawn.
+    The interval is that of the measured accuracy, because the expectation is a mean of all that was published.
     """
     if without.accuracy is None or measured.value is None:
         return Figure(value=None, low=-1.0, high=1.0, answers=measured.answers)

@@ -3,17 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
-from monitoring.quality.advice import Advice, advise
+from monitoring.quality.advice import UNJUDGED, Advice, advise
 from monitoring.quality.estimate import Estimate, Figure, accuracy, everything, published
 from monitoring.quality.label_free import LabelFree, expected, gap
 from monitoring.quality.reviewers import Reviewers, reviewers
-from monitoring.quality.sample import Bools, Floats, Sample
-
-# Names of slices come from events: the most frequent ones are shown.
-MOST_VALUES = 12
+from monitoring.quality.sample import Bools, Population, Sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,15 +17,29 @@ class Window:
 
     Attributes:
         sample: What was drawn for people, answered or not.
-        populations: All decisions by door and predicted label, [2, K]; None if only the drawn ones are known.
-        slices: Name of a slice to its value of each row, [n] of text.
+        population: All decisions; None if only the drawn ones are known.
+        slices: Name of a slice to its values, each with what of it was drawn and published.
         movable: Whether low confidence alone sent the row to people, [n].
     """
 
     sample: Sample
-    populations: Floats | None
-    slices: Mapping[str, npt.NDArray[np.str_]]
+    population: Population | None
+    slices: Mapping[str, Mapping[str, Sample]]
     movable: Bools
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promise:
+    """
+    What consumers of `tagged` are promised.
+
+    Attributes:
+        accuracy: Of all that is published together, 0 to 1.
+        least: The precision below which no label is to lie, 0 to 1.
+    """
+
+    accuracy: float
+    least: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +48,7 @@ class Report:
     Live quality of one window.
 
     Attributes:
-        promise: The accuracy that consumers of `tagged` are promised.
+        promise: The accuracy that consumers of `tagged` are promised; None where it is not known.
         published: What consumers got without a person.
         model: The model over both doors.
         expected: What the model expects of itself, without labels.
@@ -50,7 +58,7 @@ class Report:
         advice: Whether new thresholds are worth doing.
     """
 
-    promise: float
+    promise: float | None
     published: Estimate
     model: Estimate
     expected: LabelFree
@@ -60,25 +68,28 @@ class Report:
     advice: Advice
 
 
-def measure(window: Window, *, promise: float) -> Report:
-    """Estimate everything of a window; `promise` is the promised accuracy, 0 to 1."""
+def measure(window: Window, *, promise: Promise | None) -> Report:
+    """Estimate everything of a window; without a promise nothing is judged by one."""
     sample = window.sample
-    measured = published(sample, window.populations)
-    model = everything(sample, window.populations)
-    without = expected(sample)
+    measured = published(sample, window.population)
+    model = everything(sample, window.population)
+    without = expected(sample, window.population)
     return Report(
-        promise=promise,
+        promise=None if promise is None else promise.accuracy,
         published=measured,
         model=model,
         expected=without,
         gap=gap(without, measured.accuracy),
-        slices={name: _by_value(sample, values) for name, values in window.slices.items()},
+        slices={name: {value: accuracy(rows) for value, rows in values.items()} for name, values in window.slices.items()},
         reviewers=reviewers(sample),
-        advice=advise(sample, measured, movable=window.movable, promise=promise, decisions=model.decisions),
+        advice=UNJUDGED
+        if promise is None
+        else advise(
+            sample,
+            measured,
+            movable=window.movable,
+            promise=promise.accuracy,
+            least=promise.least,
+            decisions=model.decisions,
+        ),
     )
-
-
-def _by_value(sample: Sample, values: npt.NDArray[np.str_]) -> dict[str, Figure]:
-    found, counts = np.unique(values[sample.published], return_counts=True)
-    shown = found[np.argsort(-counts, kind="stable")][:MOST_VALUES]
-    return {str(value): accuracy(sample.where(sample.published & (values == value))) for value in shown}

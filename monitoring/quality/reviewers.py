@@ -11,6 +11,13 @@ import numpy as np
 
 from monitoring.quality.sample import Floats, Ints, Sample
 
+# More slips than this are not taken out: there would be more of them than of what is true.
+MOST_SLIPS = 0.25
+# So many slips are taken to have been there before any was seen, over all labels, and as many that could have been and were none.
+UNSEEN = 0.5
+# Where fewer answers than this could have slipped to a label, the rate of all labels says more of it than its own.
+LEAST_EXPOSED = 20
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reviewers:
@@ -25,6 +32,8 @@ class Reviewers:
         slip: Share of first answers that are slips, where the model is right; None without a second opinion.
         slip_low: Lower end of its 95 % interval.
         slip_high: Upper end of its 95 % interval.
+        toward: Overturned answers by the label that they named, K of them.
+        exposed: First answers that could have been such a slip: on right decisions for another label, K of them.
     """
 
     answers: int
@@ -34,6 +43,8 @@ class Reviewers:
     slip: float | None
     slip_low: float
     slip_high: float
+    toward: tuple[int, ...]
+    exposed: tuple[float, ...]
 
     @property
     def waiting(self) -> int:
@@ -51,9 +62,11 @@ def reviewers(sample: Sample) -> Reviewers:
     audits = sample.where(sample.published)
     contradicted = audits.contradicted
     second = contradicted & audits.settled
-    seconds = int(second.sum())
-    overturned = int((second & (audits.truth == audits.predicted)).sum())
-    counts = int(audits.answered.sum()), int(contradicted.sum()), seconds, overturned
+    seconds = audits.decisions(second)
+    wrong = second & (audits.truth == audits.predicted)
+    overturned = audits.decisions(wrong)
+    labels, agreed = range(len(sample.labels)), audits.answered & ~contradicted
+    counts = audits.decisions(audits.answered), audits.decisions(contradicted), seconds, overturned
     if not seconds:
         return Reviewers(
             answers=counts[0],
@@ -63,6 +76,8 @@ def reviewers(sample: Sample) -> Reviewers:
             slip=None,
             slip_low=0.0,
             slip_high=1.0,
+            toward=(0,) * len(sample.labels),
+            exposed=(0.0,) * len(sample.labels),
         )
     slips, others = _slips(*counts)
     low, high = np.quantile(_drawn(slips, others, 4000, np.random.default_rng(7)), (0.025, 0.975))
@@ -75,15 +90,60 @@ def reviewers(sample: Sample) -> Reviewers:
         slip=share,
         slip_low=0.0 if not slips else float(low),
         slip_high=float(high),
+        toward=tuple(audits.decisions(wrong & (audits.first == label)) for label in labels),
+        exposed=tuple(
+            audits.decisions(agreed & (audits.predicted != label)) * seconds / counts[1]
+            + audits.decisions(wrong & (audits.predicted != label))
+            for label in labels
+        ),
     )
 
 
-def slip_draws(found: Reviewers, draws: int, generator: np.random.Generator) -> Floats:
-    """Plausible slip rates, [draws]; zeros where no second opinion says anything of them."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slips:
+    """
+    Plausible slips.
+
+    Attributes:
+        toward: How often a person who means another label names this one, [draws, K].
+    """
+
+    toward: Floats
+
+    def named(self) -> Floats:
+        """By the true label, the share of answers that are a slip and name another one, [draws, K + 1, K]."""
+        labels = self.toward.shape[-1]
+        found: Floats = np.minimum(self.toward, MOST_SLIPS)[:, None] * (
+            np.ones((labels + 1, labels)) - np.eye(labels + 1, labels)
+        )
+        return found
+
+
+def slips(found: Reviewers) -> Slips:
+    """The slips that are seen, [1]."""
+    toward, exposed = np.array([found.toward], dtype=np.float64), np.array([found.exposed])
+    own = np.divide(toward, exposed, out=np.zeros_like(toward), where=exposed > 0)
+    return _shrunk(own, np.array([found.slip or 0.0]), found)
+
+
+def slip_draws(found: Reviewers, draws: int, generator: np.random.Generator) -> Slips:
+    """Plausible slips; none where no second opinion says anything of them."""
+    labels = len(found.toward)
     if found.slip is None:
-        return np.zeros(draws)
+        return Slips(toward=np.zeros((draws, labels)))
     counts = found.answers, found.contradictions, found.second_opinions, found.overturned
-    return _drawn(*_slips(*counts), draws, generator)
+    whole = _drawn(*_slips(*counts), draws, generator)
+    toward = np.array(found.toward, dtype=np.float64)
+    right = np.maximum(np.array(found.exposed) - toward, 0)
+    own = generator.beta(toward + UNSEEN / max(1, labels - 1), right + UNSEEN, size=(draws, labels))
+    return _shrunk(own, whole, found)
+
+
+def _shrunk(own: Floats, whole: Floats, found: Reviewers) -> Slips:
+    """A label's own rate as far as answers speak of it, else its part of the rate of all."""
+    exposed = np.array(found.exposed)
+    share = exposed / (exposed + LEAST_EXPOSED)
+    return Slips(toward=share * own + (1 - share) * whole[:, None] / max(1, len(found.toward) - 1))
 
 
 def _slips(answers: int, contradictions: int, second_opinions: int, overturned: int) -> tuple[float, float]:
@@ -97,31 +157,30 @@ def _drawn(slips: float, others: float, draws: int, generator: np.random.Generat
     return found
 
 
-def without_slips(totals: Floats, slip: Floats, *, labels: int) -> Floats:
+def without_slips(totals: Floats, slip: Slips) -> Floats:
     """
     What was true of the decisions in these totals, where each was answered by one person alone.
 
-    A slip is taken to name any other label of the bundle, each as often.
+    Slips name a label as often as those do that second persons overturned.
 
     Args:
-        totals: Decisions by answer, [draws, ..., K + 1]; the last, "not about this subject", is no slip.
-        slip: Share of answers that are slips, [draws].
-        labels: K.
+        totals: Decisions by answer, [draws, strata, K + 1]; the last, "not about this subject", is no slip.
+        slip: Plausible slips, as many draws.
     """
-    if labels == 1:
+    labels = totals.shape[-1] - 1
+    if labels == 1 or not totals.shape[1]:
         return totals
-    rate = np.minimum(slip, 0.5 * (labels - 1) / labels).reshape(-1, *(1,) * (totals.ndim - 1))
-    elsewhere = rate / (labels - 1)
-    named = totals[..., :labels].sum(axis=-1, keepdims=True)
-    # answers = (1 - rate) * true + elsewhere * (named - true); "not about this subject" slips to labels are left to it.
-    true = (totals[..., :labels] - elsewhere * named) / (1 - rate - elsewhere)
-    true = np.maximum(true, 0)
-    true *= named / np.maximum(true.sum(axis=-1, keepdims=True), 1e-12)
+    named = slip.named()[:, :labels]
+    # answers = true - slips away + slips from others; "not about this subject" slips to labels are left to it.
+    answered = named + np.eye(labels) * (1 - named.sum(axis=-1))[:, :, None]
+    true = np.maximum(np.linalg.solve(np.swapaxes(answered, 1, 2)[:, None], totals[..., :labels, None])[..., 0], 0)
+    whole = totals[..., :labels].sum(axis=-1, keepdims=True)
+    true *= whole / np.maximum(true.sum(axis=-1, keepdims=True), 1e-12)
     found: Floats = np.concatenate([true, totals[..., labels:]], axis=-1)
     return found
 
 
-def with_missed(totals: Floats, slip: Floats, predicted: Ints, *, labels: int) -> Floats:
+def with_missed(totals: Floats, slip: Slips, predicted: Ints) -> Floats:
     """
     What was true of audited decisions in these totals, where two people are asked about every contradiction.
 
@@ -130,17 +189,18 @@ def with_missed(totals: Floats, slip: Floats, predicted: Ints, *, labels: int) -
 
     Args:
         totals: Decisions by stratum and settled answer, [draws, strata, K + 1].
-        slip: Share of first answers that are slips, [draws].
+        slip: Plausible slips, as many draws.
         predicted: The label of each stratum, [strata].
-        labels: K.
     """
+    labels = totals.shape[-1] - 1
     if labels == 1:
         return totals
-    rate = np.minimum(slip, 0.25)[:, None, None]
+    named = slip.named()
     places = np.arange(len(predicted))
     right = totals[:, places, predicted][..., None]
-    false = right * (rate / (labels - 1)) ** 2 * (np.arange(labels + 1) < labels)
-    wrong = np.maximum(totals - false, 0) / (1 - 2 * rate / (labels - 1))
+    false = np.concatenate([right * named[:, predicted] ** 2, np.zeros_like(right)], axis=-1)
+    to_the_models = np.swapaxes(named, 1, 2)[:, predicted]
+    wrong = np.maximum(totals - false, 0) / (1 - 2 * np.minimum(to_the_models, MOST_SLIPS))
     wrong[:, places, predicted] = 0
     found: Floats = np.minimum(wrong, totals.sum(axis=-1, keepdims=True))
     found[:, places, predicted] = np.maximum(totals.sum(axis=-1) - found.sum(axis=-1), 0)

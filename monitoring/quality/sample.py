@@ -6,11 +6,12 @@ often than a person would look worse than it is. So an audit answer that contrad
 has one, the decision is *unsettled*.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from monitoring.vocabulary import LEAST_INCLUSION
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -22,25 +23,27 @@ NO_ANSWER = -1
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
     """
-    The drawn decisions of one window, answered or not; n rows.
+    The drawn decisions of one window, answered or not. A row stands for decisions that are alike in all of its columns; n rows.
 
     Attributes:
         labels: The labels of the bundle, K of them.
         published: Whether the decision went to `tagged`, [n].
         predicted: The label that the model gave, 0 to K - 1, [n].
-        probabilities: The model's probabilities, [n, K].
-        inclusion: The probability with which the decision was drawn, over 0 to 1, [n].
+        confidence: The model's probability of that label, 0 to 1, [n].
+        inclusion: The probability with which the decision was drawn, `LEAST_INCLUSION` to 1, [n].
         first: The first person's answer: 0 to K - 1, K for "not about this subject", `NO_ANSWER` without one, [n].
         truth: The settled answer in the same numbers; `NO_ANSWER` without an answer, or where opinions are not settled, [n].
+        count: How many decisions the row stands for, at least 1, [n].
     """
 
     labels: tuple[str, ...]
     published: Bools
     predicted: Ints
-    probabilities: Floats
+    confidence: Floats
     inclusion: Floats
     first: Ints
     truth: Ints
+    count: Ints
 
     def __post_init__(self) -> None:
         """
@@ -49,29 +52,41 @@ class Sample:
         Raises:
             ValueError: Columns differ in length, or hold numbers outside their range.
         """
-        rows, count = len(self.predicted), len(self.labels)
-        shapes = {one.shape for one in (self.published, self.predicted, self.inclusion, self.first, self.truth)}
-        if shapes != {(rows,)} or self.probabilities.shape != (rows, count):
-            msg = f"the columns of a sample differ in length: {sorted(shapes)} beside probabilities {self.probabilities.shape}"
+        rows, labels = len(self.predicted), len(self.labels)
+        columns = (self.published, self.predicted, self.confidence, self.inclusion, self.first, self.truth, self.count)
+        shapes = {one.shape for one in columns}
+        if shapes != {(rows,)}:
+            msg = f"the columns of a sample differ in length: {sorted(shapes)}"
             raise ValueError(msg)
-        if rows and not (self.inclusion.min() > 0 and self.inclusion.max() <= 1):
-            msg = "an inclusion probability lies outside 0 to 1; a decision that could not be drawn stands for nothing"
+        # Each is written so that NaN is refused.
+        if rows and not (self.inclusion.min() >= LEAST_INCLUSION and self.inclusion.max() <= 1):
+            msg = f"an inclusion probability lies outside {LEAST_INCLUSION:g} to 1; no draw gives it"
             raise ValueError(msg)
-        if rows and not (self.predicted.min() >= 0 and self.predicted.max() < count):
-            msg = f"a predicted label lies outside 0 to {count - 1}"
+        if rows and not (self.confidence.min() >= 0 and self.confidence.max() <= 1):
+            msg = "a confidence lies outside 0 to 1"
             raise ValueError(msg)
-        if rows and not all(one.min() >= NO_ANSWER and one.max() <= count for one in (self.first, self.truth)):
-            msg = f"an answer lies outside {NO_ANSWER} to {count}"
+        if rows and not (self.predicted.min() >= 0 and self.predicted.max() < labels):
+            msg = f"a predicted label lies outside 0 to {labels - 1}"
+            raise ValueError(msg)
+        if rows and not all(one.min() >= NO_ANSWER and one.max() <= labels for one in (self.first, self.truth)):
+            msg = f"an answer lies outside {NO_ANSWER} to {labels}"
+            raise ValueError(msg)
+        if rows and self.count.min() < 1:
+            msg = "a row of a sample stands for no decision"
             raise ValueError(msg)
 
     def __len__(self) -> int:
         """Count the drawn decisions."""
-        return len(self.predicted)
+        return int(self.count.sum())
+
+    def decisions(self, mask: Bools) -> int:
+        """Count the drawn decisions in the rows of a mask."""
+        return int(self.count[mask].sum())
 
     @property
-    def confidence(self) -> Floats:
-        """The model's probability of the label that it gave, [n]."""
-        found: Floats = self.probabilities[np.arange(len(self)), self.predicted]
+    def design(self) -> Floats:
+        """The decisions of the stream that each row stands for by its draw, [n]."""
+        found: Floats = self.count / self.inclusion
         return found
 
     @property
@@ -98,26 +113,47 @@ class Sample:
             labels=self.labels,
             published=self.published[mask],
             predicted=self.predicted[mask],
-            probabilities=self.probabilities[mask],
+            confidence=self.confidence[mask],
             inclusion=self.inclusion[mask],
             first=self.first[mask],
             truth=self.truth[mask],
+            count=self.count[mask],
         )
 
 
-def settle(predicted: int, opinions: Sequence[int]) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Population:
     """
-    The answer that two of the model and its reviewers agree on; `NO_ANSWER` while no two do.
+    All decisions of the window, drawn for people or not.
 
-    Opinions are those of different people, in the order in which they were given. A first opinion that agrees with the model
-    settles at once, so a second person is asked only where the first one contradicts.
-
-    >>> settle(1, [1]), settle(1, [2]), settle(1, [2, 2]), settle(1, [2, 1]), settle(1, [2, 0]), settle(1, [2, 0, 2])
-    (1, -1, 2, 1, -1, 2)
+    Attributes:
+        decisions: By door (`tagged`, then `review`) and predicted label, [2, K].
+        probabilities: The sums of the model's probabilities of each label over them, [2, K, K].
     """
-    votes = [predicted]
-    for opinion in opinions:
-        if opinion in votes:
-            return opinion
-        votes.append(opinion)
-    return NO_ANSWER
+
+    decisions: Floats
+    probabilities: Floats
+
+
+def expected_shares(label: int, rows: Sample) -> Floats:
+    """The shares of the true labels that the model expects of its decisions for a label, as their confidence alone says, [K]."""
+    labels = len(rows.labels)
+    design = rows.design
+    sure = float(design @ rows.confidence / design.sum()) if len(rows) else 1 / labels
+    found = np.full(labels, (1 - sure) / max(1, labels - 1))
+    found[label] = sure
+    return found
+
+
+def quantiles(values: Floats, counts: Ints, at: Floats) -> Floats:
+    """
+    Quantiles of values of which each is there so many times; each is one of the values, the lower of two.
+
+    >>> quantiles(np.array([0.2, 0.1, 0.9]), np.array([1, 3, 1]), np.array([0.5, 0.75, 1.0])).tolist()
+    [0.1, 0.2, 0.9]
+    """
+    order = np.argsort(values, kind="stable")
+    reached = np.cumsum(counts[order])
+    places = np.searchsorted(reached, np.floor(at * (reached[-1] - 1)), side="right")
+    found: Floats = values[order][places]
+    return found

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from monitoring.quality.sample import Floats, Sample
+from monitoring.quality.sample import Floats, Population, Sample, expected_shares, quantiles
 
 MOST_BANDS = 20
 LEAST_IN_BAND = 50
@@ -43,61 +43,64 @@ class Stratum:
     expected: Floats
 
 
-def strata(sample: Sample, populations: Floats | None = None) -> list[Stratum]:
+def strata(sample: Sample, population: Population | None = None) -> list[Stratum]:
     """
     The strata of a sample that hold any decision of the stream.
 
     Args:
         sample: The drawn decisions.
-        populations: Decisions of the stream by door (`tagged`, then `review`) and predicted label, [2, K]. Without it, and where it
-            has fewer than were drawn, the drawn ones stand for 1 / inclusion probability decisions each.
+        population: All decisions of the stream. Without it, and where it has fewer than were drawn, the drawn ones stand for
+            1 / inclusion probability decisions each.
     """
     found = []
     for published in (True, False):
+        door = 0 if published else 1
         for label in range(len(sample.labels)):
             rows = sample.where((sample.published == published) & (sample.predicted == label))
-            drawn = float((1 / rows.inclusion).sum())
-            known = 0.0 if populations is None else float(populations[0 if published else 1, label])
-            population = known if known >= max(1, len(rows)) else drawn
-            if population > 0:
-                found.append(_stratum(rows, published=published, label=label, population=population))
+            known = 0.0 if population is None else float(population.decisions[door, label])
+            if population is not None and known >= max(1, len(rows)):
+                expected = population.probabilities[door, label] / known
+                found.append(_stratum(rows, published=published, label=label, population=known, expected=expected))
+            elif len(rows):
+                drawn, expected = float(rows.design.sum()), expected_shares(label, rows)
+                found.append(_stratum(rows, published=published, label=label, population=drawn, expected=expected))
     return found
 
 
-def _stratum(rows: Sample, *, published: bool, label: int, population: float) -> Stratum:
+def _stratum(rows: Sample, *, published: bool, label: int, population: float, expected: Floats) -> Stratum:
     if rows.contradicted.any() and not (rows.contradicted & rows.settled).any():
         # No second opinion yet: the agreements alone would say 100 %, so the first answers count.
         rows = replace(rows, truth=rows.first)
-    design = 1 / rows.inclusion
-    expected = design @ rows.probabilities / design.sum() if len(rows) else np.full(len(rows.labels), 1 / len(rows.labels))
     shares = np.zeros(len(rows.labels) + 1)
     worth = 0.0
     if rows.settled.any():
+        # No decision stands for more than all of its stratum.
+        each: Floats = np.minimum(1 / rows.inclusion, population)
         bands = _bands(rows)
-        weights = _weights(rows, design, bands)
+        weights = _weights(rows, each * rows.count, bands)
         settled = rows.settled
         np.add.at(shares, rows.truth[settled], weights[settled])
         shares /= shares.sum()
-        worth = _worth(rows, design, bands, population)
+        worth = _worth(rows, each, bands, population)
     return Stratum(published=published, predicted=label, population=population, shares=shares, worth=worth, expected=expected)
 
 
 def _bands(rows: Sample) -> Floats:
     """The band of confidence of each row, [n]; every band has answers."""
-    answered = rows.confidence[rows.answered]
-    count = min(MOST_BANDS, max(1, len(answered) // LEAST_IN_BAND))
-    edges = np.unique(np.quantile(answered, np.arange(1, count) / count, method="lower"))
+    answered = rows.answered
+    count = min(MOST_BANDS, max(1, rows.decisions(answered) // LEAST_IN_BAND))
+    edges = np.unique(quantiles(rows.confidence[answered], rows.count[answered], np.arange(1, count) / count))
     bands: Floats = np.searchsorted(edges, rows.confidence, side="left").astype(np.float64)
     # Equal confidences can leave a band without an answer: it joins the one below, or the lowest that has one.
-    answering = np.unique(bands[rows.answered])
+    answering = np.unique(bands[answered])
     place = np.maximum(np.searchsorted(answering, bands, side="right") - 1, 0)
     joined: Floats = answering[place]
     return joined
 
 
 def _weights(rows: Sample, design: Floats, bands: Floats) -> Floats:
-    """The weight of each settled answer, [n]; zero for the others."""
-    weights = np.zeros(len(rows))
+    """The weight of the settled answers of each row, [n]; zero for the others."""
+    weights = np.zeros(len(rows.count))
     for band in np.unique(bands):
         inside = bands == band
         answers = inside & rows.answered
@@ -110,22 +113,22 @@ def _weights(rows: Sample, design: Floats, bands: Floats) -> Floats:
     return weights
 
 
-def _worth(rows: Sample, design: Floats, bands: Floats, population: float) -> float:
+def _worth(rows: Sample, each: Floats, bands: Floats, population: float) -> float:
     """
     Plain answers that are worth as much: the variance of one answer over that of the share.
 
     The bands count as equally hard. That is a little cautious for the share that is right, and fair for the rare kinds of mistake.
     """
-    drawn = design.sum() ** 2 / (design**2).sum()
+    design = rows.count * each
+    drawn = design.sum() ** 2 / (rows.count * each**2).sum()
     variance = max(0.0, 1 - len(rows) / population) / drawn
     for band in np.unique(bands):
         inside = bands == band
         part = float(design[inside].sum() / design.sum())
-        variance += part**2 * (1 / int((inside & rows.answered).sum()) - 1 / int(inside.sum()))
+        variance += part**2 * (1 / rows.decisions(inside & rows.answered) - 1 / rows.decisions(inside))
     # A kind of mistake is counted among the settled contradictions alone.
-    contradicted = int(rows.contradicted.sum())
-    settled = int((rows.contradicted & rows.settled).sum())
+    contradicted = rows.decisions(rows.contradicted)
+    settled = rows.decisions(rows.contradicted & rows.settled)
     if 0 < settled < contradicted:
-        answers = int(rows.answered.sum())
-        variance += (contradicted / settled - 1) / answers
+        variance += (contradicted / settled - 1) / rows.decisions(rows.answered)
     return float("inf") if variance <= 0 else 1 / variance

@@ -33,10 +33,16 @@ def headline(report: Report) -> str:
 
     A promise is kept or broken only where all of the interval lies on one side of it.
     """
-    found, promise = report.published.accuracy, f"the promise of {report.promise:.0%}"
+    found = report.published.accuracy
     if found.value is None or found.missing:
         return f"Too few audits are answered to say how right the published decisions are: {found.missing} more are needed."
     said = f"Of what is published, {percent(found)} is right"
+    if report.promise is None:
+        return (
+            f"{said}. What was promised is not known: the bundle that decided is not the one that TAGSTREAM_BUNDLE names here, or "
+            f"certifies nothing of all its labels."
+        )
+    promise = f"the promise of {report.promise:.0%}"
     if found.high < report.promise:
         return f"{said}: below {promise}."
     if found.low >= report.promise:
@@ -76,14 +82,29 @@ def _estimate(title: str, found: Estimate) -> Table:
         title=title,
         head=("label", "accuracy", "precision", "recall", "F1"),
         rows=tuple(rows),
-        note=f"{found.decisions:,.0f} decisions, of which {found.drawn:,} were drawn for people and {found.answers:,} have a settled answer.",
+        note=f"{found.decisions:,.0f} decisions, of which {found.drawn:,} were drawn for people and {found.answers:,} have a settled answer. {_unknown(found)}",
+    )
+
+
+def _unknown(found: Estimate) -> str:
+    """What the answers cannot say of the accuracy."""
+    low, high = found.anyway
+    return (
+        f"{found.unanswered:.0%} of what was drawn has no answer, and is taken to be like the rest: whatever it is, the accuracy lies "
+        f"between {100 * low:.1f} and {100 * high:.1f} %."
     )
 
 
 def _expected(report: Report) -> Table:
     expectation = UNKNOWN if report.expected.accuracy is None else f"{100 * report.expected.accuracy:.1f} %"
     gap = report.gap
-    shown = UNKNOWN if gap.value is None else f"{100 * gap.value:+.1f} points ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})"
+    shown = (
+        percent(gap)
+        if gap.missing
+        else UNKNOWN
+        if gap.value is None
+        else f"{100 * gap.value:+.1f} points ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})"
+    )
     return Table(
         title="Expected without labels",
         head=("figure", "value"),
@@ -123,12 +144,16 @@ def percent(figure: Figure) -> str:
     >>> percent(Figure(value=0.957, low=0.941, high=0.97, answers=900))
     '95.7 % (94.1 to 97.0)'
     >>> percent(Figure(value=1.0, low=0.6, high=1.0, answers=7))
-    'too few: 23 more answers'
+    'too few: 43 more answers'
+    >>> percent(Figure(value=0.4, low=0.2, high=0.7, answers=80, slipped=0.6))
+    'not known: 60% of the answers may be slips'
     """
     if figure.missing:
         return f"too few: {figure.missing} more answer{'s' if figure.missing > 1 else ''}"
     if figure.value is None:
         return UNKNOWN
+    if not figure.shown:
+        return f"not known: {figure.slipped:.0%} of the answers may be slips"
     return f"{100 * figure.value:.1f} % ({100 * figure.low:.1f} to {100 * figure.high:.1f})"
 
 

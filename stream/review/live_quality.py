@@ -1,36 +1,32 @@
-"""A window of the store as the items of `monitoring/quality`: what was drawn, who answered, how the answers settle."""
+"""Live quality of a window: what the store has of it, counted by the database, and the estimates of `monitoring/quality`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Protocol
 
-import msgspec
 import numpy as np
 
-from monitoring.quality.report import Report, Window, measure
-from monitoring.quality.sample import NO_ANSWER, Sample, settle
-from monitoring.vocabulary import OFF_SUBJECT, ReviewReason
+from model_export.bundle.bundle import BundleError, read_manifest
+from monitoring.quality.report import Promise, Report, Window, measure
+from monitoring.quality.sample import Population
 from stream.review.store.facts import Queue
-from stream.review.store.figures import Drawn, Total
-from stream.review.store.standing import Opinion
+from stream.review.store.figures import Total
+from stream.review.store.likeness import digest
+from stream.review.store.sampling import Drawn, LeftOut
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 WINDOW_DAYS = 30
-# The precision that the shipped bundle's thresholds are certified for.
-PROMISE = 0.95
-# As the totals of the store have it.
-SHORT_WORDS = 6
-MOST_CHARACTERS = 100
 
 
 class Source(Protocol):
     """What is asked of the store."""
 
-    def drawn(self, since_ms: int, until_ms: int) -> Sequence[Drawn]:
+    def drawn(self, since_ms: int, until_ms: int) -> Drawn:
         """Decisions that people were to be asked about."""
 
-    def totals(self, since_ms: int, until_ms: int) -> Sequence[Total]:
+    def totals(self, since_ms: int, until_ms: int) -> Iterable[Total]:
         """All published decisions by hour."""
 
     def queue(self) -> Queue:
@@ -45,9 +41,9 @@ class LiveQuality:
     Attributes:
         since_ms: Begin of the window, Unix milliseconds.
         until_ms: Its end.
-        labels: The labels of the newest bundle in the window.
+        labels: The labels that the bundles of most of the newest decisions have.
         report: The estimates; None where nothing was drawn for people.
-        left_out: Drawn decisions of the keyword rules, or of bundles with other labels, which the estimates leave out.
+        left_out: What the estimates leave out.
         queue: What waits for people.
     """
 
@@ -55,11 +51,41 @@ class LiveQuality:
     until_ms: int
     labels: tuple[str, ...]
     report: Report | None
-    left_out: int
+    left_out: LeftOut
     queue: Queue
 
 
-def live_quality(store: Source, *, now_ms: int, days: float = WINDOW_DAYS, promise: float = PROMISE) -> LiveQuality:
+def promise_in(folder: Path, bundle: int | None) -> Promise | None:
+    """
+    What a bundle promises, as its own manifest certifies.
+
+    Args:
+        folder: Of a bundle.
+        bundle: Digest of the digest of the bundle that decided.
+
+    Returns:
+        None where the folder has another bundle, or none, or where nothing is certified of all labels.
+    """
+    try:
+        manifest, found = read_manifest(folder)
+    except BundleError:
+        return None
+    if digest(found) != bundle:
+        return None
+    whole, labels = manifest.threshold, manifest.thresholds.values()
+    if whole.promise is not None and whole.certified:
+        least = whole.floor if whole.floor is not None else whole.target_precision
+        return Promise(accuracy=whole.target_precision, least=least)
+    if labels and all(one.certified for one in labels):
+        # Where each label has it, all of them together have it.
+        least = min(one.target_precision for one in labels)
+        return Promise(accuracy=least, least=least)
+    return None
+
+
+def live_quality(
+    store: Source, *, now_ms: int, bundle: Path, days: float = WINDOW_DAYS, promise: float | None = None
+) -> LiveQuality:
     """
     Estimate the quality of the last days.
 
@@ -67,108 +93,49 @@ def live_quality(store: Source, *, now_ms: int, days: float = WINDOW_DAYS, promi
         store: The review console's.
         now_ms: End of the window, Unix milliseconds.
         days: Its length. It begins with a full hour, since the store counts decisions by the hour.
-        promise: The precision that consumers of `tagged` are promised, 0 to 1.
+        bundle: Folder of a bundle. If it is the one that decided, its certificate is the promise that the figures are judged by.
+        promise: Another promise, of all that is published and of each label, 0 to 1.
 
     Raises:
         DatabaseUnavailableError: The database does not answer.
     """
     since_ms = int(now_ms - days * DAY_MS) // HOUR_MS * HOUR_MS
     drawn = store.drawn(since_ms, now_ms)
-    labels = tuple(drawn[-1].item.probabilities) if drawn else ()
-    same = [one for one in drawn if set(one.item.probabilities) == set(labels) and _before(one).decider == "model"]
-    report = measure(window(same, store.totals(since_ms, now_ms), labels), promise=promise) if same else None
+    window = Window(
+        sample=drawn.sample,
+        population=population(store.totals(since_ms, now_ms), drawn),
+        slices=drawn.slices,
+        movable=drawn.movable,
+    )
+    judged_by = promise_in(bundle, drawn.bundle) if promise is None else Promise(accuracy=promise, least=promise)
     return LiveQuality(
         since_ms=since_ms,
         until_ms=now_ms,
-        labels=labels,
-        report=report,
-        left_out=len(drawn) - len(same),
+        labels=drawn.labels,
+        report=measure(window, promise=judged_by) if len(drawn.sample) else None,
+        left_out=drawn.left_out,
         queue=store.queue(),
     )
 
 
-def window(drawn: Sequence[Drawn], totals: Iterable[Total], labels: tuple[str, ...]) -> Window:
-    """
-    The arrays of a window.
-
-    Args:
-        drawn: Decisions of models that have exactly these labels.
-        totals: Of the same hours; those of other models are left out.
-        labels: In the order of their numbers.
-    """
-    place = {label: number for number, label in enumerate(labels)}
-    numbers = place | {OFF_SUBJECT: len(labels)}
-    predicted = [place[one.item.model_tag] for one in drawn]
-    opinions = [_opinions(one.opinions, numbers) for one in drawn]
-    sample = Sample(
-        labels=labels,
-        published=np.array([one.published for one in drawn], dtype=np.bool_),
-        predicted=np.array(predicted, dtype=np.int64),
-        probabilities=np.array(
-            [[one.item.probabilities[label] for label in labels] for one in drawn], dtype=np.float64
-        ).reshape(len(drawn), len(labels)),
-        inclusion=np.array([_before(one).inclusion_probability for one in drawn], dtype=np.float64),
-        first=np.array([given[0] if given else NO_ANSWER for given in opinions], dtype=np.int64),
-        truth=np.array([_truth(*row) for row in zip(drawn, predicted, opinions, strict=True)], dtype=np.int64),
-    )
-    populations = np.zeros((2, len(labels)))
-    models = {one.item.model for one in drawn}
+def population(totals: Iterable[Total], drawn: Drawn) -> Population:
+    """All decisions of the bundles that made the drawn ones."""
+    place = {label: number for number, label in enumerate(drawn.labels)}
+    decisions, probabilities = np.zeros((2, len(place))), np.zeros((2, len(place), len(place)))
     for total in totals:
-        if total.model in models and total.tag in place and set(total.probability_sums) == set(labels):
-            populations[0 if total.destination == "tagged" else 1, place[total.tag]] += total.decisions
-    return Window(
-        sample=sample,
-        populations=populations,
-        slices={
-            "source": np.array([_named(one.item.source) for one in drawn], dtype=np.str_),
-            "language": np.array([_named(_language(one)) for one in drawn], dtype=np.str_),
-            "length": np.array(["short text" if _short(one) else "longer text" for one in drawn], dtype=np.str_),
-        },
-        movable=np.array([one.item.reasons == (ReviewReason.LOW_CONFIDENCE,) for one in drawn], dtype=np.bool_),
-    )
+        if total.model in drawn.models and total.tag in place and set(total.probability_sums) == set(place):
+            cell = 0 if total.destination == "tagged" else 1, place[total.tag]
+            decisions[cell] += total.decisions
+            probabilities[cell] += [total.probability_sums[label] for label in drawn.labels]
+    return Population(decisions=decisions, probabilities=probabilities)
 
 
-def _opinions(given: Sequence[Opinion], numbers: dict[str, int]) -> list[int]:
-    """The last word of each person, in the order in which they first spoke; answers with labels of other bundles say nothing."""
-    last: dict[str, int] = {}
-    for opinion in sorted(given, key=lambda one: one.order):
-        if opinion.tag in numbers:
-            last[opinion.reviewer] = numbers[opinion.tag]
-    return list(last.values())
-
-
-def _truth(one: Drawn, predicted: int, opinions: list[int]) -> int:
-    """An audit is settled when two agree. A decision that was sent to people is theirs: the first answer counts."""
-    if not opinions:
-        return NO_ANSWER
-    return settle(predicted, opinions) if one.published else opinions[0]
-
-
-class _Before(msgspec.Struct):
-    """What of `before` is asked here; everything on `review` is asked about."""
-
-    decider: str = "model"
-    inclusion_probability: float = 1.0
-
-
-def _before(one: Drawn) -> _Before:
-    return msgspec.json.decode(one.item.before, type=_Before)
-
-
-class _Fields(msgspec.Struct):
-    """What of the event is asked here; any producer may have put anything there."""
-
-    language: Any = None
-
-
-def _language(one: Drawn) -> str | None:
-    found = msgspec.json.decode(one.item.fields, type=_Fields).language
-    return found if isinstance(found, str) else None
-
-
-def _named(name: str | None) -> str:
-    return name[:MOST_CHARACTERS] if name else "(none)"
-
-
-def _short(one: Drawn) -> bool:
-    return len(f"{one.item.title} {one.item.description or ''}".split()) <= SHORT_WORDS
+def left_out(found: LiveQuality) -> str:
+    """What the estimates do not use; empty where they use everything."""
+    said = {
+        "decisions of the keyword rules, or of bundles with other labels": found.left_out.other,
+        "decisions that no worker makes (a probability that no draw gives, or a tag that is none of their labels)": found.left_out.unsound,
+        "answers that follow from no decision which this console has read": found.left_out.strays,
+    }
+    named = [f"{count:,} {name}" for name, count in said.items() if count]
+    return f"Left out: {'; '.join(named)}." if named else ""

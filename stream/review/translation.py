@@ -13,12 +13,10 @@ from stream.contract.published import PublishedDecision, ReviewerDecision
 from stream.contract.record import Record
 from stream.contract.reports import Report
 from stream.review.store.changes import Answered, Decided, Published, Reported
-from stream.review.store.facts import Claim, Complaint, Door, Given, Item
+from stream.review.store.facts import Claim, Complaint, Door, Given, Item, is_short
 
 LINK_FIELDS = ("url", "link")
 LINK_STARTS = ("https://", "http://")
-# At most this many words: the slice "short" of `tagstream model evaluate`.
-SHORT_WORDS = 6
 ASKED_BY: dict[Door, AskedBy] = {
     Door.AUDIT: "audit",
     Door.USER_REPORT: "user_report",
@@ -123,16 +121,6 @@ def asked_by(claim: Claim) -> AskedBy:
     """The door as the topic names it; a second opinion has that of the first."""
     found = ASKED_BY.get(claim.door)
     return found if found is not None else "review" if claim.item.reasons else "audit"
-
-
-def is_short(title: str, description: str | None) -> bool:
-    """
-    Whether a text has `SHORT_WORDS` words at most.
-
-    >>> is_short("A title", "of six words here"), is_short("A title", "of seven words here now")
-    (True, False)
-    """
-    return len(f"{title} {description or ''}".split()) <= SHORT_WORDS
 
 
 def _item(event: ContentEvent, prediction_id: str, model_tag: str, before: Before) -> Item:

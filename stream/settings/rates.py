@@ -1,5 +1,7 @@
 """The form of `audit_rates`: shares by label in one text."""
 
+from monitoring.vocabulary import LEAST_INCLUSION
+
 
 def rates(text: str) -> dict[str, float]:
     """
@@ -9,13 +11,13 @@ def rates(text: str) -> dict[str, float]:
     ({'mlops': 0.1, 'other': 1.0}, {})
 
     Raises:
-        ValueError: A part is not a label and a number from 0 to 1, or a label comes twice.
+        ValueError: A part is not a label and a share that can be drawn, or a label comes twice.
     """
     found: dict[str, float] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         label, _, share = (word.strip() for word in part.rpartition("="))
         if not label or not _is_share(share):
-            msg = f"{part!r} is not LABEL=SHARE with a share from 0 to 1"
+            msg = f"{part!r} is not LABEL=SHARE with a share of 0, or from {LEAST_INCLUSION:g} to 1"
             raise ValueError(msg)
         if label in found:
             msg = f"the label {label!r} comes twice"
@@ -24,8 +26,13 @@ def rates(text: str) -> dict[str, float]:
     return found
 
 
+def can_be_drawn(share: float) -> bool:
+    """Whether decisions can be drawn with this probability, or none are: the estimates of quality use no smaller one."""
+    return share == 0 or LEAST_INCLUSION <= share <= 1
+
+
 def _is_share(text: str) -> bool:
     try:
-        return 0 <= float(text) <= 1
+        return can_be_drawn(float(text))
     except ValueError:
         return False

@@ -17,9 +17,9 @@ from monitoring.drift.thresholds import (
     DriftPlan,
     Thresholds,
 )
-from monitoring.vocabulary import MAX_SOURCE_CHARACTERS
+from monitoring.vocabulary import LEAST_INCLUSION, MAX_SOURCE_CHARACTERS
 from stream.contract.limits import DEFAULT_LIMITS, Limits
-from stream.settings.rates import rates
+from stream.settings.rates import can_be_drawn, rates
 from stream.settings.schema_registry import SchemaRegistry
 from stream.settings.security import Security
 from stream.settings.topics import Topics
@@ -76,7 +76,11 @@ class Settings(BaseSettings):
         description="least confidence of a tag that needs no review; the bundle's own per tag unless set",
     )
     audit_rate: float = Field(
-        default=0.02, ge=0, le=1, description="share of the tagged decisions that is copied to the topic audit; 0: none"
+        default=0.02,
+        ge=0,
+        le=1,
+        json_schema_extra={"not": {"exclusiveMinimum": 0, "exclusiveMaximum": LEAST_INCLUSION}},
+        description="share of the tagged decisions that is copied to the topic audit; 0: none",
     )
     audit_rates: str = Field(
         default="",
@@ -253,6 +257,14 @@ class Settings(BaseSettings):
     def _zero_or_large_enough(cls, value: int) -> int:
         if 0 < value < LEAST_WINDOW_EVENTS:
             msg = f"a window of fewer than {LEAST_WINDOW_EVENTS} events drifts by chance; 0 switches drift off"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("audit_rate")
+    @classmethod
+    def _can_be_drawn(cls, value: float) -> float:
+        if not can_be_drawn(value):
+            msg = f"use 0, which draws nothing, or {LEAST_INCLUSION:g} and more"
             raise ValueError(msg)
         return value
 

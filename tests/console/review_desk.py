@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from model_export.bundle.bundle import DEFAULT_BUNDLE
 from monitoring.metrics.quality import QualityMetrics
 from stream.contract.decisions import ModelRef, prediction_id
 from stream.contract.publication import timestamp
@@ -98,7 +99,7 @@ class ReviewDesk:
         # Without second opinions, which depend on chance.
         self.store = open_store(f"sqlite:///{folder}/review.db", clock=self.clock, second_opinion_rate=0.0)
         self.saving = Saving(self.store, self, Topics(), clock=self.clock)
-        self.measuring = Measuring(self.store, QualityMetrics.alone(), clock=self.clock)
+        self.measuring = Measuring(self.store, QualityMetrics.alone(), bundle=DEFAULT_BUNDLE, clock=self.clock)
         self._added = 0
 
     def close(self) -> None:

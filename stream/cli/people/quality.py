@@ -26,8 +26,15 @@ def quality(
         float, typer.Option(help="Decisions of the last so many days.", min=0.1, max=MOST_DAYS, callback=finite)
     ] = 30.0,
     promise: Annotated[
-        float, typer.Option(help="Precision that consumers are promised.", min=0.5, max=0.9999, metavar="0..1", callback=finite)
-    ] = 0.95,
+        float | None,
+        typer.Option(
+            help="Precision that consumers are promised, of all and of each label; as the bundle certifies it unless given.",
+            min=0.5,
+            max=0.9999,
+            metavar="0..1",
+            callback=finite,
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """
@@ -43,14 +50,14 @@ def quality(
 
         fail(f"the store needs the extra `review` ({error}). Next: {install('review')}", EXIT_USAGE)
     from stream.cli.show import measured
-    from stream.review.live_quality import live_quality
+    from stream.review.live_quality import left_out, live_quality
 
     url = store or _of_the_console(chosen)
     with open_store(url) as opened:
-        found = live_quality(opened, now_ms=unix_ms(), days=days, promise=promise)
+        found = live_quality(opened, now_ms=unix_ms(), bundle=chosen.bundle, days=days, promise=promise)
     measured.print_quality(found, as_json=json)
-    if found.left_out:
-        note(f"{found.left_out} decisions of the keyword rules, or of bundles with other labels, are left out")
+    if unused := left_out(found):
+        note(unused)
     if found.report is None:
         fail(
             f"the store {url.rpartition('@')[2]} has no decision of the last {days:g} days that people were asked about. "

@@ -38,7 +38,8 @@ def record(found: LiveQuality) -> dict[str, Any]:
         "since_ms": found.since_ms,
         "until_ms": found.until_ms,
         "labels": found.labels,
-        "left_out": found.left_out,
+        "left_out": found.left_out.other,
+        "unused": {"decisions": found.left_out.unsound, "answers": found.left_out.strays},
         "queue": asdict(found.queue),
         "report": None if found.report is None else words.as_json(found.report),
     }

@@ -9,6 +9,7 @@ from stream.review.console import measuring, views
 from stream.review.console.desk import Desk
 from stream.review.console.doors.access import COOKIE, MAX_NAME_CHARACTERS, clean_name, quoted
 from stream.review.console.screen import Screen, to_next
+from stream.review.live_quality import left_out
 from stream.review.store.facts import Lapsed
 
 OWN_ANSWERS = 50
@@ -41,7 +42,8 @@ def routes(desk: Desk) -> APIRouter:
         return screen.page(
             "quality.html",
             desk.access.reviewer(request),
-            headline=measuring.headline(found),
+            headline=measuring.headline(found, desk.measuring.failure),
+            left_out="" if found is None else left_out(found),
             advice="" if found is None else measuring.advice(found),
             tables=() if found is None else measuring.tables(found),
         )

@@ -1,19 +1,24 @@
 """Live quality beside the console: estimated once a minute in a thread of its own, for the page and for Prometheus."""
 
 import threading
+import time
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from monitoring.metrics.quality import QualityMetrics
 from monitoring.quality import words
 from monitoring.quality.words import Table
+from stream.contract.publication import timestamp
 from stream.database.database import DatabaseUnavailableError
 from stream.logs import logger
 from stream.review.live_quality import LiveQuality, live_quality
 from stream.review.store.store import Store, unix_ms
 
 EVERY_SECONDS = 60.0
+# A large store takes some time to be summed: an estimate rests so many times as long as it took.
+REST = 10
 # The thread may be in the middle of an estimate.
 STOP_SECONDS = 30.0
 
@@ -30,8 +35,11 @@ def tables(found: LiveQuality) -> tuple[Table, ...]:
     return () if found.report is None else words.tables(found.report)
 
 
-def headline(found: LiveQuality | None) -> str:
+def headline(found: LiveQuality | None, failure: str | None = None) -> str:
     """The one sentence to read."""
+    if failure is not None:
+        before = "No estimate was made yet" if found is None else f"What follows was estimated at {timestamp(found.until_ms)}"
+        return f"The last estimate failed ({failure}). {before}. Next: see the console's log for quality_not_measured."
     if found is None:
         return "The first estimate is being made. Next: look again in a minute."
     if found.report is None:
@@ -45,18 +53,20 @@ class Measuring:
 
     Attributes:
         latest: None until the first one is made.
+        failure: Why the last look made none; None where it did.
     """
 
-    def __init__(self, store: Store, metrics: QualityMetrics, *, clock: Callable[[], int] = unix_ms) -> None:
-        """Estimate nothing yet; `clock` is Unix milliseconds."""
+    def __init__(self, store: Store, metrics: QualityMetrics, *, bundle: Path, clock: Callable[[], int] = unix_ms) -> None:
+        """Estimate nothing yet; `bundle` is the folder of the one that decides, `clock` is Unix milliseconds."""
+        self._bundle = bundle
         self._clock = clock
         self._store = store
         self._metrics = metrics
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="measuring", daemon=True)
         self._text = threading.Lock()
-        self._failure: BaseException | None = None
         self.latest: LiveQuality | None = None
+        self.failure: str | None = None
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -76,21 +86,12 @@ class Measuring:
             DatabaseUnavailableError: The store does not answer.
         """
         now_ms = self._clock()
-        found = live_quality(self._store, now_ms=now_ms)
-        if found.report is not None:
-            with self._text:
+        found = live_quality(self._store, now_ms=now_ms, bundle=self._bundle)
+        with self._text:
+            self._metrics.left_out(decisions=found.left_out.unsound, answers=found.left_out.strays)
+            if found.report is not None:
                 self._metrics.report(found.report, now=now_ms / 1000)
         self.latest = found
-
-    def check(self) -> None:
-        """
-        Does it still estimate?
-
-        Raises:
-            Exception: Why the thread ended: an old estimate would be shown as today's.
-        """
-        if self._failure is not None:
-            raise self._failure
 
     def metrics(self) -> bytes:
         """
@@ -112,11 +113,20 @@ class Measuring:
 
     def _run(self) -> None:
         while not self._stop.is_set():
+            began = time.monotonic()
             try:
                 self.measure()
+                self.failure = None
             except DatabaseUnavailableError as error:
+                self._failed(str(error))
                 log.warning("quality_not_measured", error=str(error))
-            except BaseException as error:  # noqa: BLE001 - the thread's owner raises it, in `check`
-                self._failure = error
-                return
-            self._stop.wait(EVERY_SECONDS)
+            # People go on answering: an estimate that fails ends nothing but itself.
+            except Exception as error:
+                self._failed(f"{type(error).__name__}: {error}")
+                log.exception("quality_not_measured")
+            self._stop.wait(max(EVERY_SECONDS, REST * (time.monotonic() - began)))
+
+    def _failed(self, why: str) -> None:
+        self.failure = why
+        with self._text:
+            self._metrics.failed()

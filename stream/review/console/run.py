@@ -76,15 +76,11 @@ def run(settings: Settings, plan: Plan, *, say: Callable[[str], None]) -> None:
             open_store(plan.store) as store,
             verbatim_sender(settings, idempotent=False) as sender,
             Follower(store, settings) as follower,
-            Measuring(store, QualityMetrics.alone()) as measuring,
+            Measuring(store, QualityMetrics.alone(), bundle=settings.bundle) as measuring,
         ):
 
             def trouble() -> str | None:
                 return follower.trouble if follower.ready.is_set() else follower.trouble or FILLING
-
-            def watch() -> None:
-                follower.check()
-                measuring.check()
 
             desk = Desk(
                 store=store,
@@ -97,5 +93,5 @@ def run(settings: Settings, plan: Plan, *, say: Callable[[str], None]) -> None:
             )
             say(f"the console: {url(listening)}")
             log.info("console_starting", address=url(listening), store=store.name)
-            serve(application(desk, names=plan.names, origins=plan.origins), listening, watch)
+            serve(application(desk, names=plan.names, origins=plan.origins), listening, follower.check)
             log.info("console_stopped")

@@ -10,6 +10,19 @@ from typing import Literal
 
 from stream.contract.record import Headers
 
+# At most this many words: the slice "short" of `tagstream model evaluate`.
+SHORT_WORDS = 6
+
+
+def is_short(title: str, description: str | None) -> bool:
+    """
+    Whether a text has `SHORT_WORDS` words at most.
+
+    >>> is_short("A title", "of six words here"), is_short("A title", "of seven words here now")
+    (True, False)
+    """
+    return len(f"{title} {description or ''}".split()) <= SHORT_WORDS
+
 
 class Door(StrEnum):
     """Why a person is asked about an item now. The queue serves them in this order; a correction is asked for by its reviewer."""
@@ -222,7 +235,7 @@ class Pace:
         last_minute: Answers in the last 60 s.
         last_hour: Answers in the last hour.
         total: All answers.
-        agrees: Among events that another person answered too: how many got the same tag from both.
+        agrees: Among their newest events that another person answered too: how many got the same tag from both.
         compared: The number of these events.
     """
 

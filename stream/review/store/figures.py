@@ -1,35 +1,20 @@
-"""Figures over the store: the queue, a reviewer's pace, what was drawn for people, and the totals of what was published."""
+"""Figures over the store: the queue, a reviewer's pace, and the totals of what was published."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, and_, case, distinct, func, or_, select
+from sqlalchemy import Connection, and_, case, distinct, func, select
 
 from stream.review.store.database.tables import answers, items, reports, totals
-from stream.review.store.facts import Door, Item, Pace, Queue
+from stream.review.store.facts import Door, Pace, Queue
 from stream.review.store.leasing import held
-from stream.review.store.reading import ITEM_COLUMNS, item_of
-from stream.review.store.standing import INDEPENDENT, Opinion
+from stream.review.store.sampling import AT_ONCE
+from stream.review.store.standing import INDEPENDENT
 
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
-_OPINION_COLUMNS = [answers.c[name] for name in Opinion.__dataclass_fields__]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drawn:
-    """
-    A decision that was drawn for people, answered or not.
-
-    Attributes:
-        item: The event and its newest decision.
-        published: It is an audit, so its event is in `tagged`; else it went to `review`.
-        opinions: All answers on the event, in their order; they may be about an earlier decision.
-    """
-
-    item: Item
-    published: bool
-    opinions: tuple[Opinion, ...]
+# A reviewer's newest answers, which are compared with those of others.
+COMPARED = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,12 +73,14 @@ def pace(connection: Connection, reviewer: str, now_ms: int) -> Pace:
         counted = select(func.count()).select_from(answers).where(own, answers.c.decided_ms > now_ms - age_ms)
         return connection.execute(counted).scalar_one()
 
+    newest = select(answers.c.event_id, answers.c.tag, answers.c.asked_by).where(own)
+    recent = newest.order_by(answers.c.decided_ms.desc()).limit(COMPARED).subquery()
     other = answers.alias("other")
     pairs = (
-        select(answers.c.event_id, func.max(case((answers.c.tag == other.c.tag, 1), else_=0)))
-        .join(other, and_(other.c.event_id == answers.c.event_id, other.c.reviewer != reviewer))
-        .where(own, answers.c.asked_by.in_(INDEPENDENT), other.c.asked_by.in_(INDEPENDENT))
-        .group_by(answers.c.event_id)
+        select(recent.c.event_id, func.max(case((recent.c.tag == other.c.tag, 1), else_=0)))
+        .join(other, and_(other.c.event_id == recent.c.event_id, other.c.reviewer != reviewer))
+        .where(recent.c.asked_by.in_(INDEPENDENT), other.c.asked_by.in_(INDEPENDENT))
+        .group_by(recent.c.event_id)
     )
     compared = connection.execute(pairs).tuples().all()
     return Pace(
@@ -105,28 +92,9 @@ def pace(connection: Connection, reviewer: str, now_ms: int) -> Pace:
     )
 
 
-def drawn(connection: Connection, since_ms: int, until_ms: int) -> list[Drawn]:
-    """Every decision of a span that people were to be asked about, in the order of publication."""
-    asked = (items.c.tagged_ms >= since_ms, items.c.tagged_ms < until_ms, or_(items.c.in_audit, items.c.in_review))
-    ids = select(items.c.event_id).where(*asked)
-    opinions: dict[str, list[Opinion]] = {}
-    for event_id, *rest in connection.execute(select(answers.c.event_id, *_OPINION_COLUMNS).where(answers.c.event_id.in_(ids))):
-        opinions.setdefault(event_id, []).append(Opinion(**dict(zip(Opinion.__dataclass_fields__, rest, strict=True))))
-    found = select(*ITEM_COLUMNS, items.c.in_audit).where(*asked).order_by(items.c.tagged_ms, items.c.event_id)
-    return [
-        Drawn(
-            item=item_of(row),
-            published=row.in_audit,
-            opinions=tuple(sorted(opinions.get(row.event_id, ()), key=lambda opinion: opinion.order)),
-        )
-        for row in connection.execute(found)
-    ]
-
-
-def totals_between(connection: Connection, since_ms: int, until_ms: int) -> list[Total]:
+def totals_between(connection: Connection, since_ms: int, until_ms: int) -> Iterator[Total]:
     """The totals of the hours that begin in a span."""
-    found = select(totals).where(totals.c.hour_ms >= since_ms, totals.c.hour_ms < until_ms)
-    return [
-        Total(**{**row, "probability_sums": json.loads(row["probability_sums"])})
-        for row in connection.execute(found.order_by(*totals.primary_key)).mappings()
-    ]
+    found = select(totals).where(totals.c.hour_ms >= since_ms, totals.c.hour_ms < until_ms).order_by(*totals.primary_key)
+    streamed = connection.execution_options(stream_results=True, yield_per=AT_ONCE)
+    for row in streamed.execute(found).mappings():
+        yield Total(**{**row, "probability_sums": json.loads(row["probability_sums"])})

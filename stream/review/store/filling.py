@@ -8,14 +8,16 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 from sqlalchemy import Connection, bindparam, func, select, update
 
+from monitoring.vocabulary import OFF_SUBJECT
 from stream.database.inserting import Row, insert, insert_new, upsert
 from stream.review.store import likeness
 from stream.review.store.changes import Answered, Change, Decided, Published, Reported
 from stream.review.store.counting import count
-from stream.review.store.database.tables import answers, items, positions, prints, reports, terms
+from stream.review.store.database.tables import answers, decisions, items, positions, prints, reports, samples, terms
 from stream.review.store.facts import Item
 from stream.review.store.reading import LISTED_CHARACTERS
-from stream.review.store.standing import Asked, Opinion, standing
+from stream.review.store.sampling import SAMPLED, sample_row
+from stream.review.store.standing import Asked, Opinion, settled, standing, words_of
 
 Positions = Mapping[tuple[str, int], int]
 _DECISION = (
@@ -39,6 +41,7 @@ _DECISION = (
     "headers",
     "in_review",
     "in_audit",
+    "seen",
 )
 
 
@@ -59,6 +62,7 @@ def fill(connection: Connection, changes: Sequence[Change], reached: Positions, 
     decided = [change for change in changes if isinstance(change, Decided)]
     candidates = [*map(_candidate, decided), *map(_carried, answered)]
     _keep_newest(connection, candidates)
+    insert_new(connection, decisions, map(_decision_row, decided))
     insert_new(connection, terms, _term_rows(answered))
     touched = {row["event_id"] for row in candidates} | {change.complaint.event_id for change in reported}
     _settle(connection, sorted(touched), second_opinion_rate)
@@ -84,12 +88,17 @@ def _report_row(change: Reported) -> Row:
 
 
 def _candidate(change: Decided) -> Row:
-    return item_row(change.item) | {"in_review": change.door == "review", "in_audit": change.door == "audit"}
+    return item_row(change.item) | {"in_review": change.door == "review", "in_audit": change.door == "audit", "seen": True}
+
+
+def _decision_row(change: Decided) -> Row:
+    return {"prediction": likeness.digest(change.item.prediction_id), "tagged_ms": change.item.tagged_ms}
 
 
 def _carried(change: Answered) -> Row:
     """The decision that an answer carries: its own record may have gone from its topic."""
-    return item_row(change.item) | {"in_review": bool(change.item.reasons), "in_audit": change.given.asked_by == "audit"}
+    doors = {"in_review": bool(change.item.reasons), "in_audit": change.given.asked_by == "audit"}
+    return item_row(change.item) | doors | {"seen": False}
 
 
 def item_row(item: Item) -> Row:
@@ -104,7 +113,11 @@ def item_row(item: Item) -> Row:
 
 
 def _keep_newest(connection: Connection, candidates: Sequence[Row]) -> None:
-    """Of the decisions on one event keep the newest; two records of the same decision tell of both its topics."""
+    """
+    Of the decisions on one event keep the newest; two records of the same decision tell of both its topics.
+
+    A decision that an answer carries is kept only until one is read from its own topic: anyone may have written the answer.
+    """
     ids = sorted({row["event_id"] for row in candidates})
     kept: dict[str, Row] = {
         row.event_id: dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
@@ -121,10 +134,13 @@ def _keep_newest(connection: Connection, candidates: Sequence[Row]) -> None:
             kept[event_id] = changed[event_id] = newest
     rows = [changed[event_id] | {"urgency": 0.0, "version": 0} for event_id in sorted(changed)]
     upsert(connection, items, rows, _DECISION)
+    upsert(connection, samples, [sample_row(row) for row in rows], SAMPLED)
     insert_new(connection, prints, _print_rows(rows))
 
 
 def _newer(before: Row, row: Row) -> Row:
+    if row["seen"] != before["seen"]:
+        return row if row["seen"] else before
     if row["prediction_id"] == before["prediction_id"]:
         doors = {name: before[name] or row[name] for name in ("in_review", "in_audit")}
         if row["tagged_ms"] > before["tagged_ms"]:
@@ -146,14 +162,26 @@ def _term_rows(answered: Iterable[Answered]) -> Iterable[Row]:
 
 
 def _settle(connection: Connection, ids: Sequence[str], second_opinion_rate: float) -> None:
-    """Write where these events stand; an event without an item is waited for."""
-    asked = select(items.c.event_id, items.c.in_audit, items.c.in_review, items.c.probabilities, items.c.tagged_ms)
-    found = connection.execute(asked.where(items.c.event_id.in_(ids))).all()
+    """Write where these events stand, and what people say of them; an event without an item is waited for."""
+    names = ("event_id", "model_tag", "in_audit", "in_review", "probabilities", "tagged_ms")
+    found = connection.execute(select(*(items.c[name] for name in names)).where(items.c.event_id.in_(ids))).all()
     opinions, reported = _opinions(connection, ids), _reported(connection, ids)
-    rows = []
-    for event_id, in_audit, in_review, probabilities, tagged_ms in found:
+    follow = _known(connection, opinions)
+    rows, answered = [], []
+    for event_id, model_tag, in_audit, in_review, probabilities, tagged_ms in found:
         decision = Asked(in_audit=in_audit, in_review=in_review, probabilities=json.loads(probabilities), tagged_ms=tagged_ms)
         now = standing(event_id, decision, opinions[event_id], reported[event_id], second_opinion_rate)
+        counted = [one for one in opinions[event_id] if likeness.digest(one.prediction_id) in follow]
+        said = words_of(counted, {*decision.probabilities, OFF_SUBJECT})
+        answered.append(
+            {
+                "of": event_id,
+                "to_first": said[0] if said else None,
+                # A decision that was sent to people is theirs: the first answer counts.
+                "to_truth": None if not said else settled(model_tag, said) if in_audit else said[0],
+                "to_strays": len(opinions[event_id]) - len(counted),
+            }
+        )
         rows.append(
             {
                 "of": event_id,
@@ -179,6 +207,19 @@ def _settle(connection: Connection, ids: Sequence[str], second_opinion_rate: flo
             ),
             sorted(rows, key=lambda row: row["of"]),
         )
+        connection.execute(
+            update(samples)
+            .where(samples.c.event_id == bindparam("of"))
+            .values(first=bindparam("to_first"), truth=bindparam("to_truth"), strays=bindparam("to_strays")),
+            sorted(answered, key=lambda row: row["of"]),
+        )
+
+
+def _known(connection: Connection, opinions: Mapping[str, Sequence[Opinion]]) -> set[int]:
+    """Of the decisions that people looked at, those that were read from their own topics."""
+    looked_at = {likeness.digest(one.prediction_id) for given in opinions.values() for one in given}
+    found = select(decisions.c.prediction).where(decisions.c.prediction.in_(sorted(looked_at)))
+    return set(connection.execute(found).scalars())
 
 
 def _opinions(connection: Connection, ids: Sequence[str]) -> Mapping[str, list[Opinion]]:

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Connection, delete, func, select
 
-from stream.review.store.database.tables import items, places, prints, reports, skips, terms, totals
+from stream.review.store.database.tables import decisions, items, places, prints, reports, samples, skips, terms, totals
 
 
 def prune(connection: Connection, keep_ms: int, now_ms: int) -> int:
@@ -23,6 +23,7 @@ def prune(connection: Connection, keep_ms: int, now_ms: int) -> int:
     gone = connection.execute(delete(items).where(items.c.tagged_ms < before_ms)).rowcount
     unknown = ~select(items.c.event_id).where(items.c.event_id == reports.c.event_id).exists()
     connection.execute(delete(reports).where(reports.c.reported_ms < before_ms, unknown))
-    connection.execute(delete(places).where(places.c.tagged_ms < before_ms))
+    for table in (samples, decisions, places):
+        connection.execute(delete(table).where(table.c.tagged_ms < before_ms))
     connection.execute(delete(totals).where(totals.c.hour_ms < before_ms))
     return gone

@@ -3,7 +3,7 @@
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Select, distinct, func, select
+from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from stream.contract.record import Headers
 from stream.review.store import likeness
@@ -12,6 +12,8 @@ from stream.review.store.facts import Complaint, Door, Given, Item, Neighbour, T
 
 # Words in more than this part of the decided texts say nothing of what a text is about.
 COMMON = 0.2
+# So many decided texts are counted, and so many of them with a word: a store with more is as good as this one.
+MOST_TEXTS, MOST_COUNTED = 10_000, 2001
 # Candidates are found by this many of the rarest words, and so many of them are compared.
 RAREST_WORDS, MOST_CANDIDATES = 12, 60
 # Events that share a print with an item are compared with it up to this number: a feed may repeat one text for ever.
@@ -59,7 +61,11 @@ def answer(connection: Connection, answer_id: str) -> Given | None:
 
 def own_answers(connection: Connection, reviewer: str, limit: int) -> list[Given]:
     """The newest answers of a reviewer that hold, the newest first."""
-    holds = select(items.c.event_id).where(items.c.answer_id == answers.c.answer_id).exists()
+    holds = (
+        select(items.c.event_id)
+        .where(items.c.event_id == answers.c.event_id, items.c.answer_id == answers.c.answer_id)
+        .exists()
+    )
     found = select(*_GIVEN_COLUMNS).where(answers.c.reviewer == reviewer, holds)
     return _given(connection, found.order_by(answers.c.decided_ms.desc(), answers.c.answer_id).limit(limit))
 
@@ -118,9 +124,13 @@ def neighbours(connection: Connection, event_id: str, limit: int) -> list[Neighb
     if kept is None:
         return []
     own = likeness.unpacked(kept)
-    counted = select(terms.c.term, func.count()).where(terms.c.term.in_(own)).group_by(terms.c.term)
-    known = dict(connection.execute(counted).tuples().all())
-    texts = connection.execute(select(func.count(distinct(answers.c.event_id)))).scalar_one()
+    known = {}
+    for term in own:
+        found_in = select(terms.c.event_id).where(terms.c.term == term).limit(MOST_COUNTED).subquery()
+        if count := connection.execute(select(func.count()).select_from(found_in)).scalar_one():
+            known[term] = count
+    decided_texts = select(answers.c.event_id).distinct().limit(MOST_TEXTS).subquery()
+    texts = connection.execute(select(func.count()).select_from(decided_texts)).scalar_one()
     rare = sorted((found, word) for word, found in known.items() if found <= max(2, COMMON * texts))[:RAREST_WORDS]
     if not rare:
         return []

@@ -4,7 +4,7 @@ It depends on the set of facts and not on their order, so that two consoles and 
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from stream.review.store.facts import Door
@@ -24,6 +24,7 @@ class Opinion:
 
     Attributes:
         answer_id: Its id.
+        prediction_id: Of the decision that the person looked at.
         version: Its number.
         decided_at: When, as on the topic.
         tag: The person's.
@@ -34,6 +35,7 @@ class Opinion:
     """
 
     answer_id: str
+    prediction_id: str
     version: int
     decided_at: str
     tag: str
@@ -163,3 +165,38 @@ def drawn(event_id: str, rate: float) -> bool:
     """
     digest = hashlib.blake2b(event_id.encode(), digest_size=8, person=b"second").digest()
     return int.from_bytes(digest, "big") < rate * 2**64
+
+
+def words_of(opinions: Sequence[Opinion], known: Collection[str]) -> list[str]:
+    """
+    The last word of each person, in the order in which they first spoke.
+
+    Args:
+        opinions: All answers on an event, in any order.
+        known: Labels that can be said: an answer with one of another bundle says nothing.
+    """
+    last: dict[str, str] = {}
+    for opinion in sorted(opinions, key=lambda one: one.order):
+        if opinion.tag in known:
+            last[opinion.reviewer] = opinion.tag
+    return list(last.values())
+
+
+def settled(predicted: str, said: Sequence[str]) -> str | None:
+    """
+    The answer that two of the model and its reviewers agree on; None while no two do.
+
+    Opinions are those of different people, in the order in which they were given. A first opinion that agrees with the model
+    settles at once, so a second person is asked only where the first one contradicts.
+
+    >>> settled("b", ["b"]), settled("b", ["c"]), settled("b", ["c", "c"]), settled("b", ["c", "b"])
+    ('b', None, 'c', 'b')
+    >>> settled("b", ["c", "a"]), settled("b", ["c", "a", "c"])
+    (None, 'c')
+    """
+    votes = [predicted]
+    for opinion in said:
+        if opinion in votes:
+            return opinion
+        votes.append(opinion)
+    return None

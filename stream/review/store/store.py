@@ -1,25 +1,29 @@
 """The queue of the review console: items, leases, answers and reports. It can be deleted at any time, since the topics fill it again."""
 
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
 from sqlalchemy import Connection, select, text
 
 from stream.database.database import Database
-from stream.review.store import allowing, figures, leasing, reading
+from stream.review.store import allowing, figures, leasing, reading, sampling
 from stream.review.store.changes import Answered, Change
 from stream.review.store.counting import forget_place, unmatched
 from stream.review.store.database.database import open_store_database
 from stream.review.store.database.tables import positions
 from stream.review.store.facts import Claim, Complaint, Given, Item, Lapsed, Neighbour, Pace, Queue, TooMany, Twin
-from stream.review.store.figures import Drawn, Total
+from stream.review.store.figures import Total
 from stream.review.store.filling import fill
 from stream.review.store.likeness import digest
 from stream.review.store.pruning import prune
+from stream.review.store.sampling import Drawn
 
 SECOND_OPINION_RATE = 0.05
+# Figures of the queue that took longer than this are used again, so many times as long.
+LONG_SECONDS, REST = 0.1, 20
 
 
 def unix_ms() -> int:
@@ -39,6 +43,9 @@ class Store:
         self._database = database
         self._clock = clock
         self._second_opinion_rate = second_opinion_rate
+        self._counting = threading.Lock()
+        self._queue: Queue | None = None
+        self._queue_until = 0.0
 
     @property
     def name(self) -> str:
@@ -115,24 +122,31 @@ class Store:
             return reading.duplicates(connection, event_id, leasing.free(self._clock()))
 
     def queue(self) -> Queue:
-        """Figures of the whole queue."""
-        with self._database.reading() as connection:
-            return figures.queue(connection, self._clock())
+        """Figures of the whole queue. Those of a large store, which take long to count, are used again for a few seconds."""
+        with self._counting:
+            began = time.monotonic()
+            if self._queue is not None and began < self._queue_until:
+                return self._queue
+            with self._database.reading() as connection:
+                self._queue = figures.queue(connection, self._clock())
+            took = time.monotonic() - began
+            self._queue_until = time.monotonic() + took * REST if took > LONG_SECONDS else 0.0
+            return self._queue
 
     def pace(self, reviewer: str) -> Pace:
         """Figures of one reviewer."""
         with self._database.reading() as connection:
             return figures.pace(connection, reviewer, self._clock())
 
-    def drawn(self, since_ms: int, until_ms: int) -> Sequence[Drawn]:
-        """Every decision of a span that people were to be asked about, answered or not, in the order of publication."""
+    def drawn(self, since_ms: int, until_ms: int) -> Drawn:
+        """What people were to be asked about in a span, answered or not; decisions that are alike are one row."""
         with self._database.reading() as connection:
-            return figures.drawn(connection, since_ms, until_ms)
+            return sampling.drawn(connection, since_ms, until_ms)
 
-    def totals(self, since_ms: int, until_ms: int) -> Sequence[Total]:
-        """The published decisions by hour and slice, of the hours that begin in a span."""
+    def totals(self, since_ms: int, until_ms: int) -> Iterator[Total]:
+        """The published decisions by hour and slice, of the hours that begin in a span; they are taken one after another."""
         with self._database.reading() as connection:
-            return figures.totals_between(connection, since_ms, until_ms)
+            yield from figures.totals_between(connection, since_ms, until_ms)
 
     # Saving.
 

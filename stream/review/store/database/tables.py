@@ -11,6 +11,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    text,
 )
 
 # Raised by every change of a table, and of what is read from the topics: a store of another version is emptied, and the topics fill it again.
@@ -49,6 +50,8 @@ items = Table(
     Column("inclusion_probability", Float),
     Column("in_review", Boolean, nullable=False),
     Column("in_audit", Boolean, nullable=False),
+    # The decision was read from its own topic; else an answer has carried it.
+    Column("seen", Boolean, nullable=False),
     # What follows from the decision, the answers and the reports (`standing.py`). `place` is empty where the item is not open.
     Column("door", String),
     Column("place", Integer),
@@ -76,10 +79,59 @@ items = Table(
     Column("description", String),
     Column("fields", LargeBinary, nullable=False),
     Index("review_items_queue", "place", "urgency", "event_id"),
-    Index("review_items_holder", "holder"),
-    Index("review_items_until", "until_ms"),
+    # Few items are held: whatever statistics a database has, it looks at these alone.
+    Index(
+        "review_items_holder", "holder", sqlite_where=text("holder IS NOT NULL"), postgresql_where=text("holder IS NOT NULL")
+    ),
+    Index(
+        "review_items_until",
+        "until_ms",
+        sqlite_where=text("until_ms IS NOT NULL"),
+        postgresql_where=text("until_ms IS NOT NULL"),
+    ),
     Index("review_items_doors", "door", "tagged_ms"),
     Index("review_items_tagged", "tagged_ms"),
+)
+
+# What an estimate asks of an item, without its text: all of it is summed each minute.
+samples = Table(
+    "review_samples",
+    METADATA,
+    Column("event_id", String, primary_key=True),
+    Column("tagged_ms", BigInteger, nullable=False),
+    Column("in_audit", Boolean, nullable=False),
+    Column("in_review", Boolean, nullable=False),
+    Column("seen", Boolean, nullable=False),
+    Column("by_model", Boolean, nullable=False),
+    # A worker can have made it: its tag is one of its labels, and a draw gives its probability.
+    Column("sound", Boolean, nullable=False),
+    # A digest of the bundle's labels.
+    Column("labels", BigInteger, nullable=False),
+    # A digest of the bundle's own digest.
+    Column("bundle", BigInteger, nullable=False),
+    Column("model", String, nullable=False),
+    Column("model_tag", String, nullable=False),
+    # The confidence in steps of `CONFIDENCE_STEPS`.
+    Column("step", Integer, nullable=False),
+    Column("inclusion", Float, nullable=False),
+    # Low confidence alone sent it to people.
+    Column("movable", Boolean, nullable=False),
+    Column("source", String, nullable=False),
+    Column("language", String, nullable=False),
+    Column("short", Boolean, nullable=False),
+    # The first person's answer and the settled one, and how many answers follow from no decision that was read.
+    Column("first", String),
+    Column("truth", String),
+    Column("strays", Integer, nullable=False),
+    Index("review_samples_tagged", "tagged_ms"),
+)
+
+# Decisions that were read from their own topics, by a digest of their ids: what an answer follows from.
+decisions = Table(
+    "review_decisions",
+    METADATA,
+    Column("prediction", BigInteger, primary_key=True, autoincrement=False),
+    Column("tagged_ms", BigInteger, nullable=False, index=True),
 )
 
 answers = Table(

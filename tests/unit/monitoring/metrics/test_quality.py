@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry
 
 from benchmarks.quality.streams import LABELS, stream
 from monitoring.metrics.quality import QualityMetrics
-from monitoring.quality.report import Report, Window, measure
+from monitoring.quality.report import Promise, Report, Window, measure
 
 VOCABULARY = """
     tagstream_quality_accuracy_ratio scope bound
@@ -22,6 +22,8 @@ VOCABULARY = """
     tagstream_quality_slip_ratio bound
     tagstream_quality_second_opinions
     tagstream_quality_overturned_answers
+    tagstream_quality_unused_records kind
+    tagstream_quality_failures_total
     tagstream_queue_open_items door
     tagstream_queue_held_items
     tagstream_queue_oldest_timestamp_seconds
@@ -39,8 +41,8 @@ def documented_of_a_console() -> dict[str, set[str]]:
 def report() -> Report:
     """Of one simulated month."""
     one = stream(3, 30_000)
-    window = Window(sample=one.drawn, populations=one.populations, slices={}, movable=~one.drawn.published)
-    return measure(window, promise=0.95)
+    window = Window(sample=one.drawn, population=one.population, slices={}, movable=~one.drawn.published)
+    return measure(window, promise=Promise(accuracy=0.95, least=0.95))
 
 
 def test_what_is_documented_is_what_a_console_registers() -> None:
@@ -81,7 +83,9 @@ def test_a_figure_with_few_answers_is_no_number() -> None:
     one = stream(3, 30_000).drawn
     few = one.where((one.published & one.settled).cumsum() <= 9)
     registry = CollectorRegistry()
-    found = measure(Window(sample=few, populations=None, slices={}, movable=~few.published), promise=0.95)
+    found = measure(
+        Window(sample=few, population=None, slices={}, movable=~few.published), promise=Promise(accuracy=0.95, least=0.95)
+    )
     QualityMetrics(registry).report(found, now=7.0)
     served = registry.get_sample_value("tagstream_quality_accuracy_ratio", {"scope": "published", "bound": "high"})
     assert math.isnan(served or 0)

@@ -6,9 +6,9 @@ import pytest
 from benchmarks.quality.streams import stream
 from monitoring.quality.estimate import Figure
 from monitoring.quality.label_free import LabelFree, expected, gap
-from monitoring.quality.report import Report, Window, measure
+from monitoring.quality.report import Promise, Report, Window, measure
 from monitoring.quality.reviewers import reviewers
-from monitoring.quality.sample import NO_ANSWER, Sample
+from monitoring.quality.sample import NO_ANSWER, Population, Sample
 
 PROMISE = 0.95
 
@@ -23,18 +23,20 @@ def rows(
         labels=labels,
         published=published.astype(bool),
         predicted=np.zeros(sum(counts), dtype=np.int64),
-        probabilities=np.stack([confidence, 1 - confidence], axis=1),
+        confidence=confidence,
         inclusion=np.where(published, inclusion, 1.0),
         first=first.astype(np.int64),
         truth=truth.astype(np.int64),
+        count=np.ones(sum(counts), dtype=np.int64),
     )
 
 
-def report(sample: Sample, populations: np.ndarray | None = None) -> Report:
+def report(sample: Sample) -> Report:
     """The report of a window in which low confidence alone sends decisions to people."""
-    size = np.where(np.arange(len(sample)) % 2, "a", "b")
-    window = Window(sample=sample, populations=populations, slices={"source": size}, movable=~sample.published)
-    return measure(window, promise=PROMISE)
+    odd = np.arange(len(sample)) % 2 == 1
+    sources = {"a": sample.where(sample.published & odd), "b": sample.where(sample.published & ~odd)}
+    window = Window(sample=sample, population=None, slices={"source": sources}, movable=~sample.published)
+    return measure(window, promise=Promise(accuracy=PROMISE, least=PROMISE))
 
 
 def test_the_model_expects_its_confidence() -> None:
@@ -44,6 +46,15 @@ def test_the_model_expects_its_confidence() -> None:
     assert found.by_label["one"]["precision"] == pytest.approx(0.8)
     assert found.by_label["two"]["precision"] is None
     assert found.by_label["two"]["recall"] == 0.0
+
+
+def test_all_decisions_say_what_the_model_expects() -> None:
+    """Where all decisions are counted, their probabilities speak and not those of the few that were drawn."""
+    decisions = np.array([[100.0, 0.0], [0.0, 0.0]])
+    sums = np.zeros((2, 2, 2))
+    sums[0, 0] = 75.0, 25.0
+    found = expected(rows((50, True, 0.9, 0, 0)), Population(decisions=decisions, probabilities=sums))
+    assert found.accuracy == 0.75
 
 
 def test_the_gap_is_expected_minus_measured_and_turns_the_interval_round() -> None:
@@ -104,7 +115,7 @@ def test_few_answers_support_nothing() -> None:
     """With ten audits the advice is to answer more."""
     found = report(rows((10, True, 0.98, 0, 0))).advice
     assert not found.worth
-    assert found.reason == "20 more audit answers are needed before the answers support anything"
+    assert found.reason == "40 more audit answers are needed before the answers support anything"
 
 
 def test_mistakes_under_the_threshold_leave_it_where_it_is() -> None:
@@ -112,6 +123,23 @@ def test_mistakes_under_the_threshold_leave_it_where_it_is() -> None:
     found = report(rows((300, True, 0.98, 0, 0), (200, False, 0.9, 1, 1), inclusion=0.5)).advice
     assert not found.worth
     assert found.share_then == found.share_now
+
+
+def test_without_a_promise_nothing_is_judged() -> None:
+    """Where the bundle that decided is not known, the figures stand alone."""
+    sample = rows((200, True, 0.98, 0, 0))
+    found = measure(Window(sample=sample, population=None, slices={}, movable=~sample.published), promise=None)
+    assert (found.promise, found.advice.worth) == (None, False)
+    assert "not known" in found.advice.reason
+    assert found.published.accuracy.value == 1.0
+
+
+def test_a_label_is_judged_by_what_is_promised_of_each_label() -> None:
+    """A bundle that promises 95 % of all of them may publish a label of which 92 % is right."""
+    sample = rows((920, True, 0.98, 0, 0), (80, True, 0.98, 1, 1))
+    window = Window(sample=sample, population=None, slices={}, movable=~sample.published)
+    assert measure(window, promise=Promise(accuracy=0.95, least=0.9)).advice.below == ()
+    assert measure(window, promise=Promise(accuracy=0.95, least=0.95)).advice.below == ("one",)
 
 
 def test_a_slice_has_the_accuracy_of_its_published_rows() -> None:

@@ -7,6 +7,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from model_export.bundle.bundle import DEFAULT_BUNDLE, read_manifest
 from stream.cli import main
 from stream.review.store.store import open_store, unix_ms
 from tests.unit.stream.review.store.making import answer, audit
@@ -21,19 +22,27 @@ def quality(*words: str) -> Result:
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
-    """A store with forty audits of the last hour, of which two are wrong; two people say so."""
+    """A store with sixty audits of the last hour by the shipped bundle, of which three are wrong; two people say so."""
     now_ms = unix_ms() - 60_000
     found = f"sqlite:///{tmp_path}/store.db"
-    before = b'{"decider": "model", "inclusion_probability": 0.5}'
+    before = json.dumps({"decider": "model", "model": {"digest": read_manifest(DEFAULT_BUNDLE)[1]}}).encode()
     asked = [
-        audit(f"event-{place}", probabilities=SURE, confidence=0.97, before=before, tagged_ms=now_ms) for place in range(40)
+        audit(
+            f"event-{place}",
+            probabilities=SURE,
+            confidence=0.97,
+            before=before,
+            inclusion_probability=0.5,
+            tagged_ms=now_ms,
+        )
+        for place in range(60)
     ]
     with open_store(found) as store:
         store.fill(asked, {})
         for place, one in enumerate(asked):
-            tag = "other" if place < 2 else "mlops"
+            tag = "other" if place < 3 else "mlops"
             given = [answer(one.item.event_id, now_ms, of=one.item, tag=tag, asked_by="audit", blind=True)]
-            if place < 2:
+            if place < 3:
                 given.append(
                     answer(
                         one.item.event_id,
@@ -58,6 +67,14 @@ def test_the_table_says_how_right_the_published_decisions_are(url: str) -> None:
     assert "95.0 % (" in done.stdout
     assert "the promise of 95% lies within the interval, so more audits must decide." in done.stdout
     assert "New thresholds are not worth doing yet" in done.stdout
+    assert "0% of what was drawn has no answer" in done.stdout
+
+
+def test_another_bundle_promises_nothing_here(url: str, monkeypatch: pytest.MonkeyPatch, tiny_bundle_folder: Path) -> None:
+    """The promise is that of the bundle that decided: without it there is none, unless it is given."""
+    monkeypatch.setenv("TAGSTREAM_BUNDLE", str(tiny_bundle_folder))
+    assert "What was promised is not known" in quality("--store", url).stdout
+    assert "the promise of 90%" in quality("--store", url, "--promise", "0.9").stdout
 
 
 def test_json_has_every_number(url: str) -> None:
@@ -67,9 +84,9 @@ def test_json_has_every_number(url: str) -> None:
     accuracy = found["report"]["published"]["accuracy"]
     assert accuracy["value"] == pytest.approx(0.95)
     assert accuracy["low"] < 0.95 < accuracy["high"]
-    assert accuracy["answers"] == 40
+    assert accuracy["answers"] == 60
     assert found["report"]["published"]["by_label"]["mlops"]["precision"]["value"] == pytest.approx(0.95)
-    assert found["queue"]["answered"] == 40
+    assert found["queue"]["answered"] == 60
     assert found["report"]["headline"].startswith("Of what is published")
 
 

@@ -1,11 +1,15 @@
 """Live quality in the console: the page and the metrics of what people answered."""
 
+from dataclasses import replace
+
 import pytest
 
+from stream.review.console import measuring
 from stream.review.console.measuring import Measuring
 from stream.review.store.facts import Door
 from tests.console.review_desk import ReviewDesk, item
 from tests.unit.stream.review.console.conftest import Client
+from tests.unit.stream.review.store.making import answer
 from tests.waiting import until
 
 
@@ -46,26 +50,36 @@ def test_the_metrics_have_what_waits_now(client: Client, queue: ReviewDesk) -> N
 
 def test_it_estimates_by_itself(queue: ReviewDesk) -> None:
     """The thread makes the first estimate at once, and ends with the console."""
-    measuring: Measuring = queue.measuring
-    with measuring:
-        until(lambda: measuring.latest is not None, "an estimate is made")
+    thread: Measuring = queue.measuring
+    with thread:
+        until(lambda: thread.latest is not None, "an estimate is made")
 
 
-def test_a_failure_of_the_thread_is_told_to_its_owner(queue: ReviewDesk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The console ends then: an old estimate would be shown as today's."""
+def test_a_failing_estimate_ends_nothing(client: Client, queue: ReviewDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page says that the figures are old and why, a counter grows, the last figures stay, and it goes on trying."""
+    queue.measuring.measure()
+    last = queue.measuring.latest
+    monkeypatch.setattr("stream.review.console.measuring.EVERY_SECONDS", 0.01)
+    working = measuring.live_quality
 
     def broken(*_: object, **__: object) -> None:
-        raise ZeroDivisionError
+        float("inf").as_integer_ratio()
 
     monkeypatch.setattr("stream.review.console.measuring.live_quality", broken)
-    queue.measuring.check()
-
-    def failed() -> bool:
-        try:
-            queue.measuring.check()
-        except ZeroDivisionError:
-            return True
-        return False
-
     with queue.measuring:
-        until(failed, "the failure is told")
+        until(lambda: queue.measuring.failure is not None, "the failure is known")
+        said = client.get("/quality").text
+        assert "The last estimate failed (OverflowError: cannot convert Infinity to integer ratio)" in said
+        assert queue.measuring.latest is last
+        assert "tagstream_quality_failures_total 0.0" not in client.get("/metrics").text
+        monkeypatch.setattr("stream.review.console.measuring.live_quality", working)
+        until(lambda: queue.measuring.failure is None, "it estimates again")
+
+
+def test_records_that_are_not_used_are_shown_and_counted(client: Client, queue: ReviewDesk) -> None:
+    """An answer on a decision that no topic has is on the page and in the metrics."""
+    ghost = replace(item("ghost", "Ghost", confidence=0.97, reasons=()), inclusion_probability=5e-324)
+    queue.store.fill([answer("ghost", of=ghost, tag="other", asked_by="audit")], {})
+    queue.measuring.measure()
+    assert "Left out: 1 answers that follow from no decision which this console has read." in client.get("/quality").text
+    assert 'tagstream_quality_unused_records{kind="answers"} 1.0' in client.get("/metrics").text

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from monitoring.quality.sample import NO_ANSWER
 from stream.review.store import counting
 from stream.review.store.changes import Change
 from stream.review.store.facts import Claim, Door, Neighbour
@@ -236,13 +237,13 @@ def test_each_published_decision_is_counted_once(store: Store) -> None:
     assert (first.decisions, first.confidence_sum, first.short) == (2, 1.2, True)
     assert first.probability_sums["mlops"] == 1.0
     assert sorted((total.model, total.source, total.decisions) for total in rest) == [("tiny 1", "blog", 1), ("tiny 2", "", 1)]
-    assert len(store.totals(START_MS - HOUR_MS, START_MS + 1)) == 2
+    assert len(list(store.totals(START_MS - HOUR_MS, START_MS + 1))) == 2
 
 
 def test_a_producer_cannot_make_totals_without_end(store: Store) -> None:
     """After fifty names of sources the rest are one."""
     store.fill([published(str(number), number, source=f"source {number}") for number in range(120)], {})
-    totals = store.totals(0, START_MS + HOUR_MS)
+    totals = list(store.totals(0, START_MS + HOUR_MS))
     assert len(totals) == counting.MOST_NAMES + 1
     assert {total.source: total.decisions for total in totals}[counting.OTHERS] == 70
 
@@ -256,15 +257,33 @@ def test_a_report_on_a_tagged_event_says_where_its_decision_lies(store: Store) -
     assert store.unmatched() == []
 
 
-def test_what_was_drawn_is_given_with_its_answers(store: Store) -> None:
-    """Answered or not: quality is estimated from both."""
+def test_what_was_drawn_is_counted_with_its_answers(store: Store) -> None:
+    """Answered or not: quality is estimated from both; slices are of what was published."""
     store.fill([audit("a", tagged_ms=START_MS), review("b", tagged_ms=START_MS + 1), answer("a", asked_by="audit")], {})
-    store.fill([review("later", tagged_ms=START_MS + HOUR_MS), published("c")], {})
-    drawn = store.drawn(START_MS, START_MS + HOUR_MS)
-    assert [(one.item.event_id, one.published, [opinion.tag for opinion in one.opinions]) for one in drawn] == [
-        ("a", True, ["mlops"]),
-        ("b", False, []),
+    store.fill([review("c"), review("later", tagged_ms=START_MS + HOUR_MS), published("d")], {})
+    found = store.drawn(START_MS, START_MS + HOUR_MS)
+    assert sorted(zip(found.sample.published, found.sample.truth, found.sample.count, found.movable, strict=True)) == [
+        (False, NO_ANSWER, 2, True),
+        (True, 0, 1, False),
     ]
+    assert {name: sum(map(len, values.values())) for name, values in found.slices.items()} == {
+        "source": 1,
+        "language": 1,
+        "length": 1,
+    }
+    store.prune(START_MS + 2)
+    assert len(store.drawn(START_MS, START_MS + HOUR_MS).sample) == 0
+
+
+def test_what_an_answer_carries_does_not_replace_what_was_read(store: Store) -> None:
+    """A forged answer with a newer decision of other labels leaves the item as its topic has it, in any order."""
+    forged = answer("a", of=item("a", prediction_id="forged", probabilities={"pwned": 1.0}, tagged_ms=START_MS + 9))
+    store.fill([forged, review("a")], {})
+    store.fill([forged], {})
+    found = store.item("a")
+    assert found is not None
+    assert found.prediction_id == "p-a"
+    assert store.drawn(START_MS, START_MS + HOUR_MS).left_out.strays == 1
 
 
 def test_what_is_old_is_forgotten(store: Store, clock: Clock) -> None:

@@ -19,6 +19,7 @@ def opinion(tag: str = "a", *, version: int = 1, reviewer: str = "ann", asked_by
     """An answer on an event that the model calls `a`."""
     return Opinion(
         answer_id=f"{reviewer}-{version}",
+        prediction_id="p",
         version=version,
         decided_at=str(at),
         tag=tag,
