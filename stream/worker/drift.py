@@ -164,10 +164,11 @@ class DriftObserver:
                 await asyncio.sleep(TICK_SECONDS)
                 await self.turn(executor)
         finally:
-            # No wait: the thread has at most a thousand events in hand, a matter of milliseconds.
-            executor.shutdown(wait=False, cancel_futures=True)
+            # In its own thread, which may be reading.
             if self._references is not None:
-                self._references.close()
+                executor.submit(self._references.close)
+            # No wait: the thread has at most a thousand events in hand, a matter of milliseconds, or waits for a broker.
+            executor.shutdown(wait=False)
 
     async def turn(self, executor: ThreadPoolExecutor) -> None:
         """Look at the decisions since the last turn, and publish the findings."""
