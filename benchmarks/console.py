@@ -146,6 +146,9 @@ def make_store(url: str, drawn: int, waiting: int) -> None:
                     # Copies are no near-duplicates, and come a little later.
                     else column + copy
                     if column.name in {"print", "tagged_ms"}
+                    # The distinct events are asked first: an answer to a copy would be refused, since its decision is another event's.
+                    else column + 3 * DAY_MS
+                    if column.name == "urgency"
                     else column
                     for column in table.columns
                 ]
