@@ -116,8 +116,6 @@ def changes(waiting: float, now_ms: int) -> Iterator[Change]:
                 asked_by="audit" if audit else "review",
                 blind=audit,
                 title=asked.item.title,
-                value=b"{}",
-                key=None,
             )
             yield Answered(given=given, item=asked.item, decided_ms=tagged_ms + DAY_MS)
 
