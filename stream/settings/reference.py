@@ -41,6 +41,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     ),
     "Drift": (
         "drift_window_events",
+        "drift_learning_seconds",
         "drift_reference",
         "drift_reference_windows",
         "drift_change_delta",

@@ -26,9 +26,9 @@ from tests.fakes import BrokenClassifier, deciding
 PIPELINE = Pipeline(decider=deciding(), observer=NullObserver())
 CLOCK = b',"tagged_at":'
 AT = 1_700_000_000.123
-ROWS = [
+ROWS: list[dict[str, object]] = [
     {"id": "a", "title": "Deployment on Fridays", "description": "why not", "tag": "mlops"},
-    {"id": "b", "title": "maybe image", "description": "", "tag": ""},
+    {"id": "b", "title": "maybe image", "description": None, "tag": ""},
     {"id": "c", "title": "", "description": "no title", "tag": "other"},
     {"id": "d", "title": 'Übersetzung "translation"\n\x01', "description": "a\tb", "tag": "x"},
 ]

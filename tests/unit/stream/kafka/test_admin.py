@@ -126,7 +126,8 @@ def test_each_topic_is_made_for_what_it_holds(monkeypatch: pytest.MonkeyPatch) -
     admin.create(settings)
 
     assert set(made) == set(settings.topics.model_dump().values())
-    assert {name for name, configs in made.items() if configs.get("cleanup.policy") == "compact"} == {settings.topics.replays}
+    compacted = {name for name, configs in made.items() if configs.get("cleanup.policy") == "compact"}
+    assert compacted == {settings.topics.replays, settings.topics.references}
     assert {name for name, configs in made.items() if configs.get("retention.ms") == "-1"} == {"reviewed"}
     whole, more = str(settings.max_outcome_bytes), str(settings.max_dead_letter_bytes)
     assert {name: configs["max.message.bytes"] for name, configs in made.items() if "max.message.bytes" in configs} == {

@@ -50,7 +50,7 @@ def test_every_topic_is_in_it_or_is_no_part_of_the_contract() -> None:
     """A new topic of the settings must be described; addresses are the default names."""
     topics = Settings().topics.model_dump()
     channels = {role: channel["address"] for role, channel in document()["channels"].items()}
-    assert channels == {role: name for role, name in topics.items() if role not in {"replays", "shadow"}}
+    assert channels == {role: name for role, name in topics.items() if role not in {"replays", "references", "shadow"}}
 
 
 def test_every_schema_of_a_topic_is_in_it() -> None:

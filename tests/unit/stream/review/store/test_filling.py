@@ -257,7 +257,7 @@ def test_a_report_on_a_tagged_event_says_where_its_decision_lies(store: Store) -
     assert store.unmatched() == []
 
 
-def test_what_was_drawn_is_counted_with_its_answers(store: Store) -> None:
+def test_what_was_drawn_is_counted_with_its_answers(store: Store, clock: Clock) -> None:
     """Answered or not: quality is estimated from both; slices are of what was published."""
     store.fill([audit("a", tagged_ms=START_MS), review("b", tagged_ms=START_MS + 1), answer("a", asked_by="audit")], {})
     store.fill([review("c"), review("later", tagged_ms=START_MS + HOUR_MS), published("d")], {})
@@ -271,7 +271,8 @@ def test_what_was_drawn_is_counted_with_its_answers(store: Store) -> None:
         "language": 1,
         "length": 1,
     }
-    store.prune(START_MS + 2)
+    clock.pass_ms(2 * HOUR_MS)
+    store.prune(HOUR_MS - 2)
     assert len(store.drawn(START_MS, START_MS + HOUR_MS).sample) == 0
 
 
