@@ -17,6 +17,7 @@ PIP_INSTALL := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pip install --qui
 	$(PYTHON) -m venv .venv
 
 .venv/.run: requirements/run.lock pyproject.toml | .venv/bin/python
+	@echo "installing tagstream into .venv (about a minute)"
 	$(PIP_INSTALL) --require-hashes -r requirements/run.lock
 	$(PIP_INSTALL) --no-deps -e .
 	$(BIN)/python -m compileall -q stream model_export monitoring

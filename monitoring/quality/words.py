@@ -88,6 +88,8 @@ def _estimate(title: str, found: Estimate) -> Table:
 
 def _unknown(found: Estimate) -> str:
     """What the answers cannot say of the accuracy."""
+    if not found.drawn:
+        return "None was drawn for people yet, so nothing is known of them."
     low, high = found.anyway
     return (
         f"{found.unanswered:.0%} of what was drawn has no answer, and is taken to be like the rest: whatever it is, the accuracy lies "

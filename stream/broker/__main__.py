@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from stream.broker.external import VARIABLE
 from stream.broker.ladder import RUNGS, broker
 from stream.broker.probe import wait_for_ports
 from stream.broker.rung import BrokerUnavailable, Deadline, RungUnavailable, to_stderr
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with broker(prefer=chosen.prefer, nodes=chosen.nodes, data_dir=chosen.data_dir) as found:
             print(found.bootstrap, flush=True)  # noqa: T201 - the program's output
+            to_stderr(f"for the commands in another terminal: export {VARIABLE}={found.bootstrap}")
             while not asked.to_end:
                 time.sleep(_LOOK_EVERY_SECONDS)
                 wait_for_ports(found.bootstrap.split(","), deadline=Deadline.after(_SILENT_SECONDS), check=lambda: None)

@@ -11,7 +11,7 @@ from stream.cli.options import Brokers, Json, settings
 if TYPE_CHECKING:
     from stream.dead_letters.selection import Selection
 
-app = typer.Typer(help="Look at dead letters, and send them again.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Look at dead letters, correct them, and send them again.", no_args_is_help=True, rich_markup_mode=None)
 
 Code = Annotated[str | None, typer.Option(help="Only dead letters with this code, as `list` prints it.")]
 StageOption = Annotated[

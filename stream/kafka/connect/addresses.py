@@ -80,6 +80,8 @@ def advice(settings: Settings, found: Iterable[Attempt]) -> str:
 
     >>> advice(Settings(), [Attempt(address="kafka:9092", reach=Reach.UNKNOWN)])
     "correct the name in TAGSTREAM_BROKERS, or this machine's name service"
+    >>> advice(Settings(), [Attempt(address="127.0.0.1:9092", reach=Reach.REFUSED)])
+    'start the broker, or set TAGSTREAM_BROKERS to its address: it is not set, and nothing listens at the default'
     """
     return "; ".join(dict.fromkeys(_step(settings, one.reach) for one in found))
 
@@ -89,7 +91,9 @@ def _step(settings: Settings, reach: Reach) -> str:
     return {
         Reach.OPEN: f"check that it is a Kafka listener for {protocol} (TAGSTREAM_SECURITY__PROTOCOL), and that this machine "
         "reaches what the broker advertises (its advertised.listeners); the broker's log says more",
-        Reach.REFUSED: "start the broker, or correct host and port in TAGSTREAM_BROKERS: nothing listens there",
+        Reach.REFUSED: "start the broker, or correct host and port in TAGSTREAM_BROKERS: nothing listens there"
+        if "brokers" in settings.model_fields_set
+        else "start the broker, or set TAGSTREAM_BROKERS to its address: it is not set, and nothing listens at the default",
         Reach.SILENT: "check that the host is up, and that a firewall or network policy lets this machine through to the port",
         Reach.UNKNOWN: "correct the name in TAGSTREAM_BROKERS, or this machine's name service",
         Reach.ELSE: "correct the address in TAGSTREAM_BROKERS, or this machine's route to it",
