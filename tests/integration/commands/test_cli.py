@@ -282,8 +282,8 @@ def test_the_doctor_makes_topics_once(tagstream: Command, kafka: Broker, bundle_
     first = tagstream("doctor", "--create-topics", "--json", environ=environ)
     second = tagstream("doctor", "--create-topics", "--json", environ=environ)
     assert first.returncode == second.returncode == 0, first.stdout.decode()
-    # An environment without cramjam gets a warning.
-    assert all(line["status"] == "OK" for line in lines(second.stdout))
+    # An environment without cramjam gets a warning too. Nobody has given this one a key of answers.
+    assert {line["check"] for line in lines(second.stdout) if line["status"] != "OK"} == {"signatures"}
     made = {line["check"]: str(line["detail"]) for line in lines(first.stdout)}["create topics"]
     assert made.startswith("made ")
     again = {line["check"]: str(line["detail"]) for line in lines(second.stdout)}["create topics"]

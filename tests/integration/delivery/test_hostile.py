@@ -34,7 +34,7 @@ POLL_SECONDS = 0.25
 # The bound is stated in docs/hostile-input.md.
 MOST_RESIDENT_BYTES = 512 * 1024 * 1024
 # The bound without the edges of histograms; `reason` has the most values.
-MOST_LABEL_VALUES = 32
+MOST_LABEL_VALUES = 48
 
 
 class Watch:

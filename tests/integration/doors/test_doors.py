@@ -89,7 +89,12 @@ def articles(tmp_path_factory: pytest.TempPathFactory) -> Articles:
     found = gold()
     rows = authored() + ([] if isinstance(found, str) else found)
     pq.write_table(
-        pa.Table.from_pylist(rows, schema=pa.schema([(name, pa.string()) for name in FIELDS])), folder / "articles.parquet"
+        # A column says that there is no description by a null, a CSV file by an empty cell.
+        pa.Table.from_pylist(
+            [{name: value or None for name, value in row.items()} for row in rows],
+            schema=pa.schema([(name, pa.string()) for name in FIELDS]),
+        ),
+        folder / "articles.parquet",
     )
     return Articles(file=write_csv(folder / "articles.csv", rows), parquet=folder / "articles.parquet", rows=rows, gold=found)
 
@@ -217,7 +222,7 @@ def by_postgres(place: Place, articles: Articles) -> Answers:
             )
             cursor.executemany(
                 "INSERT INTO articles VALUES (%s, %s, %s, %s, %s)",
-                [tuple(row[name] for name in FIELDS) for row in articles.rows],
+                [tuple(row[name] or None for name in FIELDS) for row in articles.rows],
             )
         place.run("batch", f"{url}#articles", f"{url}#predictions", "--bundle", place.bundle)
         with psycopg.connect(url) as connection:

@@ -156,7 +156,7 @@ def test_a_probability_that_no_draw_gives_ends_no_console(
     again = console()
     again.until_metric("tagstream_quality_accuracy_ratio", 1.0, scope="published", bound="value")
     assert again.process.running()
-    assert "Of what is published" in again.page("/quality")
+    until(lambda: "Of what is published" in again.page("/quality"), "the page of the figures, once the topics are read")
     again.stop()
 
 
