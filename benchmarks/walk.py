@@ -266,12 +266,13 @@ def requested(settings: Settings) -> Walk:
             publishing = Publishing(_no_broker, settings.topics.content, wait_seconds=1)
             app = service(
                 Service(
-                    answering=serve_answering.Answering(deciding, publishing, metrics),
+                    answering=serve_answering.Answering(deciding, publishing, metrics, labels=pipeline.decider.labels),
                     metrics=metrics,
                     model=model,
                     labels=pipeline.decider.labels,
                     trouble=lambda: None,
                     most_rows=64,
+                    most_requests=64,
                 )
             )
             for number in (0, 1):
@@ -324,7 +325,7 @@ def answered(settings: Settings, pipeline: Pipeline, folder: Path) -> list[Walk]
             store=store,
             saving=Saving(store, brokers, settings.topics),  # type: ignore[arg-type]
             access=Remembered(name="ada"),
-            measuring=Measuring(store, QualityMetrics.alone()),
+            measuring=Measuring(store, QualityMetrics.alone(), bundle=settings.bundle),
         )
 
         async def run() -> None:
@@ -367,30 +368,34 @@ def row(settings: Settings, folder: Path) -> Walk:
     return walk_twice("row: tagstream batch", step)
 
 
+def walks(folder: Path) -> list[Walk]:
+    """All of them; files are made in the folder."""
+    settings = Settings(state_folder=folder / "state", inference_threads=1)
+    decider = decider_of(settings)
+    metrics = Metrics(CollectorRegistry(), labels=decider.labels, topic="content", known_sources=frozenset())
+    pipeline = pipeline_of(settings, decider=decider, observer=metrics)
+    return [
+        walk_twice("event: bytes to outcome", lambda number: pipeline.publications([_record(EVENT, number)])),
+        delivered(settings, pipeline, metrics),
+        *answered(settings, pipeline, folder),
+        requested(settings),
+        row(settings, folder),
+    ]
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", action="store_true", help="print files and functions too")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as made:
-        folder = Path(made)
-        settings = Settings(state_folder=folder / "state", inference_threads=1)
-        decider = decider_of(settings)
-        metrics = Metrics(CollectorRegistry(), labels=decider.labels, topic="content", known_sources=frozenset())
-        pipeline = pipeline_of(settings, decider=decider, observer=metrics)
-        walks = [
-            walk_twice("event: bytes to outcome", lambda number: pipeline.publications([_record(EVENT, number)])),
-            delivered(settings, pipeline, metrics),
-            *answered(settings, pipeline, folder),
-            requested(settings),
-            row(settings, folder),
-        ]
+        found = walks(Path(made))
     print("| way | files | changes of file | functions | types | frames to the network | their lines | the longest |")
     print("|---|--:|--:|--:|--:|--:|--:|---|")
-    for walk in walks:
+    for walk in found:
         *numbers, name = walk.figures()
         print(f"| {walk.name} | {' | '.join(map(str, numbers))}, `{name}` |")
-    for walk in walks if chosen.files else ():
+    for walk in found if chosen.files else ():
         print(f"\n{walk.name}")
         for file in walk.files:
             functions = [code.co_qualname for code in walk.entered if code.co_filename == file]

@@ -1,5 +1,6 @@
 """A report as tables of words, for the terminal and for the console's page, and as one JSON object."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -27,15 +28,18 @@ class Table:
     note: str = ""
 
 
-def headline(report: Report) -> str:
+def headline(report: Report, *, days: float) -> str:
     """
-    The one sentence to read.
+    What to read first.
 
-    A promise is kept or broken only where all of the interval lies on one side of it.
+    Args:
+        report: The estimates.
+        days: The length of their window.
     """
+    # A promise is kept or broken only where all of the interval lies on one side of it.
     found = report.published.accuracy
     if found.value is None or found.missing:
-        return f"Too few audits are answered to say how right the published decisions are: {found.missing} more are needed."
+        return f"Too few audits are answered to say how right the published decisions are: {found.missing} more are needed. {_pace(found, days)}"
     said = f"Of what is published, {percent(found)} is right"
     if report.promise is None:
         return (
@@ -50,6 +54,15 @@ def headline(report: Report) -> str:
     return f"{said}: {promise} lies within the interval, so more audits must decide."
 
 
+def _pace(found: Figure, days: float) -> str:
+    """Where the missing answers come from, and how long that takes."""
+    source = "They come from audits: a drawn share of what is published (audit_rate), which reviewers answer."
+    if not found.answers:
+        return source
+    more = math.ceil(found.missing * days / found.answers)
+    return f"{source} At the pace of these {days:.0f} days, {found.answers} answers, that takes {more:,} days."
+
+
 def verdict(report: Report) -> str:
     """Whether new thresholds are worth it, and why: one sentence."""
     advice = report.advice
@@ -59,8 +72,16 @@ def verdict(report: Report) -> str:
 def tables(report: Report) -> tuple[Table, ...]:
     """The tables in the order in which they are read."""
     scopes = [
-        _estimate("Published without a person", report.published),
-        _estimate("The model over both doors", report.model),
+        _estimate(
+            "Published without a person",
+            report.published,
+            "An answer is settled when two people agree, or a person and the model; of what went to people, with the first answer.",
+        ),
+        _estimate(
+            "The model over both doors",
+            report.model,
+            "Both doors: what was published and what went to people, as if the model's own tag stood everywhere.",
+        ),
     ]
     shown = [(name, value, figure) for name, values in report.slices.items() for value, figure in values.items()]
     slices = Table(
@@ -72,7 +93,7 @@ def tables(report: Report) -> tuple[Table, ...]:
     return (*scopes, _expected(report), slices, _reviewers(report))
 
 
-def _estimate(title: str, found: Estimate) -> Table:
+def _estimate(title: str, found: Estimate, meaning: str) -> Table:
     rows: list[tuple[str, ...]] = [("all labels", percent(found.accuracy), "", "", "")]
     rows += [
         (label, "", *(percent(figures[name]) for name in ("precision", "recall", "f1")))
@@ -82,7 +103,7 @@ def _estimate(title: str, found: Estimate) -> Table:
         title=title,
         head=("label", "accuracy", "precision", "recall", "F1"),
         rows=tuple(rows),
-        note=f"{found.decisions:,.0f} decisions, of which {found.drawn:,} were drawn for people and {found.answers:,} have a settled answer. {_unknown(found)}",
+        note=f"{found.decisions:,.0f} decisions, of which {found.drawn:,} were drawn for people and {found.answers:,} have a settled answer. {_unknown(found)} {meaning}",
     )
 
 
@@ -115,6 +136,7 @@ def _expected(report: Report) -> Table:
             ("accuracy that people found", percent(report.published.accuracy)),
             ("gap; above zero the model is too sure", shown),
         ),
+        note="The gap is the first of these figures less the second.",
     )
 
 
@@ -135,7 +157,7 @@ def _reviewers(report: Report) -> Table:
             ("of these overturned", f"{found.overturned:,}"),
             ("first answers that are slips", slip),
         ),
-        note="Without second opinions every slip of a reviewer counts as a mistake of the model.",
+        note="A slip is a first answer that is wrong where the model was right. Without second opinions every slip of a reviewer counts as a mistake of the model.",
     )
 
 
@@ -159,6 +181,6 @@ def percent(figure: Figure) -> str:
     return f"{100 * figure.value:.1f} % ({100 * figure.low:.1f} to {100 * figure.high:.1f})"
 
 
-def as_json(report: Report) -> dict[str, Any]:
-    """Every number of a report by its name; shares are 0 to 1."""
-    return {**asdict(report), "headline": headline(report)}
+def as_json(report: Report, *, days: float) -> dict[str, Any]:
+    """Every number of a report by its name, and the headline; shares are 0 to 1, `days` is as there."""
+    return {**asdict(report), "headline": headline(report, days=days)}

@@ -54,6 +54,11 @@ class LiveQuality:
     left_out: LeftOut
     queue: Queue
 
+    @property
+    def days(self) -> float:
+        """The length of the window."""
+        return (self.until_ms - self.since_ms) / DAY_MS
+
 
 def promise_in(folder: Path, bundle: int | None) -> Promise | None:
     """

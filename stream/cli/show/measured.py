@@ -26,9 +26,9 @@ def print_quality(found: LiveQuality, *, as_json: bool) -> None:
     for table in words.tables(found.report):
         console.out.print(_drawn(table))
         if table.note:
-            console.out.print(Text(console.visible(table.note, limit=400), style="dim"))
+            console.out.print(Text(console.visible(table.note, limit=600), style="dim"))
         console.out.print()
-    console.out.print(Text(words.headline(found.report), style="bold"))
+    console.out.print(Text(words.headline(found.report, days=found.days), style="bold"))
     console.out.print(Text(words.verdict(found.report)))
 
 
@@ -41,7 +41,7 @@ def record(found: LiveQuality) -> dict[str, Any]:
         "left_out": found.left_out.other,
         "unused": {"decisions": found.left_out.unsound, "answers": found.left_out.strays},
         "queue": asdict(found.queue),
-        "report": None if found.report is None else words.as_json(found.report),
+        "report": None if found.report is None else words.as_json(found.report, days=found.days),
     }
 
 

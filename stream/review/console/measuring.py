@@ -44,7 +44,7 @@ def headline(found: LiveQuality | None, failure: str | None = None) -> str:
         return "The first estimate is being made. Next: look again in a minute."
     if found.report is None:
         return "No decision of the last 30 days was drawn for people, so nothing can be measured. Next: see that the topic audit is there."
-    return words.headline(found.report)
+    return words.headline(found.report, days=found.days)
 
 
 class Measuring:

@@ -1,6 +1,8 @@
 """`python -m benchmarks.walk` counts what is crossed, and nothing else."""
 
-from benchmarks.walk import Walk, length, walk_twice
+from pathlib import Path
+
+from benchmarks.walk import Walk, length, walk_twice, walks
 from stream.contract.events import decode
 from stream.contract.record import Record
 
@@ -44,3 +46,16 @@ def test_a_functions_lines_go_to_the_end_of_what_is_defined_in_it() -> None:
         return inner
 
     assert length(outer.__code__) == 5
+
+
+def test_every_way_goes_through_the_real_parts(tmp_path: Path) -> None:
+    """Each way crosses files and ends as it should; the network is called on those of an event, a request and a row."""
+    found = {walk.name: walk for walk in walks(tmp_path)}
+    assert len(found) == 7
+    assert all(walk.files and walk.entered for walk in found.values())
+    assert [name for name, walk in found.items() if walk.frames] == [
+        "event: bytes to outcome",
+        "event: stream to acknowledgement",
+        "request: POST /classify",
+        "row: tagstream batch",
+    ]
