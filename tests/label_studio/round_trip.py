@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-ANNOTATED_AT = "2030-01-02T03:04:05.678901Z"
+ANNOTATED_AT = "2024-01-02T03:04:05.678901Z"
 
 
 def main(config: str, tasks_file: str, out: str, choice: str) -> None:
