@@ -37,7 +37,7 @@ from stream.contract.published import read_decision
 from stream.contract.record import Record
 from stream.contract.refusal import Refusal
 from stream.review.store.changes import Answered, Change, Published
-from stream.review.store.database.tables import METADATA
+from stream.review.store.database.tables import METADATA, positions
 from stream.review.store.facts import Given
 from stream.review.store.store import open_store, unix_ms
 from stream.review.translation import decided
@@ -123,13 +123,18 @@ def changes(waiting: float, now_ms: int) -> Iterator[Change]:
 def make_store(url: str, drawn: int, waiting: int) -> None:
     """A store of this size: distinct events by the store's own ways, and copies of their rows under other ids."""
     with open_store(url) as store:
-        if store.queue().answered:
-            return
-        found = list(changes(waiting / drawn, unix_ms()))
-        for begin in range(0, len(found), 1000):
-            store.fill(found[begin : begin + 1000], {})
+        made = bool(store.queue().answered)
+        if not made:
+            found = list(changes(waiting / drawn, unix_ms()))
+            for begin in range(0, len(found), 1000):
+                store.fill(found[begin : begin + 1000], {})
     parsed = make_url(url)
     engine = create_engine(parsed.set(drivername="postgresql+psycopg") if parsed.get_backend_name() == "postgresql" else parsed)
+    if made:
+        # An earlier run's broker is gone, and with it what the store has read of its topics.
+        with engine.begin() as connection:
+            connection.execute(positions.delete())
+        return
     copied = [table for table in METADATA.sorted_tables if "event_id" in table.c]
     for copy in range(1, drawn // DISTINCT):
         with engine.begin() as connection:
