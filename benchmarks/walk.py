@@ -85,7 +85,7 @@ def length(code: CodeType) -> int:
 @dataclass(slots=True)
 class Walk:
     """
-    What a subject crosses.
+    The files, functions and types that one subject crosses.
 
     Attributes:
         name: The subject and its way.
